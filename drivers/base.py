@@ -1,0 +1,217 @@
+"""The contract between experiments and hardware: four small protocols and the data that passes through them.
+
+A microscope is a stage, a beam, optics and a detector. A driver for a vendor's interface implements one or more
+of them; `Microscope` puts four together. All calls are coroutines, none blocks the event loop longer than 2 ms,
+every one may be cancelled (the device is then as the docstring says). Times are integer nanoseconds on the
+engine's clock, angles degrees, lengths in the unit in the name.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.frame import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A measured value, true at one unknown instant between `t_before_ns` and `t_after_ns`.
+
+    A stage angle that took 277 ms to read is known to lie in that interval and no better.
+    """
+
+    value: float
+    t_before_ns: int
+    t_after_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What the detector is armed for: frames of `exposure_s`, and snapshots of `snapshot_exposure_s` between."""
+
+    exposure_s: float
+    snapshot_exposure_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The instrument as a crystallographer needs it, for headers and instruction files.
+
+    rotation_axis_deg: direction of the stage's tilt axis in the image, from fast (+x) towards up (+y) with the
+        image's rows running down: the axis is (cos, sin, 0) in a frame of fast = +x, slow = -y, beam towards -z.
+        A positive stage angle is a right-handed rotation about it.
+    beam_fast_px, beam_slow_px: nominal primary beam on the raw picture; pixel i covers [i, i+1).
+    distortion_amplitude_percent, distortion_azimuth_deg: elliptical lens distortion, 0 where there is none.
+    """
+
+    wavelength_A: float
+    camera_length_mm: float
+    pixel_size_mm: float
+    rotation_axis_deg: float
+    beam_fast_px: float
+    beam_slow_px: float
+    distortion_amplitude_percent: float = 0.0
+    distortion_azimuth_deg: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long this hardware takes, for plans: measured or declared by the driver, in seconds.
+
+    api_call_s: typical time of one microscope call. api_call_worst_s: its 99th percentile.
+    stage_read_s: typical time of a stage reading.
+    settling_s: from the end of the refocus call until the diffraction pattern stands still, for the defocus asked.
+    """
+
+    api_call_s: float
+    api_call_worst_s: float
+    stage_read_s: float
+    settling_s: float
+
+
+class Stage(Protocol):
+    """The goniometer's tilt axis."""
+
+    @property
+    def limits_deg(self) -> tuple[float, float]:
+        """Lowest and highest tilt the mounted holder allows."""
+        ...
+
+    @property
+    def backlash_deg(self) -> float:
+        """Lost motion after a change of direction, which a run-in must cover."""
+        ...
+
+    async def angle(self) -> Reading:
+        """Read the tilt angle in degrees. Takes one call (35-277 ms). Cancel: nothing happened."""
+        ...
+
+    async def rotate(self, target_deg: float, speed_deg_s: float) -> None:
+        """Start a rotation towards `target_deg` and return when it was accepted (one call); motion goes on.
+
+        Raises DeviceError for a target past the limits (nothing moves). Cancel: the motion may have started.
+        """
+        ...
+
+    async def wait_for_pedal(self) -> None:
+        """Leave the rotation to the operator's pedal; returns at once. Until then and after, `angle` tells."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop the rotation; known to be stopping after return (one call). Harmless when nothing moves."""
+        ...
+
+
+class Beam(Protocol):
+    """The beam blanker."""
+
+    async def blank(self) -> None:
+        """Take the beam off the crystal; off after return (one call). Harmless when blanked."""
+        ...
+
+    async def unblank(self) -> None:
+        """Put the beam on the crystal; on after return (one call). Cancel: the beam may be on."""
+        ...
+
+    async def is_blanked(self) -> bool:
+        """Whether the blanker is closed (one call)."""
+        ...
+
+
+class Optics(Protocol):
+    """The diffraction lens (IL1, diffraction focus)."""
+
+    async def focus(self) -> int:
+        """Read the lens value in the instrument's own units (one call)."""
+        ...
+
+    async def set_focus(self, value: int) -> None:
+        """Set the lens value; the lens *starts* towards it when the call returns, and settles exponentially."""
+        ...
+
+    def settling_s(self, defocus: int) -> float:
+        """Time to wait after returning from `defocus` to focus until the pattern stands still."""
+        ...
+
+
+class Detector(Protocol):
+    """The camera: `arm -> (start -> next frame)* -> disarm`.
+
+    After `arm`, each `start` begins one exposure at once and `frames` yields it when it was read out. The next
+    `start` may follow `cycle_s` later. A detector that paces itself is asked the same way; its driver takes the
+    frame out of the running series that begins next.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a picture."""
+        ...
+
+    @property
+    def saturation(self) -> int:
+        """Largest count the detector can give."""
+        ...
+
+    @property
+    def wide_cross(self) -> bool:
+        """Whether the pixels that join four modules are three times as wide (Timepix)."""
+        ...
+
+    @property
+    def flatfield(self) -> NDArray[np.float32] | None:
+        """Relative response of each pixel, (rows, columns), mean 1; None where it was never collected."""
+        ...
+
+    def cycle_s(self, exposure_s: float) -> float:
+        """Shortest safe time from one start to the next: exposure + readout + overhead (worst case)."""
+        ...
+
+    async def arm(self, exposure: Exposure) -> None:
+        """Prepare a series; may take long. Raises DeviceError for what it cannot do (nothing armed)."""
+        ...
+
+    async def start(self, exposure_s: float) -> int:
+        """Open the shutter now and return the instant in ns at which it opened; takes under 1 ms.
+
+        Raises DeviceBusy while an exposure is under way, DeviceError when not armed (no exposure either way).
+        """
+        ...
+
+    def frames(self) -> AsyncIterator[Frame]:
+        """The frames of this series in order, each when its readout is complete; ends after `disarm`."""
+        ...
+
+    async def disarm(self) -> None:
+        """End the series; an exposure under way is given up. Harmless when not armed."""
+        ...
+
+
+
+@dataclass(frozen=True, slots=True)
+class Microscope:
+    """Four devices that work together, with what is known of the instrument they make."""
+
+    stage: Stage
+    beam: Beam
+    optics: Optics
+    detector: Detector
+    geometry: Geometry
+    timing: Timing
+    truth: "Truth | None" = None
+    """Only from a simulation: what really happened, to check results against."""
+
+
+class Truth(Protocol):
+    """What a simulated instrument knows and a real one does not."""
+
+    def angle_deg(self, t_ns: int) -> float:
+        """True tilt at an instant, past or present."""
+        ...
+
+    def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
+        """Write truth.h5 for the kept frames: cell, orientation, angles, reflections with intensities."""
+        ...

@@ -1,0 +1,1 @@
+"""A simulated microscope: true in its timing, crystallographic in its pictures."""

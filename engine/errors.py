@@ -1,0 +1,57 @@
+"""The error tree: every error tells the person at the microscope what happened, and what to do.
+
+Each message holds the cause, whether the action happened, the state afterwards and the remedy, on one line.
+The command line prints that line and no traceback for anything derived from `CredlineError`.
+"""
+
+
+class CredlineError(Exception):
+    """Base of all errors that credline raises on purpose; its text is one line for a person."""
+
+    exit_status = 1
+
+
+class Refused(CredlineError):
+    """The request was not begun: bad input, or a plan that cannot fit. Nothing moved, nothing was written."""
+
+    exit_status = 2
+
+
+class Underflow(CredlineError):
+    """A step would have started too late, so it was NOT done; the device is as it was before the step."""
+
+
+class BudgetExceeded(CredlineError):
+    """A step WAS done, but took longer than its budget; the device is in the state after the step."""
+
+
+class DeviceError(CredlineError):
+    """A device answered with an error. Whether the action happened is said in the message."""
+
+
+class DeviceBusy(DeviceError):
+    """An earlier call has not returned yet; the new call was NOT made."""
+
+
+class DeviceLost(DeviceError):
+    """A device does not answer any more; whether its last action happened is unknown."""
+
+
+class RunAborted(CredlineError):
+    """The operator aborted the run: data kept as far as it got, products not made."""
+
+
+class DataError(CredlineError):
+    """A file of a run is missing, damaged or of another version; the file was left as it is."""
+
+
+class StorageError(CredlineError):
+    """Data could not be written to disk; the run ends in the safe state, what was written before stays valid."""
+
+
+class VirtualDeadlock(CredlineError):
+    """Under virtual time nothing is left to wait for: the named tasks would hang for ever on the real clock."""
+
+
+class MachineError(CredlineError):
+    """A state machine is malformed, or was sent a trigger its state does not know; the state did not change."""

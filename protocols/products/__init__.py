@@ -1,0 +1,1 @@
+"""Image and instruction files for other programs, one format per file."""
