@@ -64,13 +64,11 @@ class Timing:
 
     api_call_s: typical time of one microscope call. api_call_worst_s: its 99th percentile.
     stage_read_s: typical time of a stage reading.
-    settling_s: from the end of the refocus call until the diffraction pattern stands still, for the defocus asked.
     """
 
     api_call_s: float
     api_call_worst_s: float
     stage_read_s: float
-    settling_s: float
 
 
 class Stage(Protocol):
@@ -97,8 +95,12 @@ class Stage(Protocol):
         """
         ...
 
-    async def wait_for_pedal(self) -> None:
-        """Leave the rotation to the operator's pedal; returns at once. Until then and after, `angle` tells."""
+    async def release_to_pedal(self, target_deg: float, speed_deg_s: float) -> None:
+        """Leave the rotation to the operator, who is asked to hold the pedal until `target_deg`; returns at once.
+
+        A driver that locks the pedals while it is connected frees them here; others have nothing to do. Whether
+        and when the stage moves, only `angle` tells.
+        """
         ...
 
     async def stop(self) -> None:
@@ -188,7 +190,6 @@ class Detector(Protocol):
     async def disarm(self) -> None:
         """End the series; an exposure under way is given up. Harmless when not armed."""
         ...
-
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,5 @@
-"""placeholder"""
+"""Continuous rotation electron diffraction (cRED) of one crystal, with defocused snapshots between the frames."""
+
+from protocols.cred.experiment import Cred
+
+CRED = Cred()

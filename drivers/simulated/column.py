@@ -1,0 +1,117 @@
+"""The simulated electron column: the diffraction lens with its inertia and hysteresis, and the beam blanker."""
+
+import math
+from dataclasses import dataclass
+
+from drivers.simulated.latency import Interface
+from engine.clock import NS_PER_S, Clock
+
+# A pattern counts as standing still when the primary beam is within this of its place (the paper: under 0.2 px).
+STILL_PX = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class LensSettings:
+    """Properties of IL1; the time constant is chosen so that 1500 units of defocus settle in about 350 ms.
+
+    focus: lens value in focus. shift_px: displacement of the primary beam per 1000 units of defocus, along the fast
+    and slow axes (the aperture is not quite centred). time_constant_s: of the exponential approach. hysteresis_px:
+    displacement of the primary beam before the lens was ever toggled; each toggle leaves `hysteresis_left` of it.
+    """
+
+    focus: int = 31_000
+    shift_px: tuple[float, float] = (6.4, 4.8)
+    time_constant_s: float = 0.08
+    hysteresis_px: tuple[float, float] = (1.4, -0.9)
+    hysteresis_left: float = 0.35
+
+
+class Lens:
+    """Implements `drivers.base.Optics`, and tells the pictures where the beam is at any past instant."""
+
+    def __init__(self, clock: Clock, interface: Interface, settings: LensSettings) -> None:
+        self._clock = clock
+        self._interface = interface
+        self._settings = settings
+        # (instant, lens value then, target from then on, toggles so far); appended at every change
+        self._changes: list[tuple[int, float, int, int]] = [(clock.now_ns(), float(settings.focus), settings.focus, 0)]
+
+    async def focus(self) -> int:
+        """See `Optics.focus`."""
+        async with self._interface.call():
+            return self._changes[-1][2]
+
+    async def set_focus(self, value: int) -> None:
+        """See `Optics.set_focus`."""
+        async with self._interface.call():
+            now_ns = self._clock.now_ns()
+            _, _, target, toggles = self._changes[-1]
+            back = value == self._settings.focus and target != value
+            self._changes.append((now_ns, self.value_at(now_ns), value, toggles + back))
+
+    def settling_s(self, defocus: int) -> float:
+        """See `Optics.settling_s`; the logarithm of how far the beam is away, in time constants."""
+        away_px = math.hypot(*self._settings.shift_px) * abs(defocus) / 1000
+        return self._settings.time_constant_s * math.log(max(away_px / STILL_PX, 1.0))
+
+    def value_at(self, t_ns: int) -> float:
+        """True lens value at an instant."""
+        begin_ns, value, target, _ = self._change_at(t_ns)
+        return target + (value - target) * math.exp(-(t_ns - begin_ns) / NS_PER_S / self._settings.time_constant_s)
+
+    def defocus_at(self, t_ns: int) -> float:
+        """True lens value minus the value in focus."""
+        return self.value_at(t_ns) - self._settings.focus
+
+    def beam_shift_px(self, begin_ns: int, end_ns: int) -> tuple[float, float]:
+        """Mean displacement of the primary beam during an exposure, (fast, slow) pixels."""
+        # The mean of the exponential over the exposure, by Simpson's rule: smooth on the scale of the exposure.
+        middle_ns = (begin_ns + end_ns) // 2
+        defocus = (self.defocus_at(begin_ns) + 4 * self.defocus_at(middle_ns) + self.defocus_at(end_ns)) / 6
+        left = self._settings.hysteresis_left ** self._change_at(begin_ns)[3]
+        fast, slow = (
+            shift * defocus / 1000 + hysteresis * left
+            for shift, hysteresis in zip(self._settings.shift_px, self._settings.hysteresis_px, strict=True)
+        )
+        return fast, slow
+
+    def _change_at(self, t_ns: int) -> tuple[int, float, int, int]:
+        return next((change for change in reversed(self._changes) if change[0] <= t_ns), self._changes[0])
+
+
+class Blanker:
+    """Implements `drivers.base.Beam`; begins as the operator left it."""
+
+    def __init__(self, clock: Clock, interface: Interface, *, beam_on: bool) -> None:
+        self._clock = clock
+        self._interface = interface
+        self._changes: list[tuple[int, bool]] = [(clock.now_ns(), not beam_on)]
+
+    async def blank(self) -> None:
+        """See `Beam.blank`."""
+        await self._set(True)
+
+    async def unblank(self) -> None:
+        """See `Beam.unblank`."""
+        await self._set(False)
+
+    async def _set(self, blanked: bool) -> None:
+        async with self._interface.call():
+            self._changes.append((self._clock.now_ns(), blanked))
+
+    async def is_blanked(self) -> bool:
+        """See `Beam.is_blanked`."""
+        async with self._interface.call():
+            return self._changes[-1][1]
+
+    def share_on(self, begin_ns: int, end_ns: int) -> float:
+        """Fraction of an interval during which the beam was on the crystal."""
+        on_ns, before_ns, blanked = 0, begin_ns, True
+        for change_ns, then in self._changes:
+            if change_ns > begin_ns:
+                until_ns = min(change_ns, end_ns)
+                on_ns += 0 if blanked else max(0, until_ns - before_ns)
+                before_ns = max(before_ns, until_ns)
+            blanked = then
+        on_ns += 0 if blanked else end_ns - before_ns
+        return on_ns / max(1, end_ns - begin_ns)

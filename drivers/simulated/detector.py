@@ -1,0 +1,137 @@
+"""The simulated Timepix: exposure, 8 ms readout and 3-4 ms overhead a frame, one frame at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.base import Exposure
+from drivers.simulated.latency import generator
+from drivers.simulated.shots import Shot, Studio
+from engine.clock import Clock, ns
+from engine.errors import DeviceBusy, DeviceError
+from engine.frame import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSettings:
+    """Times of the camera, from Cichocka et al. (2018): 8 ms readout, "approximately 3-4 ms" overhead.
+
+    slow_first_s: extra time of the first frames after arming, as users report of some detectors; empty = none.
+    """
+
+    readout_s: float = 0.008
+    overhead_s: tuple[float, float] = (0.003, 0.004)
+    arm_s: float = 0.15
+    shortest_exposure_s: float = 0.001
+    longest_exposure_s: float = 10.0
+    slow_first_s: tuple[float, ...] = ()
+
+
+class Timepix:
+    """Implements `drivers.base.Detector`.
+
+    look: makes the shot of an exposure from (number, begin_ns, end_ns, exposure_s), asking stage, lens and blanker.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        seed: int,
+        settings: DetectorSettings,
+        studio: Studio,
+        look: Callable[[int, int, int, float], Shot],
+        shape: tuple[int, int],
+        saturation: int,
+        wide_cross: bool,
+        flatfield: NDArray[np.float32] | None,
+    ) -> None:
+        self.shape = shape
+        self.saturation = saturation
+        self.wide_cross = wide_cross
+        self.flatfield = flatfield
+        self._clock = clock
+        self._settings = settings
+        self._studio = studio
+        self._look = look
+        self._rng = generator(seed, "detector")
+        self._number = 0
+        self._queue: asyncio.Queue[Frame | Exception | None] | None = None
+        self._exposing: asyncio.Task[None] | None = None
+
+    def cycle_s(self, exposure_s: float) -> float:
+        """See `Detector.cycle_s`."""
+        return exposure_s + self._settings.readout_s + self._settings.overhead_s[1]
+
+    async def arm(self, exposure: Exposure) -> None:
+        """See `Detector.arm`."""
+        for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
+            if not self._settings.shortest_exposure_s <= seconds <= self._settings.longest_exposure_s:
+                raise DeviceError(
+                    f"detector: cannot expose for {seconds:g} s; not armed. Choose "
+                    f"{self._settings.shortest_exposure_s:g} to {self._settings.longest_exposure_s:g} s."
+                )
+        await self._studio.open()
+        await self._clock.sleep_s(self._settings.arm_s)
+        self._number = 0
+        self._queue = asyncio.Queue()
+
+    async def start(self, exposure_s: float) -> int:
+        """See `Detector.start`."""
+        if self._queue is None:
+            raise DeviceError("detector: not armed; no exposure was made. Arm it first.")
+        if self._exposing is not None and not self._exposing.done():
+            raise DeviceBusy("detector: an exposure is under way; no new one was begun. Wait for its frame.")
+        begin_ns = self._clock.now_ns()
+        self._exposing = asyncio.get_running_loop().create_task(
+            self._expose(self._queue, self._number, begin_ns, exposure_s), name="detector exposure"
+        )
+        self._number += 1
+        return begin_ns
+
+    async def _expose(
+        self, queue: asyncio.Queue[Frame | Exception | None], number: int, begin_ns: int, exposure_s: float
+    ) -> None:
+        end_ns = begin_ns + ns(exposure_s)
+        ready_s = self._settings.readout_s + float(self._rng.uniform(*self._settings.overhead_s))
+        if number < len(self._settings.slow_first_s):
+            ready_s += self._settings.slow_first_s[number]
+        ready_ns = end_ns + ns(ready_s)
+        try:
+            if self._clock.is_virtual:
+                # The beam may be blanked meanwhile, so the picture is made when its time has passed.
+                await self._clock.sleep_until(ready_ns)
+                counts = await self._studio.picture(self._look(number, begin_ns, end_ns, exposure_s))
+            else:
+                counts = await self._studio.picture(self._look(number, begin_ns, end_ns, exposure_s))
+                await self._clock.sleep_until(ready_ns, precise=True)
+            queue.put_nowait(Frame(counts, number, begin_ns, end_ns))
+        except Exception as error:
+            queue.put_nowait(error)
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """See `Detector.frames`."""
+        queue = self._queue
+        while queue is not None:
+            item = await queue.get()
+            if item is None:
+                return
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    async def disarm(self) -> None:
+        """See `Detector.disarm`."""
+        if self._exposing is not None:
+            self._exposing.cancel()
+            await asyncio.wait([self._exposing])
+            self._exposing = None
+        if self._queue is not None:
+            self._queue.put_nowait(None)
+            self._queue = None
+
+    def close(self) -> None:
+        """Let the picture process go."""
+        self._studio.close()

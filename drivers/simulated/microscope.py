@@ -1,0 +1,163 @@
+"""A whole simulated microscope: stage, column and camera put together, with the truth of what happened.
+
+`SIMULATED` computes diffraction patterns, `SIMULATED_TIMING` keeps the timing and leaves the pictures empty.
+"""
+
+import dataclasses
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from drivers.base import Geometry, Microscope, Timing
+from drivers.simulated.column import Blanker, Lens, LensSettings
+from drivers.simulated.crystal import Crystal
+from drivers.simulated.detector import DetectorSettings, Timepix
+from drivers.simulated.goniometer import Goniometer, GoniometerSettings
+from drivers.simulated.latency import WORST, Interface
+from drivers.simulated.pictures import PictureMaker, PictureSettings
+from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Shot, Studio, WorkerStudio
+from drivers.simulated.truthfile import write_truth
+from engine.clock import Clock
+from engine.errors import Refused
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+# JEOL JEM-2100 at 200 kV with a Timepix (Cichocka et al., 2018). The axis is the one DIALS assumes for that
+# instrument, (0.7826, -0.6226, 0); the beam is a little off the middle of the 516 x 516 grid, as on a real one.
+GEOMETRY = Geometry(
+    wavelength_A=0.02508,
+    camera_length_mm=250.0,
+    pixel_size_mm=0.055,
+    rotation_axis_deg=-38.505,
+    beam_fast_px=261.3,
+    beam_slow_px=255.1,
+)
+API_CALL_S = 0.035
+# The defocus at which snapshots have their full size; others scale with it.
+FULL_DEFOCUS = 1500
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SimulatedTruth:
+    """Implements `drivers.base.Truth`."""
+
+    goniometer: Goniometer
+    crystal: Crystal
+
+    def angle_deg(self, t_ns: int) -> float:
+        """See `Truth.angle_deg`."""
+        return self.goniometer.angle_deg(t_ns)
+
+    def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
+        """See `Truth.write`."""
+        angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
+        write_truth(path, self.crystal, slots, np.array(angles, np.float64).reshape(-1, 2))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SimulatedMicroscope:
+    """The entry in the register of drivers. `pictures`: whether diffraction patterns are computed."""
+
+    name: str
+    pictures: bool
+    takes_plan_options: bool = True  # the specimen, and how the operator left stage and beam, come with the plan
+
+    @asynccontextmanager
+    async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Microscope]:
+        """Switch the instrument on. Raises Refused for an option it does not know or a value it cannot use.
+
+        options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s`, and the tables
+        `crystal`, `geometry`, `stage`, `lens`, `detector` and `pictures` with the fields of the settings classes.
+        """
+        known = {"start_deg", "beam_on", "api_call_s", "crystal", "geometry", "stage", "lens", "detector", "pictures"}
+        if unknown := sorted(set(options) - known):
+            raise Refused(
+                f"devices: {self.name} has no option {unknown[0]!r}; nothing was started. "
+                f"Options are {', '.join(sorted(known))}."
+            )
+        geometry = configure(GEOMETRY, "geometry", options)
+        pictures = configure(PictureSettings(), "pictures", options)
+        source = configure(CrystalSource(), "crystal", options)
+        api_call_s = float(options.get("api_call_s", API_CALL_S))
+        interface = Interface(clock, seed, api_call_s)
+        stage_settings = configure(GoniometerSettings(stage_read_s=api_call_s), "stage", options)
+        goniometer = Goniometer(clock, interface, seed, stage_settings, float(options.get("start_deg", 0.0)))
+        lens_settings = configure(LensSettings(), "lens", options)
+        lens, blanker = (
+            Lens(clock, interface, lens_settings),
+            Blanker(clock, interface, beam_on=bool(options.get("beam_on", False))),
+        )
+
+        def look(number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot:
+            return Shot(
+                number,
+                goniometer.angle_deg(begin_ns),
+                goniometer.angle_deg(end_ns),
+                exposure_s,
+                blanker.share_on(begin_ns, end_ns),
+                lens.defocus_at((begin_ns + end_ns) // 2) / FULL_DEFOCUS,
+                lens.beam_shift_px(begin_ns, end_ns),
+                noise_seed=seed * 1_000_003 + number,
+            )
+
+        crystal = source.load()
+        studio: Studio
+        flatfield = None
+        if not self.pictures:
+            studio = CheapStudio(pictures)
+        else:
+            flatfield = PictureMaker(crystal, geometry, pictures).flatfield
+            studio = LocalStudio(crystal, geometry, pictures)
+            if not clock.is_virtual:
+                studio = WorkerStudio(source, geometry, pictures)
+        detector = Timepix(
+            clock,
+            seed,
+            configure(DetectorSettings(), "detector", options),
+            studio,
+            look,
+            pictures.shape,
+            pictures.saturation,
+            pictures.wide_cross,
+            flatfield,
+        )
+        try:
+            yield Microscope(
+                stage=goniometer,
+                beam=blanker,
+                optics=lens,
+                detector=detector,
+                geometry=geometry,
+                timing=Timing(api_call_s, api_call_s * WORST, stage_settings.stage_read_s),
+                truth=SimulatedTruth(goniometer, crystal),
+            )
+        finally:
+            await detector.disarm()
+            detector.close()
+
+
+def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Settings:
+    """The settings with the values given in one table of the options."""
+    given = dict(options.get(table, {}))
+    fields = {field.name for field in dataclasses.fields(defaults)}
+    if unknown := sorted(set(given) - fields):
+        raise Refused(
+            f"devices: [{table}] has no key {unknown[0]!r}; nothing was started. Keys are {', '.join(sorted(fields))}."
+        )
+    for key, value in given.items():
+        default = getattr(defaults, key)
+        if isinstance(default, tuple) and isinstance(value, list):
+            given[key] = tuple(value)
+        elif isinstance(default, float | int) and (isinstance(value, bool) != isinstance(default, bool)):
+            raise Refused(f"devices: [{table}] {key} = {value!r} is not a number; nothing was started.")
+    return dataclasses.replace(defaults, **given)
+
+
+SIMULATED = SimulatedMicroscope("simulated", pictures=True)
+SIMULATED_TIMING = SimulatedMicroscope("simulated-timing", pictures=False)

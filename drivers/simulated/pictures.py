@@ -1,0 +1,248 @@
+"""Pictures as the simulated camera delivers them: diffraction, defocused snapshots and the blanked beam.
+
+Pure functions of their arguments, no clock and no device: the same arguments give the same array, in any process.
+A Timepix is four modules of 256 x 256 pixels; the pixels along the seams are three times as wide (at the centre
+three times in both directions). So a raw picture of 512 x 512 stands on a *physical* grid of 516 x 516 equal pixels:
+raw 255 covers physical 255..257, raw 256 covers 258..260, the ones after that are shifted by 4. Counts are computed
+by integrating over each raw pixel's true extent; positions are always in physical pixels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from drivers.base import Geometry
+from drivers.simulated.crystal import Crystal
+from drivers.simulated.pattern import spots
+
+Picture = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSettings:
+    """The camera and the illumination. Fluxes are electrons per second, one count each on a perfect pixel.
+
+    shape: rows and columns of a raw picture. wide_cross: whether the two middle rows and columns are 3x wide.
+    pixel_response_sigma, response_seed: pixels differ in sensitivity by this relative standard deviation.
+    flux_s: primary beam through the selected-area aperture. diffracting_share: the part of it that diffracts as
+        kinematic theory says, for the crystal fills a fraction of the aperture, absorbs, and scatters more than
+        once; chosen so that strong reflections of 500 nm of mordenite collect a few thousand counts in a frame of
+        0.5 s and 0.23 deg. Spots scale with wavelength^2 * thickness / cell volume^2, so other crystals follow.
+    rocking_sigma_invA, mosaicity_deg: the rocking curve, see `pattern.spots`.
+    spot_sigma_px, beam_sigma_px: widths of a spot and of the focused primary beam.
+    halo: inelastic background around the primary beam, as Gaussians (share of the flux, sigma in px).
+    constant_s: background per physical pixel and second. dark_s: false counts with the beam off, likewise.
+    aperture_nm: diameter of the selected-area aperture on the specimen; disc_radius_px: its radius in a snapshot
+        at full defocus. transmission: of the crystal in a snapshot.
+    """
+
+    shape: tuple[int, int] = (512, 512)
+    wide_cross: bool = True
+    saturation: int = 11810
+    pixel_response_sigma: float = 0.03
+    response_seed: int = 0
+    flux_s: float = 1.0e7
+    diffracting_share: float = 1.0e-3
+    rocking_sigma_invA: float = 2.0e-4
+    mosaicity_deg: float = 0.08
+    spot_sigma_px: float = 0.85
+    beam_sigma_px: float = 1.3
+    halo: tuple[tuple[float, float], ...] = ((0.03, 9.0), (0.02, 32.0), (0.015, 110.0))
+    constant_s: float = 0.2
+    dark_s: float = 2.0e-5
+    aperture_nm: float = 1500.0
+    disc_radius_px: float = 80.0
+    transmission: float = 0.3
+
+
+def pixel_edges_px(pixels: int, wide_cross: bool) -> NDArray[np.float64]:
+    """(pixels + 1,) borders of the raw pixels of one axis on the physical grid, from 0."""
+    widths = np.ones(pixels)
+    if wide_cross:
+        widths[pixels // 2 - 1 : pixels // 2 + 1] = 3.0
+    return np.concatenate([[0.0], np.cumsum(widths)])
+
+
+class PictureMaker:
+    """Computes raw pictures (rows, columns) of one crystal on one instrument. May be sent to another process."""
+
+    def __init__(self, crystal: Crystal, geometry: Geometry, settings: PictureSettings) -> None:
+        if settings.wide_cross and any(n % 2 for n in settings.shape):
+            raise ValueError(f"a camera with a wide cross has even numbers of pixels, not {settings.shape}")
+        self.crystal, self.geometry, self.settings = crystal, geometry, settings
+        self._rows_px, self._columns_px = (pixel_edges_px(n, settings.wide_cross) for n in settings.shape)
+        self._area = np.outer(np.diff(self._rows_px), np.diff(self._columns_px))
+        deviates = np.random.Generator(np.random.PCG64(settings.response_seed)).standard_normal(settings.shape)
+        self._response = np.maximum(1.0 + settings.pixel_response_sigma * deviates, 0.1)
+        self._background_s = self._background((0.0, 0.0), 0.0)
+        self._silhouette_nm = _silhouette(crystal)
+
+    @property
+    def flatfield(self) -> NDArray[np.float32]:
+        """(rows, columns) relative response, mean 1, as the mean of many evenly lit pictures would give it.
+
+        Pixels of the wide cross stand at ~3, the four in the centre at ~9, for they collect that much more. A
+        picture divided by it is therefore counts *per equal area*: going to the physical grid, its wide pixels are
+        then to be copied, not shared out; or shared out if the flatfield's own cross was divided by 3 and 9 first.
+        """
+        collected = self._area * self._response
+        return np.asarray(collected / collected.mean(), dtype=np.float32)
+
+    def expected(
+        self,
+        start_deg: float,
+        end_deg: float,
+        exposure_s: float,
+        beam_shift_px: tuple[float, float] = (0.0, 0.0),
+        blur_px: float = 0.0,
+        scale: float = 1.0,
+    ) -> NDArray[np.float64]:
+        """Electrons expected on each raw pixel, before its response and noise; arguments as for `diffraction`."""
+        setting, geometry, crystal = self.settings, self.geometry, self.crystal
+        nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0
+        background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px)
+        electrons = background_s * exposure_s
+        excited = spots(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg)
+        # Kinematic theory: intensity scattered per incident electron = wavelength^2 thickness |F|^2 / volume^2
+        # times the rocking curve normalised over s (thickness in A).
+        per_rate = geometry.wavelength_A**2 * (10.0 * crystal.size_nm) / crystal.volume_A3**2
+        counts_s = excited.rate * (per_rate * setting.flux_s * setting.diffracting_share)
+        seen = counts_s > 1e-3
+        fast_px, slow_px = excited.fast_px[seen] + beam_shift_px[0], excited.slow_px[seen] + beam_shift_px[1]
+        sigma_px = float(np.hypot(setting.spot_sigma_px, blur_px))
+        _add_gaussians(
+            electrons, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, counts_s[seen] * exposure_s
+        )
+        return electrons
+
+    def diffraction(
+        self,
+        start_deg: float,
+        end_deg: float,
+        exposure_s: float,
+        beam_shift_px: tuple[float, float] = (0.0, 0.0),
+        blur_px: float = 0.0,
+        *,
+        noise_seed: int,
+        scale: float = 1.0,
+    ) -> Picture:
+        """A diffraction picture while the stage turns from `start_deg` to `end_deg` at constant speed.
+
+        beam_shift_px: (fast, slow) displacement of the whole pattern. blur_px: sigma of a Gaussian by which spots,
+        beam and halo are widened (a lens that has not settled). scale: share of the crystal that is lit.
+        """
+        electrons = self.expected(start_deg, end_deg, exposure_s, beam_shift_px, blur_px, scale)
+        return self._detected(electrons, noise_seed)
+
+    def snapshot(self, defocus_fraction: float, exposure_s: float, *, noise_seed: int) -> Picture:
+        """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in its middle.
+
+        defocus_fraction: 1 at the full defocus of a run, at which the disc has `disc_radius_px`; its radius is
+        proportional to it and the flux in it constant. 0 is the focused beam.
+        """
+        setting, geometry = self.settings, self.geometry
+        physical = int(self._rows_px[-1]), int(self._columns_px[-1])
+        radius_px = abs(defocus_fraction) * setting.disc_radius_px
+        reach_px = int(np.ceil(radius_px + 6.0 * setting.beam_sigma_px))
+        # The box of physical pixels around the disc; it may stick out of the picture.
+        top, left = int(geometry.beam_slow_px) - reach_px, int(geometry.beam_fast_px) - reach_px
+        centres = np.arange(2 * reach_px + 1) + 0.5
+        x_px, y_px = centres + left - geometry.beam_fast_px, centres + top - geometry.beam_slow_px
+        soft_px = setting.beam_sigma_px
+        lit = ndtr((radius_px - np.hypot(x_px[None, :], y_px[:, None])) / soft_px)
+        lit /= lit.sum()
+        nm_per_px = setting.aperture_nm / (2.0 * radius_px) if radius_px > soft_px else np.inf
+        if np.isfinite(nm_per_px):
+            inside = np.ones_like(lit)
+            for normal, distance_nm in self._silhouette_nm:
+                along_px = normal[0] * x_px[None, :] - normal[1] * y_px[:, None]
+                inside *= ndtr((distance_nm / nm_per_px - along_px) / soft_px)
+            lit *= 1.0 - (1.0 - setting.transmission) * inside
+        light = np.full(physical, setting.constant_s * exposure_s)
+        rows = slice(max(top, 0), max(0, min(top + len(centres), physical[0])))
+        columns = slice(max(left, 0), max(0, min(left + len(centres), physical[1])))
+        box = lit[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        light[rows, columns] += box * (setting.flux_s * exposure_s)
+        return self._detected(self._to_raw(light), noise_seed)
+
+    def blank(self, *, noise_seed: int, exposure_s: float = 0.5) -> Picture:
+        """A picture with the beam off: a few false counts."""
+        return self._detected(self._area * (self.settings.dark_s * exposure_s), noise_seed)
+
+    def _detected(self, electrons: NDArray[np.float64], noise_seed: int) -> Picture:
+        """Response of each pixel, counting statistics, saturation."""
+        electrons *= self._response
+        counts = np.random.Generator(np.random.PCG64(noise_seed)).poisson(electrons)
+        return np.minimum(counts, self.settings.saturation).astype(np.uint16)
+
+    def _to_raw(self, physical: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum physical pixels (516, 516) into the raw ones (512, 512) that cover them; counts are conserved."""
+        rows, columns = self._rows_px[:-1].astype(np.intp), self._columns_px[:-1].astype(np.intp)
+        return np.add.reduceat(np.add.reduceat(physical, rows, axis=0), columns, axis=1)
+
+    def _background(self, beam_shift_px: tuple[float, float], blur_px: float) -> NDArray[np.float64]:
+        """Electrons per second on each raw pixel from the primary beam, its halo and the constant."""
+        setting = self.settings
+        rate_s = self._area * setting.constant_s
+        focused = 1.0 - sum(share for share, _ in setting.halo)
+        for share, sigma_px in ((focused, setting.beam_sigma_px), *setting.halo):
+            width_px = np.hypot(sigma_px, blur_px)
+            along = [
+                np.diff(ndtr((edges - beam) / width_px))
+                for edges, beam in (
+                    (self._rows_px, self.geometry.beam_slow_px + beam_shift_px[1]),
+                    (self._columns_px, self.geometry.beam_fast_px + beam_shift_px[0]),
+                )
+            ]
+            rate_s += np.multiply.outer(along[0] * (share * setting.flux_s), along[1])
+        return rate_s
+
+
+def _add_gaussians(
+    picture: NDArray[np.float64],
+    rows_px: NDArray[np.float64],
+    columns_px: NDArray[np.float64],
+    slow_px: NDArray[np.float64],
+    fast_px: NDArray[np.float64],
+    sigma_px: float,
+    counts: NDArray[np.float64],
+) -> None:
+    """Add spots to a picture in place, each integrated over the extent of the pixels within 5 sigma of it."""
+    reach = int(np.ceil(5.0 * sigma_px)) + 1
+    inside = (slow_px > rows_px[0] - reach) & (slow_px < rows_px[-1] + reach)
+    inside &= (fast_px > columns_px[0] - reach) & (fast_px < columns_px[-1] + reach)
+    along = []
+    for edges, position in ((rows_px, slow_px[inside]), (columns_px, fast_px[inside])):
+        # Pixels of width 1 beyond both borders, so that a window never leaves the array.
+        margin = np.arange(1.0, 2 * reach + 2)
+        wide = np.concatenate([edges[0] - margin[::-1], edges, edges[-1] + margin])
+        first = np.searchsorted(wide, position, side="right") - 1 - reach
+        window = first[:, None] + np.arange(2 * reach + 2)
+        share = np.diff(ndtr((wide[window] - position[:, None]) / sigma_px), axis=1)
+        pixel = window[:, :-1] - len(margin)
+        share[(pixel < 0) | (pixel >= len(edges) - 1)] = 0.0
+        along.append((np.clip(pixel, 0, len(edges) - 2), share))
+    (row, row_share), (column, column_share) = along
+    where = row[:, :, None] * picture.shape[1] + column[:, None, :]
+    stamps = (counts[inside, None] * row_share)[:, :, None] * column_share[:, None, :]
+    np.add.at(picture.reshape(-1), where.ravel(), stamps.ravel())
+
+
+def _silhouette(crystal: Crystal) -> list[tuple[NDArray[np.float64], float]]:
+    """Sides of the crystal's outline along the beam: outward normals (x, y up) and distances from its centre in nm.
+
+    The crystal is taken as a brick with edges 1 : 0.6 : 0.4 along the axes of its Cartesian frame, at stage angle 0.
+    """
+    corners = np.array([[i, j, k] for i in (-0.5, 0.5) for j in (-0.3, 0.3) for k in (-0.2, 0.2)])
+    outline = (crystal.size_nm * corners @ crystal.orientation.T)[:, :2]
+    sides = []
+    for i, a in enumerate(outline):
+        for b in np.delete(outline, i, axis=0):
+            length = float(np.hypot(*(b - a)))
+            normal = np.array([b[1] - a[1], a[0] - b[0]]) / max(length, 1e-9)
+            distance_nm = float(normal @ a)
+            if length > 1e-6 and np.all(outline @ normal <= distance_nm + 1e-6):
+                sides.append((normal, distance_nm))
+    return sides

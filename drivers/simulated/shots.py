@@ -1,0 +1,166 @@
+"""From the state of the instrument during an exposure to its picture: in this process, or in another one.
+
+On the real clock pictures are computed in a process of their own from the moment the shutter opens (the motion is
+known ahead), so that the engine's timing is what is measured and not the making of pictures. Under virtual time
+they are computed in place, while time stands still.
+"""
+
+import asyncio
+import multiprocessing
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.base import Geometry
+from drivers.simulated.crystal import Crystal, load_crystal
+from drivers.simulated.pictures import PictureMaker, PictureSettings
+
+# A defocus beyond this share of the focus-to-snapshot distance shows the crystal, less shows a diffraction pattern.
+SNAPSHOT_FRACTION = 0.3
+# Gaussian blur of spots per unit of defocus fraction, in pixels: a lens that has not quite returned.
+BLUR_PX = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class CrystalSource:
+    """Which crystal lies in the beam: a CIF (None = mordenite) and the seed of its orientation."""
+
+    cif: Path | None = None
+    orientation_seed: int = 0
+
+    def load(self) -> Crystal:
+        """Read the CIF and compute its structure factors. Raises Refused for a CIF that is none."""
+        return load_crystal(self.cif, self.orientation_seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What the instrument did during one exposure. beam_share: fraction of it with the beam on the crystal."""
+
+    number: int
+    start_deg: float
+    end_deg: float
+    exposure_s: float
+    beam_share: float
+    defocus_fraction: float
+    beam_shift_px: tuple[float, float]
+    noise_seed: int
+
+
+class Studio(Protocol):
+    """Makes the picture of a shot."""
+
+    async def open(self) -> None:
+        """Get ready; may take seconds the first time."""
+        ...
+
+    async def picture(self, shot: Shot) -> NDArray[np.uint16]:
+        """The raw counts of a shot."""
+        ...
+
+    def close(self) -> None:
+        """Let processes go. Harmless when not open."""
+        ...
+
+
+def develop(maker: PictureMaker, shot: Shot) -> NDArray[np.uint16]:
+    """Choose between a dark picture, a snapshot of the crystal and a diffraction pattern."""
+    if shot.beam_share <= 0.0:
+        return maker.blank(noise_seed=shot.noise_seed, exposure_s=shot.exposure_s)
+    lit_s = shot.exposure_s * shot.beam_share
+    if abs(shot.defocus_fraction) > SNAPSHOT_FRACTION:
+        return maker.snapshot(shot.defocus_fraction, lit_s, noise_seed=shot.noise_seed)
+    return maker.diffraction(
+        shot.start_deg,
+        shot.end_deg,
+        lit_s,
+        beam_shift_px=shot.beam_shift_px,
+        blur_px=BLUR_PX * abs(shot.defocus_fraction),
+        noise_seed=shot.noise_seed,
+    )
+
+
+class LocalStudio:
+    """Makes pictures in this process; for virtual time."""
+
+    def __init__(self, crystal: Crystal, geometry: Geometry, settings: PictureSettings) -> None:
+        self._maker = PictureMaker(crystal, geometry, settings)
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def picture(self, shot: Shot) -> NDArray[np.uint16]:
+        """See `Studio.picture`."""
+        return develop(self._maker, shot)
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+_maker: PictureMaker | None = None  # in the worker process only
+
+
+def _begin_worker(source: CrystalSource, geometry: Geometry, settings: PictureSettings) -> None:
+    global _maker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, which ends this process in good order
+    _maker = PictureMaker(source.load(), geometry, settings)
+
+
+def _work(shot: Shot | None) -> NDArray[np.uint16] | None:
+    return develop(_maker, shot) if _maker is not None and shot is not None else None
+
+
+class WorkerStudio:
+    """Makes pictures in a process of its own; for the real clock."""
+
+    def __init__(self, source: CrystalSource, geometry: Geometry, settings: PictureSettings) -> None:
+        self._arguments = (source, geometry, settings)
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def open(self) -> None:
+        """Start the process and wait until it is ready (1-2 s the first time)."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_begin_worker,
+                initargs=self._arguments,
+            )
+        await asyncio.get_running_loop().run_in_executor(self._pool, _work, None)
+
+    async def picture(self, shot: Shot) -> NDArray[np.uint16]:
+        """See `Studio.picture`."""
+        picture = await asyncio.get_running_loop().run_in_executor(self._pool, _work, shot)
+        if picture is None:
+            raise RuntimeError("the picture process was asked before it was opened")
+        return picture
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+class CheapStudio:
+    """`simulated-timing`: pictures of the right shape with the frame number in the first pixel and nothing else."""
+
+    def __init__(self, settings: PictureSettings) -> None:
+        self._shape = settings.shape
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def picture(self, shot: Shot) -> NDArray[np.uint16]:
+        """See `Studio.picture`."""
+        picture = np.zeros(self._shape, np.uint16)
+        picture[0, 0] = shot.number % 65536
+        return picture
+
+    def close(self) -> None:
+        """Nothing to do."""

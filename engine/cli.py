@@ -1,0 +1,157 @@
+"""The command line: `credline run|plan|graph ...`. Results on standard output, everything else on standard error.
+
+Exit status 0 done or stopped, 1 failed or aborted, 2 refused. An error is one line, never a traceback.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engine.errors import CredlineError, Refused
+from engine.experiment import Status
+
+app = typer.Typer(
+    name="credline",
+    help="Timing-critical electron diffraction experiments on a transmission electron microscope.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class ClockKind(StrEnum):
+    """Which time a run lives in."""
+
+    REAL = "real"
+    VIRTUAL = "virtual"
+
+
+Protocol = Annotated[str, typer.Argument(help="Which experiment, for example cred.")]
+Config = Annotated[Path | None, typer.Option("--config", help="Plan as a TOML file; see examples/.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="One key of the plan, key=value; repeatable.")]
+Devices = Annotated[str, typer.Option("--devices", help="A registered driver, or a devices file (.toml).")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random in a simulation.")]
+
+
+@app.command(epilog="Example: credline run cred --config examples/demo.toml --clock virtual --seed 1")
+def run(
+    protocol: Protocol,
+    out: Annotated[Path, typer.Option("--out", help="Where the run folder is made.")] = Path("runs"),
+    devices: Devices = "simulated",
+    clock: Annotated[ClockKind, typer.Option("--clock", help="Virtual: a run takes moments.")] = ClockKind.REAL,
+    seed: Seed = 0,
+    config: Config = None,
+    settings: Settings = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")] = False,
+    accept_timing: Annotated[
+        bool, typer.Option("--accept-timing", help="Run although this machine wakes too late for the plan.")
+    ] = False,
+) -> None:
+    """Run an experiment and leave a run folder."""
+    from engine.config import build_plan, experiment_type
+    from engine.execute import Request, execute
+    from engine.progress import LiveDisplay, summary_table
+
+    kind = experiment_type(protocol)
+    plan = build_plan(kind, config, settings or [])
+    display = LiveDisplay(Console(stderr=True))
+    request = Request(kind, plan, out, devices, clock is ClockKind.VIRTUAL, seed, accept_timing)
+    try:
+        report = execute(request, display.watch)
+    finally:
+        display.close()
+    Console(stderr=as_json).print(summary_table(report))
+    for alarm in report.alarms:
+        typer.echo(f"ALARM: {alarm}", err=True)
+    if as_json:
+        typer.echo(json.dumps(_json_result(report.folder, report.document, report.wall_s)))
+    if report.ending.status in (Status.FAILED, Status.ABORTED):
+        typer.echo(f"credline: {report.ending.status.value}: {report.ending.reason}", err=True)
+        raise typer.Exit(1)
+
+
+def _json_result(folder: Path, document: dict[str, Any], wall_s: float) -> dict[str, Any]:
+    return {
+        "run_dir": str(folder),
+        "status": document["status"],
+        "reason": document["reason"],
+        **document["result"],
+        "wall_s": round(wall_s, 3),
+    }
+
+
+@app.command(epilog="Example: credline plan cred --set exposure_s=0.05")
+def plan(protocol: Protocol, devices: Devices = "simulated", config: Config = None, settings: Settings = None) -> None:
+    """Print the budget of a run and refuse a plan that cannot fit; nothing moves."""
+    from engine.config import build_plan, connect_devices, experiment_type
+    from engine.virtual import VirtualClock, VirtualLoop
+
+    kind = experiment_type(protocol)
+    values = build_plan(kind, config, settings or [])
+
+    async def prepare() -> None:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise TypeError("plans are prepared under virtual time")
+        options = kind.device_options(values)
+        async with connect_devices(devices, VirtualClock(loop), 0, options) as microscope:
+            _print_plan(kind.prepare(values, microscope))
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(prepare())
+
+
+def _print_plan(prepared: Any) -> None:
+    console = Console()
+    for budget in prepared.budgets:
+        table = Table(title=f"{budget.name}: {budget.available_s * 1000:.1f} ms", title_justify="left")
+        for heading in ("step", "typical ms", "worst ms", "from"):
+            table.add_column(heading, justify="right" if "ms" in heading else "left")
+        for step in budget.steps:
+            table.add_row(step.name, f"{step.typical_s * 1000:.1f}", f"{step.worst_s * 1000:.1f}", step.source)
+        left_s = budget.available_s - budget.typical_s
+        table.add_section()
+        table.add_row("slack", f"{left_s * 1000:.1f}", f"{budget.slack_s * 1000:.1f}", "")
+        console.print(table)
+    facts = Table(show_header=False, box=None)
+    for name, text in prepared.facts.items():
+        facts.add_row(name, text)
+    console.print(facts)
+
+
+@app.command(epilog="Example: credline graph cred > docs/cred-machine.md")
+def graph(protocol: Protocol) -> None:
+    """Print an experiment's state machine as a Mermaid diagram."""
+    from engine.config import experiment_type
+
+    typer.echo(experiment_type(protocol).machine().mermaid(), nl=False)
+
+
+def main() -> None:
+    """Entry point of the `credline` command."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        app()
+    except Refused as error:
+        typer.echo(f"credline: refused: {error}", err=True)
+        sys.exit(error.exit_status)
+    except CredlineError as error:
+        typer.echo(f"credline: {error}", err=True)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        typer.echo("credline: halted without cleaning up. CHECK THE BEAM AND THE STAGE.", err=True)
+        sys.exit(1)

@@ -1,0 +1,149 @@
+"""From files and command-line words to a checked plan and connected devices; every mistake becomes one line.
+
+Protocols and drivers are found through the entry points `credline.protocols` and `credline.drivers`, so a lab can
+add its own from its own package.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from engine.clock import Clock
+from engine.errors import Refused
+from engine.experiment import ExperimentType
+
+UNITS = {"_s": "seconds", "_deg": "degrees", "_deg_s": "degrees per second", "_nm": "nanometres", "_mm": "millimetres"}
+PARTS = ("stage", "beam", "optics", "detector")
+
+
+def registered(group: str) -> dict[str, EntryPoint]:
+    """Entry points of `credline.<group>` by name."""
+    return {point.name: point for point in entry_points(group=f"credline.{group}")}
+
+
+def experiment_type(name: str) -> ExperimentType:
+    """The registered protocol of this name. Raises Refused with the names there are."""
+    points = registered("protocols")
+    if name not in points:
+        raise Refused(f"protocol {name!r} is not known; registered are: {', '.join(sorted(points)) or 'none'}.")
+    loaded: ExperimentType = points[name].load()
+    return loaded
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """A TOML file as a dictionary. Raises Refused naming file and line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Refused(f"{what} {path}: cannot be read ({error.strerror}). Check the name.") from error
+    except UnicodeDecodeError as error:
+        raise Refused(f"{what} {path}: is not a text file in UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(f"{what} {path}: is not valid TOML: {error}. Text values need quotes.") from error
+
+
+def parse_setting(word: str) -> tuple[list[str], Any]:
+    """`key=value` or `table.key=value` as (keys, value); the value is TOML if it can be, else text."""
+    key, equals, text = word.partition("=")
+    if not equals or not key.strip():
+        raise Refused(f"--set {word!r}: write key=value, for example --set exposure_s=0.3.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    return [part.strip() for part in key.split(".")], value
+
+
+def build_plan(kind: ExperimentType, config: Path | None, settings: Sequence[str]) -> Any:
+    """The plan from a file and `--set` words, later words winning. Raises Refused naming the key and the remedy."""
+    values = read_toml(config, "--config") if config else {}
+    for word in settings:
+        keys, value = parse_setting(word)
+        table = values
+        for key in keys[:-1]:
+            table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise Refused(f"--set {word!r}: {key} is a value, not a table.")
+        table[keys[-1]] = value
+    # A relative path in a file is meant from that file, one in --set from here.
+    try:
+        return kind.plan_type.model_validate(values)
+    except ValidationError as error:
+        raise Refused(_first_mistake(error, kind.plan_type)) from error
+
+
+def _first_mistake(error: ValidationError, plan_type: type[BaseModel]) -> str:
+    details = error.errors(include_url=False)
+    first = details[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" ({len(details) - 1} more after this one)" if len(details) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys(plan_type)
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else f"Keys are: {', '.join(known)}."
+        return f"{key}: the plan has no such key. {hint}{more}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    label = f"{key} = {first['input']!r}" if key else "plan"
+    unit = next((name for end, name in sorted(UNITS.items(), key=lambda u: -len(u[0])) if key.endswith(end)), "")
+    if unit and first["type"] in ("float_parsing", "float_type", "int_parsing"):
+        message = f"give a plain number of {unit}, for example {key}={_example(plan_type, key)}"
+    return f"{label}: {message}.{more}"
+
+
+def _keys(plan_type: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in plan_type.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _keys(field.annotation, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _example(plan_type: type[BaseModel], key: str) -> object:
+    field = plan_type.model_fields.get(key)
+    return field.default if field else 1.0
+
+
+@asynccontextmanager
+async def connect_devices(name: str, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Any]:
+    """The microscope of a registered driver, or of a devices file that mixes drivers.
+
+    options: what the plan tells simulated devices. A devices file (TOML) has a table `[microscope]` with `driver`
+    and its options, and `[detector]`, `[stage]`, `[beam]`, `[optics]` for parts taken from other drivers.
+    Raises Refused for names and keys that are not known, DeviceError when a device cannot be reached.
+    """
+    drivers = registered("drivers")
+    tables: dict[str, Any] = {"microscope": {"driver": name}}
+    if name not in drivers:
+        if not name.endswith(".toml"):
+            raise Refused(
+                f"--devices {name}: no driver of that name; registered are: {', '.join(sorted(drivers))}. "
+                "Or give a devices file (.toml)."
+            )
+        tables = read_toml(Path(name), "--devices")
+    if unknown := sorted(set(tables) - {"microscope", *PARTS}):
+        raise Refused(f"--devices {name}: table [{unknown[0]}] is not known; use [microscope], [{'], ['.join(PARTS)}].")
+    if "microscope" not in tables:
+        raise Refused(f"--devices {name}: the table [microscope] with its driver is missing.")
+    async with AsyncExitStack() as stack:
+        connected = {}
+        for part, table in tables.items():
+            table = dict(table)
+            driver = table.pop("driver", None)
+            if driver not in drivers:
+                raise Refused(
+                    f"--devices {name}: [{part}] driver = {driver!r} is not one of: {', '.join(sorted(drivers))}."
+                )
+            entry = drivers[driver].load()
+            merged = {**options, **table} if getattr(entry, "takes_plan_options", False) else table
+            connected[part] = await stack.enter_async_context(entry.connect(clock, seed, merged))
+        whole = connected.pop("microscope")
+        yield dataclasses.replace(whole, **{part: getattr(other, part) for part, other in connected.items()})

@@ -1,0 +1,209 @@
+"""From a plan to a finished run folder: connect, check, make the folder, drive, write run.json.
+
+All checks come before the folder is made, so a refused run leaves nothing behind.
+"""
+
+import asyncio
+import platform
+import shutil
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from engine.clock import Clock, RealClock, utc_now
+from engine.config import connect_devices
+from engine.errors import Refused
+from engine.experiment import Ending, Experiment, ExperimentType, Prepared
+from engine.health import TimingHealth, check_timing, measure_timing, undisturbed
+from engine.run import Run
+from engine.storage import Journal, Writer, create_run_folder, write_json
+from engine.trace import Trace
+from engine.virtual import VirtualClock, VirtualLoop
+
+RUN_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One run as it was asked for."""
+
+    kind: ExperimentType
+    plan: Any
+    out: Path
+    devices: str = "simulated"
+    virtual: bool = False
+    seed: int = 0
+    accept_timing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run ended, and what its run.json says."""
+
+    folder: Path
+    ending: Ending
+    alarms: tuple[str, ...]
+    document: dict[str, Any]
+    wall_s: float
+
+
+Watch = Callable[[Run, Prepared], None]
+
+
+def execute(request: Request, watch: Watch | None = None) -> Report:
+    """Carry out a run on a clock of the kind asked for. Raises Refused when it was not begun.
+
+    watch: called with the run before it starts, to observe its trace and to give commands.
+    """
+    wall = RealClock()
+    factory = VirtualLoop if request.virtual else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(_execute(request, watch, wall))
+
+
+async def _execute(request: Request, watch: Watch | None, wall: RealClock) -> Report:
+    loop = asyncio.get_running_loop()
+    clock: Clock = VirtualClock(loop) if isinstance(loop, VirtualLoop) else RealClock()
+    options = request.kind.device_options(request.plan)
+    async with connect_devices(request.devices, clock, request.seed, options) as microscope:
+        prepared = request.kind.prepare(request.plan, microscope)
+        check_space(request.out, prepared.size_bytes)
+        with nullcontext() if clock.is_virtual else undisturbed():
+            health = None if clock.is_virtual else await measure_timing(clock)
+            if health is not None and not request.accept_timing:
+                check_timing(health, prepared.smallest_margin_s)
+            folder = create_run_folder(request.out, request.plan.sample)
+            return await _run(request, watch, wall, clock, prepared, folder, health)
+
+
+async def _run(
+    request: Request,
+    watch: Watch | None,
+    wall: RealClock,
+    clock: Clock,
+    prepared: Prepared,
+    folder: Path,
+    health: TimingHealth | None,
+) -> Report:
+    # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
+    durable = not clock.is_virtual
+    writer = Writer()
+    trace = Trace(clock, folder / "trace.jsonl")
+    journal = Journal(folder / "journal.jsonl", writer, durable=durable)
+    run = Run(clock, trace, writer, journal, folder, durable=durable)
+    plan = request.plan.model_dump(mode="json")
+    trace.header(
+        version=version("credline"),
+        protocol=request.kind.name,
+        plan=_without_paths(plan),
+        digest=sha256(repr(sorted(plan.items())).encode()).hexdigest()[:16],
+        devices=Path(request.devices).name,
+        clock="virtual" if clock.is_virtual else "real",
+        seed=request.seed,
+    )
+    journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
+    document: dict[str, Any] = {
+        "schema": RUN_SCHEMA,
+        "program": "credline",
+        "version": version("credline"),
+        "protocol": request.kind.name,
+        "run_id": f"{folder.name}-{uuid.uuid4().hex[:8]}",
+        "status": "running",
+        "reason": "",
+        "alarms": [],
+        "sample": request.plan.sample,
+        "created_at": utc_now().isoformat(),
+        "created_at_ns": clock.now_ns(),
+        "clock": "virtual" if clock.is_virtual else "real",
+        "seed": request.seed,
+        "devices": request.devices,
+        "host": {"system": platform.platform(), "python": sys.version.split()[0]},
+        "timing_health": asdict(health) if health else None,
+        "plan": plan,
+    }
+    experiment = prepared.begin(run)
+    document |= experiment.document()
+    write_json(folder / "run.json", document, durable=durable)
+    if watch is not None:
+        watch(run, prepared)
+    try:
+        with _signals(run):
+            ending = await run.drive(experiment)
+    finally:
+        document |= _closing(run, experiment)
+        await _close(run, document)
+    return Report(folder, ending, tuple(run.alarms), document, wall.now_ns() / 1e9)
+
+
+def _closing(run: Run, experiment: Experiment) -> dict[str, Any]:
+    ending = run.ending
+    return {
+        "status": ending.status.value if ending else "aborted",
+        "reason": ending.reason if ending else "the program was told to end",
+        "alarms": run.alarms,
+        **experiment.document(),
+    }
+
+
+async def _close(run: Run, document: dict[str, Any]) -> None:
+    """Close trace and journal, then say in run.json how it ended."""
+    try:
+        await run.flush()
+    finally:
+        run.writer.close()
+        run.trace.close(sync=run.durable)
+        run.journal.close()
+        write_json(run.folder / "run.json", document, durable=run.durable)
+
+
+def _without_paths(plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan as the trace holds it: a file by its name, for its folder differs from machine to machine."""
+    crystal = plan.get("crystal")
+    if isinstance(crystal, dict) and crystal.get("cif"):
+        return {**plan, "crystal": {**crystal, "cif": Path(crystal["cif"]).name}}
+    return plan
+
+
+def check_space(out: Path, needed_bytes: int) -> None:
+    """Raise Refused when the disk of `out` (or of its nearest existing parent) has less than is needed."""
+    place = out.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free_bytes = shutil.disk_usage(place).free
+    if free_bytes < needed_bytes:
+        raise Refused(
+            f"--out {out}: {free_bytes / 1e6:.0f} MB are free, the run needs {needed_bytes / 1e6:.0f} MB; nothing was "
+            "started. Free some space or choose another folder."
+        )
+
+
+@contextmanager
+def _signals(run: Run) -> Iterator[None]:
+    """Ctrl-C or SIGTERM stops the run, a second one aborts it, a third ends the program as it stands."""
+    loop = asyncio.get_running_loop()
+    asked = 0
+
+    def ask(number: int, _: object) -> None:
+        nonlocal asked
+        asked += 1
+        name = signal.Signals(number).name
+        if asked == 1:
+            loop.call_soon_threadsafe(run.commands.stop, f"{name} from the operator")
+        elif asked == 2:
+            loop.call_soon_threadsafe(run.commands.abort, f"second {name} from the operator")
+        else:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

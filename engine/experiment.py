@@ -1,0 +1,124 @@
+"""What an experiment is to the engine: a plan, a machine, the work of its states, the way to safety, a result.
+
+A protocol registers one `ExperimentType` under the entry points `credline.protocols`; the command line shows what
+is registered. The engine never looks inside.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel
+
+from engine.budget import Budget
+from engine.machine import StrictMachine
+
+if TYPE_CHECKING:
+    from engine.run import Run
+
+FINISH = "finish"
+"""The trigger that leads from every working state to the finalizing one."""
+
+
+class Status(Enum):
+    """How a run ended."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Status and reason, as they stand in run.json."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SafeAction:
+    """One step into the safe state. `alarm`: what to tell the operator, loudly, if it fails."""
+
+    name: str
+    call: Callable[[], Awaitable[object]]
+    limit_s: float
+    alarm: str
+
+
+class Experiment(Protocol):
+    """One experiment under way: its machine, the work of each state, and the way to safety.
+
+    The work of a state is a coroutine function that returns the trigger to leave by. Returning FINISH without
+    having called `Run.finish` means the run is done.
+    """
+
+    machine: StrictMachine
+    finalizing: Enum
+
+    def activities(self) -> Mapping[Enum, Callable[[], Coroutine[Any, Any, str]]]:
+        """The work of every state that is not final."""
+        ...
+
+    def safe_actions(self) -> Sequence[SafeAction]:
+        """The actions that make the instrument safe, most urgent first."""
+        ...
+
+    def document(self) -> dict[str, Any]:
+        """What run.json says beyond the plan: the instrument, and under `result` what was measured."""
+        ...
+
+
+class Prepared(Protocol):
+    """A plan found to fit the devices it was prepared for. Nothing has moved."""
+
+    @property
+    def budgets(self) -> Sequence[Budget]:
+        """The timed sequences, for `credline plan`."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What else a person wants to know before starting, already in words with units."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Slots planned, for the progress display."""
+        ...
+
+    @property
+    def smallest_margin_s(self) -> float:
+        """The tightest tolerance of the plan; a machine that wakes later than this cannot run it."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Disk space to have free before the start."""
+        ...
+
+    def begin(self, run: "Run") -> Experiment:
+        """Make the experiment for one run; it does nothing until driven."""
+        ...
+
+
+class ExperimentType(Protocol):
+    """An entry of the register of protocols."""
+
+    name: str
+    summary: str
+    plan_type: type[BaseModel]
+
+    def machine(self) -> StrictMachine:
+        """A machine of this experiment, for its diagram."""
+        ...
+
+    def device_options(self, plan: Any) -> Mapping[str, Any]:
+        """What a simulated microscope is told of the plan."""
+        ...
+
+    def prepare(self, plan: Any, microscope: Any) -> Prepared:
+        """Check a plan against connected devices. Raises Refused with the step and by how much it does not fit."""
+        ...

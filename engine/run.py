@@ -1,0 +1,210 @@
+"""One run of one experiment: its state machine driven to an end, and the safe state on every way out.
+
+Four ways to end: *done* or *stopped* (success, data kept and finalized), *aborted* (operator) and *failed* (error),
+both with the data kept. Each goes through the safe state: beam blanked first, then rotation stopped, detector
+disarmed, lens in focus, every action with its own time limit, whatever the others do.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from engine.calls import CallGate
+from engine.clock import Clock, ns
+from engine.errors import CredlineError
+from engine.experiment import FINISH, Ending, Experiment, Status
+from engine.storage import Journal, Writer
+from engine.timeline import Timeline
+from engine.trace import Trace
+
+log = structlog.get_logger()
+
+
+class Commands:
+    """What the operator, a signal or a background task asks of the run; safe to call from a signal handler."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Ending] = asyncio.Queue()
+
+    def stop(self, reason: str) -> None:
+        """End now and keep everything: beam off at once, data finalized, status stopped."""
+        self._queue.put_nowait(Ending(Status.STOPPED, reason))
+
+    def abort(self, reason: str) -> None:
+        """End now, data kept, products not made, status aborted."""
+        self._queue.put_nowait(Ending(Status.ABORTED, reason))
+
+    def fail(self, reason: str) -> None:
+        """A background task failed: end as failed, data kept and finalized."""
+        self._queue.put_nowait(Ending(Status.FAILED, reason))
+
+    async def next(self) -> Ending:
+        """The next request, in order."""
+        return await self._queue.get()
+
+
+class Run:
+    """The state of one run and what its protocol works with: clock, timeline, gate to the devices, trace, journal."""
+
+    def __init__(
+        self, clock: Clock, trace: Trace, writer: Writer, journal: Journal, folder: Path, *, durable: bool
+    ) -> None:
+        self.folder = folder
+        self.durable = durable
+        self.clock = clock
+        self.trace = trace
+        self.writer = writer
+        self.journal = journal
+        self.timeline = Timeline(clock, trace)
+        self.gate = CallGate(clock, trace)
+        self.commands = Commands()
+        self.ending: Ending | None = None
+        self.alarms: list[str] = []
+        self._safe = False
+        self._background: set[asyncio.Task[None]] = set()
+
+    def finish(self, status: Status, reason: str) -> str:
+        """Decide how the run ends; the first decision stands, save that a failure or abort overrides success.
+
+        Returns the trigger FINISH, for activities to return.
+        """
+        graver = self.ending is None or (
+            self.ending.status in (Status.DONE, Status.STOPPED) and status in (Status.ABORTED, Status.FAILED)
+        )
+        if graver:
+            self.ending = Ending(status, reason)
+        return FINISH
+
+    def entered(self, state: Enum, trigger: str) -> None:
+        """Record a state boundary in trace and journal. Called by the machine at every transition."""
+        self.trace.record("state", str(state.value), trigger=trigger)
+        self.journal.note(t_ns=self.clock.now_ns(), state=state.value)
+        if self.trace.pending:
+            self.writer.submit(self.trace.take_pending())
+
+    def in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something beside the present activity; its failure fails the run. Cancelled before the safe state."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                self.commands.fail(self._describe(error))
+
+        task = asyncio.get_running_loop().create_task(guarded(), name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _end_background(self) -> None:
+        tasks = tuple(self._background)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _describe(self, error: Exception) -> str:
+        if isinstance(error, CredlineError):
+            return str(error)
+        log.exception("unexpected error", exc_info=error)
+        return f"internal error ({type(error).__name__}: {error}); please report it with the run folder."
+
+    async def drive(self, experiment: Experiment) -> Ending:
+        """Take the experiment's machine from its initial state to a final one.
+
+        Returns how it ended. If this task itself is cancelled, the safe state is still reached before the
+        cancellation goes on.
+        """
+        machine, activities = experiment.machine, experiment.activities()
+        try:
+            self.entered(machine.state, "")
+            while not machine.at_end:
+                trigger = await self._work(machine.state, activities[machine.state], experiment)
+                if machine.state is experiment.finalizing:
+                    ending = self.ending or Ending(Status.DONE, "")
+                    trigger = f"end_{ending.status.value}"
+                await machine.fire(trigger)
+        finally:
+            await self.make_safe(experiment)
+        return self.ending or Ending(Status.DONE, "")
+
+    async def _work(self, state: Enum, activity: Callable[[], Coroutine[Any, Any, str]], experiment: Experiment) -> str:
+        """Run one state's work until it returns its trigger, fails, or a command ends it."""
+        loop = asyncio.get_running_loop()
+        work = loop.create_task(activity(), name=f"state {state.value}")
+        try:
+            while True:
+                command = loop.create_task(self.commands.next(), name="commands")
+                try:
+                    await asyncio.wait({work, command}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    if not command.done():
+                        command.cancel()
+                if not command.done() or command.cancelled():
+                    return work.result()
+                ending = command.result()
+                self.trace.record("command", ending.status.value, reason=ending.reason)
+                self.finish(ending.status, ending.reason)
+                if state is experiment.finalizing and ending.status is Status.STOPPED:
+                    continue  # already ending; a stop does not cost the products
+                return FINISH
+        except Exception as error:
+            self._failed(error)
+            return FINISH
+        finally:
+            await self._cancelled(work)
+
+    def _failed(self, error: Exception) -> None:
+        reason = self._describe(error)
+        self.trace.record("fault", type(error).__name__, reason=reason)
+        self.finish(Status.FAILED, reason)
+
+    @staticmethod
+    async def _cancelled(work: asyncio.Task[str]) -> None:
+        """Cancel the work and wait until it has let go; its own errors while doing so are of no interest."""
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()
+
+    async def make_safe(self, experiment: Experiment) -> None:
+        """Bring the instrument into the safe state, once; cannot be cancelled, and takes bounded time.
+
+        Every action is tried even when others fail. What fails is recorded and stands in `alarms`.
+        """
+        if self._safe:
+            return
+        self._safe = True
+        sequence = asyncio.get_running_loop().create_task(self._safe_sequence(experiment), name="safe state")
+        cancelled: asyncio.CancelledError | None = None
+        while not sequence.done():
+            try:
+                await asyncio.shield(sequence)
+            except asyncio.CancelledError as error:
+                cancelled = error  # told again once the instrument is safe
+        sequence.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _safe_sequence(self, experiment: Experiment) -> None:
+        await self._end_background()
+        for action in experiment.safe_actions():
+            deadline_ns = self.clock.now_ns() + ns(action.limit_s)
+            try:
+                async with self.clock.timeout_at(deadline_ns):
+                    await action.call()
+            except Exception as error:
+                cause = "no answer" if isinstance(error, TimeoutError) else str(error)
+                self.trace.record("fault", action.name, reason=cause, alarm=action.alarm)
+                if action.alarm:
+                    self.alarms.append(f"{action.alarm} ({action.name} failed: {cause})")
+                    log.critical(action.alarm, cause=cause)
+        self.trace.record("note", "safe state", alarms=len(self.alarms))
+
+    async def flush(self) -> None:
+        """Bring everything recorded so far to the disk. Raises StorageError if that fails."""
+        self.writer.submit(self.trace.take_pending())
+        await self.writer.drain()

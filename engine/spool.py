@@ -1,0 +1,119 @@
+"""The spool: every frame appended to one raw file as it arrives, readable up to the last whole frame after any crash.
+
+Layout: the 8 bytes of `MAGIC`, then for each frame a fixed header (`HEADER`, little-endian), the raw counts in
+row order, and nothing else. The header carries a CRC-32 of itself and of the counts, so a torn tail is recognised.
+Why not HDF5 from the start: docs/decisions/0003-raw-spool.md.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from engine.errors import DataError
+from engine.frame import Counts, Frame
+from engine.storage import Writer
+
+MAGIC = b"CREDSPL1"
+# mark, slot, detector's number, start_ns, end_ns, rows, columns, dtype, CRC of counts, CRC of the header before it
+HEADER = struct.Struct("<4siiqqII4sII")
+MARK = b"FRAM"
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledFrame:
+    """A frame in the spool; `counts` are read when asked for."""
+
+    slot: int
+    number: int
+    start_ns: int
+    end_ns: int
+    counts: Counts
+
+
+class Spool:
+    """Appends frames through the run's writer. `durable` forces each to the disk itself before the next."""
+
+    def __init__(self, path: Path, writer: Writer, *, durable: bool) -> None:
+        self.path = path
+        self.frames = 0
+        self.crc = 0
+        self._writer = writer
+        self._durable = durable
+        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._file.write(MAGIC)
+
+    async def append(self, slot: int, frame: Frame) -> int:
+        """Queue a frame for the disk; return its index in the spool.
+
+        Takes under 1 ms while the disk keeps up, else waits for it. Raises StorageError if writing failed.
+        """
+        await self._writer.room()
+        counts = np.ascontiguousarray(frame.counts)
+        self.crc = zlib.crc32(counts.data)
+        head = HEADER.pack(
+            MARK,
+            slot,
+            frame.number,
+            frame.start_ns,
+            frame.end_ns,
+            counts.shape[0],
+            counts.shape[1],
+            counts.dtype.str.encode().ljust(4),
+            self.crc,
+            0,
+        )[:-4]
+        self._writer.submit(lambda: self._write(head + struct.pack("<I", zlib.crc32(head)), counts), counts.nbytes)
+        self.frames += 1
+        return self.frames - 1
+
+    def _write(self, head: bytes, counts: Counts) -> None:
+        self._write_all(head)
+        self._write_all(counts.data.cast("B"))
+        if self._durable:
+            os.fsync(self._file.fileno())
+
+    def _write_all(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:  # an unbuffered file may write less than asked
+            view = view[self._file.write(view) :]
+
+    def close(self) -> None:
+        """Close the file; the writer must be drained."""
+        self._file.close()
+
+
+def read_spool(path: Path) -> Iterator[SpooledFrame]:
+    """The whole frames of a spool in order of arrival, ending silently before a torn last one.
+
+    Raises DataError when the file is no spool, or damaged before its last record.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+    with file:
+        size = path.stat().st_size
+        if file.read(len(MAGIC)) != MAGIC:
+            raise DataError(f"{path}: is not a spool of credline, or was cut off in its first bytes; left as it is.")
+        while head := file.read(HEADER.size):
+            if len(head) < HEADER.size:
+                return  # torn header
+            mark, slot, number, start_ns, end_ns, rows, columns, dtype, crc, head_crc = HEADER.unpack(head)
+            if mark != MARK or zlib.crc32(head[:-4]) != head_crc:
+                raise DataError(f"{path}: damaged at byte {file.tell() - HEADER.size}; the frames before are readable.")
+            kind = np.dtype(dtype.decode().strip())
+            length = rows * columns * kind.itemsize
+            if file.tell() + length > size:
+                return  # torn picture
+            data = file.read(length)
+            if zlib.crc32(data) != crc:
+                if file.tell() == size:
+                    return  # its blocks never reached the disk
+                raise DataError(f"{path}: the frame of slot {slot} is damaged; the frames before it are readable.")
+            yield SpooledFrame(slot, number, start_ns, end_ns, np.frombuffer(data, kind).reshape(rows, columns))

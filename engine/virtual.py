@@ -1,0 +1,167 @@
+"""Virtual time: an event loop that jumps to the next timer instead of waiting, and the clock that runs on it.
+
+`asyncio.Runner(loop_factory=VirtualLoop)` is all it takes; nothing is patched. `asyncio.sleep`,
+`asyncio.timeout` and library code see the same virtual time as the clock. Three promises:
+
+* Time moves only when nothing can run: while any callback is ready, any file descriptor readable or any thread
+  call of `run_in_executor` under way, it stands still.
+* Order is reproducible: timers with equal deadlines fire in order of registration, and thread calls are
+  delivered in the order in which they were made, each when nothing else is ready.
+* A hang is a diagnosis: nothing left to wait for raises `VirtualDeadlock` naming the waiting tasks.
+"""
+
+import asyncio
+import heapq
+import selectors
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple
+
+from engine.clock import NS_PER_S, BaseClock
+from engine.errors import VirtualDeadlock
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+# How long a wait for a thread lasts before the loop looks whether that thread has asked for something.
+THREAD_POLL_S = 0.02
+
+
+class _OrderedTimer(asyncio.TimerHandle):
+    """asyncio compares timers by deadline alone, so equal deadlines leave its heap in no particular order."""
+
+    __slots__ = ("seq",)
+
+    def __init__(self, seq: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seq = seq
+
+    def __lt__(self, other: object) -> bool:
+        if isinstance(other, _OrderedTimer):
+            return (self.when(), self.seq) < (other.when(), other.seq)
+        return NotImplemented
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps. `rate` = virtual seconds per real second for slow motion, None = at once."""
+
+    def __init__(self, rate: float | None = None) -> None:
+        self.now_ns = 0
+        self.rate = rate
+        self._timer_seq = 0
+        self._thread_calls: deque[tuple[Future[Any], asyncio.Future[Any]]] = deque()
+        super().__init__(_JumpingSelector(self))
+        # With a resolution of 0 a timer that is exactly due would never be released (busy loop).
+        self._clock_resolution = 1e-9
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self.now_ns / NS_PER_S
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As in asyncio, but equal deadlines fire in order of registration."""
+        self._check_closed()  # type: ignore[attr-defined]
+        self._timer_seq += 1
+        timer = _OrderedTimer(self._timer_seq, when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001 asyncio's own bookkeeping, as BaseEventLoop.call_at does it
+        return timer
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        """Run `func` in a thread or process; virtual time stands still until it has returned.
+
+        A cancelled call still holds time until the thread is through: a thread cannot be stopped.
+        """
+        if executor is None:
+            executor = self._default_executor  # type: ignore[attr-defined]
+            if executor is None:
+                executor = ThreadPoolExecutor(thread_name_prefix="virtual")
+                self.set_default_executor(executor)
+        call = executor.submit(func, *args)
+        answer: asyncio.Future[T] = self.create_future()
+        self._thread_calls.append((call, answer))
+        return answer
+
+    def deliver_thread_call(self) -> bool:
+        """Wait a moment for the oldest thread call; hand over its outcome when it has one. True while any is open."""
+        if not self._thread_calls:
+            return False
+        call, answer = self._thread_calls[0]
+        wait([call], timeout=THREAD_POLL_S)
+        if call.done():
+            self._thread_calls.popleft()
+            if not answer.done():
+                error = call.exception()
+                if error is None:
+                    answer.set_result(call.result())
+                else:
+                    answer.set_exception(error)
+        return True
+
+    def jump(self) -> int:
+        """Virtual nanoseconds until the next timer. Raises VirtualDeadlock when there is none."""
+        timers = self._scheduled  # type: ignore[attr-defined]
+        if not timers:
+            raise VirtualDeadlock(self._waiting())
+        when_s: float = timers[0].when()
+        return max(0, round(when_s * NS_PER_S) - self.now_ns)
+
+    def _waiting(self) -> str:
+        names = []
+        for task in sorted(asyncio.all_tasks(self), key=lambda task: task.get_name()):
+            frames = task.get_stack(limit=1)
+            where = f" at {frames[0].f_code.co_qualname}:{frames[0].f_lineno}" if frames else ""
+            names.append(f"{task.get_name()}{where}")
+        return (
+            f"virtual time {self.now_ns / NS_PER_S:.6f} s: nothing left to wait for; these tasks would hang for "
+            f"ever: {'; '.join(names) or 'none'}. Something they wait for was never set."
+        )
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Polls real I/O without waiting, and moves the loop's time when there is nothing else to do."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        # asyncio passes 0 while any callback is ready; then, and while I/O is ready, time stands still.
+        if events or timeout == 0:
+            return events
+        if self._loop.deliver_thread_call():
+            return events
+        step_ns = self._loop.jump()
+        if self._loop.rate is not None:
+            events = super().select(step_ns / NS_PER_S / self._loop.rate)
+            if events:
+                return events
+        self._loop.now_ns += step_ns
+        return events
+
+
+class VirtualClock(BaseClock):
+    """The clock of a `VirtualLoop`: every wait ends exactly at its deadline."""
+
+    is_virtual = True
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def now_ns(self) -> int:
+        """Virtual nanoseconds since the loop was made."""
+        return self._loop.now_ns
+
+    def loop_time(self, deadline_ns: int) -> float:
+        """The loop's time is this clock's time."""
+        return deadline_ns / NS_PER_S

@@ -1,0 +1,114 @@
+"""cRED as the engine sees it: the type in the register, a plan prepared for devices, a run with its data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from drivers.base import Microscope
+from engine.machine import StrictMachine
+from engine.run import Run
+from engine.spool import Spool
+from protocols.cred.machine import cred_machine
+from protocols.cred.plan import CredPlan, SlotPlan
+from protocols.cred.sequence import CredSequence
+
+# Spool and frames.h5 stand side by side for a moment; counts deflate to less than 0.6 of their size.
+DISK_FACTOR = 1.6
+DISK_RESERVE_BYTES = 16 * 1024 * 1024
+
+
+class CredRun(CredSequence):
+    """One cRED run with its data on disk. Implements `engine.experiment.Experiment`."""
+
+    def __init__(self, prepared: "PreparedCred", run: Run) -> None:
+        self._spool_file = Spool(run.folder / "frames.spool", run.writer, durable=run.durable)
+        super().__init__(prepared.plan, prepared.slot_plan, prepared.microscope, run, self._spool_file)
+        self._microscope = prepared.microscope
+
+    async def write(self) -> None:
+        """See `CredSequence.write`; in the writer's thread, so that stop and abort stay heard."""
+        from protocols.cred.results import write_data
+
+        await self.run.writer.drain()
+        self._spool_file.close()
+        await self.run.writer.run(lambda: write_data(self, self.run.folder, self._microscope))
+
+    def document(self) -> dict[str, Any]:
+        """See `Experiment.document`."""
+        from protocols.cred.results import instrument_of, result_of, snapshot_list
+
+        return {
+            **instrument_of(self._microscope),
+            "result": result_of(self),
+            "snapshots": snapshot_list(self.collected, self.slots),
+        }
+
+
+@dataclass(frozen=True)
+class PreparedCred:
+    """Implements `engine.experiment.Prepared`."""
+
+    plan: CredPlan
+    slot_plan: SlotPlan
+    microscope: Microscope
+
+    @property
+    def budgets(self) -> Any:
+        """See `Prepared.budgets`."""
+        return self.slot_plan.budgets
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """See `Prepared.facts`."""
+        slots = self.slot_plan
+        begin_deg, end_deg = slots.travel_deg
+        return {
+            "acquisition period": f"{slots.period_s * 1000:.1f} ms",
+            "oscillation angle": f"{slots.oscillation_deg:.4f} deg per slot",
+            "slots": f"{slots.slots} ({slots.snapshots} snapshots, {slots.snapshot_slots} slot(s) each)",
+            "duration": f"{slots.slots * slots.period_s:.1f} s",
+            "stage travel": f"{begin_deg:.2f} to {end_deg:.2f} deg, run-in and run-out included",
+            "a frame may start late by": f"{slots.tolerance_s * 1000:.1f} ms",
+            "smallest margin": f"{slots.smallest_margin_s * 1000:.1f} ms",
+            "disk space": f"{self.size_bytes / 1e6:.0f} MB",
+        }
+
+    @property
+    def slots(self) -> int:
+        """See `Prepared.slots`."""
+        return self.slot_plan.slots
+
+    @property
+    def smallest_margin_s(self) -> float:
+        """See `Prepared.smallest_margin_s`."""
+        return self.slot_plan.smallest_margin_s
+
+    @property
+    def size_bytes(self) -> int:
+        """See `Prepared.size_bytes`."""
+        rows, columns = self.microscope.detector.shape
+        return round(DISK_FACTOR * self.slots * rows * columns * 2) + DISK_RESERVE_BYTES
+
+    def begin(self, run: Run) -> CredRun:
+        """See `Prepared.begin`."""
+        return CredRun(self, run)
+
+
+class Cred:
+    """The entry in the register of protocols."""
+
+    name = "cred"
+    summary = "continuous rotation electron diffraction of one crystal, with defocused snapshots"
+    plan_type = CredPlan
+
+    def machine(self) -> StrictMachine:
+        """See `ExperimentType.machine`."""
+        return cred_machine()
+
+    def device_options(self, plan: CredPlan) -> Mapping[str, Any]:
+        """See `ExperimentType.device_options`."""
+        return plan.device_options()
+
+    def prepare(self, plan: CredPlan, microscope: Microscope) -> PreparedCred:
+        """See `ExperimentType.prepare`."""
+        return PreparedCred(plan, SlotPlan(plan, microscope), microscope)

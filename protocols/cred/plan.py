@@ -1,0 +1,171 @@
+"""The plan of a cRED run: frozen data with units in the names, checked before anything moves."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from drivers.base import Microscope
+from engine.budget import Budget, BudgetStep
+from engine.errors import Refused
+
+START_DELAY_S = 0.2
+ACTIVATION_THRESHOLD_DEG = 0.2
+RELAX_HALF_CYCLE_S = 0.5
+# A frame may start this share of a period late and still count as its slot's; its true angle is recorded anyway.
+LATE_SHARE = 0.05
+# Rotation beyond the last planned frame, so that the stage is still at speed when it ends.
+RUN_OUT_DEG = 1.0
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class CrystalPlan(BaseModel):
+    """Which crystal the simulated microscope holds; real hardware has its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cif: Path | None = None
+    orientation_seed: Annotated[int, Field(ge=0)] = 0
+
+
+class CredPlan(BaseModel):
+    """Continuous rotation electron diffraction of one crystal. The defaults are a short run on mordenite.
+
+    rotation: `pedal` waits for the operator to start the rotation, `commanded` starts it. range_deg: signed, the
+    sign is the direction. snapshot_interval: every n-th slot is a defocused picture of the crystal, 0 for none.
+    defocus: in the lens's own units. unblank: beam off until the rotation starts; false leaves the beam as it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sample: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "mordenite"
+    exposure_s: Positive = 0.5
+    speed_deg_s: Positive = 0.45
+    start_deg: Annotated[float, Field(allow_inf_nan=False)] = -30.0
+    range_deg: Annotated[float, Field(allow_inf_nan=False)] = 60.0
+    rotation: Literal["pedal", "commanded"] = "pedal"
+    rotation_timeout_s: Positive = 120.0
+    snapshot_interval: Annotated[int, Field(ge=0)] = 10
+    snapshot_exposure_s: Positive = 0.01
+    defocus: int = 1500
+    relax_cycles: Annotated[int, Field(ge=0, le=100)] = 5
+    unblank: bool = True
+    formats: tuple[str, ...] = ()
+    truth: bool = False
+    crystal: CrystalPlan = CrystalPlan()
+
+    @field_validator("range_deg")
+    @classmethod
+    def _some_range(cls, value: float) -> float:
+        if value == 0:
+            raise ValueError("a range of 0 deg has no frames; give degrees, negative to rotate the other way")
+        return value
+
+    @field_validator("snapshot_interval")
+    @classmethod
+    def _some_frames(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("with 1 every slot would be a snapshot and none a frame; use 0 for none, or 2 and more")
+        return value
+
+    @model_validator(mode="after")
+    def _some_defocus(self) -> "CredPlan":
+        if self.snapshot_interval and self.defocus == 0:
+            raise ValueError("defocus: 0 shows no crystal in the snapshots; set it, or snapshot_interval = 0")
+        return self
+
+    @property
+    def direction(self) -> float:
+        """+1 or -1, the sign of the rotation."""
+        return math.copysign(1.0, self.range_deg)
+
+    def device_options(self) -> dict[str, Any]:
+        """What a simulated microscope needs to know: where the operator left stage and beam, which crystal it holds."""
+        options: dict[str, Any] = {"start_deg": self.start_deg if self.rotation == "pedal" else 0.0}
+        options["beam_on"] = not self.unblank
+        options["crystal"] = {"cif": self.crystal.cif, "orientation_seed": self.crystal.orientation_seed}
+        return options
+
+
+class SlotPlan:
+    """The slots of a plan on given hardware: period, number, how many a snapshot takes. Refuses what cannot fit.
+
+    Every number is in seconds or counts slots; nothing is touched.
+    """
+
+    def __init__(self, plan: CredPlan, microscope: Microscope) -> None:
+        self.plan = plan
+        detector, timing = microscope.detector, microscope.timing
+        self.period_s = detector.cycle_s(plan.exposure_s)
+        self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
+        self.slots = max(1, round(plan.range_deg / self.oscillation_deg))
+        self.tolerance_s = LATE_SHARE * self.period_s
+        self.settling_s = microscope.optics.settling_s(plan.defocus)
+        self.frame = Budget(
+            "diffraction frame",
+            (
+                BudgetStep.fixed("exposure", "plan: exposure_s", plan.exposure_s),
+                BudgetStep.fixed("readout and overhead", "camera", self.period_s - plan.exposure_s),
+            ),
+            self.period_s,
+        )
+        image_s = detector.cycle_s(plan.snapshot_exposure_s)
+        steps = (
+            BudgetStep("defocus", "microscope call", timing.api_call_s, timing.api_call_worst_s),
+            BudgetStep.fixed("snapshot exposure", "plan: snapshot_exposure_s", plan.snapshot_exposure_s),
+            BudgetStep.fixed("snapshot readout", "camera", image_s - plan.snapshot_exposure_s),
+            BudgetStep("refocus", "microscope call", timing.api_call_s, timing.api_call_worst_s),
+            BudgetStep.fixed("settling", "lens, for this defocus", self.settling_s),
+        )
+        self.snapshot_slots = max(1, math.ceil(sum(step.worst_s for step in steps) / self.period_s - 1e-9))
+        self.snapshot = Budget("snapshot cycle", steps, self.snapshot_slots * self.period_s)
+        self._check(microscope)
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The timed sequences of a run."""
+        return (self.frame, self.snapshot) if self.plan.snapshot_interval else (self.frame,)
+
+    @property
+    def smallest_margin_s(self) -> float:
+        """The tightest tolerance of the run; a machine that wakes later than this cannot run the plan."""
+        margins = [self.tolerance_s]
+        if self.plan.snapshot_interval:
+            margins.append(self.snapshot.slack_s + self.tolerance_s)
+        return min(margins)
+
+    def is_snapshot(self, slot: int) -> bool:
+        """Whether a slot begins a snapshot cycle."""
+        return bool(self.plan.snapshot_interval) and slot % self.plan.snapshot_interval == 0
+
+    @property
+    def snapshots(self) -> int:
+        """Snapshots in the planned range."""
+        return self.slots // self.plan.snapshot_interval if self.plan.snapshot_interval else 0
+
+    @property
+    def travel_deg(self) -> tuple[float, float]:
+        """Where the rotation begins and, run-in and run-out included, ends."""
+        plan = self.plan
+        run_in_deg = ACTIVATION_THRESHOLD_DEG + plan.speed_deg_s * (START_DELAY_S + 0.5)
+        return plan.start_deg, plan.start_deg + plan.range_deg + plan.direction * (run_in_deg + RUN_OUT_DEG)
+
+    def _check(self, microscope: Microscope) -> None:
+        plan = self.plan
+        if plan.snapshot_interval and self.snapshot_slots >= plan.snapshot_interval:
+            # Between snapshots at least one whole slot must be left for a frame.
+            Budget(
+                f"snapshot cycle with snapshot_interval = {plan.snapshot_interval}",
+                self.snapshot.steps,
+                (plan.snapshot_interval - 1) * self.period_s,
+            ).check(f"Set snapshot_interval to {self.snapshot_slots + 1} or more, or lengthen exposure_s.")
+        low_deg, high_deg = microscope.stage.limits_deg
+        for angle_deg, key in zip(self.travel_deg, ("start_deg", "range_deg"), strict=True):
+            if not low_deg <= angle_deg <= high_deg:
+                raise Refused(
+                    f"{key}: the rotation from {self.travel_deg[0]:.2f} to {self.travel_deg[1]:.2f} deg (run-in and "
+                    f"run-out included) leaves the holder's {low_deg:g}..{high_deg:g} deg; nothing was started. "
+                    "Choose a smaller range_deg or another start_deg."
+                )

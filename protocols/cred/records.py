@@ -1,0 +1,91 @@
+"""What a cRED run has collected while it runs: frames, snapshots, readings, lost slots, and the figures from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from drivers.base import Reading
+from engine.clock import NS_PER_MS, NS_PER_S
+from engine.frame import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """One diffraction frame in the spool: its slot, its exposure, and how late it began."""
+
+    slot: int
+    start_ns: int
+    end_ns: int
+    late_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One defocused picture of the crystal."""
+
+    slot: int
+    start_ns: int
+    end_ns: int
+    counts: Counts
+
+
+@dataclass(slots=True)
+class Collected:
+    """Everything a run has so far."""
+
+    frames: list[FrameRecord] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    lost_slots: list[int] = field(default_factory=list)
+    slack_ns: list[int] = field(default_factory=list)
+    stage_stopped_ns: int | None = None
+
+    def kept(self) -> list[bool]:
+        """For each frame, whether it was taken while the stage was turning."""
+        stopped_ns = self.stage_stopped_ns
+        return [stopped_ns is None or frame.end_ns <= stopped_ns for frame in self.frames]
+
+
+def spread_ms(values_ns: Sequence[int]) -> dict[str, float | None]:
+    """Median, 99th percentile and largest of some times, in milliseconds; None without any."""
+    if not values_ns:
+        return {"median": None, "p99": None, "max": None}
+    values = np.abs(np.array(values_ns, np.float64)) / NS_PER_MS
+    return {
+        "median": round(float(np.median(values)), 6),
+        "p99": round(float(np.percentile(values, 99)), 6),
+        "max": round(float(values.max()), 6),
+    }
+
+
+def period_s(frames: Sequence[FrameRecord], planned_ns: int) -> float:
+    """Median time from slot to slot between successive frames; the planned one with fewer than two frames."""
+    per_slot = [(after.start_ns - before.start_ns) / (after.slot - before.slot) for before, after in pairwise(frames)]
+    return median(per_slot) / NS_PER_S if per_slot else planned_ns / NS_PER_S
+
+
+def gap_errors_ns(frames: Sequence[FrameRecord], period_ns: int) -> list[int]:
+    """How far the time across each gap (snapshot or lost slots) is from a whole number of periods.
+
+    Without any gap: the same for successive frames.
+    """
+    pairs = list(pairwise(frames))
+    gaps = [pair for pair in pairs if pair[1].slot - pair[0].slot > 1] or pairs
+    return [after.start_ns - before.start_ns - (after.slot - before.slot) * period_ns for before, after in gaps]
+
+
+def timing_summary(collected: Collected, period_ns: int) -> dict[str, Any]:
+    """The timing figures of run.json and of the summary table."""
+    slack = collected.slack_ns
+    return {
+        "lateness_ms": spread_ms([frame.late_ns for frame in collected.frames]),
+        "gap_error_ms": spread_ms(gap_errors_ns(collected.frames, period_ns)),
+        "slack_ms": {
+            "min": round(min(slack) / NS_PER_MS, 6) if slack else None,
+            "median": round(median(slack) / NS_PER_MS, 6) if slack else None,
+        },
+    }

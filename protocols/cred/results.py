@@ -1,0 +1,137 @@
+"""What a cRED run leaves on disk: frames.h5 with fitted angles, snapshots, the truth of a simulation, the result."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fabio.tifimage import TifImage
+from numpy.typing import NDArray
+
+from drivers.base import Microscope
+from engine.framesfile import FRAME_ROW, write_frames
+from engine.spool import read_spool
+from protocols.cred.angles import RotationFit, fit_rotation
+from protocols.cred.plan import SlotPlan
+from protocols.cred.records import Collected, Snapshot, period_s, timing_summary
+from protocols.cred.sequence import CredSequence
+
+
+def rotation_of(collected: Collected, slots: SlotPlan) -> RotationFit | None:
+    """The fitted rotation, from the readings taken while the stage was turning."""
+    stopped_ns = collected.stage_stopped_ns
+    turning = [r for r in collected.readings if stopped_ns is None or r.t_after_ns <= stopped_ns]
+    return fit_rotation(turning, slots.oscillation_deg / slots.period_s)
+
+
+def frame_table(collected: Collected, fit: RotationFit | None) -> NDArray[np.void]:
+    """One row per delivered frame, with the stage's angle at both ends of its exposure (NaN without a reading)."""
+    rows = []
+    for frame, kept in zip(collected.frames, collected.kept(), strict=True):
+        ends = [fit.angle_deg(t) if fit else np.nan for t in (frame.start_ns, frame.end_ns)]
+        rows.append((frame.slot, kept, frame.start_ns, frame.end_ns, *ends, frame.late_ns))
+    return np.array(rows, FRAME_ROW)
+
+
+def result_of(sequence: CredSequence) -> dict[str, Any]:
+    """The `result` of run.json: counts, angles with their uncertainties, timing."""
+    collected, plan = sequence.collected, sequence.plan
+    fit = rotation_of(collected, sequence.slots)
+    frames = [frame for frame, kept in zip(collected.frames, collected.kept(), strict=True) if kept]
+    taken = [frame.slot for frame in frames] + [shot.slot for shot in collected.snapshots]
+    slots = max(taken, default=0)
+    lost = [slot for slot in collected.lost_slots if slot <= slots]
+    grid, period = sequence.grid, period_s(frames, sequence.grid.period_ns)
+    result: dict[str, Any] = {
+        "slots": slots,
+        "frames": len(frames),
+        "frames_not_kept": len(collected.frames) - len(frames),
+        "snapshots": len(collected.snapshots),
+        "lost_slots": len(lost),
+        "lost_slot_numbers": lost,
+        "exposure_s": plan.exposure_s,
+        "period_s": period,
+        "start_deg": None,
+        "end_deg": None,
+        "range_deg": None,
+        "oscillation_deg": None,
+        "rate_deg_s": None,
+        "rate_uncertainty_deg_s": None,
+        "offset_uncertainty_deg": None,
+        "angle_residual_deg": None,
+        "stage_readings": len(collected.readings),
+        "snapshot_interval": plan.snapshot_interval,
+        "elapsed_s": slots * period,
+    }
+    if fit is not None and slots:
+        first_ns = frames[0].start_ns - (frames[0].slot - 1) * grid.period_ns if frames else grid.start_ns(1)
+        start_deg = fit.angle_deg(first_ns)
+        oscillation_deg = fit.rate_deg_s * period
+        result |= {
+            "start_deg": start_deg,
+            "end_deg": start_deg + slots * oscillation_deg,
+            "range_deg": abs(slots * oscillation_deg),
+            "oscillation_deg": oscillation_deg,
+            "rate_deg_s": fit.rate_deg_s,
+            "rate_uncertainty_deg_s": fit.rate_uncertainty_deg_s if fit.readings > 1 else None,
+            "offset_uncertainty_deg": fit.offset_uncertainty_deg,
+            "angle_residual_deg": fit.residual_deg,
+        }
+    return result | timing_summary(collected, grid.period_ns)
+
+
+def instrument_of(microscope: Microscope) -> dict[str, Any]:
+    """The `geometry` and `detector` of run.json."""
+    detector = microscope.detector
+    return {
+        "geometry": asdict(microscope.geometry),
+        "detector": {
+            "shape": list(detector.shape),
+            "saturation": detector.saturation,
+            "wide_cross": detector.wide_cross,
+        },
+    }
+
+
+def snapshot_list(collected: Collected, slots: SlotPlan) -> list[dict[str, Any]]:
+    """The `snapshots` of run.json."""
+    fit = rotation_of(collected, slots)
+    return [
+        {
+            "slot": shot.slot,
+            "file": snapshot_file(shot),
+            "start_ns": shot.start_ns,
+            "end_ns": shot.end_ns,
+            "start_deg": fit.angle_deg(shot.start_ns) if fit else None,
+        }
+        for shot in collected.snapshots
+    ]
+
+
+def snapshot_file(shot: Snapshot) -> str:
+    """Where a snapshot stands in the run folder; named after its slot."""
+    return f"snapshots/{shot.slot:05d}.tiff"
+
+
+def write_data(sequence: CredSequence, folder: Path, microscope: Microscope) -> None:
+    """Write frames.h5 from the spool, the snapshots and, if asked, the truth. Blocks: for a thread.
+
+    Raises StorageError or DataError; the spool is deleted only when frames.h5 stands whole beside it.
+    """
+    collected = sequence.collected
+    fit = rotation_of(collected, sequence.slots)
+    spool = folder / "frames.spool"
+    if collected.frames:
+        table = frame_table(collected, fit)
+        pictures = (frame.counts for frame in read_spool(spool))
+        write_frames(folder / "frames.h5", pictures, table, microscope.detector.shape, microscope.detector.flatfield)
+    spool.unlink()
+    if collected.snapshots:
+        (folder / "snapshots").mkdir(exist_ok=True)
+        for shot in collected.snapshots:
+            TifImage(data=shot.counts).write(str(folder / snapshot_file(shot)))
+    if sequence.plan.truth and microscope.truth is not None:
+        kept = [frame for frame, keep in zip(collected.frames, collected.kept(), strict=True) if keep]
+        microscope.truth.write(
+            folder / "truth.h5", [frame.slot for frame in kept], [(frame.start_ns, frame.end_ns) for frame in kept]
+        )

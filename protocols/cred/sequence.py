@@ -1,0 +1,361 @@
+"""The work of each state of a cRED run: relax, wait, delay, expose slot after slot, snapshot, refocus.
+
+Time is angle here, so every frame begins on its slot's boundary or not at all: a slot that cannot be kept is lost
+by name. Frames are written while the next one is exposed, never between two slots.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from enum import Enum
+from typing import Any
+
+from drivers.base import Exposure, Microscope, Reading
+from engine.clock import NS_PER_MS, NS_PER_S, ns
+from engine.errors import DeviceError, DeviceLost, Underflow
+from engine.experiment import FINISH, SafeAction, Status
+from engine.frame import Frame
+from engine.run import Run
+from engine.spool import Spool
+from engine.timeline import PeriodMonitor, SlotGrid
+from protocols.cred.angles import fit_rotation, has_stopped, is_behind, middle_ns
+from protocols.cred.machine import State, cred_machine
+from protocols.cred.plan import (
+    ACTIVATION_THRESHOLD_DEG,
+    RELAX_HALF_CYCLE_S,
+    START_DELAY_S,
+    CredPlan,
+    SlotPlan,
+)
+from protocols.cred.records import Collected, FrameRecord, Snapshot
+
+FRAME_OVERDUE_S = 5.0
+GOTO_SPEED_DEG_S = 10.0
+# Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
+READING_INTERVAL = 10
+SAFE_LIMIT_S = 2.0
+
+
+class CredSequence:
+    """The states of one cRED run at work. `protocols.cred.experiment` adds what becomes of the data."""
+
+    finalizing: Enum = State.FINALIZE
+
+    def __init__(
+        self,
+        plan: CredPlan,
+        slots: SlotPlan,
+        microscope: Microscope,
+        run: Run,
+        spool: Spool,
+    ) -> None:
+        self.plan = plan
+        self.slots = slots
+        self.collected = Collected()
+        self.machine = cred_machine(run.entered)
+        self.run = run
+        self._timeline = run.timeline
+        self._clock = run.clock
+        self._spool = spool
+        self._stage = run.gate.wrap("stage", microscope.stage)
+        self._beam = run.gate.wrap("beam", microscope.beam)
+        self._optics = run.gate.wrap("optics", microscope.optics)
+        self._detector = run.gate.wrap("detector", microscope.detector)
+        self._frames: AsyncIterator[Frame] | None = None
+        self._focus: int | None = None
+        period_ns = ns(slots.period_s)
+        self._monitor = PeriodMonitor(period_ns)
+        self.grid = SlotGrid(0, period_ns)
+        self.slot = 1
+        self.last_slot = slots.slots
+        self._unstored: tuple[int, int, Frame] | None = None
+        self._rate_deg_s = plan.direction * plan.speed_deg_s
+
+    def activities(self) -> Mapping[Enum, Callable[[], Coroutine[Any, Any, str]]]:
+        """See `Experiment.activities`."""
+        return {
+            State.RELAX: self.relax,
+            State.WAIT_FOR_ROTATION: self.wait_for_rotation,
+            State.DELAY: self.delay,
+            State.EXPOSE: self.expose,
+            State.DEFOCUS_SNAPSHOT: self.defocus_snapshot,
+            State.REFOCUS: self.refocus,
+            State.FINALIZE: self.finalize,
+        }
+
+    def safe_actions(self) -> Sequence[SafeAction]:
+        """See `Experiment.safe_actions`: the beam first, whatever else there is to do."""
+        return (
+            SafeAction("blank the beam", self._beam.blank, SAFE_LIMIT_S, "THE BEAM MAY STILL BE ON THE CRYSTAL"),
+            SafeAction("last stage reading", self._last_reading, SAFE_LIMIT_S, ""),
+            SafeAction("stop the rotation", self._stage.stop, SAFE_LIMIT_S, "THE STAGE MAY STILL BE ROTATING"),
+            SafeAction("disarm the detector", self._detector.disarm, SAFE_LIMIT_S, "the detector may still be armed"),
+            SafeAction("focus the lens", self._back_in_focus, SAFE_LIMIT_S, "the lens may be left defocused"),
+        )
+
+    async def relax(self) -> str:
+        """Go to the start angle if the rotation is ours, toggle the lens against its hysteresis, arm the camera."""
+        self._focus = await self._optics.focus()
+        if not self.plan.unblank and await self._beam.is_blanked():
+            raise DeviceError(
+                "beam: it is blanked and the plan says unblank = false, so every frame would be dark; nothing was "
+                "exposed. Unblank the beam yourself, or set unblank = true."
+            )
+        if self.plan.rotation == "commanded":
+            await self._go_to_start()
+        for _ in range(self.plan.relax_cycles if self.plan.snapshot_interval else 0):
+            for value in (self._focus + self.plan.defocus, self._focus):
+                await self._optics.set_focus(value)
+                await self._timeline.wait("relax", self._clock.now_ns() + ns(RELAX_HALF_CYCLE_S))
+        await self._detector.arm(Exposure(self.plan.exposure_s, self.plan.snapshot_exposure_s))
+        self._frames = self._detector.frames()
+        return "relaxed"
+
+    async def _go_to_start(self) -> None:
+        here = await self._stage.angle()
+        await self._stage.rotate(self.plan.start_deg, GOTO_SPEED_DEG_S)
+        overdue_ns = self._clock.now_ns() + ns(
+            2 * abs(self.plan.start_deg - here.value) / GOTO_SPEED_DEG_S + FRAME_OVERDUE_S
+        )
+        while abs((await self._stage.angle()).value - self.plan.start_deg) > ACTIVATION_THRESHOLD_DEG / 4:
+            if self._clock.now_ns() > overdue_ns:
+                raise DeviceLost(
+                    f"stage: start_deg = {self.plan.start_deg:g} was not reached in time; the stage stands elsewhere. "
+                    "Check the holder and the stage's own limits."
+                )
+        # Readings scatter: let the motion end before its rest is taken as the mark for the start.
+        await self._timeline.wait("start reached", self._clock.now_ns() + ns(RELAX_HALF_CYCLE_S))
+
+    async def wait_for_rotation(self) -> str:
+        """Read the stage until it has turned by the activation threshold; fail after the plan's time-out."""
+        rest = await self._stage.angle()
+        _, target_deg = self.slots.travel_deg
+        if self.plan.rotation == "pedal":
+            await self._stage.release_to_pedal(target_deg, self.plan.speed_deg_s)
+            self.run.trace.record("note", "operator", text="hold the pedal to start the rotation")
+        else:
+            await self._stage.rotate(target_deg, self.plan.speed_deg_s)
+        give_up_ns = self._clock.now_ns() + ns(self.plan.rotation_timeout_s)
+        while (turned_deg := (await self._stage.angle()).value - rest.value) * self.plan.direction < (
+            ACTIVATION_THRESHOLD_DEG
+        ):
+            if -turned_deg * self.plan.direction >= ACTIVATION_THRESHOLD_DEG:
+                raise DeviceError(
+                    f"stage: rotates towards {'lower' if self.plan.direction > 0 else 'higher'} angles, against "
+                    f"range_deg = {self.plan.range_deg:g}; nothing was exposed. Use the other pedal, or turn the sign "
+                    "of range_deg."
+                )
+            if self._clock.now_ns() > give_up_ns:
+                raise DeviceError(
+                    f"stage: no rotation within rotation_timeout_s = {self.plan.rotation_timeout_s:g} s; nothing was "
+                    "exposed. Start the rotation when asked, or allow more time."
+                )
+        return "rotating"
+
+    async def delay(self) -> str:
+        """Unblank if asked, and let acceleration and backlash pass; the first slot begins when this is over."""
+        begin_ns = self._clock.now_ns() + ns(START_DELAY_S)
+        if self.plan.unblank:
+            await self._beam.unblank()
+        # Room to get from state to state, should the call have taken longer than the delay.
+        first_ns = max(begin_ns, self._clock.now_ns() + 2 * NS_PER_MS)
+        self.grid = SlotGrid(first_ns, self.grid.period_ns)
+        return "delay_over"
+
+    async def expose(self) -> str:
+        """Expose frame after frame until a snapshot is due, the range is covered or the stage has stopped."""
+        while True:
+            if self.collected.stage_stopped_ns is not None:
+                await self._store()
+                angle = self.collected.readings[-1].value
+                return self.run.finish(Status.STOPPED, f"the stage stopped at {angle:.2f} deg")
+            if self.slot > self.last_slot:
+                await self._store()
+                return self.run.finish(Status.DONE, "range covered")
+            if self.slots.is_snapshot(self.slot):
+                return "snapshot_due"
+            try:
+                await self._frame(self.slot)
+                self.slot += 1
+            except Underflow:
+                await self._store()
+                self._lose_until(self.grid.next_slot(self._clock.now_ns()), "the engine or the camera was late")
+            self._fit_period()
+
+    async def _frame(self, slot: int) -> None:
+        at_ns = self.grid.start_ns(slot)
+        async with self._timeline.step(
+            "frame",
+            slot=slot,
+            at_ns=at_ns,
+            budget_ns=self.grid.period_ns,
+            tolerance_ns=ns(self.slots.tolerance_s),
+            stretch=True,
+        ):
+            start_ns = await self._detector.start(self.plan.exposure_s)
+            await self._store()
+            if self._reading_due(slot):
+                self.run.in_background(self._read_stage(), f"stage reading {slot}")
+            frame = await self._next_frame(self.plan.exposure_s)
+        arrived_ns = self._clock.now_ns()
+        self._monitor.observe(arrived_ns - start_ns)
+        self.collected.slack_ns.append(self.grid.start_ns(slot + 1) - arrived_ns)
+        self._unstored = (slot, at_ns, frame)
+
+    def _reading_due(self, slot: int) -> bool:
+        if slot in (1, self.last_slot):
+            return True
+        return not self.plan.snapshot_interval and slot % READING_INTERVAL == 0
+
+    async def _next_frame(self, exposure_s: float) -> Frame:
+        if self._frames is None:
+            raise DeviceError("detector: not armed; no exposure was made.")
+        overdue_ns = self._clock.now_ns() + ns(exposure_s + FRAME_OVERDUE_S)
+        try:
+            async with self._clock.timeout_at(overdue_ns):
+                return await anext(self._frames)
+        except (TimeoutError, StopAsyncIteration) as error:
+            raise DeviceLost(
+                f"detector: no frame {FRAME_OVERDUE_S:g} s after its exposure; it is lost, all before are kept. "
+                "Check the camera's own software."
+            ) from error
+
+    async def _store(self) -> None:
+        """Write the frame that arrived last; called while the next one is exposed."""
+        if self._unstored is None:
+            return
+        (slot, at_ns, frame), self._unstored = self._unstored, None
+        index = await self._spool.append(slot, frame)
+        record = FrameRecord(slot, frame.start_ns, frame.end_ns, frame.start_ns - at_ns)
+        self.collected.frames.append(record)
+        fit = fit_rotation(self.collected.readings[-3:], self._rate_deg_s)
+        self.run.trace.record(
+            "frame",
+            "diffraction",
+            slot=slot,
+            number=frame.number,
+            start_ns=frame.start_ns,
+            end_ns=frame.end_ns,
+            angle_deg=round(fit.angle_deg(frame.start_ns), 4) if fit else None,
+            index=index,
+            crc=self._spool.crc,
+        )
+
+    def _lose_until(self, slot: int, reason: str) -> None:
+        """Give up the slots before `slot`, by name."""
+        lost = [s for s in range(self.slot, slot) if s <= self.last_slot]
+        self.collected.lost_slots += lost
+        for name in lost:
+            self.run.trace.record("slot", "lost", slot=name, reason=reason)
+        self.slot = slot
+
+    def _fit_period(self) -> None:
+        """Lengthen the period, for all to see, when the camera's median frame does not fit it any more."""
+        if self._monitor.too_long_ns() == 0:
+            return
+        period_ns = self._monitor.median_ns + NS_PER_MS
+        start_ns = max(self.grid.start_ns(self.slot), self._clock.now_ns() + NS_PER_MS)
+        self.grid = self.grid.stretched(self.slot, start_ns, period_ns)
+        self._monitor.restart(period_ns)
+        self.run.trace.record("slot", "stretched", slot=self.slot, start_ns=start_ns, period_ns=period_ns)
+
+    async def defocus_snapshot(self) -> str:
+        """Defocus, take a short picture of the crystal."""
+        at_ns = self.grid.start_ns(self.slot)
+        async with self._snapshot_step("defocus", at_ns, self._budget_ns(0, 1)):
+            await self._optics.set_focus(self._in_focus + self.plan.defocus)
+        async with self._snapshot_step("snapshot", self._clock.now_ns(), self._budget_ns(1, 3)):
+            await self._detector.start(self.plan.snapshot_exposure_s)
+            await self._store()
+            frame = await self._next_frame(self.plan.snapshot_exposure_s)
+        self.collected.snapshots.append(Snapshot(self.slot, frame.start_ns, frame.end_ns, frame.counts))
+        self.run.trace.record(
+            "frame", "snapshot", slot=self.slot, number=frame.number, start_ns=frame.start_ns, end_ns=frame.end_ns
+        )
+        return "imaged"
+
+    async def refocus(self) -> str:
+        """Refocus and let the lens settle; the next frame begins on the first slot boundary after that."""
+        at_ns = self._clock.now_ns()
+        async with self._snapshot_step("refocus", at_ns, self._budget_ns(3, 4)):
+            await self._optics.set_focus(self._in_focus)
+        settled_ns = self._clock.now_ns() + ns(self.slots.settling_s)
+        self.run.in_background(self._read_stage(), f"stage reading {self.slot}")
+        await self._timeline.wait("settling", settled_ns)
+        planned = self.slot + self.slots.snapshot_slots
+        self.collected.slack_ns.append(self.grid.start_ns(planned) - settled_ns)
+        self.slot = planned
+        self._lose_until(max(planned, self.grid.next_slot(settled_ns)), "the snapshot cycle took longer than planned")
+        return "settled"
+
+    @property
+    def _in_focus(self) -> int:
+        if self._focus is None:
+            raise DeviceError("optics: the focus is not known yet; the lens was not touched.")
+        return self._focus
+
+    def _snapshot_step(self, name: str, at_ns: int, budget_ns: int) -> AbstractAsyncContextManager[int]:
+        """A step of the snapshot cycle: done even when late, for the next frame waits for its end anyway."""
+        return self._timeline.step(
+            name, slot=self.slot, at_ns=at_ns, budget_ns=budget_ns, tolerance_ns=self.grid.period_ns, stretch=True
+        )
+
+    def _budget_ns(self, first: int, last: int) -> int:
+        return ns(sum(step.worst_s for step in self.slots.snapshot.steps[first:last]))
+
+    async def _read_stage(self) -> None:
+        """Take a timed reading for the fit, and look whether the stage still turns."""
+        reading = await self._stage.angle()
+        readings = self.collected.readings
+        if readings and is_behind(readings[-1], reading, self._rate_deg_s):
+            await self._timeline.wait("look again", reading.t_after_ns + ns(0.2))
+            again = await self._stage.angle()
+            if has_stopped(reading, again, self._rate_deg_s):
+                self._stage_stopped(again)
+        readings.append(reading)
+        if self.collected.stage_stopped_ns is None:
+            self._follow_rate()
+
+    def _stage_stopped(self, reading: Reading) -> None:
+        """Find out when: where the line through the readings before reaches the angle at which the stage stands."""
+        fit = fit_rotation(self.collected.readings, self._rate_deg_s)
+        if fit is None:
+            return
+        stopped_ns = fit.reference_ns + round((reading.value - fit.angle_at_reference_deg) / fit.rate_deg_s * NS_PER_S)
+        # No frame that could have seen it standing is kept: the reading's own uncertainty is taken off.
+        open_ns = round(fit.offset_uncertainty_deg / abs(fit.rate_deg_s) * NS_PER_S)
+        self.collected.stage_stopped_ns = max(stopped_ns - open_ns, middle_ns(self.collected.readings[-1]))
+        self.run.trace.record("note", "stage stopped", angle_deg=reading.value, at_ns=stopped_ns)
+
+    def _follow_rate(self) -> None:
+        """With enough readings, count the slots that the range needs at the speed the stage really has."""
+        fit = fit_rotation(self.collected.readings, self._rate_deg_s)
+        if fit is None or fit.readings < 3:
+            return
+        if fit.rate_uncertainty_deg_s > 0.001 * abs(fit.rate_deg_s):
+            return
+        self._rate_deg_s = fit.rate_deg_s
+        period_s = self.grid.period_ns / NS_PER_S
+        self.last_slot = max(self.slot, round(abs(self.plan.range_deg / (fit.rate_deg_s * period_s))))
+
+    async def _last_reading(self) -> None:
+        if self.collected.readings and self.collected.stage_stopped_ns is None:
+            self.collected.readings.append(await self._stage.angle())
+
+    async def _back_in_focus(self) -> None:
+        if self._focus is not None:
+            await self._optics.set_focus(self._focus)
+
+    async def finalize(self) -> str:
+        """Safe state first, beam before anything else; then the last frame, and the data."""
+        await self.run.make_safe(self)
+        await self._store()
+        await self.write()
+        return FINISH
+
+    async def write(self) -> None:
+        """Bring the data into its final form; the instrument is safe."""
+        raise NotImplementedError
+
+    def document(self) -> dict[str, Any]:
+        """See `Experiment.document`."""
+        raise NotImplementedError

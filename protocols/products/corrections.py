@@ -1,0 +1,137 @@
+"""From raw counts to the picture that is exported: flatfield, dead pixels, the wide cross, clipping.
+
+Pure functions of arrays. The order is fixed: divide by the response, replace dead pixels, round, clip to the
+type (and count what was clipped), share the wide pixels. Rounding is to the nearest count.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.products.cross import cross_mask, expand_cross, pixel_area, spread
+
+DEAD_RESPONSE = 0.05
+"""A pixel that answers with less than this part of the mean counts as dead: dividing by it makes noise."""
+
+MAX_COUNT = 65535
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correction:
+    """How the pictures of one detector are corrected; made once a run by `correction`.
+
+    gain: (rows, columns) factor for each raw pixel, 1 for dead ones; None without a flatfield.
+    dead: (rows, columns) True for pixels that are replaced by the mean of their living neighbours.
+    saturation: raw counts from which a pixel was saturated; the correction never takes it below this number, so
+        that programs still know it by their overload limit. 0: not watched.
+    """
+
+    gain: NDArray[np.float32] | None
+    dead: NDArray[np.bool_] | None
+    wide_cross: bool
+    saturation: int = 0
+
+    def apply(self, raw: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint16], int]:
+        """Correct one picture of raw counts; returns it, and the number of pixels clipped to 0 .. 65535.
+
+        (rows, columns) becomes (rows + 4, columns + 4) with a wide cross. The input is not changed.
+        """
+        if self.gain is None:
+            counts, clipped = to_uint16(raw)
+        else:
+            scaled = raw * self.gain
+            if self.dead is not None:
+                scaled = repair(scaled, self.dead)
+            if self.saturation and raw.max(initial=0) >= self.saturation:
+                scaled = np.where(raw >= self.saturation, np.maximum(scaled, self.saturation), scaled)
+            counts, clipped = to_uint16(scaled)
+        return (expand_cross(counts) if self.wide_cross else counts), clipped
+
+
+def correction(response: NDArray[np.float32] | None, wide_cross: bool, saturation: int = 0) -> Correction:
+    """The correction for a detector with this flatfield (relative response, (rows, columns), or None).
+
+    A flat exposure sees the wide pixels 3 and 9 times as bright; that is their area and not their response, and
+    sharing them out takes care of it, so it is divided out here. Zeros, negatives and NaN are dead pixels.
+    """
+    if response is None:
+        return Correction(None, None, wide_cross, saturation)
+    relative = response.astype(np.float32)
+    if wide_cross:
+        relative = relative / pixel_area((response.shape[0], response.shape[1]))
+    alive = np.isfinite(relative) & (relative > 0)
+    if alive.any():
+        relative = relative / np.float32(relative[alive].mean())
+    dead = ~np.isfinite(relative) | (relative < DEAD_RESPONSE)
+    gain = np.ones_like(relative)
+    np.divide(1.0, relative, out=gain, where=~dead)
+    return Correction(gain, dead if dead.any() else None, wide_cross, saturation)
+
+
+def flatfield_from(exposures: Iterable[NDArray[np.integer[Any]]]) -> NDArray[np.float32]:
+    """The flatfield of evenly lit exposures (rows, columns) each: their mean, divided by its mean over all pixels.
+
+    Pixels that never counted stay 0, by which `correction` knows them as dead. ValueError without exposures.
+    """
+    total: NDArray[np.float64] | None = None
+    for exposure in exposures:
+        if total is None:
+            total = exposure.astype(np.float64)
+        elif exposure.shape != total.shape:
+            raise ValueError(f"flat exposures of {exposure.shape} and {total.shape}")
+        else:
+            total += exposure
+    if total is None or not total.any():
+        raise ValueError("no flat exposure with counts in it")
+    return (total / total[total > 0].mean()).astype(np.float32)
+
+
+def repair(counts: NDArray[np.float32], dead: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Replace dead pixels by the mean of the living ones around them (8 neighbours, then 24, ...).
+
+    A picture without a living pixel becomes zeros. counts, dead: (rows, columns); the input is not changed.
+    """
+    out = np.where(dead, np.float32(0), counts)
+    if dead.all():
+        return out
+    rows, columns = counts.shape
+    for y, x in np.argwhere(dead):
+        reach = 1
+        while True:
+            area = np.s_[max(y - reach, 0) : min(y + reach + 1, rows), max(x - reach, 0) : min(x + reach + 1, columns)]
+            alive = ~dead[area]
+            if alive.any():
+                out[y, x] = counts[area][alive].mean()
+                break
+            reach += 1
+    return out
+
+
+def to_uint16(counts: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
+    """Round to whole counts and clip to 0 .. 65535, never wrapping; returns them, and how many were clipped.
+
+    NaN becomes 0 and counts as clipped.
+    """
+    if counts.dtype == np.uint16:
+        return counts, 0
+    if np.issubdtype(counts.dtype, np.integer):
+        low, high = int(counts.min(initial=0)), int(counts.max(initial=0))
+        if low >= 0 and high <= MAX_COUNT:
+            return counts.astype(np.uint16), 0
+        clipped = int(np.count_nonzero((counts < 0) | (counts > MAX_COUNT)))
+        return np.clip(counts, 0, MAX_COUNT).astype(np.uint16), clipped
+    whole = np.rint(counts)
+    low, high = whole.min(initial=0), whole.max(initial=0)  # type: ignore[assignment]
+    if low >= 0 and high <= MAX_COUNT:
+        return whole.astype(np.uint16), 0
+    clipped = int(np.count_nonzero(~((whole >= 0) & (whole <= MAX_COUNT))))
+    return np.clip(np.nan_to_num(whole, nan=0.0), 0, MAX_COUNT).astype(np.uint16), clipped
+
+
+def untrusted(raw_shape: tuple[int, int], wide_cross: bool, dead: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """True, on the corrected grid, for pixels whose counts were made up: the cross, and dead pixels."""
+    made_up = np.zeros(raw_shape, dtype=bool) if dead is None else dead
+    return cross_mask(raw_shape) | spread(made_up) if wide_cross else made_up.copy()

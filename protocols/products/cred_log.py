@@ -1,0 +1,71 @@
+"""cred_log.txt: the run on one page, for people. Units stand beside every number."""
+
+from protocols.products.metadata import RunHeader
+from protocols.products.source import RunInfo, ranges
+
+
+def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
+    """Name and value of everything worth knowing, in order; the report shows the same table."""
+    last_ns = int(info.frame_end_ns[-1])
+    rate = info.oscillation_deg / info.period_s
+    rows, columns = info.shape
+    return [
+        ("Program", run.program),
+        ("Run", info.run_id),
+        ("Sample", info.sample),
+        ("Status", f"{info.status}{': ' + info.reason if info.reason else ''}"),
+        ("Begin", info.created_at.isoformat(timespec="milliseconds")),
+        ("First exposure", info.wall_time(int(info.frame_start_ns[0])).isoformat(timespec="milliseconds")),
+        ("Last exposure ends", info.wall_time(last_ns).isoformat(timespec="milliseconds")),
+        ("Slots", f"{info.slots}"),
+        ("Frames", f"{len(info.slot)} in slots {info.first_slot} to {info.last_slot}"),
+        ("Snapshots", f"{len(info.snapshot_slots)}, every {info.snapshot_interval} slots"
+            if info.snapshot_interval else "none"),
+        ("Lost slots", slot_list(info.lost_slots)),
+        ("Gaps in the numbering", slot_list(info.gaps)),
+        ("Exposure", f"{info.exposure_s:.4f} s"),
+        ("Acquisition period", f"{info.period_s:.6f} s"),
+        ("Stage angle of the first frame", f"{info.frame_start_deg[0]:.4f} deg"),
+        ("Stage angle of the last frame's end", f"{info.frame_end_deg[-1]:.4f} deg"),
+        ("Rotation range", f"{abs(info.frame_end_deg[-1] - info.frame_start_deg[0]):.4f} deg"),
+        ("Rotation rate", f"{rate:.6f} deg/s"),
+        ("Oscillation angle per slot", f"{info.oscillation_deg:.6f} deg"),
+        ("Uncertainty of the angle offset", "unknown" if info.offset_uncertainty_deg is None
+            else f"{info.offset_uncertainty_deg:.4f} deg"),
+        ("Rotation axis", f"{info.rotation_axis_deg:.4f} deg from fast towards up"),
+        ("Wavelength", f"{info.wavelength_A:.6f} A"),
+        ("Camera length", f"{info.camera_length_mm:.4f} mm"),
+        ("Physical pixel size", f"{info.pixel_size_mm:.4f} mm"),
+        ("Pixel size", f"{info.angstrom_per_px:.8f} 1/A"),
+        ("Detector", f"{info.detector or 'camera'}, {columns} x {rows} px after correction"),
+        ("Saturation", f"{info.saturation} counts"),
+        ("Primary beam (fast, slow)", f"{run.beam_fast_px:.3f}, {run.beam_slow_px:.3f} px (pixel i covers i to i+1)"),
+        ("Distortion amplitude", f"{info.distortion_amplitude_percent:.3f} %"),
+        ("Distortion azimuth", f"{info.distortion_azimuth_deg:.3f} deg from fast towards up"),
+    ]
+
+
+def cred_log(info: RunInfo, run: RunHeader) -> str:
+    """The text of cred_log.txt."""
+    rows = parameters(info, run)
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    lines += [
+        "",
+        "Files and frame numbers are slot numbers: a gap in the numbers is a gap in the rotation.",
+        "",
+        "Frames: slot, begin of the exposure (s from the begin of the run), stage angle at its begin and end (deg),",
+        "lateness of its start (ms)",
+    ]
+    lines += [
+        f"{slot:5d} {start_ns / 1e9:12.6f} {start_deg:11.5f} {end_deg:11.5f} {late_ns / 1e6:9.4f}"
+        for slot, start_ns, start_deg, end_deg, late_ns in zip(
+            info.slot, info.frame_start_ns, info.frame_start_deg, info.frame_end_deg, info.frame_late_ns, strict=True
+        )
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def slot_list(slots: tuple[int, ...]) -> str:
+    """(3, 10, 11, 12) as '3, 10-12'; 'none' when empty."""
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in ranges(slots)) or "none"

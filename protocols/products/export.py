@@ -1,0 +1,311 @@
+"""Export of a finished run: which files, in which order, by how many processes.
+
+The pictures are made by worker processes; instruction files, master file and report by this one. Every file is
+written whole or not at all, an export may be stopped at any time and repeated at will, and the run's own files
+are only read.
+"""
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.errors import Refused, StorageError
+from protocols.products.atomic import make_folder, write_text
+from protocols.products.beam_centre import run_beam
+from protocols.products.metadata import RunHeader, run_header
+from protocols.products.pictures import (
+    PictureFolders,
+    run_correction,
+    survey_frames,
+    write_frames,
+    write_placeholders,
+)
+from protocols.products.source import RunInfo, RunSource, open_run
+from protocols.products.survey import FrameSurvey
+
+FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
+"""All formats; `xds` and `dials` bring the SMV pictures along, `redp` the MRC and `pets` the TIFF ones."""
+
+CHUNK_FRAMES = 16
+"""Frames given to a worker at a time: enough to keep it busy, few enough to stop soon."""
+
+FLATFIELD_MISSING = "no flatfield in frames.h5: counts are as the detector gave them"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What an export did.
+
+    formats: written, in the order of FORMATS. files: pictures and other files. beam_px: primary beam (fast, slow).
+    clipped_pixels: in all pictures together. warnings: one line each, for people.
+    """
+
+    run_dir: Path
+    formats: tuple[str, ...]
+    frames: int
+    gaps: int
+    files: int
+    beam_px: tuple[float, float]
+    clipped_pixels: int
+    warnings: tuple[str, ...]
+
+
+def export_run(
+    run_dir: Path,
+    formats: Sequence[str] = FORMATS,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> ExportSummary:
+    """Export the run in `run_dir` in these formats with this many worker processes (1: all in this process).
+
+    progress(done, total) is called in this process, in steps of work; what it raises stops the export. Raises
+    Refused for unknown formats (nothing written), DataError for a run that cannot be read, StorageError for a full
+    disk; files written before an error are whole, the raw spool is untouched.
+    """
+    wanted = _wanted(formats)
+    if workers < 1:
+        raise Refused(f"workers={workers}: at least 1 process must do the work; nothing was exported")
+    run_dir = Path(run_dir)
+    with open_run(run_dir) as source:
+        info = source.info
+        folders = _folders(run_dir, wanted)
+        steps = _Steps(progress, len(info.slot) * (2 if folders.any else 1) + 1)
+        with _pool(workers) as pool:
+            surveys = _survey(pool, run_dir, info, steps)
+            beam = _beam(info, surveys)
+            header = run_header(info, beam)
+            files = _pictures(pool, run_dir, info, header, folders, steps)
+        files += _other_files(source, header, wanted, surveys)
+        steps.add(1)
+        return ExportSummary(
+            run_dir=run_dir,
+            formats=wanted,
+            frames=len(info.slot),
+            gaps=len(info.gaps),
+            files=files,
+            beam_px=beam,
+            clipped_pixels=sum(s.clipped for s in surveys),
+            warnings=tuple(_warnings(source, surveys, beam)),
+        )
+
+
+def _wanted(formats: Sequence[str]) -> tuple[str, ...]:
+    asked = {f.strip().lower() for f in formats if f.strip()}
+    unknown = sorted(asked - set(FORMATS))
+    if unknown or not asked:
+        raise Refused(
+            f"formats: {', '.join(unknown) or 'none given'}; known are {', '.join(FORMATS)}. Nothing was exported"
+        )
+    if asked & {"xds", "dials"}:
+        asked.add("smv")
+    if "redp" in asked:
+        asked.add("mrc")
+    if "pets" in asked:
+        asked.add("tiff")
+    return tuple(f for f in FORMATS if f in asked)
+
+
+def _folders(run_dir: Path, wanted: Sequence[str]) -> PictureFolders:
+    folders = PictureFolders(
+        tiff=run_dir / "tiff" if "tiff" in wanted else None,
+        smv=run_dir / "SMV" / "data" if "smv" in wanted else None,
+        mrc=run_dir / "RED" if "mrc" in wanted else None,
+    )
+    for folder in (folders.tiff, folders.smv, folders.mrc):
+        if folder is not None:
+            make_folder(folder)
+    return folders
+
+
+def _survey(pool: "_Pool", run_dir: Path, info: RunInfo, steps: "_Steps") -> list[FrameSurvey]:
+    found: list[FrameSurvey] = []
+    for chunk, result in pool.map(survey_frames, ((run_dir, c) for c in _chunks(len(info.slot)))):
+        found.extend(result)
+        steps.add(len(chunk[1]))
+    return sorted(found, key=lambda s: s.slot)
+
+
+def _pictures(
+    pool: "_Pool", run_dir: Path, info: RunInfo, header: RunHeader, folders: PictureFolders, steps: "_Steps"
+) -> int:
+    if not folders.any:
+        return 0
+    files = 0
+    tasks = ((run_dir, chunk, header, folders) for chunk in _chunks(len(info.slot)))
+    for task, written in pool.map(write_frames, tasks):
+        files += written
+        steps.add(len(task[1]))
+    if folders.smv is not None:
+        files += write_placeholders(run_dir, header, folders.smv)
+        _remove_strays(folders.smv, ".img", set(range(info.first_slot, info.last_slot + 1)))
+    kept = set(info.slot.tolist())
+    if folders.tiff is not None:
+        _remove_strays(folders.tiff, ".tiff", kept)
+    if folders.mrc is not None:
+        _remove_strays(folders.mrc, ".mrc", kept)
+    return files
+
+
+def _remove_strays(folder: Path, suffix: str, slots: set[int]) -> None:
+    """Remove numbered pictures of slots that are not this run's (an earlier export of it saw other frames)."""
+    for path in folder.glob(f"[0-9][0-9][0-9][0-9][0-9]{suffix}"):
+        if int(path.stem) not in slots:
+            path.unlink(missing_ok=True)
+
+
+def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str], surveys: list[FrameSurvey]) -> int:
+    from protocols.products.cred_log import cred_log
+
+    info, run_dir = source.info, source.info.folder
+    texts = {run_dir / "cred_log.txt": (cred_log(info, header), "\n")}
+    files = 0
+    if "xds" in wanted:
+        texts[run_dir / "SMV" / "XDS.INP"] = _xds(info, header)
+        files += 2 * (info.distortion_amplitude_percent != 0)
+    if "dials" in wanted:
+        from protocols.products.dials import dials_scripts
+
+        scripts = dials_scripts(info, header)
+        texts[run_dir / "SMV" / "dials.sh"] = (scripts.sh, "\n")
+        texts[run_dir / "SMV" / "dials.bat"] = (scripts.bat, "\r\n")
+    if "redp" in wanted:
+        from protocols.products.redp import ed3d
+
+        texts[run_dir / "RED" / "1.ed3d"] = (ed3d(info, header), "\n")
+    if "pets" in wanted:
+        from protocols.products.pets import pts2
+
+        texts[run_dir / "pets.pts2"] = (pts2(info, header), "\n")
+    for path, (text, newline) in texts.items():
+        write_text(path, text, newline)
+    if "nexus" in wanted:
+        _nexus(source, header)
+        files += 1
+    if "report" in wanted:
+        from protocols.products.report import write_report
+
+        files += write_report(source, header, surveys)
+    return files + len(texts)
+
+
+def _xds(info: RunInfo, header: RunHeader) -> tuple[str, str]:
+    from protocols.products.cbf import write_cbf
+    from protocols.products.distortion import tables
+    from protocols.products.xds import xds_inp
+
+    distorted = info.distortion_amplitude_percent != 0
+    if distorted:
+        beam = (header.beam_fast_px, header.beam_slow_px)
+        x, y = tables(info.shape, beam, info.distortion_amplitude_percent, info.distortion_azimuth_deg)
+        write_cbf(info.folder / "SMV" / "XCORR.cbf", x)
+        write_cbf(info.folder / "SMV" / "YCORR.cbf", y)
+    return xds_inp(info, header, distorted), "\n"
+
+
+def _nexus(source: RunSource, header: RunHeader) -> None:
+    from protocols.products.corrections import untrusted
+    from protocols.products.cross import spread
+    from protocols.products.nexus import write_nexus
+
+    info, correct = source.info, run_correction(source)
+    dead = correct.dead if correct.dead is not None else np.zeros(info.raw_shape, dtype=bool)
+    response = None if correct.gain is None else (1 / correct.gain).astype(np.float32)
+    if info.wide_cross:
+        dead = spread(dead)
+        response = None if response is None else spread(response)
+    mask = untrusted(info.raw_shape, info.wide_cross, correct.dead)
+    write_nexus(info.folder / "master.nxs", info, header, mask, dead, response)
+
+
+def _beam(info: RunInfo, surveys: list[FrameSurvey]) -> tuple[float, float]:
+    centres = np.array([(s.beam_fast_px, s.beam_slow_px) for s in surveys])
+    return run_beam(centres, (info.nominal_beam_fast_px, info.nominal_beam_slow_px))
+
+
+def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: tuple[float, float]) -> Iterator[str]:
+    info = source.info
+    if source.flatfield() is None:
+        yield f"{info.folder / 'frames.h5'}: {FLATFIELD_MISSING}"
+    if all(np.isnan(s.beam_fast_px) for s in surveys):
+        yield "the primary beam was found in no frame: the nominal centre stands in the headers"
+    clipped = sum(s.clipped for s in surveys)
+    if clipped:
+        yield f"{clipped} pixels did not fit into 16 bits and were clipped; each header says how many"
+    off = float(np.hypot(beam[0] - info.nominal_beam_fast_px, beam[1] - info.nominal_beam_slow_px))
+    if off > 0.1 * min(info.shape):
+        yield f"the primary beam is {off:.0f} px from its nominal place: check the centring of the pattern"
+    if info.status != "done":
+        yield f"the run ended as {info.status!r}; what it kept was exported"
+
+
+def _chunks(n: int) -> Iterator[range]:
+    for begin in range(0, n, CHUNK_FRAMES):
+        yield range(begin, min(begin + CHUNK_FRAMES, n))
+
+
+class _Steps:
+    """Progress in frames looked at and frames written."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def add(self, n: int) -> None:
+        self._done = min(self._done + n, self._total)
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+class _Pool:
+    """Tasks in worker processes, with few waiting at a time; or one after the other in this process."""
+
+    def __init__(self, executor: ProcessPoolExecutor | None, workers: int) -> None:
+        self._executor, self._workers = executor, workers
+
+    def map(self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
+        """(task, result) as they come."""
+        if self._executor is None:
+            for task in tasks:
+                yield task, function(*task)
+            return
+        waiting: dict[Future[Any], tuple[Any, ...]] = {}
+        for task in tasks:
+            waiting[self._executor.submit(function, *task)] = task
+            if len(waiting) >= 2 * self._workers:
+                yield from self._finished(waiting)
+        while waiting:
+            yield from self._finished(waiting)
+
+    def _finished(self, waiting: dict[Future[Any], tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield waiting.pop(future), future.result()
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[_Pool]:
+    """Worker processes that leave Ctrl-C to this one. On an error, what has not begun is dropped."""
+    if workers == 1:
+        yield _Pool(None, 1)
+        return
+    try:
+        # spawn: a fork of a process with threads (the engine has some) may hang, and Windows has no other way.
+        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    except OSError as error:
+        raise StorageError(f"worker processes could not be started ({error}); nothing was exported") from error
+    try:
+        yield _Pool(executor, workers)
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

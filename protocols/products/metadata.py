@@ -1,0 +1,94 @@
+"""What every exported picture says about itself, whatever its format: one record per slot."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from protocols.products.rotation import Rotation, rotation
+from protocols.products.source import RunInfo
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """The part of a picture's header that is the same for a whole run; small, and travels to worker processes.
+
+    shape: (rows, columns) of the corrected pictures. beam_fast_px, beam_slow_px: the run's median primary beam;
+    pixel i covers [i, i + 1). timepix_516: whether DIALS' own class for this detector may read the files.
+    """
+
+    run_id: str
+    sample: str
+    detector: str
+    program: str
+    shape: tuple[int, int]
+    wavelength_A: float
+    camera_length_mm: float
+    pixel_size_mm: float
+    angstrom_per_px: float
+    beam_fast_px: float
+    beam_slow_px: float
+    exposure_s: float
+    saturation: int
+    rotation: Rotation
+    timepix_516: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """The part of a picture's header that is its own.
+
+    slot: number of the picture, in every file name too. stage_start_deg, stage_end_deg: the goniometer at the
+    begin and the end of the exposure; for a placeholder of a gap, of the slot. started_at: wall time at the begin
+    of the exposure. clipped: pixels whose count did not fit into 16 bits. placeholder: no frame, all zeros.
+    """
+
+    slot: int
+    stage_start_deg: float
+    stage_end_deg: float
+    started_at: datetime
+    clipped: int = 0
+    placeholder: bool = False
+
+
+def run_header(info: RunInfo, beam_px: tuple[float, float]) -> RunHeader:
+    """The run's header with the primary beam (fast, slow) that was found."""
+    return RunHeader(
+        run_id=info.run_id,
+        sample=info.sample,
+        detector=info.detector,
+        program=f"credline {info.version}",
+        shape=info.shape,
+        wavelength_A=info.wavelength_A,
+        camera_length_mm=info.camera_length_mm,
+        pixel_size_mm=info.pixel_size_mm,
+        angstrom_per_px=info.angstrom_per_px,
+        beam_fast_px=beam_px[0],
+        beam_slow_px=beam_px[1],
+        exposure_s=info.exposure_s,
+        saturation=info.saturation,
+        rotation=rotation(info),
+        timepix_516=info.wide_cross and info.shape == (516, 516),
+    )
+
+
+def frame_header(info: RunInfo, index: int, clipped: int) -> FrameHeader:
+    """The header of kept frame `index` (0 .. n-1)."""
+    return FrameHeader(
+        slot=int(info.slot[index]),
+        stage_start_deg=float(info.frame_start_deg[index]),
+        stage_end_deg=float(info.frame_end_deg[index]),
+        started_at=info.wall_time(int(info.frame_start_ns[index])),
+        clipped=clipped,
+    )
+
+
+def placeholder_header(info: RunInfo, slot: int) -> FrameHeader:
+    """The header of the all-zero picture that stands for a gap; its time follows the grid of slots."""
+    before = int((info.slot < slot).sum()) - 1
+    elapsed_ns = int(info.frame_start_ns[before] + (slot - info.slot[before]) * info.period_s * 1e9)
+    return FrameHeader(
+        slot=slot,
+        stage_start_deg=info.slot_start_deg(slot),
+        stage_end_deg=info.slot_start_deg(slot + 1),
+        started_at=info.wall_time(elapsed_ns),
+        placeholder=True,
+    )

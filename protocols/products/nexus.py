@@ -1,0 +1,222 @@
+"""NeXus NXmx (`master.nxs`): the raw counts of frames.h5 as one sweep that DIALS imports directly.
+
+Nothing is copied. The sweep is an HDF5 virtual dataset over frames.h5, and two things are made right by it:
+
+* gaps: image k of the sweep is slot k, so angles are evenly spaced; slots without a frame read as zeros. (NXmx
+  could list the kept frames only, but then the angles jump, and DIALS takes one start and one step.)
+* the wide cross: the four modules are placed on the corrected grid, 4 pixels larger, each where it is; the wide
+  rows and columns stand in the middle of the three that they cover, and all of the cross is in the pixel mask.
+  One flat panel with right distances everywhere, the same pixel numbers as in the SMV files.
+
+The counts are raw: the flatfield lies beside them with flatfield_applied = 0. Move master.nxs with its frames.h5;
+alone it reads as zeros. /entry/credline/raw links to the untouched pictures.
+
+The frame of NeXus (McStas: z along the beam, y up) is that of DIALS with x and z reversed.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.products.atomic import replacing
+from protocols.products.cross import GROWTH_PX, wide_range
+from protocols.products.metadata import RunHeader
+from protocols.products.source import SPOOL_FILE, RunInfo
+
+if TYPE_CHECKING:
+    import h5py
+
+SENSOR_THICKNESS_MM = 1e-3
+"""Electrons stop near the surface. The 0.3 mm of the chip would make DIALS correct for the depth of X-rays."""
+
+MASK_CROSS, MASK_DEAD = 1, 2
+"""Bits of pixel_mask: 0 is a gap between modules, here the shared-out cross; 1 a dead pixel."""
+
+
+def write_nexus(
+    path: Path,
+    info: RunInfo,
+    run: RunHeader,
+    untrusted: NDArray[np.bool_],
+    dead: NDArray[np.bool_],
+    response: NDArray[np.float32] | None,
+) -> None:
+    """Write the master file beside frames.h5; atomic.
+
+    untrusted, dead, response: (rows, columns) of the corrected grid; response None without a flatfield.
+    """
+    import h5py
+
+    with replacing(path) as part, h5py.File(part, "w", libver=("earliest", "v110")) as file:
+        entry = _group(file, "entry", "NXentry")
+        file.attrs["default"] = "entry"
+        entry["definition"] = "NXmx"
+        entry["definition"].attrs["version"] = "1.0"
+        entry["start_time"] = info.created_at.isoformat()
+        entry["end_time_estimated"] = info.wall_time(int(info.frame_end_ns[-1])).isoformat()
+        entry["entry_identifier"] = info.run_id
+        entry["program_name"] = run.program
+        _source(entry)
+        _data(entry, info)
+        _sample(entry, info, run)
+        _instrument(entry, info, run, untrusted, dead, response)
+        _provenance(entry, info)
+
+
+def _data(entry: "h5py.Group", info: RunInfo) -> None:
+    import h5py
+
+    data = _group(entry, "data", "NXdata")
+    data.attrs["signal"] = "data"
+    layout = h5py.VirtualLayout((info.last_slot, *info.shape), dtype=np.uint16)
+    source = h5py.VirtualSource(SPOOL_FILE, "/data", (int(info.row.max()) + 1, *info.raw_shape), dtype=np.uint16)
+    blocks = _blocks(info)
+    for raw_rows, rows in _pieces(info.raw_shape[0], info.wide_cross):
+        for raw_columns, columns in _pieces(info.raw_shape[1], info.wide_cross):
+            for (first, last), row in blocks:
+                n = last - first + 1
+                layout[first - 1 : last, rows, columns] = source[row : row + n, raw_rows, raw_columns]
+    data.create_virtual_dataset("data", layout, fillvalue=0)
+
+
+def _blocks(info: RunInfo) -> list[tuple[tuple[int, int], int]]:
+    """Runs of consecutive slots that lie consecutively in frames.h5: ((first, last), row of the first)."""
+    blocks: list[tuple[tuple[int, int], int]] = []
+    for slot, row in zip(info.slot.tolist(), info.row.tolist(), strict=True):
+        if blocks:
+            (first, last), start = blocks[-1]
+            if slot == last + 1 and row == start + (slot - first):
+                blocks[-1] = ((first, slot), start)
+                continue
+        blocks.append(((slot, slot), row))
+    return blocks
+
+
+def _pieces(raw_size: int, wide_cross: bool) -> list[tuple[slice, slice]]:
+    """Where the raw lines of one direction go: (raw, corrected) slices."""
+    if not wide_cross:
+        return [(slice(0, raw_size), slice(0, raw_size))]
+    half, (begin, end) = raw_size // 2, wide_range(raw_size)
+    return [
+        (slice(0, half - 1), slice(0, begin)),
+        (slice(half - 1, half), slice(begin + 1, begin + 2)),
+        (slice(half, half + 1), slice(begin + 4, begin + 5)),
+        (slice(half + 1, raw_size), slice(end, raw_size + GROWTH_PX)),
+    ]
+
+
+def _sample(entry: "h5py.Group", info: RunInfo, run: RunHeader) -> None:
+    sample = _group(entry, "sample", "NXsample")
+    sample["name"] = info.sample
+    sample["depends_on"] = "/entry/sample/transformations/alpha"
+    axes = _group(sample, "transformations", "NXtransformations")
+    rotation = run.rotation
+    slots = np.arange(1, info.last_slot + 1)
+    start = rotation.start_deg + (slots - 1) * rotation.width_deg
+    x, y, z = rotation.axis
+    _axis(axes, "alpha", start, "rotation", (-x, y, -z), "deg", ".")
+    axes["alpha_end"] = start + rotation.width_deg
+    axes["alpha_end"].attrs["units"] = "deg"
+    axes["alpha_increment_set"] = rotation.width_deg
+    axes["alpha_increment_set"].attrs["units"] = "deg"
+
+
+def _instrument(
+    entry: "h5py.Group",
+    info: RunInfo,
+    run: RunHeader,
+    untrusted: NDArray[np.bool_],
+    dead: NDArray[np.bool_],
+    response: NDArray[np.float32] | None,
+) -> None:
+    instrument = _group(entry, "instrument", "NXinstrument")
+    instrument["name"] = "transmission electron microscope"
+    instrument["time_zone"] = info.created_at.strftime("%z")
+    beam = _group(instrument, "beam", "NXbeam")
+    _number(beam, "incident_wavelength", info.wavelength_A, "angstrom")
+    _number(beam, "total_flux", 0.0, "Hz")  # asked for by NXmx; not measured
+    detector = _group(instrument, "detector", "NXdetector")
+    detector["description"] = info.detector or "camera"
+    detector["type"] = "Pixel"
+    detector["sensor_material"] = "Si"
+    _number(detector, "sensor_thickness", SENSOR_THICKNESS_MM, "mm")
+    _number(detector, "distance", info.camera_length_mm, "mm")
+    _number(detector, "beam_center_x", run.beam_fast_px, "pixel")
+    _number(detector, "beam_center_y", run.beam_slow_px, "pixel")
+    _number(detector, "x_pixel_size", info.pixel_size_mm, "mm")
+    _number(detector, "y_pixel_size", info.pixel_size_mm, "mm")
+    _number(detector, "count_time", info.exposure_s, "s")
+    _number(detector, "frame_time", info.period_s, "s")
+    detector["saturation_value"] = info.saturation
+    detector["underload_value"] = 0
+    detector["bit_depth_readout"] = 16
+    detector["pixel_mask"] = (untrusted & ~dead) * np.uint32(MASK_CROSS) + dead * np.uint32(MASK_DEAD)
+    detector["pixel_mask_applied"] = False
+    if response is not None:
+        detector.create_dataset("flatfield", data=response, compression="gzip", shuffle=True)
+    detector["flatfield_applied"] = False
+    detector["depends_on"] = "/entry/instrument/detector/transformations/distance"
+    axes = _group(detector, "transformations", "NXtransformations")
+    _axis(axes, "distance", np.array([info.camera_length_mm]), "translation", (0, 0, 1), "mm", ".")
+    module = _group(detector, "module", "NXdetector_module")
+    module["data_origin"] = np.array([0, 0])
+    module["data_size"] = np.array(info.shape)
+    corner = np.array([run.beam_fast_px, run.beam_slow_px]) * info.pixel_size_mm
+    away = float(np.hypot(*corner))
+    direction = (float(corner[0] / away), float(corner[1] / away), 0.0) if away else (1.0, 0.0, 0.0)
+    on = "/entry/instrument/detector/transformations/distance"
+    _axis(module, "module_offset", np.array([away]), "translation", direction, "mm", on)
+    pixel = np.array([info.pixel_size_mm])
+    on = "/entry/instrument/detector/module/module_offset"
+    _axis(module, "fast_pixel_direction", pixel, "translation", (-1, 0, 0), "mm", on)
+    _axis(module, "slow_pixel_direction", pixel, "translation", (0, -1, 0), "mm", on)
+
+
+def _source(entry: "h5py.Group") -> None:
+    source = _group(entry, "source", "NXsource")
+    source["name"] = "electron gun"
+    source["probe"] = "electron"
+    source["type"] = "Electron Source"
+
+
+def _provenance(entry: "h5py.Group", info: RunInfo) -> None:
+    """What NXmx has no place for: the goniometer's own angles, and the way back to the untouched pictures."""
+    import h5py
+
+    notes = _group(entry, "credline", "NXcollection")
+    notes["raw"] = h5py.ExternalLink(SPOOL_FILE, "/data")
+    notes["raw_frames"] = h5py.ExternalLink(SPOOL_FILE, "/frames")
+    notes["slot"] = info.slot
+    notes["gap_slots"] = np.array(info.gaps, dtype=np.int32)
+    for name, angle in (("stage_start", info.frame_start_deg), ("stage_end", info.frame_end_deg)):
+        notes[name] = angle
+        notes[name].attrs["units"] = "deg"
+
+
+def _group(parent: "h5py.Group", name: str, kind: str) -> "h5py.Group":
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = kind
+    return group
+
+
+def _number(parent: "h5py.Group", name: str, value: float, units: str) -> None:
+    parent[name] = value
+    parent[name].attrs["units"] = units
+
+
+def _axis(
+    parent: "h5py.Group",
+    name: str,
+    values: NDArray[Any],
+    kind: str,
+    vector: tuple[float, float, float],
+    units: str,
+    depends_on: str,
+) -> None:
+    parent[name] = values
+    parent[name].attrs["transformation_type"] = kind
+    parent[name].attrs["vector"] = np.array(vector, dtype=np.float64)
+    parent[name].attrs["units"] = units
+    parent[name].attrs["depends_on"] = depends_on

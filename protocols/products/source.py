@@ -1,0 +1,334 @@
+"""A finished run as the writers see it: `run.json` and `frames.h5`, read and checked, one frame at a time.
+
+Everything downstream (corrections, image writers, instruction files, report) takes a `RunInfo` and single
+frames from here, and nothing else: no live driver, no plan object. Errors are `DataError` with the file, the
+cause and the remedy; the files of the run are only ever opened for reading.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import DataError
+
+if TYPE_CHECKING:
+    import h5py
+
+SCHEMA = 1
+RUN_FILE = "run.json"
+SPOOL_FILE = "frames.h5"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunInfo:
+    """What a run says about itself, in the units of the names.
+
+    rotation_axis_deg: direction of the tilt axis w in the picture; the axis is (cos w, sin w, 0) in the frame of
+        fast = +x, slow = -y, beam towards -z. A positive stage angle is a right-handed rotation about it.
+    nominal_beam_fast_px, nominal_beam_slow_px: on the corrected grid; pixel i covers [i, i + 1).
+    start_deg: stage angle at which slot 1 begins. oscillation_deg: signed width of one slot, so that slot k
+        begins at `start_deg + (k - 1) * oscillation_deg`.
+    slots: number of slots of the run, numbered from 1. slot: (n,) slot of each kept frame, ascending; row: (n,)
+        its index in frames.h5; frame_*: (n,) its exposure. Every other slot of the run is a gap.
+    created_at: wall time at the run's clock 0, with its UTC offset.
+    """
+
+    folder: Path
+    run_id: str
+    version: str
+    protocol: str
+    status: str
+    reason: str
+    sample: str
+    created_at: datetime
+    plan: Mapping[str, Any]
+    wavelength_A: float
+    camera_length_mm: float
+    pixel_size_mm: float
+    rotation_axis_deg: float
+    nominal_beam_fast_px: float
+    nominal_beam_slow_px: float
+    distortion_amplitude_percent: float
+    distortion_azimuth_deg: float
+    raw_shape: tuple[int, int]
+    saturation: int
+    wide_cross: bool
+    detector: str
+    slots: int
+    exposure_s: float
+    period_s: float
+    start_deg: float
+    oscillation_deg: float
+    offset_uncertainty_deg: float | None
+    snapshot_interval: int
+    snapshot_slots: tuple[int, ...]
+    lost_slots: tuple[int, ...]
+    slot: NDArray[np.int32]
+    row: NDArray[np.int64]
+    frame_start_ns: NDArray[np.int64]
+    frame_end_ns: NDArray[np.int64]
+    frame_start_deg: NDArray[np.float64]
+    frame_end_deg: NDArray[np.float64]
+    frame_late_ns: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a corrected picture: four more of each where the detector has a wide cross."""
+        rows, columns = self.raw_shape
+        return (rows + 4, columns + 4) if self.wide_cross else (rows, columns)
+
+    @property
+    def first_slot(self) -> int:
+        """Slot of the first kept frame: the first image number in every product."""
+        return int(self.slot[0])
+
+    @property
+    def last_slot(self) -> int:
+        """Slot of the last kept frame: the last image number in every product."""
+        return int(self.slot[-1])
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Slots between the first and the last kept frame that hold no frame: snapshots, lost, not kept."""
+        kept = set(self.slot.tolist())
+        return tuple(k for k in range(self.first_slot, self.last_slot + 1) if k not in kept)
+
+    @property
+    def angstrom_per_px(self) -> float:
+        """Reciprocal length of one pixel, in 1/A."""
+        return self.pixel_size_mm / (self.camera_length_mm * self.wavelength_A)
+
+    def slot_start_deg(self, slot: int) -> float:
+        """Stage angle at which a slot begins."""
+        return self.start_deg + (slot - 1) * self.oscillation_deg
+
+    def wall_time(self, run_ns: int) -> datetime:
+        """Wall time of an instant on the run's clock, with the run's UTC offset."""
+        return self.created_at + timedelta(microseconds=run_ns / 1000)
+
+
+def ranges(slots: tuple[int, ...] | list[int]) -> list[tuple[int, int]]:
+    """Consecutive slots joined: (3, 4, 5, 9) gives [(3, 5), (9, 9)]. Ascending input."""
+    joined: list[tuple[int, int]] = []
+    for slot in slots:
+        if joined and slot == joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], slot)
+        else:
+            joined.append((slot, slot))
+    return joined
+
+
+class RunSource:
+    """An open run: its `info`, its flatfield, and its frames one at a time. A context manager; read only."""
+
+    def __init__(self, info: RunInfo, spool: "h5py.File") -> None:
+        self.info = info
+        self._spool = spool
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the spool; harmless when closed."""
+        self._spool.close()
+
+    def raw(self, index: int) -> NDArray[np.uint16]:
+        """Raw counts (rows, columns) of kept frame `index` (0 .. n-1). DataError for a chunk that is damaged."""
+        row = int(self.info.row[index])
+        try:
+            counts: NDArray[np.uint16] = self._spool["data"][row]
+        except (OSError, KeyError, ValueError) as error:
+            raise _damaged(
+                self.info.folder / SPOOL_FILE, f"frame {row} (slot {int(self.info.slot[index])}): {error}"
+            ) from error
+        return counts
+
+    def flatfield(self) -> NDArray[np.float32] | None:
+        """Relative response (rows, columns) as collected, or None where there is none."""
+        if "flatfield" not in self._spool:
+            return None
+        path = self.info.folder / SPOOL_FILE
+        try:
+            response: NDArray[np.float32] = self._spool["flatfield"][()]
+        except OSError as error:
+            raise _damaged(path, f"/flatfield: {error}") from error
+        if response.shape != self.info.raw_shape:
+            raise DataError(
+                f"{path}: /flatfield is {response.shape}, the pictures are {self.info.raw_shape}; nothing was "
+                "exported. Collect a flatfield with this detector, or remove it from the file"
+            )
+        return response
+
+
+def open_run(path: Path) -> RunSource:
+    """Open the run folder `path`; the caller closes it. DataError says which file is wrong, and the remedy."""
+    import h5py
+
+    folder = Path(path)
+    run = _read_run_file(folder / RUN_FILE)
+    spool_path = folder / SPOOL_FILE
+    if not spool_path.is_file():
+        raise DataError(
+            f"{spool_path}: no such file; if the run was killed, `credline recover {folder}` restores it"
+        )
+    try:
+        spool = h5py.File(spool_path, "r")
+    except OSError as error:
+        raise _damaged(spool_path, str(error)) from error
+    try:
+        info = _run_info(folder, run, spool)
+    except BaseException:
+        spool.close()
+        raise
+    return RunSource(info, spool)
+
+
+def _damaged(path: Path, cause: str) -> DataError:
+    first_line = cause.splitlines()[0] if cause else "unreadable"
+    return DataError(
+        f"{path}: damaged or truncated ({first_line}); it was left as it is. "
+        f"`credline recover {path.parent}` restores what the journal vouches for"
+    )
+
+
+def _read_run_file(path: Path) -> dict[str, Any]:
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; {path.parent} is not the folder of a run") from error
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: not readable as JSON ({error}); `credline recover {path.parent}` rewrites it"
+        ) from error
+    if not isinstance(run, dict) or run.get("schema") != SCHEMA:
+        found = run.get("schema") if isinstance(run, dict) else None
+        raise DataError(f"{path}: schema {found}, this version reads {SCHEMA}; use the credline that wrote it")
+    if run.get("status") == "running":
+        raise DataError(
+            f"{path}: the run has not ended, or was killed; wait for its end, or `credline recover {path.parent}`"
+        )
+    return run
+
+
+def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
+    path = folder / RUN_FILE
+    try:
+        geometry, detector, result = run["geometry"], run["detector"], run["result"]
+        table = _frame_table(folder / SPOOL_FILE, spool, int(result["slots"]))
+        kept = np.flatnonzero(table["kept"] != 0)
+        kept = kept[np.argsort(table["slot"][kept], kind="stable")]
+        uncertainty = result.get("offset_uncertainty_deg")
+        info = RunInfo(
+            folder=folder,
+            run_id=str(run["run_id"]),
+            version=str(run.get("version", "")),
+            protocol=str(run.get("protocol", "")),
+            status=str(run["status"]),
+            reason=str(run.get("reason") or ""),
+            sample=str(run["sample"]),
+            created_at=datetime.fromisoformat(run["created_at"]),
+            plan=run.get("plan") or {},
+            wavelength_A=float(geometry["wavelength_A"]),
+            camera_length_mm=float(geometry["camera_length_mm"]),
+            pixel_size_mm=float(geometry["pixel_size_mm"]),
+            rotation_axis_deg=float(geometry["rotation_axis_deg"]),
+            nominal_beam_fast_px=float(geometry["beam_fast_px"]),
+            nominal_beam_slow_px=float(geometry["beam_slow_px"]),
+            distortion_amplitude_percent=float(geometry.get("distortion_amplitude_percent", 0.0)),
+            distortion_azimuth_deg=float(geometry.get("distortion_azimuth_deg", 0.0)),
+            raw_shape=(int(detector["shape"][0]), int(detector["shape"][1])),
+            saturation=int(detector["saturation"]),
+            wide_cross=bool(detector["wide_cross"]),
+            detector=str(detector.get("name", "")),
+            slots=int(result["slots"]),
+            exposure_s=float(result["exposure_s"]),
+            period_s=float(result["period_s"]),
+            start_deg=float(result["start_deg"]),
+            oscillation_deg=float(result["oscillation_deg"]),
+            offset_uncertainty_deg=None if uncertainty is None else float(uncertainty),
+            snapshot_interval=int(result.get("snapshot_interval") or 0),
+            snapshot_slots=tuple(int(s["slot"]) for s in run.get("snapshots", [])),
+            lost_slots=tuple(int(k) for k in result.get("lost_slots", [])),
+            slot=table["slot"][kept].astype(np.int32),
+            row=kept.astype(np.int64),
+            frame_start_ns=table["start_ns"][kept],
+            frame_end_ns=table["end_ns"][kept],
+            frame_start_deg=table["start_deg"][kept],
+            frame_end_deg=table["end_deg"][kept],
+            frame_late_ns=table["late_ns"][kept],
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{path}: {type(error).__name__} {error}; a key is missing or of the wrong type. "
+            f"`credline recover {folder}` rewrites it"
+        ) from error
+    _check(info, spool)
+    return info
+
+
+def _frame_table(path: Path, spool: "h5py.File", slots: int) -> NDArray[Any]:
+    for name in ("data", "frames"):
+        if name not in spool:
+            raise _damaged(path, f"/{name} is missing")
+    try:
+        table: NDArray[Any] = spool["frames"][()]
+    except OSError as error:
+        raise _damaged(path, f"/frames: {error}") from error
+    if len(table) > len(spool["data"]):
+        raise _damaged(path, f"{len(table)} frames in the table, {len(spool['data'])} pictures")
+    kept = table["slot"][table["kept"] != 0]
+    if not len(kept):
+        raise DataError(f"{path}: the run kept no frames, there is nothing to export; see run.json for the reason")
+    if len(np.unique(kept)) != len(kept):
+        raise DataError(f"{path}: two kept frames claim the same slot; nothing was exported. Report this run")
+    if kept.min() < 1 or kept.max() > slots:
+        raise DataError(
+            f"{path}: kept frames of slots {kept.min()} to {kept.max()}, the run has slots 1 to {slots}; "
+            "nothing was exported. Report this run"
+        )
+    return table
+
+
+def _check(info: RunInfo, spool: "h5py.File") -> None:
+    """Refuse what would end as a wrong number in a header."""
+    path = info.folder / RUN_FILE
+    if info.created_at.tzinfo is None:
+        raise DataError(f"{path}: created_at has no UTC offset; add it (+00:00 for UTC)")
+    for name in ("wavelength_A", "camera_length_mm", "pixel_size_mm", "exposure_s", "period_s"):
+        value = getattr(info, name)
+        if not (math.isfinite(value) and value > 0):
+            raise DataError(f"{path}: {name} is {value}, it must be positive; correct it and export again")
+    for name in ("start_deg", "oscillation_deg", "rotation_axis_deg"):
+        if not math.isfinite(getattr(info, name)):
+            raise DataError(f"{path}: {name} is not a number; correct it and export again")
+    if info.oscillation_deg == 0:
+        raise DataError(f"{path}: oscillation_deg is 0, the stage did not rotate; there is no rotation to export")
+    data = spool["data"]
+    spool_path = info.folder / SPOOL_FILE
+    if tuple(data.shape[1:]) != info.raw_shape:
+        raise DataError(
+            f"{spool_path}: pictures are {tuple(data.shape[1:])}, run.json says {info.raw_shape}; nothing was exported. "
+            "Correct detector.shape"
+        )
+    if data.dtype != np.uint16:
+        raise DataError(f"{spool_path}: pictures are {data.dtype}, raw counts must be uint16; nothing was exported")
+    planned = info.start_deg + (info.slot - 1) * info.oscillation_deg
+    offset = float(np.median(info.frame_start_deg - planned)) / info.oscillation_deg
+    if not abs(offset) < 0.25:
+        raise DataError(
+            f"{path}: the frames' angles lie {offset:+.2f} slots from start_deg + (slot - 1) * oscillation_deg; "
+            "nothing was exported. One of them is wrong: compare with the stage readings in trace.jsonl"
+        )

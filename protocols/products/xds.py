@@ -1,0 +1,93 @@
+"""XDS.INP for the SMV pictures beside it. Keywords as in the XDS documentation (Kabsch, 2010).
+
+XDS counts pixels from 1 with a pixel's centre on the whole number, so ORGX is the beam's position (pixel i covers
+[i, i + 1)) plus one half. An axis (x, y) of DIALS is (x, -y) here. Frame numbers are slot numbers: gaps are
+excluded, not renumbered.
+"""
+
+from protocols.products.cross import wide_range
+from protocols.products.metadata import RunHeader
+from protocols.products.source import RunInfo, ranges
+
+D_MAX_A, D_MIN_A = 20.0, 0.8
+BACKGROUND_FRAMES = 10
+
+
+def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
+    """The text of XDS.INP. corrected_distortion: whether XCORR.cbf and YCORR.cbf lie beside it."""
+    rotation = run.rotation
+    rows, columns = run.shape
+    first, last = info.first_slot, info.last_slot
+    kept = ranges(info.slot.tolist())
+    axis = " ".join(f"{c:.6f}" for c in rotation.xds_axis)
+    lines = [
+        f"! {run.program}: run {run.run_id}, sample {run.sample}",
+        f"! {len(info.slot)} frames in slots {first} to {last}; stage angle of slot k: "
+        f"{info.start_deg:.5f} + (k-1) * {info.oscillation_deg:.7f} deg",
+        "JOB= XYCORR INIT COLSPOT IDXREF DEFPIX INTEGRATE CORRECT",
+        "MAXIMUM_NUMBER_OF_JOBS= 1",
+        "MAXIMUM_NUMBER_OF_PROCESSORS= 4",
+        "",
+        "NAME_TEMPLATE_OF_DATA_FRAMES= data/?????.img  SMV",
+        f"DATA_RANGE= {first} {last}",
+        f"BACKGROUND_RANGE= {kept[0][0]} {min(kept[0][1], kept[0][0] + BACKGROUND_FRAMES - 1)}",
+        *(f"SPOT_RANGE= {begin} {end}" for begin, end in kept),
+        *(f"EXCLUDE_DATA_RANGE= {begin} {end}" for begin, end in ranges(info.gaps)),
+        "",
+        "! the rotation: about an axis that makes every step positive",
+        "STARTING_FRAME= 1",
+        f"STARTING_ANGLE= {rotation.start_deg:.6f}",
+        f"OSCILLATION_RANGE= {rotation.width_deg:.8f}",
+        f"ROTATION_AXIS= {axis}",
+        f"X-RAY_WAVELENGTH= {run.wavelength_A:.7f}",
+        "INCIDENT_BEAM_DIRECTION= 0 0 1",
+        "",
+        f"NX= {columns} NY= {rows} QX= {run.pixel_size_mm:.6g} QY= {run.pixel_size_mm:.6g}",
+        f"DETECTOR_DISTANCE= {run.camera_length_mm:.4f}",
+        f"ORGX= {run.beam_fast_px + 0.5:.4f} ORGY= {run.beam_slow_px + 0.5:.4f}",
+        "DIRECTION_OF_DETECTOR_X-AXIS= 1 0 0",
+        "DIRECTION_OF_DETECTOR_Y-AXIS= 0 1 0",
+        *_detector(corrected_distortion),
+        "SENSOR_THICKNESS= 0.0   ! electrons stop near the surface",
+        "AIR= 0",
+        f"OVERLOAD= {info.saturation}",
+        "MINIMUM_VALID_PIXEL_VALUE= 0",
+        "TRUSTED_REGION= 0.0 1.05",
+        "VALUE_RANGE_FOR_TRUSTED_DETECTOR_PIXELS= 10 30000",
+        *_untrusted(info),
+        "",
+        f"INCLUDE_RESOLUTION_RANGE= {D_MAX_A:g} {D_MIN_A:g}",
+        "TEST_RESOLUTION_RANGE= 10 1",
+        "FRIEDEL'S_LAW= TRUE",
+        "SPACE_GROUP_NUMBER= 0   ! not known yet",
+        "MAX_CELL_AXIS_ERROR= 0.05",
+        "MAX_CELL_ANGLE_ERROR= 3.0",
+        "",
+        "! the camera length is calibrated, and correlates with the cell: it is not refined",
+        "REFINE(IDXREF)= BEAM AXIS ORIENTATION CELL",
+        "REFINE(INTEGRATE)= ORIENTATION CELL",
+        "REFINE(CORRECT)= BEAM AXIS ORIENTATION CELL",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _detector(corrected_distortion: bool) -> list[str]:
+    if not corrected_distortion:
+        return ["DETECTOR= ADSC"]
+    return [
+        "DETECTOR= PILATUS   ! XDS applies the tables to this kind only",
+        "X-GEO_CORR= XCORR.cbf",
+        "Y-GEO_CORR= YCORR.cbf",
+    ]
+
+
+def _untrusted(info: RunInfo) -> list[str]:
+    """The cross as rectangles x1 x2 y1 y2, whose borders are outside of them, counted from 1."""
+    if not info.wide_cross:
+        return []
+    rows, columns = info.shape
+    (top, below), (left, right) = wide_range(info.raw_shape[0]), wide_range(info.raw_shape[1])
+    return [
+        f"UNTRUSTED_RECTANGLE= {left} {right + 1} 0 {rows + 1}",
+        f"UNTRUSTED_RECTANGLE= 0 {columns + 1} {top} {below + 1}",
+    ]
