@@ -44,7 +44,8 @@ class Geometry:
     rotation_axis_deg: direction of the stage's tilt axis in the image, from fast (+x) towards up (+y) with the
         image's rows running down: the axis is (cos, sin, 0) in a frame of fast = +x, slow = -y, beam towards -z.
         A positive stage angle is a right-handed rotation about it.
-    beam_fast_px, beam_slow_px: nominal primary beam on the raw picture; pixel i covers [i, i+1).
+    beam_fast_px, beam_slow_px: nominal primary beam on the grid of equal pixels (516 x 516 for a 512 x 512
+        Timepix, whose wide cross pixels count three times); pixel i covers [i, i+1).
     distortion_amplitude_percent, distortion_azimuth_deg: elliptical lens distortion, 0 where there is none.
     """
 

@@ -17,13 +17,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from engine.clock import Clock, RealClock, utc_now
+from engine.clock import NS_PER_S, Clock, RealClock, utc_now
 from engine.config import connect_devices
 from engine.errors import Refused
 from engine.experiment import Ending, Experiment, ExperimentType, Prepared
 from engine.health import TimingHealth, check_timing, measure_timing, undisturbed
 from engine.run import Run
 from engine.storage import Journal, Writer, create_run_folder, write_json
+from engine.strip import StripProcess
 from engine.trace import Trace
 from engine.virtual import VirtualClock, VirtualLoop
 
@@ -55,6 +56,7 @@ class Report:
 
 
 Watch = Callable[[Run, Prepared], None]
+Outcome = tuple[Path, Ending, tuple[str, ...], dict[str, Any]]
 
 
 def execute(request: Request, watch: Watch | None = None) -> Report:
@@ -64,11 +66,19 @@ def execute(request: Request, watch: Watch | None = None) -> Report:
     """
     wall = RealClock()
     factory = VirtualLoop if request.virtual else asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_execute(request, watch, wall))
+    strip = StripProcess()
+    if request.virtual:  # on the real clock the start of a process would disturb the run
+        strip.warm()
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            folder, ending, alarms, document = runner.run(_execute(request, watch))
+        strip.draw(folder / "trace.jsonl", folder / "report" / "timing.png")
+    finally:
+        strip.close()
+    return Report(folder, ending, alarms, document, wall.now_ns() / NS_PER_S)
 
 
-async def _execute(request: Request, watch: Watch | None, wall: RealClock) -> Report:
+async def _execute(request: Request, watch: Watch | None) -> Outcome:
     loop = asyncio.get_running_loop()
     clock: Clock = VirtualClock(loop) if isinstance(loop, VirtualLoop) else RealClock()
     options = request.kind.device_options(request.plan)
@@ -80,18 +90,17 @@ async def _execute(request: Request, watch: Watch | None, wall: RealClock) -> Re
             if health is not None and not request.accept_timing:
                 check_timing(health, prepared.smallest_margin_s)
             folder = create_run_folder(request.out, request.plan.sample)
-            return await _run(request, watch, wall, clock, prepared, folder, health)
+            return await _run(request, watch, clock, prepared, folder, health)
 
 
 async def _run(
     request: Request,
     watch: Watch | None,
-    wall: RealClock,
     clock: Clock,
     prepared: Prepared,
     folder: Path,
     health: TimingHealth | None,
-) -> Report:
+) -> Outcome:
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
     durable = not clock.is_virtual
     writer = Writer()
@@ -139,7 +148,7 @@ async def _run(
     finally:
         document |= _closing(run, experiment)
         await _close(run, document)
-    return Report(folder, ending, tuple(run.alarms), document, wall.now_ns() / 1e9)
+    return folder, ending, tuple(run.alarms), document
 
 
 def _closing(run: Run, experiment: Experiment) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from drivers.base import Geometry, Microscope, Timing
 from drivers.simulated.column import Blanker, Lens, LensSettings
-from drivers.simulated.crystal import Crystal
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.goniometer import Goniometer, GoniometerSettings
 from drivers.simulated.latency import WORST, Interface
@@ -48,7 +47,7 @@ class SimulatedTruth:
     """Implements `drivers.base.Truth`."""
 
     goniometer: Goniometer
-    crystal: Crystal
+    source: CrystalSource
 
     def angle_deg(self, t_ns: int) -> float:
         """See `Truth.angle_deg`."""
@@ -57,7 +56,7 @@ class SimulatedTruth:
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
-        write_truth(path, self.crystal, slots, np.array(angles, np.float64).reshape(-1, 2))
+        write_truth(path, self.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,16 +105,13 @@ class SimulatedMicroscope:
                 noise_seed=seed * 1_000_003 + number,
             )
 
-        crystal = source.load()
-        studio: Studio
+        studio: Studio = CheapStudio(pictures)
         flatfield = None
-        if not self.pictures:
-            studio = CheapStudio(pictures)
-        else:
-            flatfield = PictureMaker(crystal, geometry, pictures).flatfield
-            studio = LocalStudio(crystal, geometry, pictures)
-            if not clock.is_virtual:
-                studio = WorkerStudio(source, geometry, pictures)
+        if self.pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
+            maker = PictureMaker(source.load(), geometry, pictures)
+            flatfield = maker.flatfield
+        if self.pictures:
+            studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
         detector = Timepix(
             clock,
             seed,
@@ -135,7 +131,7 @@ class SimulatedMicroscope:
                 detector=detector,
                 geometry=geometry,
                 timing=Timing(api_call_s, api_call_s * WORST, stage_settings.stage_read_s),
-                truth=SimulatedTruth(goniometer, crystal),
+                truth=SimulatedTruth(goniometer, source),
             )
         finally:
             await detector.disarm()

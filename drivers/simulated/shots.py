@@ -88,8 +88,8 @@ def develop(maker: PictureMaker, shot: Shot) -> NDArray[np.uint16]:
 class LocalStudio:
     """Makes pictures in this process; for virtual time."""
 
-    def __init__(self, crystal: Crystal, geometry: Geometry, settings: PictureSettings) -> None:
-        self._maker = PictureMaker(crystal, geometry, settings)
+    def __init__(self, maker: PictureMaker) -> None:
+        self._maker = maker
 
     async def open(self) -> None:
         """Nothing to do."""

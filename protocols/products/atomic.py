@@ -43,7 +43,8 @@ def write_file(path: Path, *parts: "bytes | NDArray[Any]") -> None:
     """Write bytes and C-contiguous arrays one after the other into `path`, atomically."""
     with replacing(path) as part, part.open("wb", buffering=0) as file:
         for piece in parts:
-            view = memoryview(np.ascontiguousarray(piece) if isinstance(piece, np.ndarray) else piece).cast("B")
+            data: Any = np.ascontiguousarray(piece) if isinstance(piece, np.ndarray) else piece
+            view = memoryview(data).cast("B")
             while len(view):
                 view = view[file.write(view) :]
 

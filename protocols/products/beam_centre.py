@@ -11,16 +11,14 @@ SIGMA_PX = 10.0
 """Width of the filter that finds the beam, as wide as the halo around it."""
 
 
-def find_beam(
-    counts: NDArray[np.uint16], sigma_px: float = SIGMA_PX
-) -> tuple[float, float] | None:
+def find_beam(counts: NDArray[np.uint16], sigma_px: float = SIGMA_PX) -> tuple[float, float] | None:
     """Primary beam (fast_px, slow_px) in a picture (rows, columns); pixel i covers [i, i + 1).
 
     None where there is no maximum: an empty picture, or one that rises to its edge.
     """
     bin_px = max(1, int(sigma_px / 2.5))
     rows, columns = (n // bin_px * bin_px for n in counts.shape)
-    coarse = (
+    coarse: NDArray[np.float32] = (
         counts[:rows, :columns]
         .reshape(rows // bin_px, bin_px, columns // bin_px, bin_px)
         .sum(axis=(1, 3), dtype=np.float32)
@@ -42,14 +40,13 @@ def run_beam(centres: NDArray[np.float64], nominal: tuple[float, float]) -> tupl
 
 
 def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    rows, columns = (_kernel_matrix(n, sigma) for n in image.shape)
-    blurred: NDArray[np.float32] = rows @ image @ columns.T
-    return blurred
+    down, across = _kernel_matrix(image.shape[0], sigma), _kernel_matrix(image.shape[1], sigma)
+    return np.asarray(down @ image @ across.T, dtype=np.float32)
 
 
 def _kernel_matrix(size: int, sigma: float) -> NDArray[np.float32]:
     i = np.arange(size, dtype=np.float32)
-    return np.exp(-0.5 * ((i[:, None] - i[None, :]) / sigma) ** 2).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * ((i[:, None] - i[None, :]) / sigma) ** 2), dtype=np.float32)
 
 
 def _climb(counts: NDArray[np.uint16], fast: float, slow: float, sigma: float) -> tuple[float, float] | None:
@@ -58,10 +55,10 @@ def _climb(counts: NDArray[np.uint16], fast: float, slow: float, sigma: float) -
     rows, columns = counts.shape
     top, left = max(0, int(slow) - reach), max(0, int(fast) - reach)
     window = counts[top : int(slow) + reach + 1, left : int(fast) + reach + 1].astype(np.float64)
-    y = np.arange(window.shape[0]) + top + 0.5
-    x = np.arange(window.shape[1]) + left + 0.5
+    y: NDArray[np.float64] = np.arange(window.shape[0], dtype=np.float64) + (top + 0.5)
+    x: NDArray[np.float64] = np.arange(window.shape[1], dtype=np.float64) + (left + 0.5)
     for _ in range(50):
-        gx, gy = _derivatives(fast - x, sigma), _derivatives(slow - y, sigma)
+        gx, gy = _derivatives(np.asarray(fast - x), sigma), _derivatives(np.asarray(slow - y), sigma)
         # f[i, j]: the i-th derivative along slow and the j-th along fast.
         f = gy @ window @ gx.T
         hessian = np.array([[f[0, 2], f[1, 1]], [f[1, 1], f[2, 0]]])

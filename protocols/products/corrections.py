@@ -86,7 +86,7 @@ def flatfield_from(exposures: Iterable[NDArray[np.integer[Any]]]) -> NDArray[np.
             total += exposure
     if total is None or not total.any():
         raise ValueError("no flat exposure with counts in it")
-    return (total / total[total > 0].mean()).astype(np.float32)
+    return np.asarray(total / total[total > 0].mean(), dtype=np.float32)
 
 
 def repair(counts: NDArray[np.float32], dead: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -124,7 +124,7 @@ def to_uint16(counts: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
         clipped = int(np.count_nonzero((counts < 0) | (counts > MAX_COUNT)))
         return np.clip(counts, 0, MAX_COUNT).astype(np.uint16), clipped
     whole = np.rint(counts)
-    low, high = whole.min(initial=0), whole.max(initial=0)  # type: ignore[assignment]
+    low, high = whole.min(initial=0), whole.max(initial=0)
     if low >= 0 and high <= MAX_COUNT:
         return whole.astype(np.uint16), 0
     clipped = int(np.count_nonzero(~((whole >= 0) & (whole <= MAX_COUNT))))

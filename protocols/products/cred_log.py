@@ -19,8 +19,10 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
         ("Last exposure ends", info.wall_time(last_ns).isoformat(timespec="milliseconds")),
         ("Slots", f"{info.slots}"),
         ("Frames", f"{len(info.slot)} in slots {info.first_slot} to {info.last_slot}"),
-        ("Snapshots", f"{len(info.snapshot_slots)}, every {info.snapshot_interval} slots"
-            if info.snapshot_interval else "none"),
+        (
+            "Snapshots",
+            f"{len(info.snapshot_slots)}, every {info.snapshot_interval} slots" if info.snapshot_interval else "none",
+        ),
         ("Lost slots", slot_list(info.lost_slots)),
         ("Gaps in the numbering", slot_list(info.gaps)),
         ("Exposure", f"{info.exposure_s:.4f} s"),
@@ -30,8 +32,10 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
         ("Rotation range", f"{abs(info.frame_end_deg[-1] - info.frame_start_deg[0]):.4f} deg"),
         ("Rotation rate", f"{rate:.6f} deg/s"),
         ("Oscillation angle per slot", f"{info.oscillation_deg:.6f} deg"),
-        ("Uncertainty of the angle offset", "unknown" if info.offset_uncertainty_deg is None
-            else f"{info.offset_uncertainty_deg:.4f} deg"),
+        (
+            "Uncertainty of the angle offset",
+            "unknown" if info.offset_uncertainty_deg is None else f"{info.offset_uncertainty_deg:.4f} deg",
+        ),
         ("Rotation axis", f"{info.rotation_axis_deg:.4f} deg from fast towards up"),
         ("Wavelength", f"{info.wavelength_A:.6f} A"),
         ("Camera length", f"{info.camera_length_mm:.4f} mm"),

@@ -17,6 +17,9 @@ OLD_SYNTAX_HINT = "1,2,3,4,5"
 
 D_MIN_A = 0.8
 
+HALO_PX = 25
+"""Spots this near to the primary beam are not looked for: on the steep halo noise passes for spots."""
+
 
 @dataclass(frozen=True, slots=True)
 class DialsScripts:
@@ -64,7 +67,15 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, exclude: str) 
         masked = "masked.expt"
     kept = [f"scan_range={a},{b}" for a, b in ranges(info.slot.tolist())] if info.gaps else []
     steps += [
-        ["dials.find_spots", masked, *kept, f"d_min={d_min}", f"nproc={nproc}", "output.reflections=strong.refl"],
+        [
+            "dials.find_spots",
+            masked,
+            *kept,
+            f"filter.d_min={d_min}",
+            f"filter.d_max={1 / (HALO_PX * run.angstrom_per_px):.3f}",
+            f"nproc={nproc}",
+            "output.reflections=strong.refl",
+        ],
         ["dials.index", masked, "strong.refl", "detector.fix=distance"],
         ["dials.refine", "indexed.expt", "indexed.refl", "detector.fix=distance"],
         [
@@ -86,7 +97,8 @@ def _shell(info: RunInfo, run: RunHeader, old: list[str], new: list[str]) -> str
     lines = [
         "#!/bin/sh",
         f"# {run.program}: run {run.run_id}, sample {run.sample}",
-        "# Processes this run with DIALS 3.12 or newer; results in the folder dials. Settings: D_MIN=0.9 NPROC=4 sh dials.sh",
+        "# Processes this run with DIALS 3.12 or newer; results in the folder dials.",
+        "# Settings, for example: D_MIN=0.9 NPROC=4 sh dials.sh",
         "set -e",
         'cd "$(dirname "$0")"',
         "mkdir -p dials",

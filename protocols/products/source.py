@@ -181,9 +181,7 @@ def open_run(path: Path) -> RunSource:
     run = _read_run_file(folder / RUN_FILE)
     spool_path = folder / SPOOL_FILE
     if not spool_path.is_file():
-        raise DataError(
-            f"{spool_path}: no such file; if the run was killed, `credline recover {folder}` restores it"
-        )
+        raise DataError(f"{spool_path}: no such file; if the run was killed, `credline recover {folder}` restores it")
     try:
         spool = h5py.File(spool_path, "r")
     except OSError as error:
@@ -320,8 +318,8 @@ def _check(info: RunInfo, spool: "h5py.File") -> None:
     spool_path = info.folder / SPOOL_FILE
     if tuple(data.shape[1:]) != info.raw_shape:
         raise DataError(
-            f"{spool_path}: pictures are {tuple(data.shape[1:])}, run.json says {info.raw_shape}; nothing was exported. "
-            "Correct detector.shape"
+            f"{spool_path}: pictures are {tuple(data.shape[1:])}, run.json says {info.raw_shape}; "
+            "nothing was exported. Correct detector.shape"
         )
     if data.dtype != np.uint16:
         raise DataError(f"{spool_path}: pictures are {data.dtype}, raw counts must be uint16; nothing was exported")

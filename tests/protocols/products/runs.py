@@ -78,7 +78,12 @@ def write_run(
     delay_ns = 1_234_000_000
     with h5py.File(folder / "frames.h5", "w") as file:
         data = file.create_dataset(
-            "data", (len(delivered), *shape), np.uint16, chunks=(1, *shape), compression="gzip", compression_opts=1,
+            "data",
+            (len(delivered), *shape),
+            np.uint16,
+            chunks=(1, *shape),
+            compression="gzip",
+            compression_opts=1,
             shuffle=True,
         )
         for i, k in enumerate(delivered):

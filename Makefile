@@ -1,0 +1,39 @@
+# make demo   run continuous-rotation electron diffraction on a simulated microscope
+# make test   run all tests but the long ones, and the checks of the code
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
+BIN = .venv/bin
+PYTEST = $(BIN)/python -m pytest -q
+
+.PHONY: demo test check long bench clean
+
+demo: .venv/installed
+	$(BIN)/credline run cred --config examples/demo.toml --out runs --accept-timing
+
+test: .venv/installed-dev check
+	$(PYTEST) -m "not long"
+
+long: .venv/installed-dev
+	$(PYTEST) -m long
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/timing.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

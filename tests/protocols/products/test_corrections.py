@@ -1,0 +1,106 @@
+"""Raw counts become corrected ones: flatfield, dead pixels, clipping; never a wrap, never a division by zero."""
+
+import numpy as np
+import pytest
+
+from protocols.products.corrections import correction, flatfield_from, repair, to_uint16, untrusted
+from protocols.products.cross import pixel_area
+
+
+def test_a_flat_exposure_becomes_flat_wide_pixels_included() -> None:
+    rng = np.random.default_rng(1)
+    response = pixel_area((64, 64)) * rng.normal(1, 0.05, (64, 64)).astype(np.float32)
+    correct = correction(response / response.mean(), wide_cross=True)
+    counts, clipped = correct.apply(np.rint(1000 * response).astype(np.uint16))
+    assert clipped == 0
+    assert counts.shape == (68, 68)
+    assert np.ptp(counts.astype(int)) <= 3
+    assert counts.mean() == pytest.approx(1000, rel=0.005)
+
+
+def test_the_flatfield_conserves_intensity_on_the_whole() -> None:
+    rng = np.random.default_rng(2)
+    response = rng.normal(1, 0.05, (512, 512)).astype(np.float32)
+    truth = rng.poisson(200, (512, 512))
+    raw = rng.poisson(truth * response).astype(np.uint16)
+    counts, _ = correction(response, wide_cross=True).apply(raw)
+    assert counts.sum() == pytest.approx(truth.sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, 1e-6])
+def test_a_dead_pixel_of_the_flatfield_is_replaced_by_its_neighbours(bad: float) -> None:
+    response = np.ones((16, 16), dtype=np.float32)
+    response[5, 6] = bad
+    raw = np.full((16, 16), 40, dtype=np.uint16)
+    raw[5, 6] = 9
+    correct = correction(response, wide_cross=False)
+    counts, clipped = correct.apply(raw)
+    assert clipped == 0
+    np.testing.assert_array_equal(counts, 40)
+    assert untrusted((16, 16), False, correct.dead).sum() == 1
+
+
+def test_a_cluster_of_dead_pixels_and_a_picture_without_a_living_one() -> None:
+    dead = np.zeros((9, 9), dtype=bool)
+    dead[2:7, 2:7] = True
+    counts = np.full((9, 9), 7, dtype=np.float32)
+    counts[dead] = 1000
+    np.testing.assert_array_equal(repair(counts, dead), 7)
+    np.testing.assert_array_equal(repair(counts, np.ones((9, 9), dtype=bool)), 0)
+
+
+def test_a_dead_pixel_on_the_cross_is_untrusted_in_all_its_parts() -> None:
+    dead = np.zeros((8, 8), dtype=bool)
+    dead[0, 0] = True
+    mask = untrusted((8, 8), True, dead)
+    assert mask.shape == (12, 12)
+    assert mask[0, 0]
+    assert not mask[0, 1]
+
+
+def test_a_collected_flatfield_has_mean_one_and_knows_its_dead_pixels() -> None:
+    exposures = [np.full((6, 6), n, dtype=np.uint16) for n in (90, 110)]
+    for exposure in exposures:
+        exposure[2, 2] = 0
+        exposure[:3] *= 2
+    flat = flatfield_from(exposures)
+    assert flat[flat > 0].mean() == pytest.approx(1)
+    assert flat[2, 2] == 0
+    assert flat[0, 0] / flat[5, 5] == pytest.approx(2)
+    with pytest.raises(ValueError, match="no flat exposure"):
+        flatfield_from([])
+    with pytest.raises(ValueError, match=r"\(2, 2\)"):
+        flatfield_from([np.ones((3, 3), dtype=np.uint16), np.ones((2, 2), dtype=np.uint16)])
+
+
+def test_a_saturated_pixel_stays_recognisable() -> None:
+    response = np.array([[0.9, 1.1]], dtype=np.float32)
+    correct = correction(response, wide_cross=False, saturation=11810)
+    counts, _ = correct.apply(np.array([[11810, 11810]], dtype=np.uint16))
+    assert counts.min() >= 11810
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "clipped"),
+    [(70000, 65535, 1), (-3, 0, 1), (65535, 65535, 0), (0, 0, 0)],
+)
+def test_whole_counts_are_clipped_and_never_wrap(value: int, expected: int, clipped: int) -> None:
+    counts, n = to_uint16(np.array([[value, 5]], dtype=np.int64))
+    assert (counts[0, 0], n) == (expected, clipped)
+    assert counts.dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "clipped"),
+    [(10.9, 11, 0), (10.4, 10, 0), (-0.4, 0, 0), (-3.0, 0, 1), (65535.4, 65535, 0), (7e4, 65535, 1), (np.nan, 0, 1)],
+)
+def test_fractions_are_rounded_and_not_cut(value: float, expected: int, clipped: int) -> None:
+    counts, n = to_uint16(np.array([[value, 5.0]]))
+    assert (counts[0, 0], n) == (expected, clipped)
+
+
+def test_the_raw_picture_is_left_alone() -> None:
+    raw = np.arange(16 * 16, dtype=np.uint16).reshape(16, 16)
+    before = raw.copy()
+    correction(np.full((16, 16), 0.5, dtype=np.float32), wide_cross=True).apply(raw)
+    np.testing.assert_array_equal(raw, before)
