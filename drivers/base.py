@@ -169,6 +169,11 @@ class Detector(Protocol):
         """Relative response of each pixel, (rows, columns), mean 1; None where it was never collected."""
         ...
 
+    @property
+    def exposure_limits_s(self) -> tuple[float, float]:
+        """Shortest and longest exposure it can make."""
+        ...
+
     def cycle_s(self, exposure_s: float) -> float:
         """Shortest safe time from one start to the next: exposure + readout + overhead (worst case)."""
         ...

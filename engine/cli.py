@@ -6,6 +6,7 @@ Exit status 0 done or stopped, 1 failed or aborted, 2 refused. An error is one l
 import asyncio
 import json
 import logging
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -153,5 +154,14 @@ def main() -> None:
         typer.echo(f"credline: {error}", err=True)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
-        typer.echo("credline: halted without cleaning up. CHECK THE BEAM AND THE STAGE.", err=True)
+        typer.echo("credline: interrupted while no run was under way; the instrument was not touched.", err=True)
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("CREDLINE_TRACEBACK"):
+            raise
+        typer.echo(
+            f"credline: internal error ({type(error).__name__}: {error}); please report it with what you typed and "
+            "the output of the same with CREDLINE_TRACEBACK=1.",
+            err=True,
+        )
         sys.exit(1)

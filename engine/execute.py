@@ -4,6 +4,7 @@ All checks come before the folder is made, so a refused run leaves nothing behin
 """
 
 import asyncio
+import os
 import platform
 import shutil
 import signal
@@ -19,8 +20,8 @@ from typing import Any
 
 from engine.clock import NS_PER_S, Clock, RealClock, utc_now
 from engine.config import connect_devices
-from engine.errors import Refused
-from engine.experiment import Ending, Experiment, ExperimentType, Prepared
+from engine.errors import Refused, StorageError
+from engine.experiment import Ending, Experiment, ExperimentType, Prepared, Status
 from engine.health import TimingHealth, check_timing, measure_timing, undisturbed
 from engine.run import Run
 from engine.storage import Journal, Writer, create_run_folder, write_json
@@ -33,7 +34,7 @@ RUN_SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One run as it was asked for."""
+    """One run as it was asked for. draw: whether the timing strip is drawn (half a second of another process)."""
 
     kind: ExperimentType
     plan: Any
@@ -42,6 +43,7 @@ class Request:
     virtual: bool = False
     seed: int = 0
     accept_timing: bool = False
+    draw: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,13 @@ def execute(request: Request, watch: Watch | None = None) -> Report:
     wall = RealClock()
     factory = VirtualLoop if request.virtual else asyncio.new_event_loop
     strip = StripProcess()
-    if request.virtual:  # on the real clock the start of a process would disturb the run
+    if request.draw and request.virtual:  # on the real clock the start of a process would disturb the run
         strip.warm()
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             folder, ending, alarms, document = runner.run(_execute(request, watch))
-        strip.draw(folder / "trace.jsonl", folder / "report" / "timing.png")
+        if request.draw:
+            strip.draw(folder / "trace.jsonl", folder / "report" / "timing.png")
     finally:
         strip.close()
     return Report(folder, ending, alarms, document, wall.now_ns() / NS_PER_S)
@@ -144,32 +147,31 @@ async def _run(
         watch(run, prepared)
     try:
         with _signals(run):
-            ending = await run.drive(experiment)
+            await run.drive(experiment)
     finally:
-        document |= _closing(run, experiment)
-        await _close(run, document)
-    return folder, ending, tuple(run.alarms), document
-
-
-def _closing(run: Run, experiment: Experiment) -> dict[str, Any]:
-    ending = run.ending
-    return {
-        "status": ending.status.value if ending else "aborted",
-        "reason": ending.reason if ending else "the program was told to end",
-        "alarms": run.alarms,
-        **experiment.document(),
-    }
-
-
-async def _close(run: Run, document: dict[str, Any]) -> None:
-    """Close trace and journal, then say in run.json how it ended."""
-    try:
-        await run.flush()
-    finally:
+        document |= await _closing(run, experiment)
         run.writer.close()
+        run.files.close()
         run.trace.close(sync=run.durable)
         run.journal.close()
         write_json(run.folder / "run.json", document, durable=run.durable)
+    ending = run.ending or Ending(Status.DONE, "")
+    return folder, ending, tuple(run.alarms), document
+
+
+async def _closing(run: Run, experiment: Experiment) -> dict[str, Any]:
+    """Bring everything to the disk, and say how the run ended."""
+    try:
+        await run.flush()
+    except StorageError as error:
+        run.finish(Status.FAILED, str(error))
+    ending = run.ending or Ending(Status.ABORTED, "the program was told to end")
+    return {
+        "status": ending.status.value,
+        "reason": ending.reason,
+        "alarms": run.alarms,
+        **experiment.document(),
+    }
 
 
 def _without_paths(plan: dict[str, Any]) -> dict[str, Any]:
@@ -207,8 +209,9 @@ def _signals(run: Run) -> Iterator[None]:
             loop.call_soon_threadsafe(run.commands.stop, f"{name} from the operator")
         elif asked == 2:
             loop.call_soon_threadsafe(run.commands.abort, f"second {name} from the operator")
-        else:
-            raise KeyboardInterrupt
+        else:  # the operator wants out at any price
+            os.write(2, b"credline: halted without cleaning up. CHECK THE BEAM AND THE STAGE.\n")
+            os._exit(1)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

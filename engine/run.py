@@ -7,6 +7,7 @@ disarmed, lens in focus, every action with its own time limit, whatever the othe
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import structlog
 
 from engine.calls import CallGate
 from engine.clock import Clock, ns
-from engine.errors import CredlineError
+from engine.errors import CredlineError, StorageError
 from engine.experiment import FINISH, Ending, Experiment, Status
 from engine.storage import Journal, Writer
 from engine.timeline import Timeline
@@ -64,6 +65,8 @@ class Run:
         self.commands = Commands()
         self.ending: Ending | None = None
         self.alarms: list[str] = []
+        self.files = ExitStack()
+        """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
         self._safe = False
         self._background: set[asyncio.Task[None]] = set()
 
@@ -80,11 +83,17 @@ class Run:
         return FINISH
 
     def entered(self, state: Enum, trigger: str) -> None:
-        """Record a state boundary in trace and journal. Called by the machine at every transition."""
+        """Record a state boundary in trace and journal. Called by the machine at every transition.
+
+        A journal that cannot write ends the run as failed, from whatever state it is in.
+        """
         self.trace.record("state", str(state.value), trigger=trigger)
-        self.journal.note(t_ns=self.clock.now_ns(), state=state.value)
-        if self.trace.pending:
-            self.writer.submit(self.trace.take_pending())
+        self.writer.submit_observation(self.trace.take_pending())
+        try:
+            self.journal.note(t_ns=self.clock.now_ns(), state=state.value)
+        except StorageError as error:
+            if self.ending is None or self.ending.status is not Status.FAILED:
+                self.commands.fail(str(error))
 
     def in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run something beside the present activity; its failure fails the run. Cancelled before the safe state."""
@@ -205,6 +214,6 @@ class Run:
         self.trace.record("note", "safe state", alarms=len(self.alarms))
 
     async def flush(self) -> None:
-        """Bring everything recorded so far to the disk. Raises StorageError if that fails."""
-        self.writer.submit(self.trace.take_pending())
+        """Bring everything recorded so far to the disk. Raises StorageError if frames or journal cannot be written."""
+        self.writer.submit_observation(self.trace.take_pending())
         await self.writer.drain()

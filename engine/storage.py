@@ -15,7 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from engine.errors import Refused, StorageError
+
+log = structlog.get_logger()
 
 PENDING_LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -36,6 +40,17 @@ class Writer:
         future = asyncio.get_running_loop().run_in_executor(self._executor, job)
         self._pending.append((future, size_bytes))
         self._pending_bytes += size_bytes
+
+    def submit_observation(self, job: Callable[[], object]) -> None:
+        """Queue a job that may fail without hurting the run: a failure is logged, earlier errors do not matter."""
+
+        def watched() -> None:
+            try:
+                job()
+            except OSError as error:
+                log.warning("records of the trace could not be written", cause=str(error))
+
+        self._pending.append((asyncio.get_running_loop().run_in_executor(self._executor, watched), 0))
 
     def _reap(self) -> None:
         while self._pending and self._pending[0][0].done():

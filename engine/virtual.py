@@ -90,6 +90,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._thread_calls.append((call, answer))
         return answer
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the default threads to end. asyncio's own would wait in a thread that virtual time knows nothing of."""
+        self._executor_shutdown_called = True
+        executor = self._default_executor  # type: ignore[attr-defined]
+        if executor is not None:
+            executor.shutdown(wait=True)
+
     def deliver_thread_call(self) -> bool:
         """Wait a moment for the oldest thread call; hand over its outcome when it has one. True while any is open."""
         if not self._thread_calls:
@@ -98,7 +105,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         wait([call], timeout=THREAD_POLL_S)
         if call.done():
             self._thread_calls.popleft()
-            if not answer.done():
+            if call.cancelled():  # by its executor, closed before the call's turn came
+                answer.cancel()
+            elif not answer.done():
                 error = call.exception()
                 if error is None:
                     answer.set_result(call.result())

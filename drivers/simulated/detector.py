@@ -25,8 +25,7 @@ class DetectorSettings:
     readout_s: float = 0.008
     overhead_s: tuple[float, float] = (0.003, 0.004)
     arm_s: float = 0.15
-    shortest_exposure_s: float = 0.001
-    longest_exposure_s: float = 10.0
+    exposure_limits_s: tuple[float, float] = (0.001, 10.0)
     slow_first_s: tuple[float, ...] = ()
 
 
@@ -61,17 +60,22 @@ class Timepix:
         self._queue: asyncio.Queue[Frame | Exception | None] | None = None
         self._exposing: asyncio.Task[None] | None = None
 
+    @property
+    def exposure_limits_s(self) -> tuple[float, float]:
+        """See `Detector.exposure_limits_s`."""
+        return self._settings.exposure_limits_s
+
     def cycle_s(self, exposure_s: float) -> float:
         """See `Detector.cycle_s`."""
         return exposure_s + self._settings.readout_s + self._settings.overhead_s[1]
 
     async def arm(self, exposure: Exposure) -> None:
         """See `Detector.arm`."""
+        shortest_s, longest_s = self.exposure_limits_s
         for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            if not self._settings.shortest_exposure_s <= seconds <= self._settings.longest_exposure_s:
+            if not shortest_s <= seconds <= longest_s:
                 raise DeviceError(
-                    f"detector: cannot expose for {seconds:g} s; not armed. Choose "
-                    f"{self._settings.shortest_exposure_s:g} to {self._settings.longest_exposure_s:g} s."
+                    f"detector: cannot expose for {seconds:g} s; not armed. Choose {shortest_s:g} to {longest_s:g} s."
                 )
         await self._studio.open()
         await self._clock.sleep_s(self._settings.arm_s)

@@ -22,6 +22,7 @@ class CredRun(CredSequence):
 
     def __init__(self, prepared: "PreparedCred", run: Run) -> None:
         self._spool_file = Spool(run.folder / "frames.spool", run.writer, durable=run.durable)
+        run.files.callback(self._spool_file.close)
         super().__init__(prepared.plan, prepared.slot_plan, prepared.microscope, run, self._spool_file)
         self._microscope = prepared.microscope
 

@@ -1,6 +1,7 @@
 """The plan of a cRED run: frozen data with units in the names, checked before anything moves."""
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,7 +41,7 @@ class CredPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sample: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "mordenite"
+    sample: str = "mordenite"
     exposure_s: Positive = 0.5
     speed_deg_s: Positive = 0.45
     start_deg: Annotated[float, Field(allow_inf_nan=False)] = -30.0
@@ -55,6 +56,13 @@ class CredPlan(BaseModel):
     formats: tuple[str, ...] = ()
     truth: bool = False
     crystal: CrystalPlan = CrystalPlan()
+
+    @field_validator("sample")
+    @classmethod
+    def _file_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+            raise ValueError("it names the run folder; use up to 64 letters, digits, '.', '_' and '-'")
+        return value
 
     @field_validator("range_deg")
     @classmethod
@@ -161,6 +169,13 @@ class SlotPlan:
                 self.snapshot.steps,
                 (plan.snapshot_interval - 1) * self.period_s,
             ).check(f"Set snapshot_interval to {self.snapshot_slots + 1} or more, or lengthen exposure_s.")
+        shortest_s, longest_s = microscope.detector.exposure_limits_s
+        for key in ("exposure_s", "snapshot_exposure_s"):
+            if not shortest_s <= getattr(plan, key) <= longest_s:
+                raise Refused(
+                    f"{key} = {getattr(plan, key):g}: the detector exposes for {shortest_s:g} to {longest_s:g} s; "
+                    "nothing was started. Choose a value in between."
+                )
         low_deg, high_deg = microscope.stage.limits_deg
         for angle_deg, key in zip(self.travel_deg, ("start_deg", "range_deg"), strict=True):
             if not low_deg <= angle_deg <= high_deg:

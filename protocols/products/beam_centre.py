@@ -11,11 +11,25 @@ SIGMA_PX = 10.0
 """Width of the filter that finds the beam, as wide as the halo around it."""
 
 
-def find_beam(counts: NDArray[np.uint16], sigma_px: float = SIGMA_PX) -> tuple[float, float] | None:
+def even_level(saturation: int, wide_cross: bool) -> int:
+    """The count per pixel of the corrected grid up to which every pixel of the detector can tell.
+
+    The middle of a wide cross collects for nine pixels and saturates at a ninth of what the others bear; above that
+    a bright beam near the cross looks lopsided. A tenth leaves room for the flatfield.
+    """
+    return saturation // 10 if wide_cross else saturation
+
+
+def find_beam(
+    counts: NDArray[np.uint16], sigma_px: float = SIGMA_PX, cap: int | None = None
+) -> tuple[float, float] | None:
     """Primary beam (fast_px, slow_px) in a picture (rows, columns); pixel i covers [i, i + 1).
 
-    None where there is no maximum: an empty picture, or one that rises to its edge.
+    cap: counts above it are taken as that much (`even_level`). None where there is no maximum: an empty picture, or
+    one that rises to its edge.
     """
+    if cap is not None:
+        counts = np.minimum(counts, np.uint16(min(cap, 65535)))
     bin_px = max(1, int(sigma_px / 2.5))
     rows, columns = (n // bin_px * bin_px for n in counts.shape)
     coarse: NDArray[np.float32] = (

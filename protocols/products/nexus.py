@@ -9,7 +9,8 @@ Nothing is copied. The sweep is an HDF5 virtual dataset over frames.h5, and two 
   One flat panel with right distances everywhere, the same pixel numbers as in the SMV files.
 
 The counts are raw: the flatfield lies beside them with flatfield_applied = 0. Move master.nxs with its frames.h5;
-alone it reads as zeros. /entry/credline/raw links to the untouched pictures.
+alone it reads as zeros. /entry/credline/raw links to the untouched pictures. (The v110 file format has virtual
+datasets, and no times of writing: a second export is the same file.)
 
 The frame of NeXus (McStas: z along the beam, y up) is that of DIALS with x and z reversed.
 """
@@ -49,7 +50,7 @@ def write_nexus(
     """
     import h5py
 
-    with replacing(path) as part, h5py.File(part, "w", libver=("earliest", "v110")) as file:
+    with replacing(path) as part, h5py.File(part, "w", libver="v110") as file:
         entry = _group(file, "entry", "NXentry")
         file.attrs["default"] = "entry"
         entry["definition"] = "NXmx"

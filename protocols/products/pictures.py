@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from protocols.products.beam_centre import even_level
 from protocols.products.corrections import Correction, correction, untrusted
 from protocols.products.metadata import RunHeader, frame_header, placeholder_header
 from protocols.products.mrc import write_mrc
@@ -44,10 +45,11 @@ def survey_frames(run_dir: Path, indices: Sequence[int]) -> list[FrameSurvey]:
         info, correct = source.info, run_correction(source)
         mask = untrusted(info.raw_shape, info.wide_cross, correct.dead)
         nominal = (info.nominal_beam_fast_px, info.nominal_beam_slow_px)
+        level = even_level(info.saturation, info.wide_cross)
         found = []
         for index in indices:
             counts, clipped = correct.apply(source.raw(index))
-            found.append(survey(int(info.slot[index]), counts, clipped, nominal, mask))
+            found.append(survey(int(info.slot[index]), counts, clipped, nominal, mask, level))
     return found
 
 

@@ -47,9 +47,13 @@ def survey(
     clipped: int,
     nominal_px: tuple[float, float],
     untrusted: NDArray[np.bool_] | None,
+    even_level: int | None = None,
 ) -> FrameSurvey:
-    """Look at one corrected picture (rows, columns). untrusted: pixels that may not be spots."""
-    beam = find_beam(counts)
+    """Look at one corrected picture (rows, columns).
+
+    untrusted: pixels that may not be spots. even_level: see `beam_centre.even_level`.
+    """
+    beam = find_beam(counts, cap=even_level)
     height = _above_background(counts)
     noise = np.sqrt(np.maximum(counts - height, 1.0))
     strong = height > SPOT_SIGMA * noise

@@ -20,9 +20,10 @@ def test_a_flat_exposure_becomes_flat_wide_pixels_included() -> None:
 
 def test_the_flatfield_conserves_intensity_on_the_whole() -> None:
     rng = np.random.default_rng(2)
-    response = rng.normal(1, 0.05, (512, 512)).astype(np.float32)
-    truth = rng.poisson(200, (512, 512))
-    raw = rng.poisson(truth * response).astype(np.uint16)
+    area = pixel_area((512, 512))
+    response = area * rng.normal(1, 0.05, (512, 512)).astype(np.float32)
+    truth = rng.uniform(100, 300, (512, 512)) * area
+    raw = rng.poisson(truth * response / area).astype(np.uint16)
     counts, _ = correction(response, wide_cross=True).apply(raw)
     assert counts.sum() == pytest.approx(truth.sum(), rel=1e-3)
 

@@ -1,0 +1,266 @@
+"""A whole export: folders, numbers, repeatability, interruption, a full disk. The run itself is never touched."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import fabio
+import mrcfile
+import numpy as np
+import pytest
+
+from engine.errors import DataError, Refused, StorageError
+from protocols.products import atomic
+from protocols.products.export import FORMATS, export_run
+from tests.protocols.products.runs import disc, write_run
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_every_format_in_its_place_under_its_slot_number(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "mordenite_001", slots=12, interval=5)
+    raw = contents(folder)
+    summary = export_run(folder)
+    kept = [k for k in range(1, 13) if k % 5]
+    assert names(folder / "tiff") == [f"{k:05d}.tiff" for k in kept]
+    assert names(folder / "RED") == sorted(["1.ed3d", *(f"{k:05d}.mrc" for k in kept)])
+    assert names(folder / "SMV" / "data") == [f"{k:05d}.img" for k in range(1, 13)]
+    assert names(folder / "SMV") == ["XDS.INP", "data", "dials.bat", "dials.sh"]
+    assert {"cred_log.txt", "master.nxs", "pets.pts2", "report", "run.json", "frames.h5"} <= set(names(folder))
+    assert summary.formats == FORMATS
+    assert (summary.frames, summary.gaps, summary.clipped_pixels) == (10, 2, 0)
+    assert summary.files == len(contents(folder)) - len(raw)
+    assert {name: contents(folder)[name] for name in raw} == raw
+
+
+def test_all_pictures_of_a_slot_are_the_same_and_carry_their_slot(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=12, interval=5)
+    export_run(folder, ["smv", "tiff", "mrc"])
+    for slot in (1, 4, 6, 12):
+        smv = fabio.open(folder / "SMV" / "data" / f"{slot:05d}.img")
+        tiff = fabio.open(folder / "tiff" / f"{slot:05d}.tiff")
+        with mrcfile.open(folder / "RED" / f"{slot:05d}.mrc") as mrc:
+            np.testing.assert_array_equal(mrc.data[::-1], smv.data)
+        np.testing.assert_array_equal(smv.data, tiff.data)
+        assert smv.data[0, 0] == slot
+        assert int(smv.header["SLOT"]) == slot
+        assert float(smv.header["OSC_START"]) == pytest.approx(-5 + (slot - 1) * 0.2314)
+        assert float(smv.header["STAGE_START"]) == pytest.approx(-5 + (slot - 1) * 0.2314)
+
+
+def test_gaps_are_zeros_for_dials_and_say_so(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=12, interval=5, lost=[7])
+    export_run(folder, ["smv"])
+    for slot in (5, 7, 10):
+        image = fabio.open(folder / "SMV" / "data" / f"{slot:05d}.img")
+        assert not image.data.any()
+        assert image.header["PLACEHOLDER"] == "1"
+        assert float(image.header["OSC_START"]) == pytest.approx(-5 + (slot - 1) * 0.2314)
+
+
+def test_the_measured_beam_stands_in_every_header(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=6, picture=disc((512, 512), 200.25, 330.75))
+    summary = export_run(folder, ["smv"])
+    # 200.25 lies before the cross, 330.75 four pixels further on the corrected grid.
+    assert summary.beam_px == pytest.approx((200.25, 334.75), abs=0.02)
+    header = fabio.open(folder / "SMV" / "data" / "00003.img").header
+    assert float(header["BEAM_CENTER_X"]) == pytest.approx(200.25, abs=0.02)
+    assert float(header["BEAM_CENTER_Y"]) == pytest.approx(334.75, abs=0.02)
+
+
+def test_instruction_files_bring_their_pictures(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=4)
+    assert export_run(folder, ["pets"]).formats == ("tiff", "pets")
+    assert not (folder / "SMV").exists()
+    assert export_run(folder, ["dials"]).formats == ("smv", "dials")
+
+
+def test_worker_processes_write_the_same_bytes_and_a_second_export_too(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a" / "run", slots=40, interval=7)
+    second = write_run(tmp_path / "b" / "run", slots=40, interval=7)
+    formats = [f for f in FORMATS if f != "report"]
+    seen: list[tuple[int, int]] = []
+    export_run(first, formats, workers=2, progress=lambda done, total: seen.append((done, total)))
+    export_run(second, formats)
+    once = contents(second)
+    export_run(second, formats)
+    assert contents(second) == once
+    written = contents(first)
+    assert {k: v for k, v in written.items() if k != "frames.h5"} == {k: v for k, v in once.items() if k != "frames.h5"}
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_pictures_of_other_slots_from_an_earlier_export_go(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=4, interval=0)
+    (folder / "SMV" / "data").mkdir(parents=True)
+    (folder / "SMV" / "data" / "00009.img").write_bytes(b"stray")
+    (folder / "SMV" / "data" / "notes.txt").write_bytes(b"mine")
+    export_run(folder, ["smv"])
+    assert names(folder / "SMV" / "data") == ["00001.img", "00002.img", "00003.img", "00004.img", "notes.txt"]
+
+
+def test_three_slots_non_square_no_snapshots_falling_angles(tmp_path: Path) -> None:
+    folder = write_run(
+        tmp_path / "run",
+        slots=3,
+        interval=0,
+        shape=(128, 256),
+        wide_cross=False,
+        oscillation_deg=-0.5,
+        picture=disc((128, 256), 100.5, 70.25),
+    )
+    summary = export_run(folder)
+    assert (summary.frames, summary.gaps) == (3, 0)
+    assert summary.beam_px == pytest.approx((100.5, 70.25), abs=0.02)
+    image = fabio.open(folder / "SMV" / "data" / "00003.img")
+    assert image.data.shape == (128, 256)
+    assert float(image.header["OSC_START"]) == pytest.approx(5 + 2 * 0.5)
+    assert float(image.header["STAGE_START"]) == pytest.approx(-5 - 2 * 0.5)
+
+
+def test_a_run_of_one_frame(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=1, interval=0)
+    assert export_run(folder).frames == 1
+
+
+def test_a_distorted_run_brings_its_tables_about_the_measured_beam(tmp_path: Path) -> None:
+    folder = write_run(
+        tmp_path / "run",
+        slots=3,
+        geometry={"distortion_amplitude_percent": 2.43, "distortion_azimuth_deg": 83.37},
+        picture=disc((512, 512), 150.5, 180.5),
+    )
+    summary = export_run(folder, ["xds"])
+    table = fabio.open(folder / "SMV" / "XCORR.cbf").data
+    assert table.shape == (516, 516)
+    assert table[180, 150] == 0
+    assert "X-GEO_CORR= XCORR.cbf" in (folder / "SMV" / "XDS.INP").read_text()
+    assert summary.files == len(contents(folder)) - 2
+
+
+def test_without_a_flatfield_the_summary_says_so(tmp_path: Path) -> None:
+    bare = export_run(write_run(tmp_path / "a", slots=3), ["tiff"])
+    assert any("frames.h5: no flatfield" in w for w in bare.warnings)
+    flat = export_run(write_run(tmp_path / "b", slots=3, flatfield=np.ones((512, 512), dtype=np.float32)), ["tiff"])
+    assert not flat.warnings
+
+
+def test_clipped_pixels_are_counted_and_said(tmp_path: Path) -> None:
+    def bright(start_deg: float, end_deg: float, slot: int) -> np.ndarray:
+        counts = np.full((64, 64), 10, dtype=np.uint16)
+        counts[5, slot] = 60000
+        return counts
+
+    flat = np.ones((64, 64), dtype=np.float32)
+    flat[5] = 0.5
+    folder = write_run(
+        tmp_path / "run",
+        slots=3,
+        shape=(64, 64),
+        wide_cross=False,
+        picture=bright,
+        flatfield=flat,
+        changes={"detector.saturation": 65535},
+    )
+    summary = export_run(folder, ["smv"])
+    assert summary.clipped_pixels == 3
+    assert any("clipped" in w for w in summary.warnings)
+    image = fabio.open(folder / "SMV" / "data" / "00002.img")
+    assert image.header["CLIPPED_PIXELS"] == "1"
+    assert image.data[5, 2] == 65535
+
+
+@pytest.mark.parametrize(("formats", "workers"), [(["smv", "jpeg"], 1), ([], 1), (["smv"], 0)])
+def test_a_wrong_request_writes_nothing(tmp_path: Path, formats: list[str], workers: int) -> None:
+    folder = write_run(tmp_path / "run", slots=3)
+    before = contents(folder)
+    with pytest.raises(Refused, match=r"[Nn]othing was exported"):
+        export_run(folder, formats, workers)
+    assert contents(folder) == before
+
+
+def test_stopped_half_way_and_taken_up_again(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=40, interval=0)
+
+    def stop(done: int, total: int) -> None:
+        if done > 0.6 * total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_run(folder, ["smv", "tiff"], progress=stop)
+    written = names(folder / "SMV" / "data")
+    assert 0 < len(written) < 40
+    assert all(name.endswith(".img") for name in written)
+    for name in written:
+        assert fabio.open(folder / "SMV" / "data" / name).data.shape == (516, 516)
+    export_run(folder, ["smv", "tiff"])
+    assert len(names(folder / "SMV" / "data")) == 40
+
+
+def test_a_full_disk_names_the_file_and_leaves_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_run(tmp_path / "run", slots=8, interval=0)
+    before = contents(folder)
+    real, calls = atomic.os.replace, iter(range(100))
+
+    def full(source: Path, target: Path) -> None:
+        if next(calls) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(atomic.os, "replace", full)
+    with pytest.raises(StorageError, match=r"00003\.img: No space left on device.*untouched") as caught:
+        export_run(folder, ["smv", "tiff"])
+    assert "\n" not in str(caught.value)
+    after = contents(folder)
+    assert {name: after[name] for name in before} == before
+    assert not [name for name in after if "part" in name]
+    for name in set(after) - set(before):
+        assert fabio.open(folder / name).data.shape == (516, 516)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="/dev/full is a Linux device")
+def test_the_kernel_s_own_full_disk(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic.replacing(tmp_path / "x.img"), Path("/dev/full").open("wb", buffering=0) as file:
+            file.write(b"x")
+
+    with pytest.raises(StorageError, match=r"x\.img: No space left"):
+        write()
+    assert names(tmp_path) == []
+
+
+def test_something_in_the_way(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=3)
+    (folder / "tiff").write_text("not a folder")
+    with pytest.raises(StorageError, match="tiff"):
+        export_run(folder, ["tiff"])
+
+
+def test_a_damaged_frame_in_the_middle_is_an_error_from_a_worker_too(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=40, interval=0)
+    whole = (folder / "frames.h5").read_bytes()
+    import h5py
+
+    with h5py.File(folder / "frames.h5") as file:
+        place = file["data"].id.get_chunk_info(30).byte_offset
+    (folder / "frames.h5").write_bytes(whole[:place] + b"\xff" * 300 + whole[place + 300 :])
+    for workers in (1, 2):
+        with pytest.raises(DataError, match="slot 31"):
+            export_run(folder, ["tiff"], workers)
+
+
+def test_importing_the_products_is_cheap() -> None:
+    code = (
+        "import sys, protocols.products.export; "
+        "print([m for m in ('h5py', 'fabio', 'mrcfile', 'matplotlib', 'scipy', 'drivers') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,62 @@
+"""master.nxs: one even sweep over the raw pictures, gaps zero, modules in their places. Read by plain h5py."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from protocols.products.cross import cross_mask
+from protocols.products.export import export_run
+from tests.protocols.products.runs import write_run
+
+
+def test_image_k_is_slot_k_and_gaps_are_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_run(tmp_path / "run", slots=23, interval=10, lost=[4], not_kept=[13])
+    export_run(folder, ["nexus"])
+    monkeypatch.chdir("/")  # the link is relative to the file, not to where one stands
+    with h5py.File(folder / "master.nxs") as file:
+        data = file["entry/data/data"]
+        assert data.shape == (23, 516, 516)
+        assert data.dtype == np.uint16
+        for slot in range(1, 24):
+            if slot in (4, 10, 13, 20):
+                assert not data[slot - 1].any()
+            else:
+                assert data[slot - 1, 0, 0] == slot
+        alpha = file["entry/sample/transformations/alpha"]
+        np.testing.assert_allclose(alpha[()], -5 + 0.2314 * np.arange(23))
+        np.testing.assert_allclose(file["entry/sample/transformations/alpha_end"][()] - alpha[()], 0.2314)
+        np.testing.assert_array_equal(file["entry/credline/gap_slots"][()], [4, 10, 13, 20])
+        assert file["entry/credline/raw"].shape == (20, 512, 512)
+        assert file["entry/source/probe"].asstr()[()] == "electron"
+        assert file["entry/start_time"].asstr()[()] == "2026-11-21T01:02:03.456789+01:00"
+
+
+def test_the_modules_stand_where_they_are(tmp_path: Path) -> None:
+    raw = np.random.default_rng(8).integers(1, 60000, (512, 512), dtype=np.uint16)
+    flat = np.ones((512, 512), dtype=np.float32)
+    flat[40, 50] = 0
+    folder = write_run(tmp_path / "run", slots=2, picture=lambda *_: raw, flatfield=flat)
+    export_run(folder, ["nexus"])
+    with h5py.File(folder / "master.nxs") as file:
+        image = file["entry/data/data"][0]
+        detector = file["entry/instrument/detector"]
+        mask, flatfield = detector["pixel_mask"][()], detector["flatfield"][()]
+    np.testing.assert_array_equal(image[:255, :255], raw[:255, :255])
+    np.testing.assert_array_equal(image[261:, :255], raw[257:, :255])
+    np.testing.assert_array_equal(image[261:, 261:], raw[257:, 257:])
+    assert image[256, 0] == raw[255, 0]
+    assert image[259, 0] == raw[256, 0]
+    np.testing.assert_array_equal((mask == 1), cross_mask((512, 512)))
+    assert mask[40, 50] == 2
+    assert flatfield.shape == (516, 516)
+    assert (image[mask == 0] > 0).all()
+
+
+def test_without_the_spool_it_reads_as_zeros_which_is_why_both_must_move_together(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=2)
+    export_run(folder, ["nexus"])
+    (folder / "frames.h5").rename(tmp_path / "elsewhere.h5")
+    with h5py.File(folder / "master.nxs") as file:
+        assert not file["entry/data/data"][0].any()

@@ -1,0 +1,142 @@
+"""A run folder is read as the contract says, and what is wrong with it is said with the file's name."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from engine.errors import DataError
+from protocols.products.source import open_run, ranges
+from tests.protocols.products.runs import write_run
+
+
+def test_slots_gaps_and_angles(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=23, interval=10, lost=[5], not_kept=[22, 23], start_deg=-5.0)
+    with open_run(folder) as source:
+        info = source.info
+        assert (info.first_slot, info.last_slot, info.slots) == (1, 21, 23)
+        assert info.gaps == (5, 10, 20)
+        assert info.shape == (516, 516)
+        assert info.slot_start_deg(1) == -5.0
+        assert info.slot_start_deg(11) == pytest.approx(-5.0 + 10 * 0.2314)
+        np.testing.assert_allclose(info.frame_start_deg, [info.slot_start_deg(int(k)) for k in info.slot])
+        assert source.raw(5)[0, 0] == 7  # slots 1 2 3 4 6 7: the picture says its slot
+        assert info.created_at.utcoffset() == timedelta(hours=1)
+        assert source.flatfield() is None
+
+
+def test_reading_changes_nothing(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=5)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    with open_run(folder) as source:
+        source.raw(0)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_pixel_size_in_reciprocal_space(tmp_path: Path) -> None:
+    with open_run(write_run(tmp_path / "run", slots=3)) as source:
+        # lambda L d* = r, so one pixel is 0.055 / (250 * 0.02508) per A.
+        assert source.info.angstrom_per_px == pytest.approx(0.0087719, rel=1e-4)
+
+
+@pytest.mark.parametrize(("slots", "joined"), [((), []), ((3,), [(3, 3)]), ((3, 4, 5, 9), [(3, 5), (9, 9)])])
+def test_ranges(slots: tuple[int, ...], joined: list[tuple[int, int]]) -> None:
+    assert ranges(slots) == joined
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"status": "running"}, "recover"),
+        ({"geometry.wavelength_A": 0.0}, "wavelength_A is 0.0"),
+        ({"geometry.pixel_size_mm": "wide"}, "wrong type"),
+        ({"result.oscillation_deg": 0.0}, "did not rotate"),
+        ({"result.start_deg": -4.7686}, r"-1\.00 slots"),
+        ({"result.oscillation_deg": -0.2314}, "slots from start_deg"),
+        ({"result.slots": 4}, "slots 1 to 4"),
+        ({"created_at": "2026-11-21T01:02:03"}, "no UTC offset"),
+        ({"created_at": "yesterday"}, "ValueError"),
+        ({"detector.shape": [512, 500]}, "run.json says"),
+    ],
+)
+def test_a_wrong_run_file_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    folder = write_run(tmp_path / "run", slots=23, changes=changes)
+    with pytest.raises(DataError, match=says) as caught:
+        open_run(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["geometry", "result", "sample", "created_at"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    folder = write_run(tmp_path / "run", slots=3)
+    run = json.loads((folder / "run.json").read_text())
+    del run[key]
+    (folder / "run.json").write_text(json.dumps(run))
+    with pytest.raises(DataError, match=rf"run\.json.*{key}"):
+        open_run(folder)
+
+
+def test_not_a_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"run\.json: no such file"):
+        open_run(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(DataError, match="not readable as JSON"):
+        open_run(tmp_path)
+
+
+def test_no_spool(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=3)
+    (folder / "frames.h5").unlink()
+    with pytest.raises(DataError, match=r"frames\.h5: no such file.*recover"):
+        open_run(folder)
+
+
+def test_a_run_without_kept_frames(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=3, not_kept=[1, 2, 3])
+    with pytest.raises(DataError, match=r"frames\.h5: the run kept no frames"):
+        open_run(folder)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.6, 0.97])
+def test_a_truncated_spool(tmp_path: Path, part: float) -> None:
+    folder = write_run(tmp_path / "run", slots=8)
+    spool = folder / "frames.h5"
+    whole = spool.read_bytes()
+    spool.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(DataError, match=r"frames\.h5: damaged or truncated"):
+        open_run(folder)
+
+
+def test_a_damaged_chunk_is_named_by_its_slot(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=6)
+    with h5py.File(folder / "frames.h5") as file:
+        place = file["data"].id.get_chunk_info(3)
+    with (folder / "frames.h5").open("r+b") as raw:
+        raw.seek(place.byte_offset)
+        raw.write(b"\xff" * 200)
+    with open_run(folder) as source:
+        source.raw(2)
+        with pytest.raises(DataError, match=r"frames\.h5.*slot 4"):
+            source.raw(3)
+
+
+def test_a_flatfield_of_another_detector(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=3, flatfield=np.ones((256, 256), dtype=np.float32))
+    with open_run(folder) as source, pytest.raises(DataError, match=r"/flatfield is \(256, 256\)"):
+        source.flatfield()
+
+
+def test_fewer_pictures_than_the_table_says(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=5)
+    with h5py.File(folder / "frames.h5", "r+") as file:
+        data = file["data"][:3]
+        del file["data"]
+        file["data"] = data
+    with pytest.raises(DataError, match="5 frames in the table, 3 pictures"):
+        open_run(folder)
