@@ -83,7 +83,11 @@ class WaitQueue:
         self._seq += 1
         heapq.heappush(self._heap, (deadline_ns, self._seq, future))
         self._arm(clock)
-        await future
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._arm(clock)  # a timer left behind would let virtual time go on to it
+            raise
 
     def _arm(self, clock: "BaseClock") -> None:
         while self._heap and self._heap[0][2].done():  # cancelled while waiting

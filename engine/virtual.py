@@ -91,7 +91,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return answer
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Wait for the default threads to end. asyncio's own would wait in a thread that virtual time knows nothing of."""
+        """Wait for the default threads. asyncio's own way waits in a thread that virtual time knows nothing of."""
         self._executor_shutdown_called = True
         executor = self._default_executor  # type: ignore[attr-defined]
         if executor is not None:

@@ -1,5 +1,6 @@
 """Running the written dials.sh with the DIALS of this machine, and reading its figures from the logs."""
 
+import json
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ def need_dials() -> None:
 
 @dataclass(frozen=True)
 class Processed:
-    """What DIALS made of a run. rmsd: x (px), y (px), z (images). shift_px, tilt_deg: detector after refinement."""
+    """What DIALS made of a run. rmsd: x (px), y (px), z (images)."""
 
     indexed_percent: float
     rmsd: tuple[float, float, float]
@@ -33,28 +34,30 @@ class Processed:
     space_group: str
     completeness_percent: float
     r_meas: float
-    axis: tuple[float, float, float]
+    lattice: "Lattice"
     detector_rotation_deg: float
-    mtz: Path | None
+    mtz: Path
 
 
-def run_script(folder: Path) -> str:
-    """Run SMV/dials.sh as it stands; its output. Fails with the end of the output if it does."""
+def run_script(folder: Path, until: str | None = None) -> str:
+    """Run SMV/dials.sh as it stands (or only the steps before dials.`until`); its output. AssertionError if it fails."""
+    script = folder / "SMV" / "dials.sh"
+    if until is not None:
+        part = script.with_name("part.sh")
+        part.write_text(script.read_text().split(f"\ndials.{until} ")[0] + "\n")
+        script = part
     environment = {**os.environ, "NPROC": "2"}
-    done = subprocess.run(
-        ["sh", str(folder / "SMV" / "dials.sh")], capture_output=True, text=True, env=environment, check=False
-    )
+    done = subprocess.run(["sh", str(script)], capture_output=True, text=True, env=environment, check=False)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
     return text
 
 
-def processed(folder: Path) -> Processed:
+def processed(folder: Path, crystal: Crystal) -> Processed:
     """Run SMV/dials.sh and read the results."""
     text = run_script(folder)
     work = folder / "SMV" / "dials"
     mtz = gemmi.read_mtz_file(str(work / "scaled.mtz"))
-    axis, rotation = models(work / "refined.expt")
     return Processed(
         indexed_percent=indexed_percent(text),
         rmsd=rmsd(text),
@@ -62,10 +65,66 @@ def processed(folder: Path) -> Processed:
         space_group=mtz.spacegroup.hm,
         completeness_percent=_last(r"^Completeness +(\S+)", text),
         r_meas=_last(r"^Rmeas\(I\) +(\S+)", text),
-        axis=axis,
-        detector_rotation_deg=rotation,
+        lattice=lattice(work / "refined.expt", crystal),
+        detector_rotation_deg=detector_rotation_deg(work / "refined.expt"),
         mtz=work / "scaled.mtz",
     )
+
+
+def faults(folder: Path, crystal: Crystal, lattice_points: int) -> list[str]:
+    """What is wrong with a run when it is processed up to refinement; empty for a right one.
+
+    lattice_points: of the conventional cell (2 for a centred one). An indexed pattern alone proves little: residuals,
+    lattice, orientation and detector rotation are asked too.
+    """
+    try:
+        text = run_script(folder, until="integrate")
+    except AssertionError as error:
+        return [f"DIALS gave up: {str(error).strip().splitlines()[-1]}"]
+    expt = folder / "SMV" / "dials" / "refined.expt"
+    (x, y, z), found = rmsd(text), lattice(expt, crystal)
+    measured = {
+        f"indexed {indexed_percent(text)} %": indexed_percent(text) >= 90,
+        f"residual x {x} px": x < 0.2,
+        f"residual y {y} px": y < 0.2,
+        f"residual z {z} images": z < 0.3,
+        f"lattice points {found.points}": found.points == lattice_points,
+        f"strain {found.strain_percent:.3f} %": found.strain_percent < 0.5,
+        f"misorientation {found.misorientation_deg:.3f} deg": found.misorientation_deg < 0.12,
+        f"detector rotation {detector_rotation_deg(expt):.3f} deg": abs(detector_rotation_deg(expt)) < 0.5,
+    }
+    print(folder.name, measured)
+    return [what for what, good in measured.items() if not good]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """A lattice found, against the true one: index of the cell in the true cell, rotation between them, strain."""
+
+    points: int
+    misorientation_deg: float
+    strain_percent: float
+
+
+def lattice(expt: Path, crystal: Crystal) -> Lattice:
+    """Compare the crystal in a DIALS experiment with the true one, at stage angle 0, whatever its setting."""
+    found = json.loads(expt.read_text())["crystal"][0]
+    real = np.array([found["real_space_a"], found["real_space_b"], found["real_space_c"]])  # rows
+    reciprocal = np.linalg.inv(real)  # columns a*, b*, c* in the lab
+    index = np.rint(np.linalg.solve(crystal.ub, reciprocal))
+    points = round(float(np.linalg.det(index)))
+    if points == 0:
+        return Lattice(0, 180.0, 100.0)
+    u, stretch, v = np.linalg.svd(reciprocal @ np.linalg.inv(crystal.ub @ index))
+    turn = u @ v
+    cosine = np.clip((np.trace(turn) - 1) / 2, -1, 1)
+    return Lattice(points, float(np.degrees(np.arccos(cosine))), float(100 * np.abs(stretch - 1).max()))
+
+
+def detector_rotation_deg(expt: Path) -> float:
+    """How far refinement has turned the detector in its plane."""
+    fast = json.loads(expt.read_text())["detector"][0]["panels"][0]["fast_axis"]
+    return float(np.degrees(np.arctan2(fast[1], fast[0])))
 
 
 def indexed_percent(text: str) -> float:
@@ -77,20 +136,6 @@ def rmsd(text: str) -> tuple[float, float, float]:
     """Residuals of the last refinement: px, px, images."""
     row = re.findall(r"^\| +0 \| +\d+ \| +(\S+) \| +(\S+) \| +(\S+) \|$", text, re.MULTILINE)[-1]
     return float(row[0]), float(row[1]), float(row[2])
-
-
-def models(expt: Path) -> tuple[tuple[float, float, float], float]:
-    """Rotation axis, and how far refinement has turned the detector in its plane, in degrees."""
-    import json
-
-    found = json.loads(expt.read_text())
-    x, y, z = found["goniometer"][0]["rotation_axis"]
-    panel = found["detector"][0]["panels"][0]
-    node = found["detector"][0].get("hierarchy", {})
-    fast = np.array(panel["fast_axis"])
-    if abs(fast[2]) < 1e-9 and node.get("fast_axis") not in (None, [1.0, 0.0, 0.0]):
-        fast = np.array(node["fast_axis"])
-    return (x, y, z), float(np.degrees(np.arctan2(fast[1], fast[0])))
 
 
 def correlation(mtz_path: Path, crystal: Crystal) -> tuple[float, int]:

@@ -1,0 +1,553 @@
+"""Every way through a run and out of it: the right status, the data kept, and the instrument always left safe."""
+
+import asyncio
+import errno
+import json
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from engine.clock import ns
+from engine.errors import DeviceError, DeviceLost, StorageError
+from engine.experiment import FINISH, Ending, SafeAction, Status
+from engine.machine import StrictMachine, Transition
+from engine.run import Run
+from engine.storage import Journal, Writer
+from engine.trace import Record, Trace
+from engine.virtual import VirtualClock
+from tests.engine.virtually import virtual
+
+
+class State(Enum):
+    PREPARE = "prepare"
+    MEASURE = "measure"
+    FINALIZE = "finalize"
+    DONE = "done"
+    STOPPED = "stopped"
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+
+ENDS = (State.DONE, State.STOPPED, State.ABORTED, State.FAILED)
+TRANSITIONS = (
+    Transition("prepared", (State.PREPARE,), State.MEASURE),
+    Transition(FINISH, (State.PREPARE, State.MEASURE), State.FINALIZE),
+    *(Transition(f"end_{end.value}", (State.FINALIZE,), end) for end in ENDS),
+)
+SAFE = ("blank", "stop rotation", "disarm", "refocus")
+WORKING = ("prepare", "measure", "finalize")
+# Left to itself a rehearsal takes 1 s to prepare, 10 s to measure, 4 x 0.1 s to make safe and 2 s for its products.
+WHOLE_S = 13.4
+
+Work = Callable[[], Coroutine[Any, Any, str]]
+
+
+class Rehearsal:
+    """A tiny experiment on a run of its own; `works` and `actions` replace what a state or a safe action does."""
+
+    finalizing = State.FINALIZE
+
+    def __init__(self, clock: VirtualClock, folder: Path, *, writer: Writer | None = None) -> None:
+        self.clock = clock
+        self.records: list[Record] = []
+        self.writer = writer or Writer()
+        trace = Trace(clock, folder / "trace.jsonl")
+        trace.observe(self.records.append)
+        journal = Journal(folder / "journal.jsonl", self.writer, durable=False)
+        self.run = Run(clock, trace, self.writer, journal, folder, durable=False)
+        self.machine = StrictMachine(State, TRANSITIONS, State.PREPARE, ENDS, self.run.entered)
+        self.works: dict[State, Work] = {
+            State.PREPARE: self.prepare,
+            State.MEASURE: self.measure,
+            State.FINALIZE: self.finalize,
+        }
+        self.actions: dict[str, Callable[[], Awaitable[object]]] = {}
+        self.safe_log: list[tuple[str, float]] = []
+        self.products = False
+
+    async def prepare(self) -> str:
+        await self.clock.sleep_s(1)
+        return "prepared"
+
+    async def measure(self) -> str:
+        await self.clock.sleep_s(10)
+        return FINISH
+
+    async def finalize(self) -> str:
+        await self.run.make_safe(self)
+        if self.run.ending is None or self.run.ending.status is not Status.ABORTED:
+            await self.clock.sleep_s(2)
+            self.products = True
+        return ""
+
+    def activities(self) -> Mapping[Enum, Work]:
+        return self.works
+
+    def safe_actions(self) -> Sequence[SafeAction]:
+        return [
+            SafeAction(name, self._action(name), 1.0, "THE BEAM MAY BE ON" if name == "blank" else "") for name in SAFE
+        ]
+
+    def _action(self, name: str) -> Callable[[], Awaitable[object]]:
+        async def act() -> None:
+            self.safe_log.append((name, self.now_s))
+            if name in self.actions:
+                await self.actions[name]()
+            else:
+                await self.clock.sleep_s(0.1)
+
+        return act
+
+    def document(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def now_s(self) -> float:
+        return self.clock.now_ns() / 1e9
+
+    @property
+    def states(self) -> list[str]:
+        return [record["name"] for record in self.records if record["kind"] == "state"]
+
+    @property
+    def made_safe(self) -> list[str]:
+        return [name for name, _ in self.safe_log]
+
+    async def drive(self, at_s: float | None = None, command: Callable[[], object] | None = None) -> Ending:
+        """Drive to the end; carry out `command` at `at_s`."""
+        if at_s is not None and command is not None:
+            asyncio.get_running_loop().call_at(at_s, command)
+        return await self.run.drive(self)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.run.trace.close(sync=False)
+        self.run.journal.close()
+
+
+@contextmanager
+def rehearsal(clock: VirtualClock, writer: Writer | None = None) -> Iterator[Rehearsal]:
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = Rehearsal(clock, Path(folder), writer=writer)
+        try:
+            yield experiment
+        finally:
+            experiment.close()
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+def raising(error: BaseException) -> Callable[[], Coroutine[Any, Any, Any]]:
+    async def work() -> None:
+        raise error
+
+    return work
+
+
+# --- the way that is planned
+
+
+@virtual
+async def test_left_to_itself_a_run_is_done(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        assert await r.drive() == Ending(Status.DONE, "")
+        assert r.states == ["prepare", "measure", "finalize", "done"]
+        assert r.products
+        assert r.now_s == WHOLE_S
+        assert r.safe_log == [("blank", 11.0), ("stop rotation", 11.1), ("disarm", 11.2), ("refocus", 11.3)]
+        assert r.run.alarms == []
+
+
+@virtual
+async def test_an_activity_may_say_why_the_run_is_done(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+
+        async def measure() -> str:
+            return r.run.finish(Status.DONE, "range reached")
+
+        r.works[State.MEASURE] = measure
+        assert await r.drive() == Ending(Status.DONE, "range reached")
+
+
+@virtual
+async def test_the_journal_holds_every_state_in_order(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        await r.drive()
+        await r.run.flush()
+        lines = [json.loads(line) for line in (r.run.folder / "journal.jsonl").read_text().splitlines()]
+        assert [line["state"] for line in lines] == ["prepare", "measure", "finalize", "done"]
+        assert [line["t_ns"] for line in lines] == [0, ns(1), ns(11), ns(WHOLE_S)]
+        trace = [json.loads(line) for line in (r.run.folder / "trace.jsonl").read_text().splitlines()]
+        assert trace == r.records
+
+
+# --- the operator's commands
+
+
+@pytest.mark.parametrize("at_s", [0.5, 5.0], ids=["prepare", "measure"])
+@virtual
+async def test_a_stop_ends_the_work_at_once_and_keeps_the_products(clock: VirtualClock, at_s: float) -> None:
+    with rehearsal(clock) as r:
+        ending = await r.drive(at_s, lambda: r.run.commands.stop("operator"))
+        assert ending == Ending(Status.STOPPED, "operator")
+        assert r.safe_log[0] == ("blank", at_s)
+        assert r.made_safe == list(SAFE)
+        assert r.products
+        assert r.states[-2:] == ["finalize", "stopped"]
+
+
+@virtual
+async def test_a_stop_before_the_start_is_honoured_in_the_first_state(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        r.run.commands.stop("too early")
+        assert (await r.drive()).status is Status.STOPPED
+        assert r.states == ["prepare", "finalize", "stopped"]
+        assert r.safe_log[0] == ("blank", 0.0)
+
+
+@pytest.mark.parametrize("at_s", [11.0, 11.15, 12.0], ids=["entering", "while made safe", "while writing"])
+@virtual
+async def test_a_stop_while_finalizing_does_not_cost_the_products(clock: VirtualClock, at_s: float) -> None:
+    with rehearsal(clock) as r:
+        ending = await r.drive(at_s + 1e-6, lambda: r.run.commands.stop("operator"))
+        assert r.products
+        assert r.now_s == WHOLE_S
+        assert r.made_safe == list(SAFE)
+        assert ending.status is Status.STOPPED
+
+
+@pytest.mark.parametrize("at_s", [0.5, 5.0, 11.15, 12.0], ids=["prepare", "measure", "made safe", "writing"])
+@virtual
+async def test_an_abort_ends_in_the_safe_state_without_products(clock: VirtualClock, at_s: float) -> None:
+    with rehearsal(clock) as r:
+        ending = await r.drive(at_s, lambda: r.run.commands.abort("operator"))
+        assert ending == Ending(Status.ABORTED, "operator")
+        assert not r.products
+        assert r.made_safe == list(SAFE)
+        assert r.states[-1] == "aborted"
+
+
+@virtual
+async def test_a_stop_followed_by_an_abort_is_an_abort(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        asyncio.get_running_loop().call_at(6.0, r.run.commands.abort, "second Ctrl-C")
+        ending = await r.drive(5.0, lambda: r.run.commands.stop("first Ctrl-C"))
+        assert ending == Ending(Status.ABORTED, "second Ctrl-C")
+        assert not r.products
+        assert [record["reason"] for record in r.records if record["kind"] == "command"] == [
+            "first Ctrl-C",
+            "second Ctrl-C",
+        ]
+
+
+def test_a_command_after_the_end_harms_nobody() -> None:
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        with rehearsal(clock) as r:
+            await r.drive()
+            r.run.commands.abort("too late")
+            await clock.sleep_s(1)
+            assert r.run.ending is None
+
+    scenario()
+
+
+DECISIONS = [
+    ([("done", "range")], ("done", "range")),
+    ([("stopped", "a"), ("done", "b")], ("stopped", "a")),
+    ([("done", "a"), ("stopped", "b")], ("done", "a")),
+    ([("done", "a"), ("failed", "b")], ("failed", "b")),
+    ([("stopped", "a"), ("aborted", "b")], ("aborted", "b")),
+    ([("failed", "a"), ("aborted", "b")], ("failed", "a")),
+    ([("aborted", "a"), ("failed", "b")], ("aborted", "a")),
+    ([("failed", "a"), ("failed", "b")], ("failed", "a")),
+]
+
+
+@pytest.mark.parametrize(("decisions", "expected"), DECISIONS)
+@virtual
+async def test_the_first_decision_stands_unless_success_turns_into_failure(
+    clock: VirtualClock, decisions: list[tuple[str, str]], expected: tuple[str, str]
+) -> None:
+    with rehearsal(clock) as r:
+        for status, reason in decisions:
+            assert r.run.finish(Status(status), reason) == FINISH
+        assert r.run.ending == Ending(Status(expected[0]), expected[1])
+
+
+# --- failures of the work
+
+
+@virtual
+async def test_a_device_error_fails_the_run_with_its_own_words(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        r.works[State.MEASURE] = raising(DeviceError("stage: limit switch; nothing moved."))
+        assert await r.drive() == Ending(Status.FAILED, "stage: limit switch; nothing moved.")
+        assert r.products
+        assert r.made_safe == list(SAFE)
+        assert [x for x in r.records if x["kind"] == "fault"][0]["name"] == "DeviceError"
+
+
+@virtual
+async def test_a_bug_fails_the_run_and_is_logged_in_full(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r, capture_logs() as logs:
+        r.works[State.PREPARE] = raising(KeyError("slot"))
+        ending = await r.drive()
+        assert ending.status is Status.FAILED
+        assert ending.reason == "internal error (KeyError: 'slot'); please report it with the run folder."
+        assert isinstance(logs[0]["exc_info"], KeyError)
+        assert r.made_safe == list(SAFE)
+
+
+@virtual
+async def test_a_failure_while_finalizing_turns_done_into_failed(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        r.works[State.FINALIZE] = raising(StorageError("disk full"))
+        assert await r.drive() == Ending(Status.FAILED, "disk full")
+        assert r.made_safe == list(SAFE)
+        assert r.states[-1] == "failed"
+
+
+@virtual
+async def test_an_activity_that_answers_nonsense_fails_the_run(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+
+        async def measure() -> str:
+            return "relaxed"  # no trigger of this machine
+
+        r.works[State.MEASURE] = measure
+        ending = await r.drive()
+        assert ending.status is Status.FAILED
+        assert "relaxed" in ending.reason
+        assert r.made_safe == list(SAFE)
+
+
+@virtual
+async def test_a_state_without_work_fails_the_run(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r, capture_logs():
+        del r.works[State.MEASURE]
+        assert (await r.drive()).status is Status.FAILED
+        assert r.made_safe == list(SAFE)
+
+
+class FullDisk(Writer):
+    """Its second job fails."""
+
+    jobs = 0
+
+    def submit(self, job: Callable[[], object], size_bytes: int = 0) -> None:
+        self.jobs += 1
+        super().submit(job if self.jobs != 2 else self.fail, size_bytes)
+
+    @staticmethod
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@virtual
+async def test_a_journal_that_cannot_be_written_ends_the_run_as_failed(clock: VirtualClock) -> None:
+    with rehearsal(clock, FullDisk()) as r:
+        ending = await r.drive()
+        assert ending.status is Status.FAILED
+        assert "No space left" in ending.reason
+        assert "Free some space" in ending.reason
+        assert r.made_safe == list(SAFE)
+        assert "measure" in r.states[-1]  # the boundary at which it was noticed
+
+
+# --- work in the background
+
+
+@virtual
+async def test_a_failure_in_the_background_fails_the_run(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+
+        async def pump() -> None:
+            await clock.sleep_s(4)
+            raise DeviceLost("detector: no answer")
+
+        r.run.in_background(pump(), "frame pump")
+        assert await r.drive() == Ending(Status.FAILED, "detector: no answer")
+        assert r.safe_log[0] == ("blank", 4.0)
+        assert r.products
+
+
+@virtual
+async def test_background_work_is_ended_before_the_safe_state(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        ended_s: list[float] = []
+
+        async def watch() -> None:
+            try:
+                await hang()
+            finally:
+                ended_s.append(r.now_s)
+                assert r.made_safe == []
+
+        r.run.in_background(watch(), "watch")
+        assert (await r.drive()).status is Status.DONE
+        assert ended_s == [11.0]
+
+
+@virtual
+async def test_background_work_that_will_not_end_does_not_keep_the_beam_on(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+
+        async def stubborn() -> None:
+            try:
+                await hang()
+            finally:
+                await clock.sleep_s(3600)
+
+        r.run.in_background(stubborn(), "stubborn")
+        await r.drive()
+        assert r.made_safe == list(SAFE)
+        assert r.safe_log[0][1] <= 11.0 + 5.0
+        assert any(x["kind"] == "fault" and "stubborn" in str(x) for x in r.records)
+
+
+@virtual
+async def test_work_that_will_not_let_go_does_not_keep_the_beam_on(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+
+        async def stubborn() -> str:
+            try:
+                await hang()
+            finally:
+                await clock.sleep_s(3600)
+            return FINISH
+
+        r.works[State.MEASURE] = stubborn
+        assert (await r.drive(5.0, lambda: r.run.commands.stop("operator"))).status is Status.STOPPED
+        assert r.safe_log[0][1] <= 5.0 + 5.0
+        assert any(x["kind"] == "fault" and "measure" in str(x) for x in r.records)
+
+
+# --- the safe state
+
+
+@virtual
+async def test_a_failing_blanker_raises_the_alarm_and_the_rest_is_still_done(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r, capture_logs() as logs:
+        r.actions["blank"] = raising(DeviceError("blanker: stuck"))
+        await r.drive()
+        assert r.made_safe == list(SAFE)
+        assert r.run.alarms == ["THE BEAM MAY BE ON (blank failed: blanker: stuck)"]
+        assert [entry["event"] for entry in logs if entry["log_level"] == "critical"] == ["THE BEAM MAY BE ON"]
+
+
+@virtual
+async def test_a_hanging_blanker_costs_its_limit_and_no_more(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r, capture_logs():
+        r.actions["blank"] = hang
+        await r.drive()
+        assert r.safe_log == [("blank", 11.0), ("stop rotation", 12.0), ("disarm", 12.1), ("refocus", 12.2)]
+        assert r.run.alarms == ["THE BEAM MAY BE ON (blank failed: no answer)"]
+
+
+@virtual
+async def test_when_everything_hangs_the_safe_state_still_ends(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r, capture_logs():
+        r.actions = dict.fromkeys(SAFE, hang)
+        assert (await r.drive()).status is Status.DONE
+        assert r.now_s == 11.0 + 4 * 1.0 + 2.0
+        assert len(r.run.alarms) == 1  # only the blanker has one
+        assert [x["name"] for x in r.records if x["kind"] == "fault"] == list(SAFE)
+
+
+@pytest.mark.parametrize("error", [KeyError("bug"), asyncio.CancelledError(), TimeoutError()])
+@virtual
+async def test_whatever_an_action_raises_the_next_ones_are_tried(clock: VirtualClock, error: BaseException) -> None:
+    with rehearsal(clock) as r, capture_logs():
+        r.actions["blank"] = raising(error)
+        await r.drive()
+        assert r.made_safe == list(SAFE)
+        assert len(r.run.alarms) == 1
+
+
+@virtual
+async def test_the_instrument_is_made_safe_once(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        await r.drive()
+        await r.run.make_safe(r)
+        assert r.made_safe == list(SAFE)
+
+
+@virtual
+async def test_a_second_caller_waits_until_the_instrument_is_safe(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(r.run.make_safe(r))
+            await clock.sleep_s(0.05)
+            await r.run.make_safe(r)
+            assert r.now_s == 0.4
+        assert r.made_safe == list(SAFE)
+
+
+# --- cancelled from outside
+
+
+@pytest.mark.parametrize("at_s", [0.5, 5.0, 11.15, 12.0], ids=["prepare", "measure", "made safe", "writing"])
+@virtual
+async def test_cancellation_from_outside_still_reaches_the_safe_state(clock: VirtualClock, at_s: float) -> None:
+    with rehearsal(clock) as r:
+        task = asyncio.create_task(r.run.drive(r))
+        asyncio.get_running_loop().call_at(at_s, task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert r.made_safe == list(SAFE)
+        assert r.now_s >= max(s for _, s in r.safe_log) + 0.1  # not before the last was done
+        assert task.cancelled()
+
+
+@given(cancels_ms=st.lists(st.integers(0, 15_000), min_size=1, max_size=6))
+@virtual
+async def test_however_often_it_is_cancelled_a_run_ends_safe(clock: VirtualClock, cancels_ms: list[int]) -> None:
+    with rehearsal(clock) as r:
+        task = asyncio.create_task(r.run.drive(r))
+        await asyncio.sleep(0)
+        for cancel_ms in cancels_ms:
+            asyncio.get_running_loop().call_at(cancel_ms / 1000, task.cancel)
+        await asyncio.wait([task])
+        assert r.made_safe == list(SAFE)
+        assert clock.now_ns() >= ns(r.safe_log[-1][1] + 0.1)
+
+
+@given(
+    at_ms=st.integers(0, 14_000),
+    kinds=st.lists(st.sampled_from(["stop", "abort", "fail", "cancel"]), min_size=1, max_size=3),
+    broken=st.sets(st.sampled_from(SAFE)),
+)
+@virtual
+async def test_at_any_instant_every_way_out_tries_every_safe_action_once_and_in_order(
+    clock: VirtualClock, at_ms: int, kinds: list[str], broken: set[str]
+) -> None:
+    with rehearsal(clock) as r, capture_logs():
+        r.actions = dict.fromkeys(broken, hang)
+        task = asyncio.create_task(r.run.drive(r))
+        await asyncio.sleep(0)
+        ways: dict[str, Callable[[], object]] = {
+            "stop": lambda: r.run.commands.stop("x"),
+            "abort": lambda: r.run.commands.abort("x"),
+            "fail": lambda: r.run.commands.fail("x"),
+            "cancel": task.cancel,
+        }
+        for kind in kinds:
+            asyncio.get_running_loop().call_at(at_ms / 1000, ways[kind])
+        await asyncio.wait([task])
+        assert r.made_safe == list(SAFE)
+        assert len(r.run.alarms) == ("blank" in broken)
+        if not task.cancelled():
+            ending = task.result()
+            assert r.states[-1] == ending.status.value == r.machine.state.value
+            assert r.products or ending.status is Status.ABORTED or {"abort", "fail"} & set(kinds)

@@ -1,0 +1,95 @@
+"""Plans: what is refused, with which words, and what the examples promise."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.clock import Clock
+from engine.config import build_plan, connect_devices
+from engine.errors import Refused
+from engine.virtual import VirtualClock, VirtualLoop
+from protocols.cred import CRED
+from protocols.cred.plan import SlotPlan
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def slots_of(plan: Any, **options: Any) -> SlotPlan:
+    import asyncio
+
+    async def prepare() -> SlotPlan:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        clock: Clock = VirtualClock(loop)
+        merged = {**plan.device_options(), **options}
+        async with connect_devices("simulated-timing", clock, 0, merged) as microscope:
+            return SlotPlan(plan, microscope)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(prepare())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["exposre_s=1"], "exposre_s: the plan has no such key. Did you mean exposure_s?"),
+        (["exposure_s=500ms"], "exposure_s = '500ms': give a plain number of seconds"),
+        (["speed_deg_s=fast"], "speed_deg_s = 'fast': give a plain number of degrees per second"),
+        (["exposure_s=-1"], "exposure_s = -1: should be greater than 0"),
+        (["snapshot_interval=1"], "snapshot_interval = 1: with 1 every slot would be a snapshot"),
+        (["range_deg=0"], "range_deg = 0: a range of 0 deg has no frames"),
+        (["rotation=pedals"], "rotation = 'pedals': should be 'pedal' or 'commanded'"),
+        (["sample=../up"], "sample = '../up': it names the run folder"),
+        (["sample=a b"], "sample = 'a b': it names the run folder"),
+        (["crystal.file=1"], "crystal.file: the plan has no such key. Did you mean crystal.cif?"),
+        (["defocus=0"], "defocus: 0 shows no crystal"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key_and_the_remedy(settings: list[str], words: str) -> None:
+    with pytest.raises(Refused) as refused:
+        build_plan(CRED, None, settings)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["range_deg=170"], "leaves the holder's -80..80 deg"),
+        (["start_deg=-85"], "start_deg: the rotation from -85.00"),
+        (["exposure_s=0.05", "snapshot_interval=5"], "'settling' ends 247."),
+        (["exposure_s=0.05", "snapshot_interval=5"], "Set snapshot_interval to 9 or more"),
+        (["exposure_s=60"], "exposure_s = 60: the detector exposes for 0.001 to 10 s"),
+    ],
+)
+def test_a_plan_that_cannot_fit_says_which_step_and_by_how_much(settings: list[str], words: str) -> None:
+    with pytest.raises(Refused) as refused:
+        slots_of(build_plan(CRED, None, settings))
+    assert words in str(refused.value)
+
+
+def test_a_cooling_holder_with_less_tilt_refuses_what_a_tomography_holder_allows() -> None:
+    plan = build_plan(CRED, None, ["start_deg=-45", "range_deg=30"])
+    slots_of(plan)
+    with pytest.raises(Refused, match=r"-42\.\.42 deg"):
+        slots_of(plan, stage={"limits_deg": [-42.0, 42.0]})
+
+
+def test_a_larger_defocus_settles_longer_and_may_take_another_slot() -> None:
+    small, large = (slots_of(build_plan(CRED, None, [f"defocus={value}"])) for value in (1500, 20000))
+    assert 0.3 < small.settling_s < 0.4 < large.settling_s
+    assert (small.snapshot_slots, large.snapshot_slots) == (1, 2)
+
+
+@pytest.mark.parametrize(("name", "slots", "snapshots"), [("mordenite-1", 553, 55), ("mordenite-2", 439, 43)])
+def test_the_examples_are_the_data_sets_of_table_1(name: str, slots: int, snapshots: int) -> None:
+    planned = slots_of(build_plan(CRED, EXAMPLES / f"{name}.toml", []))
+    assert abs(planned.slots - slots) <= 1
+    assert planned.snapshots == snapshots
+    assert planned.period_s == pytest.approx(0.512)
+
+
+def test_every_example_is_a_valid_plan() -> None:
+    for file in EXAMPLES.glob("*.toml"):
+        slots_of(build_plan(CRED, file, []))

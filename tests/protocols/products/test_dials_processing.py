@@ -1,0 +1,220 @@
+"""DIALS processes what was written, with the written script, and finds the crystal that was simulated.
+
+The simulated specimen is the truth: cell, orientation, intensities. Every wrong convention is injected once, to see
+that these checks would have caught it.
+"""
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drivers.simulated.crystal import Crystal
+from drivers.simulated.pictures import PictureSettings
+from protocols.products.export import export_run
+from protocols.products.smv import HEADER_BYTES
+from tests.protocols.products.crystals import GEOMETRY, crystal_run
+from tests.protocols.products.processing import correlation, faults, need_dials, processed
+
+pytestmark = [pytest.mark.dials, pytest.mark.long]
+
+MORDENITE = (18.11, 20.53, 7.528)
+BESIDE = replace(GEOMETRY, beam_fast_px=240.4, beam_slow_px=275.7)
+
+TRICLINIC = """data_triclinic
+_cell_length_a 7.1
+_cell_length_b 9.3
+_cell_length_c 11.2
+_cell_angle_alpha 98.0
+_cell_angle_beta 105.0
+_cell_angle_gamma 84.0
+_symmetry_space_group_name_H-M 'P -1'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_U_iso_or_equiv
+_atom_site_occupancy
+Fe1 Fe 0.11 0.23 0.31 0.01 1
+Si1 Si 0.42 0.65 0.17 0.01 1
+O1 O 0.27 0.41 0.86 0.01 1
+O2 O 0.73 0.09 0.55 0.01 1
+"""
+MONOCLINIC = (
+    TRICLINIC.replace("triclinic", "monoclinic")
+    .replace("alpha 98.0", "alpha 90.0")
+    .replace("gamma 84.0", "gamma 90.0")
+    .replace("P -1", "P 1 21/c 1")
+)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Crystal]:
+    """200 slots of mordenite with the beam beside the middle, exported."""
+    need_dials()
+    folder, crystal = crystal_run(tmp_path_factory.mktemp("good") / "run", slots=200, geometry=BESIDE)
+    export_run(folder, ["dials"], 2)
+    return folder, crystal
+
+
+def test_a_right_run_has_no_faults(good: tuple[Path, Crystal]) -> None:
+    assert faults(good[0], good[1], 2) == []
+
+
+def mirrored_axis(folder: Path) -> None:
+    edit_script(folder, "0.782554,-0.622583,0.000000", "0.782554,0.622583,0.000000")
+
+
+def reversed_axis(folder: Path) -> None:
+    edit_script(folder, "0.782554,-0.622583,0.000000", "-0.782554,0.622583,0.000000")
+
+
+def axis_five_degrees_off(folder: Path) -> None:
+    w = np.radians(-38.505 + 5)
+    edit_script(folder, "0.782554,-0.622583,0.000000", f"{np.cos(w):.6f},{np.sin(w):.6f},0")
+
+
+def angle_off_by_one_slot(folder: Path) -> None:
+    edit_headers(folder, "OSC_START", lambda value: f"{float(value) + 0.2314:.6f}")
+
+
+def oscillation_two_percent_wide(folder: Path) -> None:
+    edit_headers(folder, "OSC_RANGE", lambda value: f"{float(value) * 1.02:.8f}")
+    edit_headers(folder, "OSC_START", lambda value: f"{-60 + (float(value) + 60) * 1.02:.6f}")
+
+
+def beam_centre_in_the_wrong_order(folder: Path) -> None:
+    edit_headers(folder, "BEAM_CENTER_X", lambda _: "275.7000")
+    edit_headers(folder, "BEAM_CENTER_Y", lambda _: "240.4000")
+
+
+def swapped_axes(folder: Path) -> None:
+    for path in images(folder):
+        whole = path.read_bytes()
+        counts = np.frombuffer(whole[HEADER_BYTES:], dtype="<u2").reshape(516, 516)
+        path.write_bytes(whole[:HEADER_BYTES] + np.ascontiguousarray(counts.T).tobytes())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        mirrored_axis,
+        reversed_axis,
+        axis_five_degrees_off,
+        angle_off_by_one_slot,
+        oscillation_two_percent_wide,
+        beam_centre_in_the_wrong_order,
+        swapped_axes,
+    ],
+)
+def test_a_wrong_convention_is_caught(
+    good: tuple[Path, Crystal], tmp_path: Path, wrong: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / wrong.__name__
+    shutil.copytree(good[0], folder, ignore=shutil.ignore_patterns("dials", "frames.h5"))
+    wrong(folder)
+    found = faults(folder, good[1], 2)
+    print(wrong.__name__, "->", found)
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("name", "cif", "oscillation_deg", "interval", "points"),
+    [
+        ("falling", None, -0.2314, 10, 2),
+        ("n5", None, 0.2314, 5, 2),
+        ("n20", None, 0.2314, 20, 2),
+        ("no snapshots", None, 0.2314, 0, 2),
+        ("triclinic", TRICLINIC, 0.2314, 10, 1),
+        ("monoclinic", MONOCLINIC, -0.2314, 10, 1),
+    ],
+)
+def test_any_crystal_any_direction_any_interval(
+    tmp_path: Path, name: str, cif: str | None, oscillation_deg: float, interval: int, points: int
+) -> None:
+    need_dials()
+    path = None
+    if cif is not None:
+        path = tmp_path / "crystal.cif"
+        path.write_text(cif)
+    folder, crystal = crystal_run(
+        tmp_path / "run",
+        slots=300,
+        cif=path,
+        oscillation_deg=oscillation_deg,
+        interval=interval,
+        start_deg=-35.0 if oscillation_deg > 0 else 35.0,
+        orientation_seed=4,
+    )
+    export_run(folder, ["dials"], 2)
+    assert faults(folder, crystal, points) == []
+
+
+def test_a_wide_camera_without_a_cross(tmp_path: Path) -> None:
+    need_dials()
+    geometry = replace(GEOMETRY, beam_fast_px=500.3, beam_slow_px=250.8)
+    settings = PictureSettings(shape=(512, 1024), wide_cross=False)
+    folder, crystal = crystal_run(tmp_path / "run", slots=200, geometry=geometry, settings=settings)
+    export_run(folder, ["dials"], 2)
+    assert faults(folder, crystal, 2) == []
+
+
+@pytest.mark.parametrize(("name", "slots", "oscillation_deg"), [("1", 553, 0.2314), ("2", 439, 0.2336)])
+def test_the_two_mordenite_data_sets_of_table_1(
+    tmp_path: Path, name: str, slots: int, oscillation_deg: float, record_property: Callable[[str, object], None]
+) -> None:
+    need_dials()
+    folder, crystal = crystal_run(
+        tmp_path / f"mordenite_{name}",
+        slots=slots,
+        oscillation_deg=oscillation_deg,
+        start_deg=-slots * 0.1157,
+        orientation_seed=int(name),
+    )
+    export_run(folder, ["dials", "nexus"], 2)
+    result = processed(folder, crystal)
+    cc, reflections = correlation(result.mtz, crystal)
+    for key, value in (("result", result), ("cc", cc), ("reflections", reflections)):
+        record_property(key, value)
+    print(
+        f"data set {name}: {result}, CC {cc:.4f} over {reflections} reflections; paper: completeness and R_meas "
+        "99.3 % and 33.0 % (1), 93.6 % and 10.8 % (2)"
+    )
+    assert result.indexed_percent >= 95
+    assert max(result.rmsd[:2]) < 0.2
+    assert result.rmsd[2] < 0.3
+    assert result.space_group.startswith("C ")
+    assert sorted(result.cell[:3]) == pytest.approx(sorted(MORDENITE), rel=0.005)
+    assert result.cell[3:] == pytest.approx((90, 90, 90), abs=1e-6)
+    assert result.lattice.misorientation_deg < 0.12
+    assert abs(result.detector_rotation_deg) < 0.5
+    assert cc >= 0.97
+
+
+def images(folder: Path) -> list[Path]:
+    """The SMV pictures of a run."""
+    return sorted((folder / "SMV" / "data").glob("*.img"))
+
+
+def edit_script(folder: Path, old: str, new: str) -> None:
+    """Replace a text in dials.sh; it must be there."""
+    path = folder / "SMV" / "dials.sh"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def edit_headers(folder: Path, key: str, change: Callable[[str], str]) -> None:
+    """Change one value in the header of every picture."""
+    for path in images(folder):
+        whole = path.read_bytes()
+        header = whole[:HEADER_BYTES].decode()
+        edited = re.sub(rf"^{key}=(.*);$", lambda m: f"{key}={change(m.group(1))};", header, flags=re.MULTILINE)
+        assert edited != header
+        path.write_bytes(edited.rstrip(" ").encode().ljust(HEADER_BYTES) + whole[HEADER_BYTES:])
