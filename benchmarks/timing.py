@@ -12,6 +12,7 @@ import multiprocessing
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def dead_times_ms(trace: Path) -> list[float]:
     steps = [r for r in records if r["kind"] == "step" and r["name"] == "frame" and "start_ns" in r]
     return [
         (after["start_ns"] - max(after["planned_ns"], before["end_ns"])) / 1e6
-        for before, after in zip(steps, steps[1:], strict=False)
+        for before, after in pairwise(steps)
     ]
 
 
@@ -55,7 +56,7 @@ def measure(exposure_s: float, slots: int, out: Path) -> dict[str, object]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--slots", type=int, default=100, help="slots of a run at 0.5 s; four times as many at 0.05 s")
+    parser.add_argument("--slots", type=int, default=100, help="slots at 0.5 s; four times as many at 0.05 s")
     slots = parser.parse_args().slots
     print(
         "| exposure s | beside it | frames | lost | start late ms (median / p99 / max) | gap error ms | dead time ms |"

@@ -24,6 +24,9 @@ from engine.trace import Trace
 
 log = structlog.get_logger()
 
+LET_GO_S = 2.0
+"""How long cancelled work may take to let go of its devices before the run goes on to safety without it."""
+
 
 class Commands:
     """What the operator, a signal or a background task asks of the run; safe to call from a signal handler."""
@@ -67,7 +70,7 @@ class Run:
         self.alarms: list[str] = []
         self.files = ExitStack()
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
-        self._safe = False
+        self._safe: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     def finish(self, status: Status, reason: str) -> str:
@@ -108,12 +111,6 @@ class Run:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _end_background(self) -> None:
-        tasks = tuple(self._background)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _describe(self, error: Exception) -> str:
         if isinstance(error, CredlineError):
             return str(error)
@@ -123,8 +120,8 @@ class Run:
     async def drive(self, experiment: Experiment) -> Ending:
         """Take the experiment's machine from its initial state to a final one.
 
-        Returns how it ended. If this task itself is cancelled, the safe state is still reached before the
-        cancellation goes on.
+        Returns how it ended; whatever goes wrong on the way is status failed. If this task itself is cancelled, the
+        safe state is still reached before the cancellation goes on.
         """
         machine, activities = experiment.machine, experiment.activities()
         try:
@@ -135,6 +132,8 @@ class Run:
                     ending = self.ending or Ending(Status.DONE, "")
                     trigger = f"end_{ending.status.value}"
                 await machine.fire(trigger)
+        except Exception as error:  # of the machine or the journal: the machine stays where it is
+            self._failed(error)
         finally:
             await self.make_safe(experiment)
         return self.ending or Ending(Status.DONE, "")
@@ -156,38 +155,40 @@ class Run:
                 ending = command.result()
                 self.trace.record("command", ending.status.value, reason=ending.reason)
                 self.finish(ending.status, ending.reason)
-                if state is experiment.finalizing and ending.status is Status.STOPPED:
-                    continue  # already ending; a stop does not cost the products
+                if state is experiment.finalizing and ending.status is not Status.ABORTED:
+                    continue  # already ending; a stop or a late failure does not cost the products
                 return FINISH
         except Exception as error:
             self._failed(error)
             return FINISH
         finally:
-            await self._cancelled(work)
+            await self._let_go(work)
 
     def _failed(self, error: Exception) -> None:
         reason = self._describe(error)
         self.trace.record("fault", type(error).__name__, reason=reason)
         self.finish(Status.FAILED, reason)
 
-    @staticmethod
-    async def _cancelled(work: asyncio.Task[str]) -> None:
-        """Cancel the work and wait until it has let go; its own errors while doing so are of no interest."""
-        if not work.done():
-            work.cancel()
-            await asyncio.wait([work])
-        if not work.cancelled():
-            work.exception()
+    async def _let_go(self, *tasks: asyncio.Task[Any]) -> None:
+        """Cancel work and wait, but not for ever, until it has let go; its own errors while doing so do not matter."""
+        under_way = [task for task in tasks if task.cancel()]
+        if under_way:
+            _, clinging = await asyncio.wait(under_way, timeout=LET_GO_S)
+            for name in sorted(task.get_name() for task in clinging):
+                self.trace.record("fault", name, reason=f"did not let go within {LET_GO_S:g} s; not waited for")
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.exception()
 
     async def make_safe(self, experiment: Experiment) -> None:
         """Bring the instrument into the safe state, once; cannot be cancelled, and takes bounded time.
 
-        Every action is tried even when others fail. What fails is recorded and stands in `alarms`.
+        Every action is tried even when others fail. What fails is recorded and stands in `alarms`. Whoever else
+        calls meanwhile waits for the same end.
         """
-        if self._safe:
-            return
-        self._safe = True
-        sequence = asyncio.get_running_loop().create_task(self._safe_sequence(experiment), name="safe state")
+        if self._safe is None:
+            self._safe = asyncio.get_running_loop().create_task(self._safe_sequence(experiment), name="safe state")
+        sequence = self._safe
         cancelled: asyncio.CancelledError | None = None
         while not sequence.done():
             try:
@@ -199,13 +200,15 @@ class Run:
             raise cancelled
 
     async def _safe_sequence(self, experiment: Experiment) -> None:
-        await self._end_background()
+        await self._let_go(*sorted(self._background, key=lambda task: task.get_name()))
         for action in experiment.safe_actions():
             deadline_ns = self.clock.now_ns() + ns(action.limit_s)
             try:
                 async with self.clock.timeout_at(deadline_ns):
                     await action.call()
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if (this := asyncio.current_task()) is not None and this.cancelling():
+                    raise  # the program itself is being ended
                 cause = "no answer" if isinstance(error, TimeoutError) else str(error)
                 self.trace.record("fault", action.name, reason=cause, alarm=action.alarm)
                 if action.alarm:

@@ -12,52 +12,75 @@ STILL_PX = 0.15
 
 @dataclass(frozen=True, slots=True)
 class LensSettings:
-    """Properties of IL1; the time constant is chosen so that 1500 units of defocus settle in about 350 ms.
+    """Properties of IL1; the slow time constant is chosen so that 1500 units of defocus settle in about 350 ms.
 
     focus: lens value in focus. shift_px: displacement of the primary beam per 1000 units of defocus, along the fast
-    and slow axes (the aperture is not quite centred). time_constant_s: of the exponential approach. hysteresis_px:
-    displacement of the primary beam before the lens was ever toggled; each toggle leaves `hysteresis_left` of it.
+    and slow axes (the aperture is not quite centred). fast_s, slow_s: time constants of the approach to a new value;
+    the current follows fast, the iron slowly, for `slow_share` of the way. hysteresis_px: displacement of the
+    primary beam before the lens was ever toggled; each toggle leaves `hysteresis_left` of it.
     """
 
     focus: int = 31_000
     shift_px: tuple[float, float] = (6.4, 4.8)
-    time_constant_s: float = 0.08
+    fast_s: float = 0.01
+    slow_s: float = 0.168
+    slow_share: float = 0.1
     hysteresis_px: tuple[float, float] = (1.4, -0.9)
     hysteresis_left: float = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """From `begin_ns` the lens approaches `target`; `fast` and `slow` are what it was away from it then."""
+
+    begin_ns: int
+    target: int
+    fast: float
+    slow: float
+    toggles: int
 
 
 class Lens:
     """Implements `drivers.base.Optics`, and tells the pictures where the beam is at any past instant."""
 
     def __init__(self, clock: Clock, interface: Interface, settings: LensSettings) -> None:
-        self._clock = clock
         self._interface = interface
         self._settings = settings
-        # (instant, lens value then, target from then on, toggles so far); appended at every change
-        self._changes: list[tuple[int, float, int, int]] = [(clock.now_ns(), float(settings.focus), settings.focus, 0)]
+        self._changes = [_Change(clock.now_ns(), settings.focus, 0.0, 0.0, 0)]
 
     async def focus(self) -> int:
         """See `Optics.focus`."""
         async with self._interface.call():
-            return self._changes[-1][2]
+            return self._changes[-1].target
 
     async def set_focus(self, value: int) -> None:
-        """See `Optics.set_focus`."""
-        async with self._interface.call():
-            now_ns = self._clock.now_ns()
-            _, _, target, toggles = self._changes[-1]
-            back = value == self._settings.focus and target != value
-            self._changes.append((now_ns, self.value_at(now_ns), value, toggles + back))
+        """See `Optics.set_focus`. The request reaches the lens in the middle of the call."""
+        async with self._interface.call() as (begin_ns, end_ns):
+            reached_ns = (begin_ns + end_ns) // 2
+            before = self._changes[-1]
+            fast, slow = self._away(before, reached_ns)
+            jump, share = before.target - value, self._settings.slow_share
+            back = value == self._settings.focus and jump != 0
+            self._changes.append(
+                _Change(reached_ns, value, fast + (1 - share) * jump, slow + share * jump, before.toggles + back)
+            )
 
     def settling_s(self, defocus: int) -> float:
-        """See `Optics.settling_s`; the logarithm of how far the beam is away, in time constants."""
-        away_px = math.hypot(*self._settings.shift_px) * abs(defocus) / 1000
-        return self._settings.time_constant_s * math.log(max(away_px / STILL_PX, 1.0))
+        """See `Optics.settling_s`; the logarithm of how far the slow part is away, in time constants."""
+        away_px = math.hypot(*self._settings.shift_px) * abs(defocus) / 1000 * self._settings.slow_share
+        return self._settings.slow_s * math.log(max(away_px / STILL_PX, 1.0))
+
+    def _away(self, change: _Change, t_ns: int) -> tuple[float, float]:
+        elapsed_s = (t_ns - change.begin_ns) / NS_PER_S
+        return (
+            change.fast * math.exp(-elapsed_s / self._settings.fast_s),
+            change.slow * math.exp(-elapsed_s / self._settings.slow_s),
+        )
 
     def value_at(self, t_ns: int) -> float:
         """True lens value at an instant."""
-        begin_ns, value, target, _ = self._change_at(t_ns)
-        return target + (value - target) * math.exp(-(t_ns - begin_ns) / NS_PER_S / self._settings.time_constant_s)
+        change = self._change_at(t_ns)
+        return change.target + sum(self._away(change, t_ns))
 
     def defocus_at(self, t_ns: int) -> float:
         """True lens value minus the value in focus."""
@@ -68,15 +91,15 @@ class Lens:
         # The mean of the exponential over the exposure, by Simpson's rule: smooth on the scale of the exposure.
         middle_ns = (begin_ns + end_ns) // 2
         defocus = (self.defocus_at(begin_ns) + 4 * self.defocus_at(middle_ns) + self.defocus_at(end_ns)) / 6
-        left = self._settings.hysteresis_left ** self._change_at(begin_ns)[3]
+        left = self._settings.hysteresis_left ** self._change_at(begin_ns).toggles
         fast, slow = (
             shift * defocus / 1000 + hysteresis * left
             for shift, hysteresis in zip(self._settings.shift_px, self._settings.hysteresis_px, strict=True)
         )
         return fast, slow
 
-    def _change_at(self, t_ns: int) -> tuple[int, float, int, int]:
-        return next((change for change in reversed(self._changes) if change[0] <= t_ns), self._changes[0])
+    def _change_at(self, t_ns: int) -> _Change:
+        return next((change for change in reversed(self._changes) if change.begin_ns <= t_ns), self._changes[0])
 
 
 class Blanker:

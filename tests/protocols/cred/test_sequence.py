@@ -125,7 +125,7 @@ def test_a_camera_slower_than_declared_lengthens_the_period_for_all_to_see(perfo
 
 def test_a_late_snapshot_cycle_loses_whole_slots_by_name(perform: Perform) -> None:
     # Calls of 90 ms instead of the 35 ms planned for: the cycle ends after its slot.
-    run = perform(devices={"api_call_s": 0.035, "lens": {"time_constant_s": 0.08}}, seed=1)
+    run = perform(devices={"api_call_s": 0.035, "lens": {"slow_s": 0.168}}, seed=1)
     assert run.result["lost_slots"] == 0
     slow = perform(devices={"api_call_s": 0.09}, exposure_s=0.5)
     assert slow.result["lost_slots"] == 0  # planned for: two slots a snapshot

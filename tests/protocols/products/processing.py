@@ -40,7 +40,7 @@ class Processed:
 
 
 def run_script(folder: Path, until: str | None = None) -> str:
-    """Run SMV/dials.sh as it stands (or only the steps before dials.`until`); its output. AssertionError if it fails."""
+    """Run SMV/dials.sh as it stands (or the steps before dials.`until`); its output. AssertionError if it fails."""
     script = folder / "SMV" / "dials.sh"
     if until is not None:
         part = script.with_name("part.sh")
@@ -90,7 +90,7 @@ def faults(folder: Path, crystal: Crystal, lattice_points: int) -> list[str]:
         f"residual z {z} images": z < 0.3,
         f"lattice points {found.points}": found.points == lattice_points,
         f"strain {found.strain_percent:.3f} %": found.strain_percent < 0.5,
-        f"misorientation {found.misorientation_deg:.3f} deg": found.misorientation_deg < 0.12,
+        f"misorientation {found.misorientation_deg:.3f} deg": found.misorientation_deg < 0.06,
         f"detector rotation {detector_rotation_deg(expt):.3f} deg": abs(detector_rotation_deg(expt)) < 0.5,
     }
     print(folder.name, measured)

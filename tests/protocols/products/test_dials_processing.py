@@ -192,7 +192,7 @@ def test_the_two_mordenite_data_sets_of_table_1(
     assert result.space_group.startswith("C ")
     assert sorted(result.cell[:3]) == pytest.approx(sorted(MORDENITE), rel=0.005)
     assert result.cell[3:] == pytest.approx((90, 90, 90), abs=1e-6)
-    assert result.lattice.misorientation_deg < 0.12
+    assert result.lattice.misorientation_deg < 0.06
     assert abs(result.detector_rotation_deg) < 0.5
     assert cc >= 0.97
 
@@ -215,6 +215,6 @@ def edit_headers(folder: Path, key: str, change: Callable[[str], str]) -> None:
     for path in images(folder):
         whole = path.read_bytes()
         header = whole[:HEADER_BYTES].decode()
+        assert f"\n{key}=" in header
         edited = re.sub(rf"^{key}=(.*);$", lambda m: f"{key}={change(m.group(1))};", header, flags=re.MULTILINE)
-        assert edited != header
         path.write_bytes(edited.rstrip(" ").encode().ljust(HEADER_BYTES) + whole[HEADER_BYTES:])
