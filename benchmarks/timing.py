@@ -28,10 +28,7 @@ def dead_times_ms(trace: Path) -> list[float]:
     """What the engine itself added: start of a frame minus the later of its boundary and the frame before it."""
     records = [json.loads(line) for line in trace.read_text().splitlines()]
     steps = [r for r in records if r["kind"] == "step" and r["name"] == "frame" and "start_ns" in r]
-    return [
-        (after["start_ns"] - max(after["planned_ns"], before["end_ns"])) / 1e6
-        for before, after in pairwise(steps)
-    ]
+    return [(after["start_ns"] - max(after["planned_ns"], before["end_ns"])) / 1e6 for before, after in pairwise(steps)]
 
 
 def measure(exposure_s: float, slots: int, out: Path) -> dict[str, object]:
@@ -39,6 +36,8 @@ def measure(exposure_s: float, slots: int, out: Path) -> dict[str, object]:
     speed_deg_s = 0.5
     range_deg = slots * (exposure_s + 0.012) * speed_deg_s
     settings = {"exposure_s": exposure_s, "range_deg": range_deg, "speed_deg_s": speed_deg_s, "start_deg": -30.0}
+    # A snapshot cycle takes about half a second: one slot at 0.5 s, eight at 0.05 s.
+    settings["snapshot_interval"] = 10 if exposure_s > 0.1 else 40
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     command = [sys.executable, "-c", "from engine.cli import main; main()", "run", "cred", "--json", "--accept-timing"]
     command += ["--devices", "simulated-timing", "--out", str(out), "--set", "relax_cycles=1", *words]

@@ -94,6 +94,8 @@ def summary_table(report: Report) -> Table:
     row("frames, snapshots", f"{result['frames']}, {result['snapshots']} in {result['slots']} slots")
     if result["lost_slots"]:
         row("lost slots", f"{result['lost_slots']}: {result['lost_slot_numbers']}")
+    if result["period_changes"]:
+        row("period lengthened", f"{result['period_changes']} times: the camera took longer than it declares")
     if result["frames_not_kept"]:
         row("not kept", f"{result['frames_not_kept']} frames, taken after the stage had stopped")
     if result["range_deg"] is not None:

@@ -41,6 +41,7 @@ class Collected:
     snapshots: list[Snapshot] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     lost_slots: list[int] = field(default_factory=list)
+    period_changes: int = 0
     slack_ns: list[int] = field(default_factory=list)
     stage_stopped_ns: int | None = None
 
@@ -68,22 +69,23 @@ def period_s(frames: Sequence[FrameRecord], planned_ns: int) -> float:
     return median(per_slot) / NS_PER_S if per_slot else planned_ns / NS_PER_S
 
 
-def gap_errors_ns(frames: Sequence[FrameRecord], period_ns: int) -> list[int]:
+def gap_errors_ns(frames: Sequence[FrameRecord]) -> list[int]:
     """How far the time across each gap (snapshot or lost slots) is from a whole number of periods.
 
-    Without any gap: the same for successive frames.
+    Slot boundaries are whole periods apart, so that is by how much the frame after the gap was later than the one
+    before it. Without any gap: the same for successive frames.
     """
     pairs = list(pairwise(frames))
     gaps = [pair for pair in pairs if pair[1].slot - pair[0].slot > 1] or pairs
-    return [after.start_ns - before.start_ns - (after.slot - before.slot) * period_ns for before, after in gaps]
+    return [after.late_ns - before.late_ns for before, after in gaps]
 
 
-def timing_summary(collected: Collected, period_ns: int) -> dict[str, Any]:
+def timing_summary(collected: Collected) -> dict[str, Any]:
     """The timing figures of run.json and of the summary table."""
     slack = collected.slack_ns
     return {
         "lateness_ms": spread_ms([frame.late_ns for frame in collected.frames]),
-        "gap_error_ms": spread_ms(gap_errors_ns(collected.frames, period_ns)),
+        "gap_error_ms": spread_ms(gap_errors_ns(collected.frames)),
         "slack_ms": {
             "min": round(min(slack) / NS_PER_MS, 6) if slack else None,
             "median": round(median(slack) / NS_PER_MS, 6) if slack else None,

@@ -51,6 +51,7 @@ def result_of(sequence: CredSequence) -> dict[str, Any]:
         "lost_slot_numbers": lost,
         "exposure_s": plan.exposure_s,
         "period_s": period,
+        "period_changes": collected.period_changes,
         "start_deg": None,
         "end_deg": None,
         "range_deg": None,
@@ -77,7 +78,7 @@ def result_of(sequence: CredSequence) -> dict[str, Any]:
             "offset_uncertainty_deg": fit.offset_uncertainty_deg,
             "angle_residual_deg": fit.residual_deg,
         }
-    return result | timing_summary(collected, grid.period_ns)
+    return result | timing_summary(collected)
 
 
 def instrument_of(microscope: Microscope) -> dict[str, Any]:

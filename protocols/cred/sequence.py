@@ -256,6 +256,7 @@ class CredSequence:
         start_ns = max(self.grid.start_ns(self.slot), self._clock.now_ns() + NS_PER_MS)
         self.grid = self.grid.stretched(self.slot, start_ns, period_ns)
         self._monitor.restart(period_ns)
+        self.collected.period_changes += 1
         self.run.trace.record("slot", "stretched", slot=self.slot, start_ns=start_ns, period_ns=period_ns)
 
     async def defocus_snapshot(self) -> str:
