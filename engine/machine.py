@@ -52,6 +52,7 @@ class StrictMachine:
         self.initial = initial
         self.final = frozenset(final)
         self._entered = entered
+        self._firing = False
         self.state: Enum = initial  # kept by AsyncMachine, whose model this object is
         self._check()
         self._machine = _CancellableMachine(
@@ -76,7 +77,7 @@ class StrictMachine:
         seen: set[tuple[str, Enum]] = set()
         leaving: dict[Enum, set[Enum]] = {state: set() for state in self.states}
         for t in self.transitions:
-            if not t.trigger.isidentifier() or hasattr(type(self), t.trigger):
+            if not t.trigger.isidentifier() or hasattr(self, t.trigger):
                 raise MachineError(f"trigger {t.trigger!r} is not a usable name")
             for source in t.sources:
                 if (t.trigger, source) in seen:
@@ -88,13 +89,17 @@ class StrictMachine:
             for dest in leaving[edge.pop()] - reached:
                 reached.add(dest)
                 edge.append(dest)
+        ending = set(self.final)
+        while more := {state for state in self.states if state not in ending and leaving[state] & ending}:
+            ending |= more
         for state in self.states:
             if state not in reached:
                 raise MachineError(f"state {state.value!r} cannot be reached from {self.initial.value!r}")
-            if (state in self.final) == bool(leaving[state]):
-                raise MachineError(
-                    f"state {state.value!r} is {'final but has a way out' if state in self.final else 'a dead end'}"
-                )
+            if state in self.final and leaving[state]:
+                raise MachineError(f"state {state.value!r} is final but has a way out")
+        for state in self.states:
+            if state not in ending:
+                raise MachineError(f"state {state.value!r} is a dead end: no final state can be reached from it")
 
     @property
     def at_end(self) -> bool:
@@ -102,16 +107,24 @@ class StrictMachine:
         return self.state in self.final
 
     async def fire(self, trigger: str) -> None:
-        """Take the transition `trigger` from the present state; its state is entered when this returns."""
+        """Take the transition `trigger` from the present state; its state is entered when this returns.
+
+        Raises MachineError, and changes nothing, while another transition is under way: a machine has one owner.
+        """
         method: Callable[[], Coroutine[Any, Any, bool]] | None = getattr(self, trigger, None)
         if method is None or trigger not in {t.trigger for t in self.transitions}:
             raise MachineError(f"no trigger {trigger!r}; state {self.state.value!r} unchanged")
+        if self._firing:
+            raise MachineError(f"trigger {trigger!r} was sent while another transition is under way; it was not taken")
+        self._firing = True
         try:
             await method()
         except UnknownTrigger as error:
             raise MachineError(
                 f"trigger {trigger!r} does not leave state {self.state.value!r}; the state is unchanged"
             ) from error
+        finally:
+            self._firing = False
 
     def mermaid(self) -> str:
         """The machine as a Mermaid state diagram, for docs."""

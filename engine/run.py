@@ -91,7 +91,7 @@ class Run:
         A journal that cannot write ends the run as failed, from whatever state it is in.
         """
         self.trace.record("state", str(state.value), trigger=trigger)
-        self.writer.submit_observation(self.trace.take_pending())
+        self.write_trace()
         try:
             self.journal.note(t_ns=self.clock.now_ns(), state=state.value)
         except StorageError as error:
@@ -216,7 +216,12 @@ class Run:
                     log.critical(action.alarm, cause=cause)
         self.trace.record("note", "safe state", alarms=len(self.alarms))
 
+    def write_trace(self, at_least: int = 1) -> None:
+        """Queue what the trace holds for the disk, if it is `at_least` so many records; returns at once."""
+        if self.trace.pending >= at_least:
+            self.writer.submit_observation(self.trace.take_pending())
+
     async def flush(self) -> None:
         """Bring everything recorded so far to the disk. Raises StorageError if frames or journal cannot be written."""
-        self.writer.submit_observation(self.trace.take_pending())
+        self.write_trace()
         await self.writer.drain()

@@ -20,15 +20,17 @@ from engine.frame import Counts, Frame
 from engine.storage import Writer
 
 MAGIC = b"CREDSPL1"
-# mark, slot, detector's number, start_ns, end_ns, rows, columns, dtype, CRC of counts, CRC of the header before it
+# mark (one of MARKS), slot, detector's number, start_ns, end_ns, rows, columns, dtype, CRC of counts, CRC of all that
 HEADER = struct.Struct("<4siiqqII4sII")
-MARK = b"FRAM"
+MARKS = {"diffraction": b"FRAM", "snapshot": b"SNAP"}
+KINDS = {mark: kind for kind, mark in MARKS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledFrame:
-    """A frame in the spool; `counts` are read when asked for."""
+    """A frame in the spool. kind: `diffraction` or `snapshot`."""
 
+    kind: str
     slot: int
     number: int
     start_ns: int
@@ -48,7 +50,7 @@ class Spool:
         self._file: BinaryIO = path.open("xb", buffering=0)
         self._file.write(MAGIC)
 
-    async def append(self, slot: int, frame: Frame) -> int:
+    async def append(self, slot: int, frame: Frame, kind: str = "diffraction") -> int:
         """Queue a frame for the disk; return its index in the spool.
 
         Takes under 1 ms while the disk keeps up, else waits for it. Raises StorageError if writing failed.
@@ -57,7 +59,7 @@ class Spool:
         counts = np.ascontiguousarray(frame.counts)
         self.crc = zlib.crc32(counts.data)
         head = HEADER.pack(
-            MARK,
+            MARKS[kind],
             slot,
             frame.number,
             frame.start_ns,
@@ -88,10 +90,11 @@ class Spool:
         self._file.close()
 
 
-def read_spool(path: Path) -> Iterator[SpooledFrame]:
+def read_spool(path: Path, kind: str | None = None) -> Iterator[SpooledFrame]:
     """The whole frames of a spool in order of arrival, ending silently before a torn last one.
 
-    Raises DataError when the file is no spool, or damaged before its last record.
+    kind: only `diffraction` or only `snapshot`; the counts of the others are not read. Raises DataError when the file
+    is no spool, or damaged before its last record.
     """
     try:
         file = path.open("rb")
@@ -105,15 +108,20 @@ def read_spool(path: Path) -> Iterator[SpooledFrame]:
             if len(head) < HEADER.size:
                 return  # torn header
             mark, slot, number, start_ns, end_ns, rows, columns, dtype, crc, head_crc = HEADER.unpack(head)
-            if mark != MARK or zlib.crc32(head[:-4]) != head_crc:
+            if mark not in KINDS or zlib.crc32(head[:-4]) != head_crc:
                 raise DataError(f"{path}: damaged at byte {file.tell() - HEADER.size}; the frames before are readable.")
-            kind = np.dtype(dtype.decode().strip())
-            length = rows * columns * kind.itemsize
+            pixel = np.dtype(dtype.decode().strip())
+            length = rows * columns * pixel.itemsize
             if file.tell() + length > size:
                 return  # torn picture
+            if kind is not None and KINDS[mark] != kind:
+                file.seek(length, 1)
+                continue
             data = file.read(length)
             if zlib.crc32(data) != crc:
                 if file.tell() == size:
                     return  # its blocks never reached the disk
                 raise DataError(f"{path}: the frame of slot {slot} is damaged; the frames before it are readable.")
-            yield SpooledFrame(slot, number, start_ns, end_ns, np.frombuffer(data, kind).reshape(rows, columns))
+            yield SpooledFrame(
+                KINDS[mark], slot, number, start_ns, end_ns, np.frombuffer(data, pixel).reshape(rows, columns)
+            )

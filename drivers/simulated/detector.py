@@ -115,9 +115,12 @@ class Timepix:
         except Exception as error:
             queue.put_nowait(error)
 
-    async def frames(self) -> AsyncIterator[Frame]:
+    def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`."""
-        queue = self._queue
+        return self._of_series(self._queue)  # of the one armed now, also if it is disarmed before the first is taken
+
+    @staticmethod
+    async def _of_series(queue: asyncio.Queue[Frame | Exception | None] | None) -> AsyncIterator[Frame]:
         while queue is not None:
             item = await queue.get()
             if item is None:

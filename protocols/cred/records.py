@@ -10,7 +10,6 @@ import numpy as np
 
 from drivers.base import Reading
 from engine.clock import NS_PER_MS, NS_PER_S
-from engine.frame import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +24,11 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One defocused picture of the crystal."""
+    """One defocused picture of the crystal in the spool."""
 
     slot: int
     start_ns: int
     end_ns: int
-    counts: Counts
 
 
 @dataclass(slots=True)

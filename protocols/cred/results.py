@@ -13,7 +13,7 @@ from engine.framesfile import FRAME_ROW, write_frames
 from engine.spool import read_spool
 from protocols.cred.angles import RotationFit, fit_rotation
 from protocols.cred.plan import SlotPlan
-from protocols.cred.records import Collected, Snapshot, period_s, timing_summary
+from protocols.cred.records import Collected, period_s, timing_summary
 from protocols.cred.sequence import CredSequence
 
 
@@ -100,7 +100,7 @@ def snapshot_list(collected: Collected, slots: SlotPlan) -> list[dict[str, Any]]
     return [
         {
             "slot": shot.slot,
-            "file": snapshot_file(shot),
+            "file": snapshot_file(shot.slot),
             "start_ns": shot.start_ns,
             "end_ns": shot.end_ns,
             "start_deg": fit.angle_deg(shot.start_ns) if fit else None,
@@ -109,9 +109,9 @@ def snapshot_list(collected: Collected, slots: SlotPlan) -> list[dict[str, Any]]
     ]
 
 
-def snapshot_file(shot: Snapshot) -> str:
+def snapshot_file(slot: int) -> str:
     """Where a snapshot stands in the run folder; named after its slot."""
-    return f"snapshots/{shot.slot:05d}.tiff"
+    return f"snapshots/{slot:05d}.tiff"
 
 
 def write_data(sequence: CredSequence, folder: Path, microscope: Microscope) -> None:
@@ -124,13 +124,13 @@ def write_data(sequence: CredSequence, folder: Path, microscope: Microscope) -> 
     spool = folder / "frames.spool"
     if collected.frames:
         table = frame_table(collected, fit)
-        pictures = (frame.counts for frame in read_spool(spool))
+        pictures = (frame.counts for frame in read_spool(spool, kind="diffraction"))
         write_frames(folder / "frames.h5", pictures, table, microscope.detector.shape, microscope.detector.flatfield)
-    spool.unlink()
     if collected.snapshots:
         (folder / "snapshots").mkdir(exist_ok=True)
-        for shot in collected.snapshots:
-            TifImage(data=shot.counts).write(str(folder / snapshot_file(shot)))
+        for frame in read_spool(spool, kind="snapshot"):
+            TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.slot)))
+    spool.unlink()
     if sequence.plan.truth and microscope.truth is not None:
         kept = [frame for frame, keep in zip(collected.frames, collected.kept(), strict=True) if keep]
         microscope.truth.write(

@@ -33,6 +33,8 @@ GOTO_SPEED_DEG_S = 10.0
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
 READING_INTERVAL = 10
 SAFE_LIMIT_S = 2.0
+# Records of the trace are written this many at a time while frames follow one another.
+TRACE_BATCH = 50
 
 
 class CredSequence:
@@ -227,10 +229,14 @@ class CredSequence:
         index = await self._spool.append(slot, frame)
         record = FrameRecord(slot, frame.start_ns, frame.end_ns, frame.start_ns - at_ns)
         self.collected.frames.append(record)
+        self._record_frame("diffraction", slot, frame, index)
+        self.run.write_trace(at_least=TRACE_BATCH)
+
+    def _record_frame(self, name: str, slot: int, frame: Frame, index: int) -> None:
         fit = fit_rotation(self.collected.readings[-3:], self._rate_deg_s)
         self.run.trace.record(
             "frame",
-            "diffraction",
+            name,
             slot=slot,
             number=frame.number,
             start_ns=frame.start_ns,
@@ -268,10 +274,9 @@ class CredSequence:
             await self._detector.start(self.plan.snapshot_exposure_s)
             await self._store()
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
-        self.collected.snapshots.append(Snapshot(self.slot, frame.start_ns, frame.end_ns, frame.counts))
-        self.run.trace.record(
-            "frame", "snapshot", slot=self.slot, number=frame.number, start_ns=frame.start_ns, end_ns=frame.end_ns
-        )
+        index = await self._spool.append(self.slot, frame, "snapshot")
+        self.collected.snapshots.append(Snapshot(self.slot, frame.start_ns, frame.end_ns))
+        self._record_frame("snapshot", self.slot, frame, index)
         return "imaged"
 
     async def refocus(self) -> str:

@@ -17,9 +17,6 @@ OLD_SYNTAX_HINT = "1,2,3,4,5"
 
 D_MIN_A = 0.8
 
-MIN_SPOT_PX = 6
-"""Smaller spots are mostly tails of reflections that a gap has cut in two; DIALS indexes one part of these."""
-
 HALO_PX = 25
 """Spots this near to the primary beam are not looked for: on the steep halo noise passes for spots."""
 
@@ -75,12 +72,12 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, exclude: str) 
             masked,
             *kept,
             f"filter.d_min={d_min}",
-            f"filter.min_spot_size={MIN_SPOT_PX}",
             f"filter.d_max={1 / (HALO_PX * run.angstrom_per_px):.3f}",
             f"nproc={nproc}",
             "output.reflections=strong.refl",
         ],
-        ["dials.index", masked, "strong.refl", "detector.fix=distance"],
+        # A reflection that passes during a gap is found in two parts, of which simple assignment drops one.
+        ["dials.index", masked, "strong.refl", "detector.fix=distance", "index_assignment.method=local"],
         ["dials.refine", "indexed.expt", "indexed.refl", "detector.fix=distance"],
         [
             "dials.integrate",

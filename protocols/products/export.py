@@ -80,7 +80,7 @@ def export_run(
         folders = _folders(run_dir, wanted)
         steps = _Steps(progress, len(info.slot) * (2 if folders.any else 1) + 1)
         with _pool(workers) as pool:
-            surveys = _survey(pool, run_dir, info, steps)
+            surveys = _survey(pool, info, "report" in wanted, steps)
             beam = _beam(info, surveys)
             header = run_header(info, beam)
             files = _pictures(pool, run_dir, info, header, folders, steps)
@@ -126,11 +126,12 @@ def _folders(run_dir: Path, wanted: Sequence[str]) -> PictureFolders:
     return folders
 
 
-def _survey(pool: "_Pool", run_dir: Path, info: RunInfo, steps: "_Steps") -> list[FrameSurvey]:
+def _survey(pool: "_Pool", info: RunInfo, look_for_spots: bool, steps: "_Steps") -> list[FrameSurvey]:
     found: list[FrameSurvey] = []
-    for chunk, result in pool.map(survey_frames, ((run_dir, c) for c in _chunks(len(info.slot)))):
+    tasks = ((info.folder, chunk, look_for_spots) for chunk in _chunks(len(info.slot)))
+    for task, result in pool.map(survey_frames, tasks):
         found.extend(result)
-        steps.add(len(chunk[1]))
+        steps.add(len(task[1]))
     return sorted(found, key=lambda s: s.slot)
 
 

@@ -9,8 +9,7 @@ Nothing is copied. The sweep is an HDF5 virtual dataset over frames.h5, and two 
   One flat panel with right distances everywhere, the same pixel numbers as in the SMV files.
 
 The counts are raw: the flatfield lies beside them with flatfield_applied = 0. Move master.nxs with its frames.h5;
-alone it reads as zeros. /entry/credline/raw links to the untouched pictures. (The v110 file format has virtual
-datasets, and no times of writing: a second export is the same file.)
+alone it reads as zeros. /entry/credline/raw links to the untouched pictures.
 
 The frame of NeXus (McStas: z along the beam, y up) is that of DIALS with x and z reversed.
 """
@@ -50,7 +49,7 @@ def write_nexus(
     """
     import h5py
 
-    with replacing(path) as part, h5py.File(part, "w", libver="v110") as file:
+    with replacing(path) as part, h5py.File(part, "w", libver=("earliest", "v110")) as file:
         entry = _group(file, "entry", "NXentry")
         file.attrs["default"] = "entry"
         entry["definition"] = "NXmx"
@@ -71,15 +70,20 @@ def _data(entry: "h5py.Group", info: RunInfo) -> None:
 
     data = _group(entry, "data", "NXdata")
     data.attrs["signal"] = "data"
-    layout = h5py.VirtualLayout((info.last_slot, *info.shape), dtype=np.uint16)
-    source = h5py.VirtualSource(SPOOL_FILE, "/data", (int(info.row.max()) + 1, *info.raw_shape), dtype=np.uint16)
-    blocks = _blocks(info)
+    sweep = h5py.h5s.create_simple((info.last_slot, *info.shape))
+    spool = h5py.h5s.create_simple((int(info.row.max()) + 1, *info.raw_shape))
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_obj_track_times(False)  # h5py's own virtual layouts write the time of writing
+    creation.set_fill_value(np.zeros((), dtype=np.uint16))
     for raw_rows, rows in _pieces(info.raw_shape[0], info.wide_cross):
         for raw_columns, columns in _pieces(info.raw_shape[1], info.wide_cross):
-            for (first, last), row in blocks:
-                n = last - first + 1
-                layout[first - 1 : last, rows, columns] = source[row : row + n, raw_rows, raw_columns]
-    data.create_virtual_dataset("data", layout, fillvalue=0)
+            size = (raw_rows.stop - raw_rows.start, raw_columns.stop - raw_columns.start)
+            for (first, last), row in _blocks(info):
+                sweep.select_hyperslab((first - 1, rows.start, columns.start), (last - first + 1, *size))
+                spool.select_hyperslab((row, raw_rows.start, raw_columns.start), (last - first + 1, *size))
+                creation.set_virtual(sweep, SPOOL_FILE.encode(), b"/data", spool)
+    sweep.select_all()
+    h5py.h5d.create(data.id, b"data", h5py.h5t.STD_U16LE, sweep, creation)
 
 
 def _blocks(info: RunInfo) -> list[tuple[tuple[int, int], int]]:

@@ -39,7 +39,7 @@ def run_correction(source: RunSource) -> Correction:
     return correction(source.flatfield(), source.info.wide_cross, source.info.saturation)
 
 
-def survey_frames(run_dir: Path, indices: Sequence[int]) -> list[FrameSurvey]:
+def survey_frames(run_dir: Path, indices: Sequence[int], look_for_spots: bool) -> list[FrameSurvey]:
     """Look at the kept frames of these indices."""
     with open_run(run_dir) as source:
         info, correct = source.info, run_correction(source)
@@ -49,7 +49,7 @@ def survey_frames(run_dir: Path, indices: Sequence[int]) -> list[FrameSurvey]:
         found = []
         for index in indices:
             counts, clipped = correct.apply(source.raw(index))
-            found.append(survey(int(info.slot[index]), counts, clipped, nominal, mask, level))
+            found.append(survey(int(info.slot[index]), counts, clipped, nominal, mask, level, look_for_spots))
     return found
 
 

@@ -48,41 +48,52 @@ def survey(
     nominal_px: tuple[float, float],
     untrusted: NDArray[np.bool_] | None,
     even_level: int | None = None,
+    look_for_spots: bool = True,
 ) -> FrameSurvey:
     """Look at one corrected picture (rows, columns).
 
-    untrusted: pixels that may not be spots. even_level: see `beam_centre.even_level`.
+    untrusted: pixels that may not be spots. even_level: see `beam_centre.even_level`. look_for_spots: False leaves
+    spot_pixels and spot_mean 0, for exports without a report.
     """
     beam = find_beam(counts, cap=even_level)
-    height = _above_background(counts)
-    noise = np.sqrt(np.maximum(counts - height, 1.0))
-    strong = height > SPOT_SIGMA * noise
-    fast, slow = beam if beam is not None else nominal_px
-    y, x = np.ogrid[: counts.shape[0], : counts.shape[1]]
-    strong &= (x + 0.5 - fast) ** 2 + (y + 0.5 - slow) ** 2 > BEAM_RADIUS_PX**2
-    if untrusted is not None:
-        strong &= ~untrusted
-    spots = int(np.count_nonzero(strong))
+    heights = np.zeros(0)
+    if look_for_spots:
+        heights = _spot_heights(counts, beam if beam is not None else nominal_px, untrusted)
     return FrameSurvey(
         slot=slot,
         beam_fast_px=beam[0] if beam is not None else float("nan"),
         beam_slow_px=beam[1] if beam is not None else float("nan"),
         total=int(counts.sum(dtype=np.int64)),
         background=float(np.median(counts[::4, ::4])),
-        spot_pixels=spots,
-        spot_mean=float(height[strong].mean()) if spots else 0.0,
+        spot_pixels=len(heights),
+        spot_mean=float(heights.mean()) if len(heights) else 0.0,
         maximum=int(counts.max()),
         clipped=clipped,
     )
 
 
-def _above_background(counts: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Counts above the median of the square block they lie in, (rows, columns)."""
+def _spot_heights(
+    counts: NDArray[np.uint16], beam_px: tuple[float, float], untrusted: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """(n,) counts above the local background of the pixels that stand out of it, away from the primary beam."""
+    block = min(BLOCK_PX, *counts.shape)
+    local = _block_medians(counts, block)
+    limit = np.ceil(local + SPOT_SIGMA * np.sqrt(np.maximum(local, 1))).astype(np.uint32)
     rows, columns = counts.shape
-    block = min(BLOCK_PX, rows, columns)
+    limits = np.repeat(np.repeat(limit, block, axis=0), block, axis=1)[:rows, :columns]
+    y, x = np.nonzero(counts > limits)
+    away = np.hypot(x + 0.5 - beam_px[0], y + 0.5 - beam_px[1]) > BEAM_RADIUS_PX
+    if untrusted is not None:
+        away &= ~untrusted[y, x]
+    y, x = y[away], x[away]
+    return np.asarray(counts[y, x] - local[y // block, x // block], dtype=np.float64)
+
+
+def _block_medians(counts: NDArray[np.uint16], block: int) -> NDArray[np.float64]:
+    """Median count of each square of `block` pixels a side (of every other pixel in it); the last ones are mirrored."""
+    rows, columns = counts.shape
     down, across = -(-rows // block), -(-columns // block)
     padded = np.pad(counts, ((0, down * block - rows), (0, across * block - columns)), mode="reflect")
-    blocks = padded.reshape(down, block, across, block).swapaxes(1, 2).reshape(down * across, block * block)
-    middle = np.partition(blocks[:, ::2], block * block // 4, axis=1)[:, block * block // 4]
-    local = np.repeat(np.repeat(middle.reshape(down, across), block, 0), block, 1)[:rows, :columns]
-    return counts.astype(np.float32) - local.astype(np.float32)
+    squares = padded.reshape(down, block, across, block).swapaxes(1, 2).reshape(down * across, block * block)[:, ::2]
+    middle = squares.shape[1] // 2
+    return np.asarray(np.partition(squares, middle, axis=1)[:, middle].reshape(down, across), dtype=np.float64)

@@ -38,7 +38,7 @@ def test_a_sound_machine_begins_in_its_initial_state() -> None:
         ([BEGIN, END, Transition("again", [DONE], IDLE)], [DONE], "'done' is final but has a way out"),
         ([BEGIN, END, Transition("begin", [IDLE], DONE)], [DONE], "'begin' leaves 'idle' twice"),
         ([BEGIN, Transition("end", [AT_WORK, AT_WORK], DONE)], [DONE], "'end' leaves 'at-work' twice"),
-        ([BEGIN, END], [], "'done' is a dead end"),
+        ([BEGIN, END], [], "'idle' is a dead end"),
         ([Transition("be gin", [IDLE], AT_WORK), END], [DONE], "'be gin' is not a usable name"),
         ([Transition("fire", [IDLE], AT_WORK), END], [DONE], "'fire' is not a usable name"),
         ([Transition("initial", [IDLE], AT_WORK), END], [DONE], "'initial' is not a usable name"),
@@ -50,7 +50,7 @@ def test_a_malformed_machine_is_refused(transitions: Sequence[Transition], final
         StrictMachine(State, transitions, IDLE, final)
 
 
-def test_a_state_that_only_leads_to_itself_is_reached_but_never_left_for_the_end() -> None:
+def test_a_state_from_which_no_end_can_be_reached_is_a_dead_end() -> None:
     loop = Transition("again", [AT_WORK], AT_WORK)
     skip = Transition("skip", [IDLE], DONE)
     with pytest.raises(MachineError, match="'at-work'"):

@@ -58,7 +58,7 @@ def test_a_mistake_is_one_line_that_names_the_key_and_the_remedy(settings: list[
     [
         (["range_deg=170"], "leaves the holder's -80..80 deg"),
         (["start_deg=-85"], "start_deg: the rotation from -85.00"),
-        (["exposure_s=0.05", "snapshot_interval=5"], "'settling' ends 247."),
+        (["exposure_s=0.05", "snapshot_interval=5"], "'settling' ends 245.8 ms"),
         (["exposure_s=0.05", "snapshot_interval=5"], "Set snapshot_interval to 9 or more"),
         (["exposure_s=60"], "exposure_s = 60: the detector exposes for 0.001 to 10 s"),
     ],
