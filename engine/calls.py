@@ -34,14 +34,14 @@ class CallGate:
 
         Raises DeviceLost when it does not return within the hard limit; whether it happened is then unknown.
         """
-        begin_ns = self._clock.now_ns()
+        begin_ns = self._trace.now_ns
         fields = {"args": [jsonable(arg) for arg in args], "begin_ns": begin_ns}
         try:
-            async with self._clock.timeout_at(begin_ns + self._hard_limit_ns) as limit:
+            async with self._clock.timeout_at(self._clock.now_ns() + self._hard_limit_ns) as limit:
                 result = await func(*args)
         except BaseException as error:
             lost = isinstance(error, TimeoutError) and limit.expired()
-            fields |= {"end_ns": self._clock.now_ns(), "error": "DeviceLost" if lost else type(error).__name__}
+            fields |= {"end_ns": self._trace.tick(), "error": "DeviceLost" if lost else type(error).__name__}
             self._trace.record("call", f"{device}.{method}", **fields, text=str(error))
             if lost:
                 raise DeviceLost(
@@ -49,7 +49,7 @@ class CallGate:
                     f"is unknown. Check the {device} and its connection before the next run."
                 ) from error
             raise
-        self._trace.record("call", f"{device}.{method}", **fields, end_ns=self._clock.now_ns(), result=jsonable(result))
+        self._trace.record("call", f"{device}.{method}", **fields, end_ns=self._trace.tick(), result=jsonable(result))
         return result
 
 

@@ -153,6 +153,7 @@ class Run:
                 if not command.done() or command.cancelled():
                     return work.result()
                 ending = command.result()
+                self.trace.tick()
                 self.trace.record("command", ending.status.value, reason=ending.reason)
                 self.finish(ending.status, ending.reason)
                 if state is experiment.finalizing and ending.status is not Status.ABORTED:

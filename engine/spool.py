@@ -109,7 +109,10 @@ def read_spool(path: Path, kind: str | None = None) -> Iterator[SpooledFrame]:
                 return  # torn header
             mark, slot, number, start_ns, end_ns, rows, columns, dtype, crc, head_crc = HEADER.unpack(head)
             if mark not in KINDS or zlib.crc32(head[:-4]) != head_crc:
-                raise DataError(f"{path}: damaged at byte {file.tell() - HEADER.size}; the frames before are readable.")
+                begin = file.tell() - HEADER.size
+                if _only_zeros(file):
+                    return  # its blocks never reached the disk
+                raise DataError(f"{path}: damaged at byte {begin}; the frames before are readable.")
             pixel = np.dtype(dtype.decode().strip())
             length = rows * columns * pixel.itemsize
             if file.tell() + length > size:
@@ -125,3 +128,8 @@ def read_spool(path: Path, kind: str | None = None) -> Iterator[SpooledFrame]:
             yield SpooledFrame(
                 KINDS[mark], slot, number, start_ns, end_ns, np.frombuffer(data, pixel).reshape(rows, columns)
             )
+
+
+def _only_zeros(file: BinaryIO) -> bool:
+    """Whether nothing but zeros follows: a file system may lengthen a file before its contents are there."""
+    return not any(block.strip(b"\0") for block in iter(lambda: file.read(1 << 20), b""))

@@ -130,7 +130,7 @@ def create_run_folder(out: Path, sample: str) -> Path:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        taken = [entry.name.removeprefix(f"{sample}_") for entry in out.iterdir()]
+        taken = [entry.name[len(sample) + 1 :] for entry in out.iterdir() if entry.name.startswith(f"{sample}_")]
         number = max((int(name) for name in taken if name.isdecimal()), default=0) + 1
         while True:
             folder = out / f"{sample}_{number:03d}"

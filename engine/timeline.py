@@ -84,9 +84,15 @@ class Timeline:
         self.clock = clock
         self._trace = trace
 
+    @property
+    def now_ns(self) -> int:
+        """The run's time (`engine.trace`): decisions are made by it, so that a replay makes the same."""
+        return self._trace.now_ns
+
     async def wait(self, name: str, deadline_ns: int, *, precise: bool = False) -> int:
         """Wait until an instant; return when it woke. A late wake is recorded: replay needs it."""
-        woke_ns = await self.clock.sleep_until(deadline_ns, precise=precise)
+        await self.clock.sleep_until(deadline_ns, precise=precise)
+        woke_ns = self._trace.tick()
         if woke_ns > deadline_ns:
             self._trace.record("wake", name, deadline_ns=deadline_ns, woke_ns=woke_ns)
         return woke_ns
@@ -101,7 +107,7 @@ class Timeline:
         done. After the body, more than `budget_ns` since the start raises BudgetExceeded (the body WAS done),
         unless `stretch` allows it; either way the trace says so.
         """
-        slack_ns = at_ns - self.clock.now_ns()
+        slack_ns = at_ns - self.now_ns
         start_ns = await self.wait(name, at_ns, precise=True)
         late_ns = start_ns - at_ns
         if late_ns > tolerance_ns:
@@ -111,7 +117,7 @@ class Timeline:
                 f"(tolerance {tolerance_ns / NS_PER_MS:.1f} ms); not done, devices as before the step."
             )
         yield start_ns
-        end_ns = self.clock.now_ns()
+        end_ns = self.now_ns
         left_ns = budget_ns - (end_ns - start_ns)
         verdict = "ok" if left_ns >= 0 else "over"
         self._trace.record(

@@ -1,5 +1,9 @@
 """The trace of a run: everything that entered it and everything it did, one JSON object a line.
 
+The trace also keeps the *run's time*: the instant of the last event that entered through one of the four gates (a
+wake, the end of a call, a frame, a command). Between two gates nothing depends on the clock, so a replay that lets
+the same events in at the same instants writes the same trace, byte for byte, also of a run on the real clock.
+
 Flat records `{seq, t_ns, kind, name, ...}`; the first is the header. Recording is an append to a list (the hot
 path); lines are made and written by `drain`, which the run calls where it has time. A virtual run with the same
 seed writes the same bytes wherever and whenever it runs, so wall time, host and paths never come in here.
@@ -30,18 +34,24 @@ class Trace:
 
     def __init__(self, clock: Clock, path: Path | None = None) -> None:
         self._clock = clock
+        self.now_ns = clock.now_ns()
         self._seq = 0
         self._pending: list[Record] = []
         self._file: TextIO | None = path.open("x", encoding="utf-8", newline="\n") if path else None
         self._observers: list[Observer] = []
+
+    def tick(self) -> int:
+        """An event has just entered: bring the run's time up to the clock, and return it."""
+        self.now_ns = self._clock.now_ns()
+        return self.now_ns
 
     def header(self, **fields: Any) -> None:
         """The first record: schema version, configuration, seed, devices, kind of clock, program version."""
         self.record("header", "credline", schema=SCHEMA, **fields)
 
     def record(self, kind: str, name: str, **fields: Any) -> None:
-        """Append a record with the present time. Costs microseconds; nothing is written yet."""
-        record: Record = {"seq": self._seq, "t_ns": self._clock.now_ns(), "kind": kind, "name": name, **fields}
+        """Append a record with the run's time. Costs microseconds; nothing is written yet."""
+        record: Record = {"seq": self._seq, "t_ns": self.now_ns, "kind": kind, "name": name, **fields}
         self._seq += 1
         self._pending.append(record)
         for observer in tuple(self._observers):

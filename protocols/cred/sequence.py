@@ -69,7 +69,7 @@ class CredSequence:
         self.grid = SlotGrid(0, period_ns)
         self.slot = 1
         self.last_slot = slots.slots
-        self._unstored: tuple[int, int, Frame] | None = None
+        self._unstored: tuple[int, int, int, Frame] | None = None
         self._rate_deg_s = plan.direction * plan.speed_deg_s
 
     def activities(self) -> Mapping[Enum, Callable[[], Coroutine[Any, Any, str]]]:
@@ -107,7 +107,7 @@ class CredSequence:
         for _ in range(self.plan.relax_cycles if self.plan.snapshot_interval else 0):
             for value in (self._focus + self.plan.defocus, self._focus):
                 await self._optics.set_focus(value)
-                await self._timeline.wait("relax", self._clock.now_ns() + ns(RELAX_HALF_CYCLE_S))
+                await self._timeline.wait("relax", self._timeline.now_ns + ns(RELAX_HALF_CYCLE_S))
         await self._detector.arm(Exposure(self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._frames = self._detector.frames()
         return "relaxed"
@@ -115,17 +115,17 @@ class CredSequence:
     async def _go_to_start(self) -> None:
         here = await self._stage.angle()
         await self._stage.rotate(self.plan.start_deg, GOTO_SPEED_DEG_S)
-        overdue_ns = self._clock.now_ns() + ns(
+        overdue_ns = self._timeline.now_ns + ns(
             2 * abs(self.plan.start_deg - here.value) / GOTO_SPEED_DEG_S + FRAME_OVERDUE_S
         )
         while abs((await self._stage.angle()).value - self.plan.start_deg) > ACTIVATION_THRESHOLD_DEG / 4:
-            if self._clock.now_ns() > overdue_ns:
+            if self._timeline.now_ns > overdue_ns:
                 raise DeviceLost(
                     f"stage: start_deg = {self.plan.start_deg:g} was not reached in time; the stage stands elsewhere. "
                     "Check the holder and the stage's own limits."
                 )
         # Readings scatter: let the motion end before its rest is taken as the mark for the start.
-        await self._timeline.wait("start reached", self._clock.now_ns() + ns(RELAX_HALF_CYCLE_S))
+        await self._timeline.wait("start reached", self._timeline.now_ns + ns(RELAX_HALF_CYCLE_S))
 
     async def wait_for_rotation(self) -> str:
         """Read the stage until it has turned by the activation threshold; fail after the plan's time-out."""
@@ -136,7 +136,7 @@ class CredSequence:
             self.run.trace.record("note", "operator", text="hold the pedal to start the rotation")
         else:
             await self._stage.rotate(target_deg, self.plan.speed_deg_s)
-        give_up_ns = self._clock.now_ns() + ns(self.plan.rotation_timeout_s)
+        give_up_ns = self._timeline.now_ns + ns(self.plan.rotation_timeout_s)
         while (turned_deg := (await self._stage.angle()).value - rest.value) * self.plan.direction < (
             ACTIVATION_THRESHOLD_DEG
         ):
@@ -146,7 +146,7 @@ class CredSequence:
                     f"range_deg = {self.plan.range_deg:g}; nothing was exposed. Use the other pedal, or turn the sign "
                     "of range_deg."
                 )
-            if self._clock.now_ns() > give_up_ns:
+            if self._timeline.now_ns > give_up_ns:
                 raise DeviceError(
                     f"stage: no rotation within rotation_timeout_s = {self.plan.rotation_timeout_s:g} s; nothing was "
                     "exposed. Start the rotation when asked, or allow more time."
@@ -155,11 +155,11 @@ class CredSequence:
 
     async def delay(self) -> str:
         """Unblank if asked, and let acceleration and backlash pass; the first slot begins when this is over."""
-        begin_ns = self._clock.now_ns() + ns(START_DELAY_S)
+        begin_ns = self._timeline.now_ns + ns(START_DELAY_S)
         if self.plan.unblank:
             await self._beam.unblank()
         # Room to get from state to state, should the call have taken longer than the delay.
-        first_ns = max(begin_ns, self._clock.now_ns() + 2 * NS_PER_MS)
+        first_ns = max(begin_ns, self._timeline.now_ns + 2 * NS_PER_MS)
         self.grid = SlotGrid(first_ns, self.grid.period_ns)
         return "delay_over"
 
@@ -180,7 +180,7 @@ class CredSequence:
                 self.slot += 1
             except Underflow:
                 await self._store()
-                self._lose_until(self.grid.next_slot(self._clock.now_ns()), "the engine or the camera was late")
+                self._lose_until(self.grid.next_slot(self._timeline.now_ns), "the engine or the camera was late")
             self._fit_period()
 
     async def _frame(self, slot: int) -> None:
@@ -198,10 +198,10 @@ class CredSequence:
             if self._reading_due(slot):
                 self.run.in_background(self._read_stage(), f"stage reading {slot}")
             frame = await self._next_frame(self.plan.exposure_s)
-        arrived_ns = self._clock.now_ns()
+        arrived_ns = self._timeline.now_ns
         self._monitor.observe(arrived_ns - start_ns)
         self.collected.slack_ns.append(self.grid.start_ns(slot + 1) - arrived_ns)
-        self._unstored = (slot, at_ns, frame)
+        self._unstored = (slot, at_ns, arrived_ns, frame)
 
     def _reading_due(self, slot: int) -> bool:
         if slot in (1, self.last_slot):
@@ -211,28 +211,30 @@ class CredSequence:
     async def _next_frame(self, exposure_s: float) -> Frame:
         if self._frames is None:
             raise DeviceError("detector: not armed; no exposure was made.")
-        overdue_ns = self._clock.now_ns() + ns(exposure_s + FRAME_OVERDUE_S)
+        overdue_ns = self._timeline.now_ns + ns(exposure_s + FRAME_OVERDUE_S)
         try:
             async with self._clock.timeout_at(overdue_ns):
-                return await anext(self._frames)
+                frame = await anext(self._frames)
         except (TimeoutError, StopAsyncIteration) as error:
             raise DeviceLost(
                 f"detector: no frame {FRAME_OVERDUE_S:g} s after its exposure; it is lost, all before are kept. "
                 "Check the camera's own software."
             ) from error
+        self.run.trace.tick()
+        return frame
 
     async def _store(self) -> None:
         """Write the frame that arrived last; called while the next one is exposed."""
         if self._unstored is None:
             return
-        (slot, at_ns, frame), self._unstored = self._unstored, None
+        (slot, at_ns, arrived_ns, frame), self._unstored = self._unstored, None
         index = await self._spool.append(slot, frame)
         record = FrameRecord(slot, frame.start_ns, frame.end_ns, frame.start_ns - at_ns)
         self.collected.frames.append(record)
-        self._record_frame("diffraction", slot, frame, index)
+        self._record_frame("diffraction", slot, frame, arrived_ns, index)
         self.run.write_trace(at_least=TRACE_BATCH)
 
-    def _record_frame(self, name: str, slot: int, frame: Frame, index: int) -> None:
+    def _record_frame(self, name: str, slot: int, frame: Frame, arrived_ns: int, index: int) -> None:
         fit = fit_rotation(self.collected.readings[-3:], self._rate_deg_s)
         self.run.trace.record(
             "frame",
@@ -241,6 +243,7 @@ class CredSequence:
             number=frame.number,
             start_ns=frame.start_ns,
             end_ns=frame.end_ns,
+            arrived_ns=arrived_ns,
             angle_deg=round(fit.angle_deg(frame.start_ns), 4) if fit else None,
             index=index,
             crc=self._spool.crc,
@@ -259,7 +262,7 @@ class CredSequence:
         if self._monitor.too_long_ns() == 0:
             return
         period_ns = self._monitor.median_ns + NS_PER_MS
-        start_ns = max(self.grid.start_ns(self.slot), self._clock.now_ns() + NS_PER_MS)
+        start_ns = max(self.grid.start_ns(self.slot), self._timeline.now_ns + NS_PER_MS)
         self.grid = self.grid.stretched(self.slot, start_ns, period_ns)
         self._monitor.restart(period_ns)
         self.collected.period_changes += 1
@@ -270,21 +273,21 @@ class CredSequence:
         at_ns = self.grid.start_ns(self.slot)
         async with self._snapshot_step("defocus", at_ns, self._budget_ns(0, 1)):
             await self._optics.set_focus(self._in_focus + self.plan.defocus)
-        async with self._snapshot_step("snapshot", self._clock.now_ns(), self._budget_ns(1, 3)):
+        async with self._snapshot_step("snapshot", self._timeline.now_ns, self._budget_ns(1, 3)):
             await self._detector.start(self.plan.snapshot_exposure_s)
             await self._store()
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
         index = await self._spool.append(self.slot, frame, "snapshot")
         self.collected.snapshots.append(Snapshot(self.slot, frame.start_ns, frame.end_ns))
-        self._record_frame("snapshot", self.slot, frame, index)
+        self._record_frame("snapshot", self.slot, frame, self._timeline.now_ns, index)
         return "imaged"
 
     async def refocus(self) -> str:
         """Refocus and let the lens settle; the next frame begins on the first slot boundary after that."""
-        at_ns = self._clock.now_ns()
+        at_ns = self._timeline.now_ns
         async with self._snapshot_step("refocus", at_ns, self._budget_ns(3, 4)):
             await self._optics.set_focus(self._in_focus)
-        settled_ns = self._clock.now_ns() + ns(self.slots.settling_s)
+        settled_ns = self._timeline.now_ns + ns(self.slots.settling_s)
         self.run.in_background(self._read_stage(), f"stage reading {self.slot}")
         await self._timeline.wait("settling", settled_ns)
         planned = self.slot + self.slots.snapshot_slots

@@ -51,6 +51,9 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, exclude: str) 
     """The programs and their arguments, in order; the three texts are variables of the script's language."""
     masked = "imported.expt"
     steps = [["dials.import", "template=../data/#####.img", *import_arguments(run), "output.experiments=imported.expt"]]
+    if info.distortion_amplitude_percent:
+        maps = ["lookup.dx=dx.pickle", "lookup.dy=dy.pickle"]
+        steps += [_distortion_maps(info, run), [*steps[0], *maps]]
     if info.wide_cross:
         rows, columns = run.shape
         (top, below), (left, right) = wide_range(info.raw_shape[0]), wide_range(info.raw_shape[1])
@@ -92,6 +95,25 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, exclude: str) 
         ["dials.export", "scaled.expt", "scaled.refl"],
     ]
     return steps
+
+
+def _distortion_maps(info: RunInfo, run: RunHeader) -> list[str]:
+    """Maps of elliptical distortion by DIALS' own program, whose phi is counted from fast towards up, as ours is.
+
+    It takes (1 - l) * offset as the shift from a seen position to the true one; for a lens that stretches by d this
+    is to be 1/d - 1, so l = 2 - 1/d.
+    """
+    half = info.distortion_amplitude_percent / 200
+    centre = (run.beam_fast_px * run.pixel_size_mm, run.beam_slow_px * run.pixel_size_mm)
+    return [
+        "dials.generate_distortion_maps",
+        "imported.expt",
+        "mode=ellipse",
+        f"ellipse.phi={info.distortion_azimuth_deg:.4f}",
+        f"ellipse.l1={2 - 1 / (1 + half):.8f}",
+        f"ellipse.l2={2 - 1 / (1 - half):.8f}",
+        f"ellipse.centre_xy={centre[0]:.6f},{centre[1]:.6f}",
+    ]
 
 
 def _shell(info: RunInfo, run: RunHeader, old: list[str], new: list[str]) -> str:

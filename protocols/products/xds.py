@@ -31,7 +31,7 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
         "NAME_TEMPLATE_OF_DATA_FRAMES= data/?????.img  SMV",
         f"DATA_RANGE= {first} {last}",
         f"BACKGROUND_RANGE= {kept[0][0]} {min(kept[0][1], kept[0][0] + BACKGROUND_FRAMES - 1)}",
-        *(f"SPOT_RANGE= {begin} {end}" for begin, end in kept),
+        f"SPOT_RANGE= {first} {last}",
         *(f"EXCLUDE_DATA_RANGE= {begin} {end}" for begin, end in ranges(info.gaps)),
         "",
         "! the rotation: about an axis that makes every step positive",

@@ -154,10 +154,10 @@ STEP = {"slot": 7, "at_ns": 1000, "budget_ns": 500, "tolerance_ns": 100}
 @virtual
 async def test_a_step_begins_at_its_instant_and_records_its_slack(clock: VirtualClock) -> None:
     line, records = timeline(clock)
-    await clock.sleep_until(400)
+    await line.wait("work", 400)
     async with line.step("expose", **STEP) as start_ns:
-        assert start_ns == clock.now_ns() == 1000
-        await clock.sleep_until(1350)
+        assert start_ns == clock.now_ns() == line.now_ns == 1000
+        await line.wait("work", 1350)
     assert records == [
         {
             "seq": 0,
@@ -178,7 +178,7 @@ async def test_a_step_begins_at_its_instant_and_records_its_slack(clock: Virtual
 @virtual
 async def test_a_step_that_would_begin_too_late_is_not_done(clock: VirtualClock) -> None:
     line, records = timeline(clock)
-    await clock.sleep_until(1101)
+    await line.wait("work", 1101)
     done = False
     with pytest.raises(Underflow, match=r"expose, slot 7: would start 0.0 ms late .*not done"):
         async with line.step("expose", **STEP):
@@ -193,7 +193,7 @@ async def test_a_step_that_would_begin_too_late_is_not_done(clock: VirtualClock)
 @virtual
 async def test_a_step_late_within_its_tolerance_is_done(clock: VirtualClock) -> None:
     line, records = timeline(clock)
-    await clock.sleep_until(1100)
+    await line.wait("work", 1100)
     async with line.step("expose", **STEP) as start_ns:
         assert start_ns == 1100
     assert records[-1]["verdict"] == "ok"
@@ -210,7 +210,7 @@ async def test_a_step_over_its_budget_was_done_and_says_so(clock: VirtualClock, 
     )
     with over:
         async with line.step("refocus", **STEP) as start_ns:
-            await clock.sleep_until(start_ns + took_ns)
+            await line.wait("work", start_ns + took_ns)
             done = True
     assert done
     assert records[-1]["verdict"] == verdict
@@ -220,9 +220,9 @@ async def test_a_step_over_its_budget_was_done_and_says_so(clock: VirtualClock, 
 @virtual
 async def test_the_budget_counts_from_the_true_start(clock: VirtualClock) -> None:
     line, records = timeline(clock)
-    await clock.sleep_until(1090)
+    await line.wait("work", 1090)
     async with line.step("expose", **STEP):
-        await clock.sleep_until(1590)
+        await line.wait("work", 1590)
     assert records[-1]["left_ns"] == 0
 
 
@@ -230,7 +230,7 @@ async def test_the_budget_counts_from_the_true_start(clock: VirtualClock) -> Non
 async def test_a_step_that_may_stretch_is_recorded_as_over_and_goes_on(clock: VirtualClock) -> None:
     line, records = timeline(clock)
     async with line.step("refocus", **STEP, stretch=True):
-        await clock.sleep_until(2000)
+        await line.wait("work", 2000)
     assert records[-1]["verdict"] == "over"
     assert records[-1]["left_ns"] == -500
 
@@ -250,7 +250,7 @@ async def test_a_wake_is_recorded_only_when_it_was_late(
     clock: VirtualClock, begin_ns: int, expected: list[tuple[int, int]]
 ) -> None:
     line, records = timeline(clock)
-    await clock.sleep_until(begin_ns)
+    await line.wait("work", begin_ns)
     assert await line.wait("settle", 1000) == max(begin_ns, 1000)
     assert [(r["deadline_ns"], r["woke_ns"]) for r in records if r["kind"] == "wake"] == expected
 
@@ -268,6 +268,6 @@ async def test_steps_whose_work_fits_follow_each_other_without_drift(
     for slot, share in enumerate(works, start=1):
         step: Callable[..., Any] = line.step
         async with step("expose", slot=slot, at_ns=grid.start_ns(slot), budget_ns=period_ns, tolerance_ns=0) as start:
-            await clock.sleep_until(start + int(share * period_ns))
+            await line.wait("work", start + int(share * period_ns))
     assert [r["start_ns"] for r in records] == [grid.start_ns(slot) for slot in range(1, len(works) + 1)]
     assert {r["verdict"] for r in records} == {"ok"}
