@@ -119,6 +119,7 @@ async def _run(
         devices=Path(request.devices).name,
         clock="virtual" if clock.is_virtual else "real",
         seed=request.seed,
+        instrument=dict(prepared.instrument),
     )
     journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
     document: dict[str, Any] = {

@@ -85,6 +85,11 @@ class Prepared(Protocol):
         ...
 
     @property
+    def instrument(self) -> Mapping[str, Any]:
+        """What the plan was told by the instrument, for the header of the trace: a replay prepares from it again."""
+        ...
+
+    @property
     def slots(self) -> int:
         """Slots planned, for the progress display."""
         ...

@@ -18,9 +18,11 @@ class Frame:
     number: the detector's own frame counter since it was armed, from 0. A jump means a frame was lost.
     start_ns, end_ns: begin and end of the exposure on the engine's clock, integer nanoseconds, as well as the
         driver knows them.
+    crc: CRC-32 of the counts, if the driver knows it already.
     """
 
     counts: Counts
     number: int
     start_ns: int
     end_ns: int
+    crc: int | None = None

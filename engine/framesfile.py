@@ -34,7 +34,8 @@ FRAME_ROW = np.dtype(
 
 def _deflated(counts: Counts) -> bytes:
     """One chunk as HDF5's shuffle and deflate filters store it: first bytes of all pixels, then second bytes."""
-    planes = counts.reshape(-1).view(np.uint8).reshape(-1, counts.dtype.itemsize).T
+    pixels = np.ascontiguousarray(counts, np.uint16).reshape(-1)
+    planes = pixels.view(np.uint8).reshape(-1, 2).T
     return zlib.compress(np.ascontiguousarray(planes).data, DEFLATE_LEVEL)
 
 
@@ -48,7 +49,8 @@ def write_frames(
     """Write frames.h5 for `table` (n rows of FRAME_ROW) and the n pictures of `frames`, in the same order.
 
     Pictures are compressed in two threads (zlib lets other threads run) and taken a few at a time, so memory stays
-    small however long the run. Raises StorageError if the disk fails or the counts differ; `path` is then untouched.
+    small however long the run. Raises StorageError if the disk fails, or pictures and rows differ in number, or a
+    picture in shape or type; `path` is then untouched.
     """
     temporary = path.with_name(f".{path.name}.new")
     try:
@@ -58,6 +60,7 @@ def write_frames(
                 "data",
                 (len(table), *shape),
                 np.uint16,
+                maxshape=(len(table) or None, *shape),  # a chunk may not be larger than a dataset that cannot grow
                 chunks=(1, *shape),
                 shuffle=True,
                 compression="gzip",
@@ -66,6 +69,7 @@ def write_frames(
             data.attrs["units"] = "counts"
             written = 0
             for batch in _batches(frames, 16):
+                _check(path, batch, shape, len(table) - written)  # HDF5 takes any chunk, and may crash on a wrong one
                 for chunk in threads.map(_deflated, batch):
                     data.id.write_direct_chunk((written, 0, 0), chunk)
                     written += 1
@@ -76,11 +80,23 @@ def write_frames(
                 file.create_dataset("flatfield", data=flatfield, compression="gzip")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StorageError(
             f"{path}: could not be written ({error}); the spool beside it holds every frame. Free some space, then "
             "run 'credline recover' on the run folder."
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check(path: Path, batch: list[Counts], shape: tuple[int, int], room: int) -> None:
+    if len(batch) > room:
+        raise StorageError(f"{path}: more pictures than frames; the spool is kept as it is.")
+    for counts in batch:
+        if counts.shape != shape or counts.dtype.kind != "u" or counts.dtype.itemsize != 2:
+            raise StorageError(
+                f"{path}: a picture of {counts.shape} {counts.dtype} among those of {shape} uint16; the spool is kept "
+                "as it is."
+            )
 
 
 def _batches(frames: Iterable[Counts], size: int) -> Iterator[list[Counts]]:

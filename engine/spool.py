@@ -57,7 +57,7 @@ class Spool:
         """
         await self._writer.room()
         counts = np.ascontiguousarray(frame.counts)
-        self.crc = zlib.crc32(counts.data)
+        self.crc = zlib.crc32(counts.data) if frame.crc is None else frame.crc
         head = HEADER.pack(
             MARKS[kind],
             slot,

@@ -4,9 +4,8 @@ One lane for states, one for each device; planned against actual; late and lost 
 it draws any run, also one that failed.
 """
 
-import json
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
@@ -16,8 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from engine.clock import NS_PER_MS, NS_PER_S
-from engine.errors import DataError
-from engine.trace import Record
+from engine.trace import Record, read_trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,20 +25,6 @@ log = structlog.get_logger()
 DRAW_LIMIT_S = 60.0
 COLOURS = {"frame": "#4477aa", "snapshot": "#ccbb44", "call": "#66ccee", "lost": "#ee6677", "state": "#dddddd"}
 CLOSE_UP_SLOTS = 12
-
-
-def read_trace(path: Path) -> Iterator[Record]:
-    """The records of a trace, up to a torn last line. Raises DataError when the file cannot be read."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                if not line.endswith("\n"):
-                    return
-                yield json.loads(line)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise DataError(f"{path}: holds a line that is no record ({error}); nothing was drawn.") from error
 
 
 def draw_strip(trace: Path, picture: Path) -> None:

@@ -13,13 +13,14 @@ An observer that fails is dropped and logged, and never disturbs the run.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 
 from engine.clock import Clock
+from engine.errors import DataError
 
 SCHEMA = 1
 
@@ -92,6 +93,20 @@ class Trace:
                 os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
+
+
+def read_trace(path: Path) -> Iterator[Record]:
+    """The records of a trace, up to a torn last line. Raises DataError when the file cannot be read."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                if not line.endswith("\n"):
+                    return
+                yield json.loads(line)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise DataError(f"{path}: holds a line that is no record ({error}); those before it are readable.") from error
 
 
 def jsonable(value: object) -> object:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drivers.base import Microscope
+from drivers.recorded import describe
 from engine.machine import StrictMachine
 from engine.run import Run
 from engine.spool import Spool
@@ -73,6 +74,11 @@ class PreparedCred:
             "smallest margin": f"{slots.smallest_margin_s * 1000:.1f} ms",
             "disk space": f"{self.size_bytes / 1e6:.0f} MB",
         }
+
+    @property
+    def instrument(self) -> Mapping[str, Any]:
+        """See `Prepared.instrument`."""
+        return describe(self.microscope, self.plan.exposure_s, self.plan.defocus)
 
     @property
     def slots(self) -> int:

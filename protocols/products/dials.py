@@ -3,7 +3,9 @@
 One sweep with zero pictures in the gaps (the way of Cichocka et al., 2018): the gaps are left out of spot finding by
 `scan_range` and of integration by `exclude_images`. The syntax of the latter has changed between 3.12 and 3.28;
 the script asks the installed dials.integrate which one it explains. The axis is always given, for DIALS' class of
-the Timepix camera has one built in. The camera length correlates with the cell and is kept.
+the Timepix camera has one built in. The camera length correlates with the cell and is kept. Elliptical distortion is
+not corrected: DIALS has maps for it, but 3.12 does not read them when it indexes and refines (tried), and reads them
+when it integrates.
 """
 
 from dataclasses import dataclass
@@ -32,7 +34,8 @@ class DialsScripts:
 def dials_scripts(info: RunInfo, run: RunHeader) -> DialsScripts:
     """Both scripts for one run; they write into the folder `dials` beside them."""
     gaps = info.gaps
-    old = ["exclude_images=" + ",".join(str(k) for k in gaps)] if gaps else []
+    # 3.12 counts from 0 here, from the first image: 9 is image 10 (its help does not say so; tried).
+    old = ["exclude_images=" + ",".join(str(k - info.first_slot) for k in gaps)] if gaps else []
     new = ["exclude_images=" + ",".join(f"0:{a}:{b}" for a, b in ranges(gaps))] if gaps else []
     return DialsScripts(_shell(info, run, old, new), _batch(info, run, old, new))
 
@@ -51,9 +54,6 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, exclude: str) 
     """The programs and their arguments, in order; the three texts are variables of the script's language."""
     masked = "imported.expt"
     steps = [["dials.import", "template=../data/#####.img", *import_arguments(run), "output.experiments=imported.expt"]]
-    if info.distortion_amplitude_percent:
-        maps = ["lookup.dx=dx.pickle", "lookup.dy=dy.pickle"]
-        steps += [_distortion_maps(info, run), [*steps[0], *maps]]
     if info.wide_cross:
         rows, columns = run.shape
         (top, below), (left, right) = wide_range(info.raw_shape[0]), wide_range(info.raw_shape[1])
@@ -95,25 +95,6 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, exclude: str) 
         ["dials.export", "scaled.expt", "scaled.refl"],
     ]
     return steps
-
-
-def _distortion_maps(info: RunInfo, run: RunHeader) -> list[str]:
-    """Maps of elliptical distortion by DIALS' own program, whose phi is counted from fast towards up, as ours is.
-
-    It takes (1 - l) * offset as the shift from a seen position to the true one; for a lens that stretches by d this
-    is to be 1/d - 1, so l = 2 - 1/d.
-    """
-    half = info.distortion_amplitude_percent / 200
-    centre = (run.beam_fast_px * run.pixel_size_mm, run.beam_slow_px * run.pixel_size_mm)
-    return [
-        "dials.generate_distortion_maps",
-        "imported.expt",
-        "mode=ellipse",
-        f"ellipse.phi={info.distortion_azimuth_deg:.4f}",
-        f"ellipse.l1={2 - 1 / (1 + half):.8f}",
-        f"ellipse.l2={2 - 1 / (1 - half):.8f}",
-        f"ellipse.centre_xy={centre[0]:.6f},{centre[1]:.6f}",
-    ]
 
 
 def _shell(info: RunInfo, run: RunHeader, old: list[str], new: list[str]) -> str:

@@ -165,19 +165,6 @@ def test_a_wide_camera_without_a_cross(tmp_path: Path) -> None:
     assert faults(folder, crystal, 2) == []
 
 
-def test_a_distorted_run_is_as_good_with_the_correction_and_worse_without(tmp_path: Path) -> None:
-    need_dials()
-    geometry = replace(BESIDE, distortion_amplitude_percent=2.43, distortion_azimuth_deg=83.37)
-    folder, crystal = crystal_run(tmp_path / "run", slots=200, geometry=geometry)
-    export_run(folder, ["dials"], 2)
-    assert faults(folder, crystal, 2) == []
-    script = folder / "SMV" / "dials.sh"
-    script.write_text(re.sub(r"ellipse\.(l[12])=\S+", r"ellipse.\1=1.0", script.read_text()))
-    without = faults(folder, crystal, 2)
-    print("without the correction ->", without)
-    assert any(what.startswith("strain") for what in without)
-
-
 @pytest.mark.parametrize(("name", "slots", "oscillation_deg"), [("1", 553, 0.2314), ("2", 439, 0.2336)])
 def test_the_two_mordenite_data_sets_of_table_1(
     tmp_path: Path, name: str, slots: int, oscillation_deg: float, record_property: Callable[[str, object], None]

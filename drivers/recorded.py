@@ -1,0 +1,199 @@
+"""A microscope that answers as a recorded one did: the same results, after the same time.
+
+`describe` notes in a trace's header what a plan asks of an instrument; `RecordedMicroscope` is made from that and
+from the trace's calls and frames. Calls are answered in the order in which they were recorded, each at the instant at
+which it was answered then. A call that was not recorded, or with other arguments, raises `NotRecorded`.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.base import Exposure, Geometry, Microscope, Reading, Timing
+from engine import errors
+from engine.clock import Clock
+from engine.errors import CredlineError, DeviceError
+from engine.frame import Counts, Frame
+from engine.trace import Record, jsonable
+
+
+class NotRecorded(DeviceError):
+    """The program asked the instrument for something that the recorded run did not ask for at this point."""
+
+
+def describe(microscope: Microscope, exposure_s: float, defocus: int) -> dict[str, Any]:
+    """What a plan needs to know of an instrument, for the header of a trace."""
+    detector, stage = microscope.detector, microscope.stage
+    return {
+        "geometry": asdict(microscope.geometry),
+        "timing": asdict(microscope.timing),
+        "stage": {"limits_deg": list(stage.limits_deg), "backlash_deg": stage.backlash_deg},
+        "optics": {"settling_s": microscope.optics.settling_s(defocus)},
+        "detector": {
+            "shape": list(detector.shape),
+            "saturation": detector.saturation,
+            "wide_cross": detector.wide_cross,
+            "exposure_limits_s": list(detector.exposure_limits_s),
+            "dead_time_s": detector.cycle_s(exposure_s) - exposure_s,
+        },
+    }
+
+
+class Recording:
+    """The calls and frames of a trace, handed out in order."""
+
+    def __init__(self, clock: Clock, records: Iterable[Record]) -> None:
+        self._clock = clock
+        self._calls: dict[str, deque[Record]] = {}
+        self.frames: deque[Record] = deque()
+        for record in records:
+            if record["kind"] == "call":
+                self._calls.setdefault(record["name"].split(".")[0], deque()).append(record)
+            elif record["kind"] == "frame":
+                self.frames.append(record)
+        # A snapshot is recorded before the frame that came before it was written: order them as they arrived.
+        self.frames = deque(sorted(self.frames, key=lambda frame: frame["arrived_ns"]))
+
+    async def answer(self, name: str, *args: object) -> Any:
+        """The recorded result of a call, at the recorded instant; or its recorded error."""
+        device = name.split(".")[0]
+        calls = self._calls.get(device)
+        if not calls or calls[0]["name"] != name or calls[0]["args"] != [jsonable(arg) for arg in args]:
+            expected = f"{calls[0]['name']}{tuple(calls[0]['args'])}" if calls else "no further call"
+            raise NotRecorded(f"{name}{args}: not recorded at this point; the recorded run made {expected}.")
+        call = calls.popleft()
+        await self._clock.sleep_until(call["end_ns"])
+        if "error" in call:
+            raise _error(call)
+        return call["result"]
+
+
+def _error(call: Record) -> BaseException:
+    """The recorded error again, as the class it was where that is one of ours."""
+    kind = getattr(errors, call["error"], None)
+    if isinstance(kind, type) and issubclass(kind, CredlineError):
+        return kind(call["text"])
+    return DeviceError(call["text"])
+
+
+class RecordedStage:
+    """Implements `drivers.base.Stage`."""
+
+    def __init__(self, recording: Recording, facts: Mapping[str, Any]) -> None:
+        self._recording = recording
+        low, high = facts["limits_deg"]
+        self.limits_deg: tuple[float, float] = (low, high)
+        self.backlash_deg: float = facts["backlash_deg"]
+
+    async def angle(self) -> Reading:
+        """See `Stage.angle`."""
+        return Reading(**await self._recording.answer("stage.angle"))
+
+    async def rotate(self, target_deg: float, speed_deg_s: float) -> None:
+        """See `Stage.rotate`."""
+        await self._recording.answer("stage.rotate", target_deg, speed_deg_s)
+
+    async def release_to_pedal(self, target_deg: float, speed_deg_s: float) -> None:
+        """See `Stage.release_to_pedal`."""
+        await self._recording.answer("stage.release_to_pedal", target_deg, speed_deg_s)
+
+    async def stop(self) -> None:
+        """See `Stage.stop`."""
+        await self._recording.answer("stage.stop")
+
+
+class RecordedBeam:
+    """Implements `drivers.base.Beam`."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    async def blank(self) -> None:
+        """See `Beam.blank`."""
+        await self._recording.answer("beam.blank")
+
+    async def unblank(self) -> None:
+        """See `Beam.unblank`."""
+        await self._recording.answer("beam.unblank")
+
+    async def is_blanked(self) -> bool:
+        """See `Beam.is_blanked`."""
+        return bool(await self._recording.answer("beam.is_blanked"))
+
+
+class RecordedOptics:
+    """Implements `drivers.base.Optics`."""
+
+    def __init__(self, recording: Recording, facts: Mapping[str, Any]) -> None:
+        self._recording = recording
+        self._settling_s: float = facts["settling_s"]
+
+    async def focus(self) -> int:
+        """See `Optics.focus`."""
+        return int(await self._recording.answer("optics.focus"))
+
+    async def set_focus(self, value: int) -> None:
+        """See `Optics.set_focus`."""
+        await self._recording.answer("optics.set_focus", value)
+
+    def settling_s(self, defocus: int) -> float:
+        """See `Optics.settling_s`; what it was for the recorded run's defocus."""
+        return self._settling_s
+
+
+class RecordedDetector:
+    """Implements `drivers.base.Detector`. Pictures are placeholders that carry the recorded checksum."""
+
+    def __init__(self, clock: Clock, recording: Recording, facts: Mapping[str, Any]) -> None:
+        self._clock = clock
+        self._recording = recording
+        rows, columns = facts["shape"]
+        shortest_s, longest_s = facts["exposure_limits_s"]
+        self.shape: tuple[int, int] = (rows, columns)
+        self.exposure_limits_s: tuple[float, float] = (shortest_s, longest_s)
+        self.saturation: int = facts["saturation"]
+        self.wide_cross: bool = facts["wide_cross"]
+        self.flatfield: NDArray[np.float32] | None = None
+        self._dead_time_s: float = facts["dead_time_s"]
+        self._placeholder: Counts = np.zeros((1, 1), np.uint16)
+
+    def cycle_s(self, exposure_s: float) -> float:
+        """See `Detector.cycle_s`."""
+        return exposure_s + self._dead_time_s
+
+    async def arm(self, exposure: Exposure) -> None:
+        """See `Detector.arm`."""
+        await self._recording.answer("detector.arm", exposure)
+
+    async def start(self, exposure_s: float) -> int:
+        """See `Detector.start`."""
+        return int(await self._recording.answer("detector.start", exposure_s))
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """See `Detector.frames`; each at the instant at which it arrived then."""
+        while self._recording.frames:
+            record = self._recording.frames.popleft()
+            await self._clock.sleep_until(record["arrived_ns"])
+            yield Frame(self._placeholder, record["number"], record["start_ns"], record["end_ns"], record["crc"])
+        await self._clock.sleep_until(2**62)  # a camera that delivers nothing more
+
+    async def disarm(self) -> None:
+        """See `Detector.disarm`."""
+        await self._recording.answer("detector.disarm")
+
+
+def recorded_microscope(clock: Clock, facts: Mapping[str, Any], records: Iterable[Record]) -> Microscope:
+    """The instrument of a trace whose header holds `facts` (from `describe`)."""
+    recording = Recording(clock, records)
+    return Microscope(
+        stage=RecordedStage(recording, facts["stage"]),
+        beam=RecordedBeam(recording),
+        optics=RecordedOptics(recording, facts["optics"]),
+        detector=RecordedDetector(clock, recording, facts["detector"]),
+        geometry=Geometry(**facts["geometry"]),
+        timing=Timing(**facts["timing"]),
+    )
