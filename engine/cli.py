@@ -19,6 +19,7 @@ from rich.table import Table
 
 from engine.errors import CredlineError, Refused
 from engine.experiment import Status
+from engine.replaycli import replay
 
 app = typer.Typer(
     name="credline",
@@ -137,6 +138,9 @@ def graph(protocol: Protocol) -> None:
     from engine.config import experiment_type
 
     typer.echo(experiment_type(protocol).machine().mermaid(), nl=False)
+
+
+app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
 
 
 def main() -> None:

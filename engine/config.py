@@ -72,7 +72,11 @@ def build_plan(kind: ExperimentType, config: Path | None, settings: Sequence[str
             if not isinstance(table, dict):
                 raise Refused(f"--set {word!r}: {key} is a value, not a table.")
         table[keys[-1]] = value
-    # A relative path in a file is meant from that file, one in --set from here.
+    return build_plan_from(kind, values)
+
+
+def build_plan_from(kind: ExperimentType, values: Mapping[str, Any]) -> Any:
+    """The plan from its keys. Raises Refused naming the key and the remedy."""
     try:
         return kind.plan_type.model_validate(values)
     except ValidationError as error:
@@ -136,9 +140,13 @@ async def connect_devices(name: str, clock: Clock, seed: int, options: Mapping[s
     async with AsyncExitStack() as stack:
         connected = {}
         for part, table in tables.items():
+            if not isinstance(table, dict):
+                raise Refused(
+                    f"--devices {name}: {part} = {table!r} is not a table; write [{part}] and its keys below."
+                )
             table = dict(table)
             driver = table.pop("driver", None)
-            if driver not in drivers:
+            if not isinstance(driver, str) or driver not in drivers:
                 raise Refused(
                     f"--devices {name}: [{part}] driver = {driver!r} is not one of: {', '.join(sorted(drivers))}."
                 )

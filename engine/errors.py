@@ -44,6 +44,8 @@ class RunAborted(CredlineError):
 class DataError(CredlineError):
     """A file of a run is missing, damaged or of another version; the file was left as it is."""
 
+    exit_status = 2
+
 
 class StorageError(CredlineError):
     """Data could not be written to disk; the run ends in the safe state, what was written before stays valid."""

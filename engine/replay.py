@@ -7,17 +7,16 @@ again. What the program makes of them must then be the same, byte for byte; the 
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.config import experiment_type, registered
 from engine.errors import DataError
+from engine.rehearsal import rehearse
 from engine.run import Run
-from engine.storage import Journal, Writer
-from engine.trace import SCHEMA, Record, Trace, read_trace
+from engine.trace import SCHEMA, Record, read_trace
 from engine.virtual import VirtualClock, VirtualLoop
 
 CONTEXT_RECORDS = 20
@@ -50,19 +49,6 @@ class ReplayClock(VirtualClock):
         return await super().sleep_until(late.pop(0) if late else deadline_ns, precise=precise)
 
 
-class _DiscardingWriter(Writer):
-    """Writes nothing: what a replay makes is its trace."""
-
-    def submit(self, job: Callable[[], object], size_bytes: int = 0) -> None:
-        """Drop the job."""
-
-    def submit_observation(self, job: Callable[[], object]) -> None:
-        """Drop the job."""
-
-    async def run(self, job: Callable[[], object]) -> None:
-        """Drop the job."""
-
-
 def load_run(folder: Path) -> list[Record]:
     """The records of a run folder or trace file. Raises DataError with the remedy when it is not one."""
     path = folder / "trace.jsonl" if folder.is_dir() else folder
@@ -80,40 +66,36 @@ def load_run(folder: Path) -> list[Record]:
 
 def replay(records: Sequence[Record]) -> list[Record]:
     """Run the experiment of a trace again with its recorded answers; the records that this makes."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner, TemporaryDirectory() as folder:
-        return runner.run(_replay(records, Path(folder)))
+    return replay_with_result(records)[0]
 
 
-async def _replay(records: Sequence[Record], folder: Path) -> list[Record]:
+def replay_with_result(records: Sequence[Record]) -> tuple[list[Record], dict[str, Any]]:
+    """The same, with the result that stands in the run's run.json."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(_replay(records))
+
+
+async def _replay(records: Sequence[Record]) -> tuple[list[Record], dict[str, Any]]:
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError("a replay needs virtual time")
     header = records[0]
     kind = experiment_type(header["protocol"])
     clock = ReplayClock(loop, records)
-    plan = kind.plan_type.model_validate(header["plan"])
-    make = registered("recorded")["microscope"].load()
     punctual = VirtualClock(loop)  # recorded devices and commands come at their instants, whatever waits were late
     await punctual.sleep_until(header["t_ns"])
-    microscope = make(punctual, header["instrument"], records)
-    made: list[Record] = []
-    trace = Trace(clock)
-    trace.observe(lambda record: made.append(json.loads(json.dumps(record))))
-    trace.header(
-        **{key: value for key, value in header.items() if key not in ("seq", "t_ns", "kind", "name", "schema")}
+    microscope = registered("recorded")["microscope"].load()(punctual, header["instrument"], records)
+    own = ("seq", "t_ns", "kind", "name", "schema")
+    made, document = await rehearse(
+        kind,
+        kind.plan_type.model_validate(header["plan"]),
+        clock,
+        microscope,
+        {key: value for key, value in header.items() if key not in own},
+        lambda run: _operator(run, punctual, records),
     )
-    writer = _DiscardingWriter()
-    run = Run(clock, trace, writer, Journal(folder / "journal.jsonl", writer, durable=False), folder, durable=False)
-    try:
-        experiment = kind.prepare(plan, microscope).begin(run)
-        operator = loop.create_task(_operator(run, punctual, records), name="operator")
-        await run.drive(experiment)
-        operator.cancel()
-    finally:
-        writer.close()
-        run.files.close()
-        run.journal.close()
-    return made
+    # As a file would hold them: what was recorded was read from one.
+    return [json.loads(json.dumps(record)) for record in made], document["result"]
 
 
 async def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> None:

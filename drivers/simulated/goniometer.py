@@ -109,6 +109,8 @@ class Goniometer:
                 f"stage: {target_deg:.2f} deg is outside the holder's limits {low_deg:g}..{high_deg:g} deg; "
                 "nothing moved. Choose a smaller range."
             )
+        if not speed_deg_s > 0:
+            raise DeviceError(f"stage: cannot rotate at {speed_deg_s:g} deg/s; nothing moved. Give a positive speed.")
         async with self._interface.call():
             self._begin(self._clock.now_ns(), target_deg, speed_deg_s)
 
@@ -128,8 +130,9 @@ class Goniometer:
 
     def _begin(self, begin_ns: int, target_deg: float, speed_deg_s: float) -> None:
         from_deg = self.angle_deg(begin_ns)
-        if (stops_at := self._settings.stops_at_deg) is not None:
-            target_deg = min(target_deg, stops_at) if target_deg > from_deg else max(target_deg, stops_at)
+        stops_at = self._settings.stops_at_deg
+        if stops_at is not None and min(from_deg, target_deg) <= stops_at <= max(from_deg, target_deg):
+            target_deg = stops_at
         low_deg, high_deg = self._settings.limits_deg
         target_deg = min(max(target_deg, low_deg), high_deg)
         direction = 1.0 if target_deg >= from_deg else -1.0

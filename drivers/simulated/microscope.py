@@ -83,10 +83,12 @@ class SimulatedMicroscope:
         geometry = configure(GEOMETRY, "geometry", options)
         pictures = configure(PictureSettings(), "pictures", options)
         source = configure(CrystalSource(), "crystal", options)
-        api_call_s = float(options.get("api_call_s", API_CALL_S))
+        api_call_s = number(options, "api_call_s", API_CALL_S)
+        if not api_call_s > 0:
+            raise Refused(f"devices: api_call_s = {api_call_s:g}: give a positive time; nothing was started.")
         interface = Interface(clock, seed, api_call_s)
         stage_settings = configure(GoniometerSettings(stage_read_s=api_call_s), "stage", options)
-        goniometer = Goniometer(clock, interface, seed, stage_settings, float(options.get("start_deg", 0.0)))
+        goniometer = Goniometer(clock, interface, seed, stage_settings, number(options, "start_deg", 0.0))
         lens_settings = configure(LensSettings(), "lens", options)
         lens, blanker = (
             Lens(clock, interface, lens_settings),
@@ -138,9 +140,19 @@ class SimulatedMicroscope:
             detector.close()
 
 
+def number(options: Mapping[str, Any], key: str, default: float) -> float:
+    """One option that is a number."""
+    value = options.get(key, default)
+    if not _like(0.0, value):
+        raise Refused(f"devices: {key} = {value!r} is not a number; nothing was started.")
+    return float(value)
+
+
 def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Settings:
     """The settings with the values given in one table of the options."""
-    given = dict(options.get(table, {}))
+    given = options.get(table, {})
+    if not isinstance(given, Mapping):
+        raise Refused(f"devices: {table} = {given!r} is not a table; nothing was started. Write {table}.key = value.")
     fields = {field.name for field in dataclasses.fields(defaults)}
     if unknown := sorted(set(given) - fields):
         raise Refused(
@@ -148,11 +160,22 @@ def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Set
         )
     for key, value in given.items():
         default = getattr(defaults, key)
-        if isinstance(default, tuple) and isinstance(value, list):
-            given[key] = tuple(value)
-        elif isinstance(default, float | int) and (isinstance(value, bool) != isinstance(default, bool)):
-            raise Refused(f"devices: [{table}] {key} = {value!r} is not a number; nothing was started.")
-    return dataclasses.replace(defaults, **given)
+        if not _like(default, value):
+            wanted = f"like {list(default)!r}" if isinstance(default, tuple) else "a number"
+            wanted = "true or false" if isinstance(default, bool) else wanted
+            raise Refused(f"devices: [{table}] {key} = {value!r} is not {wanted}; nothing was started.")
+    whole = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    return dataclasses.replace(defaults, **whole)
+
+
+def _like(default: object, value: object) -> bool:
+    """Whether a value is of the kind of the default; where that is None, anything is."""
+    if isinstance(default, tuple):
+        alike = isinstance(value, tuple | list) and all(_like(0.0, item) for item in value)
+        return alike and len(value) == (len(default) or len(value))  # type: ignore[arg-type]
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return default is None or isinstance(value, type(default))
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 SIMULATED = SimulatedMicroscope("simulated", pictures=True)

@@ -11,6 +11,12 @@ SIGMA_PX = 10.0
 """Width of the filter that finds the beam, as wide as the halo around it."""
 
 
+MIRROR_SIGMA_PX, MIRROR_REACH_PX = 12.0, 36
+MIRROR_STEPS = tuple(range(-3, 4))
+NEAR_PX = 8
+"""A beam farther from the cross than this is not touched by it."""
+
+
 def even_level(saturation: int, wide_cross: bool) -> int:
     """The count per pixel of the corrected grid up to which every pixel of the detector can tell.
 
@@ -42,6 +48,59 @@ def find_beam(
     smooth = _blur(coarse, sigma_px / bin_px)
     y, x = np.unravel_index(int(smooth.argmax()), smooth.shape)
     return _climb(counts, (float(x) + 0.5) * bin_px, (float(y) + 0.5) * bin_px, sigma_px)
+
+
+def beside_cross(
+    counts: NDArray[np.uint16], cross: NDArray[np.bool_], beam_px: tuple[float, float], cap: int
+) -> tuple[float, float]:
+    """Improve a position near a wide cross by the symmetry of the halo, without the cross.
+
+    Wide pixels smear the border of a bright beam, and saturate as a whole, which draws the maximum towards or away
+    from them by up to 0.3 px. Here only pixels count whose mirror image about the centre is off the cross (`cross`,
+    (rows, columns), is True on it) as well; about the true centre their first moment is zero, so it is taken about
+    neighbouring half pixels, where mirroring needs no interpolation, and its zero is read from a straight line. Counts
+    are capped at a sixth of `cap`, that is in the halo. Returns `beam_px` where that leads nowhere.
+    """
+    fast, slow = (int(c) for c in beam_px)
+    if not cross[max(0, slow - NEAR_PX) : slow + NEAR_PX + 1, max(0, fast - NEAR_PX) : fast + NEAR_PX + 1].any():
+        return beam_px
+    position = beam_px
+    for _ in range(2):
+        twice = [round(2 * (c - 0.5)) for c in position]
+        found = []
+        for axis in (0, 1):
+            moments = []
+            for step in MIRROR_STEPS:
+                centre = (twice[0] + step, twice[1]) if axis == 0 else (twice[0], twice[1] + step)
+                both = _moments(counts, cross, centre, max(1, cap // 6))
+                if both is None:
+                    return beam_px
+                moments.append(both[axis])
+            slope, at_zero = np.polyfit(MIRROR_STEPS, moments, 1)
+            if slope >= 0:
+                return beam_px
+            found.append(float((twice[axis] - at_zero / slope) / 2 + 0.5))
+        position = (found[0], found[1])
+        if np.hypot(position[0] - beam_px[0], position[1] - beam_px[1]) > 2:
+            return beam_px
+    return position
+
+
+def _moments(
+    counts: NDArray[np.uint16], cross: NDArray[np.bool_], twice: tuple[int, int], cap: int
+) -> tuple[float, float] | None:
+    """First moments along fast and slow of the pixels that have a mirror image about index twice / 2."""
+    left, top = twice[0] // 2 - MIRROR_REACH_PX, twice[1] // 2 - MIRROR_REACH_PX
+    right, bottom = twice[0] - left, twice[1] - top
+    if left < 0 or top < 0 or right >= counts.shape[1] or bottom >= counts.shape[0]:
+        return None
+    window = np.s_[top : bottom + 1, left : right + 1]
+    valid = ~cross[window]
+    paired = np.minimum(counts[window], cap) * (valid & valid[::-1, ::-1])
+    x = np.arange(left, right + 1) - twice[0] / 2
+    y = np.arange(top, bottom + 1) - twice[1] / 2
+    gx, gy = (np.exp(-0.5 * (v / MIRROR_SIGMA_PX) ** 2) for v in (x, y))
+    return float(gy @ paired @ (gx * x)), float((gy * y) @ paired @ gx)
 
 
 def run_beam(centres: NDArray[np.float64], nominal: tuple[float, float]) -> tuple[float, float]:

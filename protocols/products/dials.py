@@ -19,6 +19,9 @@ OLD_SYNTAX_HINT = "1,2,3,4,5"
 
 D_MIN_A = 0.8
 
+MIN_SPOT_PX = 6
+"""Smaller spots are mostly ends of reflections that a gap has cut; their angles are off, and spoil refinement."""
+
 HALO_PX = 25
 """Spots this near to the primary beam are not looked for: on the steep halo noise passes for spots."""
 
@@ -75,6 +78,7 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, exclude: str) 
             masked,
             *kept,
             f"filter.d_min={d_min}",
+            f"filter.min_spot_size={MIN_SPOT_PX}",
             f"filter.d_max={1 / (HALO_PX * run.angstrom_per_px):.3f}",
             f"nproc={nproc}",
             "output.reflections=strong.refl",

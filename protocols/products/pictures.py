@@ -12,6 +12,7 @@ import numpy as np
 
 from protocols.products.beam_centre import even_level
 from protocols.products.corrections import Correction, correction, untrusted
+from protocols.products.cross import cross_mask
 from protocols.products.metadata import RunHeader, frame_header, placeholder_header
 from protocols.products.mrc import write_mrc
 from protocols.products.smv import write_smv
@@ -45,11 +46,12 @@ def survey_frames(run_dir: Path, indices: Sequence[int], look_for_spots: bool) -
         info, correct = source.info, run_correction(source)
         mask = untrusted(info.raw_shape, info.wide_cross, correct.dead)
         nominal = (info.nominal_beam_fast_px, info.nominal_beam_slow_px)
+        cross = cross_mask(info.raw_shape) if info.wide_cross else None
         level = even_level(info.saturation, info.wide_cross)
         found = []
         for index in indices:
             counts, clipped = correct.apply(source.raw(index))
-            found.append(survey(int(info.slot[index]), counts, clipped, nominal, mask, level, look_for_spots))
+            found.append(survey(int(info.slot[index]), counts, clipped, nominal, mask, level, cross, look_for_spots))
     return found
 
 

@@ -259,7 +259,7 @@ def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
             offset_uncertainty_deg=None if uncertainty is None else float(uncertainty),
             snapshot_interval=int(result.get("snapshot_interval") or 0),
             snapshot_slots=tuple(int(s["slot"]) for s in run.get("snapshots", [])),
-            lost_slots=tuple(int(k) for k in result.get("lost_slots", [])),
+            lost_slots=tuple(int(k) for k in result["lost_slot_numbers"]),
             slot=table["slot"][kept].astype(np.int32),
             row=kept.astype(np.int64),
             frame_start_ns=table["start_ns"][kept],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.products.beam_centre import find_beam
+from protocols.products.beam_centre import beside_cross, find_beam
 
 BLOCK_PX = 12
 """Side of the squares whose median is the local background."""
@@ -48,14 +48,18 @@ def survey(
     nominal_px: tuple[float, float],
     untrusted: NDArray[np.bool_] | None,
     even_level: int | None = None,
+    cross: NDArray[np.bool_] | None = None,
     look_for_spots: bool = True,
 ) -> FrameSurvey:
     """Look at one corrected picture (rows, columns).
 
-    untrusted: pixels that may not be spots. even_level: see `beam_centre.even_level`. look_for_spots: False leaves
+    untrusted: pixels that may not be spots. even_level: see `beam_centre.even_level`. cross: the wide cross,
+    if any. look_for_spots: False leaves
     spot_pixels and spot_mean 0, for exports without a report.
     """
     beam = find_beam(counts, cap=even_level)
+    if beam is not None and cross is not None and even_level is not None:
+        beam = beside_cross(counts, cross, beam, even_level)
     heights = np.zeros(0)
     if look_for_spots:
         heights = _spot_heights(counts, beam if beam is not None else nominal_px, untrusted)

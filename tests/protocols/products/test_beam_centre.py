@@ -6,8 +6,9 @@ import pytest
 from drivers.base import Geometry
 from drivers.simulated.crystal import load_crystal
 from drivers.simulated.pictures import PictureMaker, PictureSettings
-from protocols.products.beam_centre import even_level, find_beam, run_beam
+from protocols.products.beam_centre import beside_cross, even_level, find_beam, run_beam
 from protocols.products.corrections import correction
+from protocols.products.cross import cross_mask
 
 
 def gaussian(shape: tuple[int, int], fast: float, slow: float, sigma: float, height: float = 8000.0) -> np.ndarray:
@@ -46,17 +47,20 @@ def test_a_saturated_beam_in_noise() -> None:
 
 @pytest.mark.parametrize(
     ("beam", "within_px"),
-    # The third: one border of the saturated disc lies inside of a wide pixel, which saturates as a whole.
-    [((258.0, 258.0), 0.05), ((240.3, 271.9), 0.05), ((255.4, 260.7), 0.25)],
+    # Near the cross: one border of the saturated disc lies inside of a wide pixel, which saturates as a whole.
+    [((258.0, 258.0), 0.05), ((240.3, 271.9), 0.05), ((255.4, 260.7), 0.12), ((261.3, 255.1), 0.12)],
 )
 def test_simulated_pictures_with_the_beam_on_and_beside_the_cross(beam: tuple[float, float], within_px: float) -> None:
     geometry = Geometry(0.02508, 250.0, 0.055, -38.505, *beam)
     maker = PictureMaker(load_crystal(None, 1), geometry, PictureSettings())
     correct = correction(maker.flatfield, wide_cross=True, saturation=11810)
+    level, cross = even_level(11810, True), cross_mask((512, 512))
     found = []
-    for k in range(12):
-        raw = maker.diffraction(3.0 * k, 3.0 * k + 0.226, 0.5, noise_seed=k)
-        found.append(find_beam(correct.apply(raw)[0], cap=even_level(11810, True)))
+    for k in range(24):
+        counts, _ = correct.apply(maker.diffraction(4.0 * k - 60, 4.0 * k - 59.774, 0.5, noise_seed=k))
+        start = find_beam(counts, cap=level)
+        assert start is not None
+        found.append(beside_cross(counts, cross, start, level))
     assert run_beam(np.array(found, dtype=float), (0.0, 0.0)) == pytest.approx(beam, abs=within_px)
 
 

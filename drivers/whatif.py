@@ -1,0 +1,302 @@
+"""A microscope made from a recorded run, with other latencies: it answers, but takes another time over it.
+
+Where `drivers.recorded` repeats a run exactly, this one can be asked things in another order or number: the stage goes
+where the recorded readings say it went, calls take recorded, scaled, fixed or resampled times.
+"""
+
+import asyncio
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.base import Exposure, Geometry, Microscope, Reading, Timing
+from engine.clock import NS_PER_S, Clock, ns
+from engine.errors import DeviceError, Refused
+from engine.frame import Counts, Frame
+from engine.trace import Record
+
+TEM_DEVICES = ("stage", "beam", "optics")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long calls take: `fixed_s`, or the recorded times in their order times `scale`, or drawn from them."""
+
+    fixed_s: float | None = None
+    scale: float = 1.0
+    resample: bool = False
+
+    @classmethod
+    def parse(cls, word: str) -> "Latency":
+        """`60ms`, `0.06s` or `0.06` (fixed), `x1.5` (scaled), `resample`. Raises Refused for anything else."""
+        try:
+            if word == "resample":
+                return cls(resample=True)
+            if word.startswith("x"):
+                scale = float(word[1:])
+                return cls(scale=scale) if scale > 0 else cls._refuse(word)
+            seconds = float(word[:-2]) / 1000 if word.endswith("ms") else float(word.removesuffix("s"))
+        except ValueError:
+            return cls._refuse(word)
+        return cls(fixed_s=seconds) if 0 <= seconds < 3600 else cls._refuse(word)
+
+    @staticmethod
+    def _refuse(word: str) -> "Latency":
+        raise Refused(f"latency {word!r}: write a time (60ms, 0.06s), a factor (x1.5) or 'resample'.")
+
+
+class Latencies:
+    """The times of all calls of a recorded run, as changed. Names are `device.method`, or `api_latency` for the TEM."""
+
+    def __init__(self, records: Iterable[Record], changes: Mapping[str, Latency], seed: int) -> None:
+        self._changes = changes
+        self._recorded: dict[str, list[float]] = {}
+        for record in records:
+            if record["kind"] == "call" and "error" not in record:
+                took_s = (record["end_ns"] - record["begin_ns"]) / NS_PER_S
+                self._recorded.setdefault(record["name"], []).append(took_s)
+        self._next = {name: deque(times) for name, times in self._recorded.items()}
+        self._rngs = {name: np.random.default_rng([seed, zlib.crc32(name.encode())]) for name in self._recorded}
+        for name in changes:
+            if name != "api_latency" and name not in self._recorded:
+                raise Refused(
+                    f"--what-if {name}: the run has no such call; it has {', '.join(sorted(self._recorded))}."
+                )
+
+    def seconds(self, name: str) -> float:
+        """How long the next call of this name takes."""
+        change = self._changes.get(name)
+        if change is None and name.split(".")[0] in TEM_DEVICES:
+            change = self._changes.get("api_latency")
+        if change is not None and change.fixed_s is not None:
+            # A request to the operator is no call to the interface and takes none of its time.
+            return 0.0 if name == "stage.release_to_pedal" else change.fixed_s
+        times = self._recorded.get(name)
+        if not times:
+            return 0.0
+        following = self._next[name]
+        if following and not (change and change.resample):
+            taken = following.popleft()
+        else:
+            taken = float(self._rngs[name].choice(times))
+        return taken * (change.scale if change else 1.0)
+
+
+class Course:
+    """Where the stage was, from the recorded readings: at rest, then on the line through those of the rotation."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self.begun_ns: int | None = None
+        self._offset_ns = 0
+        began_ns = 0
+        points: list[tuple[int, float]] = []
+        for record in records:
+            if record["kind"] != "call" or "error" in record:
+                continue
+            if record["name"] == "stage.angle":
+                reading = record["result"]
+                points.append(((reading["t_before_ns"] + reading["t_after_ns"]) // 2, reading["value"]))
+            elif record["name"] in ("stage.rotate", "stage.release_to_pedal"):
+                began_ns = record["end_ns"]
+        if len(points) < 2:
+            raise Refused("this run has fewer than two stage readings, so nobody knows where the stage was.")
+        self._began_ns = began_ns
+        self._times = np.array([t for t, _ in points], np.float64)
+        self._angles = np.array([angle for _, angle in points])
+
+    def begin(self, now_ns: int) -> None:
+        """The rotation was asked for again, at another time than in the recorded run."""
+        self._offset_ns = now_ns - self._began_ns
+        self.begun_ns = now_ns
+
+    def angle_deg(self, t_ns: int) -> float:
+        """Angle at an instant; past the last reading the stage goes on as before it."""
+        t = float(t_ns - self._offset_ns)
+        if self.begun_ns is None:
+            return float(self._angles[0])
+        if t > self._times[-1]:
+            rate = (self._angles[-1] - self._angles[-2]) / (self._times[-1] - self._times[-2])
+            return float(self._angles[-1] + rate * (t - self._times[-1]))
+        return float(np.interp(t, self._times, self._angles))
+
+
+class _Interface:
+    """One connection to the microscope: calls queue up, as they did when recorded."""
+
+    def __init__(self, clock: Clock, latencies: Latencies) -> None:
+        self.clock = clock
+        self._latencies = latencies
+        self._lock = asyncio.Lock()
+
+    async def call(self, name: str) -> tuple[int, int]:
+        """Take the time of one call; begin and end."""
+        async with self._lock:
+            begin_ns = self.clock.now_ns()
+            await self.clock.sleep_s(self._latencies.seconds(name))
+            return begin_ns, self.clock.now_ns()
+
+
+class WhatIfStage:
+    """Implements `drivers.base.Stage`."""
+
+    def __init__(self, interface: _Interface, course: Course, facts: Mapping[str, Any]) -> None:
+        self._interface = interface
+        self._course = course
+        low, high = facts["limits_deg"]
+        self.limits_deg: tuple[float, float] = (low, high)
+        self.backlash_deg: float = facts["backlash_deg"]
+
+    async def angle(self) -> Reading:
+        """See `Stage.angle`."""
+        begin_ns, end_ns = await self._interface.call("stage.angle")
+        return Reading(self._course.angle_deg((begin_ns + end_ns) // 2), begin_ns, end_ns)
+
+    async def rotate(self, target_deg: float, speed_deg_s: float) -> None:
+        """See `Stage.rotate`."""
+        await self._interface.call("stage.rotate")
+        self._course.begin(self._interface.clock.now_ns())
+
+    async def release_to_pedal(self, target_deg: float, speed_deg_s: float) -> None:
+        """See `Stage.release_to_pedal`."""
+        await self._interface.call("stage.release_to_pedal")
+        self._course.begin(self._interface.clock.now_ns())
+
+    async def stop(self) -> None:
+        """See `Stage.stop`."""
+        await self._interface.call("stage.stop")
+
+
+class WhatIfBeam:
+    """Implements `drivers.base.Beam`."""
+
+    def __init__(self, interface: _Interface, *, on: bool) -> None:
+        self._interface = interface
+        self._blanked = not on
+
+    async def blank(self) -> None:
+        """See `Beam.blank`."""
+        await self._interface.call("beam.blank")
+        self._blanked = True
+
+    async def unblank(self) -> None:
+        """See `Beam.unblank`."""
+        await self._interface.call("beam.unblank")
+        self._blanked = False
+
+    async def is_blanked(self) -> bool:
+        """See `Beam.is_blanked`."""
+        await self._interface.call("beam.is_blanked")
+        return self._blanked
+
+
+class WhatIfOptics:
+    """Implements `drivers.base.Optics`."""
+
+    def __init__(self, interface: _Interface, focus: int, settling_s: float) -> None:
+        self._interface = interface
+        self._focus = focus
+        self._settling_s = settling_s
+
+    async def focus(self) -> int:
+        """See `Optics.focus`."""
+        await self._interface.call("optics.focus")
+        return self._focus
+
+    async def set_focus(self, value: int) -> None:
+        """See `Optics.set_focus`."""
+        await self._interface.call("optics.set_focus")
+        self._focus = value
+
+    def settling_s(self, defocus: int) -> float:
+        """See `Optics.settling_s`; what it was for the recorded run's defocus, or what is asked."""
+        return self._settling_s
+
+
+class WhatIfDetector:
+    """Implements `drivers.base.Detector`: exposures as asked, readout and overhead as recorded, no pictures."""
+
+    def __init__(self, clock: Clock, records: Iterable[Record], latencies: Latencies, facts: Mapping[str, Any]) -> None:
+        self._clock = clock
+        self._latencies = latencies
+        rows, columns = facts["shape"]
+        shortest_s, longest_s = facts["exposure_limits_s"]
+        self.shape: tuple[int, int] = (rows, columns)
+        self.exposure_limits_s: tuple[float, float] = (shortest_s, longest_s)
+        self.saturation: int = facts["saturation"]
+        self.wide_cross: bool = facts["wide_cross"]
+        self.flatfield: NDArray[np.float32] | None = None
+        self._dead_time_s: float = facts["dead_time_s"]
+        frames = sorted((r for r in records if r["kind"] == "frame"), key=lambda frame: int(frame["arrived_ns"]))
+        self._recorded = [frame["arrived_ns"] - frame["end_ns"] for frame in frames] or [ns(self._dead_time_s)]
+        self._next = deque(self._recorded)
+        self._number = 0
+        self._queue: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+        self._placeholder: Counts = np.zeros((1, 1), np.uint16)
+
+    def cycle_s(self, exposure_s: float) -> float:
+        """See `Detector.cycle_s`."""
+        return exposure_s + self._dead_time_s
+
+    async def arm(self, exposure: Exposure) -> None:
+        """See `Detector.arm`."""
+        await self._clock.sleep_s(self._latencies.seconds("detector.arm"))
+
+    async def start(self, exposure_s: float) -> int:
+        """See `Detector.start`."""
+        if not self._queue.empty():
+            raise DeviceError("detector: an exposure is under way; no new one was begun.")
+        begin_ns = self._clock.now_ns()
+        self._queue.put_nowait((begin_ns, begin_ns + ns(exposure_s)))
+        return begin_ns
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """See `Detector.frames`."""
+        while True:
+            begin_ns, end_ns = await self._queue.get()
+            if not self._next:
+                self._next.extend(self._recorded)
+            await self._clock.sleep_until(end_ns + self._next.popleft())
+            yield Frame(self._placeholder, self._number, begin_ns, end_ns)
+            self._number += 1
+
+    async def disarm(self) -> None:
+        """See `Detector.disarm`."""
+
+
+def what_if_microscope(
+    clock: Clock,
+    records: list[Record],
+    changes: Mapping[str, Latency],
+    *,
+    settling_s: float | None,
+    dead_time_s: float | None,
+    beam_on: bool,
+    seed: int,
+) -> Microscope:
+    """The instrument of a trace with other latencies, settling time or camera dead time."""
+    facts = records[0]["instrument"]
+    latencies = Latencies(records, changes, seed)
+    interface = _Interface(clock, latencies)
+    focus = next((r["result"] for r in records if r["kind"] == "call" and r["name"] == "optics.focus"), 0)
+    timing = dict(facts["timing"])
+    api = changes.get("api_latency")
+    if api is not None and api.fixed_s is not None:
+        timing = {"api_call_s": api.fixed_s, "api_call_worst_s": api.fixed_s, "stage_read_s": api.fixed_s}
+    elif api is not None:
+        timing = {name: seconds * api.scale for name, seconds in timing.items()}
+    detector = dict(facts["detector"])
+    if dead_time_s is not None:
+        detector["dead_time_s"] = dead_time_s
+    return Microscope(
+        stage=WhatIfStage(interface, Course(records), facts["stage"]),
+        beam=WhatIfBeam(interface, on=beam_on),
+        optics=WhatIfOptics(interface, focus, facts["optics"]["settling_s"] if settling_s is None else settling_s),
+        detector=WhatIfDetector(clock, records, latencies, detector),
+        geometry=Geometry(**facts["geometry"]),
+        timing=Timing(**timing),
+    )
