@@ -165,6 +165,11 @@ class Detector(Protocol):
         ...
 
     @property
+    def has_pictures(self) -> bool:
+        """False where counts are placeholders (simulations and replays of timing): then nothing is exported."""
+        ...
+
+    @property
     def flatfield(self) -> NDArray[np.float32] | None:
         """Relative response of each pixel, (rows, columns), mean 1; None where it was never collected."""
         ...

@@ -157,6 +157,7 @@ class RecordedDetector:
         self.exposure_limits_s: tuple[float, float] = (shortest_s, longest_s)
         self.saturation: int = facts["saturation"]
         self.wide_cross: bool = facts["wide_cross"]
+        self.has_pictures = False
         self.flatfield: NDArray[np.float32] | None = None
         self._dead_time_s: float = facts["dead_time_s"]
         self._placeholder: Counts = np.zeros((1, 1), np.uint16)

@@ -229,6 +229,7 @@ class WhatIfDetector:
         self.exposure_limits_s: tuple[float, float] = (shortest_s, longest_s)
         self.saturation: int = facts["saturation"]
         self.wide_cross: bool = facts["wide_cross"]
+        self.has_pictures = False
         self.flatfield: NDArray[np.float32] | None = None
         self._dead_time_s: float = facts["dead_time_s"]
         frames = sorted((r for r in records if r["kind"] == "frame"), key=lambda frame: int(frame["arrived_ns"]))

@@ -132,6 +132,27 @@ def _print_plan(prepared: Any) -> None:
     console.print(facts)
 
 
+@app.command(epilog="Example: credline export runs/mordenite_001 --formats smv,xds,dials")
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    formats: Annotated[str, typer.Option("--formats", help="Which, with commas between; default all.")] = "",
+) -> None:
+    """Make files for other programs from a run: pictures, instruction files, a report. May be repeated at will."""
+    from rich.progress import Progress
+
+    from engine.config import experiment_type, read_run_document
+
+    kind = experiment_type(read_run_document(run)["protocol"])
+    wanted = [name.strip() for name in formats.split(",") if name.strip()] or kind.formats
+    if unknown := sorted(set(wanted) - set(kind.formats)):
+        raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("exporting", total=None)
+        lines = kind.export(run, wanted, lambda done, total: progress.update(task, completed=done, total=total))
+    for line in lines:
+        typer.echo(line)
+
+
 @app.command(epilog="Example: credline graph cred > docs/cred-machine.md")
 def graph(protocol: Protocol) -> None:
     """Print an experiment's state machine as a Mermaid diagram."""

@@ -6,6 +6,7 @@ add its own from its own package.
 
 import dataclasses
 import difflib
+import json
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from engine.clock import Clock
-from engine.errors import Refused
+from engine.errors import DataError, Refused
 from engine.experiment import ExperimentType
 
 UNITS = {"_s": "seconds", "_deg": "degrees", "_deg_s": "degrees per second", "_nm": "nanometres", "_mm": "millimetres"}
@@ -47,6 +48,20 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         raise Refused(f"{what} {path}: is not a text file in UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise Refused(f"{what} {path}: is not valid TOML: {error}. Text values need quotes.") from error
+
+
+def read_run_document(folder: Path) -> dict[str, Any]:
+    """The run.json of a run folder. Raises DataError when there is none, or it is no run's."""
+    path = folder / "run.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give the folder of a run.") from error
+    except ValueError as error:
+        raise DataError(f"{path}: is damaged ({error}); the other files of the run are untouched.") from error
+    if not isinstance(document, dict) or "protocol" not in document:
+        raise DataError(f"{path}: is not the run.json of credline.")
+    return document
 
 
 def parse_setting(word: str) -> tuple[list[str], Any]:

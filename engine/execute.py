@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -21,10 +22,10 @@ from typing import Any
 from engine.clock import NS_PER_S, Clock, RealClock, utc_now
 from engine.config import connect_devices
 from engine.errors import Refused, StorageError
-from engine.experiment import Ending, Experiment, ExperimentType, Prepared, Status
+from engine.experiment import Ending, ExperimentType, Prepared, Status
 from engine.health import TimingHealth, check_timing, measure_timing, undisturbed
 from engine.run import Run
-from engine.storage import Journal, Writer, create_run_folder, write_json
+from engine.storage import Journal, Writer, create_run_folder
 from engine.strip import StripProcess
 from engine.trace import Trace
 from engine.virtual import VirtualClock, VirtualLoop
@@ -122,18 +123,15 @@ async def _run(
         instrument=dict(prepared.instrument),
     )
     journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
-    document: dict[str, Any] = {
+    run.document = {
         "schema": RUN_SCHEMA,
         "program": "credline",
         "version": version("credline"),
         "protocol": request.kind.name,
         "run_id": f"{folder.name}-{uuid.uuid4().hex[:8]}",
-        "status": "running",
-        "reason": "",
-        "alarms": [],
         "sample": request.plan.sample,
-        "created_at": utc_now().isoformat(),
-        "created_at_ns": clock.now_ns(),
+        # The wall time at instant 0 of all times in this run folder.
+        "created_at": (utc_now() - timedelta(microseconds=clock.now_ns() / 1000)).isoformat(),
         "clock": "virtual" if clock.is_virtual else "real",
         "seed": request.seed,
         "devices": request.devices,
@@ -142,37 +140,29 @@ async def _run(
         "plan": plan,
     }
     experiment = prepared.begin(run)
-    document |= experiment.document()
-    write_json(folder / "run.json", document, durable=durable)
+    run.save(experiment, None)
     if watch is not None:
         watch(run, prepared)
     try:
         with _signals(run):
             await run.drive(experiment)
     finally:
-        document |= await _closing(run, experiment)
-        run.writer.close()
-        run.files.close()
-        run.trace.close(sync=run.durable)
-        run.journal.close()
-        write_json(run.folder / "run.json", document, durable=run.durable)
-    ending = run.ending or Ending(Status.DONE, "")
+        ending = await _close(run)
+        document = run.save(experiment, ending)
     return folder, ending, tuple(run.alarms), document
 
 
-async def _closing(run: Run, experiment: Experiment) -> dict[str, Any]:
-    """Bring everything to the disk, and say how the run ended."""
+async def _close(run: Run) -> Ending:
+    """Bring everything to the disk and close the files; how the run ended."""
     try:
         await run.flush()
     except StorageError as error:
         run.finish(Status.FAILED, str(error))
-    ending = run.ending or Ending(Status.ABORTED, "the program was told to end")
-    return {
-        "status": ending.status.value,
-        "reason": ending.reason,
-        "alarms": run.alarms,
-        **experiment.document(),
-    }
+    run.writer.close()
+    run.files.close()
+    run.trace.close(sync=run.durable)
+    run.journal.close()
+    return run.ending or Ending(Status.ABORTED, "the program was told to end")
 
 
 def _without_paths(plan: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ is registered. The engine never looks inside.
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
@@ -115,6 +116,15 @@ class ExperimentType(Protocol):
     name: str
     summary: str
     plan_type: type[BaseModel]
+    formats: Sequence[str]
+    """Products that `export` can make of a run folder."""
+
+    def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
+        """Make files for other programs from a finished run folder; lines for a person about what was made.
+
+        Blocks (it is for a thread). Raises DataError or StorageError; every file is whole or absent.
+        """
+        ...
 
     def machine(self) -> StrictMachine:
         """A machine of this experiment, for its diagram."""

@@ -39,7 +39,7 @@ class LiveDisplay:
         self._progress = Progress(
             TextColumn("[bold]{task.fields[state]:<17}"),
             BarColumn(bar_width=30),
-            TextColumn("slot {task.completed:>4.0f}/{task.total:.0f}"),
+            TextColumn("{task.completed:>4.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[angle]:>9}"),
             TextColumn("late {task.fields[late]:5.2f} ms"),
             TimeElapsedColumn(),
@@ -50,6 +50,13 @@ class LiveDisplay:
         self._task = self._progress.add_task("run", total=prepared.slots, state="", angle="", late=0.0)
         self._progress.start()
         run.trace.observe(self.observe)
+        run.show_progress = self.after_run
+
+    def after_run(self, what: str, done: int, total: int) -> None:
+        """Show long work after the run; nothing is timed any more, so it may draw at any moment."""
+        if self._progress is not None:
+            self._progress.update(self._task, state=what, completed=done, total=total, angle="", late=0.0)
+            self._progress.refresh()
 
     def observe(self, record: Record) -> None:
         """Take one record of the trace."""

@@ -16,9 +16,9 @@ import structlog
 
 from engine.calls import CallGate
 from engine.clock import Clock, ns
-from engine.errors import CredlineError, StorageError
+from engine.errors import CredlineError, RunAborted, StorageError
 from engine.experiment import FINISH, Ending, Experiment, Status
-from engine.storage import Journal, Writer
+from engine.storage import Journal, Writer, write_json
 from engine.timeline import Timeline
 from engine.trace import Trace
 
@@ -33,6 +33,7 @@ class Commands:
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[Ending] = asyncio.Queue()
+        self._aborting = False
 
     def stop(self, reason: str) -> None:
         """End now and keep everything: beam off at once, data finalized, status stopped."""
@@ -40,11 +41,17 @@ class Commands:
 
     def abort(self, reason: str) -> None:
         """End now, data kept, products not made, status aborted."""
+        self._aborting = True
         self._queue.put_nowait(Ending(Status.ABORTED, reason))
 
     def fail(self, reason: str) -> None:
         """A background task failed: end as failed, data kept and finalized."""
         self._queue.put_nowait(Ending(Status.FAILED, reason))
+
+    @property
+    def aborting(self) -> bool:
+        """Whether the run was told to abort: for long work in a thread, which no cancellation reaches."""
+        return self._aborting
 
     async def next(self) -> Ending:
         """The next request, in order."""
@@ -67,7 +74,11 @@ class Run:
         self.gate = CallGate(clock, trace)
         self.commands = Commands()
         self.ending: Ending | None = None
+        self.show_progress: Callable[[str, int, int], None] | None = None
+        """Told what long work after the run is doing, how much of it is done and how much there is; from any thread."""
         self.alarms: list[str] = []
+        self.document: dict[str, Any] = {}
+        """What run.json says of the run before it began."""
         self.files = ExitStack()
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
         self._safe: asyncio.Task[None] | None = None
@@ -97,6 +108,13 @@ class Run:
         except StorageError as error:
             if self.ending is None or self.ending.status is not Status.FAILED:
                 self.commands.fail(str(error))
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Report long work, from any thread. Raises RunAborted when the operator does not want it any more."""
+        if self.commands.aborting:
+            raise RunAborted(f"{what} given up after {done} of {total}; the data are kept, nothing is half written.")
+        if self.show_progress is not None:
+            self.show_progress(what, done, total)
 
     def in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run something beside the present activity; its failure fails the run. Cancelled before the safe state."""
@@ -221,6 +239,17 @@ class Run:
         """Queue what the trace holds for the disk, if it is `at_least` so many records; returns at once."""
         if self.trace.pending >= at_least:
             self.writer.submit_observation(self.trace.take_pending())
+
+    def save(self, experiment: Experiment, ending: Ending | None) -> dict[str, Any]:
+        """Write run.json as things stand (status `running` without an ending), and return what it says."""
+        self.document |= {
+            "status": ending.status.value if ending else "running",
+            "reason": ending.reason if ending else "",
+            "alarms": self.alarms,
+            **experiment.document(),
+        }
+        write_json(self.folder / "run.json", self.document, durable=self.durable)
+        return self.document
 
     async def flush(self) -> None:
         """Bring everything recorded so far to the disk. Raises StorageError if frames or journal cannot be written."""

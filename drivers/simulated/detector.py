@@ -46,11 +46,13 @@ class Timepix:
         saturation: int,
         wide_cross: bool,
         flatfield: NDArray[np.float32] | None,
+        has_pictures: bool,
     ) -> None:
         self.shape = shape
         self.saturation = saturation
         self.wide_cross = wide_cross
         self.flatfield = flatfield
+        self.has_pictures = has_pictures
         self._clock = clock
         self._settings = settings
         self._studio = studio

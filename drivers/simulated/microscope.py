@@ -124,6 +124,7 @@ class SimulatedMicroscope:
             pictures.saturation,
             pictures.wide_cross,
             flatfield,
+            self.pictures,
         )
         try:
             yield Microscope(

@@ -1,5 +1,5 @@
 """Continuous rotation electron diffraction (cRED) of one crystal, with defocused snapshots between the frames."""
 
-from protocols.cred.experiment import Cred
+from protocols.cred.experiment import CRED
 
-CRED = Cred()
+__all__ = ["CRED"]

@@ -1,16 +1,19 @@
 """cRED as the engine sees it: the type in the register, a plan prepared for devices, a run with its data."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from drivers.base import Microscope
 from drivers.recorded import describe
+from engine.experiment import Ending, Status
 from engine.machine import StrictMachine
 from engine.run import Run
 from engine.spool import Spool
 from protocols.cred.machine import cred_machine
-from protocols.cred.plan import CredPlan, SlotPlan
+from protocols.cred.plan import FORMATS, CredPlan, SlotPlan
 from protocols.cred.sequence import CredSequence
 
 # Spool and frames.h5 stand side by side for a moment; counts deflate to less than 0.6 of their size.
@@ -34,6 +37,16 @@ class CredRun(CredSequence):
         await self.run.writer.drain()
         self._spool_file.close()
         await self.run.writer.run(lambda: write_data(self, self.run.folder, self._microscope))
+        ending = self.run.ending
+        wanted = ending is not None and ending.status is not Status.ABORTED and any(self.collected.kept())
+        if wanted and self.plan.formats and self._microscope.detector.has_pictures:
+            await self.run.writer.run(lambda: self._export(ending))
+
+    def _export(self, ending: Ending | None) -> None:
+        self.run.save(self, ending)  # the exporters read it
+        CRED.export(
+            self.run.folder, self.plan.formats, lambda done, total: self.run.progress("writing products", done, total)
+        )
 
     def document(self) -> dict[str, Any]:
         """See `Experiment.document`."""
@@ -107,6 +120,19 @@ class Cred:
     name = "cred"
     summary = "continuous rotation electron diffraction of one crystal, with defocused snapshots"
     plan_type = CredPlan
+    formats = FORMATS
+
+    def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
+        """See `ExperimentType.export`."""
+        from protocols.products.export import export_run
+
+        summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress)
+        fast_px, slow_px = summary.beam_px
+        return (
+            f"{summary.files} files in {', '.join(summary.formats)} from {summary.frames} frames",
+            f"primary beam at {fast_px:.2f}, {slow_px:.2f} px (fast, slow); {summary.clipped_pixels} pixels clipped",
+            *summary.warnings,
+        )
 
     def machine(self) -> StrictMachine:
         """See `ExperimentType.machine`."""
@@ -119,3 +145,6 @@ class Cred:
     def prepare(self, plan: CredPlan, microscope: Microscope) -> PreparedCred:
         """See `ExperimentType.prepare`."""
         return PreparedCred(plan, SlotPlan(plan, microscope), microscope)
+
+
+CRED = Cred()

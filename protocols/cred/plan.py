@@ -11,6 +11,8 @@ from drivers.base import Microscope
 from engine.budget import Budget, BudgetStep
 from engine.errors import Refused
 
+FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
+"""What protocols.products can make (a test keeps the two lists equal; its import is too slow for every command)."""
 START_DELAY_S = 0.2
 ACTIVATION_THRESHOLD_DEG = 0.2
 RELAX_HALF_CYCLE_S = 0.5
@@ -53,7 +55,7 @@ class CredPlan(BaseModel):
     defocus: int = 1500
     relax_cycles: Annotated[int, Field(ge=0, le=100)] = 5
     unblank: bool = True
-    formats: tuple[str, ...] = ()
+    formats: tuple[str, ...] = FORMATS
     truth: bool = False
     crystal: CrystalPlan = CrystalPlan()
 
@@ -62,6 +64,13 @@ class CredPlan(BaseModel):
     def _file_name(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
             raise ValueError("it names the run folder; use up to 64 letters, digits, '.', '_' and '-'")
+        return value
+
+    @field_validator("formats")
+    @classmethod
+    def _known_formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(value) - set(FORMATS)):
+            raise ValueError(f"{unknown[0]!r} is no format; choose from {', '.join(FORMATS)}, or [] for none")
         return value
 
     @field_validator("range_deg")
