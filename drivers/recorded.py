@@ -5,8 +5,9 @@ from the trace's calls and frames. Calls are answered in the order in which they
 which it was answered then. A call that was not recorded, or with other arguments, raises `NotRecorded`.
 """
 
+import builtins
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from drivers.base import Exposure, Geometry, Microscope, Reading, Timing
 from engine import errors
 from engine.clock import Clock
-from engine.errors import CredlineError, DeviceError
+from engine.errors import DeviceError
 from engine.frame import Counts, Frame
 from engine.trace import Record, jsonable
+
+NEVER_NS = 2**62
 
 
 class NotRecorded(DeviceError):
@@ -46,7 +49,7 @@ def describe(microscope: Microscope, exposure_s: float, defocus: int) -> dict[st
 class Recording:
     """The calls and frames of a trace, handed out in order."""
 
-    def __init__(self, clock: Clock, records: Iterable[Record]) -> None:
+    def __init__(self, clock: Clock, records: Sequence[Record]) -> None:
         self._clock = clock
         self._calls: dict[str, deque[Record]] = {}
         self.frames: deque[Record] = deque()
@@ -57,6 +60,7 @@ class Recording:
                 self.frames.append(record)
         # A snapshot is recorded before the frame that came before it was written: order them as they arrived.
         self.frames = deque(sorted(self.frames, key=lambda frame: frame["arrived_ns"]))
+        self._stream_fault = _stream_fault(records)
 
     async def answer(self, name: str, *args: object) -> Any:
         """The recorded result of a call, at the recorded instant; or its recorded error."""
@@ -66,18 +70,51 @@ class Recording:
             expected = f"{calls[0]['name']}{tuple(calls[0]['args'])}" if calls else "no further call"
             raise NotRecorded(f"{name}{args}: not recorded at this point; the recorded run made {expected}.")
         call = calls.popleft()
+        if _given_up(call):
+            try:
+                await self._clock.sleep_until(NEVER_NS)
+            finally:
+                await self._clock.sleep_until(call["end_ns"])
         await self._clock.sleep_until(call["end_ns"])
         if "error" in call:
-            raise _error(call)
+            raise _error(call["error"], call["text"])
         return call["result"]
 
+    async def fail_frames(self) -> None:
+        """What follows the last recorded frame: the error that ended the series then, else nothing."""
+        if self._stream_fault is not None:
+            # Just after all else that entered at that instant; the trace's time does not move for it.
+            await self._clock.sleep_until(self._stream_fault["t_ns"] + 1)
+            raise _error(self._stream_fault["name"], self._stream_fault["reason"])
+        await self._clock.sleep_until(NEVER_NS)
 
-def _error(call: Record) -> BaseException:
-    """The recorded error again, as the class it was where that is one of ours."""
-    kind = getattr(errors, call["error"], None)
-    if isinstance(kind, type) and issubclass(kind, CredlineError):
-        return kind(call["text"])
-    return DeviceError(call["text"])
+
+def _stream_fault(records: Sequence[Record]) -> Record | None:
+    """The fault of a device that no call reported: the camera's series ended with it, or delivered nothing in time."""
+    reported: set[str] = set()
+    for record in records:
+        if record["kind"] == "call" and "error" in record:
+            reported.add(record["text"])
+        elif record["kind"] == "fault" and "alarm" not in record:
+            kind = getattr(errors, record["name"], None)
+            device = isinstance(kind, type) and issubclass(kind, DeviceError)
+            return record if device and record["reason"] not in reported else None
+    return None
+
+
+def _given_up(call: Record) -> bool:
+    """Whether a call had no answer: it was cancelled, or the gate's hard limit (which gives no text) ended it."""
+    error = call.get("error")
+    return error == "CancelledError" or (error == "DeviceLost" and not call["text"])
+
+
+def _error(name: str, text: str) -> Exception:
+    """A recorded error again: of the class it was, where that is one of ours or of Python's, else of one named so."""
+    kind = getattr(errors, name, None) or getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        kind = type(name, (DeviceError,), {})
+    error: Exception = kind(text)
+    return error
 
 
 class RecordedStage:
@@ -180,14 +217,14 @@ class RecordedDetector:
             record = self._recording.frames.popleft()
             await self._clock.sleep_until(record["arrived_ns"])
             yield Frame(self._placeholder, record["number"], record["start_ns"], record["end_ns"], record["crc"])
-        await self._clock.sleep_until(2**62)  # a camera that delivers nothing more
+        await self._recording.fail_frames()
 
     async def disarm(self) -> None:
         """See `Detector.disarm`."""
         await self._recording.answer("detector.disarm")
 
 
-def recorded_microscope(clock: Clock, facts: Mapping[str, Any], records: Iterable[Record]) -> Microscope:
+def recorded_microscope(clock: Clock, facts: Mapping[str, Any], records: Sequence[Record]) -> Microscope:
     """The instrument of a trace whose header holds `facts` (from `describe`)."""
     recording = Recording(clock, records)
     return Microscope(

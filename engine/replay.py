@@ -7,8 +7,9 @@ again. What the program makes of them must then be the same, byte for byte; the 
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine.config import experiment_type, registered
 from engine.errors import DataError
 from engine.rehearsal import rehearse
 from engine.run import Run
-from engine.trace import SCHEMA, Record, read_trace
+from engine.trace import Record, read_trace
 from engine.virtual import VirtualClock, VirtualLoop
 
 CONTEXT_RECORDS = 20
@@ -49,17 +50,13 @@ class ReplayClock(VirtualClock):
         return await super().sleep_until(late.pop(0) if late else deadline_ns, precise=precise)
 
 
-def load_run(folder: Path) -> list[Record]:
-    """The records of a run folder or trace file. Raises DataError with the remedy when it is not one."""
-    path = folder / "trace.jsonl" if folder.is_dir() else folder
-    records = list(read_trace(path))
-    if not records or records[0]["kind"] != "header":
-        raise DataError(f"{path}: does not begin with a header, so it is no whole trace; nothing was replayed.")
-    schema = records[0].get("schema")
-    if schema != SCHEMA:
+def load_run(run: Path) -> list[Record]:
+    """The records of a run folder or trace file. Raises DataError with the remedy when it cannot be replayed."""
+    records = list(read_trace(run))
+    if "source" in records[0]:
         raise DataError(
-            f"{path}: has schema {schema}, this program reads {SCHEMA}; nothing was replayed. Use the version of "
-            f"credline that wrote it ({records[0].get('version', 'unknown')}) or a newer one."
+            f"{run}: was imported from {records[0]['source']}, so it does not hold all that entered the run; nothing "
+            "was replayed. Look at it with credline trace show, stats or plot."
         )
     return records
 
@@ -98,13 +95,33 @@ async def _replay(records: Sequence[Record]) -> tuple[list[Record], dict[str, An
     return [json.loads(json.dumps(record)) for record in made], document["result"]
 
 
-async def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> None:
-    """Give the recorded commands again at their instants."""
+def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Awaitable[None]:
+    """Give the recorded commands again, each at its instant.
+
+    A virtual run may have been commanded at the very instant of the record before, by what saw that record made. Within
+    one instant only the order tells, so such a command is given when that record is made again.
+    """
     give: dict[str, Any] = {"stopped": run.commands.stop, "aborted": run.commands.abort}
-    for record in records:
+    prompted: dict[int, Record] = {}
+    timed: list[Record] = []
+    for before, record in pairwise(records):
         if record["kind"] == "command" and record["name"] in give:
-            await clock.sleep_until(record["t_ns"])
-            give[record["name"]](record["reason"])
+            if before["t_ns"] == record["t_ns"]:
+                prompted[before["seq"]] = record
+            else:
+                timed.append(record)
+
+    def prompt(record: Record) -> None:
+        if command := prompted.get(record["seq"]):
+            give[command["name"]](command["reason"])
+
+    async def wait_and_give() -> None:
+        for command in timed:
+            await clock.sleep_until(command["t_ns"])
+            give[command["name"]](command["reason"])
+
+    run.trace.observe(prompt)
+    return wait_and_give()
 
 
 def first_divergence(recorded: Sequence[Record], replayed: Sequence[Record]) -> Divergence | None:

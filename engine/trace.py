@@ -21,8 +21,11 @@ import structlog
 
 from engine.clock import Clock
 from engine.errors import DataError
+from engine.traceschema import problem
 
 SCHEMA = 1
+LINE_LIMIT_BYTES = 2**20
+"""No record comes near this; a longer line is damage, and is not read to its end."""
 
 log = structlog.get_logger()
 
@@ -95,18 +98,83 @@ class Trace:
             self._file = None
 
 
-def read_trace(path: Path) -> Iterator[Record]:
-    """The records of a trace, up to a torn last line. Raises DataError when the file cannot be read."""
+def trace_path(run: Path) -> Path:
+    """The trace of a run folder; a file is taken for the trace itself."""
+    return run / "trace.jsonl" if run.is_dir() else run
+
+
+def open_trace(run: Path) -> tuple[Record, Iterator[Record]]:
+    """The header of a run's trace and the records after it, as `read_trace` reads them."""
+    records = read_trace(run)
+    return next(records), records
+
+
+def read_trace(run: Path) -> Iterator[Record]:
+    """The records of a run folder or trace file, header first, one at a time and checked.
+
+    A last line that was cut off is left out with a warning. Raises DataError for anything else that is wrong, once
+    the records before it have been handed out. Never holds more than one line, and of no line more than a mebibyte.
+    """
+    path = trace_path(run)
     try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                if not line.endswith("\n"):
+        with path.open("rb") as file:
+            seq = 0
+            while line := file.readline(LINE_LIMIT_BYTES + 1):
+                if len(line) > LINE_LIMIT_BYTES:
+                    raise _damaged(path, seq, f"is longer than {LINE_LIMIT_BYTES} bytes")
+                record, wrong = _record(line)
+                if wrong is not None and seq and not line.endswith(b"\n"):
+                    log.warning("the last record of the trace was cut off and is left out", trace=str(path), line=seq + 1)
                     return
-                yield json.loads(line)
+                if record is None or wrong is not None:
+                    raise _damaged(path, seq, wrong or "")
+                if seq == 0:
+                    _check_header(path, record)
+                elif record["seq"] != seq:
+                    raise _damaged(path, seq, f"is record {record['seq']} where {seq} was expected")
+                seq += 1
+                yield record
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise DataError(f"{path}: holds a line that is no record ({error}); those before it are readable.") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}). Name a run folder, or the trace.jsonl in it."
+        ) from error
+    if seq == 0:
+        raise DataError(f"{path}: is empty: nothing was recorded, or the file was lost. There is nothing to read.")
+
+
+def _record(line: bytes) -> tuple[Record | None, str | None]:
+    """A line's record, and what is wrong with it if anything is."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None, "is no JSON"
+    return record, problem(record)
+
+
+def _damaged(path: Path, seq: int, wrong: str) -> DataError:
+    if seq == 0:
+        return DataError(f"{path}: is no trace: its first line {wrong}. Name a run folder, or the trace.jsonl in it.")
+    return DataError(
+        f"{path}: line {seq + 1} {wrong}: the file was damaged or edited. The {seq} records before it are readable; "
+        "take a copy of the file from elsewhere if there is one."
+    )
+
+
+def _check_header(path: Path, header: Record) -> None:
+    """Raise DataError unless the first record is a header with a schema that this program reads."""
+    if header["kind"] != "header" or header["seq"] != 0:
+        raise DataError(
+            f"{path}: does not begin with a header, so its beginning is lost or its lines were shuffled; nothing was "
+            "read. Take a copy of the file from elsewhere if there is one."
+        )
+    schema = header["schema"]
+    if schema > SCHEMA:
+        raise DataError(
+            f"{path}: has schema {schema}, this program reads up to {SCHEMA}; nothing was read. Use the version of "
+            f"credline that wrote it ({header.get('version') or 'unknown'}) or a newer one."
+        )
+    if schema < 1:
+        raise DataError(f"{path}: has schema {schema}, and there is none below 1: the header was damaged.")
 
 
 def jsonable(value: object) -> object:

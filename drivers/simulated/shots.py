@@ -148,7 +148,7 @@ class WorkerStudio:
 
 
 class CheapStudio:
-    """`simulated-timing`: pictures of the right shape with the frame number in the first pixel and nothing else."""
+    """`simulated-timing`: small pictures with the frame number in the first pixel and nothing else."""
 
     def __init__(self, settings: PictureSettings) -> None:
         self._shape = settings.shape

@@ -1,0 +1,115 @@
+"""What a trace may hold: the kinds of records and their fields. docs/trace-format.md says what each means.
+
+`problem` is the one check of a record. Kinds and fields that are not named here are let through: a protocol of a lab
+may record its own, and a later version may add some without a new schema.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+NS_LIMIT = 2**63
+"""Instants and counts lie within 64 bits: anything else is damage, and would overflow in arithmetic."""
+
+INTEGER = "integer"
+INTEGER_OR_NULL = "integer or null"
+NUMBER_OR_NULL = "number or null"
+TEXT = "text"
+TEXT_OR_NULL = "text or null"
+LIST = "list"
+OBJECT = "object"
+OBJECT_OR_NULL = "object or null"
+ANYTHING = "anything"
+
+Fields = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of record: fields that it always has, and fields that it may have, each with its type."""
+
+    required: Fields = field(default_factory=lambda: MappingProxyType({}))
+    optional: Fields = field(default_factory=lambda: MappingProxyType({}))
+
+
+BASE: Fields = {"seq": INTEGER, "t_ns": INTEGER_OR_NULL, "kind": TEXT, "name": TEXT}
+
+KINDS: Mapping[str, Kind] = {
+    "header": Kind(
+        {"schema": INTEGER},
+        {
+            "version": TEXT_OR_NULL,
+            "protocol": TEXT_OR_NULL,
+            "plan": OBJECT_OR_NULL,
+            "digest": TEXT_OR_NULL,
+            "devices": TEXT_OR_NULL,
+            "clock": TEXT_OR_NULL,
+            "seed": INTEGER_OR_NULL,
+            "instrument": OBJECT_OR_NULL,
+            "source": TEXT,
+            "origin": OBJECT,
+        },
+    ),
+    "state": Kind({"trigger": TEXT}),
+    "call": Kind(
+        {"args": LIST, "begin_ns": INTEGER_OR_NULL, "end_ns": INTEGER_OR_NULL},
+        {"result": ANYTHING, "error": TEXT, "text": TEXT},
+    ),
+    "step": Kind(
+        {"slot": INTEGER_OR_NULL, "planned_ns": INTEGER_OR_NULL, "slack_ns": INTEGER_OR_NULL, "verdict": TEXT},
+        {"start_ns": INTEGER_OR_NULL, "end_ns": INTEGER_OR_NULL, "left_ns": INTEGER_OR_NULL},
+    ),
+    "frame": Kind(
+        {"slot": INTEGER_OR_NULL},
+        {
+            "number": INTEGER_OR_NULL,
+            "start_ns": INTEGER_OR_NULL,
+            "end_ns": INTEGER_OR_NULL,
+            "arrived_ns": INTEGER_OR_NULL,
+            "angle_deg": NUMBER_OR_NULL,
+            "index": INTEGER_OR_NULL,
+            "crc": INTEGER_OR_NULL,
+            "exposure_s": NUMBER_OR_NULL,
+        },
+    ),
+    "slot": Kind({"slot": INTEGER_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
+    "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}),
+    "command": Kind({"reason": TEXT}),
+    "fault": Kind({"reason": TEXT}, {"alarm": TEXT}),
+    "note": Kind(),
+}
+
+
+def problem(record: object) -> str | None:
+    """What is wrong with a record, for the end of a sentence; None when nothing is."""
+    if type(record) is not dict:
+        return "holds no JSON object"
+    for name, kind_of_value in BASE.items():
+        if name not in record:
+            return f"lacks {name!r}"
+        if not _is(record[name], kind_of_value):
+            return f"has a {name!r} that is no {kind_of_value}"
+    kind = KINDS.get(record["kind"])
+    if kind is None:
+        return None
+    for name, kind_of_value in kind.required.items():
+        if name not in record:
+            return f"lacks {name!r}, which a record of kind {record['kind']!r} has"
+        if not _is(record[name], kind_of_value):
+            return f"has a {name!r} that is no {kind_of_value}"
+    for name, kind_of_value in kind.optional.items():
+        if name in record and not _is(record[name], kind_of_value):
+            return f"has a {name!r} that is no {kind_of_value}"
+    return None
+
+
+def _is(value: object, kind_of_value: str) -> bool:
+    if kind_of_value is ANYTHING or (value is None and kind_of_value.endswith("or null")):
+        return True
+    if kind_of_value.startswith(INTEGER):
+        return type(value) is int and -NS_LIMIT < value < NS_LIMIT
+    if kind_of_value.startswith("number"):
+        return type(value) is float or (type(value) is int and -NS_LIMIT < value < NS_LIMIT)
+    if kind_of_value.startswith(TEXT):
+        return type(value) is str
+    return type(value) is (list if kind_of_value is LIST else dict)
