@@ -124,7 +124,9 @@ def read_trace(run: Path) -> Iterator[Record]:
                     raise _damaged(path, seq, f"is longer than {LINE_LIMIT_BYTES} bytes")
                 record, wrong = _record(line)
                 if wrong is not None and seq and not line.endswith(b"\n"):
-                    log.warning("the last record of the trace was cut off and is left out", trace=str(path), line=seq + 1)
+                    log.warning(
+                        "the last record of the trace was cut off and is left out", trace=str(path), line=seq + 1
+                    )
                     return
                 if record is None or wrong is not None:
                     raise _damaged(path, seq, wrong or "")
@@ -136,7 +138,7 @@ def read_trace(run: Path) -> Iterator[Record]:
                 yield record
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror}). Name a run folder, or the trace.jsonl in it."
+            f"{path}: cannot be read ({error.strerror or error}). Name a run folder, or the trace.jsonl in it."
         ) from error
     if seq == 0:
         raise DataError(f"{path}: is empty: nothing was recorded, or the file was lost. There is nothing to read.")

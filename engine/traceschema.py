@@ -72,7 +72,9 @@ KINDS: Mapping[str, Kind] = {
             "exposure_s": NUMBER_OR_NULL,
         },
     ),
-    "slot": Kind({"slot": INTEGER_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
+    "slot": Kind(
+        {"slot": INTEGER_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}
+    ),
     "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}),
     "command": Kind({"reason": TEXT}),
     "fault": Kind({"reason": TEXT}, {"alarm": TEXT}),

@@ -46,7 +46,7 @@ class Timepix:
         saturation: int,
         wide_cross: bool,
         flatfield: NDArray[np.float32] | None,
-        has_pictures: bool,
+        has_pictures: bool = True,
     ) -> None:
         self.shape = shape
         self.saturation = saturation

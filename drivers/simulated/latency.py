@@ -27,21 +27,27 @@ class Interface:
     """The one connection to the microscope: calls queue up in order, each takes its time.
 
     typical_s: 0.035 for most calls of a JEOL interface. Taken over from the paper; the distribution's shape is not
-    published.
+    published. jitter: 1 for that shape, 0 for calls that all take the same, in between for less of it.
     """
 
-    def __init__(self, clock: Clock, seed: int, typical_s: float) -> None:
+    def __init__(self, clock: Clock, seed: int, typical_s: float, jitter: float = 1.0) -> None:
         self._clock = clock
         self._rng = generator(seed, "interface")
         self._lock = asyncio.Lock()
         self.typical_s = typical_s
+        self._jitter = jitter
+
+    @property
+    def worst_s(self) -> float:
+        """What one call in two hundred exceeds."""
+        return self.typical_s * (1.0 + self._jitter * (WORST - 1.0))
 
     def _duration_s(self, typical_s: float) -> float:
         body = float(self._rng.lognormal(0.0, BODY_SIGMA))
         tail = 1.0
         if self._rng.random() < TAIL_SHARE:
             tail = min(1.0 + float(self._rng.pareto(TAIL_INDEX)), TAIL_LONGEST)
-        return typical_s * body * tail
+        return typical_s * (1.0 + self._jitter * (body * tail - 1.0))
 
     @asynccontextmanager
     async def call(self, typical_s: float | None = None) -> AsyncIterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ from drivers.base import Geometry, Microscope, Timing
 from drivers.simulated.column import Blanker, Lens, LensSettings
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.goniometer import Goniometer, GoniometerSettings
-from drivers.simulated.latency import WORST, Interface
+from drivers.simulated.latency import Interface
 from drivers.simulated.pictures import PictureMaker, PictureSettings
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Shot, Studio, WorkerStudio
 from drivers.simulated.truthfile import write_truth
@@ -73,10 +73,22 @@ class SimulatedMicroscope:
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Microscope]:
         """Switch the instrument on. Raises Refused for an option it does not know or a value it cannot use.
 
-        options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s`, and the tables
-        `crystal`, `geometry`, `stage`, `lens`, `detector` and `pictures` with the fields of the settings classes.
+        options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
+        `latency`), and the tables `crystal`, `geometry`, `stage`, `lens`, `detector` and `pictures` with the fields of
+        the settings classes.
         """
-        known = {"start_deg", "beam_on", "api_call_s", "crystal", "geometry", "stage", "lens", "detector", "pictures"}
+        known = {
+            "start_deg",
+            "beam_on",
+            "api_call_s",
+            "api_jitter",
+            "crystal",
+            "geometry",
+            "stage",
+            "lens",
+            "detector",
+            "pictures",
+        }
         if unknown := sorted(set(options) - known):
             raise Refused(
                 f"devices: {self.name} has no option {unknown[0]!r}; nothing was started. "
@@ -88,7 +100,7 @@ class SimulatedMicroscope:
         api_call_s = number(options, "api_call_s", API_CALL_S)
         if not api_call_s > 0:
             raise Refused(f"devices: api_call_s = {api_call_s:g}: give a positive time; nothing was started.")
-        interface = Interface(clock, seed, api_call_s)
+        interface = Interface(clock, seed, api_call_s, number(options, "api_jitter", 1.0))
         stage_settings = configure(GoniometerSettings(stage_read_s=api_call_s), "stage", options)
         goniometer = Goniometer(clock, interface, seed, stage_settings, number(options, "start_deg", 0.0))
         lens_settings = configure(LensSettings(), "lens", options)
@@ -135,7 +147,7 @@ class SimulatedMicroscope:
                 optics=lens,
                 detector=detector,
                 geometry=geometry,
-                timing=Timing(api_call_s, api_call_s * WORST, stage_settings.stage_read_s),
+                timing=Timing(api_call_s, interface.worst_s, stage_settings.stage_read_s),
                 truth=SimulatedTruth(goniometer, source),
             )
         finally:
