@@ -5,7 +5,8 @@ counters; lost slots, faults, commands and late wakes as marks. Streams: the mem
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from engine.clock import NS_PER_MS
@@ -28,9 +29,20 @@ class Perfetto:
         self._origin_ns: int = header["t_ns"] or 0
         self._tracks: dict[tuple[str, int], int] = {}
         self._free_ns: dict[str, list[int]] = {}
-        self._state: Record | None = None
-        self._slot: tuple[int, int] | None = None
-        self._last_ns = self._origin_ns
+        self._state_now: Record | None = None
+        self._slot_now: tuple[int, int] | None = None
+        self._step_end_ns = self._last_ns = self._origin_ns
+        self._makers: Mapping[str, Callable[[Record], Iterator[Event]]] = {
+            "state": self._state,
+            "step": self._step,
+            "call": self._call,
+            "frame": self._frame,
+            "slot": self._slot,
+            "wake": self._wake,
+            "command": self._told,
+            "fault": self._told,
+            "note": self._told,
+        }
 
     def events(self, records: Iterable[Record]) -> Iterator[Event]:
         """The events of the records after the header; names of process and tracks among them."""
@@ -40,11 +52,10 @@ class Perfetto:
         for record in records:
             if record["t_ns"] is not None:
                 self._last_ns = max(self._last_ns, record["t_ns"])
-            make = getattr(self, f"_{record['kind']}", None) if record["kind"] in KINDS_SHOWN else None
-            if make is not None:
+            if (make := self._makers.get(record["kind"])) is not None:
                 yield from make(record)
         yield from self._state_ends(self._last_ns)
-        yield from self._slot_ends(None, self._last_ns)
+        yield from self._slot_ends(None, self._step_end_ns)
 
     def _us(self, t_ns: int) -> float:
         return (t_ns - self._origin_ns) / NS_PER_US
@@ -86,31 +97,31 @@ class Perfetto:
         else:
             yield {**self._event("i", "marks", name, record["t_ns"], args), "s": "p"}
 
-    def _state_record(self, record: Record) -> Iterator[Event]:
+    def _state(self, record: Record) -> Iterator[Event]:
         if record["t_ns"] is None:
             self.untimed += 1
             return
         yield from self._state_ends(record["t_ns"])
-        self._state = record
+        self._state_now = record
 
     def _state_ends(self, end_ns: int) -> Iterator[Event]:
-        if (state := self._state) is not None:
+        if (state := self._state_now) is not None:
             yield from self._slice("states", state["name"], state["t_ns"], end_ns, {"trigger": state["trigger"]})
 
     def _slot_begins(self, slot: int, planned_ns: int) -> Iterator[Event]:
-        if self._slot is None or slot > self._slot[0]:
+        if self._slot_now is None or slot > self._slot_now[0]:
             yield from self._slot_ends(slot, planned_ns)
-            self._slot = (slot, planned_ns)
+            self._slot_now = (slot, planned_ns)
 
     def _slot_ends(self, following: int | None, end_ns: int) -> Iterator[Event]:
         """The slot under way, and those after it that began no step of their own, up to the following."""
-        if self._slot is not None:
-            slot, begin_ns = self._slot
+        if self._slot_now is not None:
+            slot, begin_ns = self._slot_now
             last = slot if following is None else following - 1
             name = f"slot {slot}" if last == slot else f"slots {slot}-{last}"
             yield from self._slice("slots", name, begin_ns, end_ns, {"first": slot, "last": last})
 
-    def _step_record(self, record: Record) -> Iterator[Event]:
+    def _step(self, record: Record) -> Iterator[Event]:
         name, slot, planned_ns = record["name"], record["slot"], record["planned_ns"]
         if slot is not None and planned_ns is not None:
             yield from self._slot_begins(slot, planned_ns)
@@ -131,11 +142,12 @@ class Perfetto:
                 # Trace viewers have a few reserved colours; this one is red.
                 yield {**event, "cname": "terrible"} if event["ph"] == "X" and record["verdict"] == "over" else event
             yield from self._counter(f"left of budget, {name}", end_ns, record.get("left_ns"))
+            self._step_end_ns = max(self._step_end_ns, end_ns)
         at_ns = start_ns if start_ns is not None else planned_ns
         if at_ns is not None:
             yield from self._counter(f"slack, {name}", at_ns, record["slack_ns"])
 
-    def _call_record(self, record: Record) -> Iterator[Event]:
+    def _call(self, record: Record) -> Iterator[Event]:
         begin_ns, end_ns = record["begin_ns"], record["end_ns"]
         if begin_ns is None or end_ns is None:
             self.untimed += 1
@@ -144,8 +156,10 @@ class Perfetto:
         facts = {key: json.dumps(record[key]) for key in ("args", "result", "error", "text") if key in record}
         yield from self._slice(device, method or device, begin_ns, end_ns, facts)
 
-    def _frame_record(self, record: Record) -> Iterator[Event]:
-        facts = {key: record[key] for key in ("slot", "angle_deg", "index") if key in record}
+    def _frame(self, record: Record) -> Iterator[Event]:
+        angle = record.get("angle_deg")
+        angle_deg = angle if angle is not None and math.isfinite(angle) else None
+        facts = {"slot": record["slot"], "angle_deg": angle_deg, "index": record.get("index")}
         start_ns, end_ns, arrived_ns = (record.get(key) for key in ("start_ns", "end_ns", "arrived_ns"))
         if start_ns is not None and end_ns is not None:
             yield from self._slice("exposures", record["name"], start_ns, end_ns, facts)
@@ -154,12 +168,15 @@ class Perfetto:
         else:
             self.untimed += 1
 
-    def _slot_record(self, record: Record) -> Iterator[Event]:
+    def _slot(self, record: Record) -> Iterator[Event]:
         yield from self._mark(f"slot {record['slot']} {record['name']}", record, {"reason": record.get("reason")})
 
-    def _wake_record(self, record: Record) -> Iterator[Event]:
+    def _wake(self, record: Record) -> Iterator[Event]:
         late_ms = (record["woke_ns"] - record["deadline_ns"]) / NS_PER_MS
-        yield {**self._event("i", "marks", f"late: {record['name']}", record["woke_ns"], {"late_ms": late_ms}), "s": "t"}
+        yield {
+            **self._event("i", "marks", f"late: {record['name']}", record["woke_ns"], {"late_ms": late_ms}),
+            "s": "t",
+        }
 
     def _told(self, record: Record) -> Iterator[Event]:
         facts = {key: value for key, value in record.items() if key not in ("seq", "t_ns", "kind", "name")}
@@ -170,5 +187,9 @@ def _ms(duration_ns: int | None) -> float | None:
     return None if duration_ns is None else duration_ns / NS_PER_MS
 
 
-def perfetto_text(header: Record, records: Iterable[Record]) -> Iterator[str]:
-    """The file piece by piece; see `Perfetto`."""
+def perfetto_text(perfetto: Perfetto, records: Iterable[Record]) -> Iterator[str]:
+    """The trace-event file, one event a line."""
+    yield '{"displayTimeUnit":"ms","traceEvents":[\n'
+    for k, event in enumerate(perfetto.events(records)):
+        yield (",\n" if k else "") + json.dumps(event, separators=(",", ":"))
+    yield "\n]}\n"

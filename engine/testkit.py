@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import pytest
 
@@ -105,8 +105,8 @@ def _on_the_loop(function: AsyncFixture) -> AsyncFixture:
         def missing() -> None:
             pytest.fail(NEEDS, pytrace=False)
 
-        return pytest.fixture(name=function.__name__)(missing)  # type: ignore[return-value]
-    return fixture(loop_scope="function")(function)
+        return cast(AsyncFixture, pytest.fixture(name=function.__name__)(missing))
+    return cast(AsyncFixture, fixture(loop_scope="function")(function))
 
 
 @_on_the_loop
@@ -225,8 +225,11 @@ def record_run(tmp_path: Path) -> RecordRun:
             devices = file
 
         def watch(run: Run, _: Prepared) -> None:
-            if on is not None:
-                run.trace.observe(lambda record: on(record, run))
+            def observe(record: Record) -> None:
+                if on is not None:
+                    on(record, run)
+
+            run.trace.observe(observe)
 
         request = Request(
             kind,
@@ -287,11 +290,12 @@ def assert_trace_matches(request: pytest.FixtureRequest) -> Callable[[Traced, Tr
             file.write_text("".join(lines), encoding="utf-8", newline="\n")
             request.config.stash[RENEWED].append(file)
             return
-        hint = f"If this is as it should be, renew it: pytest {RENEW} {request.node.nodeid.split('::')[0]}"
+        command = f"pytest {RENEW} {request.node.nodeid.split('::')[0]}"
         if file is not None and not file.exists():
-            pytest.fail(f"{file}: there is no golden trace yet. Make it: {hint.split(': ')[1]}", pytrace=False)
-        if (difference := _difference(json.loads(json.dumps(_records(golden))), made)) is not None:
-            pytest.fail(difference + (f"\n{hint}" if file is not None else ""), pytrace=False)
+            pytest.fail(f"{file}: there is no golden trace yet. Make it: {command}", pytrace=False)
+        if (difference := _difference(_records(golden), made)) is not None:
+            hint = f"\nIf this is as it should be, renew {file}: {command}" if file is not None else ""
+            pytest.fail(difference + hint, pytrace=False)
 
     return matching
 
@@ -303,7 +307,7 @@ def _difference(golden: list[Record], made: list[Record]) -> str | None:
     schemas = [records[0].get("schema") if records else "none" for records in (golden, made)]
     if schemas[0] != schemas[1]:
         return f"the golden trace has schema {schemas[0]}, this one {schemas[1]}: what they say cannot be compared."
-    divergence = first_divergence(_any_version(golden), _any_version(made))
+    divergence = first_divergence(_any_version(json.loads(json.dumps(golden))), _any_version(made))
     return None if divergence is None else _explain(divergence)
 
 

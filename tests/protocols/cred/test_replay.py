@@ -1,0 +1,306 @@
+"""A recorded cRED run replays to the same bytes, whatever happened in it; a change of the program shows where it acts."""
+
+import asyncio
+import errno
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from drivers.base import Reading
+from drivers.simulated.column import Blanker, Lens
+from drivers.simulated.detector import Timepix
+from drivers.simulated.goniometer import Goniometer
+from engine.errors import DeviceError, DeviceLost
+from engine.experiment import SafeAction
+from engine.replay import Divergence, first_divergence, load_run, replay
+from engine.run import Run
+from engine.testkit import RecordedRun, RecordRun
+from engine.trace import Record
+from protocols.cred.machine import WORKING, State
+from protocols.cred.sequence import CredSequence
+
+PLAN: dict[str, Any] = {"range_deg": 5.0, "relax_cycles": 1, "snapshot_interval": 5, "formats": ()}  # 22 slots
+
+
+def line_of(record: Record) -> str:
+    return json.dumps(record, separators=(",", ":")) + "\n"
+
+
+def assert_replays(run: RecordedRun) -> None:
+    """Replayed, the run writes the bytes it wrote."""
+    records = load_run(run.folder)
+    again = replay(records)
+    divergence = first_divergence(records, again)
+    assert divergence is None
+    assert "".join(map(line_of, again)).encode() == (run.folder / "trace.jsonl").read_bytes()
+
+
+def simulated(**options: Any) -> dict[str, Any]:
+    return {"microscope": {"driver": "simulated-timing", **options}}
+
+
+OPTIONS = {
+    "pedal": ({}, {}, "done"),
+    "pedal, backwards": ({"range_deg": -5.0}, {}, "done"),
+    "commanded": ({"rotation": "commanded"}, {}, "done"),
+    "commanded, backwards": ({"rotation": "commanded", "start_deg": 20.0, "range_deg": -5.0}, {}, "done"),
+    "no snapshots": ({"snapshot_interval": 0}, {}, "done"),
+    "every second slot": ({"snapshot_interval": 2}, {}, "done"),
+    "every tenth slot": ({"snapshot_interval": 10}, {}, "done"),
+    "every twentieth slot": ({"snapshot_interval": 20, "range_deg": 10.0}, {}, "done"),
+    "beam left to the operator": ({"unblank": False}, {}, "done"),
+    "no relaxing": ({"relax_cycles": 0}, {}, "done"),
+    "snapshots of several slots": ({"exposure_s": 0.05, "range_deg": 2.0, "snapshot_interval": 20}, {}, "done"),
+    "other defocus": ({"defocus": -900, "snapshot_exposure_s": 0.05}, {}, "done"),
+    "truth": ({"truth": True}, {}, "done"),
+    "slow calls": ({}, {"api_call_s": 0.09}, "done"),
+    "slow stage readings": ({}, {"stage": {"stage_read_s": 0.277}}, "done"),
+    "slow first frames": ({}, {"detector": {"slow_first_s": [1.2, 1.0]}}, "done"),
+    "slow camera": ({"snapshot_interval": 0}, {"detector": {"slow_first_s": [0.01] * 100}}, "done"),
+    "stage stops": ({"range_deg": 8.0}, {"stage": {"stops_at_deg": -27.0}}, "stopped"),
+    "no rotation": ({"rotation_timeout_s": 10.0}, {"stage": {"pedal_wait_s": [500.0, 600.0]}}, "failed"),
+    "wrong pedal": ({}, {"start_deg": 20.0}, "failed"),
+    "beam blanked": ({"unblank": False}, {"beam_on": False}, "failed"),
+}
+
+
+@pytest.mark.parametrize(("plan", "options", "status"), OPTIONS.values(), ids=OPTIONS)
+def test_a_run_with_any_option_replays(
+    record_run: RecordRun, plan: dict[str, Any], options: dict[str, Any], status: str
+) -> None:
+    run = record_run("cred", devices=simulated(**options), **{**PLAN, **plan})
+    assert run.document["status"] == status
+    assert_replays(run)
+
+
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_any_seed_replays(record_run: RecordRun, seed: int) -> None:
+    assert_replays(record_run("cred", seed=seed, **PLAN))
+
+
+def test_a_run_with_pictures_replays_by_their_checksums(record_run: RecordRun) -> None:
+    run = record_run("cred", devices="simulated", **{**PLAN, "range_deg": 1.5, "snapshot_interval": 3})
+    assert len({record["crc"] for record in run.of("frame")}) == len(run.of("frame"))
+    assert_replays(run)
+
+
+@pytest.mark.parametrize("command", ["stop", "abort"])
+@pytest.mark.parametrize("state", [*WORKING, State.FINALIZE], ids=lambda state: state.value)
+def test_a_command_on_entering_a_state_replays(record_run: RecordRun, state: State, command: str) -> None:
+    def at_state(record: Record, run: Run) -> None:
+        if record["kind"] == "state" and record["name"] == state.value:
+            getattr(run.commands, command)("test")
+
+    run = record_run("cred", on=at_state, **PLAN)
+    assert run.of("command")
+    assert_replays(run)
+
+
+@pytest.mark.parametrize("command", ["stop", "abort"])
+@pytest.mark.parametrize("at_s", [0.011, 0.7, 2.3, 4.1, 6.789, 7.2, 8.03, 9.9])
+def test_a_command_at_any_instant_replays(record_run: RecordRun, at_s: float, command: str) -> None:
+    def at_once(record: Record, run: Run) -> None:
+        if record["seq"] == 1:
+            asyncio.get_running_loop().call_later(at_s, getattr(run.commands, command), "test")
+
+    run = record_run("cred", on=at_once, **PLAN)
+    assert run.of("command")[0]["t_ns"] == round(at_s * 1e9)
+    assert_replays(run)
+
+
+@pytest.mark.parametrize("first", ["stop", "abort"])
+def test_commands_while_the_run_ends_replay(record_run: RecordRun, first: str) -> None:
+    def impatient(record: Record, run: Run) -> None:
+        if record["kind"] == "frame" and record["slot"] == 7:
+            getattr(run.commands, first)("enough")
+            asyncio.get_running_loop().call_later(0.05, run.commands.abort, "now")
+
+    run = record_run("cred", on=impatient, **PLAN)
+    assert run.of("command")
+    assert_replays(run)
+
+
+Method = tuple[type, str]
+
+
+def break_after(monkeypatch: pytest.MonkeyPatch, method: Method, calls: int, fault: Callable[[], Any]) -> None:
+    """After so many calls of a device's method, `fault` is awaited in its place."""
+    original, made = getattr(*method), 0
+
+    async def breaking(self: object, *args: Any) -> Any:
+        nonlocal made
+        made += 1
+        return await (original(self, *args) if made <= calls else fault())
+
+    monkeypatch.setattr(*method, breaking)
+
+
+async def refuse() -> None:
+    raise DeviceError("device: test of a failure; nothing was done.")
+
+
+async def lose() -> None:
+    raise DeviceLost("device: test of a lost connection; it may have been done.")
+
+
+async def drop() -> None:
+    raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+
+async def hang() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("fault", [refuse, lose, drop, hang])
+@pytest.mark.parametrize(
+    ("method", "calls"),
+    [
+        ((Goniometer, "angle"), 20),
+        ((Goniometer, "stop"), 0),
+        ((Blanker, "unblank"), 0),
+        ((Blanker, "blank"), 0),
+        ((Lens, "focus"), 0),
+        ((Lens, "set_focus"), 5),
+        ((Timepix, "arm"), 0),
+        ((Timepix, "start"), 11),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else str(value),
+)
+def test_a_failing_device_replays(
+    record_run: RecordRun, monkeypatch: pytest.MonkeyPatch, method: Method, calls: int, fault: Callable[[], Any]
+) -> None:
+    with monkeypatch.context() as patch:
+        break_after(patch, method, calls, fault)
+        run = record_run("cred", **PLAN)
+    assert run.of("fault") or run.of("command", "failed")
+    assert_replays(run)
+
+
+def test_a_camera_that_goes_silent_replays(record_run: RecordRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        break_after(patch, (Timepix, "_expose"), 9, hang)
+        run = record_run("cred", **PLAN)
+    assert "no frame" in run.document["reason"]
+    assert_replays(run)
+
+
+def test_a_camera_whose_series_breaks_replays(record_run: RecordRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: Timepix, queue: Any, number: int, begin_ns: int, exposure_s: float) -> None:
+        await self._clock.sleep_until(begin_ns + 123_456_789)
+        queue.put_nowait(Broken("detector: the series broke; frame lost."))
+
+    class Broken(DeviceError):
+        """A driver's own kind of error."""
+
+    with monkeypatch.context() as patch:
+        expose = Timepix._expose
+
+        async def breaking(self: Timepix, queue: Any, number: int, begin_ns: int, exposure_s: float) -> None:
+            await (broken if number == 9 else expose)(self, queue, number, begin_ns, exposure_s)
+
+        patch.setattr(Timepix, "_expose", breaking)
+        run = record_run("cred", **PLAN)
+    assert run.document["status"] == "failed"
+    assert_replays(run)
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("ending", ["done", "stopped"])
+def test_a_run_on_the_real_clock_replays(record_run: RecordRun, ending: str) -> None:
+    def stop(record: Record, run: Run) -> None:
+        if ending == "stopped" and record["kind"] == "frame" and record["slot"] == 15:
+            asyncio.get_running_loop().call_later(0.013, run.commands.stop, "test")
+
+    plan = {"exposure_s": 0.03, "speed_deg_s": 2.0, "range_deg": 2.5, "snapshot_interval": 10, "rotation": "commanded"}
+    devices = simulated(api_call_s=0.01, lens={"slow_s": 0.02})
+    run = record_run("cred", clock="real", devices=devices, on=stop, start_deg=0.0, relax_cycles=0, formats=(), **plan)
+    assert run.document["status"] == ending
+    assert run.of("wake")
+    assert_replays(run)
+
+
+def replayed_with_a_change(record_run: RecordRun, change: Callable[[], None]) -> Divergence:
+    run = record_run("cred", **PLAN)
+    change()
+    divergence = first_divergence(run.trace, replay(run.trace))
+    assert divergence is not None
+    assert divergence.before == run.trace[max(0, divergence.seq - 20) : divergence.seq]
+    return divergence
+
+
+def test_an_additional_call_is_the_first_divergence(record_run: RecordRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    unchanged = CredSequence.delay
+
+    async def delay(self: CredSequence) -> str:
+        trigger = await unchanged(self)
+        await self._beam.is_blanked()
+        return trigger
+
+    found = replayed_with_a_change(record_run, lambda: monkeypatch.setattr(CredSequence, "delay", delay))
+    assert found.state == "delay"
+    assert found.recorded is not None
+    assert (found.recorded["kind"], found.recorded["name"]) == ("state", "expose")
+    assert found.replayed is not None
+    assert (found.replayed["name"], found.replayed["error"]) == ("beam.is_blanked", "NotRecorded")
+
+
+def test_a_swapped_order_is_the_first_divergence(record_run: RecordRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    unchanged = CredSequence.safe_actions
+
+    def safe_actions(self: CredSequence) -> tuple[SafeAction, ...]:
+        blank, reading, stop, disarm, focus = unchanged(self)
+        return blank, reading, stop, focus, disarm
+
+    found = replayed_with_a_change(record_run, lambda: monkeypatch.setattr(CredSequence, "safe_actions", safe_actions))
+    assert found.state == "finalize"
+    assert found.recorded is not None
+    assert found.recorded["name"] == "detector.disarm"
+    assert found.replayed is not None
+    assert found.replayed["name"] == "optics.set_focus"
+
+
+def test_another_settling_time_is_the_first_divergence(record_run: RecordRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    unchanged = CredSequence.refocus
+
+    async def refocus(self: CredSequence) -> str:
+        monkeypatch.setattr(self.slots, "settling_s", 0.42)
+        return await unchanged(self)
+
+    found = replayed_with_a_change(record_run, lambda: monkeypatch.setattr(CredSequence, "refocus", refocus))
+    assert found.state == "refocus"
+    assert found.recorded is not None
+    assert found.replayed is not None
+    assert found.recorded["name"] == found.replayed["name"] == "expose"
+    assert found.replayed["t_ns"] > found.recorded["t_ns"]
+
+
+def test_a_call_with_another_argument_is_the_first_divergence(
+    record_run: RecordRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unchanged = CredSequence.defocus_snapshot
+
+    async def defocus_snapshot(self: CredSequence) -> str:
+        monkeypatch.setattr(self, "_focus", 30990)
+        return await unchanged(self)
+
+    found = replayed_with_a_change(
+        record_run, lambda: monkeypatch.setattr(CredSequence, "defocus_snapshot", defocus_snapshot)
+    )
+    assert found.state == "defocus-snapshot"
+    assert found.recorded is not None
+    assert found.recorded["args"] == [32500]
+    assert found.replayed is not None
+    assert found.replayed["args"] == [32490]
+    assert "not recorded at this point" in found.replayed["text"]
+
+
+def test_a_dropped_call_is_the_first_divergence(record_run: RecordRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_reading(self: CredSequence) -> Reading | None:
+        return None
+
+    found = replayed_with_a_change(record_run, lambda: monkeypatch.setattr(CredSequence, "_last_reading", no_reading))
+    assert found.state == "finalize"
+    assert found.recorded is not None
+    assert found.recorded["name"] == "stage.angle"
