@@ -5,6 +5,7 @@ from the trace's calls and frames. Calls are answered in the order in which they
 which it was answered then. A call that was not recorded, or with other arguments, raises `NotRecorded`.
 """
 
+import asyncio
 import builtins
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,6 +23,10 @@ from engine.frame import Counts, Frame
 from engine.trace import Record, jsonable
 
 NEVER_NS = 2**62
+
+# How the engine words an error that is not of our tree.
+INTERNAL = "internal error ("
+INTERNAL_END = "); please report it with the run folder."
 
 
 class NotRecorded(DeviceError):
@@ -61,6 +66,7 @@ class Recording:
         # A snapshot is recorded before the frame that came before it was written: order them as they arrived.
         self.frames = deque(sorted(self.frames, key=lambda frame: frame["arrived_ns"]))
         self._stream_fault = _stream_fault(records)
+        self._foreign = _foreign(records)
 
     async def answer(self, name: str, *args: object) -> Any:
         """The recorded result of a call, at the recorded instant; or its recorded error."""
@@ -70,51 +76,61 @@ class Recording:
             expected = f"{calls[0]['name']}{tuple(calls[0]['args'])}" if calls else "no further call"
             raise NotRecorded(f"{name}{args}: not recorded at this point; the recorded run made {expected}.")
         call = calls.popleft()
-        if _given_up(call):
-            try:
-                await self._clock.sleep_until(NEVER_NS)
-            finally:
-                await self._clock.sleep_until(call["end_ns"])
-        await self._clock.sleep_until(call["end_ns"])
+        await self._let_go_at(call["end_ns"], NEVER_NS if _given_up(call) else call["end_ns"])
         if "error" in call:
-            raise _error(call["error"], call["text"])
+            raise self._error(call["error"], call["text"])
         return call["result"]
 
-    async def fail_frames(self) -> None:
-        """What follows the last recorded frame: the error that ended the series then, else nothing."""
-        if self._stream_fault is not None:
-            # Just after all else that entered at that instant; the trace's time does not move for it.
-            await self._clock.sleep_until(self._stream_fault["t_ns"] + 1)
-            raise _error(self._stream_fault["name"], self._stream_fault["reason"])
-        await self._clock.sleep_until(NEVER_NS)
+    async def end_of_frames(self) -> None:
+        """What came after the last recorded frame: an error at its instant, or nothing any more."""
+        if self._stream_fault is None:
+            await self._clock.sleep_until(NEVER_NS)
+        else:
+            fault = self._stream_fault
+            await self._let_go_at(fault["t_ns"], fault["t_ns"])
+            raise self._error(fault["name"], fault["reason"])
+
+    async def _let_go_at(self, end_ns: int, until_ns: int) -> None:
+        """Wait; but who is cancelled before goes no earlier than he was then: on a real clock time-outs come late."""
+        try:
+            await self._clock.sleep_until(until_ns)
+        except asyncio.CancelledError:
+            await self._clock.sleep_until(end_ns)
+            raise
+
+    def _error(self, name: str, text: str) -> Exception:
+        """A recorded error again: it is called as it was, says what it said, and is of our tree if it was."""
+        kind: Any = getattr(errors, name, None) or getattr(builtins, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(kind, ExceptionGroup):
+            kind = Exception if name in self._foreign else DeviceError
+        text = text.removeprefix(f"internal error ({name}: ").removesuffix(INTERNAL_END)
+        error: Exception = type(name, (kind,), {"__init__": lambda *_: None, "__str__": lambda _: text})()
+        return error
 
 
 def _stream_fault(records: Sequence[Record]) -> Record | None:
-    """The fault of a device that no call reported: the camera's series ended with it, or delivered nothing in time."""
+    """The fault that ended the run and that no call had reported: the camera's series broke, or delivered nothing."""
     reported: set[str] = set()
     for record in records:
         if record["kind"] == "call" and "error" in record:
             reported.add(record["text"])
-        elif record["kind"] == "fault" and "alarm" not in record:
-            kind = getattr(errors, record["name"], None)
-            device = isinstance(kind, type) and issubclass(kind, DeviceError)
-            return record if device and record["reason"] not in reported else None
+        elif record["kind"] == "fault" and "alarm" not in record and not record["reason"].startswith("did not let go"):
+            kind = getattr(errors, record["name"], DeviceError)
+            told = any(text and text in record["reason"] for text in reported)
+            return record if issubclass(kind, DeviceError) and not told else None
     return None
+
+
+def _foreign(records: Sequence[Record]) -> set[str]:
+    """Names of errors that the run called internal: those that are not of our tree."""
+    reasons = (record["reason"] for record in records if record["kind"] in ("fault", "command"))
+    return {reason.removeprefix(INTERNAL).partition(":")[0] for reason in reasons if reason.startswith(INTERNAL)}
 
 
 def _given_up(call: Record) -> bool:
     """Whether a call had no answer: it was cancelled, or the gate's hard limit (which gives no text) ended it."""
     error = call.get("error")
     return error == "CancelledError" or (error == "DeviceLost" and not call["text"])
-
-
-def _error(name: str, text: str) -> Exception:
-    """A recorded error again: of the class it was, where that is one of ours or of Python's, else of one named so."""
-    kind = getattr(errors, name, None) or getattr(builtins, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
-        kind = type(name, (DeviceError,), {})
-    error: Exception = kind(text)
-    return error
 
 
 class RecordedStage:
@@ -217,7 +233,7 @@ class RecordedDetector:
             record = self._recording.frames.popleft()
             await self._clock.sleep_until(record["arrived_ns"])
             yield Frame(self._placeholder, record["number"], record["start_ns"], record["end_ns"], record["crc"])
-        await self._recording.fail_frames()
+        await self._recording.end_of_frames()
 
     async def disarm(self) -> None:
         """See `Detector.disarm`."""

@@ -50,12 +50,13 @@ class CredRun(CredSequence):
 
     def document(self) -> dict[str, Any]:
         """See `Experiment.document`."""
-        from protocols.cred.results import instrument_of, result_of, snapshot_list
+        from protocols.cred.results import instrument_of, reading_list, result_of, snapshot_list
 
         return {
             **instrument_of(self._microscope),
             "result": result_of(self),
             "snapshots": snapshot_list(self.collected, self.slots),
+            "stage_readings": reading_list(self.collected, self.slots),
         }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from drivers.base import Microscope
 from engine.framesfile import FRAME_ROW, write_frames
 from engine.spool import read_spool
-from protocols.cred.angles import RotationFit, fit_rotation
+from protocols.cred.angles import RotationFit, fit_rotation, middle_ns
 from protocols.cred.plan import SlotPlan
 from protocols.cred.records import Collected, period_s, timing_summary
 from protocols.cred.sequence import CredSequence
@@ -60,7 +60,6 @@ def result_of(sequence: CredSequence) -> dict[str, Any]:
         "rate_uncertainty_deg_s": None,
         "offset_uncertainty_deg": None,
         "angle_residual_deg": None,
-        "stage_readings": len(collected.readings),
         "snapshot_interval": plan.snapshot_interval,
         "elapsed_s": slots * period,
     }
@@ -92,6 +91,20 @@ def instrument_of(microscope: Microscope) -> dict[str, Any]:
             "wide_cross": detector.wide_cross,
         },
     }
+
+
+def reading_list(collected: Collected, slots: SlotPlan) -> list[dict[str, Any]]:
+    """The `stage_readings` of run.json: each with its distance from the fitted rotation."""
+    fit = rotation_of(collected, slots)
+    return [
+        {
+            "t_before_ns": reading.t_before_ns,
+            "t_after_ns": reading.t_after_ns,
+            "angle_deg": reading.value,
+            "residual_deg": reading.value - fit.angle_deg(middle_ns(reading)) if fit else None,
+        }
+        for reading in collected.readings
+    ]
 
 
 def snapshot_list(collected: Collected, slots: SlotPlan) -> list[dict[str, Any]]:

@@ -216,10 +216,14 @@ class CredSequence:
             async with self._clock.timeout_at(overdue_ns):
                 frame = await anext(self._frames)
         except (TimeoutError, StopAsyncIteration) as error:
+            self.run.trace.tick()
             raise DeviceLost(
                 f"detector: no frame {FRAME_OVERDUE_S:g} s after its exposure; it is lost, all before are kept. "
                 "Check the camera's own software."
             ) from error
+        except Exception:  # of the camera; its instant enters as that of a frame does, for the replay
+            self.run.trace.tick()
+            raise
         self.run.trace.tick()
         return frame
 

@@ -44,7 +44,12 @@ def write_report(source: RunSource, run: RunHeader, surveys: list[FrameSurvey]) 
     folder = info.folder / "report"
     make_folder(folder)
     plots: list[tuple[str, str, str, Figure]] = [
-        ("rotation", "Rotation", "Stage angle of each frame, and its distance from an even rotation.", _rotation(info)),
+        (
+            "rotation",
+            "Rotation",
+            "Stage angle of each frame; distance of frames and stage readings from an even rotation.",
+            _rotation(info),
+        ),
         (
             "frame-timing",
             "Timing",
@@ -90,10 +95,19 @@ def scale_of(surveys: list[FrameSurvey]) -> NDArray[np.float64]:
 
 
 def _rotation(info: RunInfo) -> "Figure":
+    """Angles of frames above; below, how far the stage readings and the frames' own times are off an even rotation."""
     figure, (above, below) = _panels(2)
     above.plot(info.slot, info.frame_start_deg, ".", color=INK, markersize=2)
     above.set_ylabel("stage angle (deg)")
-    below.plot(info.slot, 1000 * angle_residuals_deg(info), ".", color=ACCENT, markersize=2)
+    below.plot(info.slot, 1000 * angle_residuals_deg(info), ".", color=INK, markersize=2, label="frame starts")
+    if info.stage_readings:
+        began, ended, residual_deg = np.array(info.stage_readings, np.float64).T
+        period_ns = info.period_s * 1e9
+        slots = 1 + ((began + ended) / 2 - (info.frame_start_ns[0] - (info.slot[0] - 1) * period_ns)) / period_ns
+        # Each reading was true at some instant of its interval: the bar is what the stage turned in half of it.
+        open_mdeg = 1000 * abs(info.oscillation_deg) * (ended - began) / period_ns / 2
+        below.errorbar(slots, 1000 * residual_deg, open_mdeg, fmt=".", color=ACCENT, label="stage readings")
+    below.legend(loc="upper right", fontsize=8)
     below.set_ylabel("residual (mdeg)")
     return figure
 

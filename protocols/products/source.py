@@ -38,6 +38,7 @@ class RunInfo:
         begins at `start_deg + (k - 1) * oscillation_deg`.
     slots: number of slots of the run, numbered from 1. slot: (n,) slot of each kept frame, ascending; row: (n,)
         its index in frames.h5; frame_*: (n,) its exposure. Every other slot of the run is a gap.
+    stage_readings: begin and end of each reading and its distance from the fitted rotation in degrees.
     created_at: wall time at the run's clock 0, with its UTC offset.
     """
 
@@ -78,6 +79,7 @@ class RunInfo:
     frame_start_deg: NDArray[np.float64]
     frame_end_deg: NDArray[np.float64]
     frame_late_ns: NDArray[np.int64]
+    stage_readings: tuple[tuple[int, int, float], ...]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -267,6 +269,11 @@ def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
             frame_start_deg=table["start_deg"][kept],
             frame_end_deg=table["end_deg"][kept],
             frame_late_ns=table["late_ns"][kept],
+            stage_readings=tuple(
+                (int(r["t_before_ns"]), int(r["t_after_ns"]), float(r["residual_deg"]))
+                for r in run.get("stage_readings", [])
+                if r["residual_deg"] is not None
+            ),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(

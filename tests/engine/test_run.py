@@ -493,6 +493,18 @@ async def test_a_second_caller_waits_until_the_instrument_is_safe(clock: Virtual
         assert r.made_safe == list(SAFE)
 
 
+@virtual
+async def test_making_safe_cannot_be_cancelled_but_says_afterwards_that_it_was(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r:
+        task = asyncio.create_task(r.run.make_safe(r))
+        for at_s in (0.05, 0.15, 0.25):
+            asyncio.get_running_loop().call_at(at_s, task.cancel)
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert r.made_safe == list(SAFE)
+        assert r.now_s == 0.4
+
+
 # --- cancelled from outside
 
 

@@ -86,6 +86,16 @@ async def test_an_unrelated_timer_does_not_reorder_equal_ones(clock: VirtualCloc
     assert fired == list(range(200))
 
 
+@virtual
+async def test_timers_a_microsecond_apart_fire_at_their_own_instants(clock: VirtualClock) -> None:
+    loop = asyncio.get_running_loop()
+    fired: list[int] = []
+    for k in (3, 1, 2):
+        loop.call_at(1 + k / 1e6, lambda: fired.append(clock.now_ns()))
+    await asyncio.sleep(2)
+    assert fired == [NS_PER_S + 1000, NS_PER_S + 2000, NS_PER_S + 3000]
+
+
 @given(deadline_ns=st.integers(1, 10**15))
 @virtual
 async def test_a_timer_of_whole_nanoseconds_is_released_at_exactly_its_instant(
