@@ -153,6 +153,15 @@ def export(
         typer.echo(line)
 
 
+@app.command(epilog="Example: credline recover runs/mordenite_001")
+def recover(run: Annotated[Path, typer.Argument(help="A run folder whose program was cut off.")]) -> None:
+    """Bring a run that was cut off (crash, power) into its final form, from its spool and its trace."""
+    from engine.config import experiment_type, read_run_document
+
+    for line in experiment_type(read_run_document(run)["protocol"]).recover(run):
+        typer.echo(line)
+
+
 @app.command(epilog="Example: credline graph cred > docs/cred-machine.md")
 def graph(protocol: Protocol) -> None:
     """Print an experiment's state machine as a Mermaid diagram."""

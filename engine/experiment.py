@@ -126,6 +126,13 @@ class ExperimentType(Protocol):
         """
         ...
 
+    def recover(self, folder: Path) -> Sequence[str]:
+        """Bring a run folder whose program was cut off into its final form; lines for a person about what it holds.
+
+        Blocks. Raises DataError when there is nothing to recover from; the spool is never lost.
+        """
+        ...
+
     def machine(self) -> StrictMachine:
         """A machine of this experiment, for its diagram."""
         ...

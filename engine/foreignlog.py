@@ -19,9 +19,10 @@ from engine.trace import SCHEMA, Record
 
 SOURCE = "instamatic"
 SUMMARY_LINES = 200
+FACT_WIDTH = 500
 FRAMES_BELIEVED = 100_000
-NUMBER = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
-INTERVAL = re.compile(rf"every (\d+) frames an image with defocus \S+ \(t={NUMBER} s\)\.?")
+NUMBER = r"([-+]?\d{1,15}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?)"
+INTERVAL = re.compile(rf"every (\d{{1,9}}) frames an image with defocus \S+ \(t={NUMBER} s\)\.?")
 STAGE = re.compile(r"X +(\S+) \| Y +(\S+) \| Z +(\S+) \| A +(\S+) \| B +(\S+)")
 RECORDING = "Data recording started at: "
 STATES = {RECORDING: "recording", "Experiment finished": "finished"}
@@ -77,13 +78,12 @@ class Imported:
             yield from _figures(self.facts)
 
     def _header(self) -> Record:
-        interval = INTERVAL.search(self.facts.get("Image interval", ""))
-        without = 0 if self.facts else None  # the log of a run without snapshots has no such line
+        interval, snapshot_exposure_s = _snapshots(self.facts)
         plan = {
             "sample": None,
             "exposure_s": _number(self.facts, "Exposure Time"),
-            "snapshot_interval": int(interval[1]) if interval else without,
-            "snapshot_exposure_s": float(interval[2]) if interval else None,
+            "snapshot_interval": interval,
+            "snapshot_exposure_s": snapshot_exposure_s,
         }
         origin = {
             "program": self.facts.get("Program", "Instamatic"),
@@ -106,8 +106,7 @@ class Imported:
         }
 
     def _day_records(self, window: Window) -> Iterator[Record]:
-        interval = INTERVAL.search(self.facts.get("Image interval", ""))
-        camera = MerlinLines((_number(self.facts, "Exposure Time"), float(interval[2]) if interval else None))
+        camera = MerlinLines((_number(self.facts, "Exposure Time"), _snapshots(self.facts)[1]))
         skipped = 0
         for number, text in enumerate(text_lines(window.path), start=1):
             if number > window.last:
@@ -126,18 +125,16 @@ class Imported:
             self.warnings.append(f"{window.path}: no line says when a run began, so all lines were taken.")
 
     def _frames_without_times(self) -> Iterator[Record]:
-        interval = INTERVAL.search(self.facts.get("Image interval", ""))
-        exposure_s = {
-            "diffraction": _number(self.facts, "Exposure Time"),
-            "snapshot": float(interval[2]) if interval else None,
-        }
-        for name, key in (("diffraction", "Number of frames"), ("snapshot", "Number of images")):
+        for name, key, exposure_s in (
+            ("diffraction", "Number of frames", _number(self.facts, "Exposure Time")),
+            ("snapshot", "Number of images", _snapshots(self.facts)[1]),
+        ):
             count = round(_number(self.facts, key) or 0)
             if count > FRAMES_BELIEVED:
                 self.warnings.append(f"'{key}: {count}' is not believed, so no frames were made of it.")
                 count = 0
             for _ in range(count):
-                yield frame_record(name, None, exposure_s[name])
+                yield frame_record(name, None, exposure_s)
 
 
 def import_instamatic(log: Path, day_log: Path | None = None) -> Imported:
@@ -150,7 +147,7 @@ def import_instamatic(log: Path, day_log: Path | None = None) -> Imported:
     for path in (log, day_log) if day_log is not None else (log,):
         if found := _facts(path):
             facts = found
-        elif day_log is None or path == day_log or window is None:
+        else:
             window = _window(path)
     if window is not None and facts:
         window = _window(window.path, facts.get("Data Collection Time"))
@@ -165,7 +162,7 @@ def _facts(path: Path) -> dict[str, str]:
             break
         name, colon, value = text.partition(":")
         if colon:
-            facts[name.strip()] = value.strip()
+            facts[name.strip()[:FACT_WIDTH]] = value.strip()[:FACT_WIDTH]
     return facts if "Number of frames" in facts or "Exposure Time" in facts else {}
 
 
@@ -233,6 +230,14 @@ def _figures(facts: Mapping[str, str]) -> Iterator[Record]:
         if found is not None:
             values = dict(zip(("x_nm", "y_nm", "z_nm", "a_deg", "b_deg"), map(_float, found.groups()), strict=True))
             yield {"t_ns": None, "kind": "note", "name": name.lower(), **values}
+
+
+def _snapshots(facts: Mapping[str, str]) -> tuple[int | None, float | None]:
+    """Interval and exposure of the defocused pictures; the log of a run without any has no such line."""
+    found = INTERVAL.search(facts.get("Image interval", ""))
+    if found is None:
+        return (0 if facts and "Image interval" not in facts else None), None
+    return int(found[1]), float(found[2])
 
 
 def _number(facts: Mapping[str, str], name: str) -> float | None:

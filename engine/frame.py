@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.integer[Any]]
+Picture = NDArray[np.integer[Any] | np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Frame:
     crc: CRC-32 of the counts, if the driver knows it already.
     """
 
-    counts: Counts
+    counts: Picture
     number: int
     start_ns: int
     end_ns: int

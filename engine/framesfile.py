@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import StorageError
-from engine.frame import Counts
+from engine.frame import Picture
 
 SCHEMA = 1
 DEFLATE_LEVEL = 1
@@ -32,7 +32,7 @@ FRAME_ROW = np.dtype(
 )
 
 
-def _deflated(counts: Counts) -> bytes:
+def _deflated(counts: Picture) -> bytes:
     """One chunk as HDF5's shuffle and deflate filters store it: first bytes of all pixels, then second bytes."""
     pixels = np.ascontiguousarray(counts, np.uint16).reshape(-1)
     planes = pixels.view(np.uint8).reshape(-1, 2).T
@@ -41,10 +41,10 @@ def _deflated(counts: Counts) -> bytes:
 
 def write_frames(
     path: Path,
-    frames: Iterable[Counts],
+    frames: Iterable[Picture],
     table: NDArray[np.void],
     shape: tuple[int, int],
-    flatfield: NDArray[np.float32] | None,
+    flatfield: Picture | None,
 ) -> None:
     """Write frames.h5 for `table` (n rows of FRAME_ROW) and the n pictures of `frames`, in the same order.
 
@@ -88,7 +88,7 @@ def write_frames(
         temporary.unlink(missing_ok=True)
 
 
-def _check(path: Path, batch: list[Counts], shape: tuple[int, int], room: int) -> None:
+def _check(path: Path, batch: list[Picture], shape: tuple[int, int], room: int) -> None:
     if len(batch) > room:
         raise StorageError(f"{path}: more pictures than frames; the spool is kept as it is.")
     for counts in batch:
@@ -99,7 +99,7 @@ def _check(path: Path, batch: list[Counts], shape: tuple[int, int], room: int) -
             )
 
 
-def _batches(frames: Iterable[Counts], size: int) -> Iterator[list[Counts]]:
+def _batches(frames: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
     iterator = iter(frames)
     while batch := list(islice(iterator, size)):
         yield batch

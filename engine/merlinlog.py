@@ -16,11 +16,12 @@ from engine.errors import DataError
 from engine.trace import Record
 
 LINE_LIMIT_BYTES = 2**16
-LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) \| ([^|]+):(\d+) \| ([A-Z]+) \| (.*)")
+LINE = re.compile(r"((?:19|20)\d\d-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) \| ([^|]+):(\d{1,9}) \| ([A-Z]+) \| (.*)")
 COMMAND = re.compile(r"MPX,\d+,(CMD|SET|GET),(\w+)(?:,(.*))?")
-RECEIVED = re.compile(r"Received (\d+) bytes in (\d+) steps \((\d+(?:\.\d*)?) s\)")
-FRAME_SIZE = re.compile(r"Received (?:header|frame \d+): (\d+) ")
-EXPOSURE = re.compile(r"(?:Change exposure to|Set up soft trigger with exposure) (\d+(?:\.\d*)?(?:e-?\d+)?) s")
+SECONDS = r"(\d{1,9}(?:\.\d{0,20})?(?:e-?\d{1,2})?)"
+RECEIVED = re.compile(rf"Received (\d{{1,15}}) bytes in (\d{{1,15}}) steps \({SECONDS} s\)")
+FRAME_SIZE = re.compile(r"Received (?:header|frame \d+): (\d{1,15}) ")
+EXPOSURE = re.compile(rf"(?:Change exposure to|Set up soft trigger with exposure) {SECONDS} s")
 START_SIZE = 14
 """Bytes before every message of the camera: its length, in text."""
 
@@ -149,9 +150,6 @@ def _arguments(value: str | None) -> list[object]:
     """A command's value as a number where it is one."""
     if value is None:
         return []
-    for kind in (int, float):
-        try:
-            return [kind(value)]
-        except ValueError:
-            continue
-    return [value]
+    if re.fullmatch(r"-?\d{1,15}", value):
+        return [int(value)]
+    return [float(value)] if re.fullmatch(r"-?\d{1,15}\.\d{0,20}", value) else [value]

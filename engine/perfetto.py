@@ -153,7 +153,7 @@ class Perfetto:
             self.untimed += 1
             return
         device, _, method = record["name"].partition(".")
-        facts = {key: json.dumps(record[key]) for key in ("args", "result", "error", "text") if key in record}
+        facts: Event = {key: json.dumps(record[key]) for key in ("args", "result", "error", "text") if key in record}
         yield from self._slice(device, method or device, begin_ns, end_ns, facts)
 
     def _frame(self, record: Record) -> Iterator[Event]:

@@ -16,26 +16,26 @@ from typing import BinaryIO
 import numpy as np
 
 from engine.errors import DataError
-from engine.frame import Counts, Frame
+from engine.frame import Frame, Picture
 from engine.storage import Writer
 
 MAGIC = b"CREDSPL1"
 # mark (one of MARKS), slot, detector's number, start_ns, end_ns, rows, columns, dtype, CRC of counts, CRC of all that
 HEADER = struct.Struct("<4siiqqII4sII")
-MARKS = {"diffraction": b"FRAM", "snapshot": b"SNAP"}
+MARKS = {"diffraction": b"FRAM", "snapshot": b"SNAP", "flatfield": b"FLAT"}
 KINDS = {mark: kind for kind, mark in MARKS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledFrame:
-    """A frame in the spool. kind: `diffraction` or `snapshot`."""
+    """A picture in the spool. kind: `diffraction`, `snapshot` or `flatfield` (relative response, slot 0)."""
 
     kind: str
     slot: int
     number: int
     start_ns: int
     end_ns: int
-    counts: Counts
+    counts: Picture
 
 
 class Spool:
@@ -74,7 +74,7 @@ class Spool:
         self.frames += 1
         return self.frames - 1
 
-    def _write(self, head: bytes, counts: Counts) -> None:
+    def _write(self, head: bytes, counts: Picture) -> None:
         self._write_all(head)
         self._write_all(counts.data.cast("B"))
         if self._durable:
@@ -93,7 +93,7 @@ class Spool:
 def read_spool(path: Path, kind: str | None = None) -> Iterator[SpooledFrame]:
     """The whole frames of a spool in order of arrival, ending silently before a torn last one.
 
-    kind: only `diffraction` or only `snapshot`; the counts of the others are not read. Raises DataError when the file
+    kind: only those of one kind; the counts of the others are not read. Raises DataError when the file
     is no spool, or damaged before its last record.
     """
     try:

@@ -28,8 +28,8 @@ COLOURS = {
     "frame": "#4477aa",
     "snapshot": "#ccbb44",
     "call": "#66ccee",
-    "step": "#228833",
-    "budget": "#bbddbb",
+    "step": "#77bb88",
+    "budget": "#d5ead5",
     "lost": "#ee6677",
     "over": "#cc0000",
     "state": "#dddddd",
@@ -163,11 +163,11 @@ def _draw_states(axes: "Axes", records: list[Record], first_s: float, last_s: fl
 
 def _draw_steps(axes: "Axes", steps: list[Record], lane: int) -> None:
     """What each step took within its budget: pale what was left, red what was over, from the end of the budget."""
-    axes.broken_barh(_bars(steps), (lane - 0.4, 0.8), facecolor=COLOURS["step"])
     left = [
         (r["end_ns"] / NS_PER_S, r["left_ns"] / NS_PER_S) for r in steps if "end_ns" in r and r.get("left_ns", 0) > 0
     ]
     axes.broken_barh(left, (lane - 0.4, 0.8), facecolor=COLOURS["budget"])
+    axes.broken_barh(_bars(steps), (lane - 0.4, 0.8), facecolor=COLOURS["step"])
     over = [r for r in steps if r["verdict"] == "over" and "end_ns" in r]
     # The edge keeps an overrun of a millisecond visible in a run of minutes.
     axes.broken_barh(_bars(over), (lane - 0.4, 0.8), facecolor=COLOURS["over"], edgecolor=COLOURS["over"], linewidth=1)

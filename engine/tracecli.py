@@ -95,18 +95,19 @@ def stats(
     console = Console()
     for table in _tables(document):
         console.print(table)
+        console.print()
 
 
 def _tables(document: dict[str, Any]) -> list[Table]:
-    calls = _table("calls", "call", "n", "p50 ms", "p99 ms", "max ms", "unknown", "errors")
+    calls = _table("calls, in ms", "call", "n", "p50", "p99", "max", "unknown", "errors")
     for name, row in document["calls_ms"].items():
         calls.add_row(name, *_cells(row["n"], row["p50"], row["p99"], row["max"], row["unknown"], row["errors"]))
-    steps = _table("steps", "state", "step", "n", "slack min", "median", "left min", "late max ms", "over", "underflow")
+    steps = _table("steps, in ms", "step", "n", "slack min", "median", "left min", "late max", "over", "not done")
     for row in document["steps_ms"]:
         slack, left, late = row["slack"], row["left"], row["late"]
         figures = (row["n"], slack["min"], slack["p50"], left["min"], late["max"], row["over"], row["underflow"])
-        steps.add_row(row["state"], row["step"], *_cells(*figures))
-    wakes = _table("waits that ended late", "wait", "n", "p50 ms", "p99 ms", "max ms")
+        steps.add_row(f"{row['state']}: {row['step']}", *_cells(*figures))
+    wakes = _table("waits that ended late, by ms", "wait", "n", "p50", "p99", "max")
     for name, row in document["wakes_ms"].items():
         wakes.add_row(name, *_cells(row["n"], row["p50"], row["p99"], row["max"]))
     facts = Table(show_header=False, box=None)
@@ -131,9 +132,9 @@ def _tables(document: dict[str, Any]) -> list[Table]:
 
 
 def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("call", "state", "step", "wait") else "right")
+        table.add_column(heading, justify="left" if heading in ("call", "step", "wait") else "right", no_wrap=True)
     return table
 
 

@@ -32,14 +32,16 @@ class CredRun(CredSequence):
 
     async def write(self) -> None:
         """See `CredSequence.write`; in the writer's thread, so that stop and abort stay heard."""
-        from protocols.cred.results import write_data
+        from protocols.cred.results import write_data, write_truth
 
         await self.run.writer.drain()
         self._spool_file.close()
-        await self.run.writer.run(lambda: write_data(self, self.run.folder, self._microscope))
+        folder, detector = self.run.folder, self._microscope.detector
+        await self.run.writer.run(lambda: write_data(self, folder, detector.shape))
+        await self.run.writer.run(lambda: write_truth(self, folder, self._microscope))
         ending = self.run.ending
         wanted = ending is not None and ending.status is not Status.ABORTED and any(self.collected.kept())
-        if wanted and self.plan.formats and self._microscope.detector.has_pictures:
+        if wanted and self.plan.formats and detector.has_pictures:
             await self.run.writer.run(lambda: self._export(ending))
 
     def _export(self, ending: Ending | None) -> None:
@@ -134,6 +136,12 @@ class Cred:
             f"primary beam at {fast_px:.2f}, {slow_px:.2f} px (fast, slow); {summary.clipped_pixels} pixels clipped",
             *summary.warnings,
         )
+
+    def recover(self, folder: Path) -> Sequence[str]:
+        """See `ExperimentType.recover`."""
+        from protocols.cred.recovery import recover_run
+
+        return recover_run(folder)
 
     def machine(self) -> StrictMachine:
         """See `ExperimentType.machine`."""

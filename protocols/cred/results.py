@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from fabio.tifimage import TifImage
@@ -11,10 +11,19 @@ from numpy.typing import NDArray
 from drivers.base import Microscope
 from engine.framesfile import FRAME_ROW, write_frames
 from engine.spool import read_spool
+from engine.timeline import SlotGrid
 from protocols.cred.angles import RotationFit, fit_rotation, middle_ns
-from protocols.cred.plan import SlotPlan
+from protocols.cred.plan import CredPlan, SlotPlan
 from protocols.cred.records import Collected, period_s, timing_summary
-from protocols.cred.sequence import CredSequence
+
+
+class CredData(Protocol):
+    """What the results are made from: a run just finished, or one put together again after a crash."""
+
+    plan: CredPlan
+    slots: SlotPlan
+    collected: Collected
+    grid: SlotGrid
 
 
 def rotation_of(collected: Collected, slots: SlotPlan) -> RotationFit | None:
@@ -33,15 +42,15 @@ def frame_table(collected: Collected, fit: RotationFit | None) -> NDArray[np.voi
     return np.array(rows, FRAME_ROW)
 
 
-def result_of(sequence: CredSequence) -> dict[str, Any]:
+def result_of(run: CredData) -> dict[str, Any]:
     """The `result` of run.json: counts, angles with their uncertainties, timing."""
-    collected, plan = sequence.collected, sequence.plan
-    fit = rotation_of(collected, sequence.slots)
+    collected, plan = run.collected, run.plan
+    fit = rotation_of(collected, run.slots)
     frames = [frame for frame, kept in zip(collected.frames, collected.kept(), strict=True) if kept]
     taken = [frame.slot for frame in frames] + [shot.slot for shot in collected.snapshots]
     slots = max(taken, default=0)
     lost = [slot for slot in collected.lost_slots if slot <= slots]
-    grid, period = sequence.grid, period_s(frames, sequence.grid.period_ns)
+    grid, period = run.grid, period_s(frames, run.grid.period_ns)
     result: dict[str, Any] = {
         "slots": slots,
         "frames": len(frames),
@@ -127,24 +136,29 @@ def snapshot_file(slot: int) -> str:
     return f"snapshots/{slot:05d}.tiff"
 
 
-def write_data(sequence: CredSequence, folder: Path, microscope: Microscope) -> None:
-    """Write frames.h5 from the spool, the snapshots and, if asked, the truth. Blocks: for a thread.
+def write_data(run: CredData, folder: Path, shape: tuple[int, int]) -> None:
+    """Write frames.h5 and the snapshots from the spool. Blocks: for a thread.
 
-    Raises StorageError or DataError; the spool is deleted only when frames.h5 stands whole beside it.
+    shape: rows and columns of a picture. Raises StorageError or DataError; the spool is deleted only when frames.h5
+    stands whole beside it.
     """
-    collected = sequence.collected
-    fit = rotation_of(collected, sequence.slots)
     spool = folder / "frames.spool"
-    if collected.frames:
-        table = frame_table(collected, fit)
+    if run.collected.frames:
+        flatfield = next((frame.counts for frame in read_spool(spool, kind="flatfield")), None)
         pictures = (frame.counts for frame in read_spool(spool, kind="diffraction"))
-        write_frames(folder / "frames.h5", pictures, table, microscope.detector.shape, microscope.detector.flatfield)
-    if collected.snapshots:
+        table = frame_table(run.collected, rotation_of(run.collected, run.slots))
+        write_frames(folder / "frames.h5", pictures, table, shape, flatfield)
+    if run.collected.snapshots:
         (folder / "snapshots").mkdir(exist_ok=True)
         for frame in read_spool(spool, kind="snapshot"):
             TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.slot)))
     spool.unlink()
-    if sequence.plan.truth and microscope.truth is not None:
+
+
+def write_truth(run: CredData, folder: Path, microscope: Microscope) -> None:
+    """Write truth.h5 if the plan asks for it and the instrument knows it."""
+    if run.plan.truth and microscope.truth is not None:
+        collected = run.collected
         kept = [frame for frame, keep in zip(collected.frames, collected.kept(), strict=True) if keep]
         microscope.truth.write(
             folder / "truth.h5", [frame.slot for frame in kept], [(frame.start_ns, frame.end_ns) for frame in kept]

@@ -108,6 +108,8 @@ class CredSequence:
             for value in (self._focus + self.plan.defocus, self._focus):
                 await self._optics.set_focus(value)
                 await self._timeline.wait("relax", self._timeline.now_ns + ns(RELAX_HALF_CYCLE_S))
+        if self._detector.flatfield is not None:  # into the spool: a run that is cut off needs it as well
+            await self._spool.append(0, Frame(self._detector.flatfield, 0, 0, 0), "flatfield")
         await self._detector.arm(Exposure(self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._frames = self._detector.frames()
         return "relaxed"
@@ -337,7 +339,13 @@ class CredSequence:
         # No frame that could have seen it standing is kept: the reading's own uncertainty is taken off.
         open_ns = round(fit.offset_uncertainty_deg / abs(fit.rate_deg_s) * NS_PER_S)
         self.collected.stage_stopped_ns = max(stopped_ns - open_ns, middle_ns(self.collected.readings[-1]))
-        self.run.trace.record("note", "stage stopped", angle_deg=reading.value, at_ns=stopped_ns)
+        self.run.trace.record(
+            "note",
+            "stage stopped",
+            angle_deg=reading.value,
+            at_ns=stopped_ns,
+            kept_until_ns=self.collected.stage_stopped_ns,
+        )
 
     def _follow_rate(self) -> None:
         """With enough readings, count the slots that the range needs at the speed the stage really has."""

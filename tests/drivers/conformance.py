@@ -7,11 +7,8 @@ and against fake servers on the real clock.
 """
 
 import asyncio
-import inspect
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from functools import partial, update_wrapper
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -22,70 +19,7 @@ from drivers.base import Exposure, Microscope, Reading
 from engine.clock import NS_PER_MS, NS_PER_S, Clock, ns
 from engine.errors import DeviceBusy, DeviceError
 from engine.frame import Frame
-
-Body = Callable[[Clock, Microscope], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """An instrument to test. run: connects it, awaits the body with its clock and disconnects.
-
-    scatter_deg: how far apart two readings of a stage at rest may be. The other values are used for the tests: short
-    ones make a suite on the real clock quick.
-    """
-
-    run: Callable[[Body], None]
-    exposure_s: float = 0.1
-    snapshot_exposure_s: float = 0.01
-    speed_deg_s: float = 1.0
-    travel_deg: float = 2.0
-    scatter_deg: float = 0.02
-    defocus: int = 1500
-    patience_s: float = 60.0
-
-
-def on_bench(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Turn `async test(self, bench, clock, microscope, ...)` into a test that takes the fixture `bench`."""
-
-    def run(self: object, bench: Bench, **arguments: Any) -> None:
-        bench.run(partial(_patiently, test, self, bench, arguments))
-
-    update_wrapper(run, test)
-    del run.__wrapped__  # type: ignore[attr-defined]
-    signature = inspect.signature(test)
-    kept = [each for name, each in signature.parameters.items() if name not in ("clock", "microscope")]
-    run.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
-    return run
-
-
-async def _patiently(
-    test: Callable[..., Coroutine[Any, Any, None]],
-    self: object,
-    bench: Bench,
-    arguments: dict[str, Any],
-    clock: Clock,
-    microscope: Microscope,
-) -> None:
-    async with clock.timeout_at(clock.now_ns() + ns(bench.patience_s)):
-        await test(self, bench, clock, microscope, **arguments)
-
-
-async def cancelled_soon(call: Coroutine[Any, Any, object]) -> None:
-    """Begin a call and cancel it after a few turns of the loop."""
-    task = asyncio.create_task(call)
-    for _ in range(3):
-        await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
-
-
-async def after_cycle(bench: Bench, clock: Clock, microscope: Microscope, began_ns: int) -> None:
-    """Wait until the camera must be ready again, with a few turns of the loop for a driver on a busy machine."""
-    await clock.sleep_until(began_ns + ns(microscope.detector.cycle_s(bench.exposure_s)))
-    for _ in range(5):
-        await asyncio.sleep(0)
+from tests.drivers.bench import Bench, after_cycle, cancelled_soon, numbers_left, on_bench
 
 
 class StageConformance:
@@ -125,7 +59,7 @@ class StageConformance:
         begin_deg = (await stage.angle()).value
         target_deg = begin_deg + direction * bench.travel_deg
         await stage.rotate(target_deg, bench.speed_deg_s)
-        readings = await self._until_at_rest(bench, clock, microscope)
+        readings = await self._until_atnumbers_left(bench, clock, microscope)
         values = [reading.value for reading in readings]
         assert abs(values[-1] - target_deg) <= bench.scatter_deg
         steps = [direction * (after - before) for before, after in pairwise([begin_deg, *values])]
@@ -183,7 +117,7 @@ class StageConformance:
         await stage.rotate(begin_deg + bench.travel_deg, bench.speed_deg_s)
         await self._beyond(stage, begin_deg + 0.2 * bench.travel_deg)
         await stage.stop()
-        readings = await self._until_at_rest(bench, clock, microscope)
+        readings = await self._until_atnumbers_left(bench, clock, microscope)
         assert abs(readings[-1].value - begin_deg) < 0.9 * bench.travel_deg
 
     @on_bench
@@ -203,7 +137,7 @@ class StageConformance:
         await stage.rotate(begin_deg + bench.travel_deg, bench.speed_deg_s)
         await stage.stop()
         await stage.rotate(begin_deg - bench.travel_deg / 2, bench.speed_deg_s)
-        readings = await self._until_at_rest(bench, clock, microscope)
+        readings = await self._until_atnumbers_left(bench, clock, microscope)
         assert abs(readings[-1].value - (begin_deg - bench.travel_deg / 2)) <= bench.scatter_deg
 
     @on_bench
@@ -213,7 +147,7 @@ class StageConformance:
         stage = microscope.stage
         await stage.release_to_pedal((await stage.angle()).value + bench.travel_deg, bench.speed_deg_s)
         await stage.stop()
-        await self._until_at_rest(bench, clock, microscope)
+        await self._until_atnumbers_left(bench, clock, microscope)
 
     @on_bench
     async def test_a_cancelled_stage_call_leaves_the_stage_usable(
@@ -226,7 +160,7 @@ class StageConformance:
         assert abs((await stage.angle()).value - before_deg) <= bench.scatter_deg
         await cancelled_soon(stage.rotate(before_deg + bench.travel_deg, bench.speed_deg_s))
         await stage.stop()  # it may have started
-        await self._until_at_rest(bench, clock, microscope)
+        await self._until_atnumbers_left(bench, clock, microscope)
 
     @staticmethod
     async def _beyond(stage: Any, angle_deg: float) -> Reading:
@@ -237,7 +171,7 @@ class StageConformance:
         return result
 
     @staticmethod
-    async def _until_at_rest(bench: Bench, clock: Clock, microscope: Microscope) -> list[Reading]:
+    async def _until_atnumbers_left(bench: Bench, clock: Clock, microscope: Microscope) -> list[Reading]:
         """Readings until three in a row, 0.2 s apart, agree."""
         readings: list[Reading] = []
         while True:
@@ -440,7 +374,7 @@ class DetectorConformance:
         await microscope.detector.start(bench.exposure_s)
         waiting = asyncio.ensure_future(anext(frames))
         assert (await waiting).number == 0
-        ended = asyncio.create_task(_rest(frames))
+        ended = asyncio.create_task(numbers_left(frames))
         await asyncio.sleep(0)
         await microscope.detector.disarm()
         assert await ended == []
@@ -452,7 +386,7 @@ class DetectorConformance:
         frames = await self._arm(bench, microscope)
         await microscope.detector.start(bench.exposure_s)
         await microscope.detector.disarm()
-        assert await _rest(frames) == []
+        assert await numbers_left(frames) == []
 
     @on_bench
     async def test_disarm_is_harmless_when_not_armed(self, bench: Bench, clock: Clock, microscope: Microscope) -> None:
@@ -471,7 +405,7 @@ class DetectorConformance:
                 await microscope.detector.start(bench.exposure_s)
                 assert (await anext(frames)).number == number
             await microscope.detector.disarm()
-            assert await _rest(frames) == []
+            assert await numbers_left(frames) == []
 
     @on_bench
     async def test_nothing_of_an_earlier_series_reaches_the_next(
@@ -525,10 +459,6 @@ class DetectorConformance:
         frames = await self._arm(bench, microscope)
         await microscope.detector.start(bench.exposure_s)
         assert (await anext(frames)).number == 0
-
-
-async def _rest(frames: AsyncIterator[Frame]) -> list[int]:
-    return [frame.number async for frame in frames]
 
 
 class MicroscopeConformance(StageConformance, BeamConformance, OpticsConformance, DetectorConformance):
