@@ -1,4 +1,4 @@
-"""One thread per blocking device: calls in order, never on the loop, never shared, and lost when they do not return.
+"""One thread per blocking device: one call at a time, never on the loop, and lost when it does not return.
 
 For vendor interfaces that block (COM objects, socket libraries) and for writers of files. A thread cannot be
 stopped: a cancelled call goes on. So the device is *busy* until it returns, and *lost* once it has been out for

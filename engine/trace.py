@@ -190,4 +190,4 @@ def jsonable(value: object) -> object:
     fields = getattr(value, "__dataclass_fields__", None)
     if fields is not None:
         return {name: jsonable(getattr(value, name)) for name in fields}
-    return repr(type(value).__name__)
+    return f"<{type(value).__name__}>"

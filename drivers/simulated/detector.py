@@ -73,12 +73,9 @@ class Timepix:
 
     async def arm(self, exposure: Exposure) -> None:
         """See `Detector.arm`."""
-        shortest_s, longest_s = self.exposure_limits_s
         for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            if not shortest_s <= seconds <= longest_s:
-                raise DeviceError(
-                    f"detector: cannot expose for {seconds:g} s; not armed. Choose {shortest_s:g} to {longest_s:g} s."
-                )
+            self._check(seconds)
+        await self.disarm()
         await self._studio.open()
         await self._clock.sleep_s(self._settings.arm_s)
         self._number = 0
@@ -88,6 +85,7 @@ class Timepix:
         """See `Detector.start`."""
         if self._queue is None:
             raise DeviceError("detector: not armed; no exposure was made. Arm it first.")
+        self._check(exposure_s)
         if self._exposing is not None and not self._exposing.done():
             raise DeviceBusy("detector: an exposure is under way; no new one was begun. Wait for its frame.")
         begin_ns = self._clock.now_ns()
@@ -96,6 +94,14 @@ class Timepix:
         )
         self._number += 1
         return begin_ns
+
+    def _check(self, exposure_s: float) -> None:
+        shortest_s, longest_s = self.exposure_limits_s
+        if not shortest_s <= exposure_s <= longest_s:
+            raise DeviceError(
+                f"detector: cannot expose for {exposure_s:g} s; nothing was exposed. "
+                f"Choose {shortest_s:g} to {longest_s:g} s."
+            )
 
     async def _expose(
         self, queue: asyncio.Queue[Frame | Exception | None], number: int, begin_ns: int, exposure_s: float

@@ -96,6 +96,12 @@ class SimulatedMicroscope:
             )
         geometry = configure(GEOMETRY, "geometry", options)
         pictures = configure(PictureSettings() if self.pictures else PLACEHOLDERS, "pictures", options)
+        rows, columns = pictures.shape
+        if self.pictures and not (0 < geometry.beam_slow_px < rows and 0 < geometry.beam_fast_px < columns):
+            raise Refused(
+                f"devices: the primary beam (geometry.beam_fast_px = {geometry.beam_fast_px:g}, beam_slow_px = "
+                f"{geometry.beam_slow_px:g}) is not on a picture of {rows} x {columns}; nothing was started."
+            )
         source = configure(CrystalSource(), "crystal", options)
         api_call_s = number(options, "api_call_s", API_CALL_S)
         if not api_call_s > 0:
