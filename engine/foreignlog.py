@@ -67,14 +67,19 @@ class Imported:
 
     def _records(self) -> Iterator[Record]:
         yield self._header()
-        frames = 0
+        frames = diffraction = 0
         if self.window is not None:
             for record in self._day_records(self.window):
                 frames += record["kind"] == "frame"
+                diffraction += (record["kind"], record["name"]) == ("frame", "diffraction")
                 yield record
         if self.facts:
             if not frames:
                 yield from self._frames_without_times()
+            elif (told := _count(self.facts, "Number of frames")) not in (None, diffraction):
+                self.warnings.append(
+                    f"the day's log shows {diffraction} diffraction frames, cRED_log.txt tells of {told}."
+                )
             yield from _figures(self.facts)
 
     def _header(self) -> Record:
@@ -129,7 +134,7 @@ class Imported:
             ("diffraction", "Number of frames", _number(self.facts, "Exposure Time")),
             ("snapshot", "Number of images", _snapshots(self.facts)[1]),
         ):
-            count = round(_number(self.facts, key) or 0)
+            count = _count(self.facts, key) or 0
             if count > FRAMES_BELIEVED:
                 self.warnings.append(f"'{key}: {count}' is not believed, so no frames were made of it.")
                 count = 0
@@ -216,8 +221,8 @@ def _said(line: LogLine) -> Iterator[Record]:
 def _figures(facts: Mapping[str, str]) -> Iterator[Record]:
     """What the log says of the whole run, without an instant."""
     figures: dict[str, Any] = {
-        "frames": _number(facts, "Number of frames"),
-        "snapshots": _number(facts, "Number of images"),
+        "frames": _count(facts, "Number of frames"),
+        "snapshots": _count(facts, "Number of images"),
         "start_deg": _number(facts, "Starting angle"),
         "end_deg": _number(facts, "Ending angle"),
         "oscillation_deg": _number(facts, "Oscillation angle"),
@@ -243,6 +248,11 @@ def _snapshots(facts: Mapping[str, str]) -> tuple[int | None, float | None]:
 def _number(facts: Mapping[str, str], name: str) -> float | None:
     found = re.match(rf"{NUMBER}(?:\s|$)", facts.get(name, ""))
     return float(found[1]) if found else None
+
+
+def _count(facts: Mapping[str, str], name: str) -> int | None:
+    number = _number(facts, name)
+    return None if number is None else round(number)
 
 
 def _float(text: str) -> float | None:

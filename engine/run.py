@@ -7,9 +7,10 @@ disarmed, lens in focus, every action with its own time limit, whatever the othe
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from enum import Enum
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import structlog
@@ -23,6 +24,9 @@ from engine.timeline import Timeline
 from engine.trace import Trace
 
 log = structlog.get_logger()
+
+ERROR_FILE = "error.txt"
+"""In the run folder, for developers: where an error came from that nobody foresaw."""
 
 LET_GO_S = 2.0
 """How long cancelled work may take to let go of its devices before the run goes on to safety without it."""
@@ -132,8 +136,9 @@ class Run:
     def _describe(self, error: Exception) -> str:
         if isinstance(error, CredlineError):
             return str(error)
-        log.exception("unexpected error", exc_info=error)
-        return f"internal error ({type(error).__name__}: {error}); please report it with the run folder."
+        with suppress(OSError):
+            (self.folder / ERROR_FILE).write_text("".join(format_exception(error)), encoding="utf-8")
+        return f"internal error ({type(error).__name__}: {error}); please report it with the run's {ERROR_FILE}."
 
     async def drive(self, experiment: Experiment) -> Ending:
         """Take the experiment's machine from its initial state to a final one.

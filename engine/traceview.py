@@ -173,10 +173,16 @@ def _step(record: Record) -> str:
 
 
 def _frame(record: Record) -> str:
-    slot = "?" if record["slot"] is None else record["slot"]
-    angle = record.get("angle_deg")
-    at = "?" if angle is None else f"{angle:.4f}"
-    return f"{record['name']} slot {slot}: exposed {ms(between(record, 'start_ns', 'end_ns'))} at {at} deg"
+    exposed_ns = between(record, "start_ns", "end_ns")
+    exposed = None if exposed_ns is None else ms(exposed_ns)
+    facts = [
+        ("slot", record["slot"], ""),
+        ("exposed", exposed, ""),
+        ("exposure", record.get("exposure_s"), " s"),
+        ("at", record.get("angle_deg"), " deg"),
+    ]
+    known = [f"{name} {value}{unit}" for name, value, unit in facts if value is not None]
+    return ", ".join([record["name"], *known]) if known else f"{record['name']}, nothing known"
 
 
 def _slot(record: Record) -> str:
@@ -199,7 +205,7 @@ def _state(record: Record) -> str:
 
 
 def _other(record: Record) -> str:
-    rest = {key: value for key, value in record.items() if key not in ("seq", "t_ns", "kind", "name")}
+    rest = {key: value for key, value in record.items() if key not in ("seq", "t_ns", "kind", "name", "source")}
     return " ".join([record["name"], *(f"{key}={_short(value)}" for key, value in rest.items())])
 
 

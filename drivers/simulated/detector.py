@@ -74,7 +74,7 @@ class Timepix:
     async def arm(self, exposure: Exposure) -> None:
         """See `Detector.arm`."""
         for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(seconds)
+            self._check(seconds, "not armed")
         await self.disarm()
         await self._studio.open()
         await self._clock.sleep_s(self._settings.arm_s)
@@ -85,7 +85,7 @@ class Timepix:
         """See `Detector.start`."""
         if self._queue is None:
             raise DeviceError("detector: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s)
+        self._check(exposure_s, "nothing was exposed")
         if self._exposing is not None and not self._exposing.done():
             raise DeviceBusy("detector: an exposure is under way; no new one was begun. Wait for its frame.")
         begin_ns = self._clock.now_ns()
@@ -95,12 +95,11 @@ class Timepix:
         self._number += 1
         return begin_ns
 
-    def _check(self, exposure_s: float) -> None:
+    def _check(self, exposure_s: float, state: str) -> None:
         shortest_s, longest_s = self.exposure_limits_s
         if not shortest_s <= exposure_s <= longest_s:
             raise DeviceError(
-                f"detector: cannot expose for {exposure_s:g} s; nothing was exposed. "
-                f"Choose {shortest_s:g} to {longest_s:g} s."
+                f"detector: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to {longest_s:g} s."
             )
 
     async def _expose(
