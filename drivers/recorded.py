@@ -7,6 +7,7 @@ which it was answered then. A call that was not recorded, or with other argument
 
 import asyncio
 import builtins
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
@@ -25,8 +26,7 @@ from engine.trace import Record, jsonable
 NEVER_NS = 2**62
 
 # How the engine words an error that is not of our tree.
-INTERNAL = "internal error ("
-INTERNAL_END = "); please report it with the run folder."
+INTERNAL = re.compile(r"internal error \((\w+): (.*)\); please report it\b.*", re.DOTALL)
 
 
 class NotRecorded(DeviceError):
@@ -45,6 +45,7 @@ def describe(microscope: Microscope, exposure_s: float, defocus: int) -> dict[st
             "shape": list(detector.shape),
             "saturation": detector.saturation,
             "wide_cross": detector.wide_cross,
+            "flatfield": detector.flatfield is not None,
             "exposure_limits_s": list(detector.exposure_limits_s),
             "dead_time_s": detector.cycle_s(exposure_s) - exposure_s,
         },
@@ -103,8 +104,9 @@ class Recording:
         kind: Any = getattr(errors, name, None) or getattr(builtins, name, None)
         if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(kind, ExceptionGroup):
             kind = Exception if name in self._foreign else DeviceError
-        text = text.removeprefix(f"internal error ({name}: ").removesuffix(INTERNAL_END)
-        error: Exception = type(name, (kind,), {"__init__": lambda *_: None, "__str__": lambda _: text})()
+        internal = INTERNAL.fullmatch(text)
+        said = internal[2] if internal else text
+        error: Exception = type(name, (kind,), {"__init__": lambda *_: None, "__str__": lambda _: said})()
         return error
 
 
@@ -124,7 +126,7 @@ def _stream_fault(records: Sequence[Record]) -> Record | None:
 def _foreign(records: Sequence[Record]) -> set[str]:
     """Names of errors that the run called internal: those that are not of our tree."""
     reasons = (record["reason"] for record in records if record["kind"] in ("fault", "command"))
-    return {reason.removeprefix(INTERNAL).partition(":")[0] for reason in reasons if reason.startswith(INTERNAL)}
+    return {found[1] for reason in reasons if (found := INTERNAL.fullmatch(reason))}
 
 
 def _given_up(call: Record) -> bool:
@@ -211,7 +213,7 @@ class RecordedDetector:
         self.saturation: int = facts["saturation"]
         self.wide_cross: bool = facts["wide_cross"]
         self.has_pictures = False
-        self.flatfield: NDArray[np.float32] | None = None
+        self.flatfield: NDArray[np.float32] | None = np.ones((1, 1), np.float32) if facts.get("flatfield") else None
         self._dead_time_s: float = facts["dead_time_s"]
         self._placeholder: Counts = np.zeros((1, 1), np.uint16)
 

@@ -82,11 +82,11 @@ class WallTime:
 
     @classmethod
     def of_run(cls, run: Path, header: Record) -> "WallTime":
-        """From run.json beside the trace; without it, the header counts as second 0."""
+        """From run.json beside the trace, which tells the wall time at 0; without it, the header counts as second 0."""
         folder = run if run.is_dir() else run.parent
         try:
             document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            return cls(datetime.fromisoformat(document["created_at"]).timestamp(), int(document["created_at_ns"]), True)
+            return cls(datetime.fromisoformat(document["created_at"]).timestamp(), 0, True)
         except (OSError, ValueError, TypeError, KeyError):
             return cls(0.0, header["t_ns"] or 0, False)
 

@@ -211,11 +211,11 @@ def _said(line: LogLine) -> Iterator[Record]:
         if line.message.startswith(words):
             yield {"t_ns": line.t_ns, "kind": "state", "name": name, "trigger": line.message}
             return
-    base = {"t_ns": line.t_ns, "module": line.module, "line": line.line, "level": line.level}
     if line.level in ("ERROR", "CRITICAL"):
-        yield {**base, "kind": "fault", "name": line.module, "reason": line.message}
+        yield {"t_ns": line.t_ns, "kind": "fault", "name": line.module, "reason": line.message}
     else:
-        yield {**base, "kind": "note", "name": "log", "text": line.message}
+        where = {"module": line.module, "line": line.line, "level": line.level}
+        yield {"t_ns": line.t_ns, "kind": "note", "name": "log", **where, "text": line.message}
 
 
 def _figures(facts: Mapping[str, str]) -> Iterator[Record]:

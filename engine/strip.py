@@ -36,8 +36,8 @@ COLOURS = {
 }
 DURATIONS = ("slack_ns", "left_ns", "period_ns")
 CLOSE_UP_SLOTS = 12
-RECORDS_DRAWN = 200_000
-"""A picture of more than a night's records shows nothing; this bounds its memory."""
+RECORDS_DRAWN = 50_000
+"""A run of ten minutes has some 5000; a picture of more shows nothing, and this bounds its memory."""
 
 
 def draw_strip(trace: Path, picture: Path) -> None:

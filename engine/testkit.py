@@ -8,7 +8,7 @@ shows it at work.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
@@ -323,8 +323,7 @@ def _explain(divergence: Divergence) -> str:
     lines += [f"    {_line(record)}" for record in divergence.before]
     lines += [f"  - golden: {_line(golden)}", f"  + made:   {_line(made)}"]
     if golden is not None and made is not None:
-        keys = [key for key in {**golden, **made} if golden.get(key) != made.get(key)]
-        lines.append(f"  differ in {', '.join(_field(key, golden.get(key), made.get(key)) for key in keys)}")
+        lines.append(f"  differ in {', '.join(_fields(golden, made))}")
     return "\n".join(lines)
 
 
@@ -336,7 +335,15 @@ def _line(record: Record | None) -> str:
     return f"{record['seq']:>5} {record['t_ns'] / 1e9:11.6f} s  {record['kind']} {record['name']} {rest}".rstrip()
 
 
-def _field(key: str, golden: Any, made: Any) -> str:
-    if key.endswith("_ns") and isinstance(golden, int) and isinstance(made, int):
-        return f"{key} ({(made - golden) / 1e6:+.6f} ms)"
-    return key
+def _fields(golden: Mapping[str, Any], made: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """The fields that differ, by their path; instants with by how much."""
+    for key in {**golden, **made}:
+        old, new = golden.get(key), made.get(key)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _fields(old, new, f"{path}{key}.")
+        elif key.endswith("_ns") and isinstance(old, int) and isinstance(new, int):
+            yield f"{path}{key} ({(new - old) / 1e6:+.6f} ms)"
+        else:
+            yield path + key

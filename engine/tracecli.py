@@ -102,7 +102,7 @@ def _tables(document: dict[str, Any]) -> list[Table]:
     calls = _table("calls, in ms", "call", "n", "p50", "p99", "max", "unknown", "errors")
     for name, row in document["calls_ms"].items():
         calls.add_row(name, *_cells(row["n"], row["p50"], row["p99"], row["max"], row["unknown"], row["errors"]))
-    steps = _table("steps, in ms", "step", "n", "slack min", "median", "left min", "late max", "over", "not done")
+    steps = _table("steps, in ms", "step", "n", "slack min", "median", "left min", "late max", "over", "undone")
     for row in document["steps_ms"]:
         slack, left, late = row["slack"], row["left"], row["late"]
         figures = (row["n"], slack["min"], slack["p50"], left["min"], late["max"], row["over"], row["underflow"])
@@ -132,7 +132,7 @@ def _tables(document: dict[str, Any]) -> list[Table]:
 
 
 def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), title_style="bold")
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("call", "step", "wait") else "right", no_wrap=True)
     return table

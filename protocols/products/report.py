@@ -53,7 +53,7 @@ def write_report(source: RunSource, run: RunHeader, surveys: list[FrameSurvey]) 
         (
             "frame-timing",
             "Timing",
-            "Lateness of each frame's start, and the time from one frame to the next.",
+            "Lateness of each frame's start, and the time from one frame to the next. The whole run: timing.png.",
             _timing(info),
         ),
         ("beam", "Primary beam", "Position in each frame against the run's median.", _beam(surveys, run)),

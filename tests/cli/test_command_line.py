@@ -115,8 +115,16 @@ def test_help_has_an_example() -> None:
 
 @pytest.mark.realtime
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent to another process as on Unix")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("state", ["relax", "wait-for-rotation", "expose", "defocus-snapshot"])
+@pytest.mark.parametrize(
+    ("number", "state"),
+    [
+        (signal.SIGINT, "relax"),
+        (signal.SIGINT, "wait-for-rotation"),
+        (signal.SIGINT, "expose"),
+        (signal.SIGTERM, "expose"),
+        (signal.SIGINT, "defocus-snapshot"),
+    ],
+)
 def test_a_signal_on_the_real_clock_ends_in_the_safe_state(tmp_path: Path, number: int, state: str) -> None:
     out = tmp_path / "out"
     words = ["run", "cred", "--devices", "simulated-timing", "--accept-timing", "--json", "--out", str(out)]
