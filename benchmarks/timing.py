@@ -57,9 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slots", type=int, default=100, help="slots at 0.5 s; four times as many at 0.05 s")
     slots = parser.parse_args().slots
-    print(
-        "| exposure s | beside it | frames | lost | start late ms (median / p99 / max) | gap error ms | dead time ms |"
-    )
+    print("Times in ms: median / p99 / max\n")
+    print("| exposure s | beside it | frames | lost | start late | gap error | dead time |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for beside in ("nothing", "a busy process"):

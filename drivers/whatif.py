@@ -25,11 +25,15 @@ TEM_DEVICES = ("stage", "beam", "optics")
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long calls take: `fixed_s`, or the recorded times in their order times `scale`, or drawn from them."""
+    """How long calls take: `fixed_s`, or the recorded times in their order times `scale`, or drawn from them.
+
+    drawn_s: times of another trace to draw from instead.
+    """
 
     fixed_s: float | None = None
     scale: float = 1.0
     resample: bool = False
+    drawn_s: tuple[float, ...] = ()
 
     @classmethod
     def parse(cls, word: str) -> "Latency":
@@ -55,6 +59,7 @@ class Latencies:
 
     def __init__(self, records: Iterable[Record], changes: Mapping[str, Latency], seed: int) -> None:
         self._changes = changes
+        self._seed = seed
         self._recorded: dict[str, list[float]] = {}
         for record in records:
             if record["kind"] == "call" and "error" not in record:
@@ -77,6 +82,9 @@ class Latencies:
             # A request to the operator is no call to the interface and takes none of its time.
             return 0.0 if name == "stage.release_to_pedal" else change.fixed_s
         times = self._recorded.get(name)
+        if change is not None and change.drawn_s and name != "stage.release_to_pedal":
+            rng = self._rngs.setdefault(name, np.random.default_rng([self._seed, zlib.crc32(name.encode())]))
+            return float(rng.choice(change.drawn_s))
         if not times:
             return 0.0
         following = self._next[name]
@@ -288,6 +296,9 @@ def what_if_microscope(
     api = changes.get("api_latency")
     if api is not None and api.fixed_s is not None:
         timing = {"api_call_s": api.fixed_s, "api_call_worst_s": api.fixed_s, "stage_read_s": api.fixed_s}
+    elif api is not None and api.drawn_s:
+        median_s, worst_s = (float(value) for value in np.percentile(api.drawn_s, (50, 99.5)))
+        timing = {"api_call_s": median_s, "api_call_worst_s": worst_s, "stage_read_s": median_s}
     elif api is not None:
         timing = {name: seconds * api.scale for name, seconds in timing.items()}
     detector = dict(facts["detector"])

@@ -20,6 +20,7 @@ from rich.table import Table
 from engine.errors import CredlineError, Refused
 from engine.experiment import Status
 from engine.replaycli import replay
+from engine.tracecli import trace_app
 
 app = typer.Typer(
     name="credline",
@@ -170,6 +171,7 @@ def graph(protocol: Protocol) -> None:
     typer.echo(experiment_type(protocol).machine().mermaid(), nl=False)
 
 
+app.add_typer(trace_app, name="trace")
 app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
 
 

@@ -30,7 +30,7 @@ def replay(
 
     Exit status 0 when every record agrees, 1 with the first divergence shown. Keys of --what-if: api_latency (all
     calls of the microscope), device.method as in the trace (optics.set_focus), settling, dead_time: a time (60ms),
-    a factor (x1.5) or resample; and the keys of the plan (exposure=0.3).
+    a factor (x1.5), resample, or @TRACE:call to draw from another trace; and the keys of the plan (exposure=0.3).
     """
     from engine.replay import load_run
 

@@ -167,7 +167,7 @@ def _draw_steps(axes: "Axes", steps: list[Record], lane: int) -> None:
         (r["end_ns"] / NS_PER_S, r["left_ns"] / NS_PER_S) for r in steps if "end_ns" in r and r.get("left_ns", 0) > 0
     ]
     axes.broken_barh(left, (lane - 0.4, 0.8), facecolor=COLOURS["budget"])
-    axes.broken_barh(_bars(steps), (lane - 0.4, 0.8), facecolor=COLOURS["step"])
+    axes.broken_barh(_bars(steps), (lane - 0.4, 0.8), facecolor=COLOURS["step"], edgecolor="white", linewidth=0.4)
     over = [r for r in steps if r["verdict"] == "over" and "end_ns" in r]
     # The edge keeps an overrun of a millisecond visible in a run of minutes.
     axes.broken_barh(_bars(over), (lane - 0.4, 0.8), facecolor=COLOURS["over"], edgecolor=COLOURS["over"], linewidth=1)

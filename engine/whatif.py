@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.clock import NS_PER_S
 from engine.config import build_plan_from, experiment_type, parse_setting, registered
 from engine.errors import CredlineError, Refused
 from engine.rehearsal import rehearse
-from engine.trace import Record
+from engine.trace import Record, read_trace
+from engine.tracestats import TraceStats
 from engine.virtual import VirtualClock, VirtualLoop
 
 ALIASES = {"exposure": "exposure_s", "interval": "snapshot_interval", "snapshot_exposure": "snapshot_exposure_s"}
@@ -43,7 +45,8 @@ class Question:
 def parse_question(words: Sequence[str], latency: Any) -> Question:
     """`key=value` words to a question. latency: the class that reads a time, factor or `resample`.
 
-    Keys: `api_latency`, `device.method` (latencies), `settling`, `dead_time` (times), and keys of the plan.
+    Keys: `api_latency`, `device.method` (latencies, also `@TRACE:call` of another trace), `settling`, `dead_time`
+    (times), and keys of the plan.
     """
     plan: dict[str, Any] = {}
     latencies: dict[str, str] = {}
@@ -113,7 +116,7 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
     microscope = make(
         clock,
         records,
-        {name: latency.parse(word) for name, word in question.latencies.items()},
+        {name: _latency(name, word, latency) for name, word in question.latencies.items()},
         settling_s=question.settling_s,
         dead_time_s=question.dead_time_s,
         beam_on=bool(kind.device_options(plan).get("beam_on", False)),
@@ -123,6 +126,25 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
     if document["status"] in ("failed", "aborted"):
         raise CredlineError(f"what-if: the run would end as {document['status']}: {document['reason']}")
     return figures(made, document["result"])
+
+
+def _latency(name: str, word: str, latency: Any) -> Any:
+    """`@TRACE` or `@TRACE:call` draws from the calls of another trace; anything else is read by `latency`."""
+    if not word.startswith("@"):
+        return latency.parse(word)
+    path, _, call = word[1:].partition(":")
+    recorded = TraceStats.read(read_trace(Path(path))).latencies_ns()
+    tem = ("stage.", "beam.", "optics.")
+    if call or name != "api_latency":
+        chosen = [call or name]
+    else:  # what waits for the operator is no latency
+        chosen = [key for key in recorded if key.startswith(tem) and key != "stage.release_to_pedal"]
+    drawn_s = tuple(float(took) / NS_PER_S for key in chosen for took in recorded.get(key, ()))
+    if not drawn_s:
+        raise Refused(
+            f"--what-if {name}={word}: that trace has no times of {call or name}; it has {', '.join(sorted(recorded))}."
+        )
+    return latency(drawn_s=drawn_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,6 +221,19 @@ def test_a_run_on_the_real_clock_replays(record_run: RecordRun, ending: str) -> 
     assert_replays(run)
 
 
+@pytest.mark.realtime
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(20))
+def test_a_hundred_slots_on_the_real_clock_replay_twenty_times_out_of_twenty(record_run: RecordRun, seed: int) -> None:
+    plan = {"exposure_s": 0.02, "speed_deg_s": 2.0, "range_deg": 6.4, "snapshot_interval": 10, "rotation": "commanded"}
+    devices = simulated(api_call_s=0.01, lens={"slow_s": 0.02})
+    run = record_run(
+        "cred", clock="real", devices=devices, seed=seed, start_deg=0.0, relax_cycles=0, formats=(), **plan
+    )
+    assert run.result["slots"] >= 95
+    assert_replays(run)
+
+
 def replayed_with_a_change(record_run: RecordRun, change: Callable[[], None]) -> Divergence:
     run = record_run("cred", **PLAN)
     change()

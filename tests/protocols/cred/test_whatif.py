@@ -61,6 +61,18 @@ def test_resampling_is_the_same_for_the_same_seed(perform: Perform) -> None:
     assert ask(recorded.trace, question, seed=3) == ask(recorded.trace, question, seed=3)
 
 
+def test_latencies_can_be_drawn_from_another_trace(perform: Perform) -> None:
+    recorded, slow = perform(devices=STEADY), perform(devices=STEADY | {"api_call_s": 0.08})
+    words = [f"api_latency=@{slow.folder}"]
+    same(ask(recorded.trace, parse_question(words, Latency)), slow)
+    one_call = [f"optics.set_focus=@{slow.folder}:beam.unblank"]
+    fixed = ["optics.set_focus=80ms"]
+    asked, known = (ask(recorded.trace, parse_question(words, Latency)) for words in (one_call, fixed))
+    assert {key: asked[key] for key in SAME} == {key: known[key] for key in SAME}
+    with pytest.raises(Refused, match=r"no times of optics\.wobble"):
+        ask(recorded.trace, parse_question([f"optics.set_focus=@{slow.folder}:optics.wobble"], Latency))
+
+
 def test_a_sweep_shows_where_the_budget_breaks(perform: Perform) -> None:
     recorded = perform(devices=STEADY, exposure_s=0.1, snapshot_interval=8)
     key, values_s = parse_sweep("api_latency=35ms:455ms:70ms", Latency)
