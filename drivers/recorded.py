@@ -7,7 +7,6 @@ which it was answered then. A call that was not recorded, or with other argument
 
 import asyncio
 import builtins
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
@@ -24,9 +23,6 @@ from engine.frame import Counts, Frame
 from engine.trace import Record, jsonable
 
 NEVER_NS = 2**62
-
-# How the engine words an error that is not of our tree.
-INTERNAL = re.compile(r"internal error \((\w+): (.*)\); please report it\b.*", re.DOTALL)
 
 
 class NotRecorded(DeviceError):
@@ -66,8 +62,6 @@ class Recording:
                 self.frames.append(record)
         # A snapshot is recorded before the frame that came before it was written: order them as they arrived.
         self.frames = deque(sorted(self.frames, key=lambda frame: frame["arrived_ns"]))
-        self._stream_fault = _stream_fault(records)
-        self._foreign = _foreign(records)
 
     async def answer(self, name: str, *args: object) -> Any:
         """The recorded result of a call, at the recorded instant; or its recorded error."""
@@ -77,62 +71,32 @@ class Recording:
             expected = f"{calls[0]['name']}{tuple(calls[0]['args'])}" if calls else "no further call"
             raise NotRecorded(f"{name}{args}: not recorded at this point; the recorded run made {expected}.")
         call = calls.popleft()
-        await self._let_go_at(call["end_ns"], NEVER_NS if _given_up(call) else call["end_ns"])
+        try:
+            await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
+        except asyncio.CancelledError:
+            # Who is cancelled goes no earlier than he was then: on a real clock time-outs come late.
+            await self._clock.sleep_until(call["end_ns"])
+            raise
         if "error" in call:
-            raise self._error(call["error"], call["text"])
+            raise _error(call)
         return call["result"]
 
     async def end_of_frames(self) -> None:
         """What came after the last recorded frame: an error at its instant, or nothing any more."""
-        if self._stream_fault is None:
-            await self._clock.sleep_until(NEVER_NS)
-        else:
-            fault = self._stream_fault
-            await self._let_go_at(fault["t_ns"], fault["t_ns"])
-            raise self._error(fault["name"], fault["reason"])
-
-    async def _let_go_at(self, end_ns: int, until_ns: int) -> None:
-        """Wait; but who is cancelled before goes no earlier than he was then: on a real clock time-outs come late."""
-        try:
-            await self._clock.sleep_until(until_ns)
-        except asyncio.CancelledError:
-            await self._clock.sleep_until(end_ns)
-            raise
-
-    def _error(self, name: str, text: str) -> Exception:
-        """A recorded error again: it is called as it was, says what it said, and is of our tree if it was."""
-        kind: Any = getattr(errors, name, None) or getattr(builtins, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(kind, ExceptionGroup):
-            kind = Exception if name in self._foreign else DeviceError
-        internal = INTERNAL.fullmatch(text)
-        said = internal[2] if internal else text
-        error: Exception = type(name, (kind,), {"__init__": lambda *_: None, "__str__": lambda _: said})()
-        return error
+        calls = self._calls.get("detector")
+        if calls and calls[0]["name"] == "detector.frames":
+            await self.answer("detector.frames")
+        await self._clock.sleep_until(NEVER_NS)
 
 
-def _stream_fault(records: Sequence[Record]) -> Record | None:
-    """The fault that ended the run and that no call had reported: the camera's series broke, or delivered nothing."""
-    reported: set[str] = set()
-    for record in records:
-        if record["kind"] == "call" and "error" in record:
-            reported.add(record["text"])
-        elif record["kind"] == "fault" and "alarm" not in record and not record["reason"].startswith("did not let go"):
-            kind = getattr(errors, record["name"], DeviceError)
-            told = any(text and text in record["reason"] for text in reported)
-            return record if issubclass(kind, DeviceError) and not told else None
-    return None
-
-
-def _foreign(records: Sequence[Record]) -> set[str]:
-    """Names of errors that the run called internal: those that are not of our tree."""
-    reasons = (record["reason"] for record in records if record["kind"] in ("fault", "command"))
-    return {found[1] for reason in reasons if (found := INTERNAL.fullmatch(reason))}
-
-
-def _given_up(call: Record) -> bool:
-    """Whether a call had no answer: it was cancelled, or the gate's hard limit (which gives no text) ended it."""
-    error = call.get("error")
-    return error == "CancelledError" or (error == "DeviceLost" and not call["text"])
+def _error(call: Record) -> Exception:
+    """A recorded error again: it is called as it was, says what it said, and is of our tree if it was."""
+    name, text = call["error"], call["text"]
+    kind: Any = getattr(builtins, name, Exception) if call["foreign"] else getattr(errors, name, DeviceError)
+    if not issubclass(kind, Exception) or issubclass(kind, ExceptionGroup):
+        kind = Exception
+    error: Exception = type(name, (kind,), {"__init__": lambda *_: None, "__str__": lambda _: text})()
+    return error
 
 
 class RecordedStage:

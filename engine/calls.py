@@ -5,16 +5,18 @@
 lost; everything else of the device passes through untouched.
 """
 
+import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from engine.clock import NS_PER_S, Clock, ns
-from engine.errors import DeviceLost
+from engine.errors import CredlineError, DeviceLost
 from engine.trace import Trace, jsonable
 
 Device = TypeVar("Device")
+Item = TypeVar("Item")
 
 
 class CallGate:
@@ -34,23 +36,54 @@ class CallGate:
 
         Raises DeviceLost when it does not return within the hard limit; whether it happened is then unknown.
         """
-        begin_ns = self._trace.now_ns
+        name, begin_ns = f"{device}.{method}", self._trace.now_ns
         fields = {"args": [jsonable(arg) for arg in args], "begin_ns": begin_ns}
+        limit = self._clock.timeout_at(self._clock.now_ns() + self._hard_limit_ns)
         try:
-            async with self._clock.timeout_at(self._clock.now_ns() + self._hard_limit_ns) as limit:
+            async with limit:
                 result = await func(*args)
         except BaseException as error:
-            lost = isinstance(error, TimeoutError) and limit.expired()
-            fields |= {"end_ns": self._trace.tick(), "error": "DeviceLost" if lost else type(error).__name__}
-            self._trace.record("call", f"{device}.{method}", **fields, text=str(error))
-            if lost:
-                raise DeviceLost(
-                    f"{device}.{method}: no answer for {self._hard_limit_ns / NS_PER_S:.0f} s; whether it happened "
-                    f"is unknown. Check the {device} and its connection before the next run."
-                ) from error
-            raise
-        self._trace.record("call", f"{device}.{method}", **fields, end_ns=self._trace.tick(), result=jsonable(result))
+            if not limit.expired():
+                self._failed(name, fields, error, given_up=False)
+                raise
+            lost = DeviceLost(
+                f"{name}: no answer for {self._hard_limit_ns / NS_PER_S:.0f} s; whether it happened is unknown. "
+                f"Check the {device} and its connection before the next run."
+            )
+            self._failed(name, fields, lost, given_up=True)
+            raise lost from error
+        self._trace.record("call", name, **fields, end_ns=self._trace.tick(), result=jsonable(result))
         return result
+
+    async def next_item(self, name: str, items: AsyncIterator[Item], limit_s: float) -> Item:
+        """Wait for the next item of a device's stream; its arrival is an event that enters the run.
+
+        What arrives is recorded by the caller; a failure is recorded here, as a call. Raises TimeoutError after
+        `limit_s`, StopAsyncIteration at the end of the stream.
+        """
+        fields: dict[str, Any] = {"args": [], "begin_ns": self._trace.now_ns}
+        limit = self._clock.timeout_at(self._clock.now_ns() + ns(limit_s))
+        try:
+            async with limit:
+                item = await anext(items)
+        except BaseException as error:
+            self._failed(name, fields, error, given_up=limit.expired())
+            raise
+        self._trace.tick()
+        return item
+
+    def _failed(self, name: str, fields: dict[str, Any], error: BaseException, *, given_up: bool) -> None:
+        """Record a call without result. given_up: nobody waited for it any more, so its own end is not known."""
+        self._trace.record(
+            "call",
+            name,
+            **fields,
+            end_ns=self._trace.tick(),
+            error=type(error).__name__,
+            text=str(error),
+            given_up=given_up or isinstance(error, asyncio.CancelledError),
+            foreign=not isinstance(error, CredlineError),
+        )
 
 
 class _Gated:

@@ -16,6 +16,7 @@ INTEGER_OR_NULL = "integer or null"
 NUMBER_OR_NULL = "number or null"
 TEXT = "text"
 TEXT_OR_NULL = "text or null"
+BOOLEAN = "true or false"
 LIST = "list"
 OBJECT = "object"
 OBJECT_OR_NULL = "object or null"
@@ -53,7 +54,7 @@ KINDS: Mapping[str, Kind] = {
     "state": Kind({"trigger": TEXT}),
     "call": Kind(
         {"args": LIST, "begin_ns": INTEGER_OR_NULL, "end_ns": INTEGER_OR_NULL},
-        {"result": ANYTHING, "error": TEXT, "text": TEXT},
+        {"result": ANYTHING, "error": TEXT, "text": TEXT, "given_up": BOOLEAN, "foreign": BOOLEAN},
     ),
     "step": Kind(
         {"slot": INTEGER_OR_NULL, "planned_ns": INTEGER_OR_NULL, "slack_ns": INTEGER_OR_NULL, "verdict": TEXT},
@@ -114,4 +115,4 @@ def _is(value: object, kind_of_value: str) -> bool:
         return type(value) is float or (type(value) is int and -NS_LIMIT < value < NS_LIMIT)
     if kind_of_value.startswith(TEXT):
         return type(value) is str
-    return type(value) is (list if kind_of_value is LIST else dict)
+    return type(value) is {BOOLEAN: bool, LIST: list}.get(kind_of_value, dict)

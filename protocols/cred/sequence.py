@@ -56,7 +56,6 @@ class CredSequence:
         self.machine = cred_machine(run.entered)
         self.run = run
         self._timeline = run.timeline
-        self._clock = run.clock
         self._spool = spool
         self._stage = run.gate.wrap("stage", microscope.stage)
         self._beam = run.gate.wrap("beam", microscope.beam)
@@ -213,21 +212,13 @@ class CredSequence:
     async def _next_frame(self, exposure_s: float) -> Frame:
         if self._frames is None:
             raise DeviceError("detector: not armed; no exposure was made.")
-        overdue_ns = self._timeline.now_ns + ns(exposure_s + FRAME_OVERDUE_S)
         try:
-            async with self._clock.timeout_at(overdue_ns):
-                frame = await anext(self._frames)
+            return await self.run.gate.next_item("detector.frames", self._frames, exposure_s + FRAME_OVERDUE_S)
         except (TimeoutError, StopAsyncIteration) as error:
-            self.run.trace.tick()
             raise DeviceLost(
                 f"detector: no frame {FRAME_OVERDUE_S:g} s after its exposure; it is lost, all before are kept. "
                 "Check the camera's own software."
             ) from error
-        except Exception:  # of the camera; its instant enters as that of a frame does, for the replay
-            self.run.trace.tick()
-            raise
-        self.run.trace.tick()
-        return frame
 
     async def _store(self) -> None:
         """Write the frame that arrived last; called while the next one is exposed."""

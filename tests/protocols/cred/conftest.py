@@ -1,45 +1,24 @@
 """cRED runs on the simulated microscope under virtual time, for the tests of this folder."""
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from engine.execute import Request, execute
-from engine.experiment import Prepared
 from engine.run import Run
+from engine.testkit import RecordedRun, RecordRun
 from engine.trace import Record
-from protocols.cred import CRED
-from protocols.cred.plan import CredPlan
 
 SHORT = {"range_deg": 12.0, "relax_cycles": 1}  # 52 slots at the default speed
 
 
-@dataclass
-class Finished:
-    """A run folder, read."""
-
-    folder: Path
-    document: dict[str, Any]
-    trace: list[Record]
-
-    @property
-    def result(self) -> dict[str, Any]:
-        return self.document["result"]
-
-    def states(self) -> list[str]:
-        return [record["name"] for record in self.trace if record["kind"] == "state"]
+class Finished(RecordedRun):
+    """A run folder, read, with what is particular to cRED."""
 
     def calls(self, name: str) -> list[Record]:
-        return [record for record in self.trace if record["kind"] == "call" and record["name"] == name]
-
-    def of(self, kind: str, name: str | None = None) -> list[Record]:
-        return [r for r in self.trace if r["kind"] == kind and (name is None or r["name"] == name)]
+        return self.of("call", name)
 
     def frames(self) -> np.ndarray:
         with h5py.File(self.folder / "frames.h5") as file:
@@ -54,35 +33,18 @@ Perform = Callable[..., Finished]
 
 
 @pytest.fixture
-def perform(tmp_path: Path) -> Perform:
-    """Perform a run: plan keys as keywords; `devices` = tables of a devices file; `on` = commands at trace records."""
+def perform(record_run: RecordRun) -> Perform:
+    """Perform a run: plan keys as keywords; `devices` = options of the driver; `on` = called at every record."""
 
     def performing(
         devices: dict[str, Any] | None = None,
-        on: Callable[[Record, Run], None] | None = None,
+        on: Callable[[Record, Run], object] | None = None,
         driver: str = "simulated-timing",
         seed: int = 1,
         **plan: Any,
     ) -> Finished:
-        name = driver
-        if devices:
-            file = tmp_path / "devices.toml"
-            lines = [f'[microscope]\ndriver = "{driver}"']
-            for table, values in devices.items():
-                if isinstance(values, dict):
-                    lines += [f"[microscope.{table}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
-                else:
-                    lines.insert(1, f"{table} = {json.dumps(values)}")
-            file.write_text("\n".join(lines), encoding="utf-8")
-            name = str(file)
-
-        def watch(run: Run, _: Prepared) -> None:
-            if on is not None:
-                run.trace.observe(lambda record: on(record, run))
-
-        request = Request(CRED, CredPlan(**{**SHORT, **plan}), tmp_path / "out", name, True, seed, draw=False)
-        report = execute(request, watch)
-        trace = [json.loads(line) for line in (report.folder / "trace.jsonl").read_text().splitlines()]
-        return Finished(report.folder, json.loads((report.folder / "run.json").read_text()), trace)
+        tables = {"microscope": {"driver": driver, **devices}} if devices else driver
+        run = record_run("cred", devices=tables, seed=seed, on=on, **{**SHORT, **plan})
+        return Finished(run.folder, run.document, run.trace)
 
     return performing
