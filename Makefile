@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -q
 
-.PHONY: demo test check long bench clean
+.PHONY: demo test check long bench golden clean
 
 demo: .venv/installed
 	$(BIN)/credline run cred --config examples/demo.toml --out runs --accept-timing
@@ -23,6 +23,12 @@ check: .venv/installed-dev
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/timing.py
+	$(BIN)/python benchmarks/virtual.py
+	$(BIN)/python benchmarks/export.py
+
+# After a deliberate change of what a run records (docs/testing.md).
+golden: .venv/installed-dev
+	$(PYTEST) --credline-renew-golden tests/protocols/cred/test_golden.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
