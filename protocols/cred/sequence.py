@@ -17,7 +17,7 @@ from engine.frame import Frame
 from engine.run import Run
 from engine.spool import Spool
 from engine.timeline import PeriodMonitor, SlotGrid
-from protocols.cred.angles import fit_rotation, has_stopped, is_behind, middle_ns
+from protocols.cred.angles import RotationFit, fit_rotation, has_stopped, is_behind, middle_ns
 from protocols.cred.machine import State, cred_machine
 from protocols.cred.plan import (
     ACTIVATION_THRESHOLD_DEG,
@@ -32,6 +32,7 @@ FRAME_OVERDUE_S = 5.0
 GOTO_SPEED_DEG_S = 10.0
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
 READING_INTERVAL = 10
+POLL_NS = 5 * NS_PER_MS
 SAFE_LIMIT_S = 2.0
 # Records of the trace are written this many at a time while frames follow one another.
 TRACE_BATCH = 50
@@ -64,12 +65,14 @@ class CredSequence:
         self._frames: AsyncIterator[Frame] | None = None
         self._focus: int | None = None
         period_ns = ns(slots.period_s)
+        self._exposures = 0
         self._monitor = PeriodMonitor(period_ns)
         self.grid = SlotGrid(0, period_ns)
         self.slot = 1
         self.last_slot = slots.slots
         self._unstored: tuple[int, int, int, Frame] | None = None
         self._rate_deg_s = plan.direction * plan.speed_deg_s
+        self._recent_fit: RotationFit | None = None  # for the angles shown while the run goes on
 
     def activities(self) -> Mapping[Enum, Callable[[], Coroutine[Any, Any, str]]]:
         """See `Experiment.activities`."""
@@ -119,7 +122,7 @@ class CredSequence:
         overdue_ns = self._timeline.now_ns + ns(
             2 * abs(self.plan.start_deg - here.value) / GOTO_SPEED_DEG_S + FRAME_OVERDUE_S
         )
-        while abs((await self._stage.angle()).value - self.plan.start_deg) > ACTIVATION_THRESHOLD_DEG / 4:
+        while abs(await self._poll_angle_deg() - self.plan.start_deg) > ACTIVATION_THRESHOLD_DEG / 4:
             if self._timeline.now_ns > overdue_ns:
                 raise DeviceLost(
                     f"stage: start_deg = {self.plan.start_deg:g} was not reached in time; the stage stands elsewhere. "
@@ -138,9 +141,9 @@ class CredSequence:
         else:
             await self._stage.rotate(target_deg, self.plan.speed_deg_s)
         give_up_ns = self._timeline.now_ns + ns(self.plan.rotation_timeout_s)
-        while (turned_deg := (await self._stage.angle()).value - rest.value) * self.plan.direction < (
-            ACTIVATION_THRESHOLD_DEG
-        ):
+        while (
+            turned_deg := await self._poll_angle_deg() - rest.value
+        ) * self.plan.direction < ACTIVATION_THRESHOLD_DEG:
             if -turned_deg * self.plan.direction >= ACTIVATION_THRESHOLD_DEG:
                 raise DeviceError(
                     f"stage: rotates towards {'lower' if self.plan.direction > 0 else 'higher'} angles, against "
@@ -153,6 +156,14 @@ class CredSequence:
                     "exposed. Start the rotation when asked, or allow more time."
                 )
         return "rotating"
+
+    async def _poll_angle_deg(self) -> float:
+        """Read the stage, but no more often than makes sense, however fast it answers."""
+        begin_ns = self._timeline.now_ns
+        reading = await self._stage.angle()
+        if self._timeline.now_ns < begin_ns + POLL_NS:
+            await self._timeline.wait("poll", begin_ns + POLL_NS)
+        return reading.value
 
     async def delay(self) -> str:
         """Unblank if asked, and let acceleration and backlash pass; the first slot begins when this is over."""
@@ -194,7 +205,7 @@ class CredSequence:
             tolerance_ns=ns(self.slots.tolerance_s),
             stretch=True,
         ):
-            start_ns = await self._detector.start(self.plan.exposure_s)
+            start_ns = await self._expose_now(self.plan.exposure_s)
             await self._store()
             if self._reading_due(slot):
                 self.run.in_background(self._read_stage(), f"stage reading {slot}")
@@ -209,16 +220,28 @@ class CredSequence:
             return True
         return not self.plan.snapshot_interval and slot % READING_INTERVAL == 0
 
+    async def _expose_now(self, exposure_s: float) -> int:
+        start_ns = await self._detector.start(exposure_s)
+        self._exposures += 1
+        return start_ns
+
     async def _next_frame(self, exposure_s: float) -> Frame:
+        """The frame of the exposure under way. A camera that delivers another one cannot be trusted any further."""
         if self._frames is None:
             raise DeviceError("detector: not armed; no exposure was made.")
         try:
-            return await self.run.gate.next_item("detector.frames", self._frames, exposure_s + FRAME_OVERDUE_S)
+            frame = await self.run.gate.next_item("detector.frames", self._frames, exposure_s + FRAME_OVERDUE_S)
         except (TimeoutError, StopAsyncIteration) as error:
             raise DeviceLost(
                 f"detector: no frame {FRAME_OVERDUE_S:g} s after its exposure; it is lost, all before are kept. "
                 "Check the camera's own software."
             ) from error
+        if frame.number != self._exposures - 1:
+            raise DeviceError(
+                f"detector: frame {frame.number} came where {self._exposures - 1} was exposed, so frames were lost or "
+                "doubled; it was not kept, all before are. Check the camera's own software."
+            )
+        return frame
 
     async def _store(self) -> None:
         """Write the frame that arrived last; called while the next one is exposed."""
@@ -232,7 +255,7 @@ class CredSequence:
         self.run.write_trace(at_least=TRACE_BATCH)
 
     def _record_frame(self, name: str, slot: int, frame: Frame, arrived_ns: int, index: int) -> None:
-        fit = fit_rotation(self.collected.readings[-3:], self._rate_deg_s)
+        fit = self._recent_fit
         self.run.trace.record(
             "frame",
             name,
@@ -271,7 +294,7 @@ class CredSequence:
         async with self._snapshot_step("defocus", at_ns, self._budget_ns(0, 1)):
             await self._optics.set_focus(self._in_focus + self.plan.defocus)
         async with self._snapshot_step("snapshot", self._timeline.now_ns, self._budget_ns(1, 3)):
-            await self._detector.start(self.plan.snapshot_exposure_s)
+            await self._expose_now(self.plan.snapshot_exposure_s)
             await self._store()
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
         index = await self._spool.append(self.slot, frame, "snapshot")
@@ -318,6 +341,7 @@ class CredSequence:
             if has_stopped(reading, again, self._rate_deg_s):
                 self._stage_stopped(again)
         readings.append(reading)
+        self._recent_fit = fit_rotation(readings[-3:], self._rate_deg_s)
         if self.collected.stage_stopped_ns is None:
             self._follow_rate()
 

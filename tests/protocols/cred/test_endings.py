@@ -171,3 +171,22 @@ def test_frames_of_an_aborted_run_are_on_disk(perform: Perform) -> None:
     run = perform(on=on_frame)
     with h5py.File(run.folder / "frames.h5") as file:
         assert list(file["frames"]["slot"]) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("shift", [1, -1], ids=["a frame lost", "a frame twice"])
+def test_a_camera_that_loses_or_doubles_a_frame_ends_the_run(
+    perform: Perform, monkeypatch: pytest.MonkeyPatch, shift: int
+) -> None:
+    from drivers.simulated.detector import Timepix
+
+    expose = Timepix._expose
+
+    async def miscounting(self: Timepix, queue: object, number: int, begin_ns: int, exposure_s: float) -> None:
+        await expose(self, queue, number + (shift if number >= 7 else 0), begin_ns, exposure_s)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Timepix, "_expose", miscounting)
+    run = perform()
+    assert run.document["status"] == "failed"
+    assert "lost or doubled" in run.document["reason"]
+    assert_safe(run)
+    assert len(run.frames()) == 7

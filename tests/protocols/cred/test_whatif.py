@@ -23,7 +23,7 @@ def same(predicted: dict[str, Any], run: Finished) -> None:
     assert {key: predicted[key] for key in SAME} == {key: actual[key] for key in SAME}
 
 
-@pytest.mark.parametrize("latency_ms", [20, 35, 60, 70, 80, 150, 250])
+@pytest.mark.parametrize("latency_ms", [1, 20, 35, 60, 70, 80, 150, 250])
 def test_other_latencies_of_the_interface_are_foretold(perform: Perform, latency_ms: int) -> None:
     recorded = perform(devices=STEADY)
     predicted = ask(recorded.trace, parse_question([f"api_latency={latency_ms}ms"], Latency))
@@ -47,6 +47,11 @@ def test_nothing_changed_is_the_original(perform: Perform) -> None:
     recorded = perform(seed=5)
     assert ask(recorded.trace, parse_question([], Latency)) == original(recorded.trace)
     assert ask(recorded.trace, parse_question(["api_latency=x1"], Latency)) == original(recorded.trace)
+
+
+def test_an_interface_that_answers_at_once_does_not_stop_the_clock(perform: Perform) -> None:
+    predicted = ask(perform(devices=STEADY).trace, parse_question(["api_latency=0ms"], Latency))
+    assert predicted["lost_slots"] == 0
 
 
 def test_one_slow_call_loses_slots_that_the_plan_did_not_foresee(perform: Perform) -> None:
