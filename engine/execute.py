@@ -24,6 +24,7 @@ from engine.config import connect_devices
 from engine.errors import Refused, StorageError
 from engine.experiment import Ending, ExperimentType, Prepared, Status
 from engine.health import TimingHealth, check_timing, measure_timing, undisturbed
+from engine.lock import drop_lock, take_lock
 from engine.run import Run
 from engine.storage import Journal, Writer, create_run_folder
 from engine.strip import StripProcess
@@ -94,7 +95,12 @@ async def _execute(request: Request, watch: Watch | None) -> Outcome:
             if health is not None and not request.accept_timing:
                 check_timing(health, prepared.smallest_margin_s)
             folder = create_run_folder(request.out, request.plan.sample)
-            return await _run(request, watch, clock, prepared, folder, health)
+            lock = take_lock(folder)
+            try:
+                return await _run(request, watch, clock, prepared, folder, health)
+            finally:
+                if lock is not None:
+                    drop_lock(folder, lock)
 
 
 async def _run(
@@ -197,6 +203,7 @@ def _signals(run: Run) -> Iterator[None]:
         asked += 1
         name = signal.Signals(number).name
         if asked == 1:
+            os.write(2, b"\ncredline: stopping, beam off first; once more to leave out what is still to be written\n")
             loop.call_soon_threadsafe(run.commands.stop, f"{name} from the operator")
         elif asked == 2:
             loop.call_soon_threadsafe(run.commands.abort, f"second {name} from the operator")

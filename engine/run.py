@@ -18,7 +18,7 @@ import structlog
 from engine.calls import CallGate
 from engine.clock import Clock, ns
 from engine.errors import CredlineError, RunAborted, StorageError
-from engine.experiment import FINISH, Ending, Experiment, Status
+from engine.experiment import FINISH, Ending, Experiment, SafeAction, Status
 from engine.storage import Journal, Writer, write_json
 from engine.timeline import Timeline
 from engine.trace import Trace
@@ -186,6 +186,8 @@ class Run:
             self._failed(error)
             return FINISH
         finally:
+            if not work.done():  # the beam does not wait until the work has let go
+                self._begin_safe(experiment)
             await self._let_go(work)
 
     def _failed(self, error: Exception) -> None:
@@ -195,7 +197,10 @@ class Run:
 
     async def _let_go(self, *tasks: asyncio.Task[Any]) -> None:
         """Cancel work and wait, but not for ever, until it has let go; its own errors while doing so do not matter."""
-        under_way = [task for task in tasks if task.cancel()]
+        under_way = [task for task in tasks if not task.done()]
+        for task in under_way:
+            if not task.cancelling():  # a second cancellation would break into its cleaning up
+                task.cancel()
         if under_way:
             _, clinging = await asyncio.wait(under_way, timeout=LET_GO_S)
             for name in sorted(task.get_name() for task in clinging):
@@ -210,9 +215,7 @@ class Run:
         Every action is tried even when others fail. What fails is recorded and stands in `alarms`. Whoever else
         calls meanwhile waits for the same end.
         """
-        if self._safe is None:
-            self._safe = asyncio.get_running_loop().create_task(self._safe_sequence(experiment), name="safe state")
-        sequence = self._safe
+        sequence = self._begin_safe(experiment)
         cancelled: asyncio.CancelledError | None = None
         while not sequence.done():
             try:
@@ -223,22 +226,36 @@ class Run:
         if cancelled is not None:
             raise cancelled
 
+    def _begin_safe(self, experiment: Experiment) -> asyncio.Task[None]:
+        if self._safe is None:
+            self._safe = asyncio.get_running_loop().create_task(self._safe_sequence(experiment), name="safe state")
+        return self._safe
+
     async def _safe_sequence(self, experiment: Experiment) -> None:
-        await self._let_go(*sorted(self._background, key=lambda task: task.get_name()))
-        for action in experiment.safe_actions():
-            deadline_ns = self.clock.now_ns() + ns(action.limit_s)
-            try:
-                async with self.clock.timeout_at(deadline_ns):
-                    await action.call()
-            except (Exception, asyncio.CancelledError) as error:
-                if (this := asyncio.current_task()) is not None and this.cancelling():
-                    raise  # the program itself is being ended
-                cause = "no answer" if isinstance(error, TimeoutError) else str(error)
-                self.trace.record("fault", action.name, reason=cause, alarm=action.alarm)
-                if action.alarm:
-                    self.alarms.append(f"{action.alarm} ({action.name} failed: {cause})")
-                    log.critical(action.alarm, cause=cause)
+        """The most urgent action at once, the others when everything in the background has let go."""
+        background = sorted(self._background, key=lambda task: task.get_name())
+        for task in background:
+            task.cancel()
+        first, *others = experiment.safe_actions()
+        await self._make_safe(first)
+        await self._let_go(*background)
+        for action in others:
+            await self._make_safe(action)
         self.trace.record("note", "safe state", alarms=len(self.alarms))
+
+    async def _make_safe(self, action: SafeAction) -> None:
+        """One action within its time limit; its failure is recorded and told, and keeps no other from being done."""
+        try:
+            async with self.clock.timeout_at(self.clock.now_ns() + ns(action.limit_s)):
+                await action.call()
+        except (Exception, asyncio.CancelledError) as error:
+            if (this := asyncio.current_task()) is not None and this.cancelling():
+                raise  # the program itself is being ended
+            cause = "no answer" if isinstance(error, TimeoutError) else str(error)
+            self.trace.record("fault", action.name, reason=cause, alarm=action.alarm)
+            if action.alarm:
+                self.alarms.append(f"{action.alarm} ({action.name} failed: {cause})")
+                log.critical(action.alarm, cause=cause)
 
     def write_trace(self, at_least: int = 1) -> None:
         """Queue what the trace holds for the disk, if it is `at_least` so many records; returns at once."""

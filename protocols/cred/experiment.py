@@ -38,6 +38,8 @@ class CredRun(CredSequence):
         self._spool_file.close()
         folder, detector = self.run.folder, self._microscope.detector
         await self.run.writer.run(lambda: write_data(self, folder, detector.shape))
+        self.run.save(self, None)  # a program cut off from here on has left everything but its ending
+        (folder / "frames.spool").unlink()
         await self.run.writer.run(lambda: write_truth(self, folder, self._microscope))
         ending = self.run.ending
         wanted = ending is not None and ending.status is not Status.ABORTED and any(self.collected.kept())

@@ -1,5 +1,6 @@
 """What a cRED run has collected while it runs: frames, snapshots, readings, lost slots, and the figures from them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -39,14 +40,22 @@ class Collected:
     snapshots: list[Snapshot] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     lost_slots: list[int] = field(default_factory=list)
-    period_changes: int = 0
+    stretched_slots: list[int] = field(default_factory=list)
     slack_ns: list[int] = field(default_factory=list)
     stage_stopped_ns: int | None = None
 
     def kept(self) -> list[bool]:
-        """For each frame, whether it was taken while the stage was turning."""
+        """For each frame, whether it was taken while the stage was turning, and in the longest part of one period.
+
+        Processing programs know one oscillation angle for all images, so a run whose period was lengthened on the
+        way keeps the longer part.
+        """
         stopped_ns = self.stage_stopped_ns
-        return [stopped_ns is None or frame.end_ns <= stopped_ns for frame in self.frames]
+        turning = [stopped_ns is None or frame.end_ns <= stopped_ns for frame in self.frames]
+        parts = [sum(frame.slot >= slot for slot in self.stretched_slots) for frame in self.frames]
+        counts = Counter(part for part, good in zip(parts, turning, strict=True) if good)
+        longest = max(counts, key=lambda part: counts[part], default=0)
+        return [good and part == longest for part, good in zip(parts, turning, strict=True)]
 
 
 def spread_ms(values_ns: Sequence[int]) -> dict[str, float | None]:

@@ -15,6 +15,7 @@ from engine.clock import ns
 from engine.config import read_run_document
 from engine.errors import DataError
 from engine.experiment import Status
+from engine.lock import drop_lock, take_lock
 from engine.replay import load_run
 from engine.spool import read_spool
 from engine.storage import write_json
@@ -39,7 +40,21 @@ class RecoveredRun:
 
 
 def recover_run(folder: Path) -> Sequence[str]:
-    """Write what the run could not; lines for a person. Raises DataError when spool and frames.h5 are both missing."""
+    """Write what the run could not; lines for a person.
+
+    Raises DataError for a folder that holds no run, and for one at which a program is still at work.
+    """
+    read_run_document(folder)
+    lock = take_lock(folder)
+    if lock is None:
+        raise DataError(f"{folder}: a program is still at work on this run; nothing was touched. Stop it first.")
+    try:
+        return _recover(folder)
+    finally:
+        drop_lock(folder, lock)
+
+
+def _recover(folder: Path) -> Sequence[str]:
     document = read_run_document(folder)
     spool = folder / "frames.spool"
     if not spool.exists():
@@ -58,6 +73,7 @@ def recover_run(folder: Path) -> Sequence[str]:
         "stage_readings": reading_list(run.collected, run.slots),
     }
     _save(folder, document)
+    spool.unlink()
     result = document["result"]
     lines = [f"{folder}: {result['frames']} frames and {result['snapshots']} snapshots in {result['slots']} slots."]
     if result["oscillation_deg"] is None and result["frames"]:
@@ -100,7 +116,7 @@ def _collect(records: Sequence[Record], spool: Path) -> RecoveredRun:
         if record["kind"] == "slot" and record["name"] == "lost":
             collected.lost_slots.append(record["slot"])
         elif record["kind"] == "slot" and record["name"] == "stretched":
-            collected.period_changes += 1
+            collected.stretched_slots.append(record["slot"])
         elif record["kind"] == "note" and record["name"] == "stage stopped":
             collected.stage_stopped_ns = record["kept_until_ns"]
         elif record["kind"] == "call" and record["name"] == "stage.angle" and "result" in record:

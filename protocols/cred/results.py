@@ -60,7 +60,7 @@ def result_of(run: CredData) -> dict[str, Any]:
         "lost_slot_numbers": lost,
         "exposure_s": plan.exposure_s,
         "period_s": period,
-        "period_changes": collected.period_changes,
+        "period_changes": len(collected.stretched_slots),
         "start_deg": None,
         "end_deg": None,
         "range_deg": None,
@@ -73,13 +73,13 @@ def result_of(run: CredData) -> dict[str, Any]:
         "elapsed_s": slots * period,
     }
     if fit is not None and slots:
-        first_ns = frames[0].start_ns - (frames[0].slot - 1) * grid.period_ns if frames else grid.start_ns(1)
-        start_deg = fit.angle_deg(first_ns)
         oscillation_deg = fit.rate_deg_s * period
+        first = frames[0].slot if frames else 1
+        start_deg = fit.angle_deg(frames[0].start_ns if frames else grid.start_ns(1)) - (first - 1) * oscillation_deg
         result |= {
             "start_deg": start_deg,
             "end_deg": start_deg + slots * oscillation_deg,
-            "range_deg": abs(slots * oscillation_deg),
+            "range_deg": abs((slots - first + 1) * oscillation_deg),
             "oscillation_deg": oscillation_deg,
             "rate_deg_s": fit.rate_deg_s,
             "rate_uncertainty_deg_s": fit.rate_uncertainty_deg_s if fit.readings > 1 else None,
@@ -139,8 +139,8 @@ def snapshot_file(slot: int) -> str:
 def write_data(run: CredData, folder: Path, shape: tuple[int, int]) -> None:
     """Write frames.h5 and the snapshots from the spool. Blocks: for a thread.
 
-    shape: rows and columns of a picture. Raises StorageError or DataError; the spool is deleted only when frames.h5
-    stands whole beside it.
+    shape: rows and columns of a picture. Raises StorageError or DataError. The spool stays: it may go when run.json
+    speaks of what is in frames.h5.
     """
     spool = folder / "frames.spool"
     if run.collected.frames:
@@ -152,7 +152,6 @@ def write_data(run: CredData, folder: Path, shape: tuple[int, int]) -> None:
         (folder / "snapshots").mkdir(exist_ok=True)
         for frame in read_spool(spool, kind="snapshot"):
             TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.slot)))
-    spool.unlink()
 
 
 def write_truth(run: CredData, folder: Path, microscope: Microscope) -> None:

@@ -32,6 +32,9 @@ FRAME_OVERDUE_S = 5.0
 GOTO_SPEED_DEG_S = 10.0
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
 READING_INTERVAL = 10
+# The period is lengthened when frames are too long for it by more than this share of what a frame may be late.
+STRETCH_SHARE = 0.02
+HOWEVER_LATE_NS = 2**62
 POLL_NS = 5 * NS_PER_MS
 SAFE_LIMIT_S = 2.0
 # Records of the trace are written this many at a time while frames follow one another.
@@ -186,7 +189,11 @@ class CredSequence:
                 await self._store()
                 return self.run.finish(Status.DONE, "range covered")
             if self.slots.is_snapshot(self.slot):
-                return "snapshot_due"
+                if self._timeline.now_ns <= self.grid.start_ns(self.slot) + self.grid.period_ns:
+                    return "snapshot_due"
+                await self._store()
+                self._lose_until(self.grid.next_slot(self._timeline.now_ns), "the engine or the camera was late")
+                continue
             try:
                 await self._frame(self.slot)
                 self.slot += 1
@@ -247,8 +254,9 @@ class CredSequence:
         """Write the frame that arrived last; called while the next one is exposed."""
         if self._unstored is None:
             return
-        (slot, at_ns, arrived_ns, frame), self._unstored = self._unstored, None
+        slot, at_ns, arrived_ns, frame = self._unstored
         index = await self._spool.append(slot, frame)
+        self._unstored = None  # not before: who is stopped while the disk is behind tries again when finalizing
         record = FrameRecord(slot, frame.start_ns, frame.end_ns, frame.start_ns - at_ns)
         self.collected.frames.append(record)
         self._record_frame("diffraction", slot, frame, arrived_ns, index)
@@ -279,13 +287,13 @@ class CredSequence:
 
     def _fit_period(self) -> None:
         """Lengthen the period, for all to see, when the camera's median frame does not fit it any more."""
-        if self._monitor.too_long_ns() == 0:
+        if self._monitor.too_long_ns() <= ns(self.slots.tolerance_s * STRETCH_SHARE):
             return
         period_ns = self._monitor.median_ns + NS_PER_MS
         start_ns = max(self.grid.start_ns(self.slot), self._timeline.now_ns + NS_PER_MS)
         self.grid = self.grid.stretched(self.slot, start_ns, period_ns)
         self._monitor.restart(period_ns)
-        self.collected.period_changes += 1
+        self.collected.stretched_slots.append(self.slot)
         self.run.trace.record("slot", "stretched", slot=self.slot, start_ns=start_ns, period_ns=period_ns)
 
     async def defocus_snapshot(self) -> str:
@@ -325,7 +333,7 @@ class CredSequence:
     def _snapshot_step(self, name: str, at_ns: int, budget_ns: int) -> AbstractAsyncContextManager[int]:
         """A step of the snapshot cycle: done even when late, for the next frame waits for its end anyway."""
         return self._timeline.step(
-            name, slot=self.slot, at_ns=at_ns, budget_ns=budget_ns, tolerance_ns=self.grid.period_ns, stretch=True
+            name, slot=self.slot, at_ns=at_ns, budget_ns=budget_ns, tolerance_ns=HOWEVER_LATE_NS, stretch=True
         )
 
     def _budget_ns(self, first: int, last: int) -> int:

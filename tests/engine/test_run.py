@@ -245,7 +245,7 @@ async def test_a_failure_in_the_background_fails_the_run(clock: VirtualClock) ->
 
 
 @virtual
-async def test_background_work_is_ended_before_the_safe_state(clock: VirtualClock) -> None:
+async def test_background_work_ends_while_the_beam_is_blanked_and_before_all_else(clock: VirtualClock) -> None:
     with rehearsal(clock) as r:
         ended_s: list[float] = []
 
@@ -254,7 +254,7 @@ async def test_background_work_is_ended_before_the_safe_state(clock: VirtualCloc
                 await hang()
             finally:
                 ended_s.append(r.now_s)
-                assert r.made_safe == []
+                assert r.made_safe in ([], ["blank"])
 
         r.run.in_background(watch(), "watch")
         assert (await r.drive()).status is Status.DONE
@@ -274,7 +274,7 @@ async def test_background_work_that_will_not_end_does_not_keep_the_beam_on(clock
         r.run.in_background(stubborn(), "stubborn")
         await r.drive()
         assert r.made_safe == list(SAFE)
-        assert r.safe_log[0][1] <= 11.0 + 5.0
+        assert r.safe_log[0][1] <= 11.0 + 1.0
         assert any(x["kind"] == "fault" and "stubborn" in str(x) for x in r.records)
 
 
@@ -291,7 +291,7 @@ async def test_work_that_will_not_let_go_does_not_keep_the_beam_on(clock: Virtua
 
         r.works[State.MEASURE] = stubborn
         assert (await r.drive(5.0, lambda: r.run.commands.stop("operator"))).status is Status.STOPPED
-        assert r.safe_log[0][1] <= 5.0 + 5.0
+        assert r.safe_log[0][1] <= 5.0 + 1.0
         assert any(x["kind"] == "fault" and "measure" in str(x) for x in r.records)
 
 
