@@ -31,6 +31,7 @@ golden: .venv/installed-dev
 	$(PYTEST) --credline-renew-golden tests/protocols/cred/test_golden.py
 
 .venv/bin/python:
+	@echo "making .venv and installing credline there: a minute the first time"
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt

@@ -43,7 +43,7 @@ class Latency:
                 return cls(resample=True)
             if word.startswith("x"):
                 scale = float(word[1:])
-                return cls(scale=scale) if scale > 0 else cls._refuse(word)
+                return cls(scale=scale) if 0 < scale < 1e6 else cls._refuse(word)
             seconds = float(word[:-2]) / 1000 if word.endswith("ms") else float(word.removesuffix("s"))
         except ValueError:
             return cls._refuse(word)
@@ -96,41 +96,42 @@ class Latencies:
 
 
 class Course:
-    """Where the stage was, from the recorded readings: at rest, then on the line through those of the rotation."""
+    """Where the stage was, from the recorded readings: one stretch of readings for each motion that was asked for."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        self.begun_ns: int | None = None
-        self._offset_ns = 0
-        began_ns = 0
-        points: list[tuple[int, float]] = []
+        self._stretches: list[tuple[int, list[tuple[int, float]]]] = [(0, [])]
         for record in records:
             if record["kind"] != "call" or "error" in record:
                 continue
             if record["name"] == "stage.angle":
                 reading = record["result"]
-                points.append(((reading["t_before_ns"] + reading["t_after_ns"]) // 2, reading["value"]))
+                middle_ns = (reading["t_before_ns"] + reading["t_after_ns"]) // 2
+                self._stretches[-1][1].append((middle_ns, reading["value"]))
             elif record["name"] in ("stage.rotate", "stage.release_to_pedal"):
-                began_ns = record["end_ns"]
-        if len(points) < 2:
+                rest = self._stretches[-1][1][-1:]
+                self._stretches.append((record["end_ns"], [(record["end_ns"], angle) for _, angle in rest]))
+        if sum(len(points) for _, points in self._stretches) < 2 or not self._stretches[0][1]:
             raise Refused("this run has fewer than two stage readings, so nobody knows where the stage was.")
-        self._began_ns = began_ns
-        self._times = np.array([t for t, _ in points], np.float64)
-        self._angles = np.array([angle for _, angle in points])
+        self._now = 0
+        self._offset_ns = 0
 
     def begin(self, now_ns: int) -> None:
-        """The rotation was asked for again, at another time than in the recorded run."""
-        self._offset_ns = now_ns - self._began_ns
-        self.begun_ns = now_ns
+        """The next motion was asked for, at another time than in the recorded run."""
+        self._now = min(self._now + 1, len(self._stretches) - 1)
+        self._offset_ns = now_ns - self._stretches[self._now][0]
 
     def angle_deg(self, t_ns: int) -> float:
-        """Angle at an instant; past the last reading the stage goes on as before it."""
+        """Angle at an instant; at rest before the first motion, and past the last reading it goes on as before it."""
+        points = self._stretches[self._now][1]
+        if self._now == 0 or len(points) < 2:
+            return points[-1][1]
+        times = [float(t) for t, _ in points]
+        angles = [angle for _, angle in points]
         t = float(t_ns - self._offset_ns)
-        if self.begun_ns is None:
-            return float(self._angles[0])
-        if t > self._times[-1]:
-            rate = (self._angles[-1] - self._angles[-2]) / (self._times[-1] - self._times[-2])
-            return float(self._angles[-1] + rate * (t - self._times[-1]))
-        return float(np.interp(t, self._times, self._angles))
+        if t > times[-1] and self._now == len(self._stretches) - 1:
+            rate = (angles[-1] - angles[-2]) / (times[-1] - times[-2])
+            return angles[-1] + rate * (t - times[-1])
+        return float(np.interp(t, times, angles))
 
 
 class _Interface:
@@ -228,7 +229,14 @@ class WhatIfOptics:
 class WhatIfDetector:
     """Implements `drivers.base.Detector`: exposures as asked, readout and overhead as recorded, no pictures."""
 
-    def __init__(self, clock: Clock, records: Iterable[Record], latencies: Latencies, facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        records: Iterable[Record],
+        latencies: Latencies,
+        facts: Mapping[str, Any],
+        slower: float,
+    ) -> None:
         self._clock = clock
         self._latencies = latencies
         rows, columns = facts["shape"]
@@ -241,7 +249,8 @@ class WhatIfDetector:
         self.flatfield: NDArray[np.float32] | None = None
         self._dead_time_s: float = facts["dead_time_s"]
         frames = sorted((r for r in records if r["kind"] == "frame"), key=lambda frame: int(frame["arrived_ns"]))
-        self._recorded = [frame["arrived_ns"] - frame["end_ns"] for frame in frames] or [ns(self._dead_time_s)]
+        readouts = [frame["arrived_ns"] - frame["end_ns"] for frame in frames] or [ns(self._dead_time_s)]
+        self._recorded = [round(slower * readout) for readout in readouts]
         self._next = deque(self._recorded)
         self._number = 0
         self._queue: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
@@ -259,6 +268,7 @@ class WhatIfDetector:
         """See `Detector.start`."""
         if not self._queue.empty():
             raise DeviceError("detector: an exposure is under way; no new one was begun.")
+        await self._clock.sleep_s(self._latencies.seconds("detector.start"))
         begin_ns = self._clock.now_ns()
         self._queue.put_nowait((begin_ns, begin_ns + ns(exposure_s)))
         return begin_ns
@@ -275,6 +285,7 @@ class WhatIfDetector:
 
     async def disarm(self) -> None:
         """See `Detector.disarm`."""
+        await self._clock.sleep_s(self._latencies.seconds("detector.disarm"))
 
 
 def what_if_microscope(
@@ -302,13 +313,15 @@ def what_if_microscope(
     elif api is not None:
         timing = {name: seconds * api.scale for name, seconds in timing.items()}
     detector = dict(facts["detector"])
+    slower = 1.0
     if dead_time_s is not None:
+        slower = dead_time_s / detector["dead_time_s"]
         detector["dead_time_s"] = dead_time_s
     return Microscope(
         stage=WhatIfStage(interface, Course(records), facts["stage"]),
         beam=WhatIfBeam(interface, on=beam_on),
         optics=WhatIfOptics(interface, focus, facts["optics"]["settling_s"] if settling_s is None else settling_s),
-        detector=WhatIfDetector(clock, records, latencies, detector),
+        detector=WhatIfDetector(clock, records, latencies, detector, slower),
         geometry=Geometry(**facts["geometry"]),
         timing=Timing(**timing),
     )

@@ -1,4 +1,4 @@
-"""The command line: `credline run|plan|graph ...`. Results on standard output, everything else on standard error.
+"""The command line: `credline run`, `plan`, `export` and more. Results on standard output, all else on standard error.
 
 Exit status 0 done or stopped, 1 failed or aborted, 2 refused. An error is one line, never a traceback.
 """

@@ -44,7 +44,7 @@ async def rehearse(
     trace.observe(made.append)
     trace.header(**header)
     writer = _DiscardingWriter()
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory(prefix="credline-") as name:
         folder = Path(name)
         journal = Journal(folder / "journal.jsonl", writer, durable=False)
         run = Run(clock, trace, writer, journal, folder, durable=False)

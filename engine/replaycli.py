@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from engine.errors import Refused
 from engine.trace import Record
 
 # Columns of a sweep, those that tell where a budget breaks.
@@ -88,6 +89,8 @@ def _sweep(records: list[Record], word: str, words: list[str], plot: Path | None
     from engine.whatif import sweep as sweep_values
 
     key, values_s = parse_sweep(word, _latency())
+    if plot is not None and (not plot.parent.is_dir() or plot.suffix not in (".png", ".svg")):
+        raise Refused(f"--plot {plot}: give the name of a .png or .svg file in a folder that exists.")
     points = sweep_values(records, key, values_s, words, _latency())
     if plot is not None:
         plot_sweep(key, points, plot)

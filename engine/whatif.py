@@ -18,6 +18,7 @@ from engine.trace import Record, read_trace
 from engine.tracestats import TraceStats
 from engine.virtual import VirtualClock, VirtualLoop
 
+SWEEP_LIMIT = 500
 ALIASES = {"exposure": "exposure_s", "interval": "snapshot_interval", "snapshot_exposure": "snapshot_exposure_s"}
 ROWS = (
     ("period_s", "period / s"),
@@ -110,6 +111,7 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
         raise TypeError("a what-if needs virtual time")
     header = records[0]
     kind = experiment_type(header["protocol"])
+    _check_answerable(header["plan"], question)
     plan = build_plan_from(kind, {**header["plan"], **question.plan})
     make, latency = (registered("recorded")[name].load() for name in ("what_if", "latency"))
     clock = VirtualClock(loop)
@@ -126,6 +128,18 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
     if document["status"] in ("failed", "aborted"):
         raise CredlineError(f"what-if: the run would end as {document['status']}: {document['reason']}")
     return figures(made, document["result"])
+
+
+# A recording knows where the stage went and how the lens settled then, and nothing of another way.
+UNANSWERABLE = ("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth")
+
+
+def _check_answerable(recorded: Mapping[str, Any], question: Question) -> None:
+    for key, value in question.plan.items():
+        turned = key == "range_deg" and isinstance(value, int | float) and value * recorded.get(key, 0) < 0
+        if key in UNANSWERABLE or turned or (key == "defocus" and question.settling_s is None):
+            hint = " Give settling=... with it." if key == "defocus" else " Make a run of it instead."
+            raise Refused(f"--what-if {key}: a recorded run cannot tell what that would have changed.{hint}")
 
 
 def _latency(name: str, word: str, latency: Any) -> Any:
@@ -163,6 +177,8 @@ def parse_sweep(word: str, latency: Any) -> tuple[str, list[float]]:
     if not equals or len(parts) != 3 or None in parts or not parts[2] or parts[1] < parts[0]:
         raise Refused(f"--sweep {word!r}: write key=first:last:step, for example api_latency=20ms:100ms:5ms.")
     first, last, step = parts
+    if (last - first) / step > SWEEP_LIMIT:
+        raise Refused(f"--sweep {word!r}: more than {SWEEP_LIMIT} values; take larger steps.")
     return key, [first + k * step for k in range(int((last - first) / step + 1e-9) + 1)]
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from drivers.base import Microscope
 from drivers.recorded import describe
+from engine.config import read_run_document
+from engine.errors import Refused
 from engine.experiment import Ending, Status
 from engine.machine import StrictMachine
 from engine.run import Run
@@ -131,6 +133,8 @@ class Cred:
         """See `ExperimentType.export`."""
         from protocols.products.export import export_run
 
+        if not read_run_document(folder).get("detector", {}).get("has_pictures", True):
+            raise Refused(f"{folder}: its camera delivered no pictures (a run for timing); nothing was exported.")
         summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress)
         fast_px, slow_px = summary.beam_px
         return (

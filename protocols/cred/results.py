@@ -98,6 +98,7 @@ def instrument_of(microscope: Microscope) -> dict[str, Any]:
             "shape": list(detector.shape),
             "saturation": detector.saturation,
             "wide_cross": detector.wide_cross,
+            "has_pictures": detector.has_pictures,
         },
     }
 

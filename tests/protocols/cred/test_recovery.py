@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from engine.errors import DataError
+from engine.lock import drop_lock, take_lock
 from engine.run import Run
 from engine.spool import MAGIC, read_spool
 from engine.trace import Record
@@ -69,6 +70,35 @@ def test_a_finished_run_needs_no_recovery(perform: Perform) -> None:
     run = perform(range_deg=3.0)
     assert "nothing to recover" in recover_run(run.folder)[0]
     assert json.loads((run.folder / "run.json").read_text())["status"] == "done"
+
+
+def test_a_run_that_is_still_going_is_not_touched(perform: Perform, tmp_path: Path) -> None:
+    _, folder = cut_off(perform, tmp_path / "cut", 25)
+    lock = take_lock(folder)
+    assert lock is not None
+    before = (folder / "frames.spool").read_bytes()
+    with pytest.raises(DataError, match="still at work"):
+        recover_run(folder)
+    assert (folder / "frames.spool").read_bytes() == before
+    drop_lock(folder, lock)
+    recover_run(folder)
+    assert not (folder / "run.lock").exists()
+
+
+def test_a_run_cut_off_after_its_data_were_whole_keeps_its_result(perform: Perform) -> None:
+    states: list[dict[str, object]] = []
+
+    def look(record: Record, run: Run) -> None:
+        if record["kind"] == "state" and record["name"] == "done":
+            states.append(json.loads((run.folder / "run.json").read_text()))
+
+    run = perform(range_deg=3.0, on=look)
+    assert states[0]["status"] == "running"
+    (run.folder / "run.json").write_text(json.dumps(states[0]))
+    recover_run(run.folder)
+    document = json.loads((run.folder / "run.json").read_text())
+    assert document["status"] == "failed"
+    assert document["result"] == run.result
 
 
 def test_a_torn_last_frame_costs_that_frame_only(perform: Perform, tmp_path: Path) -> None:

@@ -173,3 +173,21 @@ def test_a_blanked_beam_that_nobody_unblanks_fails_before_the_run(perform: Perfo
     run = perform(devices={"beam_on": False}, unblank=False)
     assert run.document["status"] == "failed"
     assert "unblank" in run.document["reason"]
+
+
+def test_when_the_period_was_lengthened_the_longer_even_part_is_kept(perform: Perform) -> None:
+    run = perform(devices={"detector": {"slow_first_s": [0.0] * 15 + [0.01] * 1000}}, snapshot_interval=0)
+    frames, result = run.frames(), run.result
+    assert result["period_changes"] == 1
+    stretched = run.of("slot", "stretched")[0]["slot"]
+    assert list(frames["kept"]) == [slot >= stretched for slot in frames["slot"]]
+    kept = frames[frames["kept"] == 1]
+    even_deg = result["start_deg"] + (kept["slot"] - 1) * result["oscillation_deg"]
+    assert np.abs(kept["start_deg"] - even_deg).max() < 1e-6
+
+
+def test_a_hiccup_before_a_snapshot_costs_slots_and_not_the_run(perform: Perform) -> None:
+    run = perform(devices={"detector": {"slow_first_s": [0.0] * 8 + [1.3]}})
+    assert run.document["status"] == "done"
+    assert 10 in run.result["lost_slot_numbers"]
+    assert run.of("frame", "snapshot")[0]["slot"] == 20

@@ -37,6 +37,14 @@ def test_another_exposure_is_foretold(perform: Perform, exposure_s: float) -> No
     same(predicted, perform(devices=STEADY, exposure_s=exposure_s))
 
 
+@pytest.mark.parametrize("latency_ms", [20, 80])
+def test_a_commanded_rotation_is_foretold_too(perform: Perform, latency_ms: int) -> None:
+    commanded = {"rotation": "commanded", "start_deg": -20.0}
+    recorded = perform(devices=STEADY, **commanded)
+    predicted = ask(recorded.trace, parse_question([f"api_latency={latency_ms}ms"], Latency))
+    same(predicted, perform(devices=STEADY | {"api_call_s": latency_ms / 1000}, **commanded))
+
+
 def test_another_interval_is_foretold(perform: Perform) -> None:
     recorded = perform(devices=STEADY)
     predicted = ask(recorded.trace, parse_question(["snapshot_interval=4", "api_latency=90ms"], Latency))
@@ -97,6 +105,10 @@ def test_a_sweep_shows_where_the_budget_breaks(perform: Perform) -> None:
         (["api_latency"], "write key=value"),
         (["api_latency=fast"], "latency 'fast'"),
         (["api_latency=x-1"], "latency 'x-1'"),
+        (["api_latency=xinf"], "latency 'xinf'"),
+        (["speed_deg_s=0.9"], "cannot tell"),
+        (["range_deg=-3"], "cannot tell"),
+        (["defocus=3000"], "Give settling"),
         (["optics.wobble=1ms"], "no such call"),
         (["settling=x2"], "give a time"),
         (["exposures=1"], "no such key"),
