@@ -1,6 +1,7 @@
 """The command line: `credline run`, `plan`, `export` and more. Results on standard output, all else on standard error.
 
-Exit status 0 done or stopped, 1 failed or aborted, 2 refused. An error is one line, never a traceback.
+Exit status 0 done or stopped, 1 failed or aborted, 2 refused, 130 interrupted outside a run. An error is one line,
+never a traceback.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from engine.errors import CredlineError, Refused
 from engine.experiment import Status
 from engine.replaycli import replay
 from engine.tracecli import trace_app
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="credline",
@@ -182,17 +185,22 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     try:
-        app()
+        # Not typer's own ending: it would leave silently on Ctrl-C, which it gives back as a status.
+        status = app(standalone_mode=False)
+        if status == INTERRUPTED:
+            typer.echo("credline: interrupted; no run was under way. What was written before is whole.", err=True)
+        sys.exit(status)
     except Refused as error:
         typer.echo(f"credline: refused: {error}", err=True)
         sys.exit(error.exit_status)
     except CredlineError as error:
         typer.echo(f"credline: {error}", err=True)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        typer.echo("credline: interrupted while no run was under way; the instrument was not touched.", err=True)
-        sys.exit(1)
     except Exception as error:
+        show = getattr(error, "show", None)
+        if callable(show):  # words on the command line that make no command
+            show()
+            sys.exit(2)
         if os.environ.get("CREDLINE_TRACEBACK"):
             raise
         typer.echo(

@@ -208,7 +208,7 @@ class CredSequence:
             "frame",
             slot=slot,
             at_ns=at_ns,
-            budget_ns=self.grid.period_ns,
+            budget_ns=self.grid.period_ns + ns(self.slots.tolerance_s),
             tolerance_ns=ns(self.slots.tolerance_s),
             stretch=True,
         ):
@@ -337,7 +337,8 @@ class CredSequence:
         )
 
     def _budget_ns(self, first: int, last: int) -> int:
-        return ns(sum(step.worst_s for step in self.slots.snapshot.steps[first:last]))
+        """What these steps of the plan may take, and what the engine may be late itself."""
+        return ns(sum(step.worst_s for step in self.slots.snapshot.steps[first:last]) + self.slots.tolerance_s)
 
     async def _read_stage(self) -> None:
         """Take a timed reading for the fit, and look whether the stage still turns."""
