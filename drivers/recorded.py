@@ -10,6 +10,7 @@ import builtins
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,39 @@ def _error(call: Record) -> Exception:
     return error
 
 
+class StoredPictures:
+    """The pictures of a finished run: frames from frames.h5, snapshots from their TIFF files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: Any = None
+        self._rows: dict[int, int] = {}
+        if (folder / "frames.h5").exists():
+            import h5py
+
+            self._file = h5py.File(folder / "frames.h5")
+            self._rows = {int(slot): row for row, slot in enumerate(self._file["frames"]["slot"])}
+
+    def find(self, record: Record) -> Counts | None:
+        """The counts of a recorded frame; None where the folder does not have them."""
+        if record["name"] == "snapshot":
+            path = self._folder / "snapshots" / f"{record['slot']:05d}.tiff"
+            if not path.exists():
+                return None
+            import fabio
+
+            with fabio.open(str(path)) as image:
+                return np.asarray(image.data)
+        row = self._rows.get(record["slot"])
+        return None if row is None else np.asarray(self._file["data"][row])
+
+    def close(self) -> None:
+        """Close frames.h5; no picture is found any more."""
+        self._rows = {}
+        if self._file is not None:
+            self._file.close()
+
+
 class RecordedStage:
     """Implements `drivers.base.Stage`."""
 
@@ -165,9 +199,15 @@ class RecordedOptics:
 
 
 class RecordedDetector:
-    """Implements `drivers.base.Detector`. Pictures are placeholders that carry the recorded checksum."""
+    """Implements `drivers.base.Detector`.
 
-    def __init__(self, clock: Clock, recording: Recording, facts: Mapping[str, Any]) -> None:
+    Pictures are those of the run folder where it still has them; else placeholders that carry the recorded checksum.
+    """
+
+    def __init__(
+        self, clock: Clock, recording: Recording, facts: Mapping[str, Any], pictures: StoredPictures | None
+    ) -> None:
+        self._pictures = pictures
         self._clock = clock
         self._recording = recording
         rows, columns = facts["shape"]
@@ -198,22 +238,30 @@ class RecordedDetector:
         while self._recording.frames:
             record = self._recording.frames.popleft()
             await self._clock.sleep_until(record["arrived_ns"])
-            yield Frame(self._placeholder, record["number"], record["start_ns"], record["end_ns"], record["crc"])
+            stored = self._pictures.find(record) if self._pictures is not None else None
+            counts, crc = (self._placeholder, record["crc"]) if stored is None else (stored, None)
+            yield Frame(counts, record["number"], record["start_ns"], record["end_ns"], crc)
         await self._recording.end_of_frames()
 
     async def disarm(self) -> None:
         """See `Detector.disarm`."""
+        if self._pictures is not None:
+            self._pictures.close()
         await self._recording.answer("detector.disarm")
 
 
-def recorded_microscope(clock: Clock, facts: Mapping[str, Any], records: Sequence[Record]) -> Microscope:
-    """The instrument of a trace whose header holds `facts` (from `describe`)."""
+def recorded_microscope(
+    clock: Clock, facts: Mapping[str, Any], records: Sequence[Record], folder: Path | None = None
+) -> Microscope:
+    """The instrument of a trace whose header holds `facts` (from `describe`); with the pictures of a run folder."""
     recording = Recording(clock, records)
     return Microscope(
         stage=RecordedStage(recording, facts["stage"]),
         beam=RecordedBeam(recording),
         optics=RecordedOptics(recording, facts["optics"]),
-        detector=RecordedDetector(clock, recording, facts["detector"]),
+        detector=RecordedDetector(
+            clock, recording, facts["detector"], StoredPictures(folder) if folder is not None else None
+        ),
         geometry=Geometry(**facts["geometry"]),
         timing=Timing(**facts["timing"]),
     )

@@ -61,18 +61,21 @@ def load_run(run: Path) -> list[Record]:
     return records
 
 
-def replay(records: Sequence[Record]) -> list[Record]:
-    """Run the experiment of a trace again with its recorded answers; the records that this makes."""
-    return replay_with_result(records)[0]
+def replay(records: Sequence[Record], folder: Path | None = None) -> list[Record]:
+    """Run the experiment of a trace again with its recorded answers; the records that this makes.
+
+    folder: the run folder, for its pictures; without it placeholders stand for them.
+    """
+    return replay_with_result(records, folder)[0]
 
 
-def replay_with_result(records: Sequence[Record]) -> tuple[list[Record], dict[str, Any]]:
+def replay_with_result(records: Sequence[Record], folder: Path | None = None) -> tuple[list[Record], dict[str, Any]]:
     """The same, with the result that stands in the run's run.json."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(_replay(records))
+        return runner.run(_replay(records, folder))
 
 
-async def _replay(records: Sequence[Record]) -> tuple[list[Record], dict[str, Any]]:
+async def _replay(records: Sequence[Record], folder: Path | None) -> tuple[list[Record], dict[str, Any]]:
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError("a replay needs virtual time")
@@ -81,7 +84,7 @@ async def _replay(records: Sequence[Record]) -> tuple[list[Record], dict[str, An
     clock = ReplayClock(loop, records)
     punctual = VirtualClock(loop)  # recorded devices and commands come at their instants, whatever waits were late
     await punctual.sleep_until(header["t_ns"])
-    microscope = registered("recorded")["microscope"].load()(punctual, header["instrument"], records)
+    microscope = registered("recorded")["microscope"].load()(punctual, header["instrument"], records, folder)
     own = ("seq", "t_ns", "kind", "name", "schema")
     made, document = await rehearse(
         kind,

@@ -41,14 +41,14 @@ def replay(
     elif what_if:
         _what_if(records, what_if, seed, as_json)
     else:
-        _compare(records, as_json)
+        _compare(records, run if run.is_dir() else None, as_json)
 
 
-def _compare(records: list[Record], as_json: bool) -> None:
+def _compare(records: list[Record], folder: Path | None, as_json: bool) -> None:
     from engine.replay import first_divergence
     from engine.replay import replay as replay_records
 
-    divergence = first_divergence(records, replay_records(records))
+    divergence = first_divergence(records, replay_records(records, folder))
     if as_json:
         seq = divergence.seq if divergence else None
         typer.echo(json.dumps({"records": len(records), "agrees": divergence is None, "first_divergence": seq}))
