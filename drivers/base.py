@@ -6,14 +6,16 @@ every one may be cancelled (the device is then as the docstring says). Times are
 engine's clock, angles degrees, lengths in the unit in the name.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import Refused
 from engine.frame import Frame
 
 
@@ -215,6 +217,72 @@ class Microscope:
     timing: Timing
     truth: "Truth | None" = None
     """Only from a simulation: what really happened, to check results against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one driver connects: some or all of the four devices, and what it knows of the instrument.
+
+    geometry: those fields of `Geometry` that this driver knows, by name; what several know, the more special part
+    says (the microscope, then the detector, then the devices file). timing: of the microscope's own interface.
+    """
+
+    stage: Stage | None = None
+    beam: Beam | None = None
+    optics: Optics | None = None
+    detector: Detector | None = None
+    geometry: Mapping[str, float] = field(default_factory=dict)
+    timing: Timing | None = None
+    truth: "Truth | None" = None
+
+    def assembled(
+        self,
+        others: Mapping[str, "Parts"] | None = None,
+        geometry: Mapping[str, float] | None = None,
+        timing: Mapping[str, float] | None = None,
+    ) -> Microscope:
+        """A whole microscope from these parts, single ones taken from `others` (device name: who has it).
+
+        geometry, timing: what the devices file says. Raises Refused naming a part or a figure that nobody has, or a
+        figure that does not exist.
+        """
+        others = others or {}
+        devices = {name: getattr(others.get(name, self), name) for name in ("stage", "beam", "optics", "detector")}
+        for name, device in devices.items():
+            if device is None:
+                raise Refused(
+                    f"devices: there is no {name}; nothing was started. Add a table [{name}] with its driver."
+                )
+        known: dict[str, float] = dict(self.geometry)
+        if "detector" in others:
+            known |= others["detector"].geometry
+        whole = Geometry(**_figures(Geometry, "geometry", {**known, **(geometry or {})}))
+        times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
+        return Microscope(
+            **devices,
+            geometry=whole,
+            timing=Timing(**_figures(Timing, "timing", {**times, **(timing or {})})),
+            truth=self.truth,
+        )
+
+
+def _figures(kind: type[Geometry] | type[Timing], table: str, given: Mapping[str, float]) -> dict[str, float]:
+    """The figures of a table, all there and all numbers."""
+    known = {item.name: item for item in fields(kind)}
+    for name, value in given.items():
+        if name not in known:
+            raise Refused(
+                f"devices: [{table}] has no key {name!r}; nothing was started. Keys are {', '.join(sorted(known))}."
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise Refused(f"devices: [{table}] {name} = {value!r} is not a number; nothing was started.")
+    for name, item in known.items():
+        if name not in given and item.default is MISSING:
+            raise Refused(
+                f"devices: [{table}] {name} is known to no driver; nothing was started. Write it into the table "
+                f"[{table}] of the devices file."
+            )
+    return {name: float(value) for name, value in given.items()}
 
 
 class Truth(Protocol):

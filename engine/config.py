@@ -4,7 +4,6 @@ Protocols and drivers are found through the entry points `credline.protocols` an
 add its own from its own package.
 """
 
-import dataclasses
 import difflib
 import json
 import tomllib
@@ -22,6 +21,7 @@ from engine.experiment import ExperimentType
 
 UNITS = {"_s": "seconds", "_deg": "degrees", "_deg_s": "degrees per second", "_nm": "nanometres", "_mm": "millimetres"}
 PARTS = ("stage", "beam", "optics", "detector")
+FACTS = ("geometry", "timing")
 
 
 def registered(group: str) -> dict[str, EntryPoint]:
@@ -136,7 +136,8 @@ async def connect_devices(name: str, clock: Clock, seed: int, options: Mapping[s
     """The microscope of a registered driver, or of a devices file that mixes drivers.
 
     options: what the plan tells simulated devices. A devices file (TOML) has a table `[microscope]` with `driver`
-    and its options, and `[detector]`, `[stage]`, `[beam]`, `[optics]` for parts taken from other drivers.
+    and its options, `[detector]`, `[stage]`, `[beam]`, `[optics]` for parts taken from other drivers, and
+    `[geometry]` and `[timing]` for what is known of the instrument and its drivers do not tell.
     Raises Refused for names and keys that are not known, DeviceError when a device cannot be reached.
     """
     drivers = registered("drivers")
@@ -148,18 +149,23 @@ async def connect_devices(name: str, clock: Clock, seed: int, options: Mapping[s
                 "Or give a devices file (.toml)."
             )
         tables = read_toml(Path(name), "--devices")
-    if unknown := sorted(set(tables) - {"microscope", *PARTS}):
-        raise Refused(f"--devices {name}: table [{unknown[0]}] is not known; use [microscope], [{'], ['.join(PARTS)}].")
+    if unknown := sorted(set(tables) - {"microscope", *PARTS, *FACTS}):
+        known = "], [".join(("microscope", *PARTS, *FACTS))
+        raise Refused(f"--devices {name}: table [{unknown[0]}] is not known; use [{known}].")
     if "microscope" not in tables:
         raise Refused(f"--devices {name}: the table [microscope] with its driver is missing.")
     async with AsyncExitStack() as stack:
-        connected = {}
+        connected: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         for part, table in tables.items():
             if not isinstance(table, dict):
                 raise Refused(
                     f"--devices {name}: {part} = {table!r} is not a table; write [{part}] and its keys below."
                 )
             table = dict(table)
+            if part in FACTS:
+                facts[part] = table
+                continue
             driver = table.pop("driver", None)
             if not isinstance(driver, str) or driver not in drivers:
                 raise Refused(
@@ -169,4 +175,4 @@ async def connect_devices(name: str, clock: Clock, seed: int, options: Mapping[s
             merged = {**options, **table} if getattr(entry, "takes_plan_options", False) else table
             connected[part] = await stack.enter_async_context(entry.connect(clock, seed, merged))
         whole = connected.pop("microscope")
-        yield dataclasses.replace(whole, **{part: getattr(other, part) for part, other in connected.items()})
+        yield whole.assembled(connected, **facts)

@@ -146,8 +146,8 @@ async def simulated_microscope(request: pytest.FixtureRequest, virtual_clock: Vi
     drivers = registered("drivers")
     if driver not in drivers:
         pytest.fail(f"microscope: no driver {driver!r}; registered are: {', '.join(sorted(drivers))}.", pytrace=False)
-    async with drivers[driver].load().connect(virtual_clock, seed, options) as microscope:
-        yield microscope
+    async with drivers[driver].load().connect(virtual_clock, seed, options) as parts:
+        yield parts.assembled()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from drivers.base import Geometry, Microscope, Timing
+from drivers.base import Geometry, Parts, Timing
 from drivers.simulated.column import Blanker, Lens, LensSettings
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.goniometer import Goniometer, GoniometerSettings
@@ -70,7 +70,7 @@ class SimulatedMicroscope:
     takes_plan_options: bool = True  # the specimen, and how the operator left stage and beam, come with the plan
 
     @asynccontextmanager
-    async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Microscope]:
+    async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Switch the instrument on. Raises Refused for an option it does not know or a value it cannot use.
 
         options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
@@ -147,12 +147,12 @@ class SimulatedMicroscope:
             self.pictures,
         )
         try:
-            yield Microscope(
+            yield Parts(
                 stage=goniometer,
                 beam=blanker,
                 optics=lens,
                 detector=detector,
-                geometry=geometry,
+                geometry=dataclasses.asdict(geometry),
                 timing=Timing(api_call_s, interface.worst_s, stage_settings.stage_read_s),
                 truth=SimulatedTruth(goniometer, source),
             )

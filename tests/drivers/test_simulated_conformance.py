@@ -28,8 +28,8 @@ def connected(driver: SimulatedMicroscope, clock_of: Factory, loop_factory: Any,
 
 
 async def _on(driver: SimulatedMicroscope, clock: Clock, options: dict[str, Any], body: Body) -> None:
-    async with driver.connect(clock, 7, options) as microscope:
-        assert isinstance(microscope, Microscope)
+    async with driver.connect(clock, 7, options) as parts:
+        microscope: Microscope = parts.assembled()
         result: Coroutine[Any, Any, None] = body(clock, microscope)  # type: ignore[assignment]
         await result
 

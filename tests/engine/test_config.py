@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -9,8 +10,9 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from drivers.base import Microscope
+from drivers.base import Microscope, Parts
 from drivers.simulated.detector import Timepix
+from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.config import build_plan, connect_devices, experiment_type, parse_setting, read_toml, registered
 from engine.errors import Refused
 from engine.virtual import VirtualClock
@@ -208,6 +210,34 @@ async def test_a_devices_file_mixes_drivers(clock: VirtualClock, tmp_path: Path)
 
 
 @virtual
+async def test_a_devices_file_says_what_no_driver_knows(clock: VirtualClock, tmp_path: Path) -> None:
+    name = devices_file(
+        tmp_path,
+        '[microscope]\ndriver = "simulated-timing"\n'
+        "[geometry]\ncamera_length_mm = 400\n[timing]\nstage_read_s = 0.277\n",
+    )
+    microscope = await connect(clock, name)
+    assert microscope.geometry.camera_length_mm == 400
+    assert microscope.geometry.wavelength_A == 0.02508  # the driver's own
+    assert microscope.timing.stage_read_s == 0.277
+
+
+@virtual
+async def test_a_part_or_a_figure_that_nobody_has_is_refused(clock: VirtualClock) -> None:
+    async with SIMULATED_TIMING.connect(clock, 1, {}) as parts:
+        blind = replace(parts, detector=None)
+        with pytest.raises(Refused, match=r"there is no detector.*\[detector\]"):
+            blind.assembled()
+        assert blind.assembled({"detector": parts}).detector is parts.detector
+        lost = replace(parts, geometry={**parts.geometry, "pixel_size_mm": 0.055})
+        del lost.geometry["camera_length_mm"]
+        with pytest.raises(Refused, match=r"\[geometry\] camera_length_mm is known to no driver"):
+            lost.assembled()
+        camera = Parts(detector=parts.detector, geometry={"camera_length_mm": 1.0})
+        assert lost.assembled({"detector": camera}).geometry.camera_length_mm == 1.0
+
+
+@virtual
 async def test_what_was_connected_is_let_go_when_a_later_part_fails(clock: VirtualClock, tmp_path: Path) -> None:
     name = devices_file(
         tmp_path, '[microscope]\ndriver = "simulated-timing"\n[detector]\ndriver = "simulated-timing"\nodd = 1\n'
@@ -239,6 +269,9 @@ GOOD = '[microscope]\ndriver = "simulated-timing"\n'
         (GOOD + "stage = {limits_deg = 70}\n", r"\[stage\] limits_deg = 70"),
         (GOOD + "stage = {limits_deg = [70]}\n", r"\[stage\] limits_deg = "),
         (GOOD + "stage = 3\n", r"stage.*table"),
+        (GOOD + "geometry = 3\n", r"geometry.*table"),
+        (GOOD + "[geometry]\ncamera_length = 3\n", r"\[geometry\] has no key 'camera_length'.*camera_length_mm"),
+        (GOOD + '[timing]\nstage_read_s = "slow"\n', r"\[timing\] stage_read_s = 'slow' is not a number"),
         ("driver = simulated\n", r"is not valid TOML"),
     ],
 )
