@@ -10,12 +10,12 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import Refused
+from engine.errors import Refused, shown
 from engine.frame import Frame
 
 
@@ -206,6 +206,22 @@ class Detector(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SecondConnection:
+    """How another process takes the beam off the crystal when the program that drives the instrument cannot.
+
+    function: `module:function`, a plain function that blocks; it connects anew, blanks the beam, reads the blanker back
+    and returns whether it is known to be closed. It may raise what it likes, and is called again then. arguments: its
+    keyword arguments, as JSON can hold them. limit_s: after this a call counts as failed, and another is begun beside
+    it. It is called in an emergency only: an instrument that serves one client at a time well need not serve two.
+    Its module is imported at the start of every run, so it should be a light one. docs/decisions/0008-watchdog.md.
+    """
+
+    function: str
+    arguments: Mapping[str, Any]
+    limit_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
 class Microscope:
     """Four devices that work together, with what is known of the instrument they make."""
 
@@ -217,6 +233,8 @@ class Microscope:
     timing: Timing
     truth: "Truth | None" = None
     """Only from a simulation: what really happened, to check results against."""
+    second_connection: SecondConnection | None = None
+    """For the watchdog; None where the instrument (or its interface) allows one program only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +252,7 @@ class Parts:
     geometry: Mapping[str, float] = field(default_factory=dict)
     timing: Timing | None = None
     truth: "Truth | None" = None
+    second_connection: SecondConnection | None = None
 
     def assembled(
         self,
@@ -263,6 +282,7 @@ class Parts:
             geometry=whole,
             timing=Timing(**_figures(Timing, "timing", {**times, **(timing or {})})),
             truth=self.truth,
+            second_connection=others.get("beam", self).second_connection,
         )
 
 
@@ -272,10 +292,11 @@ def _figures(kind: type[Geometry] | type[Timing], table: str, given: Mapping[str
     for name, value in given.items():
         if name not in known:
             raise Refused(
-                f"devices: [{table}] has no key {name!r}; nothing was started. Keys are {', '.join(sorted(known))}."
+                f"devices: [{table}] has no key {shown(name)!r}; nothing was started. "
+                f"Keys are {', '.join(sorted(known))}."
             )
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise Refused(f"devices: [{table}] {name} = {value!r} is not a number; nothing was started.")
+            raise Refused(f"devices: [{table}] {name} = {shown(repr(value))} is not a number; nothing was started.")
     for name, item in known.items():
         if name not in given and item.default is MISSING:
             raise Refused(

@@ -11,19 +11,26 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
 
 from drivers.base import Exposure, Geometry, Microscope, Reading, Timing
 from engine import errors
 from engine.clock import Clock
-from engine.errors import DeviceError
+from engine.errors import DataError, DeviceError
 from engine.frame import Counts, Frame
 from engine.trace import Record, jsonable
 
 NEVER_NS = 2**62
+DEG_BELIEVED = 1e6
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Pixels = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class NotRecorded(DeviceError):
@@ -49,6 +56,80 @@ def describe(microscope: Microscope, exposure_s: float, defocus: int) -> dict[st
     }
 
 
+class StageFacts(BaseModel):
+    """What a plan needs to know of a stage."""
+
+    limits_deg: tuple[Finite, Finite]
+    backlash_deg: Finite
+
+
+class OpticsFacts(BaseModel):
+    """What a plan needs to know of the lens: its settling for the run's defocus."""
+
+    settling_s: Seconds
+
+
+class DetectorFacts(BaseModel):
+    """What a plan needs to know of a camera."""
+
+    shape: tuple[Pixels, Pixels]
+    saturation: int
+    wide_cross: bool
+    flatfield: bool = False
+    exposure_limits_s: tuple[Seconds, Seconds]
+    dead_time_s: Seconds
+
+
+class TimingFacts(BaseModel):
+    """The fields of `Timing`."""
+
+    api_call_s: Seconds
+    api_call_worst_s: Seconds
+    stage_read_s: Seconds
+
+
+class InstrumentFacts(BaseModel):
+    """What `describe` wrote, read again from a header. Fields that a later version adds are let through."""
+
+    geometry: Geometry
+    timing: TimingFacts
+    stage: StageFacts
+    optics: OpticsFacts
+    detector: DetectorFacts
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "InstrumentFacts":
+        """The facts, checked. Raises DataError for a header that was damaged, or tells too little."""
+        try:
+            return cls.model_validate(facts)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(("instrument", *(str(part) for part in first["loc"])))
+            raise DataError(
+                f"trace: its header does not describe an instrument ({where}: {first['msg']}), so nothing can answer "
+                "for it; nothing was changed. Take a copy of the trace from elsewhere if there is one."
+            ) from error
+
+
+def recorded_reading(call: Record) -> Reading:
+    """The stage reading that a recorded call returned. Raises DataError when it is none."""
+    result = call.get("result")
+    if isinstance(result, dict) and set(result) == {"value", "t_before_ns", "t_after_ns"}:
+        value, before_ns, after_ns = result["value"], result["t_before_ns"], result["t_after_ns"]
+        instants = all(type(t_ns) is int and abs(t_ns) < NEVER_NS for t_ns in (before_ns, after_ns))
+        if instants and isinstance(value, int | float) and abs(value) < DEG_BELIEVED:
+            return Reading(float(value), before_ns, after_ns)
+    raise DataError(f"trace: record {call.get('seq')} holds no stage reading; the file was damaged or edited.")
+
+
+def recorded_integer(call: Record) -> int:
+    """The whole number that a recorded call returned. Raises DataError when it is none."""
+    value = call["result"]
+    if type(value) is not int or not -(2**63) < value < 2**63:
+        raise DataError(f"trace: {call['name']} was not answered by a whole number; the file was damaged or edited.")
+    return int(value)
+
+
 class Recording:
     """The calls and frames of a trace, handed out in order."""
 
@@ -66,6 +147,10 @@ class Recording:
 
     async def answer(self, name: str, *args: object) -> Any:
         """The recorded result of a call, at the recorded instant; or its recorded error."""
+        return (await self.call(name, *args))["result"]
+
+    async def call(self, name: str, *args: object) -> Record:
+        """The same, as the whole record of the call."""
         device = name.split(".")[0]
         calls = self._calls.get(device)
         if not calls or calls[0]["name"] != name or calls[0]["args"] != [jsonable(arg) for arg in args]:
@@ -80,7 +165,7 @@ class Recording:
             raise
         if "error" in call:
             raise _error(call)
-        return call["result"]
+        return call
 
     async def end_of_frames(self) -> None:
         """What came after the last recorded frame: an error at its instant, or nothing any more."""
@@ -136,15 +221,14 @@ class StoredPictures:
 class RecordedStage:
     """Implements `drivers.base.Stage`."""
 
-    def __init__(self, recording: Recording, facts: Mapping[str, Any]) -> None:
+    def __init__(self, recording: Recording, facts: StageFacts) -> None:
         self._recording = recording
-        low, high = facts["limits_deg"]
-        self.limits_deg: tuple[float, float] = (low, high)
-        self.backlash_deg: float = facts["backlash_deg"]
+        self.limits_deg = facts.limits_deg
+        self.backlash_deg = facts.backlash_deg
 
     async def angle(self) -> Reading:
         """See `Stage.angle`."""
-        return Reading(**await self._recording.answer("stage.angle"))
+        return recorded_reading(await self._recording.call("stage.angle"))
 
     async def rotate(self, target_deg: float, speed_deg_s: float) -> None:
         """See `Stage.rotate`."""
@@ -181,13 +265,13 @@ class RecordedBeam:
 class RecordedOptics:
     """Implements `drivers.base.Optics`."""
 
-    def __init__(self, recording: Recording, facts: Mapping[str, Any]) -> None:
+    def __init__(self, recording: Recording, facts: OpticsFacts) -> None:
         self._recording = recording
-        self._settling_s: float = facts["settling_s"]
+        self._settling_s = facts.settling_s
 
     async def focus(self) -> int:
         """See `Optics.focus`."""
-        return int(await self._recording.answer("optics.focus"))
+        return recorded_integer(await self._recording.call("optics.focus"))
 
     async def set_focus(self, value: int) -> None:
         """See `Optics.set_focus`."""
@@ -205,20 +289,18 @@ class RecordedDetector:
     """
 
     def __init__(
-        self, clock: Clock, recording: Recording, facts: Mapping[str, Any], pictures: StoredPictures | None
+        self, clock: Clock, recording: Recording, facts: DetectorFacts, pictures: StoredPictures | None
     ) -> None:
         self._pictures = pictures
         self._clock = clock
         self._recording = recording
-        rows, columns = facts["shape"]
-        shortest_s, longest_s = facts["exposure_limits_s"]
-        self.shape: tuple[int, int] = (rows, columns)
-        self.exposure_limits_s: tuple[float, float] = (shortest_s, longest_s)
-        self.saturation: int = facts["saturation"]
-        self.wide_cross: bool = facts["wide_cross"]
+        self.shape = facts.shape
+        self.exposure_limits_s = facts.exposure_limits_s
+        self.saturation = facts.saturation
+        self.wide_cross = facts.wide_cross
         self.has_pictures = False
-        self.flatfield: NDArray[np.float32] | None = np.ones((1, 1), np.float32) if facts.get("flatfield") else None
-        self._dead_time_s: float = facts["dead_time_s"]
+        self.flatfield: NDArray[np.float32] | None = np.ones((1, 1), np.float32) if facts.flatfield else None
+        self._dead_time_s = facts.dead_time_s
         self._placeholder: Counts = np.zeros((1, 1), np.uint16)
 
     def cycle_s(self, exposure_s: float) -> float:
@@ -231,7 +313,7 @@ class RecordedDetector:
 
     async def start(self, exposure_s: float) -> int:
         """See `Detector.start`."""
-        return int(await self._recording.answer("detector.start", exposure_s))
+        return recorded_integer(await self._recording.call("detector.start", exposure_s))
 
     async def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`; each at the instant at which it arrived then."""
@@ -253,15 +335,19 @@ class RecordedDetector:
 def recorded_microscope(
     clock: Clock, facts: Mapping[str, Any], records: Sequence[Record], folder: Path | None = None
 ) -> Microscope:
-    """The instrument of a trace whose header holds `facts` (from `describe`); with the pictures of a run folder."""
+    """The instrument of a trace whose header holds `facts` (from `describe`); with the pictures of a run folder.
+
+    Raises DataError when these are no such facts.
+    """
+    known = InstrumentFacts.of(facts)
     recording = Recording(clock, records)
     return Microscope(
-        stage=RecordedStage(recording, facts["stage"]),
+        stage=RecordedStage(recording, known.stage),
         beam=RecordedBeam(recording),
-        optics=RecordedOptics(recording, facts["optics"]),
+        optics=RecordedOptics(recording, known.optics),
         detector=RecordedDetector(
-            clock, recording, facts["detector"], StoredPictures(folder) if folder is not None else None
+            clock, recording, known.detector, StoredPictures(folder) if folder is not None else None
         ),
-        geometry=Geometry(**facts["geometry"]),
-        timing=Timing(**facts["timing"]),
+        geometry=known.geometry,
+        timing=Timing(**known.timing.model_dump()),
     )

@@ -9,12 +9,12 @@ import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.base import Exposure, Geometry, Microscope, Reading, Timing
+from drivers.base import Exposure, Microscope, Reading, Timing
+from drivers.recorded import DetectorFacts, InstrumentFacts, StageFacts, recorded_integer, recorded_reading
 from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import DeviceError, Refused
 from engine.frame import Counts, Frame
@@ -104,9 +104,9 @@ class Course:
             if record["kind"] != "call" or "error" in record:
                 continue
             if record["name"] == "stage.angle":
-                reading = record["result"]
-                middle_ns = (reading["t_before_ns"] + reading["t_after_ns"]) // 2
-                self._stretches[-1][1].append((middle_ns, reading["value"]))
+                reading = recorded_reading(record)
+                middle_ns = (reading.t_before_ns + reading.t_after_ns) // 2
+                self._stretches[-1][1].append((middle_ns, reading.value))
             elif record["name"] in ("stage.rotate", "stage.release_to_pedal"):
                 rest = self._stretches[-1][1][-1:]
                 self._stretches.append((record["end_ns"], [(record["end_ns"], angle) for _, angle in rest]))
@@ -129,7 +129,7 @@ class Course:
         angles = [angle for _, angle in points]
         t = float(t_ns - self._offset_ns)
         if t > times[-1] and self._now == len(self._stretches) - 1:
-            rate = (angles[-1] - angles[-2]) / (times[-1] - times[-2])
+            rate = (angles[-1] - angles[-2]) / max(times[-1] - times[-2], 1.0)
             return angles[-1] + rate * (t - times[-1])
         return float(np.interp(t, times, angles))
 
@@ -153,12 +153,11 @@ class _Interface:
 class WhatIfStage:
     """Implements `drivers.base.Stage`."""
 
-    def __init__(self, interface: _Interface, course: Course, facts: Mapping[str, Any]) -> None:
+    def __init__(self, interface: _Interface, course: Course, facts: StageFacts) -> None:
         self._interface = interface
         self._course = course
-        low, high = facts["limits_deg"]
-        self.limits_deg: tuple[float, float] = (low, high)
-        self.backlash_deg: float = facts["backlash_deg"]
+        self.limits_deg = facts.limits_deg
+        self.backlash_deg = facts.backlash_deg
 
     async def angle(self) -> Reading:
         """See `Stage.angle`."""
@@ -234,20 +233,18 @@ class WhatIfDetector:
         clock: Clock,
         records: Iterable[Record],
         latencies: Latencies,
-        facts: Mapping[str, Any],
+        facts: DetectorFacts,
         slower: float,
     ) -> None:
         self._clock = clock
         self._latencies = latencies
-        rows, columns = facts["shape"]
-        shortest_s, longest_s = facts["exposure_limits_s"]
-        self.shape: tuple[int, int] = (rows, columns)
-        self.exposure_limits_s: tuple[float, float] = (shortest_s, longest_s)
-        self.saturation: int = facts["saturation"]
-        self.wide_cross: bool = facts["wide_cross"]
+        self.shape = facts.shape
+        self.exposure_limits_s = facts.exposure_limits_s
+        self.saturation = facts.saturation
+        self.wide_cross = facts.wide_cross
         self.has_pictures = False
         self.flatfield: NDArray[np.float32] | None = None
-        self._dead_time_s: float = facts["dead_time_s"]
+        self._dead_time_s = facts.dead_time_s
         frames = sorted((r for r in records if r["kind"] == "frame"), key=lambda frame: int(frame["arrived_ns"]))
         readouts = [frame["arrived_ns"] - frame["end_ns"] for frame in frames] or [ns(self._dead_time_s)]
         self._recorded = [round(slower * readout) for readout in readouts]
@@ -299,11 +296,12 @@ def what_if_microscope(
     seed: int,
 ) -> Microscope:
     """The instrument of a trace with other latencies, settling time or camera dead time."""
-    facts = records[0]["instrument"]
+    facts = InstrumentFacts.of(records[0]["instrument"])
     latencies = Latencies(records, changes, seed)
     interface = _Interface(clock, latencies)
-    focus = next((r["result"] for r in records if r["kind"] == "call" and r["name"] == "optics.focus"), 0)
-    timing = dict(facts["timing"])
+    asked = (r for r in records if r["kind"] == "call" and r["name"] == "optics.focus" and "error" not in r)
+    focus = next((recorded_integer(call) for call in asked), 0)
+    timing = facts.timing.model_dump()
     api = changes.get("api_latency")
     if api is not None and api.fixed_s is not None:
         timing = {"api_call_s": api.fixed_s, "api_call_worst_s": api.fixed_s, "stage_read_s": api.fixed_s}
@@ -312,16 +310,15 @@ def what_if_microscope(
         timing = {"api_call_s": median_s, "api_call_worst_s": worst_s, "stage_read_s": median_s}
     elif api is not None:
         timing = {name: seconds * api.scale for name, seconds in timing.items()}
-    detector = dict(facts["detector"])
-    slower = 1.0
+    detector, slower = facts.detector, 1.0
     if dead_time_s is not None:
-        slower = dead_time_s / detector["dead_time_s"]
-        detector["dead_time_s"] = dead_time_s
+        slower = dead_time_s / detector.dead_time_s if detector.dead_time_s else 1.0
+        detector = detector.model_copy(update={"dead_time_s": dead_time_s})
     return Microscope(
-        stage=WhatIfStage(interface, Course(records), facts["stage"]),
+        stage=WhatIfStage(interface, Course(records), facts.stage),
         beam=WhatIfBeam(interface, on=beam_on),
-        optics=WhatIfOptics(interface, focus, facts["optics"]["settling_s"] if settling_s is None else settling_s),
+        optics=WhatIfOptics(interface, focus, facts.optics.settling_s if settling_s is None else settling_s),
         detector=WhatIfDetector(clock, records, latencies, detector, slower),
-        geometry=Geometry(**facts["geometry"]),
+        geometry=facts.geometry,
         timing=Timing(**timing),
     )

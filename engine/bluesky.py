@@ -17,6 +17,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.trace import Record
+from engine.traceschema import NS_LIMIT
 from engine.traceview import between
 
 Document = tuple[str, dict[str, Any]]
@@ -263,7 +264,7 @@ def _ms(duration_ns: int | None) -> float | None:
 
 
 def _instant(value: object) -> int | None:
-    return value if type(value) is int else None
+    return value if type(value) is int and -NS_LIMIT < value < NS_LIMIT else None
 
 
 def _finite(value: object) -> float | None:

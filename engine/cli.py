@@ -21,6 +21,7 @@ from rich.table import Table
 from engine.errors import CredlineError, Refused
 from engine.experiment import Status
 from engine.replaycli import replay
+from engine.terminal import outlive_the_terminal
 from engine.tracecli import trace_app
 
 INTERRUPTED = 130
@@ -63,6 +64,9 @@ def run(
     accept_timing: Annotated[
         bool, typer.Option("--accept-timing", help="Run although this machine wakes too late for the plan.")
     ] = False,
+    no_watchdog: Annotated[
+        bool, typer.Option("--no-watchdog", help="Leave out the process that blanks the beam if this one dies.")
+    ] = False,
 ) -> None:
     """Run an experiment and leave a run folder."""
     from engine.config import build_plan, experiment_type
@@ -72,7 +76,8 @@ def run(
     kind = experiment_type(protocol)
     plan = build_plan(kind, config, settings or [])
     display = LiveDisplay(Console(stderr=True))
-    request = Request(kind, plan, out, devices, clock is ClockKind.VIRTUAL, seed, accept_timing)
+    virtual = clock is ClockKind.VIRTUAL
+    request = Request(kind, plan, out, devices, virtual, seed, accept_timing, watchdog=not no_watchdog)
     try:
         report = execute(request, display.watch)
     finally:
@@ -145,12 +150,14 @@ def export(
     from rich.progress import Progress
 
     from engine.config import experiment_type, read_run_document
+    from engine.lock import alone_in
 
     kind = experiment_type(read_run_document(run)["protocol"])
     wanted = [name.strip() for name in formats.split(",") if name.strip()] or kind.formats
     if unknown := sorted(set(wanted) - set(kind.formats)):
         raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    quiet = not sys.stderr.isatty()
+    with alone_in(run), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
         task = progress.add_task("exporting", total=None)
         lines = kind.export(run, wanted, lambda done, total: progress.update(task, completed=done, total=total))
     for line in lines:
@@ -160,9 +167,11 @@ def export(
 @app.command(epilog="Example: credline recover runs/mordenite_001")
 def recover(run: Annotated[Path, typer.Argument(help="A run folder whose program was cut off.")]) -> None:
     """Bring a run that was cut off (crash, power) into its final form, from its spool and its trace."""
-    from engine.config import experiment_type, read_run_document
+    from engine.config import experiment_type
+    from engine.salvage import nothing_began, protocol_of
 
-    for line in experiment_type(read_run_document(run)["protocol"]).recover(run):
+    protocol = protocol_of(run)  # also where run.json is lost
+    for line in experiment_type(protocol).recover(run) if protocol else nothing_began(run):
         typer.echo(line)
 
 
@@ -180,6 +189,7 @@ app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_la
 
 def main() -> None:
     """Entry point of the `credline` command."""
+    outlive_the_terminal()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -63,6 +63,10 @@ class Clock(Protocol):
         """An `asyncio.timeout` whose limit is an instant of this clock."""
         ...
 
+    def block_s(self, seconds: float) -> None:
+        """Hold up the calling thread, be it the loop's own (then nothing runs meanwhile): for faults only."""
+        ...
+
 
 class WaitQueue:
     """Waits of one clock, woken in order of `(deadline_ns, seq)` by a single loop timer for the earliest.
@@ -132,6 +136,10 @@ class BaseClock:
         """The running loop's own time at an instant of this clock."""
         raise NotImplementedError
 
+    def block_s(self, seconds: float) -> None:
+        """See `Clock.block_s`."""
+        raise NotImplementedError
+
     def woke(self, deadline_ns: int, now_ns: int) -> None:
         """Called at every wake, before the waiter runs."""
 
@@ -163,6 +171,10 @@ class RealClock(BaseClock):
     def now_ns(self) -> int:
         """Nanoseconds since the clock was made."""
         return time.perf_counter_ns() - self._origin_ns
+
+    def block_s(self, seconds: float) -> None:
+        """See `Clock.block_s`."""
+        time.sleep(seconds)
 
     def loop_time(self, deadline_ns: int) -> float:
         """The loop's monotonic time at an instant of this clock (two counters on some systems, so by difference)."""

@@ -16,8 +16,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from engine.clock import Clock
-from engine.errors import DataError, Refused
+from engine.errors import DataError, Refused, shown
 from engine.experiment import ExperimentType
+from engine.lock import instruments_locked
 
 UNITS = {"_s": "seconds", "_deg": "degrees", "_deg_s": "degrees per second", "_nm": "nanometres", "_mm": "millimetres"}
 PARTS = ("stage", "beam", "optics", "detector")
@@ -46,7 +47,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         raise Refused(f"{what} {path}: cannot be read ({error.strerror}). Check the name.") from error
     except UnicodeDecodeError as error:
         raise Refused(f"{what} {path}: is not a text file in UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # brackets without end, a number of thousands of digits
         raise Refused(f"{what} {path}: is not valid TOML: {error}. Text values need quotes.") from error
 
 
@@ -57,9 +58,9 @@ def read_run_document(folder: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give the folder of a run.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is damaged ({error}); the other files of the run are untouched.") from error
-    if not isinstance(document, dict) or "protocol" not in document:
+    if not isinstance(document, dict) or not isinstance(document.get("protocol"), str):
         raise DataError(f"{path}: is not the run.json of credline.")
     return document
 
@@ -68,10 +69,10 @@ def parse_setting(word: str) -> tuple[list[str], Any]:
     """`key=value` or `table.key=value` as (keys, value); the value is TOML if it can be, else text."""
     key, equals, text = word.partition("=")
     if not equals or not key.strip():
-        raise Refused(f"--set {word!r}: write key=value, for example --set exposure_s=0.3.")
+        raise Refused(f"--set {shown(repr(word))}: write key=value, for example --set exposure_s=0.3.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     return [part.strip() for part in key.split(".")], value
 
@@ -85,7 +86,7 @@ def build_plan(kind: ExperimentType, config: Path | None, settings: Sequence[str
         for key in keys[:-1]:
             table = table.setdefault(key, {})
             if not isinstance(table, dict):
-                raise Refused(f"--set {word!r}: {key} is a value, not a table.")
+                raise Refused(f"--set {shown(repr(word))}: {shown(key)} is a value, not a table.")
         table[keys[-1]] = value
     return build_plan_from(kind, values)
 
@@ -105,11 +106,12 @@ def _first_mistake(error: ValidationError, plan_type: type[BaseModel]) -> str:
     more = f" ({len(details) - 1} more after this one)" if len(details) > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _keys(plan_type)
+        key = shown(key)
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}?" if near else f"Keys are: {', '.join(known)}."
         return f"{key}: the plan has no such key. {hint}{more}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    label = f"{key} = {first['input']!r}" if key else "plan"
+    label = f"{shown(key)} = {shown(repr(first['input']))}" if key else "plan"
     unit = next((name for end, name in sorted(UNITS.items(), key=lambda u: -len(u[0])) if key.endswith(end)), "")
     if unit and first["type"] in ("float_parsing", "float_type", "int_parsing"):
         message = f"give a plain number of {unit}, for example {key}={_example(plan_type, key)}"
@@ -138,7 +140,8 @@ async def connect_devices(name: str, clock: Clock, seed: int, options: Mapping[s
     options: what the plan tells simulated devices. A devices file (TOML) has a table `[microscope]` with `driver`
     and its options, `[detector]`, `[stage]`, `[beam]`, `[optics]` for parts taken from other drivers, and
     `[geometry]` and `[timing]` for what is known of the instrument and its drivers do not tell.
-    Raises Refused for names and keys that are not known, DeviceError when a device cannot be reached.
+    Raises Refused for names and keys that are not known and for an instrument that another program drives,
+    DeviceError when a device cannot be reached.
     """
     drivers = registered("drivers")
     tables: dict[str, Any] = {"microscope": {"driver": name}}
@@ -151,28 +154,32 @@ async def connect_devices(name: str, clock: Clock, seed: int, options: Mapping[s
         tables = read_toml(Path(name), "--devices")
     if unknown := sorted(set(tables) - {"microscope", *PARTS, *FACTS}):
         known = "], [".join(("microscope", *PARTS, *FACTS))
-        raise Refused(f"--devices {name}: table [{unknown[0]}] is not known; use [{known}].")
+        raise Refused(f"--devices {name}: table [{shown(unknown[0])}] is not known; use [{known}].")
     if "microscope" not in tables:
         raise Refused(f"--devices {name}: the table [microscope] with its driver is missing.")
+    entries: dict[str, tuple[Any, dict[str, Any]]] = {}
+    facts: dict[str, Any] = {}
+    for part, table in tables.items():
+        if not isinstance(table, dict):
+            written = shown(repr(table))
+            raise Refused(f"--devices {name}: {part} = {written} is not a table; write [{part}] and its keys below.")
+        table = dict(table)
+        if part in FACTS:
+            facts[part] = table
+            continue
+        driver = table.pop("driver", None)
+        if not isinstance(driver, str) or driver not in drivers:
+            raise Refused(
+                f"--devices {name}: [{part}] driver = {shown(repr(driver))} is not one of: "
+                f"{', '.join(sorted(drivers))}."
+            )
+        entry = drivers[driver].load()
+        entries[part] = entry, {**options, **table} if getattr(entry, "takes_plan_options", False) else table
+    addresses = [entry.address(given) for entry, given in entries.values() if hasattr(entry, "address")]
     async with AsyncExitStack() as stack:
+        stack.enter_context(instruments_locked([address for address in addresses if address is not None]))
         connected: dict[str, Any] = {}
-        facts: dict[str, Any] = {}
-        for part, table in tables.items():
-            if not isinstance(table, dict):
-                raise Refused(
-                    f"--devices {name}: {part} = {table!r} is not a table; write [{part}] and its keys below."
-                )
-            table = dict(table)
-            if part in FACTS:
-                facts[part] = table
-                continue
-            driver = table.pop("driver", None)
-            if not isinstance(driver, str) or driver not in drivers:
-                raise Refused(
-                    f"--devices {name}: [{part}] driver = {driver!r} is not one of: {', '.join(sorted(drivers))}."
-                )
-            entry = drivers[driver].load()
-            merged = {**options, **table} if getattr(entry, "takes_plan_options", False) else table
-            connected[part] = await stack.enter_async_context(entry.connect(clock, seed, merged))
+        for part, (entry, given) in entries.items():
+            connected[part] = await stack.enter_async_context(entry.connect(clock, seed, given))
         whole = connected.pop("microscope")
         yield whole.assembled(connected, **facts)

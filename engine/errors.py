@@ -4,6 +4,15 @@ Each message holds the cause, whether the action happened, the state afterwards 
 The command line prints that line and no traceback for anything derived from `CredlineError`.
 """
 
+SHOWN_LETTERS = 100
+
+
+def shown(text: object, letters: int = SHOWN_LETTERS) -> str:
+    """What somebody wrote, as part of a message: its beginning, without anything that a terminal would obey."""
+    whole = str(text)
+    begin = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in whole[:letters])
+    return begin if len(whole) <= letters else f"{begin}..."
+
 
 class CredlineError(Exception):
     """Base of all errors that credline raises on purpose; its text is one line for a person."""

@@ -11,7 +11,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -30,13 +30,18 @@ from engine.storage import Journal, Writer, create_run_folder
 from engine.strip import StripProcess
 from engine.trace import Trace
 from engine.virtual import VirtualClock, VirtualLoop
+from engine.watchdog import Watchdog, watchdog
 
 RUN_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One run as it was asked for. draw: whether the timing strip is drawn (half a second of another process)."""
+    """One run as it was asked for.
+
+    draw: whether the timing strip is drawn (half a second of another process). watchdog: whether a process of its own
+    watches the run, where the instrument has a second connection and the clock is real.
+    """
 
     kind: ExperimentType
     plan: Any
@@ -46,6 +51,7 @@ class Request:
     seed: int = 0
     accept_timing: bool = False
     draw: bool = True
+    watchdog: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +100,15 @@ async def _execute(request: Request, watch: Watch | None) -> Outcome:
             health = None if clock.is_virtual else await measure_timing(clock)
             if health is not None and not request.accept_timing:
                 check_timing(health, prepared.smallest_margin_s)
-            folder = create_run_folder(request.out, request.plan.sample)
-            lock = take_lock(folder)
-            try:
-                return await _run(request, watch, clock, prepared, folder, health)
-            finally:
-                if lock is not None:
-                    drop_lock(folder, lock)
+            second = None if clock.is_virtual or not request.watchdog else microscope.second_connection
+            async with watchdog(second, clock) as dog:
+                folder = create_run_folder(request.out, request.plan.sample)
+                lock = take_lock(folder)
+                try:
+                    return await _run(request, watch, clock, prepared, folder, health, dog)
+                finally:
+                    if lock is not None:
+                        drop_lock(folder, lock)
 
 
 async def _run(
@@ -110,6 +118,7 @@ async def _run(
     prepared: Prepared,
     folder: Path,
     health: TimingHealth | None,
+    dog: Watchdog,
 ) -> Outcome:
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
     durable = not clock.is_virtual
@@ -145,16 +154,19 @@ async def _run(
         "timing_health": asdict(health) if health else None,
         "plan": plan,
     }
+    if not request.watchdog:
+        run.document["watchdog"] = "off, as asked"
     experiment = prepared.begin(run)
     run.save(experiment, None)
     if watch is not None:
         watch(run, prepared)
-    try:
-        with _signals(run):
-            await run.drive(experiment)
-    finally:
-        ending = await _close(run)
-        document = run.save(experiment, ending)
+    with _signals(run):  # until run.json is whole: a terminal and its shell hang up one after the other
+        try:
+            async with dog.watching(run):
+                await run.drive(experiment)
+        finally:
+            ending = await _close(run)
+            document = run.save(experiment, ending)
     return folder, ending, tuple(run.alarms), document
 
 
@@ -194,26 +206,48 @@ def check_space(out: Path, needed_bytes: int) -> None:
 
 @contextmanager
 def _signals(run: Run) -> Iterator[None]:
-    """Ctrl-C or SIGTERM stops the run, a second one aborts it, a third ends the program as it stands."""
+    """Ctrl-C or SIGTERM stops the run, a second one aborts it, a third ends the program as it stands.
+
+    So does Ctrl-Break on Windows. A terminal that is closed (SIGHUP) stops the run, and no more than that however often
+    it is said.
+    """
     loop = asyncio.get_running_loop()
     asked = 0
 
     def ask(number: int, _: object) -> None:
         nonlocal asked
-        asked += 1
         name = signal.Signals(number).name
+        if name == "SIGHUP" and asked:
+            return  # the terminal and its shell both tell
+        asked += 1
         if asked == 1:
-            os.write(2, b"\ncredline: stopping, beam off first; once more to leave out what is still to be written\n")
+            _tell(b"\ncredline: stopping, beam off first; once more to leave out what is still to be written\n")
             loop.call_soon_threadsafe(run.commands.stop, f"{name} from the operator")
         elif asked == 2:
             loop.call_soon_threadsafe(run.commands.abort, f"second {name} from the operator")
         else:  # the operator wants out at any price
-            os.write(2, b"credline: halted without cleaning up. CHECK THE BEAM AND THE STAGE.\n")
+            _tell(b"credline: halted without cleaning up. CHECK THE BEAM AND THE STAGE.\n")
             os._exit(1)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in _stopping_signals()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stopping_signals() -> list[signal.Signals]:
+    """The signals of this system that end a run; a closed terminal does not when nohup says so."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform == "win32":
+        return [*numbers, signal.SIGBREAK]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
+def _tell(line: bytes) -> None:
+    """To the terminal from a signal handler; it may be the terminal's end that is signalled."""
+    with suppress(OSError):
+        os.write(2, line)

@@ -41,7 +41,9 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class SafeAction:
-    """One step into the safe state. `alarm`: what to tell the operator, loudly, if it fails."""
+    """One step into the safe state, tried again until `limit_s` is over. `alarm`: what to tell the operator, loudly,
+    if it fails; empty where a later action makes sure.
+    """
 
     name: str
     call: Callable[[], Awaitable[object]]
@@ -64,7 +66,9 @@ class Experiment(Protocol):
         ...
 
     def safe_actions(self) -> Sequence[SafeAction]:
-        """The actions that make the instrument safe, most urgent first."""
+        """The actions that make the instrument safe, most urgent first; done one after the other, so that a replay
+        makes them in the same order.
+        """
         ...
 
     def document(self) -> dict[str, Any]:

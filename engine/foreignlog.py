@@ -13,13 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from engine.errors import DataError
+from engine.errors import DataError, shown
 from engine.merlinlog import LogLine, MerlinLines, frame_record, log_line, text_lines
 from engine.trace import SCHEMA, Record
 
 SOURCE = "instamatic"
 SUMMARY_LINES = 200
 FACT_WIDTH = 500
+STAMP_WIDTH = 40
 FRAMES_BELIEVED = 100_000
 NUMBER = r"([-+]?\d{1,15}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?)"
 INTERVAL = re.compile(rf"every (\d{{1,9}}) frames an image with defocus \S+ \(t={NUMBER} s\)\.?")
@@ -199,10 +200,16 @@ def _window(path: Path, began: str | None = None) -> Window:
         return Window(path, begin[0], last or number, begin[1], whole=False)
     if began is not None and others:
         raise DataError(
-            f"{path}: holds runs that began at {', '.join(others[:5])}, and none at {began} as in the cRED_log.txt; "
+            f"{path}: holds runs that began at {', '.join(map(_stamp, others[:5]))}, and none at {_stamp(began)} as in "
+            "the cRED_log.txt; "
             "nothing was imported. Give the log of that day."
         )
     return Window(path, first[0], number, first[1], whole=True)
+
+
+def _stamp(text: str) -> str:
+    """What stands for a time, as it may stand in a message."""
+    return shown(text, STAMP_WIDTH)
 
 
 def _said(line: LogLine) -> Iterator[Record]:

@@ -1,7 +1,7 @@
 """Carry out an experiment without leaving anything on disk: for replays, what-ifs and tests of plans."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,15 +12,29 @@ from engine.storage import Journal, Writer
 from engine.trace import Record, Trace
 from engine.virtual import VirtualClock
 
+NEVER_NS = 2**62
+
 
 class _DiscardingWriter(Writer):
-    """Writes nothing: what a rehearsal makes is its trace."""
+    """Writes nothing: what a rehearsal makes is its trace. It is full when the disk of the records was."""
+
+    def __init__(self, clock: VirtualClock, records: Sequence[Record]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._waits = {r["args"][0]: r for r in records if r["kind"] == "call" and r["name"] == "disk.room"}
 
     def submit(self, job: Callable[[], object], size_bytes: int = 0) -> None:
         """Drop the job."""
 
-    def submit_observation(self, job: Callable[[], object]) -> None:
+    def submit_observation(self, job: Callable[[], object], size_bytes: int = 0) -> None:
         """Drop the job."""
+
+    def _behind(self, asked: int) -> bool:
+        return asked in self._waits
+
+    async def _wait_for_room(self, asked: int) -> None:
+        call = self._waits[asked]
+        await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
 
     async def run(self, job: Callable[[], object]) -> None:
         """Drop the job."""
@@ -33,17 +47,18 @@ async def rehearse(
     microscope: Any,
     header: Mapping[str, Any],
     operator: Callable[[Run], Awaitable[None]] | None = None,
+    records: Sequence[Record] = (),
 ) -> tuple[list[Record], dict[str, Any]]:
     """Drive an experiment on this clock and instrument; its records, and what its run.json would say.
 
-    operator: gives commands to the run. Raises Refused when the plan does not fit the instrument.
+    operator: gives commands to the run. records: of a run whose disk was behind at times, to be so again. Raises Refused when the plan does not fit the instrument.
     """
     prepared = kind.prepare(plan, microscope)
     made: list[Record] = []
     trace = Trace(clock)
     trace.observe(made.append)
     trace.header(**header)
-    writer = _DiscardingWriter()
+    writer = _DiscardingWriter(clock, records)
     with TemporaryDirectory(prefix="credline-") as name:
         folder = Path(name)
         journal = Journal(folder / "journal.jsonl", writer, durable=False)

@@ -7,17 +7,18 @@ again. What the program makes of them must then be the same, byte for byte; the 
 
 import asyncio
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from engine.config import experiment_type, registered
-from engine.errors import DataError
+from engine.config import build_plan_from, experiment_type, registered
+from engine.errors import DataError, StorageError
 from engine.rehearsal import rehearse
 from engine.run import Run
 from engine.trace import Record, read_trace
+from engine.traceschema import gap
 from engine.virtual import VirtualClock, VirtualLoop
 
 CONTEXT_RECORDS = 20
@@ -52,13 +53,28 @@ class ReplayClock(VirtualClock):
 
 def load_run(run: Path) -> list[Record]:
     """The records of a run folder or trace file. Raises DataError with the remedy when it cannot be replayed."""
-    records = list(read_trace(run))
+    records = without_injected(read_trace(run))
     if "source" in records[0]:
         raise DataError(
             f"{run}: was imported from {records[0]['source']}, so it does not hold all that entered the run; nothing "
             "was replayed. Look at it with credline trace show, stats or plot."
         )
+    for record in records:
+        if missing := gap(record):
+            raise DataError(
+                f"{run}: record {record['seq']} ({record['kind']}) {missing}, so the run cannot be made "
+                "again; nothing was replayed. Look at it with credline trace show."
+            )
     return records
+
+
+def without_injected(records: Iterable[Record]) -> list[Record]:
+    """A trace without the faults that were injected: they are the world's doing, a replay shows the run what they did.
+
+    What is left is numbered as the run would have numbered it.
+    """
+    kept = [record for record in records if record["kind"] != "injected"]
+    return [{**record, "seq": seq} for seq, record in enumerate(kept)]
 
 
 def replay(records: Sequence[Record], folder: Path | None = None) -> list[Record]:
@@ -88,11 +104,12 @@ async def _replay(records: Sequence[Record], folder: Path | None) -> tuple[list[
     own = ("seq", "t_ns", "kind", "name", "schema")
     made, document = await rehearse(
         kind,
-        kind.plan_type.model_validate(header["plan"]),
+        build_plan_from(kind, header["plan"]),
         clock,
         microscope,
         {key: value for key, value in header.items() if key not in own},
         lambda run: _operator(run, punctual, records),
+        records,
     )
     # As a file would hold them: what was recorded was read from one.
     return [json.loads(json.dumps(record)) for record in made], document["result"]
@@ -104,11 +121,23 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
     A virtual run may have been commanded at the very instant of the record before, by what saw that record made. Within
     one instant only the order tells, so such a command is given when that record is made again.
     """
-    give: dict[str, Any] = {"stopped": run.commands.stop, "aborted": run.commands.abort}
+
+    def give(command: Record) -> None:
+        reason = command["reason"]
+        if command["name"] == "stopped":
+            run.commands.stop(reason)
+        elif command["name"] == "aborted":
+            run.commands.abort(reason)
+        elif command.get("source") == "disk":
+            run.writer.fail(StorageError(reason))
+        else:
+            run.commands.fail(reason, command.get("source", "task"))
+
     prompted: dict[int, Record] = {}
     timed: list[Record] = []
     for before, record in pairwise(records):
-        if record["kind"] == "command" and record["name"] in give:
+        # Failures of tasks in the background have no source, for they come about again by themselves.
+        if record["kind"] == "command" and (record["name"] != "failed" or "source" in record):
             if before["t_ns"] == record["t_ns"]:
                 prompted[before["seq"]] = record
             else:
@@ -116,12 +145,12 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
 
     def prompt(record: Record) -> None:
         if command := prompted.get(record["seq"]):
-            give[command["name"]](command["reason"])
+            give(command)
 
     async def wait_and_give() -> None:
         for command in timed:
             await clock.sleep_until(command["t_ns"])
-            give[command["name"]](command["reason"])
+            give(command)
 
     run.trace.observe(prompt)
     return wait_and_give()

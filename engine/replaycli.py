@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from engine.errors import Refused
@@ -76,7 +77,7 @@ def _what_if(records: list[Record], words: list[str], seed: int, as_json: bool) 
     if as_json:
         typer.echo(json.dumps({"original": before, "what_if": after}))
         return
-    table = Table(title=f"what if {' '.join(words)}", title_justify="left")
+    table = Table(title=escape(f"what if {' '.join(words)}"), title_justify="left")
     for heading in ("", "original", "what if"):
         table.add_column(heading, justify="right" if heading else "left")
     for key, name in ROWS:
@@ -98,7 +99,7 @@ def _sweep(records: list[Record], word: str, words: list[str], plot: Path | None
         typer.echo(json.dumps([{key: p.value_s, "refused": p.refusal, **(p.figures or {})} for p in points]))
         return
     table = Table()
-    table.add_column(f"{key} / ms", justify="right")
+    table.add_column(escape(f"{key} / ms"), justify="right")
     rows = [(row, name) for row, name in ROWS if row in SWEPT]
     for _, name in rows:
         table.add_column(name, justify="right")

@@ -2,12 +2,15 @@
 
 Four ways to end: *done* or *stopped* (success, data kept and finalized), *aborted* (operator) and *failed* (error),
 both with the data kept. Each goes through the safe state: beam blanked first, then rotation stopped, detector
-disarmed, lens in focus, every action with its own time limit, whatever the others do.
+disarmed, lens in focus, and at last a look whether the beam is really off. Every action has its own time limit and is
+tried again within it, whatever the others do.
 """
 
 import asyncio
+from asyncio import FIRST_COMPLETED
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from traceback import format_exception
@@ -17,7 +20,7 @@ import structlog
 
 from engine.calls import CallGate
 from engine.clock import Clock, ns
-from engine.errors import CredlineError, RunAborted, StorageError
+from engine.errors import CredlineError, DeviceLost, RunAborted
 from engine.experiment import FINISH, Ending, Experiment, SafeAction, Status
 from engine.storage import Journal, Writer, write_json
 from engine.timeline import Timeline
@@ -32,32 +35,50 @@ LET_GO_S = 2.0
 """How long cancelled work may take to let go of its devices before the run goes on to safety without it."""
 
 
+RECORD_BYTES = 1000
+"""About what a record of the trace takes in memory while it waits for the disk."""
+
+RETRY_S = 0.1
+"""How long an action of the safe state that failed waits before it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Somebody wants the run to end. source: `operator` (or a signal), `task` (in the background) or `disk`."""
+
+    ending: Ending
+    source: str
+
+
 class Commands:
     """What the operator, a signal or a background task asks of the run; safe to call from a signal handler."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[Ending] = asyncio.Queue()
+        self._queue: asyncio.Queue[Command] = asyncio.Queue()
         self._aborting = False
 
     def stop(self, reason: str) -> None:
         """End now and keep everything: beam off at once, data finalized, status stopped."""
-        self._queue.put_nowait(Ending(Status.STOPPED, reason))
+        self._put(Status.STOPPED, reason, "operator")
 
     def abort(self, reason: str) -> None:
         """End now, data kept, products not made, status aborted."""
         self._aborting = True
-        self._queue.put_nowait(Ending(Status.ABORTED, reason))
+        self._put(Status.ABORTED, reason, "operator")
 
-    def fail(self, reason: str) -> None:
-        """A background task failed: end as failed, data kept and finalized."""
-        self._queue.put_nowait(Ending(Status.FAILED, reason))
+    def fail(self, reason: str, source: str = "task") -> None:
+        """A background task or the disk failed: end as failed, data kept and finalized."""
+        self._put(Status.FAILED, reason, source)
+
+    def _put(self, status: Status, reason: str, source: str) -> None:
+        self._queue.put_nowait(Command(Ending(status, reason), source))
 
     @property
     def aborting(self) -> bool:
         """Whether the run was told to abort: for long work in a thread, which no cancellation reaches."""
         return self._aborting
 
-    async def next(self) -> Ending:
+    async def next(self) -> Command:
         """The next request, in order."""
         return await self._queue.get()
 
@@ -77,6 +98,8 @@ class Run:
         self.timeline = Timeline(clock, trace)
         self.gate = CallGate(clock, trace)
         self.commands = Commands()
+        writer.gate = self.gate
+        writer.on_error = lambda error: self.commands.fail(str(error), "disk")
         self.ending: Ending | None = None
         self.show_progress: Callable[[str, int, int], None] | None = None
         """Told what long work after the run is doing, how much of it is done and how much there is; from any thread."""
@@ -86,6 +109,8 @@ class Run:
         self.files = ExitStack()
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
         self._safe: asyncio.Task[None] | None = None
+        self._safe_begun = asyncio.Event()
+        self._disk_told = False
         self._background: set[asyncio.Task[None]] = set()
 
     def finish(self, status: Status, reason: str) -> str:
@@ -103,15 +128,11 @@ class Run:
     def entered(self, state: Enum, trigger: str) -> None:
         """Record a state boundary in trace and journal. Called by the machine at every transition.
 
-        A journal that cannot write ends the run as failed, from whatever state it is in.
+        A journal that cannot write ends the run as failed, from whatever state it is in (`Writer.on_error`).
         """
         self.trace.record("state", str(state.value), trigger=trigger)
         self.write_trace()
-        try:
-            self.journal.note(t_ns=self.clock.now_ns(), state=state.value)
-        except StorageError as error:
-            if self.ending is None or self.ending.status is not Status.FAILED:
-                self.commands.fail(str(error))
+        self.journal.note(t_ns=self.clock.now_ns(), state=state.value)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Report long work, from any thread. Raises RunAborted when the operator does not want it any more."""
@@ -168,27 +189,47 @@ class Run:
         try:
             while True:
                 command = loop.create_task(self.commands.next(), name="commands")
+                # Work that failed because the disk did is not asked why: the disk tells that itself, as a command.
+                told_apart = self._disk_failed(work) and not self._disk_told
                 try:
-                    await asyncio.wait({work, command}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({command} if told_apart else {work, command}, return_when=FIRST_COMPLETED)
                 finally:
                     if not command.done():
                         command.cancel()
                 if not command.done() or command.cancelled():
+                    if self._disk_failed(work):
+                        if self._disk_told:
+                            return FINISH
+                        continue
                     return work.result()
-                ending = command.result()
+                asked = command.result()
+                self._disk_told |= asked.source == "disk"
                 self.trace.tick()
-                self.trace.record("command", ending.status.value, reason=ending.reason)
-                self.finish(ending.status, ending.reason)
-                if state is experiment.finalizing and ending.status is not Status.ABORTED:
+                # What comes about again by itself in a replay has no source; the others it gives again.
+                source = {} if asked.source in ("operator", "task") else {"source": asked.source}
+                self.trace.record("command", asked.ending.status.value, reason=asked.ending.reason, **source)
+                self.finish(asked.ending.status, asked.ending.reason)
+                if state is experiment.finalizing and asked.ending.status is not Status.ABORTED:
                     continue  # already ending; a stop or a late failure does not cost the products
                 return FINISH
         except Exception as error:
             self._failed(error)
             return FINISH
         finally:
-            if not work.done():  # the beam does not wait until the work has let go
-                self._begin_safe(experiment)
-            await self._let_go(work)
+            try:
+                if not work.done():  # the beam does not wait until the work has let go
+                    self._begin_safe(experiment)
+                    await self._safe_begun.wait()
+            finally:
+                await self._let_go(work)
+
+    def _disk_failed(self, work: asyncio.Task[str]) -> bool:
+        return (
+            work.done()
+            and not work.cancelled()
+            and self.writer.error is not None
+            and work.exception() is self.writer.error
+        )
 
     def _failed(self, error: Exception) -> None:
         reason = self._describe(error)
@@ -233,34 +274,69 @@ class Run:
 
     async def _safe_sequence(self, experiment: Experiment) -> None:
         """The most urgent action at once, the others when everything in the background has let go."""
+        first, *others = experiment.safe_actions()
+        urgent = asyncio.get_running_loop().create_task(self._make_safe(first), name="safe state, first action")
+        # Whoever is cancelled may take an event with him: always after the call has begun, in a replay as well.
+        await self._safe_begun.wait()
         background = sorted(self._background, key=lambda task: task.get_name())
         for task in background:
             task.cancel()
-        first, *others = experiment.safe_actions()
-        await self._make_safe(first)
+        await urgent
         await self._let_go(*background)
         for action in others:
             await self._make_safe(action)
         self.trace.record("note", "safe state", alarms=len(self.alarms))
 
     async def _make_safe(self, action: SafeAction) -> None:
-        """One action within its time limit; its failure is recorded and told, and keeps no other from being done."""
+        """One action; if its device does not even let go of the call, the next is done without waiting for that."""
+        task = asyncio.get_running_loop().create_task(self._act(action), name=action.name)
+        await asyncio.wait({task}, timeout=action.limit_s + LET_GO_S)
+        if not task.done():
+            task.cancel()
+            self._not_done(action, "its device does not let go of the call")
+        elif not task.cancelled():
+            task.result()
+
+    async def _act(self, action: SafeAction) -> None:
+        """One action, tried again until its limit; its failure is recorded and told."""
+        limit_ns = self.clock.now_ns() + ns(action.limit_s)
+        cause = "no answer"
         try:
-            async with self.clock.timeout_at(self.clock.now_ns() + ns(action.limit_s)):
-                await action.call()
-        except (Exception, asyncio.CancelledError) as error:
+            async with self.clock.timeout_at(limit_ns):
+                while True:
+                    try:
+                        self._safe_begun.set()
+                        await action.call()
+                        return
+                    except DeviceLost:
+                        raise
+                    except CredlineError as error:
+                        if cause != str(error):
+                            cause = str(error)
+                            self.trace.record("fault", action.name, reason=cause)
+                        if self.clock.now_ns() >= limit_ns:
+                            raise
+                    await self.timeline.wait("again", self.clock.now_ns() + ns(RETRY_S))
+        except TimeoutError:
+            pass
+        except Exception as error:
+            cause = self._describe(error)
+        except asyncio.CancelledError:
             if (this := asyncio.current_task()) is not None and this.cancelling():
                 raise  # the program itself is being ended
-            cause = "no answer" if isinstance(error, TimeoutError) else str(error)
-            self.trace.record("fault", action.name, reason=cause, alarm=action.alarm)
-            if action.alarm:
-                self.alarms.append(f"{action.alarm} ({action.name} failed: {cause})")
-                log.critical(action.alarm, cause=cause)
+            cause = "cancelled by its device"
+        self._not_done(action, cause)
+
+    def _not_done(self, action: SafeAction, cause: str) -> None:
+        self.trace.record("fault", action.name, reason=cause, alarm=action.alarm)
+        if action.alarm:
+            self.alarms.append(f"{action.alarm} ({action.name} failed: {cause})")
+            log.critical(action.alarm, cause=cause)
 
     def write_trace(self, at_least: int = 1) -> None:
         """Queue what the trace holds for the disk, if it is `at_least` so many records; returns at once."""
-        if self.trace.pending >= at_least:
-            self.writer.submit_observation(self.trace.take_pending())
+        if (records := self.trace.pending) >= at_least:
+            self.writer.submit_observation(self.trace.take_pending(), records * RECORD_BYTES)
 
     def save(self, experiment: Experiment, ending: Ending | None) -> dict[str, Any]:
         """Write run.json as things stand (status `running` without an ending), and return what it says."""

@@ -5,7 +5,6 @@ row order, and nothing else. The header carries a CRC-32 of itself and of the co
 Why not HDF5 from the start: docs/decisions/0003-raw-spool.md.
 """
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -44,6 +43,8 @@ class Spool:
     def __init__(self, path: Path, writer: Writer, *, durable: bool) -> None:
         self.path = path
         self.frames = 0
+        self.written = 0
+        """How many are whole on the disk; less than `frames` when writing failed."""
         self.crc = 0
         self._writer = writer
         self._durable = durable
@@ -75,15 +76,12 @@ class Spool:
         return self.frames - 1
 
     def _write(self, head: bytes, counts: Picture) -> None:
-        self._write_all(head)
-        self._write_all(counts.data.cast("B"))
+        disk = self._writer.disk
+        disk.write(self._file, head)
+        disk.write(self._file, counts.data.cast("B"))
         if self._durable:
-            os.fsync(self._file.fileno())
-
-    def _write_all(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        while view:  # an unbuffered file may write less than asked
-            view = view[self._file.write(view) :]
+            disk.sync(self._file)
+        self.written += 1
 
     def close(self) -> None:
         """Close the file; the writer must be drained."""

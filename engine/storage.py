@@ -2,7 +2,8 @@
 
 Because there is one queue, a journal line is written after the frames it speaks of. Writing never holds up the
 loop; when the disk falls behind by more than `limit_bytes`, `room` makes the run wait (slots are then lost by
-name, memory stays bounded). A write error is kept and raised at the next use: the run then ends in the safe state.
+name, memory stays bounded). After a write error nothing more is written: whoever asked to be told (`on_error`)
+ends the run in the safe state.
 """
 
 import asyncio
@@ -13,10 +14,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import structlog
 
+from engine.calls import CallGate
+from engine.disk import Disk
 from engine.errors import Refused, StorageError
 
 log = structlog.get_logger()
@@ -25,23 +28,40 @@ PENDING_LIMIT_BYTES = 256 * 1024 * 1024
 
 
 class Writer:
-    """Runs writing jobs in one thread, in the order of submission."""
+    """Runs writing jobs in one thread, in the order of submission.
 
-    def __init__(self, limit_bytes: int = PENDING_LIMIT_BYTES) -> None:
+    disk: where the jobs write. gate: through it a run waits for room, so that the trace tells of it; set by the run,
+    as is on_error, which is called on the loop with the first error, once.
+    """
+
+    def __init__(self, limit_bytes: int = PENDING_LIMIT_BYTES, disk: Disk | None = None) -> None:
+        self.disk = disk or Disk()
+        self.gate: CallGate | None = None
+        self.on_error: Callable[[StorageError], None] | None = None
+        self.error: StorageError | None = None
+        self.most_pending_bytes = 0
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._limit_bytes = limit_bytes
         self._pending: deque[tuple[asyncio.Future[Any], int]] = deque()
         self._pending_bytes = 0
-        self._error: StorageError | None = None
+        self._broken = False  # in the writer's thread: what follows a failed job is not written
+        self._asked = 0
 
     def submit(self, job: Callable[[], object], size_bytes: int = 0) -> None:
-        """Queue a job; returns at once. Raises StorageError if an earlier job failed (this one is NOT queued)."""
-        self._reap()
-        future = asyncio.get_running_loop().run_in_executor(self._executor, job)
-        self._pending.append((future, size_bytes))
-        self._pending_bytes += size_bytes
+        """Queue a job; returns at once. After a failed job nothing is written any more, and this does nothing."""
 
-    def submit_observation(self, job: Callable[[], object]) -> None:
+        def unless_broken() -> None:
+            if self._broken:
+                return
+            try:
+                job()
+            except BaseException:
+                self._broken = True
+                raise
+
+        self._queue(unless_broken, size_bytes)
+
+    def submit_observation(self, job: Callable[[], object], size_bytes: int = 0) -> None:
         """Queue a job that may fail without hurting the run: a failure is logged, earlier errors do not matter."""
 
         def watched() -> None:
@@ -50,38 +70,53 @@ class Writer:
             except OSError as error:
                 log.warning("records of the trace could not be written", cause=str(error))
 
-        self._pending.append((asyncio.get_running_loop().run_in_executor(self._executor, watched), 0))
+        self._queue(watched, size_bytes)
 
-    def _reap(self) -> None:
-        while self._pending and self._pending[0][0].done():
+    def _queue(self, job: Callable[[], object], size_bytes: int) -> None:
+        future = asyncio.get_running_loop().run_in_executor(self._executor, job)
+        self._pending.append((future, size_bytes))
+        self._pending_bytes += size_bytes
+        self.most_pending_bytes = max(self.most_pending_bytes, self._pending_bytes)
+        future.add_done_callback(self._done)
+
+    def _done(self, _: asyncio.Future[Any]) -> None:
+        while self._pending and self._pending[0][0].done():  # one thread: they are done in order
             future, size = self._pending.popleft()
             self._pending_bytes -= size
-            self._keep(future.exception())
-        if self._error is not None:
-            raise self._error
+            if not future.cancelled() and (error := future.exception()) is not None:
+                self.fail(_explained(error))
 
-    def _keep(self, error: BaseException | None) -> None:
-        if error is not None and self._error is None:
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-            remedy = "Free some space" if full else "Check the disk"
-            self._error = StorageError(
-                f"data could not be written ({error}); frames written before stay valid. {remedy}, then run "
-                "'credline recover' on the run folder."
-            )
+    def fail(self, error: StorageError) -> None:
+        """Take note that the disk failed; the first time, tell who asked for it."""
+        if self.error is None:
+            self.error = error
+            if self.on_error is not None:
+                self.on_error(error)
 
     async def room(self) -> None:
         """Wait until less than the limit is pending. Raises StorageError if a job failed."""
-        self._reap()
-        while self._pending_bytes > self._limit_bytes:
+        self._asked += 1
+        if self.error is None and self._behind(self._asked):
+            if self.gate is None:
+                await self._wait_for_room(self._asked)
+            else:
+                await self.gate.call("disk", "room", self._wait_for_room, self._asked)
+        if self.error is not None:
+            raise self.error
+
+    def _behind(self, asked: int) -> bool:
+        return self._pending_bytes > self._limit_bytes
+
+    async def _wait_for_room(self, asked: int) -> None:
+        while self._pending_bytes > self._limit_bytes and self.error is None:
             await asyncio.wait([self._pending[0][0]])
-            self._reap()
 
     async def drain(self) -> None:
         """Wait until everything queued is written. Raises StorageError if a job failed."""
         while self._pending:
             await asyncio.wait([future for future, _ in self._pending])
-            self._reap()
-        self._reap()
+        if self.error is not None:
+            raise self.error
 
     async def run(self, job: Callable[[], object]) -> None:
         """Run a job in the writer's thread after everything queued, and wait for it; its errors are raised here."""
@@ -91,9 +126,18 @@ class Writer:
         """End the thread after the last job. Errors not seen by then are dropped: call `drain` first."""
         self._executor.shutdown(wait=True)
         for future, _ in self._pending:
-            if future.done():
+            if future.done() and not future.cancelled():
                 future.exception()
         self._pending.clear()
+
+
+def _explained(error: BaseException) -> StorageError:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "Free some space" if full else "Check the disk"
+    return StorageError(
+        f"data could not be written ({error}); frames written before stay valid. {remedy}, then run "
+        "'credline recover' on the run folder."
+    )
 
 
 class Journal:
@@ -104,19 +148,18 @@ class Journal:
     """
 
     def __init__(self, path: Path, writer: Writer, *, durable: bool) -> None:
-        self._file = path.open("x", encoding="utf-8", newline="\n")
+        self._file: BinaryIO = path.open("xb", buffering=0)
         self._writer = writer
         self._durable = durable
 
     def note(self, **fields: Any) -> None:
-        """Queue a line; it is on disk after everything queued before it. Raises StorageError as `Writer.submit`."""
+        """Queue a line; it is on disk after everything queued before it."""
         self._writer.submit(lambda: self._write(json.dumps(fields, separators=(",", ":")) + "\n"))
 
     def _write(self, line: str) -> None:
-        self._file.write(line)
-        self._file.flush()
+        self._writer.disk.write(self._file, line.encode())
         if self._durable:
-            os.fsync(self._file.fileno())
+            self._writer.disk.sync(self._file)
 
     def close(self) -> None:
         """Close the file; the writer must be drained."""

@@ -4,7 +4,6 @@ One lane for states, one for steps with their budgets, one for each device; over
 in red. Reads trace.jsonl, so it draws any run, also one that failed, and imported logs as far as their times are known.
 """
 
-import signal
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice, pairwise
@@ -17,6 +16,7 @@ import structlog
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.trace import Record, read_trace
 from engine.traceview import between
+from engine.worker import begin_worker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ class StripProcess:
     """Draws a strip in a process of its own; `warm` it early and loading the plotting library costs no time later."""
 
     def __init__(self) -> None:
-        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin_process)
+        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin_worker)
 
     def warm(self) -> None:
         """Start the process now."""
@@ -85,10 +85,6 @@ class StripProcess:
     def close(self) -> None:
         """End the process."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin_process() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends this process in good order
 
 
 def _load_plotting() -> None:

@@ -12,14 +12,14 @@ An observer that fails is dropped and logged, and never disturbs the run.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import structlog
 
 from engine.clock import Clock
+from engine.disk import Disk
 from engine.errors import DataError
 from engine.traceschema import problem
 
@@ -36,12 +36,13 @@ Observer = Callable[[Record], None]
 class Trace:
     """Records what happens; `path` None keeps nothing but tells the observers."""
 
-    def __init__(self, clock: Clock, path: Path | None = None) -> None:
+    def __init__(self, clock: Clock, path: Path | None = None, disk: Disk | None = None) -> None:
         self._clock = clock
         self.now_ns = clock.now_ns()
         self._seq = 0
         self._pending: list[Record] = []
-        self._file: TextIO | None = path.open("x", encoding="utf-8", newline="\n") if path else None
+        self._disk = disk or Disk()
+        self._file: BinaryIO | None = path.open("xb", buffering=0) if path else None
         self._observers: list[Observer] = []
 
     def tick(self) -> int:
@@ -82,18 +83,28 @@ class Trace:
         pending, self._pending = self._pending, []
 
         def write() -> None:
-            if self._file is not None:
-                self._file.writelines(json.dumps(record, separators=(",", ":")) + "\n" for record in pending)
-                self._file.flush()
+            if self._file is None:
+                return
+            lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in pending)
+            try:
+                self._disk.write(self._file, lines.encode())
+            except OSError:
+                # Lines after a torn one would be damage: the trace ends here, as after a crash.
+                self._file.close()
+                self._file = None
+                raise
 
         return write
 
     def close(self, *, sync: bool) -> None:
         """Write the rest, to the disk itself if `sync`, and close the file; the writer must be drained."""
-        self.take_pending()()
+        try:
+            self.take_pending()()
+            if self._file is not None and sync:
+                self._disk.sync(self._file)
+        except OSError as error:
+            log.warning("the last records of the trace could not be written", cause=str(error))
         if self._file is not None:
-            if sync:
-                os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
 

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from engine.errors import Refused, StorageError
+from engine.traceview import plain
 
 trace_app = typer.Typer(
     help="Look at the trace of a run, draw it, export it; import logs of other programs.",
@@ -101,15 +103,15 @@ def stats(
 def _tables(document: dict[str, Any]) -> list[Table]:
     calls = _table("calls, in ms", "call", "n", "p50", "p99", "max", "unknown", "errors")
     for name, row in document["calls_ms"].items():
-        calls.add_row(name, *_cells(row["n"], row["p50"], row["p99"], row["max"], row["unknown"], row["errors"]))
+        calls.add_row(_cell(name), *_cells(row["n"], row["p50"], row["p99"], row["max"], row["unknown"], row["errors"]))
     steps = _table("steps, in ms", "step", "n", "slack min", "median", "left min", "late max", "over", "undone")
     for row in document["steps_ms"]:
         slack, left, late = row["slack"], row["left"], row["late"]
         figures = (row["n"], slack["min"], slack["p50"], left["min"], late["max"], row["over"], row["underflow"])
-        steps.add_row(f"{row['state']}: {row['step']}", *_cells(*figures))
+        steps.add_row(_cell(f"{row['state']}: {row['step']}"), *_cells(*figures))
     wakes = _table("waits that ended late, by ms", "wait", "n", "p50", "p99", "max")
     for name, row in document["wakes_ms"].items():
-        wakes.add_row(name, *_cells(row["n"], row["p50"], row["p99"], row["max"]))
+        wakes.add_row(_cell(name), *_cells(row["n"], row["p50"], row["p99"], row["max"]))
     facts = Table(show_header=False, box=None)
     elapsed_s = document["elapsed_s"]
     lost = document["lost_slots"]
@@ -124,10 +126,10 @@ def _tables(document: dict[str, Any]) -> list[Table]:
         ),
         ("faults", str(document["faults"] or "none")),
         ("last state", document["last_state"] or "none"),
-        ("origin", document["origin"] or ""),
+        ("origin", str(document["origin"] or "")),
     ):
         if value:
-            facts.add_row(name, value)
+            facts.add_row(name, _cell(value))
     return [table for table in (calls, steps, wakes) if table.row_count] + [facts]
 
 
@@ -136,6 +138,11 @@ def _table(title: str, *headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("call", "step", "wait") else "right", no_wrap=True)
     return table
+
+
+def _cell(text: str) -> str:
+    """What a trace says, with nothing in it that the table or a terminal would obey."""
+    return escape(plain(text))
 
 
 def _cells(*values: float | None) -> list[str]:

@@ -11,8 +11,17 @@ from types import MappingProxyType
 NS_LIMIT = 2**63
 """Instants and counts lie within 64 bits: anything else is damage, and would overflow in arithmetic."""
 
+SLOT_LIMIT = 10_000_000
+"""No run has so many slots; a larger number is damage, and nobody shall count up to it."""
+
+INSTANT_LIMIT_NS = 2**53
+"""A run of 104 days: up to here an event loop, whose time is a float, tells nanoseconds apart."""
+
 INTEGER = "integer"
+INSTANT = "instant"
 INTEGER_OR_NULL = "integer or null"
+SLOT = "slot"
+SLOT_OR_NULL = "slot or null"
 NUMBER_OR_NULL = "number or null"
 TEXT = "text"
 TEXT_OR_NULL = "text or null"
@@ -57,11 +66,11 @@ KINDS: Mapping[str, Kind] = {
         {"result": ANYTHING, "error": TEXT, "text": TEXT, "given_up": BOOLEAN, "foreign": BOOLEAN},
     ),
     "step": Kind(
-        {"slot": INTEGER_OR_NULL, "planned_ns": INTEGER_OR_NULL, "slack_ns": INTEGER_OR_NULL, "verdict": TEXT},
+        {"slot": SLOT_OR_NULL, "planned_ns": INTEGER_OR_NULL, "slack_ns": INTEGER_OR_NULL, "verdict": TEXT},
         {"start_ns": INTEGER_OR_NULL, "end_ns": INTEGER_OR_NULL, "left_ns": INTEGER_OR_NULL},
     ),
     "frame": Kind(
-        {"slot": INTEGER_OR_NULL},
+        {"slot": SLOT_OR_NULL},
         {
             "number": INTEGER_OR_NULL,
             "start_ns": INTEGER_OR_NULL,
@@ -73,14 +82,43 @@ KINDS: Mapping[str, Kind] = {
             "exposure_s": NUMBER_OR_NULL,
         },
     ),
-    "slot": Kind(
-        {"slot": INTEGER_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}
-    ),
+    "slot": Kind({"slot": SLOT_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
     "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}),
-    "command": Kind({"reason": TEXT}),
+    "command": Kind({"reason": TEXT}, {"source": TEXT}),
+    "injected": Kind({"fault": TEXT}),
     "fault": Kind({"reason": TEXT}, {"alarm": TEXT}),
     "note": Kind(),
 }
+
+
+REPLAYED: Mapping[str, Fields] = {
+    "header": {"protocol": TEXT, "plan": OBJECT, "instrument": OBJECT},
+    "call": {"begin_ns": INSTANT, "end_ns": INSTANT},
+    "step": {"slot": SLOT, "planned_ns": INSTANT, "slack_ns": INTEGER},
+    "frame": {
+        "slot": SLOT,
+        "number": INTEGER,
+        "start_ns": INSTANT,
+        "end_ns": INSTANT,
+        "arrived_ns": INSTANT,
+        "crc": INTEGER,
+    },
+    "slot": {"slot": SLOT},
+    "wake": {"deadline_ns": INSTANT, "woke_ns": INSTANT},
+}
+"""What must be known of these kinds for the run to be made again from its trace."""
+
+
+def gap(record: Mapping[str, object]) -> str | None:
+    """What a replay misses in a record of which `problem` says nothing; None when it misses nothing."""
+    kind = str(record["kind"])
+    needed = {"t_ns": INSTANT, **REPLAYED.get(kind, {})}
+    if kind == "call":
+        needed |= {"error": TEXT, "text": TEXT, "foreign": BOOLEAN} if "error" in record else {"result": ANYTHING}
+    for name, kind_of_value in needed.items():
+        if name not in record or not _is(record[name], kind_of_value):
+            return f"does not tell {name!r}, or tells what cannot be"
+    return None
 
 
 def problem(record: object) -> str | None:
@@ -109,8 +147,12 @@ def problem(record: object) -> str | None:
 def _is(value: object, kind_of_value: str) -> bool:
     if kind_of_value is ANYTHING or (value is None and kind_of_value.endswith("or null")):
         return True
+    if kind_of_value is INSTANT:
+        return type(value) is int and -INSTANT_LIMIT_NS < value < INSTANT_LIMIT_NS
     if kind_of_value.startswith(INTEGER):
         return type(value) is int and -NS_LIMIT < value < NS_LIMIT
+    if kind_of_value.startswith(SLOT):
+        return type(value) is int and 0 <= value < SLOT_LIMIT
     if kind_of_value.startswith("number"):
         return type(value) is float or (type(value) is int and -NS_LIMIT < value < NS_LIMIT)
     if kind_of_value.startswith(TEXT):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.clock import NS_PER_MS, NS_PER_S
-from engine.errors import DataError
+from engine.errors import DataError, shown
 from engine.trace import Record, read_trace
 
 VALUE_WIDTH = 60
 NAMES_SHOWN = 12
+NAME_WIDTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def view(run: Path, selection: Selection) -> Iterator[str]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    found = [plain(name) for name in names]
+    found = [shown(name, NAME_WIDTH) for name in names]
     return (", ".join(found) or "none") + (", ..." if len(found) == NAMES_SHOWN else "")
 
 

@@ -13,13 +13,16 @@
 import asyncio
 import heapq
 import selectors
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextvars import Context
+from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
+from weakref import WeakKeyDictionary
 
-from engine.clock import NS_PER_S, BaseClock
+from engine.clock import NS_PER_S, BaseClock, ns
 from engine.errors import VirtualDeadlock
 
 T = TypeVar("T")
@@ -44,6 +47,42 @@ class _OrderedTimer(asyncio.TimerHandle):
         return NotImplemented
 
 
+class _Timed:
+    """A thread's function, and for how long it blocked in virtual time (`VirtualLoop.block`)."""
+
+    def __init__(self, time: threading.local, func: Callable[..., Any]) -> None:
+        self._time = time
+        self._func = func
+        self.blocked_ns = 0
+
+    def __call__(self, *args: Any) -> Any:
+        self._time.blocked_ns = 0
+        try:
+            return self._func(*args)
+        finally:
+            self.blocked_ns = self._time.blocked_ns
+
+
+@dataclass(frozen=True, slots=True)
+class _ThreadCall:
+    """A call under way in a thread or process, and who waits for its outcome."""
+
+    executor: Executor
+    call: Future[Any]
+    answer: asyncio.Future[Any]
+    timed: _Timed | None
+
+    def hand_over(self) -> None:
+        if self.call.cancelled():  # by its executor, closed before the call's turn came
+            self.answer.cancel()
+        elif not self.answer.done():
+            error = self.call.exception()
+            if error is None:
+                self.answer.set_result(self.call.result())
+            else:
+                self.answer.set_exception(error)
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time jumps. `rate` = virtual seconds per real second for slow motion, None = at once."""
 
@@ -51,7 +90,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.now_ns = 0
         self.rate = rate
         self._timer_seq = 0
-        self._thread_calls: deque[tuple[Future[Any], asyncio.Future[Any]]] = deque()
+        self._thread_calls: deque[_ThreadCall] = deque()
+        self._thread_time = threading.local()
+        self._busy_until_ns: WeakKeyDictionary[Executor, int] = WeakKeyDictionary()
         super().__init__(_JumpingSelector(self))
         # With a resolution of 0 a timer that is exactly due would never be released (busy loop).
         self._clock_resolution = 1e-9
@@ -85,10 +126,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if executor is None:
                 executor = ThreadPoolExecutor(thread_name_prefix="virtual")
                 self.set_default_executor(executor)
-        call = executor.submit(func, *args)
         answer: asyncio.Future[T] = self.create_future()
-        self._thread_calls.append((call, answer))
+        # What a thread's call blocks for, it blocks in virtual time; another process knows nothing of that.
+        timed = _Timed(self._thread_time, func) if isinstance(executor, ThreadPoolExecutor) else None
+        call = executor.submit(timed, *args) if timed else executor.submit(func, *args)
+        self._thread_calls.append(_ThreadCall(executor, call, answer, timed))
         return answer
+
+    def block(self, duration_ns: int) -> None:
+        """Hold up the calling thread: the loop's own, so that its timers come late, or a thread call."""
+        if threading.get_ident() == self._thread_id:  # type: ignore[attr-defined]
+            self.now_ns += duration_ns
+        else:
+            self._thread_time.blocked_ns += duration_ns
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for the default threads. asyncio's own way waits in a thread that virtual time knows nothing of."""
@@ -101,18 +151,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Wait a moment for the oldest thread call; hand over its outcome when it has one. True while any is open."""
         if not self._thread_calls:
             return False
-        call, answer = self._thread_calls[0]
-        wait([call], timeout=THREAD_POLL_S)
-        if call.done():
+        oldest = self._thread_calls[0]
+        wait([oldest.call], timeout=THREAD_POLL_S)
+        if oldest.call.done():
             self._thread_calls.popleft()
-            if call.cancelled():  # by its executor, closed before the call's turn came
-                answer.cancel()
-            elif not answer.done():
-                error = call.exception()
-                if error is None:
-                    answer.set_result(call.result())
-                else:
-                    answer.set_exception(error)
+            # Calls of one executor follow one another; what they blocked for adds up.
+            busy_ns = max(self._busy_until_ns.get(oldest.executor, 0), self.now_ns)
+            done_ns = busy_ns + (oldest.timed.blocked_ns if oldest.timed else 0)
+            if done_ns == self.now_ns:
+                oldest.hand_over()
+            else:
+                self._busy_until_ns[oldest.executor] = done_ns
+                self.call_at(done_ns / NS_PER_S, oldest.hand_over)
         return True
 
     def jump(self) -> int:
@@ -174,3 +224,7 @@ class VirtualClock(BaseClock):
     def loop_time(self, deadline_ns: int) -> float:
         """The loop's time is this clock's time."""
         return deadline_ns / NS_PER_S
+
+    def block_s(self, seconds: float) -> None:
+        """See `Clock.block_s`: time passes without anything else being done."""
+        self._loop.block(ns(seconds))

@@ -111,7 +111,7 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
         raise TypeError("a what-if needs virtual time")
     header = records[0]
     kind = experiment_type(header["protocol"])
-    _check_answerable(header["plan"], question)
+    _check_answerable(build_plan_from(kind, header["plan"]).model_dump(), question)
     plan = build_plan_from(kind, {**header["plan"], **question.plan})
     make, latency = (registered("recorded")[name].load() for name in ("what_if", "latency"))
     clock = VirtualClock(loop)
@@ -136,7 +136,7 @@ UNANSWERABLE = ("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "fo
 
 def _check_answerable(recorded: Mapping[str, Any], question: Question) -> None:
     for key, value in question.plan.items():
-        turned = key == "range_deg" and isinstance(value, int | float) and value * recorded.get(key, 0) < 0
+        turned = key == "range_deg" and isinstance(value, int | float) and (value < 0) != (recorded.get(key, 0) < 0)
         if key in UNANSWERABLE or turned or (key == "defocus" and question.settling_s is None):
             hint = " Give settling=... with it." if key == "defocus" else " Make a run of it instead."
             raise Refused(f"--what-if {key}: a recorded run cannot tell what that would have changed.{hint}")

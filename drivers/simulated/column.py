@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from drivers.simulated.latency import Interface
+from drivers.simulated.register import Register
 from engine.clock import NS_PER_S, Clock
 
 # A pattern counts as standing still when the primary beam is within this of its place (the paper: under 0.2 px).
@@ -103,12 +104,18 @@ class Lens:
 
 
 class Blanker:
-    """Implements `drivers.base.Beam`; begins as the operator left it."""
+    """Implements `drivers.base.Beam`; begins as the operator left it.
 
-    def __init__(self, clock: Clock, interface: Interface, *, beam_on: bool) -> None:
+    register: where its state is kept if another program may read and set it; that is seen at the next look, by
+    `is_blanked` and at the beginning of an exposure.
+    """
+
+    def __init__(self, clock: Clock, interface: Interface, *, beam_on: bool, register: Register | None = None) -> None:
         self._clock = clock
         self._interface = interface
-        self._changes: list[tuple[int, bool]] = [(clock.now_ns(), not beam_on)]
+        self._register = register
+        blanked = not beam_on if register is None else register.is_blanked()
+        self._changes: list[tuple[int, bool]] = [(clock.now_ns(), blanked)]
 
     async def blank(self) -> None:
         """See `Beam.blank`."""
@@ -120,15 +127,24 @@ class Blanker:
 
     async def _set(self, blanked: bool) -> None:
         async with self._interface.call():
+            if self._register is not None:
+                self._register.set_blanked(blanked)
             self._changes.append((self._clock.now_ns(), blanked))
 
     async def is_blanked(self) -> bool:
         """See `Beam.is_blanked`."""
         async with self._interface.call():
+            self._look()
             return self._changes[-1][1]
+
+    def _look(self) -> None:
+        """Notice what another program did to the blanker; when it did is not known, so it counts from now."""
+        if self._register is not None and (blanked := self._register.is_blanked()) is not self._changes[-1][1]:
+            self._changes.append((self._clock.now_ns(), blanked))
 
     def share_on(self, begin_ns: int, end_ns: int) -> float:
         """Fraction of an interval during which the beam was on the crystal."""
+        self._look()
         on_ns, before_ns, blanked = 0, begin_ns, True
         for change_ns, then in self._changes:
             if change_ns > begin_ns:

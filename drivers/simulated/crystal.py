@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import Refused
+from engine.errors import Refused, shown
 
 if TYPE_CHECKING:
     import gemmi
 
 MORDENITE_CIF = Path(__file__).with_name("mordenite.cif")
+LETTERS_SHOWN = 300
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,14 +87,19 @@ def random_orientation(seed: int) -> NDArray[np.float64]:
 
 
 def _refused(path: Path, cause: str, remedy: str) -> Refused:
-    return Refused(f"crystal.cif: {path}: {' '.join(cause.split())}; {remedy}. Nothing was started.")
+    name, why = shown(path, LETTERS_SHOWN), shown(" ".join(cause.split()), LETTERS_SHOWN)
+    return Refused(f"crystal.cif: {name}: {why}; {remedy}. Nothing was started.")
 
 
 def _read(path: Path) -> "tuple[gemmi.SmallStructure, gemmi.SpaceGroup]":
     """The structure with chemical occupancies made crystallographic, and its space group (P1 if none is given)."""
     import gemmi
 
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # a name that no file can have
+        found = False
+    if not found:
         raise _refused(path, "no such file", "give the path of an existing CIF file")
     try:
         document = gemmi.cif.read(str(path))

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from drivers.base import Geometry, Parts, Timing
+from drivers.base import Geometry, Parts, SecondConnection, Timing
 from drivers.simulated.column import Blanker, Lens, LensSettings
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.goniometer import Goniometer, GoniometerSettings
 from drivers.simulated.latency import Interface
 from drivers.simulated.pictures import PictureMaker, PictureSettings
+from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Shot, Studio, WorkerStudio
 from drivers.simulated.truthfile import write_truth
 from engine.clock import Clock
-from engine.errors import Refused
+from engine.errors import Refused, shown
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -38,6 +39,8 @@ GEOMETRY = Geometry(
     beam_slow_px=255.1,
 )
 API_CALL_S = 0.035
+LARGEST = 1e12
+"""No setting is as large; what is (or is no number at all) has a slip in it."""
 # Pictures that nobody looks at: small, so that runs for their timing take as long as their timing does.
 PLACEHOLDERS = PictureSettings(shape=(32, 32), wide_cross=False)
 # The defocus at which snapshots have their full size; others scale with it.
@@ -69,19 +72,25 @@ class SimulatedMicroscope:
     pictures: bool
     takes_plan_options: bool = True  # the specimen, and how the operator left stage and beam, come with the plan
 
+    def address(self, options: Mapping[str, Any]) -> str | None:
+        """The instrument that a register stands for; without one nobody else can reach it."""
+        path = register_path(options)
+        return None if path is None else f"simulated instrument {path}"
+
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Switch the instrument on. Raises Refused for an option it does not know or a value it cannot use.
 
         options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
-        `latency`), and the tables `crystal`, `geometry`, `stage`, `lens`, `detector` and `pictures` with the fields of
-        the settings classes.
+        `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), and the tables
+        `crystal`, `geometry`, `stage`, `lens`, `detector` and `pictures` with the fields of the settings classes.
         """
         known = {
             "start_deg",
             "beam_on",
             "api_call_s",
             "api_jitter",
+            "register",
             "crystal",
             "geometry",
             "stage",
@@ -91,7 +100,7 @@ class SimulatedMicroscope:
         }
         if unknown := sorted(set(options) - known):
             raise Refused(
-                f"devices: {self.name} has no option {unknown[0]!r}; nothing was started. "
+                f"devices: {self.name} has no option {shown(unknown[0])!r}; nothing was started. "
                 f"Options are {', '.join(sorted(known))}."
             )
         geometry = configure(GEOMETRY, "geometry", options)
@@ -110,10 +119,14 @@ class SimulatedMicroscope:
         stage_settings = configure(GoniometerSettings(stage_read_s=api_call_s), "stage", options)
         goniometer = Goniometer(clock, interface, seed, stage_settings, number(options, "start_deg", 0.0))
         lens_settings = configure(LensSettings(), "lens", options)
-        lens, blanker = (
-            Lens(clock, interface, lens_settings),
-            Blanker(clock, interface, beam_on=bool(options.get("beam_on", False))),
-        )
+        beam_on = bool(options.get("beam_on", False))
+        register, second = None, None
+        if (path := register_path(options)) is not None:
+            register = Register(path)
+            register.switch_on(blanked=not beam_on)
+            second = SecondConnection(f"{blank_beam.__module__}:{blank_beam.__name__}", {"path": str(path)})
+        lens = Lens(clock, interface, lens_settings)
+        blanker = Blanker(clock, interface, beam_on=beam_on, register=register)
 
         def look(number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot:
             return Shot(
@@ -155,17 +168,37 @@ class SimulatedMicroscope:
                 geometry=dataclasses.asdict(geometry),
                 timing=Timing(api_call_s, interface.worst_s, stage_settings.stage_read_s),
                 truth=SimulatedTruth(goniometer, source),
+                second_connection=second,
             )
         finally:
             await detector.disarm()
             detector.close()
 
 
+def register_path(options: Mapping[str, Any]) -> Path | None:
+    """The file of the option `register`; None without it."""
+    given = options.get("register")
+    if given is None:
+        return None
+    if not isinstance(given, str) or not given:
+        raise Refused(
+            f"devices: register = {shown(repr(given))} is no file name; nothing was started. Write register = 'FILE'."
+        )
+    try:
+        path = Path(given).resolve()
+        found = path.parent.is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        found = False
+    if not found:
+        raise Refused(f"devices: register = {shown(repr(given))}: its folder does not exist; nothing was started.")
+    return path
+
+
 def number(options: Mapping[str, Any], key: str, default: float) -> float:
     """One option that is a number."""
     value = options.get(key, default)
     if not _like(0.0, value):
-        raise Refused(f"devices: {key} = {value!r} is not a number; nothing was started.")
+        raise Refused(f"devices: {key} = {shown(repr(value))} is not a number; nothing was started.")
     return float(value)
 
 
@@ -173,18 +206,21 @@ def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Set
     """The settings with the values given in one table of the options."""
     given = options.get(table, {})
     if not isinstance(given, Mapping):
-        raise Refused(f"devices: {table} = {given!r} is not a table; nothing was started. Write {table}.key = value.")
+        raise Refused(
+            f"devices: {table} = {shown(repr(given))} is not a table; nothing was started. Write {table}.key = value."
+        )
     fields = {field.name for field in dataclasses.fields(defaults)}
     if unknown := sorted(set(given) - fields):
         raise Refused(
-            f"devices: [{table}] has no key {unknown[0]!r}; nothing was started. Keys are {', '.join(sorted(fields))}."
+            f"devices: [{table}] has no key {shown(unknown[0])!r}; nothing was started. "
+            f"Keys are {', '.join(sorted(fields))}."
         )
     for key, value in given.items():
         default = getattr(defaults, key)
         if not _like(default, value):
             wanted = f"like {list(default)!r}" if isinstance(default, tuple) else "a number"
             wanted = "true or false" if isinstance(default, bool) else wanted
-            raise Refused(f"devices: [{table}] {key} = {value!r} is not {wanted}; nothing was started.")
+            raise Refused(f"devices: [{table}] {key} = {shown(repr(value))} is not {wanted}; nothing was started.")
     whole = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     return dataclasses.replace(defaults, **whole)
 
@@ -196,7 +232,7 @@ def _like(default: object, value: object) -> bool:
         return alike and len(value) == (len(default) or len(value))  # type: ignore[arg-type]
     if isinstance(default, bool) or not isinstance(default, int | float):
         return default is None or isinstance(value, type(default))
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 SIMULATED = SimulatedMicroscope("simulated", pictures=True)

@@ -18,6 +18,10 @@ from engine.clock import NS_PER_S
 OUTLIER_SIGMAS = 6.0
 # Scatter of a stage encoder, used as the floor of a reading's uncertainty, in degrees.
 ENCODER_DEG = 0.003
+# By how much the plan's speed may be off, and by how much a stage's speed varies that keeps it.
+NOMINAL_SHARE = 0.2
+STEADY_SHARE = 0.005
+SIGMAS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +115,22 @@ def has_stopped(before: Reading, now: Reading, rate_deg_s: float) -> bool:
     return abs(now.value - before.value) < abs(rate_deg_s) * elapsed_s / 3
 
 
-def is_behind(before: Reading, now: Reading, rate_deg_s: float) -> bool:
-    """Whether the stage moved so little between two readings that it may have stopped meanwhile."""
+def is_astray(readings: Sequence[Reading], now: Reading, nominal_rate_deg_s: float) -> bool:
+    """Whether a stage at constant speed cannot stand where it is read `now`, after what was read of it before.
+
+    The speed is that of the readings, as well as they tell it, or the plan's, which may be off by a fifth. Moves of
+    less than what the readings' own intervals leave open are not seen.
+    """
+    if not readings:
+        return False
+    fit = fit_rotation(readings, nominal_rate_deg_s)
+    rate_deg_s, share = nominal_rate_deg_s, NOMINAL_SHARE
+    if fit is not None and fit.readings > 1:
+        told = SIGMAS * fit.rate_uncertainty_deg_s / abs(nominal_rate_deg_s) + STEADY_SHARE
+        if told < share:
+            rate_deg_s, share = fit.rate_deg_s, told
+    before = readings[-1]
     elapsed_s = (middle_ns(now) - middle_ns(before)) / NS_PER_S
     open_s = (now.t_after_ns - now.t_before_ns + before.t_after_ns - before.t_before_ns) / 2 / NS_PER_S
-    missing_deg = abs(rate_deg_s) * elapsed_s - abs(now.value - before.value)
-    return missing_deg > abs(rate_deg_s) * (open_s + 0.05 * elapsed_s) + 5 * ENCODER_DEG
+    away_deg = abs(now.value - before.value - rate_deg_s * elapsed_s)
+    return away_deg > abs(rate_deg_s) * (open_s + share * elapsed_s) + SIGMAS * ENCODER_DEG

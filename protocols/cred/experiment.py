@@ -9,6 +9,7 @@ from typing import Any
 from drivers.base import Microscope
 from drivers.recorded import describe
 from engine.config import read_run_document
+from engine.durable import to_disk
 from engine.errors import Refused
 from engine.experiment import Ending, Status
 from engine.machine import StrictMachine
@@ -34,15 +35,19 @@ class CredRun(CredSequence):
 
     async def write(self) -> None:
         """See `CredSequence.write`; in the writer's thread, so that stop and abort stay heard."""
-        from protocols.cred.results import write_data, write_truth
+        from protocols.cred.results import data_files, write_data, write_truth
 
         await self.run.writer.drain()
         self._spool_file.close()
         folder, detector = self.run.folder, self._microscope.detector
         await self.run.writer.run(lambda: write_data(self, folder, detector.shape))
+        if self.run.durable:
+            await self.run.writer.run(lambda: to_disk(folder, data_files(self, folder)))
         self.run.save(self, None)  # a program cut off from here on has left everything but its ending
+        if self.run.durable:
+            await self.run.writer.run(lambda: to_disk(folder))
         (folder / "frames.spool").unlink()
-        await self.run.writer.run(lambda: write_truth(self, folder, self._microscope))
+        await self.run.writer.run(lambda: write_truth(self.plan, self.collected, folder, self._microscope))
         ending = self.run.ending
         wanted = ending is not None and ending.status is not Status.ABORTED and any(self.collected.kept())
         if wanted and self.plan.formats and detector.has_pictures:
@@ -147,7 +152,7 @@ class Cred:
         """See `ExperimentType.recover`."""
         from protocols.cred.recovery import recover_run
 
-        return recover_run(folder)
+        return recover_run(folder, draw=True)
 
     def machine(self) -> StrictMachine:
         """See `ExperimentType.machine`."""

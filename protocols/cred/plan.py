@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from drivers.base import Microscope
 from engine.budget import Budget, BudgetStep
-from engine.errors import Refused
+from engine.errors import Refused, shown
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
 """What protocols.products can make (a test keeps the two lists equal; its import is too slow for every command)."""
@@ -21,7 +21,14 @@ LATE_SHARE = 0.05
 # Rotation beyond the last planned frame, so that the stage is still at speed when it ends.
 RUN_OUT_DEG = 1.0
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# More slots than any run has (a day of 100 ms each): a plan that asks for more has a slip in it.
+SLOTS_LIMIT = 1_000_000
+
+LONGEST_S = 86_400.0
+
+Positive = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
+"""Seconds, a day at most, or degrees per second."""
+Angle = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 
 
 class CrystalPlan(BaseModel):
@@ -30,7 +37,7 @@ class CrystalPlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cif: Path | None = None
-    orientation_seed: Annotated[int, Field(ge=0)] = 0
+    orientation_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 class CredPlan(BaseModel):
@@ -46,13 +53,13 @@ class CredPlan(BaseModel):
     sample: str = "mordenite"
     exposure_s: Positive = 0.5
     speed_deg_s: Positive = 0.45
-    start_deg: Annotated[float, Field(allow_inf_nan=False)] = -30.0
-    range_deg: Annotated[float, Field(allow_inf_nan=False)] = 60.0
+    start_deg: Angle = -30.0
+    range_deg: Angle = 60.0
     rotation: Literal["pedal", "commanded"] = "pedal"
     rotation_timeout_s: Positive = 120.0
-    snapshot_interval: Annotated[int, Field(ge=0)] = 10
+    snapshot_interval: Annotated[int, Field(ge=0, le=SLOTS_LIMIT)] = 10
     snapshot_exposure_s: Positive = 0.01
-    defocus: int = 1500
+    defocus: Annotated[int, Field(gt=-(2**31), lt=2**31)] = 1500
     relax_cycles: Annotated[int, Field(ge=0, le=100)] = 5
     unblank: bool = True
     formats: tuple[str, ...] = FORMATS
@@ -70,7 +77,7 @@ class CredPlan(BaseModel):
     @classmethod
     def _known_formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := sorted(set(value) - set(FORMATS)):
-            raise ValueError(f"{unknown[0]!r} is no format; choose from {', '.join(FORMATS)}, or [] for none")
+            raise ValueError(f"{shown(unknown[0])!r} is no format; choose from {', '.join(FORMATS)}, or [] for none")
         return value
 
     @field_validator("range_deg")
@@ -114,12 +121,14 @@ class SlotPlan:
 
     def __init__(self, plan: CredPlan, microscope: Microscope) -> None:
         self.plan = plan
+        self._check_exposures(microscope)
         detector, timing = microscope.detector, microscope.timing
         self.period_s = detector.cycle_s(plan.exposure_s)
-        self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
-        self.slots = max(1, round(plan.range_deg / self.oscillation_deg))
-        self.tolerance_s = LATE_SHARE * self.period_s
         self.settling_s = microscope.optics.settling_s(plan.defocus)
+        self._check_times(microscope)
+        self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
+        self.slots = max(1, self._slots_in_range())
+        self.tolerance_s = LATE_SHARE * self.period_s
         self.frame = Budget(
             "diffraction frame",
             (
@@ -169,6 +178,37 @@ class SlotPlan:
         run_in_deg = ACTIVATION_THRESHOLD_DEG + plan.speed_deg_s * (START_DELAY_S + 0.5)
         return plan.start_deg, plan.start_deg + plan.range_deg + plan.direction * (run_in_deg + RUN_OUT_DEG)
 
+    def _slots_in_range(self) -> int:
+        plan, slot_deg = self.plan, abs(self.oscillation_deg)
+        if abs(plan.range_deg) > SLOTS_LIMIT * slot_deg:
+            raise Refused(
+                f"range_deg = {plan.range_deg:g}: at {slot_deg:.3g} deg a slot that is more than {SLOTS_LIMIT} slots; "
+                "nothing was started. Raise speed_deg_s or exposure_s, or lower range_deg."
+            )
+        return round(abs(plan.range_deg) / slot_deg)
+
+    def _check_times(self, microscope: Microscope) -> None:
+        """Refuse what an instrument says of itself when it cannot be."""
+        snapshot_s = microscope.detector.cycle_s(self.plan.snapshot_exposure_s)
+        for what, seconds in (
+            ("detector: a frame", self.period_s),
+            ("detector: a snapshot", snapshot_s),
+            ("optics: settling", self.settling_s),
+            ("timing: a call", microscope.timing.api_call_s),
+            ("timing: a slow call", microscope.timing.api_call_worst_s),
+        ):
+            if not 0 <= seconds <= LONGEST_S or (seconds == 0 and what.startswith("detector")):
+                raise Refused(f"{what} would take {seconds:g} s; nothing was started. Correct the devices file.")
+
+    def _check_exposures(self, microscope: Microscope) -> None:
+        shortest_s, longest_s = microscope.detector.exposure_limits_s
+        for key in ("exposure_s", "snapshot_exposure_s"):
+            if not shortest_s <= getattr(self.plan, key) <= longest_s:
+                raise Refused(
+                    f"{key} = {getattr(self.plan, key):g}: the detector exposes for {shortest_s:g} to {longest_s:g} s; "
+                    "nothing was started. Choose a value in between."
+                )
+
     def _check(self, microscope: Microscope) -> None:
         plan = self.plan
         if plan.snapshot_interval and self.snapshot_slots >= plan.snapshot_interval:
@@ -178,13 +218,6 @@ class SlotPlan:
                 self.snapshot.steps,
                 (plan.snapshot_interval - 1) * self.period_s,
             ).check(f"Set snapshot_interval to {self.snapshot_slots + 1} or more, or lengthen exposure_s.")
-        shortest_s, longest_s = microscope.detector.exposure_limits_s
-        for key in ("exposure_s", "snapshot_exposure_s"):
-            if not shortest_s <= getattr(plan, key) <= longest_s:
-                raise Refused(
-                    f"{key} = {getattr(plan, key):g}: the detector exposes for {shortest_s:g} to {longest_s:g} s; "
-                    "nothing was started. Choose a value in between."
-                )
         low_deg, high_deg = microscope.stage.limits_deg
         for angle_deg, key in zip(self.travel_deg, ("start_deg", "range_deg"), strict=True):
             if not low_deg <= angle_deg <= high_deg:

@@ -42,6 +42,8 @@ class Collected:
     lost_slots: list[int] = field(default_factory=list)
     stretched_slots: list[int] = field(default_factory=list)
     slack_ns: list[int] = field(default_factory=list)
+    steady_from_ns: int = 0
+    """From when on, and `stage_stopped_ns` until when, the stage is known to have turned at constant speed."""
     stage_stopped_ns: int | None = None
 
     def kept(self) -> list[bool]:
@@ -51,7 +53,10 @@ class Collected:
         way keeps the longer part.
         """
         stopped_ns = self.stage_stopped_ns
-        turning = [stopped_ns is None or frame.end_ns <= stopped_ns for frame in self.frames]
+        turning = [
+            frame.start_ns >= self.steady_from_ns and (stopped_ns is None or frame.end_ns <= stopped_ns)
+            for frame in self.frames
+        ]
         parts = [sum(frame.slot >= slot for slot in self.stretched_slots) for frame in self.frames]
         counts = Counter(part for part, good in zip(parts, turning, strict=True) if good)
         longest = max(counts, key=lambda part: counts[part], default=0)
@@ -72,7 +77,8 @@ def spread_ms(values_ns: Sequence[int]) -> dict[str, float | None]:
 
 def period_s(frames: Sequence[FrameRecord], planned_ns: int) -> float:
     """Median time from slot to slot between successive frames; the planned one with fewer than two frames."""
-    per_slot = [(after.start_ns - before.start_ns) / (after.slot - before.slot) for before, after in pairwise(frames)]
+    pairs = [(before, after) for before, after in pairwise(frames) if after.slot != before.slot]  # a damaged spool
+    per_slot = [(after.start_ns - before.start_ns) / (after.slot - before.slot) for before, after in pairs]
     return median(per_slot) / NS_PER_S if per_slot else planned_ns / NS_PER_S
 
 

@@ -1,126 +1,272 @@
-"""A cRED run whose program was cut off: put together again from its spool and its trace.
+"""A cRED run whose program was cut off: brought into the form that the run itself would have given it.
 
-The spool says which pictures are safe, the trace what was read from the stage and which slots were lost. What is
-found becomes the same files that the run itself would have left.
+Four steps, each whole or not at all, so that recovery may be cut off and repeated at any point: the data (frames.h5,
+snapshots) are written beside the spool; run.json says what they hold, and what is missing; the spool goes; the
+products are made, and run.json says so.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from drivers.base import Reading
-from drivers.recorded import recorded_microscope
-from engine.clock import ns
-from engine.config import read_run_document
-from engine.errors import DataError
+from engine.durable import to_disk
+from engine.errors import CredlineError, DataError, StorageError
 from engine.experiment import Status
-from engine.lock import drop_lock, take_lock
-from engine.replay import load_run
-from engine.spool import read_spool
+from engine.lock import alone_in
+from engine.salvage import nothing_began, protocol_of, whole_frames
+from engine.spool import SpooledFrame
 from engine.storage import write_json
-from engine.timeline import SlotGrid
-from engine.trace import Record
-from engine.virtual import VirtualClock, VirtualLoop
-from protocols.cred.plan import CredPlan, SlotPlan
-from protocols.cred.records import Collected, FrameRecord, Snapshot
-from protocols.cred.results import reading_list, result_of, snapshot_list, write_data
+from protocols.cred.lastwords import LastWords, last_words
+from protocols.cred.machine import State
+from protocols.cred.missing import missing_slots
+from protocols.cred.remains import SPOOL_FILE, RecoveredRun, Remains, fits, put_together, read_remains
+from protocols.cred.results import data_files, reading_list, result_of, snapshot_list, write_data
 
-CUT_OFF = "the program ended in the middle of the run; recovered from the spool"
-
-
-@dataclass
-class RecoveredRun:
-    """Implements `protocols.cred.results.CredData`."""
-
-    plan: CredPlan
-    slots: SlotPlan
-    collected: Collected
-    grid: SlotGrid
+DAMAGED_SPOOL_FILE = "frames.damaged.spool"
+RUNNING = "running"
+# What run.json says under `recovered: products` until they are made.
+PENDING = "pending"
+# In these states a frame is being exposed, or has arrived and is not written yet.
+EXPOSING = (State.EXPOSE.value, State.DEFOCUS_SNAPSHOT.value, State.FINALIZE.value)
 
 
-def recover_run(folder: Path) -> Sequence[str]:
-    """Write what the run could not; lines for a person.
+def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
+    """Write what the run could not; lines for a person. May be repeated, and cut off, at any point.
 
-    Raises DataError for a folder that holds no run, and for one at which a program is still at work.
+    draw: whether the timing strip is drawn too (half a second of another process). Raises DataError for a folder that
+    holds no run, and for one at which a program is still at work; StorageError when the disk fails or is full. What
+    could not be read stays as it is.
     """
-    read_run_document(folder)
-    lock = take_lock(folder)
-    if lock is None:
-        raise DataError(f"{folder}: a program is still at work on this run; nothing was touched. Stop it first.")
+    if not folder.is_dir():
+        raise DataError(f"{folder}: is no folder; give the folder of a run.")
     try:
-        return _recover(folder)
-    finally:
-        drop_lock(folder, lock)
+        if protocol_of(folder) is None:
+            return nothing_began(folder)
+        with alone_in(folder):
+            return [f"{folder}: {line}" if k == 0 else line for k, line in enumerate(_recover(folder, draw))]
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: could not be recovered ({error.strerror or error}); the spool is kept as it is. See to the "
+            "disk, then repeat the command."
+        ) from error
 
 
-def _recover(folder: Path) -> Sequence[str]:
-    document = read_run_document(folder)
-    spool = folder / "frames.spool"
-    if not spool.exists():
-        if document["status"] != "running" or not (folder / "frames.h5").exists():
-            return (f"{folder}: nothing to recover; its status is {document['status']!r}.",)
-        # Cut off after frames.h5 was whole: run.json was written then, with everything but the ending.
-        _save(folder, document)
-        return (f"{folder}: frames.h5 was whole already.", "Make products with: credline export " + str(folder))
-    records = load_run(folder)
-    run = _collect(records, spool)
-    rows, columns = records[0]["instrument"]["detector"]["shape"]
-    write_data(run, folder, (rows, columns))
-    document |= {
-        "result": result_of(run),
-        "snapshots": snapshot_list(run.collected, run.slots),
-        "stage_readings": reading_list(run.collected, run.slots),
+def _recover(folder: Path, draw: bool) -> Iterator[str]:
+    remains = read_remains(folder)
+    spool = (folder / SPOOL_FILE).exists()
+    document = remains.document if remains.document is not None else _document_from(remains)
+    if remains.document is not None and not spool and _is_over(remains, document):
+        yield f"nothing to recover; its status is {document['status']!r}: {document.get('reason') or 'no reason'}."
+        return
+    _clear_up(folder)
+    if spool or document["status"] == RUNNING:
+        _recover_data(remains, document)
+    yield from _told(document)
+    yield _make_products(remains, document)
+    if draw:
+        _draw(folder)
+
+
+def _is_over(remains: Remains, document: dict[str, Any]) -> bool:
+    """Whether the run, or its recovery, came to its end: then there is nothing to do."""
+    if document["status"] == RUNNING:
+        return False
+    recovered = document.get("recovered")
+    if isinstance(recovered, dict):
+        return recovered.get("products") != PENDING
+    return remains.states[-1:] == [document["status"]] or not remains.states
+
+
+def _clear_up(folder: Path) -> None:
+    """Remove what was being written when the program ended: such files are made anew."""
+    for path in [*folder.glob(".*.new"), *folder.rglob(".*.part*")]:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _document_from(remains: Remains) -> dict[str, Any]:
+    """What the header of the trace knows of a lost run.json; wall time and host nobody knows any more."""
+    header = remains.header or {}
+    instrument = header.get("instrument") or {}
+    return {
+        "schema": 1,
+        "program": "credline",
+        "version": header.get("version"),
+        "protocol": header.get("protocol"),
+        "run_id": remains.folder.name,
+        "sample": (header.get("plan") or {}).get("sample"),
+        "created_at": None,
+        "clock": header.get("clock"),
+        "seed": header.get("seed"),
+        "devices": header.get("devices"),
+        "plan": header.get("plan"),
+        "status": RUNNING,
+        "reason": "",
+        "alarms": [],
+        "geometry": instrument.get("geometry"),
+        "detector": instrument.get("detector"),
     }
-    _save(folder, document)
-    spool.unlink()
-    result = document["result"]
-    lines = [f"{folder}: {result['frames']} frames and {result['snapshots']} snapshots in {result['slots']} slots."]
-    if result["oscillation_deg"] is None and result["frames"]:
-        lines.append("No stage reading was recorded, so the frames have no angles.")
-    if result["frames"]:
-        lines.append("Make products with: credline export " + str(folder))
-    return lines
 
 
-def _save(folder: Path, document: dict[str, Any]) -> None:
-    if document["status"] == "running":
-        document |= {"status": Status.FAILED.value, "reason": CUT_OFF}
-    write_json(folder / "run.json", document)
+def _recover_data(remains: Remains, document: dict[str, Any]) -> None:
+    """frames.h5 and snapshots from the spool, if it is there still; then run.json; then the spool may go."""
+    folder, spool = remains.folder, remains.folder / SPOOL_FILE
+    run = put_together(remains)
+    durable = document.get("clock") != "virtual"
+    if spool.exists():
+        keep = fits(run)
+
+        def read(path: Path, kind: str) -> Iterator[SpooledFrame]:
+            return whole_frames(path, kind, keep if kind == "diffraction" else lambda _: True)
+
+        write_data(run, folder, run.shape, read)
+    snapshots = [shot for shot in snapshot_list(run.collected, run.slots) if (folder / shot["file"]).exists()]
+    before = document.get("recovered")  # a recovery that was cut off itself has said already how the run ended
+    cut_off = before.get("cut_off") is True if isinstance(before, dict) else document["status"] == RUNNING
+    over = remains.data_whole or not cut_off
+    words = last_words(remains.records, remains.states, remains.plan, remains.watchdog, over=over)
+    missing = _missing(run, [] if over else remains.states)
+    run.collected.lost_slots = list(missing)
+    if document["status"] == RUNNING:
+        document |= {"status": Status.FAILED.value, "reason": _reason(remains, run, words)}
+        known = alarms if isinstance(alarms := document.get("alarms"), list) else []
+        document["alarms"] = known + [alarm for alarm in words.alarms if alarm not in known]
+    result, written = result_of(run), document.get("result")
+    written = written if isinstance(written, dict) else {}
+    if written.get("slots") == result["slots"] and written.get("frames") == result["frames"]:
+        result["slack_ms"] = written.get("slack_ms")  # known to the run alone; it stands in no other file
+    document |= {
+        "result": result,
+        "snapshots": snapshots,
+        "stage_readings": reading_list(run.collected, run.slots),
+        "recovered": {
+            "state": remains.states[-1] if remains.states else None,
+            "instrument": [*words.alarms, *words.notes],
+            "missing": [{"slot": slot, "reason": reason} for slot, reason in missing.items()],
+            "lost_records": [*remains.lost, *_lost_files(remains, run)],
+            "cut_off": cut_off,
+            "products": PENDING,
+        },
+    }
+    if durable:
+        to_disk(folder, data_files(run, folder))
+    write_json(folder / "run.json", document, durable=durable)
+    if durable:
+        to_disk(folder)
+    if spool.exists():
+        if run.damaged:
+            spool.replace(folder / DAMAGED_SPOOL_FILE)
+        else:
+            spool.unlink()
 
 
-def _collect(records: Sequence[Record], spool: Path) -> RecoveredRun:
-    header = records[0]
-    if "instrument" not in header:
-        raise DataError("trace.jsonl: its header does not describe the instrument; the spool is kept as it is.")
-    plan = CredPlan.model_validate(header["plan"])
-    loop = VirtualLoop()
+def _missing(run: RecoveredRun, states: Sequence[str]) -> dict[int, str]:
+    """The slots without a frame and why, with the one that was in flight. states: none if the run had ended."""
+    frames = {frame.slot for frame in run.collected.frames}
+    snapshots = {shot.slot for shot in run.collected.snapshots}
+    reasons = dict(run.lost_reasons)
+    for slot in run.in_flight - frames - snapshots:
+        reasons[slot] = "it was being written when the program ended"
+    if states[-1:] and states[-1] in EXPOSING and not run.in_flight:
+        last = max(frames | snapshots | set(reasons), default=0)
+        cycle = run.snapshot_slots or 1 if last in snapshots else 1
+        reasons[last + cycle] = "it was in flight when the program ended, or had not begun"
+    return missing_slots(frames, snapshots, reasons, run.snapshot_slots)
+
+
+def _lost_files(remains: Remains, run: RecoveredRun) -> list[str]:
+    lost = []
+    if not (remains.folder / SPOOL_FILE).exists() and not remains.data_whole:
+        lost.append(f"{SPOOL_FILE}: is missing")
+    if run.damaged:
+        lost.append(f"{SPOOL_FILE}: parts of it are damaged; it is kept as {DAMAGED_SPOOL_FILE}")
+    if remains.plan is not None and remains.plan.truth and not (remains.folder / "truth.h5").exists():
+        lost.append("truth.h5: was not written any more; only the simulation knew what stands in it")
+    return lost
+
+
+def _reason(remains: Remains, run: RecoveredRun, words: LastWords) -> str:
+    taken = [frame.slot for frame in run.collected.frames] + [shot.slot for shot in run.collected.snapshots]
+    state = f"in state {remains.states[-1]!r}" if remains.states else "before its first state"
+    after = f", after slot {max(taken)}" if taken else ", before the first frame"
+    beam = "; " + "; ".join(words.alarms) if words.alarms else ""
+    return f"the program ended {state}{after}; recovered from the spool{beam}"
+
+
+def _told(document: dict[str, Any]) -> Iterator[str]:
+    """What the run holds, what it does not, and what to look after, for a person."""
+    result, recovered = document["result"], document.get("recovered") or {}
+    frames = result["frames"] + result["frames_not_kept"]
+    spare = f" ({result['frames_not_kept']} of them not kept)" if result["frames_not_kept"] else ""
+    yield f"{frames} frames{spare} and {result['snapshots']} snapshots in {result['slots']} slots."
+    yield f"Status {document['status']}: {document['reason']}."
+    missing = recovered.get("missing", [])
+    by_reason: dict[str, list[int]] = {}
+    for gap in missing:
+        by_reason.setdefault(gap["reason"], []).append(gap["slot"])
+    for reason, slots in by_reason.items():
+        yield f"Missing: slot{'s' if len(slots) > 1 else ''} {_ranges(slots)}: {reason}."
+    for line in recovered.get("lost_records", []):
+        yield f"Lost: {line}."
+    for line in recovered.get("instrument", []):
+        yield f"Instrument: {line}."
+    if result["oscillation_deg"] is None and frames:
+        yield "The frames have no angles: no stage reading of this run is left."
+
+
+def _ranges(slots: Sequence[int]) -> str:
+    """7, 9-12: consecutive slots joined."""
+    words: list[str] = []
+    begin = 0
+    for k, slot in enumerate(slots):
+        if k + 1 == len(slots) or slots[k + 1] != slot + 1:
+            words.append(f"{slots[begin]}-{slot}" if k > begin else f"{slot}")
+            begin = k + 1
+    return ", ".join(words)
+
+
+def _make_products(remains: Remains, document: dict[str, Any]) -> str:
+    """What the run itself would have made at its end; what became of it, for a person, stands in run.json too."""
+    made = _products(remains, document)
+    recovered = document.get("recovered")
+    document["recovered"] = {**(recovered if isinstance(recovered, dict) else {}), "products": made}
+    write_json(remains.folder / "run.json", document, durable=document.get("clock") != "virtual")
+    return f"Products: {made}."
+
+
+def _products(remains: Remains, document: dict[str, Any]) -> str:
+    from protocols.cred.experiment import CRED
+
+    plan, detector, result = remains.plan, document.get("detector") or {}, document["result"]
+    aborted = document["status"] == Status.ABORTED.value or any(
+        record["kind"] == "command" and record["name"] == Status.ABORTED.value for record in remains.records
+    )
+    if plan is None or not plan.formats:
+        return "none were asked for"
+    if not detector.get("has_pictures"):
+        return "none; the camera delivered no pictures" if "has_pictures" in detector else "none; run.json was lost"
+    if aborted:
+        return "none; the run had been aborted"
+    if not result["frames"]:
+        return "none; no frame was kept"
+    if result["oscillation_deg"] is None:
+        return "none; the frames have no angles"
     try:
-        slots = SlotPlan(plan, recorded_microscope(VirtualClock(loop), header["instrument"], ()))
+        return "; ".join(CRED.export(remains.folder, plan.formats, lambda done, total: None))
+    except CredlineError as error:
+        return f"none; {error}"
+
+
+def _draw(folder: Path) -> None:
+    """The timing strip, as a run draws it at its end."""
+    from engine.strip import StripProcess
+
+    picture = folder / "report" / "timing.png"
+    if picture.exists():
+        return
+    strip = StripProcess()
+    try:
+        strip.draw(folder / "trace.jsonl", picture)
     finally:
-        loop.close()
-    collected = Collected()
-    planned_ns = {r["slot"]: r["planned_ns"] for r in records if r["kind"] == "step" and r["name"] == "frame"}
-    grid = SlotGrid(0, ns(slots.period_s))
-    for frame in read_spool(spool):
-        if frame.kind == "diffraction":
-            # A frame whose step was not written any more began, as far as anyone knows, on time.
-            late_ns = frame.start_ns - planned_ns.get(frame.slot, frame.start_ns)
-            collected.frames.append(FrameRecord(frame.slot, frame.start_ns, frame.end_ns, late_ns))
-        elif frame.kind == "snapshot":
-            collected.snapshots.append(Snapshot(frame.slot, frame.start_ns, frame.end_ns))
-    if collected.frames:
-        first = collected.frames[0]
-        grid = SlotGrid(first.start_ns - first.late_ns, grid.period_ns, first.slot)
-    for record in records:
-        if record["kind"] == "slot" and record["name"] == "lost":
-            collected.lost_slots.append(record["slot"])
-        elif record["kind"] == "slot" and record["name"] == "stretched":
-            collected.stretched_slots.append(record["slot"])
-        elif record["kind"] == "note" and record["name"] == "stage stopped":
-            collected.stage_stopped_ns = record["kept_until_ns"]
-        elif record["kind"] == "call" and record["name"] == "stage.angle" and "result" in record:
-            reading = Reading(**record["result"])
-            if collected.frames and reading.t_before_ns >= collected.frames[0].start_ns:
-                collected.readings.append(reading)
-    return RecoveredRun(plan, slots, collected, grid)
+        strip.close()

@@ -1,5 +1,6 @@
 """What a cRED run leaves on disk: frames.h5 with fitted angles, snapshots, the truth of a simulation, the result."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,23 +11,66 @@ from numpy.typing import NDArray
 
 from drivers.base import Microscope
 from engine.framesfile import FRAME_ROW, write_frames
-from engine.spool import read_spool
+from engine.spool import SpooledFrame, read_spool
 from engine.timeline import SlotGrid
 from protocols.cred.angles import RotationFit, fit_rotation, middle_ns
-from protocols.cred.plan import CredPlan, SlotPlan
+from protocols.cred.plan import CredPlan
 from protocols.cred.records import Collected, period_s, timing_summary
+
+
+class Asked(Protocol):
+    """What the results need of a plan; None where a crash has left no plan."""
+
+    @property
+    def exposure_s(self) -> float | None:
+        """Of a diffraction frame."""
+        ...
+
+    @property
+    def snapshot_interval(self) -> int | None:
+        """In slots."""
+        ...
+
+
+class Pace(Protocol):
+    """What the results need of the slots as they were planned."""
+
+    @property
+    def period_s(self) -> float:
+        """From slot to slot."""
+        ...
+
+    @property
+    def oscillation_deg(self) -> float:
+        """From slot to slot, signed."""
+        ...
 
 
 class CredData(Protocol):
     """What the results are made from: a run just finished, or one put together again after a crash."""
 
-    plan: CredPlan
-    slots: SlotPlan
-    collected: Collected
-    grid: SlotGrid
+    @property
+    def plan(self) -> Asked:
+        """What was asked."""
+        ...
+
+    @property
+    def slots(self) -> Pace:
+        """The slots as they were planned."""
+        ...
+
+    @property
+    def collected(self) -> Collected:
+        """What came of it."""
+        ...
+
+    @property
+    def grid(self) -> SlotGrid:
+        """Where the slots really begin."""
+        ...
 
 
-def rotation_of(collected: Collected, slots: SlotPlan) -> RotationFit | None:
+def rotation_of(collected: Collected, slots: Pace) -> RotationFit | None:
     """The fitted rotation, from the readings taken while the stage was turning."""
     stopped_ns = collected.stage_stopped_ns
     turning = [r for r in collected.readings if stopped_ns is None or r.t_after_ns <= stopped_ns]
@@ -103,7 +147,7 @@ def instrument_of(microscope: Microscope) -> dict[str, Any]:
     }
 
 
-def reading_list(collected: Collected, slots: SlotPlan) -> list[dict[str, Any]]:
+def reading_list(collected: Collected, slots: Pace) -> list[dict[str, Any]]:
     """The `stage_readings` of run.json: each with its distance from the fitted rotation."""
     fit = rotation_of(collected, slots)
     return [
@@ -117,7 +161,7 @@ def reading_list(collected: Collected, slots: SlotPlan) -> list[dict[str, Any]]:
     ]
 
 
-def snapshot_list(collected: Collected, slots: SlotPlan) -> list[dict[str, Any]]:
+def snapshot_list(collected: Collected, slots: Pace) -> list[dict[str, Any]]:
     """The `snapshots` of run.json."""
     fit = rotation_of(collected, slots)
     return [
@@ -137,28 +181,38 @@ def snapshot_file(slot: int) -> str:
     return f"snapshots/{slot:05d}.tiff"
 
 
-def write_data(run: CredData, folder: Path, shape: tuple[int, int]) -> None:
+def write_data(
+    run: CredData,
+    folder: Path,
+    shape: tuple[int, int],
+    read: Callable[[Path, str], Iterator[SpooledFrame]] = read_spool,
+) -> None:
     """Write frames.h5 and the snapshots from the spool. Blocks: for a thread.
 
-    shape: rows and columns of a picture. Raises StorageError or DataError. The spool stays: it may go when run.json
-    speaks of what is in frames.h5.
+    shape: rows and columns of a picture. read: gives the frames of one kind. Raises StorageError or DataError. The
+    spool stays: it may go when run.json speaks of what is in frames.h5, and both are on the disk itself.
     """
     spool = folder / "frames.spool"
     if run.collected.frames:
-        flatfield = next((frame.counts for frame in read_spool(spool, kind="flatfield")), None)
-        pictures = (frame.counts for frame in read_spool(spool, kind="diffraction"))
+        flatfield = next((frame.counts for frame in read(spool, "flatfield")), None)
+        pictures = (frame.counts for frame in read(spool, "diffraction"))
         table = frame_table(run.collected, rotation_of(run.collected, run.slots))
         write_frames(folder / "frames.h5", pictures, table, shape, flatfield)
     if run.collected.snapshots:
         (folder / "snapshots").mkdir(exist_ok=True)
-        for frame in read_spool(spool, kind="snapshot"):
+        for frame in read(spool, "snapshot"):
             TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.slot)))
 
 
-def write_truth(run: CredData, folder: Path, microscope: Microscope) -> None:
+def data_files(run: CredData, folder: Path) -> list[Path]:
+    """What `write_data` has written: with these on the disk itself, nobody needs the spool any more."""
+    files = [folder / "frames.h5", *(folder / snapshot_file(shot.slot) for shot in run.collected.snapshots)]
+    return [file for file in files if file.exists()]
+
+
+def write_truth(plan: CredPlan, collected: Collected, folder: Path, microscope: Microscope) -> None:
     """Write truth.h5 if the plan asks for it and the instrument knows it."""
-    if run.plan.truth and microscope.truth is not None:
-        collected = run.collected
+    if plan.truth and microscope.truth is not None:
         kept = [frame for frame, keep in zip(collected.frames, collected.kept(), strict=True) if keep]
         microscope.truth.write(
             folder / "truth.h5", [frame.slot for frame in kept], [(frame.start_ns, frame.end_ns) for frame in kept]

@@ -17,7 +17,7 @@ from engine.frame import Frame
 from engine.run import Run
 from engine.spool import Spool
 from engine.timeline import PeriodMonitor, SlotGrid
-from protocols.cred.angles import RotationFit, fit_rotation, has_stopped, is_behind, middle_ns
+from protocols.cred.angles import RotationFit, fit_rotation, has_stopped, is_astray, middle_ns
 from protocols.cred.machine import State, cred_machine
 from protocols.cred.plan import (
     ACTIVATION_THRESHOLD_DEG,
@@ -36,7 +36,8 @@ READING_INTERVAL = 10
 STRETCH_SHARE = 0.02
 HOWEVER_LATE_NS = 2**62
 POLL_NS = 5 * NS_PER_MS
-SAFE_LIMIT_S = 2.0
+SAFE_LIMIT_S = 1.5
+LAST_READING_S = 1.0
 # Records of the trace are written this many at a time while frames follow one another.
 TRACE_BATCH = 50
 
@@ -74,6 +75,7 @@ class CredSequence:
         self.slot = 1
         self.last_slot = slots.slots
         self._unstored: tuple[int, int, int, Frame] | None = None
+        self._last_read = False
         self._rate_deg_s = plan.direction * plan.speed_deg_s
         self._recent_fit: RotationFit | None = None  # for the angles shown while the run goes on
 
@@ -90,14 +92,22 @@ class CredSequence:
         }
 
     def safe_actions(self) -> Sequence[SafeAction]:
-        """See `Experiment.safe_actions`: the beam first, whatever else there is to do."""
+        """See `Experiment.safe_actions`: the beam first, whatever else there is to do, and a look at it at last."""
         return (
-            SafeAction("blank the beam", self._beam.blank, SAFE_LIMIT_S, "THE BEAM MAY STILL BE ON THE CRYSTAL"),
-            SafeAction("last stage reading", self._last_reading, SAFE_LIMIT_S, ""),
-            SafeAction("stop the rotation", self._stage.stop, SAFE_LIMIT_S, "THE STAGE MAY STILL BE ROTATING"),
+            SafeAction("blank the beam", self._beam.blank, SAFE_LIMIT_S, ""),
+            SafeAction("stop the rotation", self._stop_rotation, SAFE_LIMIT_S, "THE STAGE MAY STILL BE ROTATING"),
             SafeAction("disarm the detector", self._detector.disarm, SAFE_LIMIT_S, "the detector may still be armed"),
             SafeAction("focus the lens", self._back_in_focus, SAFE_LIMIT_S, "the lens may be left defocused"),
+            SafeAction("make sure of the beam", self._make_sure, SAFE_LIMIT_S, "THE BEAM MAY STILL BE ON THE CRYSTAL"),
         )
+
+    async def _make_sure(self) -> None:
+        """Ask the blanker itself, and blank again where it is not closed: an accepted call is no closed blanker."""
+        if await self._beam.is_blanked():
+            return
+        await self._beam.blank()
+        if not await self._beam.is_blanked():
+            raise DeviceError("beam: told to blank, the blanker does not close. Close it at the microscope.")
 
     async def relax(self) -> str:
         """Go to the start angle if the rotation is ours, toggle the lens against its hysteresis, arm the camera."""
@@ -223,7 +233,7 @@ class CredSequence:
         self._unstored = (slot, at_ns, arrived_ns, frame)
 
     def _reading_due(self, slot: int) -> bool:
-        if slot in (1, self.last_slot):
+        if slot in (1, 2, self.last_slot):  # two at once, so that a wrong first one is known for what it is
             return True
         return not self.plan.snapshot_interval and slot % READING_INTERVAL == 0
 
@@ -341,18 +351,44 @@ class CredSequence:
         return ns(sum(step.worst_s for step in self.slots.snapshot.steps[first:last]) + self.slots.tolerance_s)
 
     async def _read_stage(self) -> None:
-        """Take a timed reading for the fit, and look whether the stage still turns."""
+        """Take a timed reading for the fit, and look whether the stage still turns as it did."""
         reading = await self._stage.angle()
-        readings = self.collected.readings
-        if readings and is_behind(readings[-1], reading, self._rate_deg_s):
+        readings, rate_deg_s = self.collected.readings, self._rate_deg_s
+        if is_astray(readings, reading, rate_deg_s):
             await self._timeline.wait("look again", reading.t_after_ns + ns(0.2))
             again = await self._stage.angle()
-            if has_stopped(reading, again, self._rate_deg_s):
+            if not is_astray(readings, again, rate_deg_s):
+                self._left_out(reading)
+                reading = again
+            elif len(readings) == 1 and not is_astray([reading], again, rate_deg_s):
+                # Two against one: nobody knows what the stage did until now.
+                self._left_out(readings.pop())
+                self.collected.steady_from_ns = middle_ns(reading)
+            elif has_stopped(reading, again, rate_deg_s):
                 self._stage_stopped(again)
+            else:
+                self._stage_astray(again)
+                return
         readings.append(reading)
-        self._recent_fit = fit_rotation(readings[-3:], self._rate_deg_s)
+        self._recent_fit = fit_rotation(readings[-3:], rate_deg_s)
         if self.collected.stage_stopped_ns is None:
             self._follow_rate()
+
+    def _left_out(self, reading: Reading) -> None:
+        self.run.trace.record("note", "stage reading left out", angle_deg=reading.value, at_ns=middle_ns(reading))
+
+    def _stage_astray(self, reading: Reading) -> None:
+        """The stage is not where constant speed would have taken it: what was exposed since the last reading is not
+        kept, and with fewer than three readings nobody knows where it was before.
+        """
+        readings = self.collected.readings
+        until_ns = middle_ns(readings[-1] if len(readings) >= 3 else readings[0])
+        self.collected.stage_stopped_ns = until_ns
+        self.run.trace.record("note", "stage astray", angle_deg=reading.value, kept_until_ns=until_ns)
+        self.run.commands.fail(
+            f"stage: stands at {reading.value:.2f} deg, where its rotation at constant speed cannot have taken it; frames "
+            "until the last good reading are kept. Check the goniometer, the holder and the pedals."
+        )
 
     def _stage_stopped(self, reading: Reading) -> None:
         """Find out when: where the line through the readings before reaches the angle at which the stage stands."""
@@ -382,9 +418,17 @@ class CredSequence:
         period_s = self.grid.period_ns / NS_PER_S
         self.last_slot = max(self.slot, round(abs(self.plan.range_deg / (fit.rate_deg_s * period_s))))
 
-    async def _last_reading(self) -> None:
-        if self.collected.readings and self.collected.stage_stopped_ns is None:
-            self.collected.readings.append(await self._stage.angle())
+    async def _stop_rotation(self) -> None:
+        """Stop, after one last reading of the moving stage for the fit; the reading may not hold up the stop."""
+        if self.collected.readings and self.collected.stage_stopped_ns is None and not self._last_read:
+            self._last_read = True
+            try:
+                async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + ns(LAST_READING_S)):
+                    await self._read_stage()
+            except (DeviceError, TimeoutError):
+                # Where the stage was since the last reading, nothing tells: such frames are not kept.
+                self.collected.stage_stopped_ns = middle_ns(self.collected.readings[-1])
+        await self._stage.stop()
 
     async def _back_in_focus(self) -> None:
         if self._focus is not None:

@@ -5,7 +5,6 @@ written whole or not at all, an export may be stopped at any time and repeated a
 are only read.
 """
 
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import Refused, StorageError
+from engine.worker import begin_worker
 from protocols.products.atomic import make_folder, write_text
 from protocols.products.beam_centre import run_beam
 from protocols.products.metadata import RunHeader, run_header
@@ -299,14 +299,10 @@ def _pool(workers: int) -> Iterator[_Pool]:
         return
     try:
         # spawn: a fork of a process with threads (the engine has some) may hang, and Windows has no other way.
-        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker)
     except OSError as error:
         raise StorageError(f"worker processes could not be started ({error}); nothing was exported") from error
     try:
         yield _Pool(executor, workers)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import DataError
+from engine.errors import DataError, shown
 
 if TYPE_CHECKING:
     import h5py
 
 SCHEMA = 1
+CAUSE_LETTERS = 200
+TEXT_LETTERS = 1000
+# What h5py raises for a damaged file, depending on where the damage is.
+UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
 RUN_FILE = "run.json"
 SPOOL_FILE = "frames.h5"
 
@@ -152,7 +156,7 @@ class RunSource:
         row = int(self.info.row[index])
         try:
             counts: NDArray[np.uint16] = self._spool["data"][row]
-        except (OSError, KeyError, ValueError) as error:
+        except UNREADABLE as error:
             raise _damaged(
                 self.info.folder / SPOOL_FILE, f"frame {row} (slot {int(self.info.slot[index])}): {error}"
             ) from error
@@ -160,12 +164,12 @@ class RunSource:
 
     def flatfield(self) -> NDArray[np.float32] | None:
         """Relative response (rows, columns) as collected, or None where there is none."""
-        if "flatfield" not in self._spool:
-            return None
         path = self.info.folder / SPOOL_FILE
         try:
+            if "flatfield" not in self._spool:
+                return None
             response: NDArray[np.float32] = self._spool["flatfield"][()]
-        except OSError as error:
+        except UNREADABLE as error:
             raise _damaged(path, f"/flatfield: {error}") from error
         if response.shape != self.info.raw_shape:
             raise DataError(
@@ -190,16 +194,24 @@ def open_run(path: Path) -> RunSource:
         raise _damaged(spool_path, str(error)) from error
     try:
         info = _run_info(folder, run, spool)
+    except UNREADABLE as error:
+        spool.close()
+        raise _damaged(spool_path, str(error)) from error
     except BaseException:
         spool.close()
         raise
     return RunSource(info, spool)
 
 
+def _first_line(cause: object) -> str:
+    """What a library says, as part of a line: HDF5 tells its whole stack."""
+    lines = str(cause).splitlines()
+    return lines[0][:CAUSE_LETTERS] if lines else "unreadable"
+
+
 def _damaged(path: Path, cause: str) -> DataError:
-    first_line = cause.splitlines()[0] if cause else "unreadable"
     return DataError(
-        f"{path}: damaged or truncated ({first_line}); it was left as it is. "
+        f"{path}: damaged or truncated ({_first_line(cause)}); it was left as it is. "
         f"`credline recover {path.parent}` restores what the journal vouches for"
     )
 
@@ -209,7 +221,7 @@ def _read_run_file(path: Path) -> dict[str, Any]:
         run = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; {path.parent} is not the folder of a run") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: not readable as JSON ({error}); `credline recover {path.parent}` rewrites it"
         ) from error
@@ -223,6 +235,11 @@ def _read_run_file(path: Path) -> dict[str, Any]:
     return run
 
 
+def _text(value: object) -> str:
+    """Text for headers: on one line, and without what HDF5 and XML cannot hold."""
+    return shown(value, TEXT_LETTERS)
+
+
 def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
     path = folder / RUN_FILE
     try:
@@ -233,12 +250,12 @@ def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
         uncertainty = result.get("offset_uncertainty_deg")
         info = RunInfo(
             folder=folder,
-            run_id=str(run["run_id"]),
-            version=str(run.get("version", "")),
-            protocol=str(run.get("protocol", "")),
-            status=str(run["status"]),
-            reason=str(run.get("reason") or ""),
-            sample=str(run["sample"]),
+            run_id=_text(run["run_id"]),
+            version=_text(run.get("version", "")),
+            protocol=_text(run.get("protocol", "")),
+            status=_text(run["status"]),
+            reason=_text(run.get("reason") or ""),
+            sample=_text(run["sample"]),
             created_at=datetime.fromisoformat(run["created_at"]),
             plan=run.get("plan") or {},
             wavelength_A=float(geometry["wavelength_A"]),
@@ -252,7 +269,7 @@ def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
             raw_shape=(int(detector["shape"][0]), int(detector["shape"][1])),
             saturation=int(detector["saturation"]),
             wide_cross=bool(detector["wide_cross"]),
-            detector=str(detector.get("name", "")),
+            detector=_text(detector.get("name", "")),
             slots=int(result["slots"]),
             exposure_s=float(result["exposure_s"]),
             period_s=float(result["period_s"]),
@@ -275,9 +292,9 @@ def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
                 if r["residual_deg"] is not None
             ),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         raise DataError(
-            f"{path}: {type(error).__name__} {error}; a key is missing or of the wrong type. "
+            f"{path}: {type(error).__name__} {_first_line(error)}; a key is missing or of the wrong type. "
             f"`credline recover {folder}` rewrites it"
         ) from error
     _check(info, spool)

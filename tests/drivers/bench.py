@@ -1,81 +1,9 @@
-"""The bench on which a driver is tested: it connects an instrument, runs a test's coroutine on it and lets go."""
+"""Moved to drivers/conformance/bench.py, where new fields of `Bench` belong; these are the old names."""
 
-import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from functools import partial, update_wrapper
-from typing import Any
-
-from drivers.base import Microscope
-from engine.clock import Clock, ns
-from engine.frame import Frame
-
-Body = Callable[[Clock, Microscope], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """An instrument to test. run: connects it, awaits the body with its clock and disconnects.
-
-    scatter_deg: how far apart two readings of a stage at rest may be. The other values are used for the tests: short
-    ones make a suite on the real clock quick.
-    """
-
-    run: Callable[[Body], None]
-    exposure_s: float = 0.1
-    snapshot_exposure_s: float = 0.01
-    speed_deg_s: float = 1.0
-    travel_deg: float = 2.0
-    scatter_deg: float = 0.02
-    defocus: int = 1500
-    patience_s: float = 60.0
-
-
-def on_bench(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Turn `async test(self, bench, clock, microscope, ...)` into a test that takes the fixture `bench`."""
-
-    def run(self: object, bench: Bench, **arguments: Any) -> None:
-        bench.run(partial(_patiently, test, self, bench, arguments))
-
-    update_wrapper(run, test)
-    del run.__wrapped__  # type: ignore[attr-defined]
-    signature = inspect.signature(test)
-    kept = [each for name, each in signature.parameters.items() if name not in ("clock", "microscope")]
-    run.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
-    return run
-
-
-async def _patiently(
-    test: Callable[..., Coroutine[Any, Any, None]],
-    self: object,
-    bench: Bench,
-    arguments: dict[str, Any],
-    clock: Clock,
-    microscope: Microscope,
-) -> None:
-    async with clock.timeout_at(clock.now_ns() + ns(bench.patience_s)):
-        await test(self, bench, clock, microscope, **arguments)
-
-
-async def cancelled_soon(call: Coroutine[Any, Any, object]) -> None:
-    """Begin a call and cancel it after a few turns of the loop."""
-    task = asyncio.create_task(call)
-    for _ in range(3):
-        await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
-
-
-async def after_cycle(bench: Bench, clock: Clock, microscope: Microscope, began_ns: int) -> None:
-    """Wait until the camera must be ready again, with a few turns of the loop for a driver on a busy machine."""
-    await clock.sleep_until(began_ns + ns(microscope.detector.cycle_s(bench.exposure_s)))
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-async def numbers_left(frames: AsyncIterator[Frame]) -> list[int]:
-    """The numbers of the frames still to come; returns when the series has ended."""
-    return [frame.number async for frame in frames]
+from drivers.conformance.bench import Bench as Bench
+from drivers.conformance.bench import Body as Body
+from drivers.conformance.bench import after_cycle as after_cycle
+from drivers.conformance.bench import bench_for as bench_for
+from drivers.conformance.bench import cancelled_soon as cancelled_soon
+from drivers.conformance.bench import numbers_left as numbers_left
+from drivers.conformance.bench import on_bench as on_bench

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from drivers.base import Microscope
+from drivers.conformance import Bench, Body, DetectorConformance, MicroscopeConformance, StageConformance
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING, SimulatedMicroscope
 from engine.clock import Clock, RealClock
 from engine.virtual import VirtualClock, VirtualLoop
-from tests.drivers.bench import Bench, Body
-from tests.drivers.conformance import DetectorConformance, MicroscopeConformance, StageConformance
 
 Factory = Callable[[asyncio.AbstractEventLoop], Clock]
 

@@ -4,15 +4,17 @@ import asyncio
 import errno
 import json
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from engine.clock import ns
+from engine.clock import NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost, StorageError
 from engine.experiment import FINISH, Ending, Status
+from engine.run import LET_GO_S
 from engine.virtual import VirtualClock
 from tests.engine.small_experiment import SAFE, WHOLE_S, State, hang, raising, rehearsal
 from tests.engine.virtually import virtual
@@ -215,7 +217,7 @@ async def test_a_journal_that_cannot_be_written_ends_the_run_as_failed(clock: Vi
         assert ending.status is Status.FAILED
         assert "No space left" in ending.reason
         assert "Free some space" in ending.reason
-        assert r.safe_log[0] == ("blank", 1.0)  # the next state boundary
+        assert r.safe_log[0] == ("blank", 0.5)  # at once, not at the next state boundary
         assert r.made_safe == list(SAFE)
 
 
@@ -303,9 +305,40 @@ async def test_a_failing_blanker_raises_the_alarm_and_the_rest_is_still_done(clo
     with rehearsal(clock) as r, capture_logs() as logs:
         r.actions["blank"] = raising(DeviceError("blanker: stuck"))
         await r.drive()
-        assert r.made_safe == list(SAFE)
+        assert r.made_safe == ["blank"] * 10 + list(SAFE[1:])  # again and again until its limit
         assert r.run.alarms == ["THE BEAM MAY BE ON (blank failed: blanker: stuck)"]
         assert [entry["event"] for entry in logs if entry["log_level"] == "critical"] == ["THE BEAM MAY BE ON"]
+
+
+@virtual
+async def test_a_blanker_that_comes_back_in_time_raises_no_alarm(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r, capture_logs():
+
+        async def back_after_half_a_second() -> None:
+            if r.now_s < 11.5:
+                raise DeviceError("blanker: not connected")
+
+        r.actions["blank"] = back_after_half_a_second
+        await r.drive()
+        assert r.run.alarms == []
+        assert r.made_safe[-4:] == list(SAFE)
+
+
+@virtual
+async def test_a_device_that_clings_to_its_call_does_not_keep_the_others_from_safety(clock: VirtualClock) -> None:
+    with rehearsal(clock) as r, capture_logs():
+
+        async def cling() -> None:
+            while r.now_s < 100:
+                with suppress(asyncio.CancelledError):
+                    await clock.sleep_until(100 * NS_PER_S)
+
+        r.actions["blank"] = cling
+        await r.drive()
+        assert r.made_safe == list(SAFE)
+        assert r.safe_log[1] == ("stop rotation", 11.0 + 1.0 + LET_GO_S)
+        assert r.run.alarms == ["THE BEAM MAY BE ON (blank failed: its device does not let go of the call)"]
+        await clock.sleep_until(101 * NS_PER_S)
 
 
 @virtual

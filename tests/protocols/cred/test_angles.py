@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from drivers.base import Reading
 from engine.clock import ns
-from protocols.cred.angles import fit_rotation, has_stopped, is_behind
+from protocols.cred.angles import fit_rotation, has_stopped, is_astray
 from tests.protocols.cred.conftest import Perform
 
 
@@ -54,11 +54,25 @@ def test_a_reading_after_the_rotation_ended_does_not_tilt_the_line() -> None:
 
 def test_a_stage_that_stands_is_told_from_one_that_lags_a_reading() -> None:
     line = readings(0.45, 0.0, [0.0, 5.0, 5.3], 0.035, 0.5)
-    assert not is_behind(line[0], line[1], 0.45)
+    assert not is_astray(line[:1], line[1], 0.45)
     standing = Reading(line[0].value + 1.0, ns(5.0), ns(5.035))
-    assert is_behind(line[0], standing, 0.45)
+    assert is_astray(line[:1], standing, 0.45)
     assert has_stopped(standing, Reading(standing.value + 0.002, ns(5.3), ns(5.335)), 0.45)
     assert not has_stopped(line[1], line[2], 0.45)
+
+
+@pytest.mark.parametrize("seen", [1, 2, 3, 6])
+@pytest.mark.parametrize(("off_deg", "astray"), [(0.0, False), (0.01, False), (1.0, True), (-1.0, True), (-4.6, True)])
+def test_a_stage_that_jumps_slips_or_turns_back_is_noticed(seen: int, off_deg: float, astray: bool) -> None:
+    line = readings(0.45, 0.0, [5.0 * k for k in range(seen + 1)], 0.035, 0.5)
+    now = Reading(line[-1].value + off_deg, line[-1].t_before_ns, line[-1].t_after_ns)
+    assert is_astray(line[:-1], now, 0.45) is astray
+
+
+@pytest.mark.parametrize("true_rate", [0.38, 0.45, 0.52])
+def test_a_speed_other_than_the_plan_s_is_no_stray(true_rate: float) -> None:
+    line = readings(true_rate, 0.0, [0.0, 0.5, 5.0, 10.0, 15.0], 0.035, 0.5)
+    assert not any(is_astray(line[:k], line[k], 0.45) for k in range(len(line)))
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -111,14 +111,20 @@ def test_a_torn_last_frame_costs_that_frame_only(perform: Perform, tmp_path: Pat
     assert json.loads((folder / "run.json").read_text())["result"]["frames"] == frames - 1
 
 
-def test_a_folder_without_its_parts_is_refused_and_left_as_it_is(perform: Perform, tmp_path: Path) -> None:
+def test_a_spool_of_which_nothing_is_left_says_so(perform: Perform, tmp_path: Path) -> None:
     _, folder = cut_off(perform, tmp_path / "cut", 25)
     (folder / "frames.spool").write_bytes(MAGIC[:4])
-    with pytest.raises(DataError, match="not a spool"):
-        recover_run(folder)
-    assert (folder / "frames.spool").read_bytes() == MAGIC[:4]
-    with pytest.raises(DataError, match=r"run\.json"):
+    lines = recover_run(folder)
+    assert "0 frames and 0 snapshots" in lines[0]
+    assert any(line.startswith("Missing: slots 1-") and "did not reach the disk" in line for line in lines)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="neither"):
         recover_run(tmp_path)
+    with pytest.raises(DataError, match="is no folder"):
+        recover_run(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.realtime

@@ -272,8 +272,8 @@ def test_a_swapped_order_is_the_first_divergence(record_run: RecordRun, monkeypa
     unchanged = CredSequence.safe_actions
 
     def safe_actions(self: CredSequence) -> tuple[SafeAction, ...]:
-        blank, reading, stop, disarm, focus = unchanged(self)
-        return blank, reading, stop, focus, disarm
+        blank, stop, disarm, focus, check = unchanged(self)
+        return blank, stop, focus, disarm, check
 
     found = replayed_with_a_change(record_run, lambda: monkeypatch.setattr(CredSequence, "safe_actions", safe_actions))
     assert found.state == "finalize"
@@ -319,10 +319,10 @@ def test_a_call_with_another_argument_is_the_first_divergence(
 
 
 def test_a_dropped_call_is_the_first_divergence(record_run: RecordRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def no_reading(self: CredSequence) -> Reading | None:
-        return None
+    async def no_reading(self: CredSequence) -> None:
+        await self._stage.stop()
 
-    found = replayed_with_a_change(record_run, lambda: monkeypatch.setattr(CredSequence, "_last_reading", no_reading))
+    found = replayed_with_a_change(record_run, lambda: monkeypatch.setattr(CredSequence, "_stop_rotation", no_reading))
     assert found.state == "finalize"
     assert found.recorded is not None
     assert found.recorded["name"] == "stage.angle"

@@ -67,7 +67,7 @@ def test_the_beam_goes_on_when_rotation_was_seen_and_off_first_of_all_at_the_end
     assert kinds.index(("state", "delay")) < kinds.index(("call", "beam.unblank"))
     after = kinds[kinds.index(("state", "finalize")) + 1 :]
     calls = [name for kind, name in after if kind == "call"]
-    assert calls == ["beam.blank", "stage.angle", "stage.stop", "detector.disarm", "optics.set_focus"]
+    assert calls == ["beam.blank", "stage.angle", "stage.stop", "detector.disarm", "optics.set_focus", "beam.is_blanked"]
 
 
 def test_the_first_slot_begins_a_delay_after_the_rotation_was_seen(perform: Perform) -> None:
