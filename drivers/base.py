@@ -6,7 +6,6 @@ every one may be cancelled (the device is then as the docstring says). Times are
 engine's clock, angles degrees, lengths in the unit in the name.
 """
 
-import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 
 from engine.errors import Refused, shown
 from engine.frame import Frame
+
+LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,8 @@ class Microscope:
     timing: Timing
     truth: "Truth | None" = None
     """Only from a simulation: what really happened, to check results against."""
+    faults: Any = None
+    """Only in a rehearsal of bad days: `drivers.faults.Faults`, to be begun with the run and ended after it."""
     second_connection: SecondConnection | None = None
     """For the watchdog; None where the instrument (or its interface) allows one program only."""
 
@@ -295,7 +298,8 @@ def _figures(kind: type[Geometry] | type[Timing], table: str, given: Mapping[str
                 f"devices: [{table}] has no key {shown(name)!r}; nothing was started. "
                 f"Keys are {', '.join(sorted(known))}."
             )
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        # Not math.isfinite: an integer may be too large for it.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST < value < LARGEST:
             raise Refused(f"devices: [{table}] {name} = {shown(repr(value))} is not a number; nothing was started.")
     for name, item in known.items():
         if name not in given and item.default is MISSING:
@@ -311,6 +315,26 @@ class Truth(Protocol):
 
     def angle_deg(self, t_ns: int) -> float:
         """True tilt at an instant, past or present."""
+        ...
+
+    def is_rotating(self, t_ns: int) -> bool:
+        """Whether the stage is moving at an instant, or will by itself later on."""
+        ...
+
+    def is_blanked(self) -> bool:
+        """Whether the beam is off the crystal now."""
+        ...
+
+    def is_in_focus(self) -> bool:
+        """Whether the lens stands, or is on its way to, where the operator left it."""
+        ...
+
+    def exposures(self) -> Sequence[tuple[int, int]]:
+        """Begin and end in ns of every exposure that the camera has read out, in order, over all series."""
+        ...
+
+    def disturb_stage(self, kind: str, value: float) -> bool:
+        """A fault: the turning stage stops, reverses, jumps by `value` deg or slips for `value` s. False at rest."""
         ...
 
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:

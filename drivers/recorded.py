@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 from drivers.base import Exposure, Geometry, Microscope, Reading, Timing
 from engine import errors
 from engine.clock import Clock
-from engine.errors import DataError, DeviceError
+from engine.errors import DataError, DeviceError, shown
 from engine.frame import Counts, Frame
 from engine.trace import Record, jsonable
 
@@ -140,8 +140,11 @@ class Recording:
         for record in records:
             if record["kind"] == "call":
                 self._calls.setdefault(record["name"].split(".")[0], deque()).append(record)
-            elif record["kind"] == "frame":
+            elif record["kind"] in ("frame", "refused"):
                 self.frames.append(record)
+        # Each is answered to who began it: calls that overlap may end in another order.
+        for name, calls in self._calls.items():
+            self._calls[name] = deque(sorted(calls, key=lambda call: call["begin_ns"]))
         # A snapshot is recorded before the frame that came before it was written: order them as they arrived.
         self.frames = deque(sorted(self.frames, key=lambda frame: frame["arrived_ns"]))
 
@@ -185,8 +188,15 @@ def _error(call: Record) -> Exception:
     return error
 
 
+# What h5py and fabio raise for a damaged file, depending on where the damage is.
+UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError)
+
+
 class StoredPictures:
-    """The pictures of a finished run: frames from frames.h5, snapshots from their TIFF files."""
+    """The pictures of a finished run: frames from frames.h5, snapshots from their TIFF files.
+
+    Raises DataError, at once or when a picture is asked for, where a file is there and cannot be read.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -195,11 +205,31 @@ class StoredPictures:
         if (folder / "frames.h5").exists():
             import h5py
 
-            self._file = h5py.File(folder / "frames.h5")
-            self._rows = {int(slot): row for row, slot in enumerate(self._file["frames"]["slot"])}
+            try:
+                self._file = h5py.File(folder / "frames.h5")
+                self._rows = {int(slot): row for row, slot in enumerate(self._file["frames"]["slot"])}
+            except UNREADABLE as error:
+                self.close()
+                raise self._damaged("frames.h5", error) from error
+
+    def _damaged(self, name: str, error: Exception) -> DataError:
+        return DataError(
+            f"{self._folder}: {name} is damaged ({shown(error)}); nothing was changed. Without the pictures it can be "
+            f"replayed: credline replay {self._folder / 'trace.jsonl'}"
+        )
 
     def find(self, record: Record) -> Counts | None:
         """The counts of a recorded frame; None where the folder does not have them."""
+        if record["kind"] == "refused":
+            return None
+        try:
+            return self._read(record)
+        except UNREADABLE as error:
+            raise self._damaged(f"the picture of slot {record['slot']}", error) from error
+
+    def _read(self, record: Record) -> Counts | None:
+        if record["slot"] is None:
+            return None
         if record["name"] == "snapshot":
             path = self._folder / "snapshots" / f"{record['slot']:05d}.tiff"
             if not path.exists():
@@ -301,7 +331,6 @@ class RecordedDetector:
         self.has_pictures = False
         self.flatfield: NDArray[np.float32] | None = np.ones((1, 1), np.float32) if facts.flatfield else None
         self._dead_time_s = facts.dead_time_s
-        self._placeholder: Counts = np.zeros((1, 1), np.uint16)
 
     def cycle_s(self, exposure_s: float) -> float:
         """See `Detector.cycle_s`."""
@@ -321,7 +350,10 @@ class RecordedDetector:
             record = self._recording.frames.popleft()
             await self._clock.sleep_until(record["arrived_ns"])
             stored = self._pictures.find(record) if self._pictures is not None else None
-            counts, crc = (self._placeholder, record["crc"]) if stored is None else (stored, None)
+            shape = record.get("shape", self.shape)
+            # Of the right shape, and of no size in memory.
+            placeholder = np.broadcast_to(np.uint16(0), shape)
+            counts, crc = (placeholder, record["crc"]) if stored is None else (stored, None)
             yield Frame(counts, record["number"], record["start_ns"], record["end_ns"], crc)
         await self._recording.end_of_frames()
 

@@ -17,7 +17,7 @@ from drivers.base import Exposure, Microscope, Reading, Timing
 from drivers.recorded import DetectorFacts, InstrumentFacts, StageFacts, recorded_integer, recorded_reading
 from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import DeviceError, Refused
-from engine.frame import Counts, Frame
+from engine.frame import Frame
 from engine.trace import Record
 
 TEM_DEVICES = ("stage", "beam", "optics")
@@ -251,7 +251,7 @@ class WhatIfDetector:
         self._next = deque(self._recorded)
         self._number = 0
         self._queue: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
-        self._placeholder: Counts = np.zeros((1, 1), np.uint16)
+        self._placeholder = np.broadcast_to(np.uint16(0), self.shape)
 
     def cycle_s(self, exposure_s: float) -> float:
         """See `Detector.cycle_s`."""

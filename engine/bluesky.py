@@ -7,6 +7,7 @@ Bluesky is needed to write them; the tests validate them with the `event-model` 
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,8 @@ from engine.clock import NS_PER_MS, NS_PER_S
 from engine.trace import Record
 from engine.traceschema import NS_LIMIT
 from engine.traceview import between
+
+LARGEST = sys.float_info.max
 
 Document = tuple[str, dict[str, Any]]
 
@@ -268,7 +271,9 @@ def _instant(value: object) -> int | None:
 
 
 def _finite(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    if not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:  # nan is neither, an int may be larger
+        return None
+    return float(value)
 
 
 def _keyed(value: Any) -> Any:

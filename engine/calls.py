@@ -15,6 +15,9 @@ from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import CredlineError, DeviceLost
 from engine.trace import Trace, jsonable
 
+HARD_LIMIT_S = 10.0
+"""After so long without an answer a device counts as lost."""
+
 Device = TypeVar("Device")
 Item = TypeVar("Item")
 
@@ -22,7 +25,7 @@ Item = TypeVar("Item")
 class CallGate:
     """Wraps devices for one run. hard_limit_s: after this a call that has not returned loses its device."""
 
-    def __init__(self, clock: Clock, trace: Trace, hard_limit_s: float = 10.0) -> None:
+    def __init__(self, clock: Clock, trace: Trace, hard_limit_s: float = HARD_LIMIT_S) -> None:
         self._clock = clock
         self._trace = trace
         self._hard_limit_ns = ns(hard_limit_s)

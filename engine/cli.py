@@ -21,6 +21,7 @@ from rich.table import Table
 from engine.errors import CredlineError, Refused
 from engine.experiment import Status
 from engine.replaycli import replay
+from engine.soakcli import soak
 from engine.terminal import outlive_the_terminal
 from engine.tracecli import trace_app
 
@@ -184,6 +185,7 @@ def graph(protocol: Protocol) -> None:
 
 
 app.add_typer(trace_app, name="trace")
+app.command(epilog="Example: credline soak cred --seeds 1000")(soak)
 app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
 
 

@@ -134,10 +134,12 @@ def _example(plan_type: type[BaseModel], key: str) -> object:
 
 
 @asynccontextmanager
-async def connect_devices(name: str, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Any]:
+async def connect_devices(
+    name: str, clock: Clock, seed: int, options: Mapping[str, Any], faults: Sequence[str] = ()
+) -> AsyncIterator[Any]:
     """The microscope of a registered driver, or of a devices file that mixes drivers.
 
-    options: what the plan tells simulated devices. A devices file (TOML) has a table `[microscope]` with `driver`
+    faults: what is to befall it (`drivers.faults`). options: what the plan tells simulated devices. A devices file (TOML) has a table `[microscope]` with `driver`
     and its options, `[detector]`, `[stage]`, `[beam]`, `[optics]` for parts taken from other drivers, and
     `[geometry]` and `[timing]` for what is known of the instrument and its drivers do not tell.
     Raises Refused for names and keys that are not known and for an instrument that another program drives,
@@ -182,4 +184,5 @@ async def connect_devices(name: str, clock: Clock, seed: int, options: Mapping[s
         for part, (entry, given) in entries.items():
             connected[part] = await stack.enter_async_context(entry.connect(clock, seed, given))
         whole = connected.pop("microscope")
-        yield whole.assembled(connected, **facts)
+        microscope = whole.assembled(connected, **facts)
+        yield registered("faults")["inject"].load()(microscope, clock, faults) if faults else microscope

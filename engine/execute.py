@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -40,7 +40,8 @@ class Request:
     """One run as it was asked for.
 
     draw: whether the timing strip is drawn (half a second of another process). watchdog: whether a process of its own
-    watches the run, where the instrument has a second connection and the clock is real.
+    watches the run, where the instrument has a second connection and the clock is real. faults: what is to befall the
+    instrument, the host and the disk, for a rehearsal of bad days (`drivers.faults`).
     """
 
     kind: ExperimentType
@@ -52,6 +53,7 @@ class Request:
     accept_timing: bool = False
     draw: bool = True
     watchdog: bool = True
+    faults: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def execute(request: Request, watch: Watch | None = None) -> Report:
         strip.warm()
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            folder, ending, alarms, document = runner.run(_execute(request, watch))
+            folder, ending, alarms, document = runner.run(carry_out(request, watch))
         if request.draw:
             strip.draw(folder / "trace.jsonl", folder / "report" / "timing.png")
     finally:
@@ -89,11 +91,12 @@ def execute(request: Request, watch: Watch | None = None) -> Report:
     return Report(folder, ending, alarms, document, wall.now_ns() / NS_PER_S)
 
 
-async def _execute(request: Request, watch: Watch | None) -> Outcome:
+async def carry_out(request: Request, watch: Watch | None = None) -> Outcome:
+    """The same on the running loop, virtual if that is, without the drawing."""
     loop = asyncio.get_running_loop()
     clock: Clock = VirtualClock(loop) if isinstance(loop, VirtualLoop) else RealClock()
     options = request.kind.device_options(request.plan)
-    async with connect_devices(request.devices, clock, request.seed, options) as microscope:
+    async with connect_devices(request.devices, clock, request.seed, options, request.faults) as microscope:
         prepared = request.kind.prepare(request.plan, microscope)
         check_space(request.out, prepared.size_bytes)
         with nullcontext() if clock.is_virtual else undisturbed():
@@ -105,7 +108,7 @@ async def _execute(request: Request, watch: Watch | None) -> Outcome:
                 folder = create_run_folder(request.out, request.plan.sample)
                 lock = take_lock(folder)
                 try:
-                    return await _run(request, watch, clock, prepared, folder, health, dog)
+                    return await _run(request, watch, clock, prepared, folder, health, dog, microscope.faults)
                 finally:
                     if lock is not None:
                         drop_lock(folder, lock)
@@ -119,11 +122,13 @@ async def _run(
     folder: Path,
     health: TimingHealth | None,
     dog: Watchdog,
+    faults: Any,
 ) -> Outcome:
+    disk = faults.disk if faults is not None else None
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
-    durable = not clock.is_virtual
-    writer = Writer()
-    trace = Trace(clock, folder / "trace.jsonl")
+    durable = not clock.is_virtual or disk is not None
+    writer = Writer(disk=disk)
+    trace = Trace(clock, folder / "trace.jsonl", disk)
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
     run = Run(clock, trace, writer, journal, folder, durable=durable)
     plan = request.plan.model_dump(mode="json")
@@ -137,6 +142,8 @@ async def _run(
         seed=request.seed,
         instrument=dict(prepared.instrument),
     )
+    if faults is not None:
+        faults.begin(trace)
     journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
     run.document = {
         "schema": RUN_SCHEMA,
@@ -165,6 +172,8 @@ async def _run(
             async with dog.watching(run):
                 await run.drive(experiment)
         finally:
+            if faults is not None:
+                await faults.end()
             ending = await _close(run)
             document = run.save(experiment, ending)
     return folder, ending, tuple(run.alarms), document

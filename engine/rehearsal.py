@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from engine.errors import StorageError
 from engine.experiment import Ending, ExperimentType, Status
 from engine.run import Run
 from engine.storage import Journal, Writer
@@ -21,7 +22,9 @@ class _DiscardingWriter(Writer):
     def __init__(self, clock: VirtualClock, records: Sequence[Record]) -> None:
         super().__init__()
         self._clock = clock
-        self._waits = {r["args"][0]: r for r in records if r["kind"] == "call" and r["name"] == "disk.room"}
+        calls = [r for r in records if r["kind"] == "call"]
+        self._waits = {r["args"][0]: r for r in calls if r["name"] == "disk.room"}
+        self._drain = next((r for r in calls if r["name"] == "disk.drain"), None)
 
     def submit(self, job: Callable[[], object], size_bytes: int = 0) -> None:
         """Drop the job."""
@@ -35,6 +38,17 @@ class _DiscardingWriter(Writer):
     async def _wait_for_room(self, asked: int) -> None:
         call = self._waits[asked]
         await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
+
+    async def drain(self) -> None:
+        """Wait as long as was waited for the disk then, with the same outcome."""
+        if (call := self._drain) is None:
+            return
+        self._drain = None
+        await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
+        if call.get("error") == "StorageError":
+            self.fail(StorageError(call["text"]))
+        if self.error is not None:
+            raise self.error
 
     async def run(self, job: Callable[[], object]) -> None:
         """Drop the job."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import build_plan_from, experiment_type, registered
-from engine.errors import DataError, StorageError
+from engine.errors import DataError, StorageError, shown
 from engine.rehearsal import rehearse
 from engine.run import Run
 from engine.trace import Record, read_trace
@@ -56,8 +56,8 @@ def load_run(run: Path) -> list[Record]:
     records = without_injected(read_trace(run))
     if "source" in records[0]:
         raise DataError(
-            f"{run}: was imported from {records[0]['source']}, so it does not hold all that entered the run; nothing "
-            "was replayed. Look at it with credline trace show, stats or plot."
+            f"{run}: was imported from {shown(records[0]['source'])}, so it does not hold all that entered the run; "
+            "nothing was replayed. Look at it with credline trace show, stats or plot."
         )
     for record in records:
         if missing := gap(record):
@@ -69,11 +69,12 @@ def load_run(run: Path) -> list[Record]:
 
 
 def without_injected(records: Iterable[Record]) -> list[Record]:
-    """A trace without the faults that were injected: they are the world's doing, a replay shows the run what they did.
+    """A trace without what came from outside the run: injected faults, and what the watchdog had to say.
 
+    A replay shows the run what they did to it.
     What is left is numbered as the run would have numbered it.
     """
-    kept = [record for record in records if record["kind"] != "injected"]
+    kept = [r for r in records if r["kind"] != "injected" and (r["kind"], r["name"]) != ("note", "watchdog")]
     return [{**record, "seq": seq} for seq, record in enumerate(kept)]
 
 

@@ -344,10 +344,16 @@ class Run:
             "status": ending.status.value if ending else "running",
             "reason": ending.reason if ending else "",
             "alarms": self.alarms,
+            **({"trace_cut_off": self.trace.cut_off} if self.trace.cut_off else {}),
+            **({"disk_failed": str(self.writer.error)} if self.writer.error else {}),
             **experiment.document(),
         }
         write_json(self.folder / "run.json", self.document, durable=self.durable)
         return self.document
+
+    async def drain(self) -> None:
+        """Wait until everything queued is on disk. Raises StorageError; how long it took enters the run."""
+        await self.gate.call("disk", "drain", self.writer.drain)
 
     async def flush(self) -> None:
         """Bring everything recorded so far to the disk. Raises StorageError if frames or journal cannot be written."""

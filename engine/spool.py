@@ -58,7 +58,7 @@ class Spool:
         """
         await self._writer.room()
         counts = np.ascontiguousarray(frame.counts)
-        self.crc = zlib.crc32(counts.data) if frame.crc is None else frame.crc
+        self.crc = crc_of(frame)
         head = HEADER.pack(
             MARKS[kind],
             slot,
@@ -86,6 +86,11 @@ class Spool:
     def close(self) -> None:
         """Close the file; the writer must be drained."""
         self._file.close()
+
+
+def crc_of(frame: Frame) -> int:
+    """The CRC-32 of a frame's counts in row order."""
+    return zlib.crc32(np.ascontiguousarray(frame.counts).data) if frame.crc is None else frame.crc
 
 
 def read_spool(path: Path, kind: str | None = None) -> Iterator[SpooledFrame]:

@@ -39,6 +39,8 @@ class Trace:
     def __init__(self, clock: Clock, path: Path | None = None, disk: Disk | None = None) -> None:
         self._clock = clock
         self.now_ns = clock.now_ns()
+        self.cut_off = ""
+        """Why the file ends before the run; empty while it does not."""
         self._seq = 0
         self._pending: list[Record] = []
         self._disk = disk or Disk()
@@ -88,8 +90,9 @@ class Trace:
             lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in pending)
             try:
                 self._disk.write(self._file, lines.encode())
-            except OSError:
+            except OSError as error:
                 # Lines after a torn one would be damage: the trace ends here, as after a crash.
+                self.cut_off = str(error)
                 self._file.close()
                 self._file = None
                 raise

@@ -82,6 +82,18 @@ KINDS: Mapping[str, Kind] = {
             "exposure_s": NUMBER_OR_NULL,
         },
     ),
+    "refused": Kind(
+        {
+            "reason": TEXT,
+            "slot": SLOT_OR_NULL,
+            "number": INTEGER_OR_NULL,
+            "start_ns": INTEGER_OR_NULL,
+            "end_ns": INTEGER_OR_NULL,
+            "arrived_ns": INTEGER_OR_NULL,
+            "shape": LIST,
+            "crc": INTEGER_OR_NULL,
+        }
+    ),
     "slot": Kind({"slot": SLOT_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
     "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}),
     "command": Kind({"reason": TEXT}, {"source": TEXT}),
@@ -94,19 +106,11 @@ KINDS: Mapping[str, Kind] = {
 REPLAYED: Mapping[str, Fields] = {
     "header": {"protocol": TEXT, "plan": OBJECT, "instrument": OBJECT},
     "call": {"begin_ns": INSTANT, "end_ns": INSTANT},
-    "step": {"slot": SLOT, "planned_ns": INSTANT, "slack_ns": INTEGER},
-    "frame": {
-        "slot": SLOT,
-        "number": INTEGER,
-        "start_ns": INSTANT,
-        "end_ns": INSTANT,
-        "arrived_ns": INSTANT,
-        "crc": INTEGER,
-    },
-    "slot": {"slot": SLOT},
+    "frame": {"number": INTEGER, "start_ns": INSTANT, "end_ns": INSTANT, "arrived_ns": INSTANT, "crc": INTEGER},
+    "refused": {"number": INTEGER, "start_ns": INSTANT, "end_ns": INSTANT, "arrived_ns": INSTANT, "crc": INTEGER},
     "wake": {"deadline_ns": INSTANT, "woke_ns": INSTANT},
 }
-"""What must be known of these kinds for the run to be made again from its trace."""
+"""What must be known of the events that entered a run for it to be made again from its trace."""
 
 
 def gap(record: Mapping[str, object]) -> str | None:

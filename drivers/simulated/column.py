@@ -66,6 +66,11 @@ class Lens:
                 _Change(reached_ns, value, fast + (1 - share) * jump, slow + share * jump, before.toggles + back)
             )
 
+    @property
+    def is_in_focus(self) -> bool:
+        """Whether it was last sent to where the operator left it."""
+        return self._changes[-1].target == self._settings.focus
+
     def settling_s(self, defocus: int) -> float:
         """See `Optics.settling_s`; the logarithm of how far the slow part is away, in time constants."""
         away_px = math.hypot(*self._settings.shift_px) * abs(defocus) / 1000 * self._settings.slow_share
@@ -141,6 +146,12 @@ class Blanker:
         """Notice what another program did to the blanker; when it did is not known, so it counts from now."""
         if self._register is not None and (blanked := self._register.is_blanked()) is not self._changes[-1][1]:
             self._changes.append((self._clock.now_ns(), blanked))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed, without asking through the interface."""
+        self._look()
+        return self._changes[-1][1]
 
     def share_on(self, begin_ns: int, end_ns: int) -> float:
         """Fraction of an interval during which the beam was on the crystal."""

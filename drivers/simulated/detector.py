@@ -59,6 +59,8 @@ class Timepix:
         self._look = look
         self._rng = generator(seed, "detector")
         self._number = 0
+        self.read_out: list[tuple[int, int]] = []
+        """Begin and end of every exposure that became a frame, for the truth."""
         self._queue: asyncio.Queue[Frame | Exception | None] | None = None
         self._exposing: asyncio.Task[None] | None = None
 
@@ -118,6 +120,7 @@ class Timepix:
             else:
                 counts = await self._studio.picture(self._look(number, begin_ns, end_ns, exposure_s))
                 await self._clock.sleep_until(ready_ns, precise=True)
+            self.read_out.append((begin_ns, end_ns))
             queue.put_nowait(Frame(counts, number, begin_ns, end_ns))
         except Exception as error:
             queue.put_nowait(error)

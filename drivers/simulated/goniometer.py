@@ -4,7 +4,7 @@ The motion is a function of time, known as soon as it is commanded, so the true 
 an exposure) needs no simulation step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drivers.base import Reading
 from drivers.simulated.latency import Interface, generator
@@ -93,6 +93,33 @@ class Goniometer:
                 return motion.angle_deg(t_ns)
         return self._motions[0].from_deg
 
+    def is_rotating(self, t_ns: int) -> bool:
+        """Whether it moves at `t_ns` or will later, unless somebody does something."""
+        last = self._motions[-1]
+        return last.speed_deg_s != 0 and (last.begin_ns > t_ns or last.angle_deg(t_ns) != last.to_deg)
+
+    def disturb(self, kind: str, value: float) -> bool:
+        """See `Truth.disturb_stage`; a slip holds the stage where it is and lets it go on at full speed."""
+        now_ns = self._clock.now_ns()
+        motion = next((m for m in reversed(self._motions) if m.begin_ns <= now_ns), self._motions[0])
+        here_deg = motion.angle_deg(now_ns)
+        if motion.speed_deg_s == 0 or here_deg in (motion.from_deg, motion.to_deg):
+            return False
+        standing = Motion(now_ns, here_deg, here_deg, 0.0, 0.0, 0.0)
+        onward = replace(motion, begin_ns=now_ns, from_deg=here_deg, dead_s=0.0, ramp_s=0.0)
+        if kind == "stop":
+            self._motions.append(standing)
+        elif kind == "reverse":
+            back_deg = self._settings.limits_deg[0 if motion.speed_deg_s > 0 else 1]
+            self._motions.append(replace(onward, to_deg=back_deg, speed_deg_s=-motion.speed_deg_s))
+        elif kind == "jump":
+            forward = motion.speed_deg_s > 0
+            there_deg = (min if forward else max)(here_deg + value, motion.to_deg)
+            self._motions.append(replace(onward, from_deg=there_deg))
+        else:
+            self._motions += [standing, replace(onward, begin_ns=now_ns + ns(value))]
+        return True
+
     async def angle(self) -> Reading:
         """See `Stage.angle`."""
         async with self._interface.call(self._settings.stage_read_s) as (begin_ns, end_ns):
@@ -124,11 +151,16 @@ class Goniometer:
         async with self._interface.call():
             now_ns = self._clock.now_ns()
             angle_deg = self.angle_deg(now_ns)
-            while self._motions[-1].begin_ns > now_ns:  # a press of the pedal that never came
-                self._motions.pop()
+            self._forget_after(now_ns)
             self._motions.append(Motion(now_ns, angle_deg, angle_deg, 0.0, 0.0, self._settings.acceleration_s))
 
+    def _forget_after(self, t_ns: int) -> None:
+        """What was to come does not: the press of a pedal, the end of a slip."""
+        while self._motions[-1].begin_ns > t_ns:
+            self._motions.pop()
+
     def _begin(self, begin_ns: int, target_deg: float, speed_deg_s: float) -> None:
+        self._forget_after(begin_ns)
         from_deg = self.angle_deg(begin_ns)
         stops_at = self._settings.stops_at_deg
         if stops_at is not None and min(from_deg, target_deg) <= stops_at <= max(from_deg, target_deg):

@@ -52,11 +52,34 @@ class SimulatedTruth:
     """Implements `drivers.base.Truth`."""
 
     goniometer: Goniometer
+    lens: Lens
+    blanker: Blanker
+    detector: Timepix
     source: CrystalSource
 
     def angle_deg(self, t_ns: int) -> float:
         """See `Truth.angle_deg`."""
         return self.goniometer.angle_deg(t_ns)
+
+    def is_rotating(self, t_ns: int) -> bool:
+        """See `Truth.is_rotating`."""
+        return self.goniometer.is_rotating(t_ns)
+
+    def is_blanked(self) -> bool:
+        """See `Truth.is_blanked`."""
+        return self.blanker.closed
+
+    def is_in_focus(self) -> bool:
+        """See `Truth.is_in_focus`."""
+        return self.lens.is_in_focus
+
+    def exposures(self) -> Sequence[tuple[int, int]]:
+        """See `Truth.exposures`."""
+        return self.detector.read_out
+
+    def disturb_stage(self, kind: str, value: float) -> bool:
+        """See `Truth.disturb_stage`."""
+        return self.goniometer.disturb(kind, value)
 
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """See `Truth.write`."""
@@ -167,7 +190,7 @@ class SimulatedMicroscope:
                 detector=detector,
                 geometry=dataclasses.asdict(geometry),
                 timing=Timing(api_call_s, interface.worst_s, stage_settings.stage_read_s),
-                truth=SimulatedTruth(goniometer, source),
+                truth=SimulatedTruth(goniometer, lens, blanker, detector, source),
                 second_connection=second,
             )
         finally:

@@ -7,7 +7,6 @@ they are computed in place, while time stands still.
 
 import asyncio
 import multiprocessing
-import signal
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from drivers.base import Geometry
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.pictures import PictureMaker, PictureSettings
+from engine.worker import begin_worker
 
 # A defocus beyond this share of the focus-to-snapshot distance shows the crystal, less shows a diffraction pattern.
 SNAPSHOT_FRACTION = 0.3
@@ -107,7 +107,7 @@ _maker: PictureMaker | None = None  # in the worker process only
 
 def _begin_worker(source: CrystalSource, geometry: Geometry, settings: PictureSettings) -> None:
     global _maker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, which ends this process in good order
+    begin_worker()
     _maker = PictureMaker(source.load(), geometry, settings)
 
 

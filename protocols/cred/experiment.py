@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drivers.base import Microscope
 from drivers.recorded import describe
@@ -18,6 +18,9 @@ from engine.spool import Spool
 from protocols.cred.machine import cred_machine
 from protocols.cred.plan import FORMATS, CredPlan, SlotPlan
 from protocols.cred.sequence import CredSequence
+
+if TYPE_CHECKING:
+    from protocols.cred.trial import CredTrial
 
 # Spool and frames.h5 stand side by side for a moment; counts deflate to less than 0.6 of their size.
 DISK_FACTOR = 1.6
@@ -37,7 +40,7 @@ class CredRun(CredSequence):
         """See `CredSequence.write`; in the writer's thread, so that stop and abort stay heard."""
         from protocols.cred.results import data_files, write_data, write_truth
 
-        await self.run.writer.drain()
+        await self.run.drain()
         self._spool_file.close()
         folder, detector = self.run.folder, self._microscope.detector
         await self.run.writer.run(lambda: write_data(self, folder, detector.shape))
@@ -157,6 +160,12 @@ class Cred:
     def machine(self) -> StrictMachine:
         """See `ExperimentType.machine`."""
         return cred_machine()
+
+    def trial(self) -> "CredTrial":
+        """What a soak of cRED draws and judges (`engine.soak.Trial`)."""
+        from protocols.cred.trial import CredTrial
+
+        return CredTrial()
 
     def device_options(self, plan: CredPlan) -> Mapping[str, Any]:
         """See `ExperimentType.device_options`."""

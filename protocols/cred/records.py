@@ -45,16 +45,20 @@ class Collected:
     steady_from_ns: int = 0
     """From when on, and `stage_stopped_ns` until when, the stage is known to have turned at constant speed."""
     stage_stopped_ns: int | None = None
+    tolerance_ns: int = 2**62
+    """A frame that began later than this on its slot is not at its slot's angle."""
 
     def kept(self) -> list[bool]:
-        """For each frame, whether it was taken while the stage was turning, and in the longest part of one period.
+        """For each frame, whether it was taken on its slot while the stage was turning, in the longest part of one period.
 
         Processing programs know one oscillation angle for all images, so a run whose period was lengthened on the
         way keeps the longer part.
         """
         stopped_ns = self.stage_stopped_ns
         turning = [
-            frame.start_ns >= self.steady_from_ns and (stopped_ns is None or frame.end_ns <= stopped_ns)
+            frame.start_ns >= self.steady_from_ns
+            and (stopped_ns is None or frame.end_ns <= stopped_ns)
+            and frame.late_ns <= self.tolerance_ns
             for frame in self.frames
         ]
         parts = [sum(frame.slot >= slot for slot in self.stretched_slots) for frame in self.frames]

@@ -4,20 +4,19 @@ Time is angle here, so every frame begins on its slot's boundary or not at all: 
 by name. Frames are written while the next one is exposed, never between two slots.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from typing import Any
 
-from drivers.base import Exposure, Microscope, Reading
+from drivers.base import Exposure, Microscope
 from engine.clock import NS_PER_MS, NS_PER_S, ns
-from engine.errors import DeviceError, DeviceLost, Underflow
+from engine.errors import DeviceError, DeviceLost, StorageError, Underflow
 from engine.experiment import FINISH, SafeAction, Status
 from engine.frame import Frame
 from engine.run import Run
-from engine.spool import Spool
+from engine.spool import Spool, crc_of
 from engine.timeline import PeriodMonitor, SlotGrid
-from protocols.cred.angles import RotationFit, fit_rotation, has_stopped, is_astray, middle_ns
 from protocols.cred.machine import State, cred_machine
 from protocols.cred.plan import (
     ACTIVATION_THRESHOLD_DEG,
@@ -27,6 +26,7 @@ from protocols.cred.plan import (
     SlotPlan,
 )
 from protocols.cred.records import Collected, FrameRecord, Snapshot
+from protocols.cred.stagewatch import StageWatch
 
 FRAME_OVERDUE_S = 5.0
 GOTO_SPEED_DEG_S = 10.0
@@ -35,9 +35,9 @@ READING_INTERVAL = 10
 # The period is lengthened when frames are too long for it by more than this share of what a frame may be late.
 STRETCH_SHARE = 0.02
 HOWEVER_LATE_NS = 2**62
-POLL_NS = 5 * NS_PER_MS
 SAFE_LIMIT_S = 1.5
-LAST_READING_S = 1.0
+# With a last reading before the stop, and two after it.
+STOP_LIMIT_S = 2.5
 # Records of the trace are written this many at a time while frames follow one another.
 TRACE_BATCH = 50
 
@@ -57,7 +57,7 @@ class CredSequence:
     ) -> None:
         self.plan = plan
         self.slots = slots
-        self.collected = Collected()
+        self.collected = Collected(tolerance_ns=ns(slots.tolerance_s))
         self.machine = cred_machine(run.entered)
         self.run = run
         self._timeline = run.timeline
@@ -75,9 +75,7 @@ class CredSequence:
         self.slot = 1
         self.last_slot = slots.slots
         self._unstored: tuple[int, int, int, Frame] | None = None
-        self._last_read = False
-        self._rate_deg_s = plan.direction * plan.speed_deg_s
-        self._recent_fit: RotationFit | None = None  # for the angles shown while the run goes on
+        self._watch = StageWatch(run, self._stage, self.collected, plan)
 
     def activities(self) -> Mapping[Enum, Callable[[], Coroutine[Any, Any, str]]]:
         """See `Experiment.activities`."""
@@ -95,7 +93,7 @@ class CredSequence:
         """See `Experiment.safe_actions`: the beam first, whatever else there is to do, and a look at it at last."""
         return (
             SafeAction("blank the beam", self._beam.blank, SAFE_LIMIT_S, ""),
-            SafeAction("stop the rotation", self._stop_rotation, SAFE_LIMIT_S, "THE STAGE MAY STILL BE ROTATING"),
+            SafeAction("stop the rotation", self._watch.stop, STOP_LIMIT_S, "THE STAGE MAY STILL BE ROTATING"),
             SafeAction("disarm the detector", self._detector.disarm, SAFE_LIMIT_S, "the detector may still be armed"),
             SafeAction("focus the lens", self._back_in_focus, SAFE_LIMIT_S, "the lens may be left defocused"),
             SafeAction("make sure of the beam", self._make_sure, SAFE_LIMIT_S, "THE BEAM MAY STILL BE ON THE CRYSTAL"),
@@ -111,7 +109,8 @@ class CredSequence:
 
     async def relax(self) -> str:
         """Go to the start angle if the rotation is ours, toggle the lens against its hysteresis, arm the camera."""
-        self._focus = await self._optics.focus()
+        # The middle one of three: everything later goes back to this value.
+        self._focus = sorted([await self._optics.focus() for _ in range(3)])[1]
         if not self.plan.unblank and await self._beam.is_blanked():
             raise DeviceError(
                 "beam: it is blanked and the plan says unblank = false, so every frame would be dark; nothing was "
@@ -130,12 +129,12 @@ class CredSequence:
         return "relaxed"
 
     async def _go_to_start(self) -> None:
-        here = await self._stage.angle()
+        here_deg = await self._watch.rest_deg()
         await self._stage.rotate(self.plan.start_deg, GOTO_SPEED_DEG_S)
         overdue_ns = self._timeline.now_ns + ns(
-            2 * abs(self.plan.start_deg - here.value) / GOTO_SPEED_DEG_S + FRAME_OVERDUE_S
+            2 * abs(self.plan.start_deg - here_deg) / GOTO_SPEED_DEG_S + FRAME_OVERDUE_S
         )
-        while abs(await self._poll_angle_deg() - self.plan.start_deg) > ACTIVATION_THRESHOLD_DEG / 4:
+        while abs(await self._watch.poll_deg() - self.plan.start_deg) > ACTIVATION_THRESHOLD_DEG / 4:
             if self._timeline.now_ns > overdue_ns:
                 raise DeviceLost(
                     f"stage: start_deg = {self.plan.start_deg:g} was not reached in time; the stage stands elsewhere. "
@@ -146,7 +145,7 @@ class CredSequence:
 
     async def wait_for_rotation(self) -> str:
         """Read the stage until it has turned by the activation threshold; fail after the plan's time-out."""
-        rest = await self._stage.angle()
+        rest_deg = await self._watch.rest_deg()
         _, target_deg = self.slots.travel_deg
         if self.plan.rotation == "pedal":
             await self._stage.release_to_pedal(target_deg, self.plan.speed_deg_s)
@@ -154,35 +153,33 @@ class CredSequence:
         else:
             await self._stage.rotate(target_deg, self.plan.speed_deg_s)
         give_up_ns = self._timeline.now_ns + ns(self.plan.rotation_timeout_s)
-        while (
-            turned_deg := await self._poll_angle_deg() - rest.value
-        ) * self.plan.direction < ACTIVATION_THRESHOLD_DEG:
-            if -turned_deg * self.plan.direction >= ACTIVATION_THRESHOLD_DEG:
+        seen = 0
+        while seen < 2:  # twice in a row: a single reading may be wrong
+            turned_deg = (await self._watch.poll_deg() - rest_deg) * self.plan.direction
+            seen = seen + 1 if abs(turned_deg) >= ACTIVATION_THRESHOLD_DEG else 0
+            if seen == 2 and turned_deg < 0:
                 raise DeviceError(
                     f"stage: rotates towards {'lower' if self.plan.direction > 0 else 'higher'} angles, against "
                     f"range_deg = {self.plan.range_deg:g}; nothing was exposed. Use the other pedal, or turn the sign "
                     "of range_deg."
                 )
-            if self._timeline.now_ns > give_up_ns:
+            if not seen and self._timeline.now_ns > give_up_ns:
                 raise DeviceError(
                     f"stage: no rotation within rotation_timeout_s = {self.plan.rotation_timeout_s:g} s; nothing was "
                     "exposed. Start the rotation when asked, or allow more time."
                 )
+        self._watch.turning = True
         return "rotating"
-
-    async def _poll_angle_deg(self) -> float:
-        """Read the stage, but no more often than makes sense, however fast it answers."""
-        begin_ns = self._timeline.now_ns
-        reading = await self._stage.angle()
-        if self._timeline.now_ns < begin_ns + POLL_NS:
-            await self._timeline.wait("poll", begin_ns + POLL_NS)
-        return reading.value
 
     async def delay(self) -> str:
         """Unblank if asked, and let acceleration and backlash pass; the first slot begins when this is over."""
         begin_ns = self._timeline.now_ns + ns(START_DELAY_S)
         if self.plan.unblank:
             await self._beam.unblank()
+            if await self._beam.is_blanked():
+                raise DeviceError(
+                    "beam: told to unblank, the blanker stays closed; nothing was exposed. Look at the blanker."
+                )
         # Room to get from state to state, should the call have taken longer than the delay.
         first_ns = max(begin_ns, self._timeline.now_ns + 2 * NS_PER_MS)
         self.grid = SlotGrid(first_ns, self.grid.period_ns)
@@ -253,27 +250,54 @@ class CredSequence:
                 f"detector: no frame {FRAME_OVERDUE_S:g} s after its exposure; it is lost, all before are kept. "
                 "Check the camera's own software."
             ) from error
+        wrong = ""
         if frame.number != self._exposures - 1:
-            raise DeviceError(
-                f"detector: frame {frame.number} came where {self._exposures - 1} was exposed, so frames were lost or "
-                "doubled; it was not kept, all before are. Check the camera's own software."
-            )
+            wrong = f"frame {frame.number} came where {self._exposures - 1} was exposed, so frames were lost or doubled"
+        elif frame.counts.shape != self._detector.shape:
+            wrong = f"a frame of {frame.counts.shape} pixels came where {self._detector.shape} belong"
+        if wrong:
+            self._refuse(self.slot, frame, self._timeline.now_ns, wrong)
+            raise DeviceError(f"detector: {wrong}; it was not kept, all before are. Check the camera's own software.")
         return frame
+
+    def _refuse(self, slot: int, frame: Frame, arrived_ns: int, reason: str) -> None:
+        """Say of a frame that it was not kept, with all that a replay needs for getting it again."""
+        self.run.trace.record(
+            "refused",
+            "frame",
+            reason=reason,
+            slot=slot,
+            number=frame.number,
+            start_ns=frame.start_ns,
+            end_ns=frame.end_ns,
+            arrived_ns=arrived_ns,
+            shape=list(frame.counts.shape),
+            crc=crc_of(frame),
+        )
 
     async def _store(self) -> None:
         """Write the frame that arrived last; called while the next one is exposed."""
         if self._unstored is None:
             return
         slot, at_ns, arrived_ns, frame = self._unstored
-        index = await self._spool.append(slot, frame)
+        if await self._append("diffraction", slot, frame, arrived_ns):
+            record = FrameRecord(slot, frame.start_ns, frame.end_ns, frame.start_ns - at_ns)
+            self.collected.frames.append(record)
         self._unstored = None  # not before: who is stopped while the disk is behind tries again when finalizing
-        record = FrameRecord(slot, frame.start_ns, frame.end_ns, frame.start_ns - at_ns)
-        self.collected.frames.append(record)
-        self._record_frame("diffraction", slot, frame, arrived_ns, index)
         self.run.write_trace(at_least=TRACE_BATCH)
 
+    async def _append(self, kind: str, slot: int, frame: Frame, arrived_ns: int) -> bool:
+        """Queue a frame for the disk and record it; False, and it is lost by name, when the disk has failed."""
+        try:
+            index = await self._spool.append(slot, frame, kind)
+        except StorageError:
+            self._refuse(slot, frame, arrived_ns, "the disk has failed")
+            return False
+        self._record_frame(kind, slot, frame, arrived_ns, index)
+        return True
+
     def _record_frame(self, name: str, slot: int, frame: Frame, arrived_ns: int, index: int) -> None:
-        fit = self._recent_fit
+        fit = self._watch.recent_fit
         self.run.trace.record(
             "frame",
             name,
@@ -315,9 +339,8 @@ class CredSequence:
             await self._expose_now(self.plan.snapshot_exposure_s)
             await self._store()
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
-        index = await self._spool.append(self.slot, frame, "snapshot")
-        self.collected.snapshots.append(Snapshot(self.slot, frame.start_ns, frame.end_ns))
-        self._record_frame("snapshot", self.slot, frame, self._timeline.now_ns, index)
+        if await self._append("snapshot", self.slot, frame, self._timeline.now_ns):
+            self.collected.snapshots.append(Snapshot(self.slot, frame.start_ns, frame.end_ns))
         return "imaged"
 
     async def refocus(self) -> str:
@@ -326,6 +349,7 @@ class CredSequence:
         async with self._snapshot_step("refocus", at_ns, self._budget_ns(3, 4)):
             await self._optics.set_focus(self._in_focus)
         settled_ns = self._timeline.now_ns + ns(self.slots.settling_s)
+        await self._check_focus()
         self.run.in_background(self._read_stage(), f"stage reading {self.slot}")
         await self._timeline.wait("settling", settled_ns)
         planned = self.slot + self.slots.snapshot_slots
@@ -351,92 +375,29 @@ class CredSequence:
         return ns(sum(step.worst_s for step in self.slots.snapshot.steps[first:last]) + self.slots.tolerance_s)
 
     async def _read_stage(self) -> None:
-        """Take a timed reading for the fit, and look whether the stage still turns as it did."""
-        reading = await self._stage.angle()
-        readings, rate_deg_s = self.collected.readings, self._rate_deg_s
-        if is_astray(readings, reading, rate_deg_s):
-            await self._timeline.wait("look again", reading.t_after_ns + ns(0.2))
-            again = await self._stage.angle()
-            if not is_astray(readings, again, rate_deg_s):
-                self._left_out(reading)
-                reading = again
-            elif len(readings) == 1 and not is_astray([reading], again, rate_deg_s):
-                # Two against one: nobody knows what the stage did until now.
-                self._left_out(readings.pop())
-                self.collected.steady_from_ns = middle_ns(reading)
-            elif has_stopped(reading, again, rate_deg_s):
-                self._stage_stopped(again)
-            else:
-                self._stage_astray(again)
-                return
-        readings.append(reading)
-        self._recent_fit = fit_rotation(readings[-3:], rate_deg_s)
-        if self.collected.stage_stopped_ns is None:
-            self._follow_rate()
-
-    def _left_out(self, reading: Reading) -> None:
-        self.run.trace.record("note", "stage reading left out", angle_deg=reading.value, at_ns=middle_ns(reading))
-
-    def _stage_astray(self, reading: Reading) -> None:
-        """The stage is not where constant speed would have taken it: what was exposed since the last reading is not
-        kept, and with fewer than three readings nobody knows where it was before.
-        """
-        readings = self.collected.readings
-        until_ns = middle_ns(readings[-1] if len(readings) >= 3 else readings[0])
-        self.collected.stage_stopped_ns = until_ns
-        self.run.trace.record("note", "stage astray", angle_deg=reading.value, kept_until_ns=until_ns)
-        self.run.commands.fail(
-            f"stage: stands at {reading.value:.2f} deg, where its rotation at constant speed cannot have taken it; frames "
-            "until the last good reading are kept. Check the goniometer, the holder and the pedals."
-        )
-
-    def _stage_stopped(self, reading: Reading) -> None:
-        """Find out when: where the line through the readings before reaches the angle at which the stage stands."""
-        fit = fit_rotation(self.collected.readings, self._rate_deg_s)
-        if fit is None:
-            return
-        stopped_ns = fit.reference_ns + round((reading.value - fit.angle_at_reference_deg) / fit.rate_deg_s * NS_PER_S)
-        # No frame that could have seen it standing is kept: the reading's own uncertainty is taken off.
-        open_ns = round(fit.offset_uncertainty_deg / abs(fit.rate_deg_s) * NS_PER_S)
-        self.collected.stage_stopped_ns = max(stopped_ns - open_ns, middle_ns(self.collected.readings[-1]))
-        self.run.trace.record(
-            "note",
-            "stage stopped",
-            angle_deg=reading.value,
-            at_ns=stopped_ns,
-            kept_until_ns=self.collected.stage_stopped_ns,
-        )
-
-    def _follow_rate(self) -> None:
-        """With enough readings, count the slots that the range needs at the speed the stage really has."""
-        fit = fit_rotation(self.collected.readings, self._rate_deg_s)
-        if fit is None or fit.readings < 3:
-            return
-        if fit.rate_uncertainty_deg_s > 0.001 * abs(fit.rate_deg_s):
-            return
-        self._rate_deg_s = fit.rate_deg_s
-        period_s = self.grid.period_ns / NS_PER_S
-        self.last_slot = max(self.slot, round(abs(self.plan.range_deg / (fit.rate_deg_s * period_s))))
-
-    async def _stop_rotation(self) -> None:
-        """Stop, after one last reading of the moving stage for the fit; the reading may not hold up the stop."""
-        if self.collected.readings and self.collected.stage_stopped_ns is None and not self._last_read:
-            self._last_read = True
-            try:
-                async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + ns(LAST_READING_S)):
-                    await self._read_stage()
-            except (DeviceError, TimeoutError):
-                # Where the stage was since the last reading, nothing tells: such frames are not kept.
-                self.collected.stage_stopped_ns = middle_ns(self.collected.readings[-1])
-        await self._stage.stop()
+        """Look at the stage, and count the slots anew that the range needs at its speed."""
+        await self._watch.look()
+        needed = self._watch.slots_for_range(self.grid.period_ns / NS_PER_S)
+        if needed is not None:
+            self.last_slot = max(self.slot, needed)
 
     async def _back_in_focus(self) -> None:
         if self._focus is not None:
             await self._optics.set_focus(self._focus)
+            await self._check_focus()
+
+    async def _check_focus(self) -> None:
+        """Ask the lens itself: an accepted call is no lens in focus."""
+        if (value := await self._optics.focus()) != self._in_focus:
+            raise DeviceError(
+                f"optics: told to go back to focus ({self._in_focus}), the lens stands at {value}. Focus at the microscope."
+            )
 
     async def finalize(self) -> str:
         """Safe state first, beam before anything else; then the last frame, and the data."""
         await self.run.make_safe(self)
+        if isinstance(self._frames, AsyncGenerator):
+            await self._frames.aclose()
         await self._store()
         await self.write()
         return FINISH

@@ -1,0 +1,299 @@
+"""Faults around any driver: what hardware, host and disk do to a run on a bad day, each named, seeded and repeatable.
+
+A fault is written in four words, `WHAT WHEN KIND VALUE`: what it befalls, at which call (or, for motion and host, at
+which second of the run), what happens, and how much of it:
+
+    beam.blank 1 hang              the first call never returns
+    stage.angle 3 slow 0.4         the third takes 0.4 s longer
+    stage.angle 3 error            ... is answered with an error; nothing happened
+    stage.angle 3 wrong 2.5        ... is off by 2.5 (a truth value is the other one)
+    beam.blank 1 ignored           ... is accepted, and nothing happens
+    optics.set_focus 2 away 1.5    from this call on the device is gone for 1.5 s, then it is back
+    detector.frames 4 drop         the fourth frame never comes; also double, torn, late 0.8
+    stage.motion 3.5 jump 0.4      at 3.5 s the stage jumps by 0.4 deg; also stop, reverse, slip 0.5 (stands for 0.5 s)
+    host 2.0 starve 0.3            at 2 s nothing of the program runs for 0.3 s
+    host 2.0 leap 5                ... the clock leaps by 5 s while the stage does not move
+    disk.write 40 full             the 40th write finds the disk full, half done; also error
+    disk.sync 12 slow 3            the 12th forcing to the disk takes 3 s
+
+Every fault that comes about is written to the trace as `injected` (those of the disk, which happen in another thread,
+at the beginning). A replay leaves these records out: it shows what the run made of the faults.
+"""
+
+import asyncio
+import dataclasses
+import errno
+import inspect
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import wraps
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from drivers.base import Beam, Detector, Microscope, Optics, Reading, Stage
+from engine.clock import Clock, ns
+from engine.disk import Disk
+from engine.errors import DeviceError, Refused
+from engine.frame import Frame
+from engine.trace import Trace
+
+DEVICES = ("stage", "beam", "optics", "detector")
+CALLS = {"slow": True, "hang": False, "error": False, "wrong": True, "ignored": False, "away": True}
+ANSWERED = ("angle", "is_blanked", "focus", "start")
+FRAMES = {"drop": False, "double": False, "torn": False, "late": True}
+KINDS: dict[str, dict[str, bool]] = {
+    "detector.frames": FRAMES,
+    "stage.motion": {"stop": False, "reverse": False, "jump": True, "slip": True},
+    "host": {"starve": True, "leap": True},
+    "disk.write": {"full": False, "error": False, "slow": True},
+    "disk.sync": {"error": False, "slow": True},
+}
+"""What can befall what, and whether it has a value. What is not here is a call of a device."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault. when: number of the call from 1; seconds since the run began for `stage.motion` and `host`."""
+
+    what: str
+    when: float
+    kind: str
+    value: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Fault":
+        """A fault from its words. Raises Refused saying what there is."""
+        what, when, kind, *value = [*text.split(), "", "", ""][: max(3, len(text.split()))]
+        device, _, method = what.partition(".")
+        kinds = KINDS.get(what, CALLS if device in DEVICES and method else None)
+        if kinds is None or kind not in kinds:
+            known = ", ".join(kinds or ["DEVICE.METHOD", *KINDS])
+            raise Refused(
+                f"fault {text!r}: {kind if kinds else what!r} is not known; use {known}. Nothing was started."
+            )
+        try:
+            number, amount = float(when), float(value[0]) if value else 0.0
+        except ValueError:
+            number, amount = -1.0, 0.0
+        if not 0 <= number < 1e6 or bool(value) is not kinds[kind] or not abs(amount) < 1e6 or len(value) > 1:
+            usage = f"{what} WHEN {kind}" + (" VALUE" if kinds[kind] else "")
+            raise Refused(f"fault {text!r}: write {usage}, with plain numbers. Nothing was started.")
+        if kind == "ignored" and method in ANSWERED:
+            raise Refused(f"fault {text!r}: {what} is asked for an answer, so it cannot be ignored. Nothing was started.")
+        return cls(what, number, kind, amount)
+
+    def __str__(self) -> str:
+        value = [f"{self.value:g}"] if KINDS.get(self.what, CALLS)[self.kind] else []
+        return " ".join([self.what, f"{self.when:g}", self.kind, *value])
+
+
+class Faults:
+    """The faults of one run: which are due, which came about."""
+
+    def __init__(self, clock: Clock, faults: Sequence[Fault]) -> None:
+        self.clock = clock
+        self.happened: list[Fault] = []
+        self.disk: FaultyDisk | None = None
+        if on_disk := [fault for fault in faults if fault.what.startswith("disk.")]:
+            self.disk = FaultyDisk(clock, on_disk)
+        self._of_calls = [f for f in faults if f.what not in ("host", "stage.motion") and f not in on_disk]
+        self._of_time = sorted((f for f in faults if f.what in ("host", "stage.motion")), key=lambda f: f.when)
+        self._calls: dict[str, int] = {}
+        self._trace: Trace | None = None
+        self._later: asyncio.Task[None] | None = None
+        self.move_stage: Callable[[str, float], bool] | None = None
+
+    @property
+    def came_about(self) -> list[Fault]:
+        """What has happened so far."""
+        return self.happened + (self.disk.happened if self.disk is not None else [])
+
+    def begin(self, trace: Trace) -> None:
+        """The run begins: from now on its trace is told, and what is due at an instant counts from here."""
+        self._trace = trace
+        if self.disk is not None:
+            for fault in self.disk.faults:
+                self._tell(fault)
+        if self._of_time:
+            self._later = asyncio.get_running_loop().create_task(self._in_time(), name="faults")
+
+    async def end(self) -> None:
+        """Nothing more happens."""
+        self._trace = None
+        if self._later is not None:
+            self._later.cancel()
+            await asyncio.wait([self._later])
+
+    def due(self, what: str) -> Fault | None:
+        """Count a call of `what`; the fault that befalls it."""
+        if self._trace is None:  # before and after the run
+            return None
+        number = self._calls[what] = self._calls.get(what, 0) + 1
+        for fault in self._of_calls:
+            if fault.what == what and fault.when == number:
+                self._tell(fault)
+                self.happened.append(fault)
+                return fault
+        return None
+
+    async def _in_time(self) -> None:
+        began_ns = self.clock.now_ns()
+        for fault in self._of_time:
+            await self.clock.sleep_until(began_ns + ns(fault.when))
+            if fault.what == "host":
+                if fault.kind == "leap" and self.move_stage is not None:
+                    self.move_stage("slip", fault.value)
+                self._tell(fault)
+                self.happened.append(fault)
+                self.clock.block_s(fault.value)
+            elif self.move_stage is not None and self.move_stage(fault.kind, fault.value):
+                self._tell(fault)
+                self.happened.append(fault)
+
+    def _tell(self, fault: Fault) -> None:
+        if self._trace is not None:
+            self._trace.record("injected", fault.what, fault=str(fault))
+
+
+class FaultyDisk(Disk):
+    """A disk that is full, breaks or is slow at the n-th write or forcing."""
+
+    def __init__(self, clock: Clock, faults: Sequence[Fault]) -> None:
+        self.faults = faults
+        self.happened: list[Fault] = []
+        self._clock = clock
+        self._done = {"disk.write": 0, "disk.sync": 0}
+
+    def write(self, file: BinaryIO, data: bytes | memoryview) -> None:
+        """See `Disk.write`; of a write that fails half is done."""
+        fault = self._due("disk.write")
+        if fault is not None and fault.kind != "slow":
+            super().write(file, memoryview(data)[: len(data) // 2])
+            self._fail(fault)
+        super().write(file, data)
+
+    def sync(self, file: BinaryIO) -> None:
+        """See `Disk.sync`."""
+        fault = self._due("disk.sync")
+        if fault is not None and fault.kind != "slow":
+            self._fail(fault)
+        if not self._clock.is_virtual:  # what a virtual run writes can be made again from its seed
+            super().sync(file)
+
+    def _due(self, what: str) -> Fault | None:
+        self._done[what] += 1
+        for fault in self.faults:
+            if (fault.what, fault.when) == (what, self._done[what]):
+                self.happened.append(fault)
+                if fault.kind == "slow":
+                    self._clock.block_s(fault.value)
+                return fault
+        return None
+
+    @staticmethod
+    def _fail(fault: Fault) -> None:
+        if fault.kind == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.EIO, "Input/output error")
+
+
+class _Faulty:
+    """A device whose calls meet with faults; what is no coroutine method passes through."""
+
+    def __init__(self, name: str, device: object, faults: Faults) -> None:
+        self._name = name
+        self._device = device
+        self._faults = faults
+        self._back_ns = 0
+
+    def __getattr__(self, method: str) -> Any:
+        attribute = getattr(self._device, method)
+        if not inspect.iscoroutinefunction(attribute):
+            return attribute
+
+        @wraps(attribute)
+        async def call(*args: Any) -> Any:
+            return await self._call(f"{self._name}.{method}", attribute, *args)
+
+        setattr(self, method, call)
+        return call
+
+    async def _call(self, what: str, func: Callable[..., Any], *args: Any) -> Any:
+        fault, clock = self._faults.due(what), self._faults.clock
+        if fault is not None and fault.kind == "away":
+            self._back_ns = clock.now_ns() + ns(fault.value)
+        if clock.now_ns() < self._back_ns:
+            raise DeviceError(f"{self._name}: not connected; {what} was not done. Check its cable and its power.")
+        if fault is None:
+            return await func(*args)
+        if fault.kind == "hang":
+            await asyncio.get_running_loop().create_future()
+        if fault.kind == "error":
+            raise DeviceError(
+                f"{what}: the {self._name} answered with an error; nothing was done. Look at its own panel."
+            )
+        if fault.kind == "slow":
+            await clock.sleep_s(fault.value)
+        if fault.kind == "ignored":
+            return None
+        result = await func(*args)
+        return _off(result, fault.value) if fault.kind == "wrong" else result
+
+
+def _off(result: Any, by: float) -> Any:
+    """A result that is not true."""
+    if isinstance(result, bool):
+        return not result
+    if isinstance(result, Reading):
+        return dataclasses.replace(result, value=result.value + by)
+    return result + round(by) if isinstance(result, int) else result
+
+
+class _FaultyDetector(_Faulty):
+    """A detector whose frames meet with faults as well."""
+
+    def frames(self) -> AsyncIterator[Frame]:
+        """See `Detector.frames`."""
+        return self._of_series(self._device.frames())  # type: ignore[attr-defined]
+
+    async def _of_series(self, frames: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
+        async for frame in frames:
+            fault = self._faults.due("detector.frames")
+            kind = fault.kind if fault is not None else ""
+            if kind == "drop":
+                continue
+            if kind == "late" and fault is not None:
+                await self._faults.clock.sleep_s(fault.value)
+            if kind == "torn":
+                counts = np.ascontiguousarray(frame.counts[: frame.counts.shape[0] // 2])
+                yield dataclasses.replace(frame, counts=counts, crc=None)
+                continue
+            yield frame
+            if kind == "double":
+                yield frame
+
+
+def inject(microscope: Microscope, clock: Clock, faults: Sequence[str]) -> Microscope:
+    """The microscope with faults around its devices; they begin when its `faults` are begun.
+
+    Raises Refused for words that are no fault.
+
+    Faults of `stage.motion` need a simulated stage: nothing is put between a real one and its motor.
+    """
+    parsed = [Fault.parse(text) for text in faults]
+    injected = Faults(clock, parsed)
+    if any(fault.what == "stage.motion" for fault in parsed) and microscope.truth is None:
+        raise Refused("fault stage.motion: only a simulated stage can be disturbed. Nothing was started.")
+    if microscope.truth is not None:
+        injected.move_stage = microscope.truth.disturb_stage
+    for name, method in {f.what.split(".")[0]: f.what.split(".")[1] for f in parsed if f.what not in KINDS}.items():
+        if not inspect.iscoroutinefunction(getattr(getattr(microscope, name), method, None)):
+            raise Refused(f"fault {name}.{method}: the {name} has no such call. Nothing was started.")
+    return dataclasses.replace(
+        microscope,
+        faults=injected,
+        stage=cast(Stage, _Faulty("stage", microscope.stage, injected)),
+        beam=cast(Beam, _Faulty("beam", microscope.beam, injected)),
+        optics=cast(Optics, _Faulty("optics", microscope.optics, injected)),
+        detector=cast(Detector, _FaultyDetector("detector", microscope.detector, injected)),
+    )

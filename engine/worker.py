@@ -1,0 +1,23 @@
+"""How the processes begin that make pictures, draw and export for this one: they leave Ctrl-C to it, and end with it.
+
+A pool's process waits for work on a pipe that it holds open itself, so it would outlive a program that was killed, for
+ever.
+"""
+
+import os
+import signal
+from multiprocessing import parent_process
+from threading import Thread
+
+
+def begin_worker() -> None:
+    """The initializer of a pool's process: Ctrl-C is for the program, and the process ends when the program does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # nobody is left to whom it would matter; what it was writing has no name yet
