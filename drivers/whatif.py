@@ -54,6 +54,10 @@ class Latency:
         raise Refused(f"latency {word!r}: write a time (60ms, 0.06s), a factor (x1.5) or 'resample'.")
 
 
+def _seed(name: str) -> int:
+    return zlib.crc32(name.encode("utf-8", "backslashreplace"))
+
+
 class Latencies:
     """The times of all calls of a recorded run, as changed. Names are `device.method`, or `api_latency` for the TEM."""
 
@@ -66,7 +70,7 @@ class Latencies:
                 took_s = (record["end_ns"] - record["begin_ns"]) / NS_PER_S
                 self._recorded.setdefault(record["name"], []).append(took_s)
         self._next = {name: deque(times) for name, times in self._recorded.items()}
-        self._rngs = {name: np.random.default_rng([seed, zlib.crc32(name.encode())]) for name in self._recorded}
+        self._rngs = {name: np.random.default_rng([seed, _seed(name)]) for name in self._recorded}
         for name in changes:
             if name != "api_latency" and name not in self._recorded:
                 raise Refused(
@@ -83,7 +87,7 @@ class Latencies:
             return 0.0 if name == "stage.release_to_pedal" else change.fixed_s
         times = self._recorded.get(name)
         if change is not None and change.drawn_s and name != "stage.release_to_pedal":
-            rng = self._rngs.setdefault(name, np.random.default_rng([self._seed, zlib.crc32(name.encode())]))
+            rng = self._rngs.setdefault(name, np.random.default_rng([self._seed, _seed(name)]))
             return float(rng.choice(change.drawn_s))
         if not times:
             return 0.0

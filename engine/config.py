@@ -34,7 +34,9 @@ def experiment_type(name: str) -> ExperimentType:
     """The registered protocol of this name. Raises Refused with the names there are."""
     points = registered("protocols")
     if name not in points:
-        raise Refused(f"protocol {name!r} is not known; registered are: {', '.join(sorted(points)) or 'none'}.")
+        raise Refused(
+            f"protocol {shown(repr(name))} is not known; registered are: {', '.join(sorted(points)) or 'none'}."
+        )
     loaded: ExperimentType = points[name].load()
     return loaded
 

@@ -316,7 +316,7 @@ class Run:
                             self.trace.record("fault", action.name, reason=cause)
                         if self.clock.now_ns() >= limit_ns:
                             raise
-                    await self.timeline.wait("again", self.clock.now_ns() + ns(RETRY_S))
+                    await self.timeline.wait("again", self.timeline.now_ns + ns(RETRY_S))
         except TimeoutError:
             pass
         except Exception as error:

@@ -230,8 +230,11 @@ def _judge(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
 
 
 def _replayed(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
-    """The run again from its trace; a run whose last files could not be made knows more than its trace."""
-    if any(record["name"] == "StorageError" for record in ordeal.of("fault")):
+    """The run again from its trace, but where what decided did not enter through a gate (docs/reliability.md)."""
+    faults = ordeal.of("fault")
+    if any(record["name"] == "StorageError" for record in faults):
+        return
+    if any(f.what == "host" for f in ordeal.came_about) and any(r["reason"] == "no answer" for r in faults):
         return
     try:
         records = load_run(ordeal.folder)

@@ -19,6 +19,8 @@ INSTANT_LIMIT_NS = 2**53
 
 INTEGER = "integer"
 INSTANT = "instant"
+COUNT = "count of 31 bits"
+CHECKSUM = "checksum of 32 bits"
 INTEGER_OR_NULL = "integer or null"
 SLOT = "slot"
 SLOT_OR_NULL = "slot or null"
@@ -106,7 +108,7 @@ KINDS: Mapping[str, Kind] = {
 REPLAYED: Mapping[str, Fields] = {
     "header": {"protocol": TEXT, "plan": OBJECT, "instrument": OBJECT},
     "call": {"begin_ns": INSTANT, "end_ns": INSTANT},
-    "frame": {"number": INTEGER, "start_ns": INSTANT, "end_ns": INSTANT, "arrived_ns": INSTANT, "crc": INTEGER},
+    "frame": {"number": COUNT, "start_ns": INSTANT, "end_ns": INSTANT, "arrived_ns": INSTANT, "crc": CHECKSUM},
     "refused": {"number": INTEGER, "start_ns": INSTANT, "end_ns": INSTANT, "arrived_ns": INSTANT, "crc": INTEGER},
     "wake": {"deadline_ns": INSTANT, "woke_ns": INSTANT},
 }
@@ -151,6 +153,8 @@ def problem(record: object) -> str | None:
 def _is(value: object, kind_of_value: str) -> bool:
     if kind_of_value is ANYTHING or (value is None and kind_of_value.endswith("or null")):
         return True
+    if kind_of_value in (COUNT, CHECKSUM):
+        return type(value) is int and 0 <= value < (2**31 if kind_of_value is COUNT else 2**32)
     if kind_of_value is INSTANT:
         return type(value) is int and -INSTANT_LIMIT_NS < value < INSTANT_LIMIT_NS
     if kind_of_value.startswith(INTEGER):

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 from pydantic import ValidationError
 
+from drivers.base import Reading
 from drivers.recorded import recorded_microscope, recorded_reading
 from engine.clock import NS_PER_S, ns
 from engine.errors import CredlineError, DataError
@@ -341,20 +342,19 @@ def _take_readings(collected: Collected, records: Sequence[Record]) -> None:
                 since_ns = middle_ns(collected.readings[-1])
                 collected.stage_stopped_ns = min(collected.stage_stopped_ns or since_ns, since_ns)
             return
-        reading = _reading(record.get("result"))
+        reading = _reading(record)
         failed = reading is None
         if reading is not None and reading.t_before_ns >= collected.frames[0].start_ns:
             seen.append(reading)
             collected.readings.append(reading)
 
 
-def _reading(result: object) -> Reading | None:
-    if not isinstance(result, dict) or set(result) != {"value", "t_before_ns", "t_after_ns"}:
+def _reading(call: Record) -> Reading | None:
+    try:
+        reading = recorded_reading(call)
+    except DataError:  # a call that failed, or damage
         return None
-    value, before_ns, after_ns = result["value"], result["t_before_ns"], result["t_after_ns"]
-    if not isinstance(value, int | float) or not np.isfinite(value) or not _integers(before_ns, after_ns):
-        return None
-    return Reading(float(value), before_ns, after_ns) if before_ns <= after_ns else None
+    return reading if reading.t_before_ns <= reading.t_after_ns else None
 
 
 def _integers(*values: object) -> bool:

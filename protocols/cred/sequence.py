@@ -32,6 +32,8 @@ FRAME_OVERDUE_S = 5.0
 GOTO_SPEED_DEG_S = 10.0
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
 READING_INTERVAL = 10
+# Soon after one another at first, so that the speed is known and a wrong reading is known for what it is.
+EARLY_READINGS = (1, 2, 4, 7)
 # The period is lengthened when frames are too long for it by more than this share of what a frame may be late.
 STRETCH_SHARE = 0.02
 HOWEVER_LATE_NS = 2**62
@@ -75,7 +77,7 @@ class CredSequence:
         self.slot = 1
         self.last_slot = slots.slots
         self._unstored: tuple[int, int, int, Frame] | None = None
-        self._watch = StageWatch(run, self._stage, self.collected, plan)
+        self._watch = StageWatch(run, self._stage, self.collected, plan, slots.travel_deg[1])
 
     def activities(self) -> Mapping[Enum, Callable[[], Coroutine[Any, Any, str]]]:
         """See `Experiment.activities`."""
@@ -230,7 +232,7 @@ class CredSequence:
         self._unstored = (slot, at_ns, arrived_ns, frame)
 
     def _reading_due(self, slot: int) -> bool:
-        if slot in (1, 2, self.last_slot):  # two at once, so that a wrong first one is known for what it is
+        if slot in EARLY_READINGS or slot == self.last_slot:
             return True
         return not self.plan.snapshot_interval and slot % READING_INTERVAL == 0
 

@@ -18,17 +18,19 @@ from protocols.cred.records import Collected
 POLL_NS = 5 * NS_PER_MS
 AGAIN_S = 0.2
 LAST_READING_S = 1.0
+AT_END_DEG = 0.05
 
 
 class StageWatch:
-    """The stage of one run, watched. stage: behind the run's gate."""
+    """The stage of one run, watched. stage: behind the run's gate. target_deg: where its rotation is to end."""
 
-    def __init__(self, run: Run, stage: Stage, collected: Collected, plan: CredPlan) -> None:
+    def __init__(self, run: Run, stage: Stage, collected: Collected, plan: CredPlan, target_deg: float) -> None:
         self._run = run
         self._timeline = run.timeline
         self._stage = stage
         self._collected = collected
         self._range_deg = plan.range_deg
+        self._target_deg = target_deg
         self._last_read = False
         self.rate_deg_s = plan.direction * plan.speed_deg_s
         """Of the plan, until the readings tell it better."""
@@ -63,6 +65,11 @@ class StageWatch:
         """Take a timed reading for the fit, and see whether the stage still turns as it did."""
         reading = await self.angle()
         readings, rate_deg_s = self._collected.readings, self.rate_deg_s
+        if (reading.value - self._target_deg) * rate_deg_s > -abs(rate_deg_s) * AT_END_DEG and readings:
+            # At the end of its travel the stage may have stood for a while already.
+            if not self._stopped(reading):
+                self._astray(reading)
+            return
         if is_astray(readings, reading, rate_deg_s):
             await self._timeline.wait("look again", reading.t_after_ns + ns(AGAIN_S))
             again = await self.angle()
@@ -93,8 +100,11 @@ class StageWatch:
         stopped_ns = fit.reference_ns + round((reading.value - fit.angle_at_reference_deg) / fit.rate_deg_s * NS_PER_S)
         if not self._collected.readings[-1].t_before_ns <= stopped_ns <= reading.t_after_ns:
             return False
-        # No frame that could have seen it standing is kept: the reading's own uncertainty is taken off.
-        open_ns = round(fit.offset_uncertainty_deg / abs(fit.rate_deg_s) * NS_PER_S)
+        # No frame that could have seen it standing is kept: the uncertainty of the line is taken off.
+        open_deg = fit.offset_uncertainty_deg
+        if fit.readings > 1:
+            open_deg += 3 * fit.rate_uncertainty_deg_s * abs(stopped_ns - fit.reference_ns) / NS_PER_S
+        open_ns = round(open_deg / abs(fit.rate_deg_s) * NS_PER_S)
         self._collected.stage_stopped_ns = max(stopped_ns - open_ns, middle_ns(self._collected.readings[-1]))
         self._run.trace.record(
             "note",

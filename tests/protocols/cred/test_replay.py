@@ -9,7 +9,6 @@ from typing import Any
 import h5py
 import pytest
 
-from drivers.base import Reading
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer

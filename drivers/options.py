@@ -1,0 +1,79 @@
+"""The options of a driver, as a table of the devices file gives them: each checked when it is read.
+
+Used by drivers in `connect`; every mistake becomes one line that names the key and the remedy, before anything was
+started.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.errors import Refused
+
+
+class Options:
+    """Reads the keys of one table; `finish` refuses those that were never asked for."""
+
+    def __init__(self, driver: str, given: Mapping[str, Any]) -> None:
+        self._driver = driver
+        self._given = dict(given)
+        self._known: list[str] = []
+
+    def text(self, key: str, default: str, among: Sequence[str] = ()) -> str:
+        """A word, one of `among` where that is given."""
+        value = self._take(key, default)
+        if not isinstance(value, str) or not value or (among and value not in among):
+            wanted = f"one of {', '.join(among)}" if among else f"a text in quotes, like {default!r}"
+            raise self._refused(key, value, wanted)
+        return value
+
+    def number(self, key: str, default: float, low: float, high: float) -> float:
+        """A number from `low` to `high`."""
+        value = self._take(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise self._refused(key, value, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def whole(self, key: str, default: int, low: int, high: int) -> int:
+        """A whole number from `low` to `high`."""
+        value = self._take(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self._refused(key, value, f"a whole number from {low} to {high}")
+        return value
+
+    def pair(self, key: str, default: tuple[float, float], low: float, high: float) -> tuple[float, float]:
+        """Two rising numbers from `low` to `high`."""
+        values = self._take(key, default)
+        if not (
+            isinstance(values, list | tuple)
+            and len(values) == 2
+            and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+            and low <= values[0] < values[1] <= high
+        ):
+            raise self._refused(key, values, f"two rising numbers from {low:g} to {high:g}, like {list(default)}")
+        return float(values[0]), float(values[1])
+
+    def flag(self, key: str, default: bool) -> bool:
+        """A yes or no, written true or false."""
+        value = self._take(key, default)
+        if not isinstance(value, bool):
+            raise self._refused(key, value, "true or false")
+        return value
+
+    def table(self, key: str) -> Any:
+        """A table, as it is, for a reader of its own; None where it is missing."""
+        return self._take(key, None)
+
+    def finish(self) -> None:
+        """Raise Refused for a key that nobody asked for."""
+        if self._given:
+            raise Refused(
+                f"devices: {self._driver} has no option {min(self._given)!r}; nothing was started. "
+                f"Options are {', '.join(sorted(self._known))}."
+            )
+
+    def _take(self, key: str, default: Any) -> Any:
+        self._known.append(key)
+        return self._given.pop(key, default)
+
+    def _refused(self, key: str, value: object, wanted: str) -> Refused:
+        return Refused(f"devices: {self._driver}: {key} = {value!r} is not {wanted}; nothing was started.")
