@@ -1,19 +1,28 @@
 # make demo   run continuous-rotation electron diffraction on a simulated microscope
 # make test   run all tests but the long ones, and the checks of the code
+# make long   run the long tests, and those of drivers against programs of others (make counterparts installs these)
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -q
 
-.PHONY: demo test check long bench golden clean
+.PHONY: demo test check long counterparts bench golden clean
 
 demo: .venv/installed
 	$(BIN)/credline run cred --config examples/demo.toml --out runs --accept-timing
 
 test: .venv/installed-dev check
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long and not counterpart"
 
 long: .venv/installed-dev
-	$(PYTEST) -m long
+	$(PYTEST) -m "long or counterpart"
+
+counterparts: .counterparts/installed .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dectris]"
+
+.counterparts/installed: counterparts.txt
+	$(PYTHON) -m venv .counterparts
+	.counterparts/bin/python -m pip install --quiet --disable-pip-version-check --requirement counterparts.txt
+	touch $@
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -25,6 +34,11 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/timing.py
 	$(BIN)/python benchmarks/virtual.py
 	$(BIN)/python benchmarks/export.py
+	$(BIN)/python benchmarks/watchdog.py
+	$(BIN)/python benchmarks/longrun.py virtual
+	$(BIN)/credline soak cred --seeds 10000
+	$(BIN)/python benchmarks/kills.py --kills 200
+	$(BIN)/python -m benchmarks.fuzz --inputs 100000
 
 # After a deliberate change of what a run records (docs/testing.md).
 golden: .venv/installed-dev
@@ -43,4 +57,4 @@ golden: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .counterparts build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,11 +1,12 @@
-"""Bugs planted on purpose, and how many seeds `credline soak cred` takes to find each: whether the soak can fail at all.
+"""Bugs planted on purpose, and how many seeds `credline soak cred` takes to find each: whether the soak can fail.
 
     .venv/bin/python benchmarks/planted.py [--seeds 2000] [--jobs 2] [--list] [NAME ...]
 
 Each bug replaces a few lines of the program, as somebody might write them on a bad day. A seed counts only when the
-program without the bug keeps all rules of it. Exit status 1 when a bug is not found. tests/protocols/cred/test_planted.py
-runs some of them, each with a seed that is known to find it.
+program without the bug keeps all rules with it. Exit status 1 when a bug is not found.
+tests/protocols/cred/test_planted.py runs some of them, each with a seed that is known to find it.
 """
+# ruff: noqa: SLF001 a bug is planted where it would be made, inside
 
 import argparse
 import asyncio
@@ -39,7 +40,7 @@ from protocols.cred.stagewatch import StageWatch
 Swap = tuple[object, str, object]
 """Of which class or module, which attribute, and what stands there instead."""
 PLANTED: dict[str, Callable[[], list[Swap]]] = {}
-DIVERSE_S = 20
+HANG_S = 20
 """What a run may take on the wall here, where bugs that never end are meant."""
 
 
@@ -145,6 +146,7 @@ class Blind:
     """A lens that takes 35 ms and does nothing."""
 
     async def set_focus(self, value: int) -> None:
+        """Do nothing."""
         await asyncio.sleep(0.035)
 
 
@@ -246,11 +248,13 @@ def _() -> list[Swap]:
 @bug("late frames are kept")
 def _() -> list[Swap]:
     unchanged = Collected.kept
+    return [(Collected, "kept", lambda self: unchanged(replace(self, tolerance_ns=2**62)))]
 
-    def kept(self: Collected) -> list[bool]:
-        return unchanged(replace(self, tolerance_ns=2**62, stage_stopped_ns=None))
 
-    return [(Collected, "kept", kept)]
+@bug("frames of a standing stage are kept")
+def _() -> list[Swap]:
+    unchanged = Collected.kept
+    return [(Collected, "kept", lambda self: unchanged(replace(self, stage_stopped_ns=None)))]
 
 
 @bug("the period is a mean since the start")
@@ -476,7 +480,7 @@ class Found:
 def hunt(name: str, first: int, seeds: int, tries: int = 60) -> Found:
     """Try seed after seed with a bug until a rule breaks that holds without it; for a process of its own."""
     quiet()
-    soak.HANG_S = DIVERSE_S
+    soak.HANG_S = HANG_S
     kind = experiment_type("cred")
     began = time.perf_counter()
     for seed in range(first, first + seeds):

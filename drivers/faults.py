@@ -79,7 +79,9 @@ class Fault:
             usage = f"{what} WHEN {kind}" + (" VALUE" if kinds[kind] else "")
             raise Refused(f"fault {text!r}: write {usage}, with plain numbers. Nothing was started.")
         if kind == "ignored" and method in ANSWERED:
-            raise Refused(f"fault {text!r}: {what} is asked for an answer, so it cannot be ignored. Nothing was started.")
+            raise Refused(
+                f"fault {text!r}: {what} is asked for an answer, so it cannot be ignored. Nothing was started."
+            )
         return cls(what, number, kind, amount)
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ changed. Source: SIMPLON API reference 1.6 and 1.8.
 
 import asyncio
 import base64
+import importlib
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -41,12 +42,14 @@ class Simplon:
     async def open(self) -> None:
         """Ask for the version of the interface. Raises DeviceError when nobody answers or it is not known."""
         try:
-            import httpx
+            await asyncio.to_thread(importlib.import_module, "httpx")  # takes a tenth of a second
         except ImportError as error:
             raise Refused(
                 'devices: the driver "dectris" needs httpx, pyzmq and dectris-compression; nothing was started. '
                 'Install them: pip install "credline[dectris]".'
             ) from error
+        import httpx
+
         # No proxy from the environment, no certificates to load: plain HTTP to a machine beside this one. Every wait is
         # bounded below, on the engine's clock.
         transport = httpx.AsyncHTTPTransport(verify=False, trust_env=False)

@@ -104,16 +104,21 @@ class Course:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._stretches: list[tuple[int, list[tuple[int, float]]]] = [(0, [])]
+        self._stands_deg: float | None = None
+        stopped = False
         for record in records:
             if record["kind"] != "call" or "error" in record:
                 continue
-            if record["name"] == "stage.angle":
+            if record["name"] == "stage.stop":
+                stopped = len(self._stretches) > 1  # what is read from now on tells nothing of the motion
+            elif record["name"] == "stage.angle" and not stopped:
                 reading = recorded_reading(record)
                 middle_ns = (reading.t_before_ns + reading.t_after_ns) // 2
                 self._stretches[-1][1].append((middle_ns, reading.value))
             elif record["name"] in ("stage.rotate", "stage.release_to_pedal"):
                 rest = self._stretches[-1][1][-1:]
                 self._stretches.append((record["end_ns"], [(record["end_ns"], angle) for _, angle in rest]))
+                stopped = False
         if sum(len(points) for _, points in self._stretches) < 2 or not self._stretches[0][1]:
             raise Refused("this run has fewer than two stage readings, so nobody knows where the stage was.")
         self._now = 0
@@ -121,11 +126,18 @@ class Course:
 
     def begin(self, now_ns: int) -> None:
         """The next motion was asked for, at another time than in the recorded run."""
+        self._stands_deg = None
         self._now = min(self._now + 1, len(self._stretches) - 1)
         self._offset_ns = now_ns - self._stretches[self._now][0]
 
+    def stop(self, now_ns: int) -> None:
+        """The motion was stopped: from now on it stands."""
+        self._stands_deg = self.angle_deg(now_ns)
+
     def angle_deg(self, t_ns: int) -> float:
         """Angle at an instant; at rest before the first motion, and past the last reading it goes on as before it."""
+        if self._stands_deg is not None:
+            return self._stands_deg
         points = self._stretches[self._now][1]
         if self._now == 0 or len(points) < 2:
             return points[-1][1]
@@ -181,6 +193,7 @@ class WhatIfStage:
     async def stop(self) -> None:
         """See `Stage.stop`."""
         await self._interface.call("stage.stop")
+        self._course.stop(self._interface.clock.now_ns())
 
 
 class WhatIfBeam:

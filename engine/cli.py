@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from engine.devicescli import devices_app
 from engine.errors import CredlineError, Refused
 from engine.experiment import Status
 from engine.replaycli import replay
@@ -185,6 +186,7 @@ def graph(protocol: Protocol) -> None:
 
 
 app.add_typer(trace_app, name="trace")
+app.add_typer(devices_app, name="devices")
 app.command(epilog="Example: credline soak cred --seeds 1000")(soak)
 app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
 

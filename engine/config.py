@@ -141,9 +141,10 @@ async def connect_devices(
 ) -> AsyncIterator[Any]:
     """The microscope of a registered driver, or of a devices file that mixes drivers.
 
-    faults: what is to befall it (`drivers.faults`). options: what the plan tells simulated devices. A devices file (TOML) has a table `[microscope]` with `driver`
+    options: what the plan tells simulated devices. A devices file (TOML) has a table `[microscope]` with `driver`
     and its options, `[detector]`, `[stage]`, `[beam]`, `[optics]` for parts taken from other drivers, and
-    `[geometry]` and `[timing]` for what is known of the instrument and its drivers do not tell.
+    `[geometry]` and `[timing]` for what is known of the instrument and its drivers do not tell. faults: what is to
+    befall it (`drivers.faults`).
     Raises Refused for names and keys that are not known and for an instrument that another program drives,
     DeviceError when a device cannot be reached.
     """

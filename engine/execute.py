@@ -21,6 +21,7 @@ from typing import Any
 
 from engine.clock import NS_PER_S, Clock, RealClock, utc_now
 from engine.config import connect_devices
+from engine.durable import to_disk
 from engine.errors import Refused, StorageError
 from engine.experiment import Ending, ExperimentType, Prepared, Status
 from engine.health import TimingHealth, check_timing, measure_timing, undisturbed
@@ -128,7 +129,7 @@ async def _run(
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
     durable = not clock.is_virtual or disk is not None
     writer = Writer(disk=disk)
-    trace = Trace(clock, folder / "trace.jsonl", disk)
+    trace = Trace(clock, folder / "trace.jsonl", disk, durable=durable)
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
     run = Run(clock, trace, writer, journal, folder, durable=durable)
     plan = request.plan.model_dump(mode="json")
@@ -165,6 +166,9 @@ async def _run(
         run.document["watchdog"] = "off, as asked"
     experiment = prepared.begin(run)
     run.save(experiment, None)
+    if durable:  # the names of the files as well
+        to_disk(folder)
+        to_disk(folder.parent)
     if watch is not None:
         watch(run, prepared)
     with _signals(run):  # until run.json is whole: a terminal and its shell hang up one after the other

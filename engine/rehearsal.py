@@ -65,7 +65,8 @@ async def rehearse(
 ) -> tuple[list[Record], dict[str, Any]]:
     """Drive an experiment on this clock and instrument; its records, and what its run.json would say.
 
-    operator: gives commands to the run. records: of a run whose disk was behind at times, to be so again. Raises Refused when the plan does not fit the instrument.
+    operator: gives commands to the run. records: of a run whose disk was behind at times, to be so again. Raises
+    Refused when the plan does not fit the instrument.
     """
     prepared = kind.prepare(plan, microscope)
     made: list[Record] = []

@@ -209,8 +209,8 @@ class Run:
                 source = {} if asked.source in ("operator", "task") else {"source": asked.source}
                 self.trace.record("command", asked.ending.status.value, reason=asked.ending.reason, **source)
                 self.finish(asked.ending.status, asked.ending.reason)
-                if state is experiment.finalizing and asked.ending.status is not Status.ABORTED:
-                    continue  # already ending; a stop or a late failure does not cost the products
+                if state is experiment.finalizing:
+                    continue  # already ending; the data are kept, and who makes products asks whether to go on
                 return FINISH
         except Exception as error:
             self._failed(error)
@@ -286,6 +286,7 @@ class Run:
         for action in others:
             await self._make_safe(action)
         self.trace.record("note", "safe state", alarms=len(self.alarms))
+        self.write_trace()  # whoever recovers this run is to know that it was safe
 
     async def _make_safe(self, action: SafeAction) -> None:
         """One action; if its device does not even let go of the call, the next is done without waiting for that."""

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -116,7 +116,9 @@ def read_spool(path: Path, kind: str | None = None) -> Iterator[SpooledFrame]:
                 if _only_zeros(file):
                     return  # its blocks never reached the disk
                 raise DataError(f"{path}: damaged at byte {begin}; the frames before are readable.")
-            pixel = np.dtype(dtype.decode().strip())
+            pixel = _pixel(dtype)
+            if pixel is None:
+                raise DataError(f"{path}: the frame of slot {slot} is damaged; the frames before it are readable.")
             length = rows * columns * pixel.itemsize
             if file.tell() + length > size:
                 return  # torn picture
@@ -131,6 +133,15 @@ def read_spool(path: Path, kind: str | None = None) -> Iterator[SpooledFrame]:
             yield SpooledFrame(
                 KINDS[mark], slot, number, start_ns, end_ns, np.frombuffer(data, pixel).reshape(rows, columns)
             )
+
+
+def _pixel(dtype: bytes) -> "np.dtype[Any] | None":
+    """The kind of counts that a header names; None when there is none such."""
+    try:
+        pixel = np.dtype(dtype.decode("ascii").strip())
+    except (TypeError, ValueError):
+        return None
+    return pixel if pixel.kind in "iuf" else None
 
 
 def _only_zeros(file: BinaryIO) -> bool:

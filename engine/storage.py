@@ -40,6 +40,8 @@ class Writer:
         self.on_error: Callable[[StorageError], None] | None = None
         self.error: StorageError | None = None
         self.most_pending_bytes = 0
+        self.waits = 0
+        """How often the run waited for room."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._limit_bytes = limit_bytes
         self._pending: deque[tuple[asyncio.Future[Any], int]] = deque()
@@ -97,6 +99,7 @@ class Writer:
         """Wait until less than the limit is pending. Raises StorageError if a job failed."""
         self._asked += 1
         if self.error is None and self._behind(self._asked):
+            self.waits += 1
             if self.gate is None:
                 await self._wait_for_room(self._asked)
             else:
@@ -154,7 +157,8 @@ class Journal:
 
     def note(self, **fields: Any) -> None:
         """Queue a line; it is on disk after everything queued before it."""
-        self._writer.submit(lambda: self._write(json.dumps(fields, separators=(",", ":")) + "\n"))
+        line = json.dumps(fields, separators=(",", ":")) + "\n"
+        self._writer.submit(lambda: self._write(line), len(line))
 
     def _write(self, line: str) -> None:
         self._writer.disk.write(self._file, line.encode())

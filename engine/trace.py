@@ -36,7 +36,9 @@ Observer = Callable[[Record], None]
 class Trace:
     """Records what happens; `path` None keeps nothing but tells the observers."""
 
-    def __init__(self, clock: Clock, path: Path | None = None, disk: Disk | None = None) -> None:
+    def __init__(
+        self, clock: Clock, path: Path | None = None, disk: Disk | None = None, *, durable: bool = False
+    ) -> None:
         self._clock = clock
         self.now_ns = clock.now_ns()
         self.cut_off = ""
@@ -44,6 +46,7 @@ class Trace:
         self._seq = 0
         self._pending: list[Record] = []
         self._disk = disk or Disk()
+        self._durable = durable
         self._file: BinaryIO | None = path.open("xb", buffering=0) if path else None
         self._observers: list[Observer] = []
 
@@ -78,9 +81,9 @@ class Trace:
         return len(self._pending)
 
     def take_pending(self) -> Callable[[], None]:
-        """Take what is pending and return the job that writes it and hands it to the operating system.
+        """Take what is pending and return the job that writes it, for the writer's thread.
 
-        The job runs in the writer's thread; to the disk itself it comes with the journal's next line.
+        A durable trace is forced to the disk with it: without its header the frames of a run have no angles.
         """
         pending, self._pending = self._pending, []
 
@@ -90,6 +93,8 @@ class Trace:
             lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in pending)
             try:
                 self._disk.write(self._file, lines.encode())
+                if self._durable:
+                    self._disk.sync(self._file)
             except OSError as error:
                 # Lines after a torn one would be damage: the trace ends here, as after a crash.
                 self.cut_off = str(error)

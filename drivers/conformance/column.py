@@ -3,6 +3,10 @@
 # ruff: noqa: D102, S101
 
 import asyncio
+import importlib
+import json
+
+import pytest
 
 from drivers.base import Microscope
 from drivers.conformance.bench import Bench, cancelled_soon, on_bench
@@ -53,6 +57,18 @@ class BeamConformance:
         beam = microscope.beam
         calls = {"beam.unblank": beam.unblank, "beam.is_blanked": beam.is_blanked, "beam.blank": beam.blank}
         await assert_responsive(clock, calls)
+
+    @on_bench
+    async def test_a_second_connection_blanks_the_beam(
+        self, bench: Bench, clock: Clock, microscope: Microscope
+    ) -> None:
+        if (second := microscope.second_connection) is None:
+            pytest.skip("this instrument serves one program")
+        await microscope.beam.unblank()
+        module, _, name = second.function.partition(":")
+        arguments = json.loads(json.dumps(dict(second.arguments)))
+        assert await asyncio.to_thread(getattr(importlib.import_module(module), name), **arguments) is True
+        assert await microscope.beam.is_blanked()
 
 
 class OpticsConformance:

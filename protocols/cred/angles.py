@@ -18,10 +18,14 @@ from engine.clock import NS_PER_S
 OUTLIER_SIGMAS = 6.0
 # Scatter of a stage encoder, used as the floor of a reading's uncertainty, in degrees.
 ENCODER_DEG = 0.003
-# By how much the plan's speed may be off, and by how much a stage's speed varies that keeps it.
-NOMINAL_SHARE = 0.2
+# By how much the speed may be off: of a stage that was told it, of one whose pedal was set by hand, and of one that
+# keeps its speed.
+COMMANDED_SHARE = 0.05
+PEDAL_SHARE = 0.2
 STEADY_SHARE = 0.005
 SIGMAS = 5.0
+# While the run goes on, a fit looks at so many readings: a fit of thousands takes milliseconds.
+RECENT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +119,18 @@ def has_stopped(before: Reading, now: Reading, rate_deg_s: float) -> bool:
     return abs(now.value - before.value) < abs(rate_deg_s) * elapsed_s / 3
 
 
-def is_astray(readings: Sequence[Reading], now: Reading, nominal_rate_deg_s: float) -> bool:
+def is_astray(
+    readings: Sequence[Reading], now: Reading, nominal_rate_deg_s: float, nominal_share: float = PEDAL_SHARE
+) -> bool:
     """Whether a stage at constant speed cannot stand where it is read `now`, after what was read of it before.
 
-    The speed is that of the readings, as well as they tell it, or the plan's, which may be off by a fifth. Moves of
-    less than what the readings' own intervals leave open are not seen.
+    The speed is that of the readings, as well as they tell it, or the plan's, which may be off by `nominal_share`.
+    Moves of less than what the readings' own intervals leave open are not seen.
     """
     if not readings:
         return False
-    fit = fit_rotation(readings, nominal_rate_deg_s)
-    rate_deg_s, share = nominal_rate_deg_s, NOMINAL_SHARE
+    fit = fit_rotation(readings[-RECENT:], nominal_rate_deg_s)
+    rate_deg_s, share = nominal_rate_deg_s, nominal_share
     if fit is not None and fit.readings > 1:
         told = SIGMAS * fit.rate_uncertainty_deg_s / abs(nominal_rate_deg_s) + STEADY_SHARE
         if told < share:

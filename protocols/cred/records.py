@@ -49,7 +49,7 @@ class Collected:
     """A frame that began later than this on its slot is not at its slot's angle."""
 
     def kept(self) -> list[bool]:
-        """For each frame, whether it was taken on its slot while the stage was turning, in the longest part of one period.
+        """For each frame, whether it was taken on its slot, while the stage turned, in the longest part of one period.
 
         Processing programs know one oscillation angle for all images, so a run whose period was lengthened on the
         way keeps the longer part.

@@ -72,6 +72,7 @@ class CredSequence:
         self._focus: int | None = None
         period_ns = ns(slots.period_s)
         self._exposures = 0
+        self._waits_seen = 0
         self._monitor = PeriodMonitor(period_ns)
         self.grid = SlotGrid(0, period_ns)
         self.slot = 1
@@ -102,9 +103,7 @@ class CredSequence:
         )
 
     async def _make_sure(self) -> None:
-        """Ask the blanker itself, and blank again where it is not closed: an accepted call is no closed blanker."""
-        if await self._beam.is_blanked():
-            return
+        """Blank once more and ask the blanker itself: an accepted call is no closed blanker."""
         await self._beam.blank()
         if not await self._beam.is_blanked():
             raise DeviceError("beam: told to blank, the blanker does not close. Close it at the microscope.")
@@ -201,14 +200,14 @@ class CredSequence:
                 if self._timeline.now_ns <= self.grid.start_ns(self.slot) + self.grid.period_ns:
                     return "snapshot_due"
                 await self._store()
-                self._lose_until(self.grid.next_slot(self._timeline.now_ns), "the engine or the camera was late")
+                self._lose_until(self.grid.next_slot(self._timeline.now_ns), self._why_late())
                 continue
             try:
                 await self._frame(self.slot)
                 self.slot += 1
             except Underflow:
                 await self._store()
-                self._lose_until(self.grid.next_slot(self._timeline.now_ns), "the engine or the camera was late")
+                self._lose_until(self.grid.next_slot(self._timeline.now_ns), self._why_late())
             self._fit_period()
 
     async def _frame(self, slot: int) -> None:
@@ -313,6 +312,11 @@ class CredSequence:
             crc=self._spool.crc,
         )
 
+    def _why_late(self) -> str:
+        """Who cost the slots that are given up now."""
+        waits, self._waits_seen = self.run.writer.waits - self._waits_seen, self.run.writer.waits
+        return "the disk was behind" if waits else "the engine or the camera was late"
+
     def _lose_until(self, slot: int, reason: str) -> None:
         """Give up the slots before `slot`, by name."""
         lost = [s for s in range(self.slot, slot) if s <= self.last_slot]
@@ -323,7 +327,10 @@ class CredSequence:
 
     def _fit_period(self) -> None:
         """Lengthen the period, for all to see, when the camera's median frame does not fit it any more."""
-        if self._monitor.too_long_ns() <= ns(self.slots.tolerance_s * STRETCH_SHARE):
+        late_ns = self._timeline.now_ns - self.grid.start_ns(self.slot)
+        # Frames that only seem long, because the machine wakes late, do not add up to lateness.
+        adds_up = late_ns > ns(self.slots.tolerance_s) // 2
+        if not adds_up or self._monitor.too_long_ns() <= ns(self.slots.tolerance_s * STRETCH_SHARE):
             return
         period_ns = self._monitor.median_ns + NS_PER_MS
         start_ns = max(self.grid.start_ns(self.slot), self._timeline.now_ns + NS_PER_MS)
@@ -392,7 +399,8 @@ class CredSequence:
         """Ask the lens itself: an accepted call is no lens in focus."""
         if (value := await self._optics.focus()) != self._in_focus:
             raise DeviceError(
-                f"optics: told to go back to focus ({self._in_focus}), the lens stands at {value}. Focus at the microscope."
+                f"optics: told to go back to focus ({self._in_focus}), the lens stands at {value}. "
+                "Focus at the microscope."
             )
 
     async def finalize(self) -> str:

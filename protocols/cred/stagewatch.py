@@ -5,13 +5,23 @@ the first value that was wrong, or the stage that stopped, jumped, slipped or tu
 been exposed at constant speed is not kept.
 """
 
+from collections.abc import Sequence
 from statistics import median
 
 from drivers.base import Reading, Stage
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost
 from engine.run import Run
-from protocols.cred.angles import RotationFit, fit_rotation, has_stopped, is_astray, middle_ns
+from protocols.cred.angles import (
+    COMMANDED_SHARE,
+    PEDAL_SHARE,
+    RECENT,
+    RotationFit,
+    fit_rotation,
+    has_stopped,
+    is_astray,
+    middle_ns,
+)
 from protocols.cred.plan import CredPlan
 from protocols.cred.records import Collected
 
@@ -19,6 +29,8 @@ POLL_NS = 5 * NS_PER_MS
 AGAIN_S = 0.2
 LAST_READING_S = 1.0
 AT_END_DEG = 0.05
+# A reading that took as long says nothing of the angle at any instant.
+USELESS_NS = NS_PER_S
 
 
 class StageWatch:
@@ -31,6 +43,7 @@ class StageWatch:
         self._collected = collected
         self._range_deg = plan.range_deg
         self._target_deg = target_deg
+        self._share = COMMANDED_SHARE if plan.rotation == "commanded" else PEDAL_SHARE
         self._last_read = False
         self.rate_deg_s = plan.direction * plan.speed_deg_s
         """Of the plan, until the readings tell it better."""
@@ -64,19 +77,22 @@ class StageWatch:
     async def look(self) -> None:
         """Take a timed reading for the fit, and see whether the stage still turns as it did."""
         reading = await self.angle()
+        if reading.t_after_ns - reading.t_before_ns > USELESS_NS:
+            self._left_out(reading)
+            return
         readings, rate_deg_s = self._collected.readings, self.rate_deg_s
         if (reading.value - self._target_deg) * rate_deg_s > -abs(rate_deg_s) * AT_END_DEG and readings:
             # At the end of its travel the stage may have stood for a while already.
             if not self._stopped(reading):
                 self._astray(reading)
             return
-        if is_astray(readings, reading, rate_deg_s):
+        if self._is_astray(readings, reading):
             await self._timeline.wait("look again", reading.t_after_ns + ns(AGAIN_S))
             again = await self.angle()
-            if not is_astray(readings, again, rate_deg_s):
+            if not self._is_astray(readings, again):
                 self._left_out(reading)
                 reading = again
-            elif len(readings) == 1 and not is_astray([reading], again, rate_deg_s):
+            elif len(readings) == 1 and not self._is_astray([reading], again):
                 # Two against one: nobody knows what the stage did until now.
                 self._left_out(readings.pop())
                 self._collected.steady_from_ns = middle_ns(reading)
@@ -85,6 +101,9 @@ class StageWatch:
                 return
         readings.append(reading)
         self.recent_fit = fit_rotation(readings[-3:], rate_deg_s)
+
+    def _is_astray(self, before: Sequence[Reading], now: Reading) -> bool:
+        return is_astray(before, now, self.rate_deg_s, self._share)
 
     def _left_out(self, reading: Reading) -> None:
         self._run.trace.record("note", "stage reading left out", angle_deg=reading.value, at_ns=middle_ns(reading))
@@ -132,7 +151,7 @@ class StageWatch:
         """The slots that the range needs at the speed the stage really has; None while that is not known well."""
         if self._collected.stage_stopped_ns is not None:
             return None
-        fit = fit_rotation(self._collected.readings, self.rate_deg_s)
+        fit = fit_rotation(self._collected.readings[-RECENT:], self.rate_deg_s)
         if fit is None or fit.readings < 3 or fit.rate_uncertainty_deg_s > 0.001 * abs(fit.rate_deg_s):
             return None
         self.rate_deg_s = fit.rate_deg_s

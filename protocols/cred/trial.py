@@ -150,7 +150,11 @@ def _left_safe(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
     truth, alarms = ordeal.microscope.truth, " ".join(ordeal.alarms)
     befallen = {fault.what.split(".")[0] for fault in ordeal.came_about}
     yield "the beam is off, or the alarm says so", truth.is_blanked() or "THE BEAM MAY" in alarms, alarms
-    turning = truth.is_rotating(ordeal.run.clock.now_ns())
+    now_ns = ordeal.run.clock.now_ns()
+    turning = truth.is_rotating(now_ns)
+    if any((f.what, f.kind) == ("stage.stop", "ignored") for f in ordeal.came_about):
+        # One that stands by itself for a moment and ignores the stop cannot be told from one that was stopped.
+        turning = turning and truth.angle_deg(now_ns) != truth.angle_deg(now_ns - NS_PER_S // 10)
     yield "the stage stands, or the alarm says so", not turning or "THE STAGE MAY" in alarms, alarms
     misread = sum(f.what == "optics.focus" and f.kind == "wrong" for f in ordeal.came_about)
     if misread < 2:  # where the focus is, is read three times; that two of them are wrong is beyond what is promised
@@ -220,6 +224,12 @@ def _angles_true(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
         bound_deg += 3 * result["rate_uncertainty_deg_s"] * (rows["end_ns"].max() - rows["start_ns"].min()) / NS_PER_S
     else:
         bound_deg += 0.01 * abs(result["range_deg"])  # the speed is the plan's: 1 % is what the simulation is off
+    moves = sum(f.what == "stage.motion" or f.kind == "leap" for f in ordeal.came_about)
+    if moves:  # what a reading leaves open, by its time and by five times its scatter, is not noticed
+        bound_deg += abs(result["rate_deg_s"]) * 0.05
+    if moves > 1 or (moves and len(ordeal.document["stage_readings"]) < 4):
+        # Two moves may hide one another, and a line through two or three points shows no bend: docs/reliability.md.
+        return
     yield "angles of kept frames are true", off_deg <= bound_deg, f"{off_deg:.4f} deg off, {bound_deg:.4f} deg told"
 
 

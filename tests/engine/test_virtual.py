@@ -173,6 +173,80 @@ async def test_a_thread_may_call_into_the_loop(clock: VirtualClock) -> None:
     await call
 
 
+# --- blocking: what a host that stands still, or a slow disk, costs in virtual time
+
+
+@virtual
+async def test_who_blocks_the_loop_makes_its_timers_late(clock: VirtualClock) -> None:
+    woken: list[int] = []
+    for at_s in (1, 2, 4):
+        asyncio.get_running_loop().call_later(at_s, lambda: woken.append(clock.now_ns()))
+    await clock.sleep_s(0.5)
+    clock.block_s(2.0)
+    assert clock.now_ns() == 2_500_000_000
+    await clock.sleep_s(5)
+    assert woken == [2_500_000_000, 2_500_000_000, 4_000_000_000]
+
+
+@virtual
+async def test_a_thread_that_blocks_is_answered_later_and_holds_up_nobody_else(clock: VirtualClock) -> None:
+    call = asyncio.ensure_future(asyncio.to_thread(clock.block_s, 2.0))
+    await clock.sleep_s(1.0)
+    assert clock.now_ns() == NS_PER_S
+    assert not call.done()
+    await call
+    assert clock.now_ns() == 2 * NS_PER_S
+
+
+@virtual
+async def test_what_calls_of_one_thread_block_for_adds_up_in_their_order(clock: VirtualClock) -> None:
+    loop = asyncio.get_running_loop()
+    done: list[tuple[str, int]] = []
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        for pool, name, seconds in ((one, "a", 2.0), (one, "b", 0.0), (other, "c", 1.0), (one, "d", 1.0)):
+            answer = loop.run_in_executor(pool, clock.block_s, seconds)
+            answer.add_done_callback(lambda _, name=name: done.append((name, clock.now_ns() // NS_PER_S)))
+        await clock.sleep_s(10)
+    assert sorted(done) == [("a", 2), ("b", 2), ("c", 1), ("d", 3)]
+    assert [name for name, _ in done if name != "c"] == ["a", "b", "d"]
+
+
+@virtual
+async def test_a_call_made_while_its_thread_is_blocked_waits_for_its_turn(clock: VirtualClock) -> None:
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as pool:
+        first = loop.run_in_executor(pool, clock.block_s, 2.0)
+        await clock.sleep_s(0.5)
+        second = loop.run_in_executor(pool, clock.block_s, 1.0)
+        await first
+        assert clock.now_ns() == 2 * NS_PER_S
+        await second
+        assert clock.now_ns() == 3 * NS_PER_S
+
+
+@virtual
+async def test_a_thread_that_blocks_and_fails_fails_when_it_has_blocked(clock: VirtualClock) -> None:
+    def work() -> None:
+        clock.block_s(1.5)
+        raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"):
+        await asyncio.to_thread(work)
+    assert clock.now_ns() == 1_500_000_000
+
+
+@virtual
+async def test_what_one_call_blocked_for_is_not_charged_to_the_next(clock: VirtualClock) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(pool, clock.block_s, 1.0)
+        await loop.run_in_executor(pool, int)
+        assert clock.now_ns() == NS_PER_S
+        await clock.sleep_s(5)
+        await loop.run_in_executor(pool, clock.block_s, 1.0)
+    assert clock.now_ns() == 7 * NS_PER_S
+
+
 @virtual
 async def test_calls_dropped_by_a_closing_executor_end_as_cancelled(clock: VirtualClock) -> None:
     loop = asyncio.get_running_loop()

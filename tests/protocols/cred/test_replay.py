@@ -20,6 +20,7 @@ from engine.testkit import RecordedRun, RecordRun
 from engine.trace import Record
 from protocols.cred.machine import WORKING, State
 from protocols.cred.sequence import CredSequence
+from protocols.cred.stagewatch import StageWatch
 
 PLAN: dict[str, Any] = {"range_deg": 5.0, "relax_cycles": 1, "snapshot_interval": 5, "formats": ()}  # 22 slots
 
@@ -318,10 +319,10 @@ def test_a_call_with_another_argument_is_the_first_divergence(
 
 
 def test_a_dropped_call_is_the_first_divergence(record_run: RecordRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def no_reading(self: CredSequence) -> None:
+    async def no_reading(self: StageWatch) -> None:
         await self._stage.stop()
 
-    found = replayed_with_a_change(record_run, lambda: monkeypatch.setattr(CredSequence, "_stop_rotation", no_reading))
+    found = replayed_with_a_change(record_run, lambda: monkeypatch.setattr(StageWatch, "stop", no_reading))
     assert found.state == "finalize"
     assert found.recorded is not None
     assert found.recorded["name"] == "stage.angle"
