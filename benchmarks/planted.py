@@ -307,7 +307,7 @@ def _() -> list[Swap]:
 def _() -> list[Swap]:
     async def look(self: StageWatch) -> None:
         reading = await self.angle()
-        if stagewatch.is_astray(self._collected.readings, reading, self.rate_deg_s):
+        if self._is_astray(self._collected.readings, reading):
             return self._left_out(reading)
         self._collected.readings.append(reading)
         return None

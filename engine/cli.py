@@ -69,6 +69,10 @@ def run(
     no_watchdog: Annotated[
         bool, typer.Option("--no-watchdog", help="Leave out the process that blanks the beam if this one dies.")
     ] = False,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option("--fault", help="A bad day: what is to befall the run, see docs/reliability.md; repeatable."),
+    ] = None,
 ) -> None:
     """Run an experiment and leave a run folder."""
     from engine.config import build_plan, experiment_type
@@ -79,7 +83,9 @@ def run(
     plan = build_plan(kind, config, settings or [])
     display = LiveDisplay(Console(stderr=True))
     virtual = clock is ClockKind.VIRTUAL
-    request = Request(kind, plan, out, devices, virtual, seed, accept_timing, watchdog=not no_watchdog)
+    request = Request(
+        kind, plan, out, devices, virtual, seed, accept_timing, watchdog=not no_watchdog, faults=tuple(faults or ())
+    )
     try:
         report = execute(request, display.watch)
     finally:

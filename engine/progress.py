@@ -104,7 +104,8 @@ def summary_table(report: Report) -> Table:
     if result["period_changes"]:
         row("period lengthened", f"{result['period_changes']} times: the camera took longer than it declares")
     if result["frames_not_kept"]:
-        row("not kept", f"{result['frames_not_kept']} frames, taken after the stage had stopped")
+        why = "late on their slots, of another period, or without a known angle"
+        row("not kept", f"{result['frames_not_kept']} frames: {why}")
     if result["range_deg"] is not None:
         uncertainty = result["offset_uncertainty_deg"]
         row("range", f"{result['range_deg']:.2f} deg, {result['start_deg']:.2f} to {result['end_deg']:.2f} deg")

@@ -11,7 +11,7 @@ from engine.experiment import Ending, ExperimentType, Status
 from engine.run import Run
 from engine.storage import Journal, Writer
 from engine.trace import Record, Trace
-from engine.virtual import VirtualClock
+from engine.virtual import VirtualClock, VirtualLoop
 
 NEVER_NS = 2**62
 
@@ -19,9 +19,12 @@ NEVER_NS = 2**62
 class _DiscardingWriter(Writer):
     """Writes nothing: what a rehearsal makes is its trace. It is full when the disk of the records was."""
 
-    def __init__(self, clock: VirtualClock, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record]) -> None:
         super().__init__()
-        self._clock = clock
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise TypeError("a rehearsal needs virtual time")
+        self._clock = VirtualClock(loop)  # punctual, whatever other waits were late
         calls = [r for r in records if r["kind"] == "call"]
         self._waits = {r["args"][0]: r for r in calls if r["name"] == "disk.room"}
         self._drain = next((r for r in calls if r["name"] == "disk.drain"), None)
@@ -73,7 +76,7 @@ async def rehearse(
     trace = Trace(clock)
     trace.observe(made.append)
     trace.header(**header)
-    writer = _DiscardingWriter(clock, records)
+    writer = _DiscardingWriter(records)
     with TemporaryDirectory(prefix="credline-") as name:
         folder = Path(name)
         journal = Journal(folder / "journal.jsonl", writer, durable=False)

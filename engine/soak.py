@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 import structlog
 
-from engine.clock import NS_PER_S
 from engine.config import build_plan_from, experiment_type
 from engine.errors import CredlineError, Refused
 from engine.execute import Request, carry_out
@@ -98,6 +97,8 @@ class Verdict:
     status: str
     faults: int
     checks: int
+    refusal: str = ""
+    """Why it was not begun, for a case that the program refuses."""
 
 
 def trial_of(kind: ExperimentType) -> Trial:
@@ -132,34 +133,36 @@ def try_case(kind: ExperimentType, case: Case) -> Verdict:
         try:
             with _alarm_clock():
                 ordeal, loose = _run(kind, trial, case, Path(name))
-                if ordeal is None:
-                    return Verdict(case, (), "refused", 0, 1)
                 verdicts = [
                     *_judge(ordeal),
                     ("no task is left", not loose, "; ".join(loose)),
                     *trial.judge(ordeal),
                     *_replayed(ordeal),
                 ]
+        except Refused as error:
+            left = sorted(path.name for path in Path(name).iterdir())
+            broken = (f"a refused run leaves nothing: {left}",) if left else ()
+            return Verdict(case, broken, "refused", 0, 1, str(error))
         except Exception as error:
             return Verdict(case, (f"no exception escapes: {type(error).__name__}: {error}",), "escaped", 0, 1)
         after = _held()
         verdicts.append(("no thread, no file is left", after == before, f"{before} before, {after} after"))
-    broken = [f"{rule}: {found}" if found else rule for rule, holds, found in verdicts if not holds]
+    rules = [f"{rule}: {found}" if found else rule for rule, holds, found in verdicts if not holds]
     return Verdict(
         case,
-        (*ordeal.steps[:3], *broken),
+        (*ordeal.steps[:3], *rules),
         ordeal.ending.status.value,
         len(ordeal.came_about),
         len(verdicts) + len(ordeal.trace),
     )
 
 
-def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ordeal | None, list[str]]:
-    """Carry out the case; what is left of it, and what the loop was left with. None for a plan that is refused."""
+def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ordeal, list[str]]:
+    """Carry out the case; what is left of it, and what the loop was left with. Raises Refused."""
     seen: dict[str, Any] = {}
     steps: list[str] = []
     loose: list[str] = []
-    commands = [words.split() for words in case.troubles if words.startswith(OPERATOR)]
+    commands = [_command(words) for words in case.troubles if words.startswith(OPERATOR)]
     faults = tuple(words for words in case.troubles if not words.startswith(OPERATOR))
 
     def watch(run: Run, prepared: Any) -> None:
@@ -173,8 +176,8 @@ def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ord
 
         run.trace.observe(step)
         loop = asyncio.get_running_loop()
-        for _, when, command in commands:
-            loop.call_later(float(when), getattr(run.commands, command), "soak")
+        for when_s, command in commands:
+            loop.call_later(when_s, getattr(run.commands, command), "soak")
 
     async def main() -> Any:
         loop = asyncio.get_running_loop()
@@ -195,17 +198,20 @@ def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ord
         loose.extend(sorted(repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()))
         return outcome
 
-    try:
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            folder, ending, alarms, document = runner.run(main())
-    except Refused:
-        if list(out.iterdir()):
-            raise
-        return None, []
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        folder, ending, alarms, document = runner.run(main())
     microscope = seen["microscope"]
     came_about = microscope.faults.came_about if microscope.faults is not None else []
     ordeal = Ordeal(case, folder, document, ending, alarms, seen["run"], microscope, seen["trace"], came_about, steps)
     return ordeal, loose
+
+
+def _command(words: str) -> tuple[float, str]:
+    """When the operator does what, from `operator SECONDS stop|abort`. Raises Refused."""
+    match words.split():
+        case [_, when, ("stop" | "abort") as command] if when.replace(".", "", 1).isdecimal():
+            return float(when), command
+    raise Refused(f"fault {words!r}: write {OPERATOR} SECONDS stop, or abort. Nothing was started.")
 
 
 def _judge(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
@@ -300,11 +306,6 @@ def minimised(kind: ExperimentType, case: Case, tries: int = 200) -> Verdict:
                 best, simpler = verdict, True
                 break
     return best
-
-
-def virtual_s(ordeal: Ordeal) -> float:
-    """How long the run was in virtual time."""
-    return (ordeal.trace[-1]["t_ns"] if ordeal.trace else 0) / NS_PER_S
 
 
 def try_seeds(protocol: str, seeds: Sequence[int]) -> tuple[int, int, dict[str, int], list[Verdict]]:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engine.clock import NS_PER_S, RealClock
 from engine.config import build_plan_from, experiment_type, parse_setting
+from engine.errors import Refused
 from engine.soak import Case, Verdict, draw, minimised, quiet, trial_of, try_case, try_seeds
 
 BATCH = 25
@@ -97,6 +98,8 @@ def _one(protocol: str, seed: int, settings: Sequence[str], faults: Sequence[str
     build_plan_from(kind, case.plan)
     quiet()
     verdict = try_case(kind, case)
+    if verdict.refusal:
+        raise Refused(verdict.refusal)
     for line in verdict.broken:
         typer.echo(f"broken: {line}")
     typer.echo(

@@ -82,9 +82,9 @@ class StageWatch:
             return
         readings, rate_deg_s = self._collected.readings, self.rate_deg_s
         if (reading.value - self._target_deg) * rate_deg_s > -abs(rate_deg_s) * AT_END_DEG and readings:
-            # At the end of its travel the stage may have stood for a while already.
-            if not self._stopped(reading):
-                self._astray(reading)
+            # At the end of its travel, and nobody knows since when.
+            self._ended(reading, middle_ns(reading), middle_ns(readings[-1]))
+            readings.append(reading)
             return
         if self._is_astray(readings, reading):
             await self._timeline.wait("look again", reading.t_after_ns + ns(AGAIN_S))
@@ -124,15 +124,13 @@ class StageWatch:
         if fit.readings > 1:
             open_deg += 3 * fit.rate_uncertainty_deg_s * abs(stopped_ns - fit.reference_ns) / NS_PER_S
         open_ns = round(open_deg / abs(fit.rate_deg_s) * NS_PER_S)
-        self._collected.stage_stopped_ns = max(stopped_ns - open_ns, middle_ns(self._collected.readings[-1]))
-        self._run.trace.record(
-            "note",
-            "stage stopped",
-            angle_deg=reading.value,
-            at_ns=stopped_ns,
-            kept_until_ns=self._collected.stage_stopped_ns,
-        )
+        self._ended(reading, stopped_ns, max(stopped_ns - open_ns, middle_ns(self._collected.readings[-1])))
         return True
+
+    def _ended(self, reading: Reading, at_ns: int, until_ns: int) -> None:
+        """The rotation is over: what was exposed after `until_ns` is not kept."""
+        self._collected.stage_stopped_ns = until_ns
+        self._run.trace.record("note", "stage stopped", angle_deg=reading.value, at_ns=at_ns, kept_until_ns=until_ns)
 
     def _astray(self, reading: Reading) -> None:
         """The stage is not where constant speed would have taken it: what was exposed since the last reading is not

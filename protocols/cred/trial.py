@@ -217,6 +217,12 @@ def _angles_true(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
     rows, result, truth = _kept(ordeal), ordeal.document["result"], ordeal.microscope.truth
     if not len(rows) or result["rate_deg_s"] is None:
         return
+    # A move before the first reading has ended is part of it: nothing tells where the stage was before.
+    first_ns = min((r["t_after_ns"] for r in ordeal.document["stage_readings"]), default=0)
+    if any(f.what == "stage.motion" and ns(f.when) < first_ns for f in ordeal.came_about):
+        rows = rows[rows["start_ns"] >= first_ns]
+    if not len(rows):
+        return
     true_deg = np.array([[truth.angle_deg(int(t)) for t in (row["start_ns"], row["end_ns"])] for row in rows])
     off_deg = float(np.abs(np.stack([rows["start_deg"], rows["end_deg"]], axis=1) - true_deg).max())
     bound_deg = result["offset_uncertainty_deg"] + UNNOTICED_DEG
@@ -226,7 +232,7 @@ def _angles_true(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
         bound_deg += 0.01 * abs(result["range_deg"])  # the speed is the plan's: 1 % is what the simulation is off
     moves = sum(f.what == "stage.motion" or f.kind == "leap" for f in ordeal.came_about)
     if moves:  # what a reading leaves open, by its time and by five times its scatter, is not noticed
-        bound_deg += abs(result["rate_deg_s"]) * 0.05
+        bound_deg += abs(result["rate_deg_s"]) * 0.1
     if moves > 1 or (moves and len(ordeal.document["stage_readings"]) < 4):
         # Two moves may hide one another, and a line through two or three points shows no bend: docs/reliability.md.
         return

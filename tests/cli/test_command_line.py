@@ -70,6 +70,16 @@ def test_the_same_seed_writes_the_same_trace_in_any_process(tmp_path: Path) -> N
         ([*VIRTUAL, "--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
         ([*VIRTUAL[:-1], "nothing"], "no driver of that name"),
         (["plan", "cred", "--set", "exposure_s=0.05", "--set", "snapshot_interval=5"], "does not fit"),
+        (["soak", "nope"], "protocol 'nope' is not known"),
+        (["soak", "cred", "--fault", "beam.blank 1 explode"], "'explode' is not known"),
+        (["soak", "cred", "--fault", "stage.fly 1 error"], "the stage has no such call"),
+        (["soak", "cred", "--fault", "beam.blank 1 slow"], "write beam.blank WHEN slow VALUE"),
+        (["soak", "cred", "--fault", "operator soon stop"], "operator"),
+        (["soak", "cred", "--fault", "operator 3 dance"], "operator"),
+        (["soak", "cred", "--fault", "operator"], "operator"),
+        (["soak", "cred", "--set", "exposre_s=1"], "exposre_s"),
+        (["soak", "cred", "--set", "exposure_s"], "exposure_s"),
+        (["soak", "cred", "--set", "exposure_s=-1"], "greater than 0"),
     ],
 )
 def test_bad_input_is_refused_in_one_line_and_leaves_nothing(tmp_path: Path, words: list[str], says: str) -> None:
@@ -84,6 +94,29 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing(tmp_path: Path, wor
     assert not out.exists()
 
 
+@pytest.mark.parametrize("words", [["--seeds", "0"], ["--seeds", "many"], ["--first", "-1"], ["--jobs", "-2"]])
+def test_a_soak_of_impossible_numbers_is_refused_without_a_traceback(words: list[str]) -> None:
+    done = credline("soak", "cred", *words)
+    assert done.returncode == 2
+    assert words[0] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_soak_counts_runs_faults_and_invariants_in_its_last_line() -> None:
+    done = credline("soak", "cred", "--seeds", "3", "--jobs", "1")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("3 runs (")
+    assert "invariants checked, 0 broken" in done.stdout
+    assert done.stderr == ""
+
+
+def test_one_case_of_a_soak_can_be_given_in_full() -> None:
+    settings = ["--set", "range_deg=2", "--set", "rotation=commanded", "--set", "unblank=true"]
+    done = credline("soak", "cred", *settings, "--fault", "operator 4 abort", "--fault", "beam.blank 1 error")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("1 run (aborted), 1 faults injected")
+
+
 def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("in the way")
@@ -93,8 +126,9 @@ def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_refused(tmp_path: Path) -> None:
-    endless = ["--set", "exposure_s=0.001", "--set", "speed_deg_s=0.0001", "--set", "snapshot_interval=0"]
-    done = credline(*VIRTUAL, *endless, "--out", str(tmp_path / "out"))
+    # As many slots as a plan may have, of pictures of 512 x 512.
+    endless = ["--set", "exposure_s=0.1", "--set", "speed_deg_s=0.0006", "--set", "snapshot_interval=0"]
+    done = credline(*VIRTUAL, "--devices", "simulated", *endless, "--out", str(tmp_path / "out"))
     assert done.returncode == 2
     assert "MB are free, the run needs" in done.stderr
     assert not (tmp_path / "out").exists()

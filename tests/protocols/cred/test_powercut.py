@@ -117,9 +117,6 @@ def test_after_a_power_cut_every_frame_that_was_forced_to_the_disk_is_there(life
         assert not exposing or "MAY STILL BE ON THE CRYSTAL" in told
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the trace is not forced to the disk before the journal's line; see engine.trace"
-)
 def test_after_a_power_cut_the_frames_have_their_angles(life: Life, tmp_path: Path) -> None:
     # The stage is read in the first frame and in every snapshot cycle.
     refocused = [k for k, (_, name) in enumerate(life.synced) if name == "journal.jsonl"][-1]

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -13,12 +14,15 @@ from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
 from engine.errors import DeviceError, DeviceLost
+from engine.execute import Report, Request, Watch, execute
 from engine.experiment import SafeAction
 from engine.replay import Divergence, first_divergence, load_run, replay
 from engine.run import Run
 from engine.testkit import RecordedRun, RecordRun
-from engine.trace import Record
+from engine.trace import Record, read_trace
+from protocols.cred import CRED
 from protocols.cred.machine import WORKING, State
+from protocols.cred.plan import CredPlan
 from protocols.cred.sequence import CredSequence
 from protocols.cred.stagewatch import StageWatch
 
@@ -326,3 +330,82 @@ def test_a_dropped_call_is_the_first_divergence(record_run: RecordRun, monkeypat
     assert found.state == "finalize"
     assert found.recorded is not None
     assert found.recorded["name"] == "stage.angle"
+
+
+# --- bad days: what was injected is left out, what the run made of it comes again
+
+
+BAD_DAYS = [
+    "beam.blank 1 hang",
+    "beam.blank 1 away 1.2",
+    "beam.is_blanked 2 wrong 1",
+    "stage.angle 9 wrong 5",
+    "stage.angle 12 error",
+    "stage.angle 9 hang",
+    "stage.stop 1 slow 2",
+    "optics.set_focus 5 error",
+    "optics.set_focus 5 away 1.2",
+    "detector.frames 4 drop",
+    "detector.frames 4 double",
+    "detector.frames 4 torn",
+    "detector.frames 4 late 0.3",
+    "stage.motion 9 stop",
+    "stage.motion 9 reverse",
+    "stage.motion 9 slip 0.7",
+    "host 8 starve 0.3",
+    "disk.write 30 full",
+    "disk.write 33 error",
+    "disk.sync 14 error",
+    "disk.sync 12 slow 3",
+]
+
+
+def on_a_bad_day(out: Path, *faults: str, watch: Watch | None = None) -> tuple[Report, list[Record]]:
+    plan = CredPlan(**PLAN)
+    report = execute(Request(CRED, plan, out, "simulated-timing", True, 1, draw=False, faults=faults), watch)
+    return report, list(read_trace(report.folder))
+
+
+def assert_bad_day_replays(report: Report, written: list[Record]) -> None:
+    records = load_run(report.folder)
+    assert len(records) == sum(record["kind"] != "injected" for record in written)
+    assert first_divergence(records, replay(records)) is None
+
+
+@pytest.mark.parametrize("words", BAD_DAYS)
+def test_a_run_that_met_with_a_fault_replays(tmp_path: Path, words: str) -> None:
+    report, written = on_a_bad_day(tmp_path, words)
+    assert [record["fault"] for record in written if record["kind"] == "injected"] == [words]
+    if "trace_cut_off" not in report.document:
+        assert_bad_day_replays(report, written)
+
+
+def test_a_run_that_met_with_several_faults_replays(tmp_path: Path) -> None:
+    report, written = on_a_bad_day(
+        tmp_path, "stage.angle 9 wrong 5", "detector.frames 4 late 0.3", "beam.blank 1 error", "stage.stop 1 slow 1"
+    )
+    assert sum(record["kind"] == "injected" for record in written) == 4
+    assert_bad_day_replays(report, written)
+
+
+@pytest.mark.parametrize("ending", ["done", "stopped", "aborted"])
+def test_a_run_that_waited_for_a_slow_disk_replays(tmp_path: Path, ending: str) -> None:
+    """There is room for one picture; from the tenth write on each takes longer than a slot."""
+
+    def narrow(run: Run, _: object) -> None:
+        run.writer._limit_bytes = 2500
+
+        commands = {"stopped": run.commands.stop, "aborted": run.commands.abort}
+
+        def command(record: Record) -> None:
+            if ending in commands and record["name"] == "disk.room":
+                asyncio.get_running_loop().call_later(0.8, commands[ending], "test")
+
+        run.trace.observe(command)
+
+    faults = [f"disk.write {number} slow 1.2" for number in range(18, 40, 2)]
+    report, written = on_a_bad_day(tmp_path, *faults, watch=narrow)
+    assert report.ending.status.value == ending
+    assert any(record["name"] == "disk.room" for record in written)
+    assert ending != "done" or report.document["result"]["lost_slots"] > 0
+    assert_bad_day_replays(report, written)
