@@ -339,11 +339,10 @@ def _() -> list[Swap]:
     unchanged = CredSequence._read_stage
 
     async def read_stage(self: CredSequence) -> None:
-        while True:
-            try:
-                return await unchanged(self)
-            except asyncio.CancelledError:
-                pass
+        try:
+            await unchanged(self)
+        except asyncio.CancelledError:
+            await asyncio.sleep(3)
 
     return [(CredSequence, "_read_stage", read_stage)]
 
