@@ -77,6 +77,8 @@ class StageWatch:
     async def look(self) -> None:
         """Take a timed reading for the fit, and see whether the stage still turns as it did."""
         reading = await self.angle()
+        if self._collected.stage_stopped_ns is not None:
+            return  # another look has found its end meanwhile
         if reading.t_after_ns - reading.t_before_ns > USELESS_NS:
             self._left_out(reading)
             return
@@ -89,6 +91,8 @@ class StageWatch:
         if self._is_astray(readings, reading):
             await self._timeline.wait("look again", reading.t_after_ns + ns(AGAIN_S))
             again = await self.angle()
+            if self._collected.stage_stopped_ns is not None:
+                return
             if not self._is_astray(readings, again):
                 self._left_out(reading)
                 reading = again

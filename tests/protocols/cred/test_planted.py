@@ -38,7 +38,7 @@ FOUND = {
     "the period is a mean since the start": (PLAIN, "detector.frames 8 late 0.9", "some late frames do not move"),
     "a stage that strays is not noticed": (PLAIN, "stage.motion 4 stop", "angles of kept frames are true"),
     "frames of a standing stage are kept": (PLAIN, "stage.motion 4 stop", "angles of kept frames are true"),
-    "a swallowed cancellation": (PLAIN, "operator 3.5 stop", ""),
+    "a swallowed cancellation": (PLAIN, "operator 3.5 stop", "a replay makes the same trace"),
     "a leaked task": (SNAPSHOTS, "", "no task is left"),
     "a leaked thread": (PLAIN, "", "no thread, no file is left"),
     "a disk error ignored": (PLAIN, "disk.write 30 full", "the files of the run agree"),

@@ -1,4 +1,4 @@
-"""The stage watched while it turns: one wrong reading does no harm; of a stage that strays only what is known is kept."""
+"""The stage watched while it turns: one wrong reading is left out; of a stage that strays what is known is kept."""
 
 import json
 from pathlib import Path
