@@ -40,7 +40,7 @@ from protocols.cred.stagewatch import StageWatch
 Swap = tuple[object, str, object]
 """Of which class or module, which attribute, and what stands there instead."""
 PLANTED: dict[str, Callable[[], list[Swap]]] = {}
-HANG_S = 20
+HANG_S = 5
 """What a run may take on the wall here, where bugs that never end are meant."""
 
 

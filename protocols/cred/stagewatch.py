@@ -83,17 +83,16 @@ class StageWatch:
             self._left_out(reading)
             return
         readings, rate_deg_s = self._collected.readings, self.rate_deg_s
-        if (reading.value - self._target_deg) * rate_deg_s > -abs(rate_deg_s) * AT_END_DEG and readings:
-            # At the end of its travel, and nobody knows since when.
-            self._ended(reading, middle_ns(reading), middle_ns(readings[-1]))
-            readings.append(reading)
-            return
-        if self._is_astray(readings, reading):
+        if readings and (self._is_at_end(reading) or self._is_astray(readings, reading)):
             await self._timeline.wait("look again", reading.t_after_ns + ns(AGAIN_S))
             again = await self.angle()
             if self._collected.stage_stopped_ns is not None:
                 return
-            if not self._is_astray(readings, again):
+            if self._is_at_end(again):
+                # Nobody knows since when it stands there.
+                self._ended(again, middle_ns(again), middle_ns(readings[-1]))
+                reading = again
+            elif not self._is_astray(readings, again):
                 self._left_out(reading)
                 reading = again
             elif len(readings) == 1 and not self._is_astray([reading], again):
@@ -105,6 +104,10 @@ class StageWatch:
                 return
         readings.append(reading)
         self.recent_fit = fit_rotation(readings[-3:], rate_deg_s)
+
+    def _is_at_end(self, reading: Reading) -> bool:
+        """Whether the stage has come to where its rotation was to end."""
+        return (self._target_deg - reading.value) * self.rate_deg_s < AT_END_DEG * abs(self.rate_deg_s)
 
     def _is_astray(self, before: Sequence[Reading], now: Reading) -> bool:
         return is_astray(before, now, self.rate_deg_s, self._share)
