@@ -329,6 +329,10 @@ class Truth(Protocol):
         """Whether the lens stands, or is on its way to, where the operator left it."""
         ...
 
+    def defocus(self, t_ns: int) -> float:
+        """How far the lens was from focus at an instant, in its own units."""
+        ...
+
     def exposures(self) -> Sequence[tuple[int, int]]:
         """Begin and end in ns of every exposure that the camera has read out, in order, over all series."""
         ...

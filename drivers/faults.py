@@ -75,7 +75,10 @@ class Fault:
             number, amount = float(when), float(value[0]) if value else 0.0
         except ValueError:
             number, amount = -1.0, 0.0
-        if not 0 <= number < 1e6 or bool(value) is not kinds[kind] or not abs(amount) < 1e6 or len(value) > 1:
+        timed = what in ("host", "stage.motion")
+        when_good = 0 <= number < 1e6 and (timed or (number >= 1 and number == int(number)))
+        value_good = abs(amount) < 1e6 and (amount >= 0 or kind in ("wrong", "jump"))
+        if not when_good or not value_good or len(value) != kinds[kind]:
             usage = f"{what} WHEN {kind}" + (" VALUE" if kinds[kind] else "")
             raise Refused(f"fault {text!r}: write {usage}, with plain numbers. Nothing was started.")
         if kind == "ignored" and method in ANSWERED:
@@ -288,7 +291,7 @@ def inject(microscope: Microscope, clock: Clock, faults: Sequence[str]) -> Micro
         raise Refused("fault stage.motion: only a simulated stage can be disturbed. Nothing was started.")
     if microscope.truth is not None:
         injected.move_stage = microscope.truth.disturb_stage
-    for name, method in {f.what.split(".")[0]: f.what.split(".")[1] for f in parsed if f.what not in KINDS}.items():
+    for name, method in sorted({(f.what.split(".")[0], f.what.split(".")[1]) for f in parsed if f.what not in KINDS}):
         if not inspect.iscoroutinefunction(getattr(getattr(microscope, name), method, None)):
             raise Refused(f"fault {name}.{method}: the {name} has no such call. Nothing was started.")
     return dataclasses.replace(

@@ -39,19 +39,21 @@ class _DiscardingWriter(Writer):
         return asked in self._waits
 
     async def _wait_for_room(self, asked: int) -> None:
-        call = self._waits[asked]
-        await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
+        await self._again(self._waits[asked])
 
     async def drain(self) -> None:
         """Wait as long as was waited for the disk then, with the same outcome."""
-        if (call := self._drain) is None:
-            return
-        self._drain = None
+        if self._drain is not None:
+            call, self._drain = self._drain, None
+            await self._again(call)
+        if self.error is not None:
+            raise self.error
+
+    async def _again(self, call: Record) -> None:
         await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
         if call.get("error") == "StorageError":
             self.fail(StorageError(call["text"]))
-        if self.error is not None:
-            raise self.error
+            raise self.error or StorageError(call["text"])
 
     async def run(self, job: Callable[[], object]) -> None:
         """Drop the job."""

@@ -32,6 +32,14 @@ HANG_S = 60
 """A run that has not ended after so long on the wall hangs: they take milliseconds."""
 
 
+DISK_LIMIT_BYTES = 10_000
+"""So little may wait for the disk in a soak: five small pictures, so that slow disks are felt."""
+
+
+class Hang(KeyboardInterrupt):
+    """The run does not end; no Exception, and let through by asyncio, so that the run cannot take it for its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One experiment: its seed, the keys of its plan, and its troubles.
@@ -143,8 +151,9 @@ def try_case(kind: ExperimentType, case: Case) -> Verdict:
             left = sorted(path.name for path in Path(name).iterdir())
             broken = (f"a refused run leaves nothing: {left}",) if left else ()
             return Verdict(case, broken, "refused", 0, 1, str(error))
-        except Exception as error:
-            return Verdict(case, (f"no exception escapes: {type(error).__name__}: {error}",), "escaped", 0, 1)
+        except (Exception, Hang) as error:
+            escaped = _first(error)
+            return Verdict(case, (f"no exception escapes: {type(escaped).__name__}: {escaped}",), "escaped", 0, 1)
         after = _held()
         verdicts.append(("no thread, no file is left", after == before, f"{before} before, {after} after"))
     rules = [f"{rule}: {found}" if found else rule for rule, holds, found in verdicts if not holds]
@@ -166,6 +175,7 @@ def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ord
     faults = tuple(words for words in case.troubles if not words.startswith(OPERATOR))
 
     def watch(run: Run, prepared: Any) -> None:
+        run.writer.limit_bytes = DISK_LIMIT_BYTES
         seen.update(run=run, microscope=prepared.microscope, trace=[])
         made: list[Record] = seen["trace"]
 
@@ -232,7 +242,7 @@ def _judge(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
     if not ordeal.came_about and not asked:
         yield "without trouble a run is done", status == "done" and not ordeal.alarms, f"{status}: {reason}"
     memory = ordeal.run.writer.most_pending_bytes
-    yield "what waits for the disk is bounded", memory < 300e6, f"{memory} bytes"
+    yield "what waits for the disk is bounded", memory < DISK_LIMIT_BYTES + 10e6, f"{memory} bytes"
 
 
 def _replayed(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
@@ -256,6 +266,14 @@ def _replayed(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
     yield "a replay makes the same trace", found is None or cut_off, text
 
 
+def _first(error: BaseException) -> BaseException:
+    """The hang that led to an error, if one did: a loop that was broken into complains as well."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Hang):
+        cause = cause.__context__
+    return cause or error
+
+
 def _held() -> tuple[int, int]:
     """Threads and open files of this program; files where the system tells."""
     folder = Path("/proc/self/fd")
@@ -269,16 +287,16 @@ def _fast_folder() -> str | None:
 
 @contextmanager
 def _alarm_clock() -> Iterator[None]:
-    """Turn a hang into a TimeoutError, where the system has alarms and this is the main thread."""
+    """Turn a hang into an error, where the system has alarms and this is the main thread."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ring(*_: object) -> None:
-        raise TimeoutError(f"the run has not ended after {HANG_S} s on the wall: it hangs")
+        raise Hang(f"the run has not ended after {HANG_S} s on the wall: it hangs")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, HANG_S)
+    signal.setitimer(signal.ITIMER_REAL, HANG_S, 1.0)  # again, should somebody swallow it
     try:
         yield
     finally:

@@ -43,7 +43,7 @@ class Writer:
         self.waits = 0
         """How often the run waited for room."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="writer")
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._pending: deque[tuple[asyncio.Future[Any], int]] = deque()
         self._pending_bytes = 0
         self._broken = False  # in the writer's thread: what follows a failed job is not written
@@ -108,11 +108,13 @@ class Writer:
             raise self.error
 
     def _behind(self, asked: int) -> bool:
-        return self._pending_bytes > self._limit_bytes
+        return self._pending_bytes > self.limit_bytes
 
     async def _wait_for_room(self, asked: int) -> None:
-        while self._pending_bytes > self._limit_bytes and self.error is None:
+        while self._pending_bytes > self.limit_bytes and self.error is None:
             await asyncio.wait([self._pending[0][0]])
+        if self.error is not None:
+            raise self.error
 
     async def drain(self) -> None:
         """Wait until everything queued is written. Raises StorageError if a job failed."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import median_low
 
 from engine.clock import NS_PER_MS, Clock
 from engine.errors import BudgetExceeded, Underflow
@@ -65,7 +65,7 @@ class PeriodMonitor:
         """Median of the recent frames; the declared period until half the window is filled."""
         if len(self._recent) <= (self._recent.maxlen or 0) // 2:
             return self.period_ns
-        return round(median(self._recent))
+        return median_low(self._recent)  # of six, four late ones are needed
 
     def too_long_ns(self) -> int:
         """By how much the median frame exceeds the period; 0 when frames fit their slots."""

@@ -73,6 +73,10 @@ class SimulatedTruth:
         """See `Truth.is_in_focus`."""
         return self.lens.is_in_focus
 
+    def defocus(self, t_ns: int) -> float:
+        """See `Truth.defocus`."""
+        return self.lens.defocus_at(t_ns)
+
     def exposures(self) -> Sequence[tuple[int, int]]:
         """See `Truth.exposures`."""
         return self.detector.read_out

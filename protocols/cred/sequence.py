@@ -77,7 +77,7 @@ class CredSequence:
         self.grid = SlotGrid(0, period_ns)
         self.slot = 1
         self.last_slot = slots.slots
-        self._unstored: tuple[int, int, int, Frame] | None = None
+        self._unstored: tuple[str, int, int, int, Frame] | None = None
         self._watch = StageWatch(run, self._stage, self.collected, plan, slots.travel_deg[1])
 
     def activities(self) -> Mapping[Enum, Callable[[], Coroutine[Any, Any, str]]]:
@@ -228,7 +228,7 @@ class CredSequence:
         arrived_ns = self._timeline.now_ns
         self._monitor.observe(arrived_ns - start_ns)
         self.collected.slack_ns.append(self.grid.start_ns(slot + 1) - arrived_ns)
-        self._unstored = (slot, at_ns, arrived_ns, frame)
+        self._unstored = ("diffraction", slot, at_ns, arrived_ns, frame)
 
     def _reading_due(self, slot: int) -> bool:
         if slot in EARLY_READINGS or slot == self.last_slot:
@@ -280,10 +280,13 @@ class CredSequence:
         """Write the frame that arrived last; called while the next one is exposed."""
         if self._unstored is None:
             return
-        slot, at_ns, arrived_ns, frame = self._unstored
-        if await self._append("diffraction", slot, frame, arrived_ns):
-            record = FrameRecord(slot, frame.start_ns, frame.end_ns, frame.start_ns - at_ns)
-            self.collected.frames.append(record)
+        kind, slot, at_ns, arrived_ns, frame = self._unstored
+        if await self._append(kind, slot, frame, arrived_ns):
+            if kind == "snapshot":
+                self.collected.snapshots.append(Snapshot(slot, frame.start_ns, frame.end_ns))
+            else:
+                record = FrameRecord(slot, frame.start_ns, frame.end_ns, frame.start_ns - at_ns)
+                self.collected.frames.append(record)
         self._unstored = None  # not before: who is stopped while the disk is behind tries again when finalizing
         self.run.write_trace(at_least=TRACE_BATCH)
 
@@ -348,8 +351,8 @@ class CredSequence:
             await self._expose_now(self.plan.snapshot_exposure_s)
             await self._store()
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
-        if await self._append("snapshot", self.slot, frame, self._timeline.now_ns):
-            self.collected.snapshots.append(Snapshot(self.slot, frame.start_ns, frame.end_ns))
+        self._unstored = ("snapshot", self.slot, at_ns, self._timeline.now_ns, frame)
+        await self._store()
         return "imaged"
 
     async def refocus(self) -> str:

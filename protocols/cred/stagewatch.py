@@ -77,7 +77,7 @@ class StageWatch:
     async def look(self) -> None:
         """Take a timed reading for the fit, and see whether the stage still turns as it did."""
         reading = await self.angle()
-        if self._collected.stage_stopped_ns is not None:
+        if self._is_over():
             return  # another look has found its end meanwhile
         if reading.t_after_ns - reading.t_before_ns > USELESS_NS:
             self._left_out(reading)
@@ -86,7 +86,7 @@ class StageWatch:
         if readings and (self._is_at_end(reading) or self._is_astray(readings, reading)):
             await self._timeline.wait("look again", reading.t_after_ns + ns(AGAIN_S))
             again = await self.angle()
-            if self._collected.stage_stopped_ns is not None:
+            if self._is_over():
                 return
             if self._is_at_end(again):
                 # Nobody knows since when it stands there.
@@ -104,6 +104,9 @@ class StageWatch:
                 return
         readings.append(reading)
         self.recent_fit = fit_rotation(readings[-3:], rate_deg_s)
+
+    def _is_over(self) -> bool:
+        return self._collected.stage_stopped_ns is not None
 
     def _is_at_end(self, reading: Reading) -> bool:
         """Whether the stage has come to where its rotation was to end."""

@@ -393,7 +393,7 @@ def test_a_run_that_waited_for_a_slow_disk_replays(tmp_path: Path, ending: str) 
     """There is room for one picture; from the tenth write on each takes longer than a slot."""
 
     def narrow(run: Run, _: object) -> None:
-        run.writer._limit_bytes = 2500
+        run.writer.limit_bytes = 2500
 
         commands = {"stopped": run.commands.stop, "aborted": run.commands.abort}
 

@@ -40,7 +40,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Run, list[
 
     def watch(run: Run, _: object) -> None:
         run.writer.disk = SlowDisk()
-        run.writer._limit_bytes = LIMIT_BYTES
+        run.writer.limit_bytes = LIMIT_BYTES
         runs.append(run)
 
     plan: dict[str, Any] = {"exposure_s": 0.05, "speed_deg_s": 5.0, "start_deg": -10.0, "relax_cycles": 0}
