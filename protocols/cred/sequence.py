@@ -123,6 +123,7 @@ class CredSequence:
             for value in (self._focus + self.plan.defocus, self._focus):
                 await self._optics.set_focus(value)
                 await self._timeline.wait("relax", self._timeline.now_ns + ns(RELAX_HALF_CYCLE_S))
+            await self._check_focus()
         if self._detector.flatfield is not None:  # into the spool: a run that is cut off needs it as well
             await self._spool.append(0, Frame(self._detector.flatfield, 0, 0, 0), "flatfield")
         await self._detector.arm(Exposure(self.plan.exposure_s, self.plan.snapshot_exposure_s))
