@@ -347,15 +347,19 @@ class RecordedDetector:
     async def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`; each at the instant at which it arrived then."""
         while self._recording.frames:
-            record = self._recording.frames.popleft()
+            record = self._recording.frames[0]
             await self._clock.sleep_until(record["arrived_ns"])
+            self._recording.frames.popleft()  # not before: who is cancelled while it is on its way loses none
             stored = self._pictures.find(record) if self._pictures is not None else None
             shape = record.get("shape", self.shape)
             # Of the right shape, and of no size in memory.
             placeholder = np.broadcast_to(np.uint16(0), shape)
             counts, crc = (placeholder, record["crc"]) if stored is None else (stored, None)
             yield Frame(counts, record["number"], record["start_ns"], record["end_ns"], crc)
-        await self._recording.end_of_frames()
+        try:
+            await self._recording.end_of_frames()
+        except StopAsyncIteration:  # no generator may raise it: the series ended, and so does this
+            return
 
     async def disarm(self) -> None:
         """See `Detector.disarm`."""

@@ -50,7 +50,7 @@ Protocol = Annotated[str, typer.Argument(help="Which experiment, for example cre
 Config = Annotated[Path | None, typer.Option("--config", help="Plan as a TOML file; see examples/.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="One key of the plan, key=value; repeatable.")]
 Devices = Annotated[str, typer.Option("--devices", help="A registered driver, or a devices file (.toml).")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random in a simulation.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random in a simulation.")]
 
 
 @app.command(epilog="Example: credline run cred --config examples/demo.toml --clock virtual --seed 1")
@@ -97,6 +97,8 @@ def run(
         typer.echo(json.dumps(_json_result(report.folder, report.document, report.wall_s)))
     if report.ending.status in (Status.FAILED, Status.ABORTED):
         typer.echo(f"credline: {report.ending.status.value}: {report.ending.reason}", err=True)
+        raise typer.Exit(1)
+    if report.alarms:  # whoever works through a grid by a script stops here
         raise typer.Exit(1)
 
 

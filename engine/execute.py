@@ -19,10 +19,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from engine.clock import NS_PER_S, Clock, RealClock, utc_now
 from engine.config import connect_devices
 from engine.durable import to_disk
-from engine.errors import Refused, StorageError
+from engine.errors import CredlineError, Refused, StorageError
 from engine.experiment import Ending, ExperimentType, Prepared, Status
 from engine.health import TimingHealth, check_timing, measure_timing, undisturbed
 from engine.lock import drop_lock, take_lock
@@ -32,6 +34,8 @@ from engine.strip import StripProcess
 from engine.trace import Trace
 from engine.virtual import VirtualClock, VirtualLoop
 from engine.watchdog import Watchdog, watchdog
+
+log = structlog.get_logger()
 
 RUN_SCHEMA = 1
 
@@ -55,6 +59,8 @@ class Request:
     draw: bool = True
     watchdog: bool = True
     faults: Sequence[str] = ()
+    signals: bool = True
+    """Whether Ctrl-C and the like are this run's; not where many runs follow one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +103,42 @@ async def carry_out(request: Request, watch: Watch | None = None) -> Outcome:
     loop = asyncio.get_running_loop()
     clock: Clock = VirtualClock(loop) if isinstance(loop, VirtualLoop) else RealClock()
     options = request.kind.device_options(request.plan)
-    async with connect_devices(request.devices, clock, request.seed, options, request.faults) as microscope:
-        prepared = request.kind.prepare(request.plan, microscope)
-        check_space(request.out, prepared.size_bytes)
-        with nullcontext() if clock.is_virtual else undisturbed():
-            health = None if clock.is_virtual else await measure_timing(clock)
-            if health is not None and not request.accept_timing:
-                check_timing(health, prepared.smallest_margin_s)
-            second = None if clock.is_virtual or not request.watchdog else microscope.second_connection
-            async with watchdog(second, clock) as dog:
-                folder = create_run_folder(request.out, request.plan.sample)
+    outcome: Outcome | None = None
+    try:
+        async with connect_devices(request.devices, clock, request.seed, options, request.faults) as microscope:
+            outcome = await _checked(request, watch, clock, microscope)
+    except CredlineError as error:
+        if outcome is None:
+            raise
+        # A device failed when it was let go, after the run: what the run has to say is not lost for that.
+        folder, ending, alarms, document = outcome
+        outcome = folder, ending, (*alarms, f"a device could not be let go in good order ({error})"), document
+    return outcome
+
+
+async def _checked(request: Request, watch: Watch | None, clock: Clock, microscope: Any) -> Outcome:
+    """All checks, then the folder, then the run."""
+    prepared = request.kind.prepare(request.plan, microscope)
+    check_space(request.out, prepared.size_bytes)
+    with nullcontext() if clock.is_virtual else undisturbed():
+        health = None if clock.is_virtual else await measure_timing(clock)
+        if health is not None and not request.accept_timing:
+            check_timing(health, prepared.smallest_margin_s)
+        second = None if clock.is_virtual or not request.watchdog else microscope.second_connection
+        async with watchdog(second, clock) as dog:
+            folder = create_run_folder(request.out, request.plan.sample)
+            try:
                 lock = take_lock(folder)
-                try:
-                    return await _run(request, watch, clock, prepared, folder, health, dog, microscope.faults)
-                finally:
-                    if lock is not None:
-                        drop_lock(folder, lock)
+            except OSError as error:
+                lock = None
+                log.warning(
+                    "the run folder's file system knows no locks: keep other programs from it", cause=str(error)
+                )
+            try:
+                return await _run(request, watch, clock, prepared, folder, health, dog, microscope.faults)
+            finally:
+                if lock is not None:
+                    drop_lock(folder, lock)
 
 
 async def _run(
@@ -171,7 +197,8 @@ async def _run(
         to_disk(folder.parent)
     if watch is not None:
         watch(run, prepared)
-    with _signals(run):  # until run.json is whole: a terminal and its shell hang up one after the other
+    # Until run.json is whole: a terminal and its shell hang up one after the other.
+    with _signals(run) if request.signals else nullcontext():
         try:
             async with dog.watching(run):
                 await run.drive(experiment)
@@ -179,7 +206,15 @@ async def _run(
             if faults is not None:
                 await faults.end()
             ending = await _close(run)
-            document = run.save(experiment, ending)
+            try:
+                document = run.save(experiment, ending)
+            except OSError as error:  # a full disk must not cost the alarms
+                run.finish(
+                    Status.FAILED,
+                    f"run.json could not be written ({error}). Free some space, then run 'credline recover'.",
+                )
+                ending = run.ending or ending
+                document = {**run.document, "status": ending.status.value, "reason": ending.reason}
     return folder, ending, tuple(run.alarms), document
 
 
@@ -190,9 +225,13 @@ async def _close(run: Run) -> Ending:
     except StorageError as error:
         run.finish(Status.FAILED, str(error))
     run.writer.close()
-    run.files.close()
-    run.trace.close(sync=run.durable)
-    run.journal.close()
+    for close in (run.files.close, lambda: run.trace.close(sync=run.durable), run.journal.close):
+        try:
+            close()
+        except OSError as error:
+            run.finish(
+                Status.FAILED, f"a file could not be closed ({error}); run 'credline recover' on the run folder."
+            )
     return run.ending or Ending(Status.ABORTED, "the program was told to end")
 
 

@@ -5,6 +5,7 @@ deleted; a file left behind by a program that was killed is locked by nobody and
 """
 
 import contextlib
+import errno
 import getpass
 import json
 import os
@@ -25,6 +26,9 @@ LOCK_FILE = "run.lock"
 # Windows keeps others from reading what is locked; this byte is past everything that is ever written.
 LOCKED_BYTE = 1 << 30
 COMMAND_LENGTH = 60
+
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+"""What the system says of a lock that somebody else has (the last one on Windows)."""
 
 
 def take_lock(folder: Path) -> BinaryIO | None:
@@ -135,9 +139,11 @@ def _lock(path: Path) -> BinaryIO | None:
                 import fcntl
 
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             file.close()
-            return None
+            if error.errno in HELD:
+                return None
+            raise  # a file system that knows no locks says so; that is no other program
         try:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file

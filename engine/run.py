@@ -20,7 +20,7 @@ import structlog
 
 from engine.calls import CallGate
 from engine.clock import Clock, ns
-from engine.errors import CredlineError, DeviceLost, RunAborted
+from engine.errors import CredlineError, DeviceError, RunAborted
 from engine.experiment import FINISH, Ending, Experiment, SafeAction, Status
 from engine.storage import Journal, Writer, write_json
 from engine.timeline import Timeline
@@ -158,7 +158,9 @@ class Run:
         if isinstance(error, CredlineError):
             return str(error)
         with suppress(OSError):
-            (self.folder / ERROR_FILE).write_text("".join(format_exception(error)), encoding="utf-8")
+            (self.folder / ERROR_FILE).write_text(
+                "".join(format_exception(error)), encoding="utf-8", errors="backslashreplace"
+            )
         return f"internal error ({type(error).__name__}: {error}); please report it with the run's {ERROR_FILE}."
 
     async def drive(self, experiment: Experiment) -> Ending:
@@ -201,6 +203,8 @@ class Run:
                         if self._disk_told:
                             return FINISH
                         continue
+                    if work.cancelled():
+                        raise DeviceError("a device gave its call up by itself; whether it happened is unknown.")
                     return work.result()
                 asked = command.result()
                 self._disk_told |= asked.source == "disk"
@@ -309,19 +313,17 @@ class Run:
                         self._safe_begun.set()
                         await action.call()
                         return
-                    except DeviceLost:
-                        raise
-                    except CredlineError as error:
-                        if cause != str(error):
-                            cause = str(error)
+                    except Exception as error:  # also a foreign one: nothing may keep the next try from being made
+                        known = isinstance(error, CredlineError)
+                        told = str(error) if known or cause.startswith("internal") else self._describe(error)
+                        if cause != told:
+                            cause = told
                             self.trace.record("fault", action.name, reason=cause)
                         if self.clock.now_ns() >= limit_ns:
-                            raise
+                            break
                     await self.timeline.wait("again", self.timeline.now_ns + ns(RETRY_S))
         except TimeoutError:
             pass
-        except Exception as error:
-            cause = self._describe(error)
         except asyncio.CancelledError:
             if (this := asyncio.current_task()) is not None and this.cancelling():
                 raise  # the program itself is being ended

@@ -201,6 +201,7 @@ def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ord
             seed=case.seed,
             draw=False,
             faults=faults,
+            signals=False,
         )
         outcome = await carry_out(request, watch)
         for _ in range(3):  # what was cancelled at the very end gets its turns to go

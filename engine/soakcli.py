@@ -15,14 +15,19 @@ from engine.clock import NS_PER_S, RealClock
 from engine.config import build_plan_from, experiment_type, parse_setting
 from engine.errors import Refused
 from engine.soak import Case, Verdict, draw, minimised, quiet, trial_of, try_case, try_seeds
+from engine.worker import begin_worker
 
 BATCH = 25
+INTERRUPTED = 130
+LARGEST_SEED = 2**62
 
 
 def soak(
     protocol: Annotated[str, typer.Argument(help="Which experiment, for example cred.")],
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many runs.")] = 200,
-    first: Annotated[int, typer.Option("--first", min=0, help="The first seed; each run has its own.")] = 0,
+    first: Annotated[
+        int, typer.Option("--first", min=0, max=LARGEST_SEED, help="The first seed; each run has its own.")
+    ] = 0,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 = one for each processor.")] = 0,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="One run only: a key of the plan instead of the drawn one.")
@@ -43,23 +48,27 @@ def soak(
         raise typer.Exit(_one(protocol, first, settings or [], faults or []))
     clock = RealClock()
     runs = injected = checks = 0
+    interrupted = False
     statuses: dict[str, int] = {}
     broken: list[Verdict] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(f"soaking {protocol}", total=seeds)
-        for done, (some_faults, some_checks, some_statuses, some_broken) in _tried(protocol, first, seeds, jobs):
-            runs += done
-            injected += some_faults
-            checks += some_checks
-            for status, count in some_statuses.items():
-                statuses[status] = statuses.get(status, 0) + count
-            broken += some_broken
-            progress.update(task, completed=runs, description=f"soaking {protocol}, {len(broken)} broken")
+        try:
+            for done, (some_faults, some_checks, some_statuses, some_broken) in _tried(protocol, first, seeds, jobs):
+                runs += done
+                injected += some_faults
+                checks += some_checks
+                for status, count in some_statuses.items():
+                    statuses[status] = statuses.get(status, 0) + count
+                broken += some_broken
+                progress.update(task, completed=runs, description=f"soaking {protocol}, {len(broken)} broken")
+        except KeyboardInterrupt:
+            interrupted = True
     took_s = clock.now_ns() / NS_PER_S
     for verdict in sorted(broken, key=lambda v: v.case.seed)[:10]:
         typer.echo(f"seed {verdict.case.seed}: {verdict.broken[0]}")
-    if broken:
+    if broken and not interrupted:
         quiet()
         worst = minimised(kind, min(broken, key=lambda v: v.case.seed).case)
         for line in worst.broken:
@@ -70,6 +79,9 @@ def soak(
         f"{runs} runs ({ended}), {injected} faults injected, {checks} invariants checked, {len(broken)} broken; "
         f"{took_s:.0f} s, {runs / took_s:.0f} runs/s"
     )
+    if interrupted:
+        typer.echo(f"credline: interrupted after {runs} of {seeds} runs", err=True)
+        os._exit(INTERRUPTED)  # the batches under way would be waited for
     if broken:
         raise typer.Exit(1)
 
@@ -79,10 +91,13 @@ def _tried(
 ) -> Iterator[tuple[int, tuple[int, int, dict[str, int], list[Verdict]]]]:
     """The outcomes of batches of seeds, as they come in."""
     batches = [range(k, min(k + BATCH, first + seeds)) for k in range(first, first + seeds, BATCH)]
-    with ProcessPoolExecutor(min(jobs or os.cpu_count() or 1, len(batches))) as pool:
-        under_way = {pool.submit(try_seeds, protocol, batch): len(batch) for batch in batches}
+    pool = ProcessPoolExecutor(min(jobs or os.cpu_count() or 1, len(batches)), initializer=begin_worker)
+    under_way = {pool.submit(try_seeds, protocol, batch): len(batch) for batch in batches}
+    try:
         for future in as_completed(under_way):
             yield under_way[future], future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _one(protocol: str, seed: int, settings: Sequence[str], faults: Sequence[str]) -> int:

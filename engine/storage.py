@@ -27,6 +27,10 @@ log = structlog.get_logger()
 PENDING_LIMIT_BYTES = 256 * 1024 * 1024
 
 
+STUCK_S = 10.0
+"""A disk that writes nothing for so long while a run waits for it has failed."""
+
+
 class Writer:
     """Runs writing jobs in one thread, in the order of submission.
 
@@ -112,7 +116,14 @@ class Writer:
 
     async def _wait_for_room(self, asked: int) -> None:
         while self._pending_bytes > self.limit_bytes and self.error is None:
-            await asyncio.wait([self._pending[0][0]])
+            done, _ = await asyncio.wait([self._pending[0][0]], timeout=STUCK_S)
+            if not done:  # the beam does not stay on the crystal for a disk that hangs
+                self.fail(
+                    StorageError(
+                        f"the disk has taken nothing for {STUCK_S:g} s; frames written before stay valid. Check the "
+                        "disk, then run 'credline recover' on the run folder."
+                    )
+                )
         if self.error is not None:
             raise self.error
 

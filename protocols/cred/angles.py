@@ -116,7 +116,7 @@ def has_stopped(before: Reading, now: Reading, rate_deg_s: float) -> bool:
     Only for readings at least 0.2 s apart; nearer ones say nothing.
     """
     elapsed_s = (middle_ns(now) - middle_ns(before)) / NS_PER_S
-    return abs(now.value - before.value) < abs(rate_deg_s) * elapsed_s / 3
+    return abs(now.value - before.value) < max(abs(rate_deg_s) * elapsed_s / 3, 1.5 * ENCODER_DEG)
 
 
 def is_astray(

@@ -62,8 +62,20 @@ class CredRun(CredSequence):
             self.run.folder, self.plan.formats, lambda done, total: self.run.progress("writing products", done, total)
         )
 
+    def _forget_unwritten(self) -> None:
+        """When the disk failed, count what is on it; the others are lost by name."""
+        collected, written = self.collected, self._spool_file.written
+        if self.run.writer.error is None or not written:
+            return
+        begins_ns = sorted([f.start_ns for f in collected.frames] + [s.start_ns for s in collected.snapshots])
+        unwritten = set(begins_ns[written - (self._microscope.detector.flatfield is not None) :])
+        collected.lost_slots += [frame.slot for frame in collected.frames if frame.start_ns in unwritten]
+        collected.frames = [frame for frame in collected.frames if frame.start_ns not in unwritten]
+        collected.snapshots = [shot for shot in collected.snapshots if shot.start_ns not in unwritten]
+
     def document(self) -> dict[str, Any]:
         """See `Experiment.document`."""
+        self._forget_unwritten()
         from protocols.cred.results import instrument_of, reading_list, result_of, snapshot_list
 
         return {

@@ -10,6 +10,7 @@ from fabio.tifimage import TifImage
 from numpy.typing import NDArray
 
 from drivers.base import Microscope
+from engine.errors import StorageError
 from engine.framesfile import FRAME_ROW, write_frames
 from engine.spool import SpooledFrame, read_spool
 from engine.timeline import SlotGrid
@@ -199,9 +200,15 @@ def write_data(
         table = frame_table(run.collected, rotation_of(run.collected, run.slots))
         write_frames(folder / "frames.h5", pictures, table, shape, flatfield)
     if run.collected.snapshots:
-        (folder / "snapshots").mkdir(exist_ok=True)
-        for frame in read(spool, "snapshot"):
-            TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.slot)))
+        try:
+            (folder / "snapshots").mkdir(exist_ok=True)
+            for frame in read(spool, "snapshot"):
+                TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.slot)))
+        except OSError as error:
+            raise StorageError(
+                f"{folder / 'snapshots'}: could not be written ({error}); the spool holds every frame. Free some "
+                "space, then run 'credline recover' on the run folder."
+            ) from error
 
 
 def data_files(run: CredData, folder: Path) -> list[Path]:

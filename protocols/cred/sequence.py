@@ -5,7 +5,7 @@ by name. Frames are written while the next one is exposed, never between two slo
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from enum import Enum
 from typing import Any
 
@@ -40,6 +40,10 @@ HOWEVER_LATE_NS = 2**62
 SAFE_LIMIT_S = 1.5
 # With a last reading before the stop, and two after it.
 STOP_LIMIT_S = 2.5
+BEAM_ALARM = "THE BEAM MAY STILL BE ON THE CRYSTAL: blank it at the microscope now"
+STAGE_ALARM = "THE STAGE MAY STILL BE ROTATING: stop it at the microscope now"
+CAMERA_ALARM = "the detector may still be armed: stop it in its own software"
+LENS_ALARM = "the lens may be left defocused: focus it at the microscope"
 # Records of the trace are written this many at a time while frames follow one another.
 TRACE_BATCH = 50
 
@@ -96,10 +100,10 @@ class CredSequence:
         """See `Experiment.safe_actions`: the beam first, whatever else there is to do, and a look at it at last."""
         return (
             SafeAction("blank the beam", self._beam.blank, SAFE_LIMIT_S, ""),
-            SafeAction("stop the rotation", self._watch.stop, STOP_LIMIT_S, "THE STAGE MAY STILL BE ROTATING"),
-            SafeAction("disarm the detector", self._detector.disarm, SAFE_LIMIT_S, "the detector may still be armed"),
-            SafeAction("focus the lens", self._back_in_focus, SAFE_LIMIT_S, "the lens may be left defocused"),
-            SafeAction("make sure of the beam", self._make_sure, SAFE_LIMIT_S, "THE BEAM MAY STILL BE ON THE CRYSTAL"),
+            SafeAction("stop the rotation", self._watch.stop, STOP_LIMIT_S, STAGE_ALARM),
+            SafeAction("disarm the detector", self._detector.disarm, SAFE_LIMIT_S, CAMERA_ALARM),
+            SafeAction("focus the lens", self._back_in_focus, SAFE_LIMIT_S, LENS_ALARM),
+            SafeAction("make sure of the beam", self._make_sure, SAFE_LIMIT_S, BEAM_ALARM),
         )
 
     async def _make_sure(self) -> None:
@@ -165,6 +169,7 @@ class CredSequence:
                     f"range_deg = {self.plan.range_deg:g}; nothing was exposed. Use the other pedal, or turn the sign "
                     "of range_deg."
                 )
+            self.run.write_trace(at_least=TRACE_BATCH)
             if not seen and self._timeline.now_ns > give_up_ns:
                 raise DeviceError(
                     f"stage: no rotation within rotation_timeout_s = {self.plan.rotation_timeout_s:g} s; nothing was "
@@ -196,6 +201,8 @@ class CredSequence:
                 return self.run.finish(Status.STOPPED, f"the stage stopped at {angle:.2f} deg")
             if self.slot > self.last_slot:
                 await self._store()
+                if not any(self.collected.kept()):
+                    return self.run.finish(Status.FAILED, "range covered, and no frame of it can be used; see run.json")
                 return self.run.finish(Status.DONE, "range covered")
             if self.slots.is_snapshot(self.slot):
                 if self._timeline.now_ns <= self.grid.start_ns(self.slot) + self.grid.period_ns:
@@ -254,7 +261,8 @@ class CredSequence:
             ) from error
         wrong = ""
         if frame.number != self._exposures - 1:
-            wrong = f"frame {frame.number} came where {self._exposures - 1} was exposed, so frames were lost or doubled"
+            came, belongs = frame.number + 1, self._exposures
+            wrong = f"picture {came} of its series came where {belongs} belongs, so one was lost or doubled"
         elif frame.counts.shape != self._detector.shape:
             wrong = f"a frame of {frame.counts.shape} pixels came where {self._detector.shape} belong"
         if wrong:
@@ -410,9 +418,11 @@ class CredSequence:
     async def finalize(self) -> str:
         """Safe state first, beam before anything else; then the last frame, and the data."""
         await self.run.make_safe(self)
-        if isinstance(self._frames, AsyncGenerator):
-            await self._frames.aclose()
         await self._store()
+        if isinstance(self._frames, AsyncGenerator):
+            with suppress(Exception):  # a camera that clings to its frame costs a second and no data
+                async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + NS_PER_S):
+                    await self._frames.aclose()
         await self.write()
         return FINISH
 

@@ -14,6 +14,7 @@ from engine.errors import DeviceError, DeviceLost
 from engine.run import Run
 from protocols.cred.angles import (
     COMMANDED_SHARE,
+    ENCODER_DEG,
     PEDAL_SHARE,
     RECENT,
     RotationFit,
@@ -95,7 +96,7 @@ class StageWatch:
             elif not self._is_astray(readings, again):
                 self._left_out(reading)
                 reading = again
-            elif len(readings) == 1 and not self._is_astray([reading], again):
+            elif len(readings) == 1 and not self._collected.steady_from_ns and not self._is_astray([reading], again):
                 # Two against one: nobody knows what the stage did until now.
                 self._left_out(readings.pop())
                 self._collected.steady_from_ns = middle_ns(reading)
@@ -124,7 +125,7 @@ class StageWatch:
         False when it stands where it cannot have come to by then.
         """
         fit = fit_rotation(self._collected.readings, self.rate_deg_s)
-        if fit is None:
+        if fit is None or fit.rate_deg_s * self.rate_deg_s <= 0:
             return False
         stopped_ns = fit.reference_ns + round((reading.value - fit.angle_at_reference_deg) / fit.rate_deg_s * NS_PER_S)
         if not self._collected.readings[-1].t_before_ns <= stopped_ns <= reading.t_after_ns:
@@ -175,11 +176,13 @@ class StageWatch:
             try:
                 async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + ns(LAST_READING_S)):
                     await self.look()
-            except (DeviceError, TimeoutError):
+            except Exception:  # whatever is wrong with the reading, the stop comes next
                 self._collected.stage_stopped_ns = middle_ns(self._collected.readings[-1])
         await self._stage.stop()
         if self.turning:
             before = await self._stage.angle()
-            await self._timeline.wait("stands", before.t_after_ns + ns(AGAIN_S))
+            # Long enough to tell a slow rotation from the scatter of readings.
+            moved_s = min(max(AGAIN_S, 9 * ENCODER_DEG / abs(self.rate_deg_s)), 1.0)
+            await self._timeline.wait("stands", before.t_after_ns + ns(moved_s))
             if not has_stopped(before, await self._stage.angle(), self.rate_deg_s):
                 raise DeviceError("stage: told to stop, it turns on. Stop it at the microscope.")

@@ -367,7 +367,7 @@ async def test_whatever_an_action_raises_the_next_ones_are_tried(clock: VirtualC
     with rehearsal(clock) as r, capture_logs():
         r.actions["blank"] = raising(error)
         await r.drive()
-        assert r.made_safe == list(SAFE)
+        assert r.made_safe[-4:] == list(SAFE)
         assert len(r.run.alarms) == 1
 
 

@@ -228,12 +228,9 @@ def test_minimising_keeps_the_trouble_that_is_needed(cred: ExperimentType, monke
 class Inline:
     """An executor that does at once, in this process, what it is given: what was patched holds there too."""
 
-    def __init__(self, _: int) -> None: ...
+    def __init__(self, _: int, initializer: object = None) -> None: ...
 
-    def __enter__(self) -> "Inline":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None: ...
 
     def submit(self, func: Callable[..., Any], *args: Any) -> "Future[Any]":
         future: Future[Any] = Future()
