@@ -97,6 +97,8 @@ def summary_table(report: Report) -> Table:
     def row(name: str, text: str) -> None:
         table.add_row(name, text)
 
+    for alarm in report.alarms:
+        row("ALARM", alarm)
     row("reason", report.ending.reason)
     row("frames, snapshots", f"{result['frames']}, {result['snapshots']} in {result['slots']} slots")
     if result["lost_slots"]:

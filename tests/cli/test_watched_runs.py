@@ -49,7 +49,9 @@ def command(folder: Path, *words: str) -> list[str]:
 def program(folder: Path, *words: str, **how: Any) -> Iterator["subprocess.Popen[bytes]"]:
     """A run in a process of its own, until the test is over."""
     with (folder / "said").open("wb") as said:
-        process = subprocess.Popen(command(folder, *words), **{"stdout": said, "stderr": said, **how})
+        # Whoever runs the tests may have told their terminal's end not to matter; these programs are to hear of it.
+        hears = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)} if sys.platform != "win32" else {}
+        process = subprocess.Popen(command(folder, *words), **{"stdout": said, "stderr": said, **hears, **how})
     try:
         yield process
     finally:
