@@ -96,8 +96,10 @@ def _tried(
     try:
         for future in as_completed(under_way):
             yield under_way[future], future.result()
-    finally:
+    except BaseException:  # Ctrl-C: what is under way is not waited for
         pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _one(protocol: str, seed: int, settings: Sequence[str], faults: Sequence[str]) -> int:
