@@ -9,6 +9,7 @@ from functools import partial, update_wrapper
 from typing import Any
 
 from drivers.base import Microscope, Parts
+from drivers.conformance.responsive import LONGEST_TURN_MS
 from engine.clock import Clock, RealClock, ns
 from engine.frame import Frame
 
@@ -19,8 +20,9 @@ Body = Callable[[Clock, Microscope], Awaitable[None]]
 class Bench:
     """An instrument to test. run: connects it, awaits the body with its clock and disconnects.
 
-    scatter_deg: how far apart two readings of a stage at rest may be. The other values are used for the tests: short
-    ones make a suite on the real clock quick.
+    scatter_deg: how far apart two readings of a stage at rest may be. longest_turn_ms: for how long a call to the
+    camera may hold up the event loop; more than the contract's 2 ms only for a simulation that waits precisely. The
+    other values are used for the tests: short ones make a suite on the real clock quick.
     """
 
     run: Callable[[Body], None]
@@ -31,6 +33,7 @@ class Bench:
     scatter_deg: float = 0.02
     defocus: int = 1500
     patience_s: float = 60.0
+    longest_turn_ms: float = LONGEST_TURN_MS
 
 
 def bench_for(instrument: Callable[[Clock], AbstractAsyncContextManager[Parts]], **settings: Any) -> Bench:

@@ -240,4 +240,4 @@ class DetectorConformance:
             "detector.frames again": next_frame,
             "detector.disarm": detector.disarm,
         }
-        await assert_responsive(clock, calls)
+        await assert_responsive(clock, calls, bench.longest_turn_ms)

@@ -71,4 +71,7 @@ class TestSimulatedTimingOnTheRealClock(DetectorConformance, StageConformance):
             "stage": {"acceleration_s": 0.01, "pedal_wait_s": (0.01, 0.1)},
         }
         run = connected(SIMULATED_TIMING, lambda _: RealClock(), None, options)
-        return Bench(run, exposure_s=0.02, snapshot_exposure_s=0.002, speed_deg_s=10.0, travel_deg=4.0)
+        # The simulated camera spins through the last 3 ms of a readout, as the engine does before a frame.
+        return Bench(
+            run, exposure_s=0.02, snapshot_exposure_s=0.002, speed_deg_s=10.0, travel_deg=4.0, longest_turn_ms=6.0
+        )
