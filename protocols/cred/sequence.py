@@ -370,8 +370,9 @@ class CredSequence:
         async with self._snapshot_step("refocus", at_ns, self._budget_ns(3, 4)):
             await self._optics.set_focus(self._in_focus)
         settled_ns = self._timeline.now_ns + ns(self.slots.settling_s)
-        await self._check_focus()
+        # Begun before anything is waited for: a wait that is over already would move the run's time first.
         self.run.in_background(self._read_stage(), f"stage reading {self.slot}")
+        await self._check_focus()
         await self._timeline.wait("settling", settled_ns)
         planned = self.slot + self.slots.snapshot_slots
         self.collected.slack_ns.append(self.grid.start_ns(planned) - settled_ns)
