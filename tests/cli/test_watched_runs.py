@@ -19,6 +19,7 @@ import pytest
 from drivers.simulated.register import Register
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.realtime,
     pytest.mark.skipif(sys.platform == "win32", reason="processes are killed, suspended and hung up as on Unix"),
 ]

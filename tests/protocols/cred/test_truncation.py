@@ -36,6 +36,7 @@ def ends(data: bytes, last: int) -> list[int]:
     return list(range(max(0, len(data) - last), len(data)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("zeros", [False, True], ids=["cut off", "filled with zeros"])
 def test_a_spool_that_ends_anywhere_gives_the_frames_before(
     wreck: Path, whole: Held, tmp_path: Path, zeros: bool
@@ -80,6 +81,7 @@ def test_a_damaged_bit_of_the_spool_costs_its_frame_alone(wreck: Path, whole: He
             assert "damaged" in "".join(document["recovered"]["lost_records"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["trace.jsonl", "journal.jsonl"])
 @pytest.mark.parametrize("zeros", [False, True], ids=["cut off", "filled with zeros"])
 def test_a_trace_or_journal_that_ends_anywhere_costs_no_frame(
