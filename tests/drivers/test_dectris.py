@@ -19,9 +19,7 @@ from tests.drivers.emulators.simplon import COLUMNS, MASKED_ROW, OVERLOADED, ROW
 from tests.drivers.proxy import Proxy
 from tests.engine.virtually import really
 
-pytest.importorskip(
-    "dectris.compression", reason="make counterparts installs it; it needs a compiler"
-)
+pytest.importorskip("dectris.compression", reason="make counterparts installs it; it needs a compiler")
 
 pytestmark = pytest.mark.realtime
 

@@ -13,9 +13,7 @@ from tests.drivers.eigersim import EigerSimulator, prepared
 from tests.drivers.emulators.simplon import SimplonEmulator
 from tests.drivers.onlyacamera import only_a_camera
 
-pytest.importorskip(
-    "dectris.compression", reason="make counterparts installs it; it needs a compiler"
-)
+pytest.importorskip("dectris.compression", reason="make counterparts installs it; it needs a compiler")
 
 
 async def with_camera(options: dict[str, Any], body: Body) -> None:
