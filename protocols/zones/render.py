@@ -49,6 +49,14 @@ def render(patterns: Patterns, image: ImageGeometry | None = None, intensities: 
     return pictures
 
 
+def draw(xy: NDArray[np.float64], image: ImageGeometry | None = None) -> NDArray[np.uint8]:
+    """(size, size) picture of one pattern of (k, 2) spots in 1/A, all equally bright."""
+    count = len(xy)
+    one = Patterns(xy, np.zeros((count, 3), dtype=np.int64), np.ones(count), np.array([0, count]), np.eye(3)[None])
+    picture: NDArray[np.uint8] = render(one, image)[0]
+    return picture
+
+
 def _disks(where: NDArray[np.float64], radius_px: float, size: int) -> NDArray[np.uint8]:
     """(size, size) one picture with disks at (k, 2) positions (column, row)."""
     row, column = np.indices((size, size)) + 0.5

@@ -1,0 +1,195 @@
+"""Patterns to be sorted or solved, wherever they lie: a file of patterns, a run, folders of pictures, peak lists.
+
+Pictures stay on disk until they are asked for, one at a time. Nothing here knows a truth.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import DataError, Refused, shown
+from protocols.zones.patternfile import UNREADABLE
+from protocols.zones.render import ImageGeometry
+
+Array = NDArray[np.float64]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+"""Read by Pillow; everything else that is no HDF5 and no peak list goes to fabio."""
+FRAMES = (".tif", ".tiff", ".img", ".smv", ".cbf", ".mrc", ".mrcs", ".edf")
+STACKS = (".h5", ".hdf5", ".nxs")
+DATASETS = ("images", "entry/data/data", "data")
+"""Where the pictures of an HDF5 file are looked for, in this order."""
+PEAK_LISTS = (".json", ".csv")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshots:
+    """The patterns of one source.
+
+    names: one for each. per_px: 1/A a pixel, None where nobody said. distortion: amplitude in % and azimuth in deg
+    (`protocols.products.distortion`) where the instrument's is known.
+    picture: gives the (rows, columns) picture of a pattern by number; None for peak lists.
+    spots: for peak lists, the (k, 2) positions in 1/A of every pattern.
+    """
+
+    names: Sequence[str]
+    per_px: float | None
+    distortion: tuple[float, float] | None = None
+    picture: Callable[[int], NDArray[Any]] | None = None
+    spots: Sequence[Array] | None = None
+
+    def __len__(self) -> int:
+        """Number of patterns."""
+        return len(self.names)
+
+
+def open_snapshots(paths: Iterable[Path], per_px: float | None = None) -> list[Snapshots]:
+    """One source for each path: a run folder, a folder of pictures, an HDF5 stack, a picture or a peak list.
+
+    per_px: 1/A a pixel, for pictures that do not say, and instead of what they say. Refused for what is not there
+    or of no known kind, or has no pattern; DataError for a file that is damaged.
+    """
+    sources = []
+    for path in paths:
+        if path.is_dir():
+            sources.append(_run(path, per_px) if (path / "run.json").is_file() else _folder(path, per_px))
+        elif path.is_file():
+            sources.append(_file(path, per_px))
+        else:
+            raise Refused(f"{shown(path)}: no such file or folder. Nothing was read.")
+    return sources
+
+
+def _file(path: Path, per_px: float | None) -> Snapshots:
+    suffix = path.suffix.lower()
+    if suffix in STACKS:
+        return _stack(path, per_px)
+    if suffix in PEAK_LISTS:
+        return _peak_list(path)
+    if suffix in PICTURES or suffix in FRAMES:
+        return _pictures([path], per_px)
+    known = ", ".join((*STACKS, *PEAK_LISTS, *PICTURES, *FRAMES))
+    raise Refused(f"{shown(path)}: a file of an unknown kind; known are {known}. Nothing was read.")
+
+
+def _folder(path: Path, per_px: float | None) -> Snapshots:
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*PICTURES, *FRAMES))
+    if not files:
+        raise Refused(
+            f"{shown(path)}: a folder without pictures ({', '.join((*PICTURES, *FRAMES))}). Nothing was read."
+        )
+    return _pictures(files, per_px, path)
+
+
+def _pictures(files: Sequence[Path], per_px: float | None, above: Path | None = None) -> Snapshots:
+    names = [str(file.relative_to(above) if above else file.name) for file in files]
+    return Snapshots(names, per_px, picture=lambda i: read_picture(files[i]))
+
+
+def read_picture(path: Path) -> NDArray[Any]:
+    """(rows, columns) of one picture file, colours as their mean. DataError for a file that cannot be read."""
+    try:
+        if path.suffix.lower() in PICTURES:
+            from PIL import Image
+
+            with Image.open(path) as image:
+                return np.asarray(image if image.mode in ("L", "I", "I;16", "F") else image.convert("L"))
+        import fabio
+
+        with fabio.open(str(path)) as image:
+            return np.asarray(image.data)
+    except Exception as error:  # these libraries raise whatever the damage leads to
+        raise DataError(
+            f"{shown(path)}: cannot be read as a picture ({shown(error)}); remove it or give another"
+        ) from error
+
+
+def _stack(path: Path, per_px: float | None) -> Snapshots:
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+        name = next((name for name in DATASETS if name in file and isinstance(file[name], h5py.Dataset)), None)
+        if name is None or file[name].ndim != 3 or not len(file[name]):
+            raise Refused(
+                f"{shown(path)}: no stack of pictures (n, rows, columns) at {', '.join(DATASETS)}. Nothing was read."
+            )
+        data = file[name]
+        own = float(data.attrs["per_px_per_A"]) if "per_px_per_A" in data.attrs else None
+    except UNREADABLE as error:
+        raise DataError(f"{shown(path)}: not readable as HDF5 ({shown(error)}); give another file") from error
+
+    def picture(i: int) -> NDArray[Any]:
+        try:
+            return np.asarray(data[i])
+        except UNREADABLE as error:
+            raise DataError(f"{shown(path)}: picture {i} is damaged ({shown(error)})") from error
+
+    width = len(str(len(data)))
+    return Snapshots([f"{path.name}:{i:0{width}}" for i in range(len(data))], per_px or own, picture=picture)
+
+
+def _run(path: Path, per_px: float | None) -> Snapshots:
+    from protocols.products.corrections import correction
+    from protocols.products.source import open_run
+
+    source = open_run(path)
+    info = source.info
+    correct = correction(source.flatfield(), info.wide_cross, info.saturation)
+    return Snapshots(
+        [f"{info.run_id}:{slot}" for slot in info.slot],
+        per_px or info.angstrom_per_px,
+        (info.distortion_amplitude_percent, info.distortion_azimuth_deg),
+        picture=lambda i: correct.apply(source.raw(i))[0],
+    )
+
+
+def _peak_list(path: Path) -> Snapshots:
+    """`{"patterns": [{"name": ..., "xy_per_A": [[x, y], ...]}, ...]}`, or CSV lines `name,x_per_A,y_per_A`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() == ".json":
+            entries = [(str(p["name"]), p["xy_per_A"]) for p in json.loads(text)["patterns"]]
+        else:
+            entries = _csv_patterns(text)
+        spots = [np.asarray(xy, dtype=np.float64).reshape(-1, 2) for _, xy in entries]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        cause = f"{type(error).__name__}: {shown(error)}"
+        raise DataError(
+            f"{shown(path)}: not a peak list ({cause}); that is CSV with the columns name,x_per_A,y_per_A or JSON as "
+            '{"patterns": [{"name": "1", "xy_per_A": [[0.1, 0.2], [0.3, 0.1]]}]}'
+        ) from error
+    if not spots:
+        raise Refused(f"{shown(path)}: a peak list without patterns. Nothing was read.")
+    if bad := [name for (name, _), xy in zip(entries, spots, strict=True) if not np.isfinite(xy).all()]:
+        raise DataError(f"{shown(path)}: pattern {shown(bad[0])} has positions that are no numbers; correct the list")
+    return Snapshots([name for name, _ in entries], None, spots=spots)
+
+
+def _csv_patterns(text: str) -> list[tuple[str, list[tuple[float, float]]]]:
+    import csv
+
+    patterns: dict[str, list[tuple[float, float]]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        patterns.setdefault(row["name"], []).append((float(row["x_per_A"]), float(row["y_per_A"])))
+    return list(patterns.items())
+
+
+def per_px_of(source: Snapshots, picture: NDArray[Any]) -> float:
+    """1/A a pixel of a picture, as its source says, or that of our own pictures for one that is drawn like them.
+
+    Refused where nobody said: a cell cannot be in A without it.
+    """
+    if source.per_px is not None:
+        return source.per_px
+    image = ImageGeometry()
+    if picture.shape == (image.size_px, image.size_px) and picture.dtype == np.uint8:
+        return image.per_px
+    raise Refused(
+        "the scale of the pictures is unknown; give it with --per-px, in 1/A per pixel. Nothing was worked out."
+    )
