@@ -75,11 +75,14 @@ class Cell:
         """The cell whose a*, b*, c* have this (3, 3) metric in 1/A^2."""
         return cls.from_metric(_inverse(metric))
 
-    def reduced(self) -> "Cell":
-        """The Niggli cell of the lattice (gemmi: Krivy & Gruber 1976, made stable by Grosse-Kunstleve et al. 2004)."""
+    def reduced(self, space_group: str = "P 1") -> "Cell":
+        """The Niggli cell of the lattice (gemmi: Krivy & Gruber 1976, made stable by Grosse-Kunstleve et al. 2004).
+
+        space_group: its centring, by the first letter of the Hermann-Mauguin symbol, is that of this cell.
+        """
         import gemmi
 
-        vector = gemmi.GruberVector(gemmi.UnitCell(*self.parameters), None)
+        vector = gemmi.GruberVector(gemmi.UnitCell(*self.parameters), space_group[0])
         vector.niggli_reduce()
         return Cell(*(float(x) for x in vector.get_cell().parameters))
 

@@ -70,3 +70,9 @@ def test_reduction_does_not_jump_between_nearly_equal_axes() -> None:
     length, angle = lattice_difference(one, other)
     assert length < 1e-3
     assert angle < 0.3
+
+
+@pytest.mark.parametrize(("space_group", "primitive"), [("F m -3 m", 4), ("I 4", 2), ("C m c m", 2), ("P 1", 1)])
+def test_a_centred_cell_is_reduced_to_its_primitive_lattice(space_group: str, primitive: int) -> None:
+    cell = CELLS[0]
+    assert cell.reduced(space_group).volume_A3 == pytest.approx(cell.volume_A3 / primitive)
