@@ -30,7 +30,7 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/installed
+bench: .venv/installed-dev
 	$(BIN)/python benchmarks/timing.py
 	$(BIN)/python benchmarks/virtual.py
 	$(BIN)/python benchmarks/export.py
@@ -39,6 +39,8 @@ bench: .venv/installed
 	$(BIN)/credline soak cred --seeds 10000
 	$(BIN)/python benchmarks/kills.py --kills 200
 	$(BIN)/python -m benchmarks.fuzz --inputs 100000
+	$(BIN)/python benchmarks/zones.py
+	$(BIN)/credline zones evaluate --cells 4
 
 # After a deliberate change of what a run records (docs/testing.md).
 golden: .venv/installed-dev

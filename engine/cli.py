@@ -199,9 +199,21 @@ app.command(epilog="Example: credline soak cred --seeds 1000")(soak)
 app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
 
 
+def add_protocols_commands() -> None:
+    """Add the groups of commands that protocols register under `credline.commands`, each a typer app."""
+    from engine.config import registered
+
+    for name, point in registered("commands").items():
+        try:
+            app.add_typer(point.load(), name=name)
+        except Exception as error:  # somebody's package; the other commands are as good as ever
+            typer.echo(f"credline: no commands '{name}': {point.value} cannot be loaded ({error})", err=True)
+
+
 def main() -> None:
     """Entry point of the `credline` command."""
     outlive_the_terminal()
+    add_protocols_commands()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

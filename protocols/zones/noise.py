@@ -46,14 +46,16 @@ def speckled(patterns: Patterns, rng: np.random.Generator, share: float, d_star_
 
 
 def overlaid(patterns: Patterns, rng: np.random.Generator, crystals: int = 2) -> Patterns:
-    """Each pattern with those of other crystals on top, drawn from the same set.
+    """Each pattern with those of other crystals on top, drawn from the same set (which needs as many patterns).
 
     The reflections of the others lose their index, so these patterns are `3DLaueIntersections` or, where the others
     have three spots at most, `hybrid`.
     """
     result = patterns
-    for _ in range(crystals - 1):
-        other = patterns.take(rng.permutation(len(patterns)))
+    order = rng.permutation(len(patterns))
+    for further in range(1, crystals):
+        # Along a random round of all patterns, so that none is laid over itself.
+        other = patterns.take(order[(np.argsort(order) + further) % len(order)])
         result = _with(result, other.owner, other.xy, np.zeros_like(other.hkl))
     return result
 

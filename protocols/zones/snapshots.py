@@ -5,7 +5,7 @@ Pictures stay on disk until they are asked for, one at a time. Nothing here know
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,17 @@ class Snapshots:
     def __len__(self) -> int:
         """Number of patterns."""
         return len(self.names)
+
+    def only(self, names: set[str]) -> "Snapshots":
+        """Those with one of these names."""
+        kept = [i for i, name in enumerate(self.names) if name in names]
+        picture, spots = self.picture, self.spots
+        return replace(
+            self,
+            names=[self.names[i] for i in kept],
+            picture=None if picture is None else lambda i: picture(kept[i]),
+            spots=None if spots is None else [spots[i] for i in kept],
+        )
 
 
 def open_snapshots(paths: Iterable[Path], per_px: float | None = None) -> list[Snapshots]:

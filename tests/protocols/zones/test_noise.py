@@ -63,6 +63,16 @@ def test_several_crystals_make_no_zone(patterns: Patterns) -> None:
     assert (double.label == INTERSECTIONS).mean() > 0.9
 
 
+@pytest.mark.parametrize("crystals", [2, 3])
+def test_no_pattern_is_laid_over_itself(patterns: Patterns, crystals: int) -> None:
+    few = patterns.take(np.arange(5))
+    for seed in range(10):
+        together = overlaid(few, np.random.default_rng(seed), crystals)
+        for i in range(5):
+            spots = together.spots(i)
+            assert len(np.unique(spots.round(9), axis=0)) == len(spots)
+
+
 def test_random_intensities_reach_one_in_every_pattern(patterns: Patterns) -> None:
     strong = with_random_intensities(patterns, np.random.default_rng(0))
     assert [strong.intensity[a:b].max() for a, b in zip(strong.start, strong.start[1:], strict=False)] == pytest.approx(

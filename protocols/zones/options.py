@@ -1,0 +1,47 @@
+"""What the commands of `credline zones` have in common: options, numbers in words, the progress bar."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.errors import Refused, shown
+
+Json = Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")]
+Model = Annotated[Path | None, typer.Option("--model", help="A network of your own (`credline zones train`).")]
+PerPx = Annotated[
+    float | None, typer.Option("--per-px", min=1e-6, max=1.0, help="1/A a pixel, where the pictures do not say.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(metavar="SOURCE...", help="patterns.h5, a run folder, a folder of pictures, pictures, peak lists."),
+]
+
+
+def numbers(text: str, count: int, option: str, what: str) -> list[float]:
+    """So many finite numbers out of a word of the command line. Refused where they are not."""
+    try:
+        found = [float(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        found = []
+    if len(found) != count or not all(abs(x) < 1e6 for x in found):
+        raise Refused(f"{option} {shown(repr(text))}: {what} are needed. Nothing was done.")
+    return found
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on a terminal, nothing where output is piped: to be called with done, total and a note."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total, note: progress.update(
+            task, completed=done, total=total, description=f"{what} {note}".rstrip()
+        )

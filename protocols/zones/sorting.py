@@ -1,0 +1,203 @@
+"""Patterns sorted: the network says which may be zonal, the geometry of their spots whether they are.
+
+The network looks at every picture (fast), the spots are found and a net is fitted only where it says "zonal" (slow,
+and able to tell the one odd spot). Either can be had alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.zones.confidence import NATURAL_SHARE, confidence
+from protocols.zones.geometric import Verdict, classify_geometry
+from protocols.zones.labels import INTERSECTIONS, LABELS, ZONE
+from protocols.zones.method import Method
+from protocols.zones.peaks import find_peaks
+from protocols.zones.render import ImageGeometry, draw
+from protocols.zones.simulation import Geometry
+from protocols.zones.snapshots import Snapshots, per_px_of
+from protocols.zones.zone import Zone
+
+if TYPE_CHECKING:
+    from protocols.zones.network import Model
+
+Array = NDArray[np.float64]
+Pictures = NDArray[np.uint8]
+
+AT_ONCE = 256
+"""Pictures held in memory at one time."""
+
+EVIDENCE_FOR, EVIDENCE_AGAINST = 5.0, -4.0
+"""What the geometry adds to the network's logit: the logarithm of how much more often it says so of zones (0.99 and
+0.01 of them) than of others (0.006 and 0.99 of those the network let through); rounded.
+"""
+
+NO_PATTERN = "noPattern"
+"""What is no diffraction pattern, or has no spots."""
+
+DRAWN = 0.15
+"""A drawing has fewer lit pixels than this share; all else goes through the peak finder, which knows photographs."""
+
+Check = Callable[..., Verdict]
+"""`geometric.classify_geometry`, or that with other tolerances: (k, 2) spots in 1/A and a name to a verdict."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sorted:
+    """label: one of LABELS, or NO_PATTERN. confidence: 0..1 that it is `2DZone`. zone: the net that geometry found,
+    and spots: (k, 2) in 1/A, those it was looked for among. reason: what was seen, in words.
+    """
+
+    name: str
+    label: str
+    confidence: float
+    zone: Zone | None
+    reason: str
+    spots: Array | None = None
+
+
+_BEAM_PX = 16
+"""Lit pixels of the primary beam alone, about."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pattern:
+    """A pattern as both need it: drawn for the network, spots for the geometry (found when asked for)."""
+
+    name: str
+    drawing: Pictures
+    source: NDArray[Any] | None
+    per_px: float
+    spots: Array | None
+    reason: str = ""
+
+    def xy(self) -> tuple[Array, str]:
+        """(k, 2) spots in 1/A, and what is wrong with the picture."""
+        if self.spots is not None or self.source is None:
+            return np.zeros((0, 2)) if self.spots is None else self.spots, self.reason
+        peaks = find_peaks(self.source)
+        return (np.zeros((0, 2)) if peaks.reason else peaks.xy(self.per_px)), peaks.reason
+
+
+def with_tolerance(tolerance_per_A: float | None) -> Check:
+    """The geometric check with spots up to this far off their net, 1/A; None: as it is."""
+    return classify_geometry if tolerance_per_A is None else partial(classify_geometry, tolerance_per_A=tolerance_per_A)
+
+
+def sort_snapshots(
+    source: Snapshots,
+    method: Method = Method.BOTH,
+    model: "Model | None" = None,
+    share: float = NATURAL_SHARE,
+    check: Check = classify_geometry,
+) -> Iterator[Sorted]:
+    """Each pattern of a source, in order, sorted.
+
+    share: of zonal patterns expected, for the confidence. Refused where the network is wanted and TensorFlow missing,
+    or pictures come without a scale.
+    """
+    patterns = (_prepared(source, i) for i in range(len(source)))
+    batches = iter(lambda: list(islice(patterns, AT_ONCE)), [])
+    if method is Method.GEOMETRY:
+        for batch in batches:
+            local = _within(batch, check)
+            yield from (_by_geometry(pattern, local) for pattern in batch)
+        return
+    from protocols.zones.network import shipped
+
+    judge = model or shipped()
+
+    def look(batch: list[_Pattern]) -> NDArray[np.float32]:
+        return judge.logits(np.stack([pattern.drawing for pattern in batch]))
+
+    def finish(batch: list[_Pattern], logits: Future[NDArray[np.float32]]) -> Iterator[Sorted]:
+        local = _within(batch, check)
+        for pattern, logit in zip(batch, logits.result(), strict=True):
+            yield _by_network(pattern, float(logit), judge.threshold, method, share, local)
+
+    # The network computes in threads of its own: it looks at one batch while nets are fitted in the batch before.
+    with ThreadPoolExecutor(1) as network:
+        before = None
+        for batch in batches:
+            now = batch, network.submit(look, batch)
+            if before:
+                yield from finish(*before)
+            before = now
+        if before:
+            yield from finish(*before)
+
+
+def sort_pictures(
+    pictures: Pictures,
+    method: Method = Method.BOTH,
+    model: "Model | None" = None,
+    share: float = NATURAL_SHARE,
+    check: Check = classify_geometry,
+) -> list[Sorted]:
+    """The same for an array of (n, 254, 254) drawn pictures."""
+    source = Snapshots([str(i) for i in range(len(pictures))], ImageGeometry().per_px, picture=lambda i: pictures[i])
+    return list(sort_snapshots(source, method, model, share, check))
+
+
+def _prepared(source: Snapshots, number: int) -> _Pattern:
+    """A drawing as it is; anything else is redrawn from its spots, as the network knows pictures."""
+    image = ImageGeometry()
+    name = source.names[number]
+    if source.picture is None:
+        xy = _within_resolution(source.spots[number] if source.spots is not None else np.zeros((0, 2)))
+        return _Pattern(name, draw(xy), None, image.per_px, xy, "" if len(xy) else "no spots")
+    picture = source.picture(number)
+    per_px = per_px_of(source, picture)
+    ours = picture.dtype == np.uint8 and picture.shape == (image.size_px, image.size_px) and per_px == image.per_px
+    if ours and _BEAM_PX < np.count_nonzero(picture) < DRAWN * picture.size:
+        return _Pattern(name, picture, picture, per_px, None)
+    peaks = find_peaks(picture)
+    xy = _within_resolution(np.zeros((0, 2)) if peaks.reason else peaks.xy(per_px))
+    return _Pattern(name, draw(xy), None, per_px, xy, peaks.reason or ("" if len(xy) else "no spots within 1 1/A"))
+
+
+def _within_resolution(xy: Array) -> Array:
+    """Spots up to 1 1/A, as far as the drawings go that the network knows."""
+    return xy[np.hypot(xy[:, 0], xy[:, 1]) <= Geometry().d_star_max_per_A]
+
+
+def _resolution(batch: Sequence[_Pattern]) -> float:
+    """d*_max in 1/A that the patterns of a batch reach together; drawings of our own reach 1."""
+    radii = [np.hypot(*p.spots.T).max(initial=0.0) if p.source is None and p.spots is not None else 1.0 for p in batch]
+    return min(Geometry().d_star_max_per_A, 1.005 * max(radii))
+
+
+def _within(batch: Sequence[_Pattern], check: Check) -> Check:
+    """The check with the resolution that the patterns of a batch reach."""
+    return partial(check, d_star_max_per_A=_resolution(batch))
+
+
+def _by_network(
+    pattern: _Pattern, logit: float, threshold: float, method: Method, share: float, check: Check
+) -> Sorted:
+    if pattern.reason:
+        return Sorted(pattern.name, NO_PATTERN, 0.0, None, pattern.reason)
+    sure = float(confidence(np.array([logit]), share)[0])
+    if logit <= threshold:
+        return Sorted(pattern.name, LABELS[INTERSECTIONS], sure, None, "the network sees no zone")
+    if method is Method.NETWORK:
+        return Sorted(pattern.name, LABELS[ZONE], sure, None, "the network sees a zone")
+    checked = _by_geometry(pattern, check)
+    if checked.label == NO_PATTERN:
+        return checked
+    evidence = EVIDENCE_FOR if checked.label == LABELS[ZONE] else EVIDENCE_AGAINST
+    return replace(checked, confidence=float(confidence(np.array([logit + evidence]), share)[0]))
+
+
+def _by_geometry(pattern: _Pattern, check: Check) -> Sorted:
+    xy, wrong = pattern.xy()
+    if wrong:
+        return Sorted(pattern.name, NO_PATTERN, 0.0, None, wrong)
+    verdict = check(xy, name=pattern.name)
+    return Sorted(pattern.name, verdict.label, verdict.score, verdict.zone, verdict.reason, xy)

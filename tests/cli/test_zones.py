@@ -1,0 +1,80 @@
+"""`credline zones` as its users type it."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_command_line import credline
+
+
+@pytest.fixture(scope="module")
+def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 500 patterns of a cell of 500 A^3."""
+    path = tmp_path_factory.mktemp("zones") / "patterns.h5"
+    done = credline("zones", "simulate", "--volume", "500", "--patterns", "500", "--seed", "4", "--out", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "2DZone: " in done.stdout
+    return path
+
+
+def test_from_simulated_patterns_to_the_cell(patterns: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "sorted.csv"
+    done = credline("zones", "classify", str(patterns), "--method", "geometry", "--out", str(labels), "--json")
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["patterns"] == 500
+    with labels.open() as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["label"] == "2DZone" for row in rows) == counts["2DZone"] > 10
+
+    done = credline("zones", "cell", str(patterns), "--sorted", str(labels), "--out", str(tmp_path), "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["determined"] is True
+    assert answer["candidates"][0]["volume_A3"] == pytest.approx(500, rel=0.01)
+    folder = Path(answer["folder"])
+    assert (folder / "cell.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((folder / "cell.json").read_text())["candidates"] == answer["candidates"]
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    for name in ("one.h5", "two.h5"):
+        done = credline("zones", "simulate", "--patterns", "50", "--seed", "9", "--out", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
+WRONG = {
+    "no such file": (["classify", "none.h5"], "no such file"),
+    "an odd space group": (["simulate", "--space-group", "Q 7"], "unknown"),
+    "a cell that cannot be": (["simulate", "--cell", "5 5 5 120 120 130"], "no crystal has that cell"),
+    "five numbers": (["simulate", "--cell", "5 5 5 90 90"], "are needed"),
+    "an odd system": (["simulate", "--system", "round"], "not one of"),
+    "too small a volume": (["simulate", "--volume", "3"], "no triclinic cell"),
+    "a CIF that is none": (["simulate", "--cif", "none.cif"], "no such file"),
+    "no model": (["classify", "p.csv", "--model", "nowhere"], "no model of credline"),
+    "a peak list without a net": (["cell", "p.csv"], "not determined"),
+    "words for a distortion": (["cell", "p.csv", "--distortion", "much"], "are needed"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_gets_one_clear_line(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p.csv").write_text("name,x_per_A,y_per_A\na,0.1,0.2\na,0.3,0.1\n")
+    words, cause = WRONG[case]
+    done = credline("zones", *words)
+    assert done.returncode == (1 if "not determined" in cause else 2)
+    assert cause in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr
+
+
+def test_nothing_is_overwritten(patterns: Path) -> None:
+    before = patterns.read_bytes()
+    done = credline("zones", "simulate", "--out", str(patterns))
+    assert done.returncode == 2
+    assert "exists and is kept" in done.stderr
+    assert patterns.read_bytes() == before

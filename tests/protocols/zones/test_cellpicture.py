@@ -1,0 +1,50 @@
+"""The picture of a cell shows zones, votes and words, also where there is nothing to show."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from protocols.zones.cellpicture import draw_cell, report, zone_axis
+from protocols.zones.cellsearch import find_cell
+from protocols.zones.labels import ZONE
+from protocols.zones.method import Method
+from protocols.zones.randomcells import random_cell
+from protocols.zones.render import render
+from protocols.zones.simulation import simulate
+from protocols.zones.sorting import sort_pictures
+
+
+@pytest.mark.parametrize(
+    ("hkl", "axis"),
+    [([(1, 0, 0), (0, 1, 0)], (0, 0, 1)), ([(0, 2, 0), (0, 0, 2)], (1, 0, 0)), ([(1, 1, 0), (0, 0, -1)], (1, -1, 0))],
+)
+def test_zone_axis_is_primitive_and_begins_positive(
+    hkl: list[tuple[int, int, int]], axis: tuple[int, int, int]
+) -> None:
+    assert zone_axis(np.array(hkl)) == axis
+
+
+def test_a_cell_found_is_drawn_and_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    cell = random_cell(rng, volume_A3=400.0)
+    patterns = simulate(cell, 300, rng)
+    zonal = patterns.take(np.flatnonzero(patterns.label == ZONE)[:20])
+    found = [one for one in sort_pictures(render(zonal), Method.GEOMETRY) if one.zone is not None]
+    answer = find_cell([one.zone for one in found if one.zone is not None])
+    draw_cell(tmp_path / "cell.png", answer, found)
+    with Image.open(tmp_path / "cell.png") as picture:
+        assert picture.size[0] > 1000
+        assert np.asarray(picture.convert("L")).std() > 10
+    words = "\n".join(report(answer))
+    assert "cell determined" in words
+    assert f"{cell.volume_A3:.1f}"[:4] in words
+
+
+def test_no_zones_are_told_and_drawn_as_well(tmp_path: Path) -> None:
+    answer = find_cell([])
+    assert not answer.determined
+    assert "not determined" in report(answer)[0]
+    draw_cell(tmp_path / "cell.png", answer, [])
+    assert (tmp_path / "cell.png").stat().st_size > 1000

@@ -1,0 +1,61 @@
+"""The whole way, from cells nobody has seen to the same cells again, and the figures that judge it."""
+
+import numpy as np
+import pytest
+
+from protocols.zones.cell import Cell
+from protocols.zones.evaluation import GROUPS, Group, Outcome, evaluate, figures_of, summary
+from protocols.zones.method import Method
+from protocols.zones.network import tensorflow
+
+SMALL = Group("small", 400.0, 1.5)
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> list[Outcome]:
+    """Two cells by geometry alone."""
+    return evaluate(3, None, 2, 400, [SMALL], Method.GEOMETRY)
+
+
+def test_cells_come_out_as_they_went_in(outcomes: list[Outcome]) -> None:
+    assert [outcome.right for outcome in outcomes] == [True, True]
+    assert all(outcome.answer.determined for outcome in outcomes)
+    result = summary(outcomes)
+    assert result["cells"] == result["cells_right"] == 2
+    assert result["recall"] > 0.95
+    assert result["precision"] > 0.95
+    assert result["patterns"] == 800
+
+
+def test_another_lattice_is_wrong_however_certain(outcomes: list[Outcome]) -> None:
+    from dataclasses import replace
+
+    cell = outcomes[0].cell
+    other = replace(outcomes[0], cell=Cell(cell.a_A * 1.02, *cell.parameters[1:]))
+    assert not other.right
+    result = summary([other])
+    assert result["cells_right"] == 0
+    assert result["cells_wrong_but_certain"] == 1
+    assert result["median_length_error_percent"] is None
+
+
+def test_the_same_seed_gives_the_same_figures(outcomes: list[Outcome]) -> None:
+    again = evaluate(3, None, 2, 400, [SMALL], Method.GEOMETRY)
+    assert [one.cell for one in again] == [one.cell for one in outcomes]
+    assert [one.errors for one in again] == [one.errors for one in outcomes]
+    assert figures_of(again) == figures_of(outcomes)
+
+
+@pytest.mark.long
+def test_the_shipped_network_meets_its_figures_on_cells_it_has_not_seen() -> None:
+    """The aims of recall, precision and balanced accuracy hold for all groups together, from a seed never used."""
+    pytest.importorskip("tensorflow")
+    assert tensorflow()
+    result = summary(evaluate(20_261_121, None, 2, 1000, GROUPS))
+    assert result["balanced_accuracy"] >= 0.99
+    assert result["recall"] >= 0.98
+    assert result["precision_with_hybrids"] >= 0.95
+    assert result["auc"] >= 0.999
+    assert result["cells_right"] >= 15
+    assert result["cells_wrong_but_certain"] == 0
+    assert np.isfinite(result["patterns_per_s"])

@@ -1,0 +1,113 @@
+"""Patterns sorted, from pictures of every kind; a network stands in where only its place in the way is tried."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from protocols.zones.labels import LABELS, ZONE
+from protocols.zones.method import Method
+from protocols.zones.network import Model
+from protocols.zones.randomcells import random_cell
+from protocols.zones.render import ImageGeometry, render
+from protocols.zones.simulation import Patterns, simulate
+from protocols.zones.snapshots import Snapshots
+from protocols.zones.sorting import NO_PATTERN, sort_pictures, sort_snapshots, with_tolerance
+
+
+class Oracle(Model):
+    """Stands in for a network: says of each picture in turn what it was told to say."""
+
+    def __init__(self, says: NDArray[np.float32]) -> None:
+        super().__init__({}, {"threshold": 0.0})
+        object.__setattr__(self, "says", says)
+
+    def logits(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The next few of what it was told."""
+        said: NDArray[np.float32] = self.says[: len(pictures)]  # type: ignore[attr-defined]
+        object.__setattr__(self, "says", self.says[len(pictures) :])  # type: ignore[attr-defined]
+        return said
+
+
+@pytest.fixture(scope="module")
+def patterns() -> Patterns:
+    """A third of them zonal."""
+    rng = np.random.default_rng(11)
+    many = simulate(random_cell(rng, volume_A3=500.0), 600, rng)
+    zones, others = (np.flatnonzero((many.label == ZONE) == zonal) for zonal in (True, False))
+    return many.take(np.concatenate([zones[:20], others[:40]]))
+
+
+def names(labels: NDArray[np.int8]) -> list[str]:
+    return [LABELS[label] for label in labels]
+
+
+def test_geometry_sorts_drawn_pictures(patterns: Patterns) -> None:
+    found = sort_pictures(render(patterns), Method.GEOMETRY)
+    wrong = [(one.name, one.label, one.reason) for one, true in zip(found, names(patterns.label), strict=True)
+             if (one.label == "2DZone") != (true == "2DZone")]  # fmt: skip
+    assert len(wrong) <= 1, wrong
+    assert all(one.zone is not None for one in found if one.label == "2DZone")
+
+
+def test_geometry_looks_only_where_the_network_sees_a_zone(patterns: Patterns) -> None:
+    looked: list[str] = []
+
+    def check(xy: object, name: str, **rest: float) -> object:
+        looked.append(name)
+        return with_tolerance(None)(xy, name=name, **rest)
+
+    says = np.where(np.arange(60) < 10, 5.0, -5.0).astype(np.float32)
+    found = sort_pictures(render(patterns), Method.BOTH, Oracle(says), check=check)
+    assert looked == [str(i) for i in range(10)]
+    assert [one.label for one in found[10:]] == ["3DLaueIntersections"] * 50
+    assert {one.reason for one in found[10:]} == {"the network sees no zone"}
+
+
+def test_geometry_overrules_the_network_in_its_label_and_its_confidence(patterns: Patterns) -> None:
+    found = sort_pictures(render(patterns), Method.BOTH, Oracle(np.full(60, 2.0, dtype=np.float32)))
+    alone = sort_pictures(render(patterns), Method.NETWORK, Oracle(np.full(60, 2.0, dtype=np.float32)))
+    assert {one.label for one in alone} == {"2DZone"}
+    for one in found:
+        assert (one.confidence > alone[0].confidence) == (one.label == "2DZone")
+
+
+def test_a_rarer_class_is_believed_less(patterns: Patterns) -> None:
+    few, many = (
+        sort_pictures(render(patterns), Method.NETWORK, Oracle(np.full(60, 2.0, dtype=np.float32)), share=share)[0]
+        for share in (0.01, 0.3)
+    )
+    assert few.confidence < 0.1 < 0.5 < many.confidence
+
+
+def test_pictures_of_another_size_and_scale_are_sorted_like_ours(patterns: Patterns) -> None:
+    image = ImageGeometry(size_px=508, per_px=2.1 / 508, spot_radius_px=2.0, beam_radius_px=3.5)
+    drawn = render(patterns, image)
+    source = Snapshots([str(i) for i in range(60)], image.per_px, picture=lambda i: drawn[i])
+    ours = sort_pictures(render(patterns), Method.GEOMETRY)
+    found = list(sort_snapshots(source, Method.GEOMETRY))
+    assert sum(one.label == other.label for one, other in zip(found, ours, strict=True)) >= 58
+
+
+def test_spots_of_a_peak_list_are_sorted_without_a_picture(patterns: Patterns) -> None:
+    source = Snapshots([str(i) for i in range(60)], None, spots=[patterns.spots(i) for i in range(60)])
+    found = list(sort_snapshots(source, Method.GEOMETRY))
+    assert [one.label == "2DZone" for one in found].count(True) == pytest.approx(20, abs=1)
+
+
+NO_PATTERNS = {
+    "black": np.zeros((254, 254), dtype=np.uint8),
+    "white": np.full((254, 254), 255, dtype=np.uint8),
+    "a photograph": np.random.default_rng(0).integers(0, 255, (254, 254)).astype(np.uint8),
+    "the beam alone": render(Patterns(np.zeros((0, 2)), np.zeros((0, 3), dtype=np.int64), np.zeros(0),
+                                      np.array([0, 0]), np.eye(3)[None]))[0],
+    "one bright line": np.pad(np.full((1, 254), 255, dtype=np.uint8), ((100, 153), (0, 0))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", NO_PATTERNS)
+@pytest.mark.parametrize("method", [Method.GEOMETRY, Method.BOTH])
+def test_what_is_no_pattern_is_called_so_with_a_reason(what: str, method: Method) -> None:
+    (found,) = sort_pictures(NO_PATTERNS[what][None], method, Oracle(np.array([9.0], dtype=np.float32)))
+    assert found.label == NO_PATTERN
+    assert found.confidence == 0.0
+    assert found.reason
