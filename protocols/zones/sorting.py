@@ -34,8 +34,8 @@ AT_ONCE = 256
 """Pictures held in memory at one time."""
 
 EVIDENCE_FOR, EVIDENCE_AGAINST = 5.0, -4.0
-"""What the geometry adds to the network's logit: the logarithm of how much more often it says so of zones (0.99 and
-0.01 of them) than of others (0.006 and 0.99 of those the network let through); rounded.
+"""What the geometry adds to the network's logit. Of 1829 zones and 130 other patterns that the network let through (32
+cells, simulated, clean) it confirmed all and none, which would allow 5.6 and -8.2; real pictures are worse.
 """
 
 NO_PATTERN = "noPattern"

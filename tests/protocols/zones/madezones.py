@@ -1,11 +1,9 @@
 """Zones and nets straight from a cell: what a perfect net finder would hand over."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocols.zones.cell import Cell
 from protocols.zones.merging import Net, merged, triangle
-from protocols.zones.simulation import Patterns
 from protocols.zones.zone import Zone
 
 Triple = tuple[int, int, int]
@@ -61,8 +59,3 @@ def zones_of(
         spread = max(sd, 1e-4) * float(np.abs(basis).max())
         zones.append(Zone(basis, made.tilt, spread**2 * np.eye(4), 40, 1.0, made.name))
     return zones
-
-
-def spots(patterns: Patterns, number: int) -> NDArray[np.float64]:
-    """(k, 2) of one pattern."""
-    return patterns.spots(number)
