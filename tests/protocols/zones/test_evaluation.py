@@ -14,7 +14,7 @@ SMALL = Group("small", 400.0, 1.5)
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:
     """Two cells by geometry alone."""
-    return evaluate(3, None, 2, 400, [SMALL], Method.GEOMETRY)
+    return evaluate(3, None, 2, 300, [SMALL], Method.GEOMETRY)
 
 
 def test_cells_come_out_as_they_went_in(outcomes: list[Outcome]) -> None:
@@ -24,7 +24,7 @@ def test_cells_come_out_as_they_went_in(outcomes: list[Outcome]) -> None:
     assert result["cells"] == result["cells_right"] == 2
     assert result["recall"] > 0.95
     assert result["precision"] > 0.95
-    assert result["patterns"] == 800
+    assert result["patterns"] == 600
 
 
 def test_another_lattice_is_wrong_however_certain(outcomes: list[Outcome]) -> None:
@@ -40,10 +40,10 @@ def test_another_lattice_is_wrong_however_certain(outcomes: list[Outcome]) -> No
 
 
 def test_the_same_seed_gives_the_same_figures(outcomes: list[Outcome]) -> None:
-    again = evaluate(3, None, 2, 400, [SMALL], Method.GEOMETRY)
-    assert [one.cell for one in again] == [one.cell for one in outcomes]
-    assert [one.errors for one in again] == [one.errors for one in outcomes]
-    assert figures_of(again) == figures_of(outcomes)
+    (again,) = evaluate(3, None, 1, 300, [SMALL], Method.GEOMETRY)
+    assert again.cell == outcomes[0].cell
+    assert again.errors == outcomes[0].errors
+    assert figures_of([again]) == figures_of(outcomes[:1])
 
 
 @pytest.mark.long
