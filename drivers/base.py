@@ -14,10 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.options import is_number
 from engine.errors import Refused, shown
 from engine.frame import Frame
-
-LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +297,7 @@ def _figures(kind: type[Geometry] | type[Timing], table: str, given: Mapping[str
                 f"devices: [{table}] has no key {shown(name)!r}; nothing was started. "
                 f"Keys are {', '.join(sorted(known))}."
             )
-        # Not math.isfinite: an integer may be too large for it.
-        if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST < value < LARGEST:
+        if not is_number(value):
             raise Refused(f"devices: [{table}] {name} = {shown(repr(value))} is not a number; nothing was started.")
     for name, item in known.items():
         if name not in given and item.default is MISSING:

@@ -97,6 +97,7 @@ class Faults:
 
     def __init__(self, clock: Clock, faults: Sequence[Fault]) -> None:
         self.clock = clock
+        self.asked = tuple(faults)
         self.happened: list[Fault] = []
         self.disk: FaultyDisk | None = None
         if on_disk := [fault for fault in faults if fault.what.startswith("disk.")]:
@@ -112,6 +113,15 @@ class Faults:
     def came_about(self) -> list[Fault]:
         """What has happened so far."""
         return self.happened + (self.disk.happened if self.disk is not None else [])
+
+    @property
+    def never_came(self) -> list[Fault]:
+        """What was asked for and has not happened: what it is to befall was not reached, or another befell it first."""
+        left = list(self.asked)
+        for fault in self.came_about:
+            if fault in left:
+                left.remove(fault)
+        return left
 
     def begin(self, trace: Trace) -> None:
         """The run begins: from now on its trace is told, and what is due at an instant counts from here."""

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from drivers.base import Parts, Reading, SecondConnection, Timing
-from drivers.instamaticcodec import CODECS, StagePosition, finite
+from drivers.instamaticcodec import CODECS, StagePosition
 from drivers.instamaticwire import ServerError, Wire
-from drivers.options import Options
+from drivers.lenssettling import lens_settling_s
+from drivers.options import Options, is_number
 from drivers.rotationspeed import RotationSpeeds, rotation_speeds
 from drivers.wavelength import wavelength_A
 from engine.clock import Clock, ns
@@ -36,17 +37,13 @@ TIMING = Timing(api_call_s=0.05, api_call_worst_s=0.1, stage_read_s=0.27)
 # A JEOL's goniometer has twelve speeds (setRotationSpeed takes 1 to 12); what they are in deg/s must be measured.
 UNCALIBRATED = RotationSpeeds(levels={setting: float(setting) for setting in range(1, 13)})
 
-# Defocus for which `settling_s` holds, and the time constant of the slow part of a lens (drivers/simulated/column.py).
-SETTLES_FROM = 1500
-LENS_TIME_CONSTANT_S = 0.168
-
 STOPS_WITHIN_S = 0.4
 POLL_S = 0.02
 
 
 def position(value: Any) -> StagePosition:
     """The shape of a stage position: five finite numbers."""
-    if not (isinstance(value, list | tuple) and len(value) == 5 and all(finite(item) for item in value)):
+    if not (isinstance(value, list | tuple) and len(value) == 5 and all(is_number(item) for item in value)):
         raise ValueError("not a stage position")
     return StagePosition(*value)
 
@@ -74,7 +71,7 @@ def lens_value(value: Any) -> int:
 
 def plain_number(value: Any) -> float:
     """The shape of any other number."""
-    if not finite(value):
+    if not is_number(value):
         raise ValueError("not a number")
     return float(value)
 
@@ -272,10 +269,8 @@ class InstamaticOptics:
         await self._wire.in_turn(change)
 
     def settling_s(self, defocus: int) -> float:
-        """See `Optics.settling_s`: an exponential approach, so twice the defocus takes a constant time more."""
-        if defocus == 0:
-            return 0.0
-        return max(0.0, self._settling_s + LENS_TIME_CONSTANT_S * math.log(abs(defocus) / SETTLES_FROM))
+        """See `Optics.settling_s`."""
+        return lens_settling_s(self._settling_s, defocus)
 
 
 def _explained(error: ServerError) -> DeviceError:
@@ -305,7 +300,8 @@ class InstamaticDriver:
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """The server that is driven, so that two programs do not use it at once."""
-        return f"instamatic {options.get('host', '127.0.0.1')}:{options.get('port', PORT)}"
+        host, port = Options(self.name, options).server(PORT)
+        return f"{self.name} {host}:{port}"
 
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
@@ -315,8 +311,7 @@ class InstamaticDriver:
         answers, DeviceError when it is not Instamatic's TEM server.
         """
         table = Options(self.name, options)
-        host = table.text("host", "127.0.0.1")
-        port = table.whole("port", PORT, 1, 65535)
+        host, port = table.server(PORT)
         codec = CODECS[table.text("protocol", "json", tuple(CODECS))]()
         timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
         limits_deg = table.pair("limits_deg", (-60.0, 60.0), -90.0, 90.0)

@@ -27,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.base import Exposure, Parts
-from drivers.instamaticcodec import CODECS, finite
+from drivers.framequeue import FrameQueue, frames_of
+from drivers.instamaticcodec import CODECS
 from drivers.instamaticwire import ServerError, Wire
-from drivers.options import Options
+from drivers.options import Options, is_number
 from engine.clock import Clock, ns
 from engine.errors import DeviceBusy, DeviceError, DeviceLost
 from engine.frame import Counts, Frame
@@ -76,7 +77,7 @@ def sides(value: Any) -> tuple[int, int]:
 
 def positive(value: Any) -> float:
     """The shape of a property that is a positive number."""
-    if not finite(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         raise ValueError("not a positive number")
     return float(value)
 
@@ -127,7 +128,7 @@ class InstamaticCamera:
         self._thread = thread
         self._readout_s = readout_s
         self._number = 0
-        self._queue: asyncio.Queue[Frame | Exception | None] | None = None
+        self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
 
     def cycle_s(self, exposure_s: float) -> float:
@@ -168,7 +169,7 @@ class InstamaticCamera:
 
     async def _expose(
         self,
-        queue: asyncio.Queue[Frame | Exception | None],
+        queue: FrameQueue,
         number: int,
         exposure_s: float,
         opened: asyncio.Future[int],
@@ -211,17 +212,7 @@ class InstamaticCamera:
 
     def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`."""
-        return self._of_series(self._queue)
-
-    @staticmethod
-    async def _of_series(queue: asyncio.Queue[Frame | Exception | None] | None) -> AsyncIterator[Frame]:
-        while queue is not None:
-            item = await queue.get()
-            if item is None:
-                return
-            if isinstance(item, Exception):
-                raise item
-            yield item
+        return frames_of(self._queue)
 
     async def disarm(self) -> None:
         """See `Detector.disarm`. An exposure under way ends by itself in the camera, its picture is thrown away."""
@@ -241,7 +232,8 @@ class InstamaticCameraDriver:
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """The server that is driven, so that two programs do not use it at once."""
-        return f"instamatic-camera {options.get('host', '127.0.0.1')}:{options.get('port', PORT)}"
+        host, port = Options(self.name, options).server(PORT)
+        return f"{self.name} {host}:{port}"
 
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
@@ -251,8 +243,7 @@ class InstamaticCameraDriver:
         answers, DeviceError when it is not Instamatic's camera server.
         """
         table = Options(self.name, options)
-        host = table.text("host", "127.0.0.1")
-        port = table.whole("port", PORT, 1, 65535)
+        host, port = table.server(PORT)
         codec = CODECS[table.text("protocol", "json", tuple(CODECS))]()
         timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
         limits_s = table.pair("exposure_limits_s", (0.001, 10.0), 0.0, 1000.0)

@@ -10,7 +10,6 @@ in its settings.yaml; it also knows yaml, but cannot write a stage position in i
 
 import io
 import json
-import math
 import pickle
 import pickletools
 from collections.abc import Mapping
@@ -188,8 +187,3 @@ CODECS: Mapping[str, type[JsonCodec] | type[MsgpackCodec] | type[PickleCodec]] =
     "msgpack": MsgpackCodec,
     "pickle": PickleCodec,
 }
-
-
-def finite(value: object) -> bool:
-    """Whether a decoded value is an ordinary number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -62,9 +62,10 @@ class MerlinSettings:
     def read(cls, given: Mapping[str, Any]) -> "MerlinSettings":
         """Raises Refused for what is not known or cannot be."""
         options = Options("merlin", given)
+        host, port = options.server(6341)
         settings = cls(
-            host=options.text("host", "127.0.0.1"),
-            port=options.whole("port", 6341, 1, 65535),
+            host=host,
+            port=port,
             data_port=options.whole("data_port", 6342, 1, 65535),
             trigger=options.text("trigger", "soft", list(TRIGGERS)),
             depth=options.whole("depth", 12, min(DEPTHS), max(DEPTHS)),

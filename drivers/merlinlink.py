@@ -46,7 +46,11 @@ class Commands:
         return await self._ask("GET", name, None)
 
     async def set(self, name: str, value: str) -> None:
-        """Set a parameter. Raises DeviceError when it is refused (not done), DeviceLost without an answer (unknown)."""
+        """Set a parameter.
+
+        Raises DeviceError when it is refused (not done), DeviceLost when nobody is reached (not done) or no answer
+        comes (unknown).
+        """
         await self._ask("SET", name, value)
 
     async def do(self, name: str) -> None:
@@ -55,10 +59,12 @@ class Commands:
 
     async def _ask(self, kind: str, name: str, value: str | None) -> str:
         words = " ".join([kind, name, *([value] if value is not None else [])])
+        asked = False
         async with self._lock:
             try:
                 async with self._clock.timeout_at(self._clock.now_ns() + ns(self._timeout_s)):
                     reader, writer = await self._connection()
+                    asked = True
                     writer.write(command(kind, name, value))
                     await writer.drain()
                     payload = await reader.readexactly(payload_size(await reader.readexactly(PREFIX_BYTES)))
@@ -69,16 +75,16 @@ class Commands:
                     raise ValueError(f"it answers to {answer.kind} {answer.name}")
             except TimeoutError as error:
                 self.close()
-                raise DeviceLost(self._text(words, f"no answer within {self._timeout_s:g} s")) from error
+                raise DeviceLost(self._text(words, asked, f"no answer within {self._timeout_s:g} s")) from error
             except EOFError as error:
                 self.close()
-                raise DeviceLost(self._text(words, "the connection was closed before the reply")) from error
+                raise DeviceLost(self._text(words, asked, "the connection was closed before the reply")) from error
             except OSError as error:
                 self.close()
-                raise DeviceLost(self._text(words, str(error))) from error
+                raise DeviceLost(self._text(words, asked, str(error))) from error
             except ValueError as error:
                 self.close()
-                raise DeviceError(self._text(words, str(error))) from error
+                raise DeviceError(self._text(words, asked, str(error))) from error
             except asyncio.CancelledError:
                 self.close()  # the reply may still come, and must not be taken for that of the next command
                 raise
@@ -89,10 +95,11 @@ class Commands:
             )
         return answer.value
 
-    def _text(self, words: str, cause: str) -> str:
+    def _text(self, words: str, asked: bool, cause: str) -> str:
+        state = f"whether {words} was done is unknown" if asked else f"{words} was not done"
         return (
-            f"merlin: {self._host}:{self._port}: {cause}; whether {words} was done is unknown. Check that the Merlin "
-            "software runs and that no other program uses its command port."
+            f"merlin: {self._host}:{self._port}: {cause}; {state}. Check that the Merlin software runs and that no "
+            "other program uses its command port."
         )
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -5,9 +5,17 @@ started.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
-from engine.errors import Refused
+from engine.errors import Refused, shown
+
+LARGEST = 1e300
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether what a file or an instrument says is an ordinary number: finite, no truth value."""
+    # Not math.isfinite: an integer may be too large for it.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 class Options:
@@ -29,7 +37,7 @@ class Options:
     def number(self, key: str, default: float, low: float, high: float) -> float:
         """A number from `low` to `high`."""
         value = self._take(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        if not is_number(value) or not low <= value <= high:
             raise self._refused(key, value, f"a number from {low:g} to {high:g}")
         return float(value)
 
@@ -40,13 +48,17 @@ class Options:
             raise self._refused(key, value, f"a whole number from {low} to {high}")
         return value
 
+    def server(self, port: int) -> tuple[str, int]:
+        """`host` and `port` of the program that is driven; of this computer where no host is given."""
+        return self.text("host", "127.0.0.1"), self.whole("port", port, 1, 65535)
+
     def pair(self, key: str, default: tuple[float, float], low: float, high: float) -> tuple[float, float]:
         """Two rising numbers from `low` to `high`."""
         values = self._take(key, default)
         if not (
             isinstance(values, list | tuple)
             and len(values) == 2
-            and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+            and all(is_number(value) for value in values)
             and low <= values[0] < values[1] <= high
         ):
             raise self._refused(key, values, f"two rising numbers from {low:g} to {high:g}, like {list(default)}")
@@ -76,4 +88,4 @@ class Options:
         return self._given.pop(key, default)
 
     def _refused(self, key: str, value: object, wanted: str) -> Refused:
-        return Refused(f"devices: {self._driver}: {key} = {value!r} is not {wanted}; nothing was started.")
+        return Refused(f"devices: {self._driver}: {key} = {shown(repr(value))} is not {wanted}; nothing was started.")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.base import Exposure, Parts
+from drivers.framequeue import FrameQueue, frames_of
 from drivers.gatansocket import (
     GET_NUMBER_OF_CAMERAS,
     GET_PLUGIN_VERSION,
@@ -72,7 +73,7 @@ class Orius:
         self._settings = settings
         self._number = 0
         self._begun_ns = self._over_ns = 0
-        self._queue: asyncio.Queue[Frame | DeviceError | None] | None = None
+        self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
 
     def cycle_s(self, exposure_s: float) -> float:
@@ -140,9 +141,7 @@ class Orius:
         self._number += 1
         return open_ns
 
-    async def _expose(
-        self, queue: asyncio.Queue[Frame | DeviceError | None], number: int, open_ns: int, exposure_s: float
-    ) -> None:
+    async def _expose(self, queue: FrameQueue, number: int, open_ns: int, exposure_s: float) -> None:
         """Read the image, wanted or not: what is left unread would be taken for the next reply."""
         try:
             limit_s = exposure_s + self._settings.overhead_s + LATE_IMAGE_S
@@ -168,18 +167,7 @@ class Orius:
 
     def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`."""
-        return self._of_series(self._queue)
-
-    @staticmethod
-    async def _of_series(queue: asyncio.Queue[Frame | DeviceError | None] | None) -> AsyncIterator[Frame]:
-        while queue is not None:
-            item = await queue.get()
-            if item is None:
-                queue.put_nowait(None)  # for whoever asks again
-                return
-            if isinstance(item, DeviceError):
-                raise item
-            yield item
+        return frames_of(self._queue)
 
     async def disarm(self) -> None:
         """See `Detector.disarm`. An image that is being read out is still delivered; an exposure is not."""
@@ -227,9 +215,10 @@ class OriusDriver:
     @staticmethod
     def _settings(given: Mapping[str, Any]) -> Settings:
         options = Options("orius", given)
+        host, port = options.server(48890)
         settings = Settings(
-            host=options.text("host", "127.0.0.1"),
-            port=options.whole("port", 48890, 1, 65535),
+            host=host,
+            port=port,
             camera=options.whole("camera", 0, 0, 9),
             rows=options.whole("rows", 2048, 8, 16384),
             columns=options.whole("columns", 2048, 8, 16384),

@@ -154,12 +154,15 @@ class Recording:
 
     async def call(self, name: str, *args: object) -> Record:
         """The same, as the whole record of the call."""
-        device = name.split(".")[0]
-        calls = self._calls.get(device)
-        if not calls or calls[0]["name"] != name or calls[0]["args"] != [jsonable(arg) for arg in args]:
+        call = self._take(name, [jsonable(arg) for arg in args])
+        if call is None:
+            calls = self._calls.get(name.split(".")[0])
             expected = f"{calls[0]['name']}{tuple(calls[0]['args'])}" if calls else "no further call"
             raise NotRecorded(f"{name}{args}: not recorded at this point; the recorded run made {expected}.")
-        call = calls.popleft()
+        return await self._again(call)
+
+    async def _again(self, call: Record) -> Record:
+        """The call once more: it ends at the recorded instant, by its recorded error if it had one."""
         try:
             await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
         except asyncio.CancelledError:
@@ -170,11 +173,24 @@ class Recording:
             raise _error(call)
         return call
 
+    def _take(self, name: str, args: list[object]) -> Record | None:
+        """The device's next call, if it is this one; of several that began at one instant, any may be the next.
+
+        A trace holds calls in the order of their ends: which of those began first it does not say.
+        """
+        calls = self._calls.get(name.split(".")[0], deque())
+        for call in calls:
+            if call["begin_ns"] != calls[0]["begin_ns"]:
+                break
+            if call["name"] == name and call["args"] == args:
+                calls.remove(call)
+                return call
+        return None
+
     async def end_of_frames(self) -> None:
         """What came after the last recorded frame: an error at its instant, or nothing any more."""
-        calls = self._calls.get("detector")
-        if calls and calls[0]["name"] == "detector.frames":
-            await self.answer("detector.frames")
+        if (call := self._take("detector.frames", [])) is not None:
+            await self._again(call)
         await self._clock.sleep_until(NEVER_NS)
 
 

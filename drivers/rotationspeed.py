@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from engine.errors import DataError, DeviceError, Refused
+from drivers.options import is_number
+from engine.errors import DataError, DeviceError, Refused, shown
 
 # A rotation at another speed than asked for is a rotation by other angles per frame.
 TOLERANCE = 0.05
@@ -228,13 +229,13 @@ def rotation_speeds(given: object, defaults: RotationSpeeds) -> RotationSpeeds:
 
 
 def _number(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refused(f"devices: [rotation] {key} = {value!r} is not a number; nothing was started.")
+    if not is_number(value):
+        raise Refused(f"devices: [rotation] {key} = {shown(repr(value))} is not a number; nothing was started.")
     return float(value)
 
 
 def _numbers(key: str, values: object, count: int | None = None) -> list[float]:
     if not isinstance(values, list | tuple) or count not in (None, len(values)):
         wanted = "a list of numbers" if count is None else f"a list of {count} numbers"
-        raise Refused(f"devices: [rotation] {key} = {values!r} is not {wanted}; nothing was started.")
+        raise Refused(f"devices: [rotation] {key} = {shown(repr(values))} is not {wanted}; nothing was started.")
     return [_number(key, value) for value in values]

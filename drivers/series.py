@@ -23,6 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from drivers.base import Exposure
+from drivers.framequeue import FrameQueue, frames_of
 from engine.clock import NS_PER_MS, NS_PER_S, Clock, ns
 from engine.errors import DeviceBusy, DeviceError
 from engine.frame import Counts, Frame
@@ -128,7 +129,7 @@ class _Series:
     """One running series: a thread that takes its parts as they come, and the exposures waiting for theirs."""
 
     def __init__(self, clock: Clock, camera: Camera, receiver: Receiver, *, every_part: bool) -> None:
-        self.items: asyncio.Queue[Frame | DeviceError | None] = asyncio.Queue()
+        self.items: FrameQueue = asyncio.Queue()
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.fault: DeviceError | None = None
         self._clock = clock
@@ -148,7 +149,7 @@ class _Series:
         self._busy_until_ns = 0
         self._exposures = 0
         self._closed = False
-        self.parts: asyncio.Queue[Frame | DeviceError | None] | None = asyncio.Queue() if every_part else None
+        self.parts: FrameQueue | None = asyncio.Queue() if every_part else None
         self.room = threading.Semaphore(UNTAKEN_FRAMES)
         self._thread = threading.Thread(target=self._run, name=f"{camera.name} series", daemon=True)
         self._thread.start()
@@ -267,7 +268,7 @@ class _Series:
 
         self._in_loop(settle)
 
-    def _post(self, queue: asyncio.Queue[Frame | DeviceError | None], item: Frame | DeviceError | None) -> None:
+    def _post(self, queue: FrameQueue, item: Frame | DeviceError | None) -> None:
         self._in_loop(lambda: queue.put_nowait(item))
 
     def _in_loop(self, call: Callable[[], object]) -> None:
@@ -370,7 +371,7 @@ class SelfPaced:
 
     def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`. A frame of which parts were lost raises DeviceError in its place."""
-        return self._of(self._series.items if self._series is not None else None)
+        return frames_of(self._series.items if self._series is not None else None)
 
     def every_part(self) -> AsyncIterator[Frame]:
         """Every part of the running series from its first on, numbered as the camera does; ends after `disarm`.
@@ -379,21 +380,7 @@ class SelfPaced:
         """
         if self._series is None or self._series.parts is None:
             raise DeviceError(f"{self._camera.name}: not armed for a film; there is no series. Arm it first.")
-        return self._of(self._series.parts, self._series.room.release)
-
-    @staticmethod
-    async def _of(
-        queue: asyncio.Queue[Frame | DeviceError | None] | None, taken: Callable[[], None] = lambda: None
-    ) -> AsyncIterator[Frame]:
-        while queue is not None:
-            item = await queue.get()
-            if item is None:
-                queue.put_nowait(None)  # whoever else asks is told too
-                return
-            taken()
-            if isinstance(item, DeviceError):
-                raise item
-            yield item
+        return frames_of(self._series.parts, self._series.room.release)
 
     async def disarm(self) -> None:
         """See `Detector.disarm`. Waits for data of exposures that are over, and at most 1 s."""

@@ -61,19 +61,23 @@ class Serval:
             )
         body = None if document is None else json.dumps(document)
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        asked = False
+
+        async def trace(event: str, _: object) -> None:
+            nonlocal asked
+            asked |= event == "http11.send_request_headers.started"
+
         try:
             async with self._clock.timeout_at(self._clock.now_ns() + ns(self._timeout_s)):
-                answer = await self._client.request(method, path, content=body, headers=headers)
-        except TimeoutError as error:
-            raise DeviceLost(
-                f"serval: {self._url}: no answer within {self._timeout_s:g} s; whether {method} {path} was done is "
-                f"unknown. {HERE}"
-            ) from error
-        except (self._httpx.HTTPError, self._httpx.InvalidURL, OSError) as error:
+                answer = await self._client.request(
+                    method, path, content=body, headers=headers, extensions={"trace": trace}
+                )
+        except (TimeoutError, self._httpx.HTTPError, self._httpx.InvalidURL, OSError) as error:
             cause = str(error) or type(error).__name__
-            raise DeviceLost(
-                f"serval: {self._url}: {' '.join(cause.split())}; whether {method} {path} was done is unknown. {HERE}"
-            ) from error
+            if isinstance(error, TimeoutError):
+                cause = f"no answer within {self._timeout_s:g} s"
+            state = f"whether {method} {path} was done is unknown" if asked else f"{method} {path} was not done"
+            raise DeviceLost(f"serval: {self._url}: {' '.join(cause.split())}; {state}. {HERE}") from error
         text = " ".join(answer.text.split())
         if not answer.is_success:
             raise Refusal(

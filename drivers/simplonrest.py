@@ -74,7 +74,10 @@ class Simplon:
         """A value of the configuration that must be a number."""
         value = await self.value(module, "config", key)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise DeviceError(f"{self.name}: {module} {key} = {value!r} is not a number; nothing was changed.")
+            raise DeviceError(
+                f"{self.name}: {module} {key} = {value!r} is not a number; nothing was changed. "
+                "Check that host and port are those of a DECTRIS detector."
+            )
         return value
 
     async def mask(self, key: str, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
@@ -179,7 +182,8 @@ class Simplon:
         if response.status_code != httpx.codes.OK:
             raise _TurnedDown(
                 f"{self.name}: refused {method} {path} with status {response.status_code} "
-                f"({_line(response.text) or 'no reason given'}); it was not done. See the detector's own web page."
+                f"({_line(response.text) or 'no reason given'}); it was not done. See the detector's own web page; if "
+                "there is none, correct host and port in the devices file."
             )
         if not response.content.strip():
             return {}

@@ -7,12 +7,12 @@ returns its values followed by a status, 0 for success.
 """
 
 import gc
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from drivers.options import is_number
 from engine.clock import Clock
 from engine.errors import CredlineError, DeviceError, DeviceLost, Refused
 from engine.offload import DeviceThread
@@ -161,8 +161,6 @@ class Connection:
 def numbers(answer: Answer, count: int, what: str) -> list[float]:
     """The first values of an answer as finite numbers. Raises DeviceError when they are not there, or are none."""
     values = answer.values[:count]
-    if len(values) == count and all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in values
-    ):
+    if len(values) == count and all(is_number(value) for value in values):
         return list(values)
     raise DeviceError(f"{what}: the microscope answered {answer.values!r} where {count} numbers belong; not used.")

@@ -58,8 +58,10 @@ class TemscriptWire:
                 f"({str(error)[:120]}); {happened}. Check what runs on that port."
             ) from error
         if status not in (200, 204):
+            happened = "nothing changed" if method == "GET" else "it was most likely not done"
             raise DeviceError(
-                f"{self.device}: {path} was refused with {status}: {reason[:200]}. It was most likely not done."
+                f"{self.device}: {self.peer} refused {path} with {status}: {reason[:200]}; {happened}. Check that "
+                "temscript-server runs on that port, and look at its window for the cause."
             )
         return content
 

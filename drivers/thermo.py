@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from drivers.base import Parts, Reading, SecondConnection, Timing
-from drivers.options import Options
+from drivers.lenssettling import lens_settling_s
+from drivers.options import Options, is_number
 from drivers.rotationspeed import RotationSpeeds, rotation_speeds
 from drivers.temscriptwire import TemscriptWire
 from drivers.wavelength import wavelength_A
@@ -43,8 +44,6 @@ MOVING = ("GOING", "MOVING")
 ACCEPTED_WITHIN_S = 2.0
 ARRIVES_WITHIN_S = 1.2
 POLL_S = 0.02
-SETTLES_FROM = 1500
-LENS_TIME_CONSTANT_S = 0.168
 
 
 @dataclass(slots=True)
@@ -120,21 +119,29 @@ class Session:
             )
 
 
+def _strange(said: str) -> DeviceError:
+    """For an answer that no temscript-server gives."""
+    return DeviceError(
+        f"thermo: the server says {said}. Nothing changed. Check that temscript-server 2 runs at host and port of the "
+        "devices file."
+    )
+
+
 def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DeviceError(f"thermo: the server says {what} = {str(value)[:40]!r}, which is no number. Nothing changed.")
+    if not is_number(value):
+        raise _strange(f"{what} = {str(value)[:40]!r}, which is no number")
     return float(value)
 
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool | int):
-        raise DeviceError(f"thermo: the server says beam_blanked = {str(value)[:40]!r}. Nothing changed.")
+        raise _strange(f"beam_blanked = {str(value)[:40]!r}")
     return bool(value)
 
 
 def _alpha_deg(position: Any) -> float:
     if not isinstance(position, dict) or "a" not in position:
-        raise DeviceError(f"thermo: the server says stage_position = {str(position)[:60]!r}. Nothing changed.")
+        raise _strange(f"stage_position = {str(position)[:60]!r}")
     return math.degrees(_number(position["a"], "the tilt"))
 
 
@@ -323,10 +330,8 @@ class ThermoOptics:
         self._in_diffraction = True
 
     def settling_s(self, defocus: int) -> float:
-        """See `Optics.settling_s`: an exponential approach, so twice the defocus takes a constant time more."""
-        if defocus == 0:
-            return 0.0
-        return max(0.0, self._settling_s + LENS_TIME_CONSTANT_S * math.log(abs(defocus) / SETTLES_FROM))
+        """See `Optics.settling_s`."""
+        return lens_settling_s(self._settling_s, defocus)
 
 
 class ThermoDriver:
@@ -336,7 +341,8 @@ class ThermoDriver:
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """The server that is driven, so that two programs do not use it at once."""
-        return f"thermo {options.get('host', '127.0.0.1')}:{options.get('port', PORT)}"
+        host, port = Options(self.name, options).server(PORT)
+        return f"{self.name} {host}:{port}"
 
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
@@ -346,8 +352,7 @@ class ThermoDriver:
         answers, DeviceError when it is no temscript-server of version 2.
         """
         table = Options(self.name, options)
-        host = table.text("host", "127.0.0.1")
-        port = table.whole("port", PORT, 1, 65535)
+        host, port = table.server(PORT)
         motion_port = table.whole("motion_port", port, 1, 65535)
         timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
         limits_deg = table.pair("limits_deg", (-60.0, 60.0), -90.0, 90.0)
@@ -361,8 +366,8 @@ class ThermoDriver:
         version = await session.get("version")
         if not isinstance(version, str) or not version.startswith("2."):
             raise DeviceError(
-                f"thermo: {session.wire.peer} is temscript-server {str(version)[:20]}, not of version 2; nothing was "
-                "done. Update temscript on the microscope's computer."
+                f"thermo: {session.wire.peer} is temscript-server {str(version)[:20]!r}, not of version 2; nothing was "
+                "done. Update temscript on the microscope's computer, or correct host and port in the devices file."
             )
         motion = TemscriptWire(clock, self.name, host, motion_port, timeout_s)
         if motion_port != port:
@@ -386,7 +391,7 @@ class ThermoDriver:
         """The narrower of what the devices file and the microscope allow."""
         limits = await session.get("stage_limits")
         if not isinstance(limits, dict) or not isinstance(pair := limits.get("a"), list) or len(pair) != 2:
-            raise DeviceError(f"thermo: the server says stage_limits = {str(limits)[:60]!r}. Nothing was done.")
+            raise _strange(f"stage_limits = {str(limits)[:60]!r}")
         low_deg, high_deg = (math.degrees(_number(value, "a limit of the stage")) for value in pair)
         return max(given_deg[0], low_deg), min(given_deg[1], high_deg)
 

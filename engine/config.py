@@ -52,13 +52,31 @@ def experiment_type(name: str) -> ExperimentType:
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """A TOML file as a dictionary. Raises Refused naming file and line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        if _holds_endless(tables):
+            raise ValueError("a whole number has more than 64 bits")
     except OSError as error:
         raise Refused(f"{what} {path}: cannot be read ({error.strerror}). Check the name.") from error
     except UnicodeDecodeError as error:
         raise Refused(f"{what} {path}: is not a text file in UTF-8.") from error
     except (ValueError, RecursionError) as error:  # brackets without end, a number of thousands of digits
         raise Refused(f"{what} {path}: is not valid TOML: {error}. Text values need quotes.") from error
+    return tables
+
+
+def _holds_endless(value: Any) -> bool:
+    """Whether a whole number of more than 64 bits is in it, which TOML does not have.
+
+    Python reads it all the same; it is too large for a float, and may be too long to be shown.
+    """
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict | list):
+            left += item.values() if isinstance(item, dict) else item
+        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+            return True
+    return False
 
 
 def read_run_document(folder: Path) -> dict[str, Any]:
@@ -84,6 +102,8 @@ def parse_setting(word: str) -> tuple[list[str], Any]:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         value = text
+    if _holds_endless(value):
+        raise Refused(f"--set {shown(repr(word))}: no whole number has more than 64 bits. Give a smaller one.")
     return [part.strip() for part in key.split(".")], value
 
 

@@ -206,6 +206,9 @@ async def _run(
             if faults is not None:
                 await faults.end()
             ending = await _close(run)
+            if faults is not None and (missed := faults.never_came):
+                asked = len(faults.asked)
+                log.warning(f"{asked - len(missed)} of {asked} faults came about; not: {', '.join(map(str, missed))}")
             try:
                 document = run.save(experiment, ending)
             except OSError as error:  # a full disk must not cost the alarms

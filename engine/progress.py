@@ -112,7 +112,8 @@ def summary_table(report: Report) -> Table:
         uncertainty = result["offset_uncertainty_deg"]
         row("range", f"{result['range_deg']:.2f} deg, {result['start_deg']:.2f} to {result['end_deg']:.2f} deg")
         row("oscillation angle", f"{result['oscillation_deg']:.5f} deg per slot, angles +-{uncertainty:.3f} deg")
-    row("period", f"{result['period_s']:.6f} s")
+    if result["frames"]:  # else it is the planned one
+        row("period", f"{result['period_s']:.6f} s")
     for key, name in (("lateness_ms", "frame starts late"), ("gap_error_ms", "gap error")):
         spread = result[key]
         if spread["median"] is not None:

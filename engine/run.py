@@ -203,9 +203,7 @@ class Run:
                         if self._disk_told:
                             return FINISH
                         continue
-                    if work.cancelled():
-                        raise DeviceError("a device gave its call up by itself; whether it happened is unknown.")
-                    return work.result()
+                    return self._trigger_of(work)
                 asked = command.result()
                 self._disk_told |= asked.source == "disk"
                 self.trace.tick()
@@ -215,6 +213,8 @@ class Run:
                 self.finish(asked.ending.status, asked.ending.reason)
                 if state is experiment.finalizing:
                     continue  # already ending; the data are kept, and who makes products asks whether to go on
+                if work.done() and not self._disk_failed(work):
+                    self._trigger_of(work)  # at the same instant it may have failed, and the reason is not to be lost
                 return FINISH
         except Exception as error:
             self._failed(error)
@@ -226,6 +226,13 @@ class Run:
                     await self._safe_begun.wait()
             finally:
                 await self._let_go(work)
+
+    @staticmethod
+    def _trigger_of(work: asyncio.Task[str]) -> str:
+        """What finished work answered. Raises its error, or DeviceError when it was cancelled by nobody of ours."""
+        if work.cancelled():
+            raise DeviceError("a device gave its call up by itself; whether it happened is unknown.")
+        return work.result()
 
     def _disk_failed(self, work: asyncio.Task[str]) -> bool:
         return (

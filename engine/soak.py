@@ -65,6 +65,7 @@ class Ordeal:
     microscope: Any
     trace: list[Record]
     came_about: list[Any]
+    never_came: list[Any]
     steps: list[str] = field(default_factory=list)
 
     def of(self, kind: str, name: str | None = None) -> list[Record]:
@@ -107,6 +108,8 @@ class Verdict:
     checks: int
     refusal: str = ""
     """Why it was not begun, for a case that the program refuses."""
+    never_came: tuple[str, ...] = ()
+    """The faults of the case that did not come about, in their words."""
 
 
 def trial_of(kind: ExperimentType) -> Trial:
@@ -164,6 +167,7 @@ def try_case(kind: ExperimentType, case: Case) -> Verdict:
         ordeal.ending.status.value,
         len(ordeal.came_about),
         len(verdicts) + len(ordeal.trace),
+        never_came=tuple(map(str, ordeal.never_came)),
     )
 
 
@@ -213,8 +217,12 @@ def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ord
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         folder, ending, alarms, document = runner.run(main())
     microscope = seen["microscope"]
-    came_about = microscope.faults.came_about if microscope.faults is not None else []
-    ordeal = Ordeal(case, folder, document, ending, alarms, seen["run"], microscope, seen["trace"], came_about, steps)
+    met = microscope.faults
+    came_about, never_came = (met.came_about, met.never_came) if met is not None else ([], [])
+    trace = seen["trace"]
+    ordeal = Ordeal(
+        case, folder, document, ending, alarms, seen["run"], microscope, trace, came_about, never_came, steps
+    )
     return ordeal, loose
 
 

@@ -20,6 +20,7 @@ from engine.worker import begin_worker
 BATCH = 25
 INTERRUPTED = 130
 LARGEST_SEED = 2**62
+NO_FAULT = "none"
 
 
 def soak(
@@ -104,13 +105,17 @@ def _tried(
 
 def _one(protocol: str, seed: int, settings: Sequence[str], faults: Sequence[str]) -> int:
     """One case as given; the exit status."""
+    if NO_FAULT in faults and len(faults) > 1:
+        raise Refused(
+            f"--fault {NO_FAULT}: says that there are none, and others are given; nothing was run. Leave out either."
+        )
     kind = experiment_type(protocol)
     drawn = draw(kind, seed)
     changes = {keys[0]: value for keys, value in map(parse_setting, settings)}
     case = Case(
         seed,
         {**drawn.plan, **changes},
-        drawn.troubles if not faults else tuple(words for words in faults if words != "none"),
+        drawn.troubles if not faults else tuple(words for words in faults if words != NO_FAULT),
     )
     build_plan_from(kind, case.plan)
     quiet()
@@ -123,6 +128,9 @@ def _one(protocol: str, seed: int, settings: Sequence[str], faults: Sequence[str
         f"1 run ({verdict.status}), {verdict.faults} faults injected, {verdict.checks} invariants checked, "
         f"{len(verdict.broken)} broken"
     )
+    if missed := verdict.never_came:
+        asked = verdict.faults + len(missed)
+        typer.echo(f"{verdict.faults} of {asked} faults came about; not: {', '.join(missed)}", err=True)
     return 1 if verdict.broken else 0
 
 
@@ -132,6 +140,6 @@ def command(protocol: str, case: Case, drawn: Case) -> str:
     for key, value in case.plan.items():
         if drawn.plan.get(key) != value:
             words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
-    for trouble in case.troubles or ("none",):
+    for trouble in case.troubles or (NO_FAULT,):
         words += ["--fault", trouble]
     return shlex.join(words)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.base import Exposure
+from drivers.framequeue import FrameQueue, frames_of
 from drivers.simulated.latency import generator
 from drivers.simulated.shots import Shot, Studio
 from engine.clock import Clock, ns
@@ -61,7 +62,7 @@ class Timepix:
         self._number = 0
         self.read_out: list[tuple[int, int]] = []
         """Begin and end of every exposure that became a frame, for the truth."""
-        self._queue: asyncio.Queue[Frame | Exception | None] | None = None
+        self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
 
     @property
@@ -104,9 +105,7 @@ class Timepix:
                 f"detector: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to {longest_s:g} s."
             )
 
-    async def _expose(
-        self, queue: asyncio.Queue[Frame | Exception | None], number: int, begin_ns: int, exposure_s: float
-    ) -> None:
+    async def _expose(self, queue: FrameQueue, number: int, begin_ns: int, exposure_s: float) -> None:
         end_ns = begin_ns + ns(exposure_s)
         ready_s = self._settings.readout_s + float(self._rng.uniform(*self._settings.overhead_s))
         if number < len(self._settings.slow_first_s):
@@ -127,17 +126,7 @@ class Timepix:
 
     def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`."""
-        return self._of_series(self._queue)  # of the one armed now, also if it is disarmed before the first is taken
-
-    @staticmethod
-    async def _of_series(queue: asyncio.Queue[Frame | Exception | None] | None) -> AsyncIterator[Frame]:
-        while queue is not None:
-            item = await queue.get()
-            if item is None:
-                return
-            if isinstance(item, Exception):
-                raise item
-            yield item
+        return frames_of(self._queue)  # of the one armed now, also if it is disarmed before the first is taken
 
     async def disarm(self) -> None:
         """See `Detector.disarm`."""

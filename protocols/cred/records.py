@@ -98,11 +98,12 @@ def gap_errors_ns(frames: Sequence[FrameRecord]) -> list[int]:
 
 
 def timing_summary(collected: Collected) -> dict[str, Any]:
-    """The timing figures of run.json and of the summary table."""
-    slack = collected.slack_ns
+    """The timing figures of run.json and of the summary table, of all frames delivered; None where none was kept."""
+    anything = any(collected.kept())
+    frames, slack = (collected.frames, collected.slack_ns) if anything else ([], [])
     return {
-        "lateness_ms": spread_ms([frame.late_ns for frame in collected.frames]),
-        "gap_error_ms": spread_ms(gap_errors_ns(collected.frames)),
+        "lateness_ms": spread_ms([frame.late_ns for frame in frames]),
+        "gap_error_ms": spread_ms(gap_errors_ns(frames)),
         "slack_ms": {
             "min": round(min(slack) / NS_PER_MS, 6) if slack else None,
             "median": round(median(slack) / NS_PER_MS, 6) if slack else None,

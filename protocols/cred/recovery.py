@@ -20,7 +20,7 @@ from engine.storage import write_json
 from protocols.cred.lastwords import LastWords, last_words
 from protocols.cred.machine import State
 from protocols.cred.missing import missing_slots
-from protocols.cred.remains import SPOOL_FILE, RecoveredRun, Remains, fits, put_together, read_remains
+from protocols.cred.remains import SPOOL_FILE, RecoveredRun, Remains, fits, pace_of, put_together, read_remains
 from protocols.cred.results import data_files, reading_list, result_of, snapshot_list, write_data
 
 DAMAGED_SPOOL_FILE = "frames.damaged.spool"
@@ -57,12 +57,13 @@ def _recover(folder: Path, draw: bool) -> Iterator[str]:
     spool = (folder / SPOOL_FILE).exists()
     document = remains.document if remains.document is not None else _document_from(remains)
     if remains.document is not None and not spool and _is_over(remains, document):
-        yield f"nothing to recover; its status is {document['status']!r}: {document.get('reason') or 'no reason'}."
+        reason = document.get("reason") or "no reason"
+        yield _sentence(f"nothing to recover; its status is {document['status']!r}: {reason}")
         return
     _clear_up(folder)
     if spool or document["status"] == RUNNING:
         _recover_data(remains, document)
-    yield from _told(document)
+    yield from _told(document, pace_of(remains.header).snapshot_slots)
     yield _make_products(remains, document)
     if draw:
         _draw(folder)
@@ -194,25 +195,34 @@ def _reason(remains: Remains, run: RecoveredRun, words: LastWords) -> str:
     return f"the program ended {state}{after}; recovered from the spool{beam}"
 
 
-def _told(document: dict[str, Any]) -> Iterator[str]:
-    """What the run holds, what it does not, and what to look after, for a person."""
+def _told(document: dict[str, Any], snapshot_slots: int | None) -> Iterator[str]:
+    """What the run holds, what it does not, and what to look after, for a person.
+
+    snapshot_slots: how many one snapshot takes, where that is known.
+    """
     result, recovered = document["result"], document.get("recovered") or {}
     frames = result["frames"] + result["frames_not_kept"]
     spare = f" ({result['frames_not_kept']} of them not kept)" if result["frames_not_kept"] else ""
-    yield f"{frames} frames{spare} and {result['snapshots']} snapshots in {result['slots']} slots."
-    yield f"Status {document['status']}: {document['reason']}."
+    each = f"; a snapshot takes {snapshot_slots} of them" if result["snapshots"] and snapshot_slots else ""
+    yield f"{frames} frames{spare} and {result['snapshots']} snapshots in {result['slots']} slots{each}."
+    yield _sentence(f"Status {document['status']}: {document['reason']}")
     missing = recovered.get("missing", [])
     by_reason: dict[str, list[int]] = {}
     for gap in missing:
         by_reason.setdefault(gap["reason"], []).append(gap["slot"])
     for reason, slots in by_reason.items():
-        yield f"Missing: slot{'s' if len(slots) > 1 else ''} {_ranges(slots)}: {reason}."
+        yield _sentence(f"Missing: slot{'s' if len(slots) > 1 else ''} {_ranges(slots)}: {reason}")
     for line in recovered.get("lost_records", []):
-        yield f"Lost: {line}."
+        yield _sentence(f"Lost: {line}")
     for line in recovered.get("instrument", []):
-        yield f"Instrument: {line}."
+        yield _sentence(f"Instrument: {line}")
     if result["oscillation_deg"] is None and frames:
         yield "The frames have no angles: no stage reading of this run is left."
+
+
+def _sentence(text: str) -> str:
+    """With one full stop at its end: what others said, as a reason, may bring its own."""
+    return text if text.endswith(".") else f"{text}."
 
 
 def _ranges(slots: Sequence[int]) -> str:
@@ -232,7 +242,7 @@ def _make_products(remains: Remains, document: dict[str, Any]) -> str:
     recovered = document.get("recovered")
     document["recovered"] = {**(recovered if isinstance(recovered, dict) else {}), "products": made}
     write_json(remains.folder / "run.json", document, durable=document.get("clock") != "virtual")
-    return f"Products: {made}."
+    return _sentence(f"Products: {made}")
 
 
 def _products(remains: Remains, document: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from drivers.base import Exposure, Microscope
 from drivers.faults import Fault, Faults, FaultyDisk, inject
@@ -473,6 +474,21 @@ def test_several_faults_befall_one_run(tmp_path: Path) -> None:
     assert trace.count('"kind":"injected"') == 3
     assert report.ending.status.value == "done"
     assert report.document["result"]["lost_slots"] == 1
+
+
+def test_faults_that_never_came_about_are_named_at_the_end(tmp_path: Path) -> None:
+    asked = "beam.unblank 1 ignored", "stage.motion 400 stop", "disk.write 4000 full", "beam.unblank 1 ignored"
+    with capture_logs() as told:
+        perform(tmp_path, *asked)
+    assert [entry["event"] for entry in told if "came about" in entry["event"]] == [
+        "1 of 4 faults came about; not: stage.motion 400 stop, disk.write 4000 full, beam.unblank 1 ignored"
+    ]
+
+
+def test_of_faults_that_all_came_about_nothing_is_said(tmp_path: Path) -> None:
+    with capture_logs() as told:
+        perform(tmp_path, "beam.blank 1 ignored", "disk.sync 6 slow 3")
+    assert not [entry for entry in told if "came about" in entry["event"]]
 
 
 def test_faults_that_are_none_leave_no_folder(tmp_path: Path) -> None:

@@ -206,6 +206,7 @@ async def test_a_lens_value_out_of_range_is_refused(clock: RealClock, value: int
 
 
 GARBAGE = {
+    "no number of this world": ("GetPos", (1.0, 2.0, 3.0, 10**400, 0.0, 0)),
     "no number": ("GetPos", (1.0, 2.0, 3.0, float("nan"), 0.0, 0)),
     "half an answer": ("GetPos", (1.0, 2.0, 0)),
     "text": ("GetPos", ("a", "b", "c", "d", "e", 0)),

@@ -30,7 +30,7 @@ PATIENCE_S = 1000.0
 # Case -> why no recording passes it. Each must fail, on the recording and not before.
 NOT_ON_A_RECORDING = {
     "test_a_second_series_counts_from_zero_again": "a recording is of one series: frames do not tell whose they are",
-    "test_the_frames_end_after_disarm": "two calls to one device begin at one instant: which was first is lost",
+    "test_the_frames_end_after_disarm": "a series and its disarm end at one instant: which was first is lost",
     "test_no_number_is_no_target": "no NaN equals another, so a call with one is never the recorded call",
     "test_an_impossible_exposure_is_refused_and_leaves_the_camera_not_armed[no number]": "the same, of an exposure",
 }

@@ -278,6 +278,39 @@ async def test_something_else_on_that_port_is_not_driven(clock: RealClock) -> No
                 pass
 
 
+def answering(status: str, content: str) -> bytes:
+    return (
+        f"HTTP/1.0 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n{content}"
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("reply", "says", "remedy"),
+    [
+        (answering("404 Not Found", ""), "refused version with 404: Not Found; nothing changed", "runs on that port"),
+        (answering("200 OK", '"1.0.9"'), "temscript-server '1.0.9', not of version 2", "correct host and port"),
+        (answering("200 OK", f"1{400 * '0'}"), "temscript-server '1000", "correct host and port"),
+        (answering("200 OK", '"2.1.0"'), "stage_limits = '2.1.0'. Nothing changed", "runs at host and port"),
+    ],
+)
+@really
+async def test_a_server_of_another_kind_is_said_with_what_to_do(
+    clock: RealClock, reply: bytes, says: str, remedy: str
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        with pytest.raises(DeviceError) as caught:
+            async with connected(clock, server.sockets[0].getsockname()[1]):
+                pass
+    assert says in str(caught.value)
+    assert remedy in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -77,6 +77,13 @@ def test_a_word_that_is_no_setting_is_refused_with_an_example(word: str) -> None
         parse_setting(word)
 
 
+@pytest.mark.parametrize("value", ["1" + 400 * "0", "0x" + 5000 * "f"], ids=["decimal", "hexadecimal"])
+def test_a_whole_number_without_end_is_refused(value: str) -> None:
+    for key in ("exposure_s", "defocus", "formats"):
+        assert f"--set '{key}=" in (said := refusal([f"{key}=[{value}]" if key == "formats" else f"{key}={value}"]))
+        assert "more than 64 bits" in said
+
+
 def test_settings_fill_a_plan_and_later_words_win() -> None:
     plan = build_plan(KIND, None, ["exposure_s=0.3", "crystal.orientation_seed=4", "exposure_s=0.2", "defocus=9"])
     assert plan == Plan(exposure_s=0.2, defocus=9, crystal=Crystal(orientation_seed=4))
@@ -128,6 +135,8 @@ def test_a_value_is_no_table() -> None:
     [
         (b"exposure_s = 0.3 s\n", r"is not valid TOML: .*line 1.*Text values need quotes"),
         (b"a = 1\na = 2\n", r"is not valid TOML: .*line 2"),
+        (b"[x]\na = [1, 1" + 400 * b"0" + b"]\n", r"is not valid TOML: a whole number has more than 64 bits"),
+        (b"a = 0x" + 5000 * b"f" + b"\n", r"is not valid TOML: a whole number has more than 64 bits"),
         (b"sample = \xff\n", r"is not a text file in UTF-8"),
     ],
 )

@@ -163,6 +163,32 @@ async def test_a_device_error_fails_the_run_with_its_own_words(clock: VirtualClo
         assert next(x for x in r.records if x["kind"] == "fault")["name"] == "DeviceError"
 
 
+@pytest.mark.parametrize(
+    ("command", "ending"),
+    [
+        ("stop", Ending(Status.FAILED, "stage: limit switch; nothing moved.")),
+        ("abort", Ending(Status.ABORTED, "operator")),
+        ("fail", Ending(Status.FAILED, "operator")),
+    ],
+)
+@virtual
+async def test_a_command_at_the_instant_of_a_failure_does_not_hide_its_reason(
+    clock: VirtualClock, command: str, ending: Ending
+) -> None:
+    with rehearsal(clock) as r:
+
+        async def measure() -> str:
+            await clock.sleep_s(4)
+            getattr(r.run.commands, command)("operator")
+            raise DeviceError("stage: limit switch; nothing moved.")
+
+        r.works[State.MEASURE] = measure
+        assert await r.drive() == ending
+        told = [(x["kind"], x["reason"]) for x in r.records if x["kind"] in ("command", "fault")]
+        assert told == [("command", "operator"), ("fault", "stage: limit switch; nothing moved.")]
+        assert r.made_safe == list(SAFE)
+
+
 @virtual
 async def test_a_bug_fails_the_run_and_is_written_down_in_full(clock: VirtualClock) -> None:
     with rehearsal(clock) as r:

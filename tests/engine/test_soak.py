@@ -34,6 +34,7 @@ PLAN: dict[str, Any] = {
     "formats": [],
 }
 EIGHT_SLOTS = Case(3, PLAN, ())
+EIGHT_WORDS = [f"--set={key}={str(value).lower()}" for key, value in PLAN.items()]
 
 
 @pytest.fixture(autouse=True)
@@ -278,3 +279,18 @@ def test_what_is_given_replaces_what_was_drawn(cred: ExperimentType) -> None:
     assert "range_deg=1.0" in words
     assert words[-2:] == ["--fault", "beam.blank 1 hang"]
     assert shlex.split(soakcli.command("cred", replace(drawn, troubles=()), drawn))[-2:] == ["--fault", "none"]
+
+
+def test_no_fault_beside_others_is_refused() -> None:
+    done = CliRunner().invoke(app, ["soak", "cred", "--fault", "none", "--fault", "beam.blank 1 hang"])
+    assert isinstance(done.exception, Refused)
+    assert "nothing was run" in str(done.exception)
+    status, lines = credline("soak", "cred", "--fault", "none", *EIGHT_WORDS)
+    assert (status, lines[-1].split(",")[:2]) == (0, ["1 run (done)", " 0 faults injected"])
+
+
+def test_a_fault_that_was_asked_for_and_never_came_is_named() -> None:
+    faults = ("--fault", "beam.blank 1 ignored", "--fault", "beam.blank 99 hang")
+    done = CliRunner().invoke(app, ["soak", "cred", *faults, *EIGHT_WORDS])
+    assert "1 faults injected" in done.stdout
+    assert done.stderr.splitlines() == ["1 of 2 faults came about; not: beam.blank 99 hang"]

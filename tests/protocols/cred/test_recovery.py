@@ -56,6 +56,8 @@ def test_everything_up_to_the_cut_is_there_again(perform: Perform, tmp_path: Pat
         assert (folder / "snapshots" / "00010.tiff").exists()
     assert not (folder / "frames.spool").exists()
     assert f"{document['result']['frames']} frames" in lines[0]
+    assert ("slots; a snapshot takes 1 of them." in lines[0]) == (at_slot >= 11)
+    assert not [line for line in lines if line.endswith("..")]
 
 
 def test_recovering_twice_changes_nothing(perform: Perform, tmp_path: Path) -> None:
@@ -70,6 +72,15 @@ def test_a_finished_run_needs_no_recovery(perform: Perform) -> None:
     run = perform(range_deg=3.0)
     assert "nothing to recover" in recover_run(run.folder)[0]
     assert json.loads((run.folder / "run.json").read_text())["status"] == "done"
+
+
+def test_a_reason_with_a_full_stop_of_its_own_is_not_given_a_second(perform: Perform) -> None:
+    def fail(record: Record, run: Run) -> None:
+        if record["kind"] == "frame" and record["slot"] == 3:
+            run.commands.fail("device: test of a failure; nothing was done.")
+
+    [line] = recover_run(perform(range_deg=3.0, on=fail).folder)
+    assert line.endswith("its status is 'failed': device: test of a failure; nothing was done.")
 
 
 def test_a_run_that_is_still_going_is_not_touched(perform: Perform, tmp_path: Path) -> None:

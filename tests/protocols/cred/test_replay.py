@@ -388,6 +388,32 @@ def test_a_run_that_met_with_several_faults_replays(tmp_path: Path) -> None:
     assert_bad_day_replays(report, written)
 
 
+@pytest.mark.parametrize("command", ["stop", "abort"])
+def test_a_command_at_the_instant_of_a_failure_replays(tmp_path: Path, command: str) -> None:
+    def watch(run: Run, _: object) -> None:
+        def at_the_failure(record: Record) -> None:
+            if record["kind"] == "call" and "error" in record:
+                getattr(run.commands, command)("test")
+
+        run.trace.observe(at_the_failure)
+
+    report, written = on_a_bad_day(tmp_path, "detector.start 4 error", watch=watch)
+    assert report.document["status"] == {"stop": "failed", "abort": "aborted"}[command]
+    assert [record["kind"] for record in written if "reason" in record][:2] == ["command", "fault"]
+    assert_bad_day_replays(report, written)
+
+
+@pytest.mark.parametrize(("write", "state"), [(3, "relax"), (5, "wait-for-rotation"), (8, "delay"), (10, "expose")])
+def test_a_disk_that_refuses_the_line_of_a_state_replays(tmp_path: Path, write: int, state: str) -> None:
+    """What the state begins with has begun when the beam is blanked: two calls at one instant, `delay` to one device.
+
+    That the blanker fails as well makes the later of the two end first.
+    """
+    report, written = on_a_bad_day(tmp_path, f"disk.write {write} full", "beam.blank 1 error")
+    assert [record["name"] for record in written if record["kind"] == "state"][-3:] == [state, "finalize", "failed"]
+    assert_bad_day_replays(report, written)
+
+
 @pytest.mark.parametrize("ending", ["done", "stopped", "aborted"])
 def test_a_run_that_waited_for_a_slow_disk_replays(tmp_path: Path, ending: str) -> None:
     """There is room for one picture; from the tenth write on each takes longer than a slot."""
