@@ -30,8 +30,8 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
         cause = error.strerror or str(error)
         raise StorageError(
-            f"{path}: {cause}; this file was not written, the files before it are whole and the run itself is "
-            "untouched. Make room and export again"
+            f"{path}: {cause}; this file was not written; what was there before is whole. Make room, or give "
+            "another place, and do it again"
         ) from error
     except BaseException:
         with suppress(OSError):
@@ -60,6 +60,6 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"{path}: {error.strerror or error}; the folder was not made and nothing was exported into it. "
-            "Make room, or remove what is in the way, and export again"
+            f"{path}: {error.strerror or error}; the folder was not made and nothing was written into it. "
+            "Make room, or remove what is in the way, and do it again"
         ) from error

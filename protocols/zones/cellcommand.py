@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from engine.errors import DataError, Refused, shown
+from engine.errors import DataError, Refused, StorageError, shown
+from protocols.zones.learningcommands import trusted
 from protocols.zones.method import Method
-from protocols.zones.options import Json, Model, PerPx, Sources, bar, numbers
+from protocols.zones.options import TOLERANCE_PER_A, Json, Missing, Model, PerPx, Sources, Tolerance, bar, numbers
 
 if TYPE_CHECKING:
     from protocols.zones.cellsearch import Answer
     from protocols.zones.snapshots import Snapshots
-    from protocols.zones.sorting import Sorted
+    from protocols.zones.sorting import Check, Sorted
 
 
 def cell(
@@ -38,77 +39,104 @@ def cell(
             help="Elliptical distortion: estimate, none, or 'PERCENT DEG'; a run that knows its own is believed.",
         ),
     ] = "",
-    tolerance_per_A: Annotated[
-        float | None, typer.Option("--tolerance", min=1e-4, max=0.05, help="How far a spot may be off the net, 1/A.")
-    ] = None,
-    most: Annotated[int, typer.Option("--most", min=2, help="Zonal patterns used, the most confident.")] = 60,
+    tolerance_per_A: Tolerance = TOLERANCE_PER_A,
+    missing: Missing = 0.0,
+    most: Annotated[int, typer.Option("--most", min=5, help="Zonal patterns used, the most confident.")] = 60,
     per_px: PerPx = None,
-    out: Annotated[Path, typer.Option("--out", help="Where the folder with picture and JSON is made.")] = Path("cells"),
+    out: Annotated[
+        Path, typer.Option("--out", help="Where the next folder cell_NNN is made, with picture and JSON.")
+    ] = Path("cells"),
     as_json: Json = False,
 ) -> None:
     """Find the unit cell from zonal patterns: a ranked list of cells, with a picture.
 
     Exit status 1 when the cell is not determined; the reason is said.
     """
+    from protocols.products.atomic import write_text
     from protocols.zones.cellpicture import draw_cell, report
     from protocols.zones.cellsearch import find_cell
+    from protocols.zones.labels import LABELS, ZONE
     from protocols.zones.snapshots import open_snapshots
+    from protocols.zones.sorting import check_with
 
     opened = open_snapshots(sources, per_px)
+    for source in opened:
+        if source.note:
+            typer.echo(source.note, err=True)
     wanted = _called_zonal(sorted_file) if sorted_file else None
     how = _distortion(distortion, opened)
-    found = _zonal(opened, wanted, method, model, hybrids, tolerance_per_A)
+    if out.exists() and not out.is_dir():
+        raise Refused(f"--out {shown(out)}: is a file; give a folder. No cell was searched for.")
+    seen = _sorted(opened, wanted, method, model, check_with(tolerance_per_A, missing))
+    found = [one for one in seen if one.zone is not None and (one.label == LABELS[ZONE] or _hybrid(one, hybrids))]
+    typer.echo(f"{len(found)} zonal patterns among {len(seen)}", err=True)
     patterns = sorted(found, key=lambda one: -one.confidence)[:most]
     answer = find_cell([one.zone for one in patterns if one.zone is not None], distortion=how)
-    folder = _next_folder(out)
-    draw_cell(folder / "cell.png", answer, patterns)
     document = _document(answer, patterns)
-    (folder / "cell.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if patterns:
+        folder = _next_folder(out)
+        draw_cell(folder / "cell.png", answer, patterns)
+        write_text(folder / "cell.json", json.dumps(document, indent=1) + "\n")
+        document = {"folder": str(folder), **document}
     for line in report(answer):
         typer.echo(line, err=as_json)
-    typer.echo(f"written: {folder / 'cell.png'}, cell.json", err=as_json)
+    if not answer.determined:
+        typer.echo(_advice(seen, found, hybrids), err=True)
+    if patterns:
+        typer.echo(f"written: {folder / 'cell.png'}, cell.json", err=as_json)
     if as_json:
-        typer.echo(json.dumps({"folder": str(folder), **document}))
+        typer.echo(json.dumps(document))
     if not answer.determined:
         raise typer.Exit(1)
 
 
-def _zonal(
-    opened: "Sequence[Snapshots]",
-    wanted: set[str] | None,
-    method: Method,
-    model: Path | None,
-    hybrids: bool,
-    tolerance_per_A: float | None,
-) -> "list[Sorted]":
-    """The patterns with a net to use, and a word on the others where there are none."""
+def _hybrid(one: "Sorted", wanted: bool) -> bool:
+    from protocols.zones.labels import HYBRID, LABELS
+
+    return wanted and one.label == LABELS[HYBRID]
+
+
+def _advice(seen: "Sequence[Sorted]", found: "Sequence[Sorted]", hybrids: bool) -> str:
+    """What may help where no cell was determined."""
     from collections import Counter
 
-    from protocols.zones.labels import HYBRID, LABELS, ZONE
-    from protocols.zones.network import load
-    from protocols.zones.sorting import sort_snapshots, with_tolerance
+    left = sum(_hybrid(one, True) for one in seen)
+    others = Counter(one.reason for one in seen if one.zone is None).most_common(1)
+    words = [f"most of the others: {others[0][0]} ({others[0][1]} patterns)"] if others and not found else []
+    words.append("more patterns may help")
+    if left and not hybrids:
+        words.append(f"so may the {left} hybrids (--hybrids)")
+    words.append("badly placed spots need a larger --tolerance, weak ones --missing")
+    return "; ".join(words)
 
-    labels = {LABELS[ZONE], LABELS[HYBRID]} if hybrids else {LABELS[ZONE]}
+
+def _sorted(
+    opened: "Sequence[Snapshots]", wanted: set[str] | None, method: Method, model: Path | None, check: "Check"
+) -> "list[Sorted]":
+    """All patterns, or those wanted, with the nets of the zonal ones."""
+    from protocols.zones.sorting import sort_snapshots
+
     chosen = [source if wanted is None else source.only(wanted) for source in opened]
     total = sum(len(source) for source in chosen)
     if not total:
-        raise Refused("--sorted: none of its 2DZone patterns is in the sources. No cell was searched for.")
-    method = Method.GEOMETRY if wanted is not None else method
-    judge = None if method is Method.GEOMETRY else load(model)
-    if method is Method.NETWORK:
-        method = Method.BOTH  # a cell needs nets, which only the geometry finds
-    seen = []
+        raise Refused(
+            "--sorted: none of its 2DZone patterns is in the sources, which must be named as they were for `zones "
+            "classify`. No cell was searched for."
+        )
+    if wanted is not None:
+        method = Method.GEOMETRY
+    elif method is Method.NETWORK:
+        raise Refused("--method network: finds no nets, and a cell needs them; take both or geometry.")
+    if model and method is Method.GEOMETRY:
+        raise Refused("--model: is of no use here, as no network is asked; add --method both, or leave it out.")
+    judge = None if method is Method.GEOMETRY else trusted(model)
+    seen: list[Sorted] = []
     with bar("finding zones") as advance:
         for source in chosen:
-            for one in sort_snapshots(source, method, judge, check=with_tolerance(tolerance_per_A)):
+            for one in sort_snapshots(source, method, judge, check=check):
                 seen.append(one)
                 advance(len(seen), total, "")
-    found = [one for one in seen if one.label in labels and one.zone is not None]
-    typer.echo(f"{len(found)} zonal patterns among {total}", err=True)
-    if not found:
-        reason, count = Counter(one.reason for one in seen).most_common(1)[0]
-        typer.echo(f"most often: {reason} ({count} patterns)", err=True)
-    return found
+    return seen
 
 
 def _called_zonal(path: Path) -> set[str]:
@@ -119,7 +147,11 @@ def _called_zonal(path: Path) -> set[str]:
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
         return {row["name"] for row in rows if row["label"] == LABELS[ZONE]}
-    except (OSError, ValueError, KeyError) as error:
+    except OSError as error:
+        raise Refused(
+            f"--sorted {shown(path)}: cannot be read ({error.strerror}). No cell was searched for."
+        ) from error
+    except (ValueError, KeyError) as error:
         raise DataError(
             f"{shown(path)}: not a file of `credline zones classify --out` ({type(error).__name__}: {shown(error)}); "
             "classify the patterns again"
@@ -152,6 +184,10 @@ def _next_folder(out: Path) -> Path:
             folder.mkdir()
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise StorageError(
+                f"{shown(folder)}: cannot be made ({error.strerror}); nothing was written. Give another --out"
+            ) from error
         else:
             return folder
 

@@ -19,6 +19,10 @@ Indices = NDArray[np.int64]
 
 PATTERNS_SHOWN = 8
 EDGE_PER_A = 1.05
+CAPTION = (
+    f"Zonal patterns to {EDGE_PER_A} 1/A: spots (black), nodes of the net fitted to them (blue), "
+    "three times its basis vectors with their hkl (red)"
+)
 NODE, VOTED = "tab:blue", "tab:red"
 
 
@@ -43,12 +47,13 @@ def draw_cell(path: Path, answer: Answer, patterns: Sequence[Sorted]) -> None:
         _pattern(figure.add_subplot(grid[place // 4, place % 4]), patterns[number], best, number)
     _votes(figure.add_subplot(grid[2, :2]), answer)
     _words(figure.add_subplot(grid[2, 2:]), answer)
+    figure.suptitle(CAPTION, fontsize=9)
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=110)
 
 
 def _shown(best: Candidate | None, patterns: Sequence[Sorted]) -> list[int]:
-    """Which patterns: one of each zone axis first, then the rest, unexplained ones at the end."""
+    """Which patterns: one of each zone axis first, then the rest; at the end two that are not explained, if any."""
     seen: set[tuple[int, int, int]] = set()
     first, again, unexplained = [], [], []
     for number in range(len(patterns)):
@@ -60,7 +65,8 @@ def _shown(best: Candidate | None, patterns: Sequence[Sorted]) -> list[int]:
         else:
             seen.add(zone_axis(hkl))
             first.append(number)
-    return [*first, *again, *unexplained][:PATTERNS_SHOWN]
+    explained = [*first, *again]
+    return [*explained[: PATTERNS_SHOWN - min(2, len(unexplained))], *unexplained][:PATTERNS_SHOWN]
 
 
 def _pattern(axes: "Axes", pattern: Sorted, best: Candidate | None, number: int) -> None:
@@ -88,10 +94,11 @@ def _arrow(axes: "Axes", vector: NDArray[np.float64], words: str) -> None:
     axes.annotate("", (tip[0], tip[1]), (0, 0), arrowprops={"arrowstyle": "->", "color": VOTED, "linewidth": 1})
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.7}
     away = tip + 0.07 * tip / np.linalg.norm(tip)
+    away = np.clip(away, -0.85 * EDGE_PER_A, 0.85 * EDGE_PER_A)
     axes.text(
         float(away[0]),
         float(away[1]),
-        f"3 ({words})" if words else "",
+        f"({words})" if words else "",
         fontsize=7,
         color=VOTED,
         ha="center",

@@ -9,9 +9,20 @@ import typer
 
 from engine.errors import Refused, shown
 from protocols.zones.cellcommand import cell as find_cell
-from protocols.zones.learningcommands import evaluate, train
+from protocols.zones.learningcommands import evaluate, train, trusted
 from protocols.zones.method import Method
-from protocols.zones.options import Json, Model, PerPx, Seed, Sources, bar, numbers
+from protocols.zones.options import (
+    TOLERANCE_PER_A,
+    Json,
+    Missing,
+    Model,
+    PerPx,
+    Seed,
+    Sources,
+    Tolerance,
+    bar,
+    numbers,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,8 +52,11 @@ def simulate(
         str, typer.Option("--cell", metavar="'A B C AL BE GA'", help="Cell in A and deg; else --cif, else random.")
     ] = "",
     cif: Annotated[
-        Path | None, typer.Option("--cif", help="A crystal structure; disks are as bright as its reflections.")
+        Path | None, typer.Option("--cif", help="The cell and the reflections of a crystal structure.")
     ] = None,
+    intensities: Annotated[
+        bool, typer.Option("--intensities", help="With --cif: disks as bright as the amplitudes; weak ones are lost.")
+    ] = False,
     system: Annotated[str, typer.Option("--system", help="Crystal system of a random cell.")] = "triclinic",
     volume_A3: Annotated[float, typer.Option("--volume", help="Volume of a random cell, A^3.")] = 1000.0,
     anisotropy: Annotated[float, typer.Option("--anisotropy", help="Most that its axes may differ: c/a.")] = 1.5,
@@ -51,7 +65,9 @@ def simulate(
     half_sphere: Annotated[
         bool, typer.Option("--half-sphere", help="Beam directions over half a sphere: no twins at n and -n.")
     ] = False,
-    position: Annotated[float, typer.Option("--position", min=0, help="Spots misplaced by this sd, 1/A.")] = 0.0,
+    position: Annotated[
+        float, typer.Option("--position", min=0, max=0.1, help="Spots misplaced by this sd, 1/A.")
+    ] = 0.0,
     missing: Annotated[float, typer.Option("--missing", min=0, max=0.95, help="Share of spots left out.")] = 0.0,
     extra: Annotated[float, typer.Option("--extra", min=0, max=1, help="Spots that are none, per spot.")] = 0.0,
     crystals: Annotated[int, typer.Option("--crystals", min=1, max=10, help="Crystals in every pattern.")] = 1,
@@ -69,6 +85,7 @@ def simulate(
     """
     import numpy as np
 
+    from protocols.products.atomic import make_folder
     from protocols.zones import noise
     from protocols.zones.labels import LABELS
     from protocols.zones.patternfile import write_patterns
@@ -79,8 +96,15 @@ def simulate(
 
     if cell and cif:
         raise Refused("--cell and --cif are both given; a pattern has one cell. Nothing was written.")
-    if out.exists():
-        raise Refused(f"--out {shown(out)}: exists and is kept; give another name. Nothing was written.")
+    if intensities and not cif:
+        raise Refused("--intensities: only a structure has them; give one with --cif. Nothing was written.")
+    if out.suffix != ".h5":
+        raise Refused(
+            f"--out {shown(out)}: patterns are written as HDF5; give a name that ends in .h5. Nothing was written."
+        )
+    for option, place in (("--out", out), ("--png", pictures)):
+        if place and place.exists():
+            raise Refused(f"{option} {shown(place)}: exists and is kept; give another name. Nothing was written.")
     rng = np.random.default_rng(seed)
     if cif:
         if space_group != "P 1":
@@ -103,11 +127,11 @@ def simulate(
     if distortion:
         patterns = noise.distorted(patterns, _distortion(distortion))
     image = ImageGeometry()
-    drawn = render(patterns, image, intensities=cif is not None)
+    drawn = render(patterns, image, intensities)
     made_by = {"seed": seed, "space_group": space_group, "cif": str(cif) if cif else None, "half_sphere": half_sphere}
     made_by |= {"position_per_A": position, "missing": missing, "extra": extra, "crystals": crystals}
     made_by |= {"distortion": distortion}
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write_patterns(out, patterns, drawn, image, sample, made_by)
     if pictures:
         _write_pngs(pictures, patterns, drawn)
@@ -128,9 +152,8 @@ def classify(
     share: Annotated[
         float, typer.Option("--share", min=1e-4, max=0.9, help="Share of zonal patterns expected: sets confidences.")
     ] = 0.03,
-    tolerance_per_A: Annotated[
-        float | None, typer.Option("--tolerance", min=1e-4, max=0.05, help="How far a spot may be off the net, 1/A.")
-    ] = None,
+    tolerance_per_A: Tolerance = TOLERANCE_PER_A,
+    missing: Missing = 0.0,
     per_px: PerPx = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write every pattern's label as CSV.")] = None,
     as_json: Json = False,
@@ -143,21 +166,26 @@ def classify(
 
     from engine.clock import NS_PER_S, RealClock
     from protocols.zones.labels import LABELS, ZONE
-    from protocols.zones.network import load
     from protocols.zones.snapshots import open_snapshots
-    from protocols.zones.sorting import NO_PATTERN, sort_snapshots, with_tolerance
+    from protocols.zones.sorting import NO_PATTERN, check_with, sort_snapshots
 
     if out and out.exists():
         raise Refused(f"--out {shown(out)}: exists and is kept; give another name. Nothing was classified.")
+    if model and method is Method.GEOMETRY:
+        raise Refused("--model: is of no use with --method geometry; leave one out. Nothing was classified.")
     opened = open_snapshots(sources, per_px)
-    judge = None if method is Method.GEOMETRY else load(model)
+    for source in opened:
+        if source.note:
+            typer.echo(source.note, err=True)
+    check = check_with(tolerance_per_A, missing)
+    judge = None if method is Method.GEOMETRY else trusted(model)
     total = sum(len(source) for source in opened)
     clock = RealClock()
     began_ns = clock.now_ns()
     patterns = []
     with bar("sorting") as advance:
         for source in opened:
-            for one in sort_snapshots(source, method, judge, share, with_tolerance(tolerance_per_A)):
+            for one in sort_snapshots(source, method, judge, share, check):
                 patterns.append(one)
                 advance(len(patterns), total, "")
     took_s = (clock.now_ns() - began_ns) / NS_PER_S
@@ -165,6 +193,8 @@ def classify(
     for label in (*LABELS, NO_PATTERN):
         if counts[label] or label != NO_PATTERN:
             typer.echo(f"{label}: {counts[label]} ({100 * counts[label] / total:.1f} %)", err=as_json)
+    if counts[LABELS[ZONE]]:
+        typer.echo("the most confident zones:", err=as_json)
     for one in sorted((p for p in patterns if p.label == LABELS[ZONE]), key=lambda p: -p.confidence)[:10]:
         typer.echo(f"  {one.name}  {one.confidence:.4f}  {one.reason}", err=as_json)
     for reason, count in Counter(p.reason for p in patterns if p.label == NO_PATTERN).most_common(5):
@@ -218,7 +248,7 @@ def _cell(text: str) -> "Cell":
 
     cell = Cell(*numbers(text, 6, "--cell", "a, b, c in A and alpha, beta, gamma in deg"))
     if not (min(cell.parameters) > 0 and max(cell.parameters[3:]) < 180 and 1 < cell.volume_A3 < 100_000):
-        raise Refused(f"--cell {shown(repr(text))}: no crystal has that cell. Nothing was written.")
+        raise Refused(f"--cell {shown(repr(text))}: no crystal has that cell (1 to 100 000 A^3). Nothing was written.")
     return cell
 
 
@@ -226,6 +256,8 @@ def _distortion(text: str) -> "Array":
     from protocols.products.distortion import distortion_matrix
 
     amplitude_percent, azimuth_deg = numbers(text, 2, "--distortion", "amplitude in percent and azimuth in deg")
+    if abs(amplitude_percent) > 20:
+        raise Refused(f"--distortion {shown(text)}: no lens distorts by more than 20 %. Nothing was written.")
     return distortion_matrix(amplitude_percent, azimuth_deg)
 
 

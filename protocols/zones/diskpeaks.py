@@ -28,6 +28,8 @@ WHITE_ENOUGH = 0.7
 """A white disk of radius 1 covers its brightest pixel by 0.79 at least."""
 ALONE = 0.25
 """A spot covers that much of its area alone; two that are half a radius apart do."""
+FAINT_PIXEL = 0.2
+"""Pixels darker than this part of white are not asked for: spots too faint to be looked for light them."""
 EXPLAINED = 0.8
 """Share of the light that the disks of a pattern explain; letters, scratches and powder rings stay below."""
 
@@ -56,8 +58,9 @@ def disk_peaks(picture: NDArray[np.uint8], spot_radius_px: float = 1.0, beam_rad
         if needed.all() and not len(more):
             break
         beam, spots, glow = scene.fit(beam, np.vstack([spots[needed], more]))
-    rest = scene.left_over(beam, spots, glow)
-    if np.abs(rest).sum() > (1 - EXPLAINED) * (scene.flat[scene.lit] / scene.white).sum():
+    light = scene.flat[scene.lit] / scene.white
+    plain = light > FAINT_PIXEL
+    if np.abs(scene.left_over(beam, spots, glow)[plain]).sum() > (1 - EXPLAINED) * light[plain].sum():
         return no_peaks("no diffraction pattern: what is bright is not made of disks of one size", beam - margin)
     if not len(spots):
         return no_peaks("no spots: nothing but the primary beam", beam - margin)

@@ -127,9 +127,13 @@ def figures_of(outcomes: Sequence[Outcome]) -> Figures:
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The figures of a set of outcomes, for JSON; what is not defined is None."""
+    """The figures of a set of outcomes, for JSON; what is not defined is None.
+
+    cells_right: the best candidate is the cell, whether it was called determined or not.
+    """
     sorting = figures_of(outcomes)
     right = [outcome for outcome in outcomes if outcome.right]
+    certain = sum(outcome.answer.determined for outcome in outcomes)
     wrong_certain = sum(outcome.answer.determined and not outcome.right for outcome in outcomes)
     lengths, angles = np.array([outcome.errors for outcome in right]).reshape(-1, 2).T
     values = {
@@ -142,7 +146,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "cells_right": len(right),
         "cells": len(outcomes),
         "seconds_per_cell": float(np.mean([outcome.answer_s for outcome in outcomes])),
-        "cells_not_determined": sum(not outcome.answer.determined for outcome in outcomes),
+        "cells_determined": certain,
         "cells_wrong_but_certain": wrong_certain,
         "median_length_error_percent": 100 * float(np.median(lengths)) if right else np.nan,
         "median_angle_error_deg": float(np.median(angles)) if right else np.nan,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from protocols.zones.labels import HYBRID, INTERSECTIONS, LABELS, MOST_OUTSIDE, ZONE
 from protocols.zones.laue import LaueCircle, laue_circle
-from protocols.zones.nets import FEWEST_SPOTS, TOLERANCE_PER_A, Net, find_nets, flat_to_sphere
+from protocols.zones.nets import FEWEST_SPOTS, TOLERANCE_PER_A, Net, centre_shift, find_nets, flat_to_sphere
 from protocols.zones.zone import Zone
 
 Array = NDArray[np.float64]
@@ -63,6 +63,7 @@ def classify_geometry(
     tolerance_per_A: float = TOLERANCE_PER_A,
     allowed_off: float = 0.0,
     missing: float = 0.0,
+    miscentred_per_A: float = 0.0,
     wavelength_A: float = 0.0251,
     d_star_max_per_A: float = 1.0,
     excitation_error_per_A: float = 0.01,
@@ -72,15 +73,19 @@ def classify_geometry(
     """The verdict on a pattern's (n, 2) spots in 1/A, as a flat detector sees them, the primary beam at 0.
 
     tolerance_per_A: a spot farther from its node is off the net; an upper bound. allowed_off: share of the spots that
-    may be off in a zone. missing: share of the excited nodes that need not be seen. wavelength, d*_max and excitation
-    error: those of the experiment; what is farther than d*_max is not asked for. absences: rows through the beam may
-    lack every other spot. name: of the pattern, for the zone. Spots that are no numbers are left out.
+    may be off in a zone. missing: share of the excited nodes that need not be seen. miscentred_per_A: how far the
+    primary beam may be from where it is assumed; the net tells. 0: it is known exactly, as in drawn pictures.
+    wavelength, d*_max and excitation error: those of the experiment; what is farther than d*_max is not asked for.
+    absences: rows through the beam may lack every other spot. name: of the pattern, for the zone. Spots that are no
+    numbers are left out.
     """
     xy = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
     xy = flat_to_sphere(xy[np.isfinite(xy).all(axis=1)], wavelength_A)
     count = len(xy)
     if count < FEWEST_SPOTS:
         return _no_plane(f"too few spots: {count}", count)
+    if miscentred_per_A > 0:
+        xy = xy - centre_shift(xy, miscentred_per_A, tolerance_per_A)
     allowed = int(allowed_off * count)
     planes = []
     for net in find_nets(xy, tolerance_per_A, allowed + MOST_OUTSIDE):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from protocols.zones.evaluation import Outcome
+    from protocols.zones.network import Model as NetworkModel
 
 
 class TrainingProtocol(StrEnum):
@@ -39,6 +40,7 @@ def train(
 
     The network that comes with credline was made so, with seed 1.
     """
+    from protocols.zones.network import warning
     from protocols.zones.training import train as train_network
 
     if out.exists():
@@ -51,8 +53,15 @@ def train(
             **({} if steps is None else {"steps": steps}),
         )
     model.save(out)
+    figures = record["held_out_figures"]
+    for name in ("recall", "precision", "balanced_accuracy"):
+        typer.echo(f"{name.replace('_', ' ')} on held-out patterns: {figures[name]['value']}", err=as_json)
+    typer.echo(f"AUC on held-out patterns: {figures['auc']}", err=as_json)
+    if words := warning(model):
+        typer.echo(words, err=True)
     typer.echo(f"written: {out}", err=as_json)
-    typer.echo(json.dumps(record) if as_json else json.dumps(record, indent=1))
+    if as_json:
+        typer.echo(json.dumps(record))
 
 
 def evaluate(
@@ -73,9 +82,8 @@ def evaluate(
 
     from protocols.zones.evaluation import GROUPS, summary
     from protocols.zones.evaluation import evaluate as evaluate_cells
-    from protocols.zones.network import load
 
-    judge = None if method is Method.GEOMETRY else load(model)
+    judge = None if method is Method.GEOMETRY else trusted(model)
     done = 0
 
     def one_more() -> None:
@@ -91,6 +99,16 @@ def evaluate(
         typer.echo(f"{name.replace('_', ' ')}: {value if value is None else round(value, 5)}", err=as_json)
     if as_json:
         typer.echo(json.dumps(result))
+
+
+def trusted(folder: Path | None) -> "NetworkModel":
+    """The network of a folder, or the one that comes along, with a word on standard error where it is a bad one."""
+    from protocols.zones.network import load, warning
+
+    model = load(folder)
+    if words := warning(model):
+        typer.echo(words, err=True)
+    return model
 
 
 def _table(outcomes: "Sequence[Outcome]") -> "Table":

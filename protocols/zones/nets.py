@@ -164,6 +164,32 @@ def fit_net(xy: Array, basis: Array, tolerance_per_A: float = TOLERANCE_PER_A) -
     return Net(basis, index, on, sigma, tolerance, np.kron(inverse, np.eye(2)) * max(rms2, 1e-14))
 
 
+def centre_shift(xy: Array, limit_per_A: float, tolerance_per_A: float = TOLERANCE_PER_A) -> Array:
+    """(2,) how far the net of the (n, 2) spots lies from the assumed primary beam, in 1/A; 0 where it is not found
+    or lies farther off than the limit.
+
+    A net is looked for with the tolerance widened by the limit, then fitted with its origin free.
+    """
+    none = np.zeros(2)
+    nets = find_nets(xy, tolerance_per_A + limit_per_A, most=1)
+    if not nets:
+        return none
+    net = nets[0]
+    origin, basis, tolerance = none, net.basis, net.tolerance_per_A
+    fitted: Array
+    for _ in range(5):
+        index, on = _nodes(xy - origin, basis, tolerance)
+        design = np.column_stack([index[on], np.ones(int(on.sum()))]).astype(np.float64)
+        if len(design) < FEWEST_SPOTS or np.linalg.matrix_rank(design) < 3:
+            return none
+        fitted = np.asarray(np.linalg.lstsq(design, xy[on], rcond=None)[0], dtype=np.float64)
+        basis, origin = fitted[:2], fitted[2]
+        off2 = np.square(xy[on] - design @ fitted).sum(axis=1)
+        sigma = float(np.sqrt(off2.sum() / (2 * max(1, len(design) - 3))))
+        tolerance = float(np.clip(SIGMAS * sigma, min(FLOOR_PER_A, tolerance), tolerance))
+    return np.asarray(origin) if float(np.hypot(*origin)) <= limit_per_A else none
+
+
 def _reduced_with_index(basis: Array, index: Indices) -> tuple[Array, Indices]:
     short = reduced(basis)
     change = np.rint(basis @ np.linalg.inv(short)).astype(np.int64)
@@ -256,7 +282,8 @@ def _batch_nodes(spots: Array, bases: Array, tolerance: Array) -> tuple[Array, M
     """Nearest nodes (2, N, n) of the spots on each net, and whether (N, n) the spots lie on them."""
     (px, py), (qx, qy) = bases.transpose(1, 2, 0)[..., None]
     x, y = spots.T
-    scale = 1.0 / (px * qy - py * qx)
+    determinant = px * qy - py * qx
+    scale = 1.0 / np.where(np.abs(determinant) < 1e-12, np.inf, determinant)  # two vectors on one line carry nothing
     h = np.rint((x * qy - y * qx) * scale)
     k = np.rint((y * px - x * py) * scale)
     off2 = np.square(h * px + k * qx - x) + np.square(h * py + k * qy - y)

@@ -13,8 +13,17 @@ from engine.errors import Refused, shown
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")]
 Model = Annotated[Path | None, typer.Option("--model", help="A network of your own (`credline zones train`).")]
 PerPx = Annotated[
-    float | None, typer.Option("--per-px", min=1e-6, max=1.0, help="1/A a pixel, where the pictures do not say.")
+    float | None,
+    typer.Option("--per-px", min=1e-6, max=1.0, help="1/A a pixel, where the pictures do not say, or say wrong."),
 ]
+Tolerance = Annotated[
+    float, typer.Option("--tolerance", min=1e-4, max=0.05, help="How far a spot may be off the net, 1/A.")
+]
+Missing = Annotated[
+    float, typer.Option("--missing", min=0.0, max=0.9, help="Share of the excited spots too weak to be seen.")
+]
+TOLERANCE_PER_A = 0.006
+"""The default of `geometric.classify_geometry`, written again so that the command line need not load numpy."""
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random.")]
 Sources = Annotated[
     list[Path],

@@ -4,7 +4,7 @@ Pictures stay on disk until they are asked for, one at a time. Nothing here know
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ PEAK_LISTS = (".json", ".csv")
 class Snapshots:
     """The patterns of one source.
 
-    names: one for each. per_px: 1/A a pixel, None where nobody said. distortion: amplitude in % and azimuth in deg
-    (`protocols.products.distortion`) where the instrument's is known.
+    names: one for each, beginning with the path as it was given. per_px: 1/A a pixel, None where nobody said.
+    distortion: amplitude in % and azimuth in deg (`protocols.products.distortion`) where the instrument's is known.
     picture: gives the (rows, columns) picture of a pattern by number; None for peak lists.
     spots: for peak lists, the (k, 2) positions in 1/A of every pattern.
     """
@@ -42,6 +42,8 @@ class Snapshots:
     distortion: tuple[float, float] | None = None
     picture: Callable[[int], NDArray[Any]] | None = None
     spots: Sequence[Array] | None = None
+    note: str = ""
+    """What a person should know of the source."""
 
     def __len__(self) -> int:
         """Number of patterns."""
@@ -59,13 +61,16 @@ class Snapshots:
         )
 
 
-def open_snapshots(paths: Iterable[Path], per_px: float | None = None) -> list[Snapshots]:
+def open_snapshots(paths: Sequence[Path], per_px: float | None = None) -> list[Snapshots]:
     """One source for each path: a run folder, a folder of pictures, an HDF5 stack, a picture or a peak list.
 
     per_px: 1/A a pixel, for pictures that do not say, and instead of what they say. Refused for what is not there
     or of no known kind, or has no pattern; DataError for a file that is damaged.
     """
     sources = []
+    given = [path.resolve() for path in paths]
+    if twice := next((path for n, path in enumerate(given) if path in given[:n]), None):
+        raise Refused(f"{shown(twice)}: given twice, and its patterns would count twice. Nothing was read.")
     for path in paths:
         if path.is_dir():
             sources.append(_run(path, per_px) if (path / "run.json").is_file() else _folder(path, per_px))
@@ -94,12 +99,11 @@ def _folder(path: Path, per_px: float | None) -> Snapshots:
         raise Refused(
             f"{shown(path)}: a folder without pictures ({', '.join((*PICTURES, *FRAMES))}). Nothing was read."
         )
-    return _pictures(files, per_px, path)
+    return _pictures(files, per_px)
 
 
-def _pictures(files: Sequence[Path], per_px: float | None, above: Path | None = None) -> Snapshots:
-    names = [str(file.relative_to(above) if above else file.name) for file in files]
-    return Snapshots(names, per_px, picture=lambda i: read_picture(files[i]))
+def _pictures(files: Sequence[Path], per_px: float | None) -> Snapshots:
+    return Snapshots([str(file) for file in files], per_px, picture=lambda i: read_picture(files[i]))
 
 
 def read_picture(path: Path) -> NDArray[Any]:
@@ -142,7 +146,8 @@ def _stack(path: Path, per_px: float | None) -> Snapshots:
             raise DataError(f"{shown(path)}: picture {i} is damaged ({shown(error)})") from error
 
     width = len(str(len(data)))
-    return Snapshots([f"{path.name}:{i:0{width}}" for i in range(len(data))], per_px or own, picture=picture)
+    names = [f"{path}:{i:0{width}}" for i in range(len(data))]
+    return Snapshots(names, per_px or own, picture=picture, note=_overruled(path, own, per_px))
 
 
 def _run(path: Path, per_px: float | None) -> Snapshots:
@@ -153,11 +158,18 @@ def _run(path: Path, per_px: float | None) -> Snapshots:
     info = source.info
     correct = correction(source.flatfield(), info.wide_cross, info.saturation)
     return Snapshots(
-        [f"{info.run_id}:{slot}" for slot in info.slot],
+        [f"{path}:{slot}" for slot in info.slot],
         per_px or info.angstrom_per_px,
         (info.distortion_amplitude_percent, info.distortion_azimuth_deg),
         picture=lambda i: correct.apply(source.raw(i))[0],
+        note=_overruled(path, info.angstrom_per_px, per_px),
     )
+
+
+def _overruled(path: Path, own: float | None, given: float | None) -> str:
+    if own is None or given is None or abs(given / own - 1) < 1e-6:
+        return ""
+    return f"{shown(path)}: its own scale of {own:.6g} 1/A per pixel is overruled by --per-px {given:.6g}"
 
 
 def _peak_list(path: Path) -> Snapshots:
@@ -179,7 +191,7 @@ def _peak_list(path: Path) -> Snapshots:
         raise Refused(f"{shown(path)}: a peak list without patterns. Nothing was read.")
     if bad := [name for (name, _), xy in zip(entries, spots, strict=True) if not np.isfinite(xy).all()]:
         raise DataError(f"{shown(path)}: pattern {shown(bad[0])} has positions that are no numbers; correct the list")
-    return Snapshots([name for name, _ in entries], None, spots=spots)
+    return Snapshots([f"{path}:{name}" for name, _ in entries], None, spots=spots)
 
 
 def _csv_patterns(text: str) -> list[tuple[str, list[tuple[float, float]]]]:

@@ -18,6 +18,7 @@ from protocols.zones.confidence import NATURAL_SHARE, confidence
 from protocols.zones.geometric import Verdict, classify_geometry
 from protocols.zones.labels import INTERSECTIONS, LABELS, ZONE
 from protocols.zones.method import Method
+from protocols.zones.nets import TOLERANCE_PER_A
 from protocols.zones.peaks import find_peaks
 from protocols.zones.render import ImageGeometry, draw
 from protocols.zones.simulation import Geometry
@@ -37,6 +38,9 @@ EVIDENCE_FOR, EVIDENCE_AGAINST = 5.0, -4.0
 """What the geometry adds to the network's logit. Of 1829 zones and 130 other patterns that the network let through (32
 cells, simulated, clean) it confirmed all and none, which would allow 5.6 and -8.2; real pictures are worse.
 """
+
+MISCENTRED_PER_A = 0.01
+"""The most that the primary beam of a frame or a peak list is taken to be off: two pixels of a Timepix at 250 mm."""
 
 NO_PATTERN = "noPattern"
 """What is no diffraction pattern, or has no spots."""
@@ -85,9 +89,9 @@ class _Pattern:
         return (np.zeros((0, 2)) if peaks.reason else peaks.xy(self.per_px)), peaks.reason
 
 
-def with_tolerance(tolerance_per_A: float | None) -> Check:
-    """The geometric check with spots up to this far off their net, 1/A; None: as it is."""
-    return classify_geometry if tolerance_per_A is None else partial(classify_geometry, tolerance_per_A=tolerance_per_A)
+def check_with(tolerance_per_A: float = TOLERANCE_PER_A, missing: float = 0.0) -> Check:
+    """The geometric check with spots up to this far off their net, and this share of the excited ones not seen."""
+    return partial(classify_geometry, tolerance_per_A=tolerance_per_A, missing=missing)
 
 
 def sort_snapshots(
@@ -199,5 +203,7 @@ def _by_geometry(pattern: _Pattern, check: Check) -> Sorted:
     xy, wrong = pattern.xy()
     if wrong:
         return Sorted(pattern.name, NO_PATTERN, 0.0, None, wrong)
-    verdict = check(xy, name=pattern.name)
+    # The peak finder knows the centre of a drawing exactly; of a frame or a list it is what somebody thought it was.
+    miscentred_per_A = MISCENTRED_PER_A if pattern.source is None else 0.0
+    verdict = check(xy, name=pattern.name, miscentred_per_A=miscentred_per_A)
     return Sorted(pattern.name, verdict.label, verdict.score, verdict.zone, verdict.reason, xy)

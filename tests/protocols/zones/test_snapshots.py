@@ -29,7 +29,7 @@ def test_a_file_of_patterns_gives_its_pictures_and_their_scale(tmp_path: Path) -
     write_patterns(tmp_path / "p.h5", patterns, drawn, ImageGeometry(), cell, {"seed": 1})
     (source,) = open_snapshots([tmp_path / "p.h5"])
     assert len(source) == 12
-    assert source.names[3] == "p.h5:03"
+    assert source.names[3] == f"{tmp_path / 'p.h5'}:03"
     assert source.per_px == ImageGeometry().per_px
     assert source.picture is not None
     assert np.array_equal(source.picture(7), drawn[7])
@@ -47,9 +47,9 @@ def test_a_folder_of_pictures_is_read_in_the_order_of_names(tmp_path: Path) -> N
     (source,) = open_snapshots([tmp_path], per_px=0.004)
     assert source.picture is not None
     assert [(name, int(source.picture(i)[0, 0])) for i, name in enumerate(source.names)] == [
-        ("a.png", 1),
-        ("b.png", 2),
-        (str(Path("deeper/c.png")), 3),
+        (str(tmp_path / "a.png"), 1),
+        (str(tmp_path / "b.png"), 2),
+        (str(tmp_path / "deeper" / "c.png"), 3),
     ]
     assert source.per_px == 0.004
 
@@ -96,7 +96,7 @@ LISTS = {
 def test_peak_lists(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(LISTS[name])
     (source,) = open_snapshots([tmp_path / name])
-    assert source.names[0] == "x"
+    assert source.names[0] == f"{tmp_path / name}:x"
     assert source.spots is not None
     assert source.spots[0].tolist() == [[0.1, 0.2], [0.3, 0.4]]
 

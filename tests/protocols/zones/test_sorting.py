@@ -11,7 +11,7 @@ from protocols.zones.randomcells import random_cell
 from protocols.zones.render import ImageGeometry, render
 from protocols.zones.simulation import Patterns, simulate
 from protocols.zones.snapshots import Snapshots
-from protocols.zones.sorting import NO_PATTERN, sort_pictures, sort_snapshots, with_tolerance
+from protocols.zones.sorting import NO_PATTERN, check_with, sort_pictures, sort_snapshots
 
 
 class Oracle(Model):
@@ -54,7 +54,7 @@ def test_geometry_looks_only_where_the_network_sees_a_zone(patterns: Patterns) -
 
     def check(xy: object, name: str, **rest: float) -> object:
         looked.append(name)
-        return with_tolerance(None)(xy, name=name, **rest)
+        return check_with()(xy, name=name, **rest)
 
     says = np.where(np.arange(60) < 10, 5.0, -5.0).astype(np.float32)
     found = sort_pictures(render(patterns), Method.BOTH, Oracle(says), check=check)
