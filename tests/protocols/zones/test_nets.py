@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.zones.nets import find_nets, fit_net, flat_to_sphere, reduced
+from protocols.zones.nets import centre_shift, find_nets, fit_net, flat_to_sphere, reduced
 
 WAVELENGTH_A = 0.0251
 
@@ -143,3 +143,17 @@ def test_a_flat_detector_sees_the_tangent() -> None:
     two_theta = np.array([0.001, 0.01, 0.03])
     flat = np.stack([np.tan(two_theta) / WAVELENGTH_A, np.zeros(3)], axis=1)
     np.testing.assert_allclose(flat_to_sphere(flat, WAVELENGTH_A)[:, 0], np.sin(two_theta) / WAVELENGTH_A)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.0012, -0.0008), (-0.006, 0.005)])
+def test_a_net_tells_where_the_primary_beam_is(shift: tuple[float, float]) -> None:
+    basis, moved = np.array([[0.08, 0.01], [0.02, 0.11]]), np.array(shift)
+    index = np.array([(h, k) for h in range(-5, 6) for k in range(-4, 3) if (h, k) != (0, 0)])
+    spots = index @ basis + np.random.default_rng(1).normal(0, 2e-4, (len(index), 2)) + moved
+    assert centre_shift(spots, 0.01) == pytest.approx(moved, abs=2e-4)
+
+
+def test_a_beam_farther_off_than_the_limit_is_not_looked_for() -> None:
+    basis = np.array([[0.08, 0.01], [0.02, 0.11]])
+    index = np.array([(h, k) for h in range(-5, 6) for k in range(-4, 3) if (h, k) != (0, 0)])
+    assert centre_shift(index @ basis + 0.012, 0.01).tolist() == [0.0, 0.0]

@@ -13,7 +13,17 @@ import pytest
 
 from engine.errors import Refused
 from protocols.zones import network
-from protocols.zones.network import ARCHITECTURE, RECORD_FILE, SHIPPED, WEIGHTS_FILE, Model, binned, load, shapes
+from protocols.zones.network import (
+    ARCHITECTURE,
+    RECORD_FILE,
+    SHIPPED,
+    WEIGHTS_FILE,
+    Model,
+    binned,
+    load,
+    shapes,
+    warning,
+)
 
 needs_tensorflow = pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 
@@ -172,3 +182,12 @@ def test_the_shipped_model_is_small_has_no_pickle_and_says_where_it_comes_from()
         assert sum(entry.compress_size for entry in file.infolist()) < 1_000_000
     with np.load(SHIPPED / WEIGHTS_FILE, allow_pickle=False) as arrays:
         assert {array.dtype for array in arrays.values()} == {np.dtype(np.float16)}
+
+
+@pytest.mark.parametrize(("auc", "silent"), [(0.9997, True), (0.6, False), (None, False)])
+def test_a_network_that_failed_in_training_says_so(auc: float | None, silent: bool) -> None:
+    assert (warning(Model({}, {"held_out_figures": {"auc": auc}})) == "") == silent
+
+
+def test_the_shipped_network_has_nothing_to_warn_of() -> None:
+    assert warning(load()) == ""

@@ -94,6 +94,25 @@ def test_spots_of_a_peak_list_are_sorted_without_a_picture(patterns: Patterns) -
     assert [one.label == "2DZone" for one in found].count(True) == pytest.approx(20, abs=1)
 
 
+def test_the_beam_of_a_peak_list_need_not_be_where_it_was_thought(patterns: Patterns) -> None:
+    shifts = np.random.default_rng(1).normal(0, 0.003, (60, 2))
+    moved = [patterns.spots(i) + shifts[i] for i in range(60)]
+    found = list(sort_snapshots(Snapshots([str(i) for i in range(60)], None, spots=moved), Method.GEOMETRY))
+    assert sum(one.label == "2DZone" for one in found[:20]) >= 19
+    assert sum(one.label == "2DZone" for one in found[20:]) == 0
+
+
+def test_weak_spots_may_be_missing_when_that_is_said(patterns: Patterns) -> None:
+    rng = np.random.default_rng(2)
+    few = [patterns.spots(i)[rng.random(len(patterns.spots(i))) > 0.5] for i in range(60)]
+    source = Snapshots([str(i) for i in range(60)], None, spots=few)
+    unsaid, said = (
+        sum(one.label == "2DZone" for one in list(sort_snapshots(source, Method.GEOMETRY, check=check))[:20])
+        for check in (check_with(), check_with(missing=0.6))
+    )
+    assert unsaid < 15 < said
+
+
 NO_PATTERNS = {
     "black": np.zeros((254, 254), dtype=np.uint8),
     "white": np.full((254, 254), 255, dtype=np.uint8),
