@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from engine.errors import DataError, Refused, StorageError, shown
+from engine.errors import DataError, Refused, shown
 from protocols.zones.learningcommands import trusted
 from protocols.zones.method import Method
 from protocols.zones.options import TOLERANCE_PER_A, Json, Missing, Model, PerPx, Sources, Tolerance, bar, numbers
@@ -41,7 +41,7 @@ def cell(
     ] = "",
     tolerance_per_A: Tolerance = TOLERANCE_PER_A,
     missing: Missing = 0.0,
-    most: Annotated[int, typer.Option("--most", min=5, help="Zonal patterns used, the most confident.")] = 60,
+    most: Annotated[int, typer.Option("--most", min=5, max=200, help="Zonal patterns used, the most confident.")] = 60,
     per_px: PerPx = None,
     out: Annotated[
         Path, typer.Option("--out", help="Where the next folder cell_NNN is made, with picture and JSON.")
@@ -52,6 +52,7 @@ def cell(
 
     Exit status 1 when the cell is not determined; the reason is said.
     """
+    from engine.storage import create_run_folder
     from protocols.products.atomic import write_text
     from protocols.zones.cellpicture import draw_cell, report
     from protocols.zones.cellsearch import find_cell
@@ -74,7 +75,7 @@ def cell(
     answer = find_cell([one.zone for one in patterns if one.zone is not None], distortion=how)
     document = _document(answer, patterns)
     if patterns:
-        folder = _next_folder(out)
+        folder = create_run_folder(out, "cell")
         draw_cell(folder / "cell.png", answer, patterns)
         write_text(folder / "cell.json", json.dumps(document, indent=1) + "\n")
         document = {"folder": str(folder), **document}
@@ -170,26 +171,6 @@ def _distortion(text: str, opened: "Sequence[Snapshots]") -> tuple[float, float]
         text, 2, "--distortion", "estimate, none, or amplitude in % and azimuth in deg"
     )
     return amplitude_percent, azimuth_deg
-
-
-def _next_folder(out: Path) -> Path:
-    """The next free `cell_NNN`, made."""
-    from protocols.products.atomic import make_folder
-
-    make_folder(out)
-    number = 1
-    while True:
-        folder = out / f"cell_{number:03}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise StorageError(
-                f"{shown(folder)}: cannot be made ({error.strerror}); nothing was written. Give another --out"
-            ) from error
-        else:
-            return folder
 
 
 def _document(answer: "Answer", patterns: "Sequence[Sorted]") -> dict[str, Any]:

@@ -38,6 +38,9 @@ ENOUGH_NETS = 6
 TWO_NUMBERS_MORE = 10.0
 """Evidence that a voted distortion must bring to be preferred to none: twice `trials.COINCIDENCE`."""
 
+LARGEST_PERCENT = 20.0
+"""Of a distortion that is given."""
+
 STRAIN_SIGMAS = 4.0
 """A distortion is believed when it is so many standard deviations from none."""
 
@@ -111,6 +114,9 @@ def find_cell(
     Refused for zones that are no nets (not finite, or rows on one line).
     """
     _check(zones)
+    if isinstance(distortion, tuple) and not (abs(distortion[0]) <= LARGEST_PERCENT and np.isfinite(distortion[1])):
+        given = f"{distortion[0]:g} % at {distortion[1]:g} deg"
+        raise Refused(f"a distortion of {given} is none of a lens. No cell was searched for.")
     best = _search(zones, strain_of(*distortion)) if isinstance(distortion, tuple) else None
     if distortion == "estimate":
         voted, clear = vote_strain(zones)
@@ -167,7 +173,7 @@ def _search(zones: Sequence[Zone], strain: Array) -> _Search:
     return _Search(strain, triangles, nets, ranked(screened(nets, lattices), nets), votes)
 
 
-def _zone_planes(trial: Trial, nets: Sequence[Net], count: int) -> tuple[Indices, Indices, Indices]:
+def _zone_planes(trial: Trial, nets: Sequence[Net]) -> tuple[Indices, Indices, Indices]:
     """The zones that are planes of a lattice: their numbers (n,), and (n, 3) hkl of the first two sides of each."""
     number, v, w = [], [], []
     for net, one, two in zip(trial.planes.net, trial.planes.v, trial.planes.w, strict=True):
@@ -185,7 +191,7 @@ def _zone_planes(trial: Trial, nets: Sequence[Net], count: int) -> tuple[Indices
 
 def _zone_fit(search: _Search, trial: Trial, with_strain: bool) -> tuple[Fit, Indices, Indices, Indices]:
     """The metric fitted to every zone by itself, and the zones and hkl that it was fitted to."""
-    number, v, w = _zone_planes(trial, search.nets, len(search.triangles))
+    number, v, w = _zone_planes(trial, search.nets)
     chosen = [search.triangles[n] for n in number]
     slope = np.stack([strain_slope(t) for t in chosen]) if with_strain else None
     squares, covariance = np.stack([t.squares for t in chosen]), np.stack([t.covariance for t in chosen])

@@ -40,6 +40,10 @@ zones_app = typer.Typer(
 )
 
 
+BLOCK = 1000
+"""Patterns drawn at one time."""
+
+
 @zones_app.callback()
 def _group() -> None:
     """Zonal patterns among serial snapshots, and the unit cell from them."""
@@ -61,7 +65,7 @@ def simulate(
     volume_A3: Annotated[float, typer.Option("--volume", help="Volume of a random cell, A^3.")] = 1000.0,
     anisotropy: Annotated[float, typer.Option("--anisotropy", help="Most that its axes may differ: c/a.")] = 1.5,
     space_group: Annotated[str, typer.Option("--space-group", help="Its absences are left out.")] = "P 1",
-    count: Annotated[int, typer.Option("--patterns", min=1, max=1_000_000, help="How many orientations.")] = 1000,
+    count: Annotated[int, typer.Option("--patterns", min=1, max=100_000, help="How many orientations.")] = 1000,
     half_sphere: Annotated[
         bool, typer.Option("--half-sphere", help="Beam directions over half a sphere: no twins at n and -n.")
     ] = False,
@@ -127,14 +131,21 @@ def simulate(
     if distortion:
         patterns = noise.distorted(patterns, _distortion(distortion))
     image = ImageGeometry()
-    drawn = render(patterns, image, intensities)
+
+    def drawn() -> "Iterator[NDArray[np.uint8]]":
+        """In blocks that fit into memory, kept as PNG on the way where that is asked."""
+        for begin in range(0, count, BLOCK):
+            numbers = np.arange(begin, min(begin + BLOCK, count))
+            block = render(patterns.take(numbers), image, intensities)
+            if pictures:
+                _write_pngs(pictures, patterns, numbers, block)
+            yield block
+
     made_by = {"seed": seed, "space_group": space_group, "cif": str(cif) if cif else None, "half_sphere": half_sphere}
     made_by |= {"position_per_A": position, "missing": missing, "extra": extra, "crystals": crystals}
     made_by |= {"distortion": distortion}
     make_folder(out.parent)
-    write_patterns(out, patterns, drawn, image, sample, made_by)
-    if pictures:
-        _write_pngs(pictures, patterns, drawn)
+    write_patterns(out, patterns, drawn(), image, sample, made_by)
     typer.echo(f"cell: {sample}, V {sample.volume_A3:.1f} A^3")
     for number, label in enumerate(LABELS):
         share = (patterns.label == number).mean()
@@ -261,7 +272,7 @@ def _distortion(text: str) -> "Array":
     return distortion_matrix(amplitude_percent, azimuth_deg)
 
 
-def _write_pngs(folder: Path, patterns: "Patterns", drawn: "NDArray[np.uint8]") -> None:
+def _write_pngs(folder: Path, patterns: "Patterns", which: "NDArray[np.int64]", drawn: "NDArray[np.uint8]") -> None:
     from PIL import Image
 
     from protocols.products.atomic import make_folder
@@ -270,8 +281,8 @@ def _write_pngs(folder: Path, patterns: "Patterns", drawn: "NDArray[np.uint8]") 
     for label in LABELS:
         make_folder(folder / label)
     width = len(str(len(patterns)))
-    for i, picture in enumerate(drawn):
-        Image.fromarray(picture).save(folder / LABELS[patterns.label[i]] / f"{i:0{width}}.png")
+    for number, picture in zip(which, drawn, strict=True):
+        Image.fromarray(picture).save(folder / LABELS[patterns.label[number]] / f"{number:0{width}}.png")
 
 
 zones_app.command("cell", epilog="Example: credline zones cell patterns.h5")(find_cell)

@@ -125,6 +125,7 @@ def find_zone(
     tolerance_per_A: float = TOLERANCE_PER_A,
     allowed_off: float = 0.1,
     missing: float = 0.2,
+    miscentred_per_A: float = 0.0,
     wavelength_A: float = 0.0251,
     name: str = "",
 ) -> Zone | None:
@@ -137,6 +138,7 @@ def find_zone(
         tolerance_per_A=tolerance_per_A,
         allowed_off=allowed_off,
         missing=missing,
+        miscentred_per_A=miscentred_per_A,
         wavelength_A=wavelength_A,
         name=name,
     ).zone

@@ -18,7 +18,7 @@ HIGH = 0.9
 LEAST_SURPLUS, SURPLUS_SCALE = 14.0, 2.0
 """Surplus at which a cell is as likely wrong as right, and e-fold of the odds; 10^6 trials reach 14 by chance."""
 
-MARGIN_SCALE = 3.5
+MARGIN_SCALE = 3.0
 UNEXPLAINED = 1.5
 """Evidence taken off for each zone that is not a plane of the lattice."""
 

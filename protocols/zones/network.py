@@ -228,8 +228,3 @@ def _refused(place: Path, cause: str) -> Refused:
 def shipped() -> Model:
     """The model that comes with credline, read once."""
     return load()
-
-
-def zonal_logits(pictures: Pictures, model: Model | None = None) -> NDArray[np.float32]:
-    """(n,) logits of `2DZone` of (n, 254, 254) bytes by a model, or by the one that comes with credline."""
-    return (model or shipped()).logits(pictures)

@@ -5,7 +5,7 @@ labels, zone axes, orientations and the cell. Whoever sorts or solves such a fil
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,20 +37,27 @@ class Truth:
 def write_patterns(
     path: Path,
     patterns: Patterns,
-    pictures: NDArray[np.uint8],
+    pictures: Iterable[NDArray[np.uint8]],
     image: ImageGeometry,
     cell: Cell,
     made_by: Mapping[str, Any],
 ) -> None:
-    """Write patterns.h5, whole or not at all. made_by: what was asked for, kept as JSON. StorageError for the disk."""
+    """Write patterns.h5, whole or not at all. pictures: (k, size, size) blocks, all patterns in their order.
+
+    made_by: what was asked for, kept as JSON. StorageError for the disk.
+    """
     import h5py
 
     with replacing(path) as part, h5py.File(part, "w") as file:
         file.attrs["credline_patterns"] = SCHEMA
         file.attrs["made_by"] = json.dumps(made_by)
-        images = file.create_dataset(
-            "images", data=pictures, chunks=(1, *pictures.shape[1:]), compression="gzip", compression_opts=1
-        )
+        size = image.size_px
+        shape, chunk = (len(patterns), size, size), (1, size, size)
+        images = file.create_dataset("images", shape, np.uint8, chunks=chunk, compression="gzip", compression_opts=1)
+        written = 0
+        for block in pictures:
+            images[written : written + len(block)] = block
+            written += len(block)
         images.attrs["per_px_per_A"] = image.per_px
         truth = file.create_group("truth")
         truth.attrs["cell_A_deg"] = cell.parameters

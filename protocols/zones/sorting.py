@@ -54,8 +54,11 @@ Check = Callable[..., Verdict]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sorted:
-    """label: one of LABELS, or NO_PATTERN. confidence: 0..1 that it is `2DZone`. zone: the net that geometry found,
-    and spots: (k, 2) in 1/A, those it was looked for among. reason: what was seen, in words.
+    """One pattern, sorted.
+
+    label: one of LABELS, or NO_PATTERN. confidence: 0..1, the probability that it is `2DZone`; by geometry alone it is
+    the score of `geometric.Verdict`, which only orders. zone: the net that geometry found, and spots: (k, 2) in 1/A,
+    those it was looked for among. reason: what was seen, in words.
     """
 
     name: str
@@ -188,7 +191,7 @@ def _by_network(
     if pattern.reason:
         return Sorted(pattern.name, NO_PATTERN, 0.0, None, pattern.reason)
     sure = float(confidence(np.array([logit]), share)[0])
-    if logit <= threshold:
+    if logit < threshold:
         return Sorted(pattern.name, LABELS[INTERSECTIONS], sure, None, "the network sees no zone")
     if method is Method.NETWORK:
         return Sorted(pattern.name, LABELS[ZONE], sure, None, "the network sees a zone")

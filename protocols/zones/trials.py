@@ -28,8 +28,9 @@ FIRST_TOLERANCE, SECOND_TOLERANCE = 0.015, 0.007
 SIGMAS, SLACK, LARGEST_TOLERANCE = 4.0, 0.001, 0.012
 """A net is explained when its sides deviate by less than so many standard deviations and this relative slack."""
 
-SUBNET_WEIGHT, LARGEST_CONTENT = 0.5, 4
-"""Evidence of a net coarser than the lattice's own plane, as systematic absences make it; and how much coarser."""
+SUBNET_COST, LARGEST_CONTENT = 3.0, 4
+"""Evidence taken off for a net coarser than the lattice's own plane: systematic absences are one more assumption. And
+how much coarser it may be."""
 
 COINCIDENCE = 5.0
 """-ln of the chance that a lattice has, within its uncertainty, one free number less than a general one."""
@@ -39,6 +40,9 @@ SCREENED, REFINED, REFINED_AT_MOST = 160, 10, 40
 ENOUGH surplus. (Long thin nets say little at the first tolerance, and the right lattice may be far down.)"""
 
 ENOUGH = 30.0
+
+ROUNDS = 3
+"""How often the best lattice may give way to a neighbour, whose neighbours are then looked at."""
 
 NEIGHBOUR_SHARE = 0.4
 """A multiple or fraction of the best lattice is looked at where it has this share of its evidence, before symmetry."""
@@ -87,10 +91,10 @@ def net_tolerance(nets: Sequence[Net]) -> Array:
 def surprise_of(found: Planes, metric: Array, sides: Array, tolerance: Array, rotations: int = 1) -> Array:
     """(n,) ln(1 / chance) of every net that is explained; 0 for those that are not or that chance explains as well."""
     volume = float(1 / np.sqrt(np.linalg.det(metric)))
-    expected = np.maximum(-np.log(chance(volume, sides, tolerance) / rotations), 0.0)
-    weight = np.where(found.content == 1, 1.0, np.where(found.content <= LARGEST_CONTENT, SUBNET_WEIGHT, 0.0))
+    expected = -np.log(chance(volume, sides, tolerance) / rotations)
+    cost = np.where(found.content == 1, 0.0, np.where(found.content <= LARGEST_CONTENT, SUBNET_COST, np.inf))
     surprise = np.zeros(len(sides))
-    surprise[found.net] = expected[found.net] * weight
+    surprise[found.net] = np.maximum(expected[found.net] - cost, 0.0)
     return surprise
 
 
@@ -205,7 +209,7 @@ def ranked(trials: Sequence[Trial], nets: Sequence[Net]) -> list[Trial]:
         better = refined(trial, nets)
         if better is not None and not any(same(better, other) for other in done):
             done.append(better)
-    for _ in range(2):
+    for _ in range(ROUNDS):
         if not done:
             break
         best = max(done, key=lambda trial: trial.evidence)
@@ -216,7 +220,8 @@ def ranked(trials: Sequence[Trial], nets: Sequence[Net]) -> list[Trial]:
             if trial.evidence < NEIGHBOUR_SHARE * best.evidence or any(same(trial, other) for other in done):
                 continue
             better = refined(trial, nets, quick=True)
-            if better is not None:
+            # Refinement can lead two neighbours to one lattice, and a double of the best would be its own rival.
+            if better is not None and not any(same(better, other) for other in done):
                 done.append(better)
         if max(done, key=lambda trial: trial.evidence) is best:
             break
@@ -227,7 +232,7 @@ def neighbours(metric: Array) -> list[Array]:
     """Reduced reciprocal metrics of all lattices with 1/2, 1/3, 2 and 3 times the volume that share points with it."""
     found = []
     for matrix in _hermite(2) + _hermite(3):
-        inverse = np.linalg.inv(matrix)
+        inverse = np.linalg.inv(matrix).T  # of the dual lattice: so every superlattice comes once
         for m in (matrix, inverse):
             reduced = reduced_metric(m @ metric @ m.T)
             if reduced is not None:

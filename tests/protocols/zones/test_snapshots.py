@@ -26,7 +26,7 @@ def test_a_file_of_patterns_gives_its_pictures_and_their_scale(tmp_path: Path) -
     cell = random_cell(rng)
     patterns = simulate(cell, 12, rng)
     drawn = render(patterns)
-    write_patterns(tmp_path / "p.h5", patterns, drawn, ImageGeometry(), cell, {"seed": 1})
+    write_patterns(tmp_path / "p.h5", patterns, [drawn[:5], drawn[5:]], ImageGeometry(), cell, {"seed": 1})
     (source,) = open_snapshots([tmp_path / "p.h5"])
     assert len(source) == 12
     assert source.names[3] == f"{tmp_path / 'p.h5'}:03"

@@ -37,6 +37,7 @@ def test_there_are_as_many_neighbours_as_sublattices() -> None:
     found = neighbours(CELL.reciprocal_metric)
     volumes = [round(float(np.sqrt(np.linalg.det(CELL.reciprocal_metric) / np.linalg.det(m))), 3) for m in found]
     assert {v: volumes.count(v) for v in set(volumes)} == {2.0: 7, 0.5: 7, 3.0: 13, 0.333: 13}
+    assert len({tuple(np.round(m, 9).ravel()) for m in found}) == 40
 
 
 @pytest.mark.parametrize("change", [np.diag([0.5, 1.0, 1.0]), np.diag([1.0, 1.0, 0.5]), np.diag([1.0, 1 / 3, 1.0])])
