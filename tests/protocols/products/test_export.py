@@ -216,7 +216,7 @@ def test_a_full_disk_names_the_file_and_leaves_whole_files(tmp_path: Path, monke
         real(source, target)
 
     monkeypatch.setattr(atomic.os, "replace", full)
-    with pytest.raises(StorageError, match=r"00003\.img: No space left on device.*what was there before is whole") as caught:
+    with pytest.raises(StorageError, match=r"00003\.img: No space left on device.*before is whole") as caught:
         export_run(folder, ["smv", "tiff"])
     assert "\n" not in str(caught.value)
     after = contents(folder)
