@@ -41,8 +41,9 @@ ENOUGH surplus. (Long thin nets say little at the first tolerance, and the right
 
 ENOUGH = 30.0
 
-ROUNDS = 3
-"""How often the best lattice may give way to a neighbour, whose neighbours are then looked at."""
+ROUNDS = 12
+"""How often the best lattice may give way to a neighbour, whose neighbours are then looked at: 12 steps lead from a
+lattice of 4096 times the volume, and so far the votes never stray."""
 
 NEIGHBOUR_SHARE = 0.4
 """A multiple or fraction of the best lattice is looked at where it has this share of its evidence, before symmetry."""
@@ -207,8 +208,8 @@ def ranked(trials: Sequence[Trial], nets: Sequence[Net]) -> list[Trial]:
             continue
         tried += 1
         better = refined(trial, nets)
-        if better is not None and not any(same(better, other) for other in done):
-            done.append(better)
+        if better is not None:
+            _keep(done, better)
     for _ in range(ROUNDS):
         if not done:
             break
@@ -217,15 +218,25 @@ def ranked(trials: Sequence[Trial], nets: Sequence[Net]) -> list[Trial]:
             found = planes(metric, sides, tolerance).best()
             surprise = surprise_of(found, metric, sides, tolerance)
             trial = Trial(metric, found, surprise, float(surprise.sum()), best.origin)
-            if trial.evidence < NEIGHBOUR_SHARE * best.evidence or any(same(trial, other) for other in done):
+            known = [other for other in done if other.evidence >= trial.evidence]
+            if trial.evidence < NEIGHBOUR_SHARE * best.evidence or any(same(trial, other) for other in known):
                 continue
             better = refined(trial, nets, quick=True)
-            # Refinement can lead two neighbours to one lattice, and a double of the best would be its own rival.
-            if better is not None and not any(same(better, other) for other in done):
-                done.append(better)
+            if better is not None:
+                _keep(done, better)
         if max(done, key=lambda trial: trial.evidence) is best:
             break
     return sorted(done, key=lambda trial: -trial.evidence)
+
+
+def _keep(done: list[Trial], new: Trial) -> None:
+    """Add a lattice, unless a better form of it is there; a worse one goes, for it would be the lattice's own rival."""
+    alike = [other for other in done if same(new, other)]
+    if any(other.evidence >= new.evidence for other in alike):
+        return
+    for other in alike:
+        done.remove(other)
+    done.append(new)
 
 
 def neighbours(metric: Array) -> list[Array]:

@@ -1,12 +1,14 @@
 """Trial lattices find their way to the true one, and the true one stands out among its multiples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from protocols.zones.cell import Cell, lattice_difference
 from protocols.zones.merging import Net, merged, triangle
 from protocols.zones.planes import reduced_metric
-from protocols.zones.trials import Trial, neighbours, ranked, refined, screened
+from protocols.zones.trials import Trial, _keep, neighbours, ranked, refined, screened
 from tests.protocols.zones.madezones import zones_of
 
 CELL = Cell(7.2, 8.4, 10.1, 93.0, 104.0, 98.0).reduced()
@@ -46,3 +48,15 @@ def test_a_multiple_gives_way_to_the_lattice_itself(nets: list[Net], change: np.
     assert metric is not None
     best = ranked([trial(nets, Cell.from_reciprocal_metric(metric))], nets)[0]
     assert lattice_difference(best.cell, CELL)[0] < 1e-3
+
+
+@pytest.mark.parametrize("poor_first", [True, False])
+def test_of_two_forms_of_a_lattice_the_better_one_stays(nets: list[Net], poor_first: bool) -> None:
+    # A poor form once kept the true cell from being looked at, and a threefold one was called determined.
+    good = refined(trial(nets, CELL), nets)
+    assert good is not None
+    poor = replace(good, metric=good.metric * 1.004, evidence=good.evidence / 3)
+    done: list[Trial] = []
+    for one in (poor, good) if poor_first else (good, poor):
+        _keep(done, one)
+    assert [one.evidence for one in done] == [good.evidence]
