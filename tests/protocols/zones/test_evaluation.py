@@ -39,6 +39,7 @@ def test_another_lattice_is_wrong_however_certain(outcomes: list[Outcome]) -> No
     assert result["median_length_error_percent"] is None
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_figures(outcomes: list[Outcome]) -> None:
     (again,) = evaluate(3, None, 1, 300, [SMALL], Method.GEOMETRY)
     assert again.cell == outcomes[0].cell

@@ -89,6 +89,7 @@ class TestWithTensorFlow:
         images = pictures(4)
         assert again.logits(images) == pytest.approx(model.logits(images), rel=0.02, abs=0.02)
 
+    @pytest.mark.long
     def test_it_speaks_only_when_asked_and_leaves_the_environment_alone(self) -> None:
         code = (
             "import os; from protocols.zones.network import tensorflow; tensorflow();"
