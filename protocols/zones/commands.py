@@ -59,7 +59,10 @@ def simulate(
         Path | None, typer.Option("--cif", help="The cell and the reflections of a crystal structure.")
     ] = None,
     intensities: Annotated[
-        bool, typer.Option("--intensities", help="With --cif: disks as bright as the amplitudes; weak ones are lost.")
+        bool,
+        typer.Option(
+            "--intensities", help="Disks as bright as the amplitudes, of the CIF or random; weak ones are lost."
+        ),
     ] = False,
     system: Annotated[str, typer.Option("--system", help="Crystal system of a random cell.")] = "triclinic",
     volume_A3: Annotated[float, typer.Option("--volume", help="Volume of a random cell, A^3.")] = 1000.0,
@@ -100,8 +103,6 @@ def simulate(
 
     if cell and cif:
         raise Refused("--cell and --cif are both given; a pattern has one cell. Nothing was written.")
-    if intensities and not cif:
-        raise Refused("--intensities: only a structure has them; give one with --cif. Nothing was written.")
     if out.suffix != ".h5":
         raise Refused(
             f"--out {shown(out)}: patterns are written as HDF5; give a name that ends in .h5. Nothing was written."
@@ -120,6 +121,8 @@ def simulate(
         except ValueError as error:
             raise Refused(f"{error}. Nothing was written.") from error
         patterns = simulate_cell(sample, count, rng, space_group=space_group, half_sphere=half_sphere)
+    if intensities and not cif:
+        patterns = noise.with_random_intensities(patterns, rng)
     if crystals > 1:
         patterns = noise.overlaid(patterns, rng, crystals)
     if missing:
@@ -142,7 +145,13 @@ def simulate(
             yield block
 
     made_by = {"seed": seed, "space_group": space_group, "cif": str(cif) if cif else None, "half_sphere": half_sphere}
-    made_by |= {"position_per_A": position, "missing": missing, "extra": extra, "crystals": crystals}
+    made_by |= {
+        "position_per_A": position,
+        "missing": missing,
+        "extra": extra,
+        "crystals": crystals,
+        "intensities": intensities,
+    }
     made_by |= {"distortion": distortion}
     make_folder(out.parent)
     write_patterns(out, patterns, drawn(), image, sample, made_by)

@@ -64,11 +64,6 @@ def excitation_error(xy: Array, tilt: Array, wavelength_A: float = 0.0251) -> Ar
     return np.asarray(np.sqrt(np.square(xy).sum(axis=1) + np.square(k + xy @ tilt)) - k)
 
 
-def lifted(vectors: Array, tilt: Array) -> Array:
-    """(n, 3) vectors in space of (n, 2) vectors of the projected net."""
-    return np.column_stack([vectors, vectors @ tilt])
-
-
 def least_squares_tilt(xy: Array, wavelength_A: float = 0.0251) -> Array:
     """(2,) slopes that bring the (n, 2) spots nearest to the Ewald sphere.
 

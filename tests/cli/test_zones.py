@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import h5py
 import pytest
 
 from tests.cli.test_command_line import credline
@@ -37,6 +38,14 @@ def test_from_simulated_patterns_to_the_cell(patterns: Path, tmp_path: Path) -> 
     folder = Path(answer["folder"])
     assert (folder / "cell.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "cell.json").read_text())["candidates"] == answer["candidates"]
+
+
+def test_random_intensities_make_a_darker_picture(patterns: Path, tmp_path: Path) -> None:
+    out = tmp_path / "weak.h5"
+    words = ["--volume", "500", "--patterns", "20", "--seed", "4", "--intensities", "--out", str(out)]
+    assert credline("zones", "simulate", *words).returncode == 0
+    with h5py.File(out) as weak, h5py.File(patterns) as white:
+        assert weak["images"][:].mean() < 0.8 * white["images"][:20].mean()
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
