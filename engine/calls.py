@@ -50,15 +50,16 @@ class CallGate:
         try:
             async with limit:
                 result = await func(*args)
+            await self._clock.at_rest()
         except BaseException as error:
             if not limit.expired():
-                self._failed(name, fields, error, given_up=False)
+                await self._failed(name, fields, error, given_up=False)
                 raise
             lost = DeviceLost(
                 f"{name}: no answer for {self._hard_limit_ns / NS_PER_S:.0f} s; whether it happened is unknown. "
                 f"Check the {device} and its connection before the next run."
             )
-            self._failed(name, fields, lost, given_up=True)
+            await self._failed(name, fields, lost, given_up=True)
             raise lost from error
         self._trace.record("call", name, **fields, end_ns=self._trace.tick(), result=jsonable(result))
         return result
@@ -74,24 +75,36 @@ class CallGate:
         try:
             async with limit:
                 item = await anext(items)
+            await self._clock.at_rest()
         except BaseException as error:
-            self._failed(name, fields, error, given_up=limit.expired())
+            await self._failed(name, fields, error, given_up=limit.expired())
             raise
         self._trace.tick()
         return item
 
-    def _failed(self, name: str, fields: dict[str, Any], error: BaseException, *, given_up: bool) -> None:
-        """Record a call without result. given_up: nobody waited for it any more, so its own end is not known."""
+    async def _failed(self, name: str, fields: dict[str, Any], error: BaseException, *, given_up: bool) -> None:
+        """Record a call without result; who is cancelled while this waits for its turn was given up.
+
+        given_up: nobody waited for it any more, so its own end is not known.
+        """
+        ended = error
+        if isinstance(error, Exception | asyncio.CancelledError):
+            try:
+                await self._clock.at_rest()
+            except asyncio.CancelledError as cancelled:
+                ended = cancelled
         self._trace.record(
             "call",
             name,
             **fields,
             end_ns=self._trace.tick(),
-            error=type(error).__name__,
-            text=str(error),
-            given_up=given_up or isinstance(error, asyncio.CancelledError),
-            foreign=not isinstance(error, CredlineError),
+            error=type(ended).__name__,
+            text=str(ended),
+            given_up=given_up or isinstance(ended, asyncio.CancelledError),
+            foreign=not isinstance(ended, CredlineError),
         )
+        if ended is not error:
+            raise ended
 
 
 class _Gated:

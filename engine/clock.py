@@ -23,6 +23,9 @@ SPIN_MIN_NS = 1_200_000
 SPIN_MAX_NS = 3_000_000
 LATENESS_KEPT = 256
 
+# A camera whose bytes come without a pause keeps the loop from ever being at rest; a reaction takes 5 to 10 turns.
+REST_LOOKS = 100
+
 
 def ns(seconds: float) -> int:
     """Seconds to integer nanoseconds, rounded to nearest."""
@@ -51,7 +54,16 @@ class Clock(Protocol):
 
         Waits with equal deadlines wake in the order in which they began. A deadline in the past returns at
         once, without giving other tasks a turn. `precise` spins through the last 1.2-3 ms on the real clock
-        (median lateness about 2 us), which blocks the loop that long: for one waiter at a time.
+        (median lateness about 2 us), which blocks the loop that long: for one waiter at a time. A wait
+        of more than that is at rest before it spins.
+        """
+        ...
+
+    async def at_rest(self) -> None:
+        """Let everything that is ready run, and all that this makes ready; those who wait here go on one by one.
+
+        Who lets an event into a run waits for this first (`engine.trace`). Under virtual time it returns at once: there
+        time moves only when nothing is ready.
         """
         ...
 
@@ -122,6 +134,42 @@ class WaitQueue:
         self._arm(clock)
 
 
+class RestQueue:
+    """Waits for the loop to come to rest; each is let go when the reaction to the one before has ended.
+
+    A reaction is a chain of callbacks, and real time passes while it runs. What another event finds half done it would
+    find done in a replay, where time stands still meanwhile: so it waits, some 10 us a callback.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._looks = 0
+
+    async def wait(self) -> None:
+        """Suspend the calling task until nothing else is ready, at most `REST_LOOKS` turns of the loop."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._waiting.append(future)
+        if len(self._waiting) == 1:
+            self._looks = 0
+            loop.call_soon(self._look, loop)
+        await future
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._waiting and self._waiting[0].done():  # cancelled while waiting
+            self._waiting.popleft()
+        if not self._waiting:
+            return
+        self._looks += 1
+        # asyncio tells nobody what is ready; a loop without this list (none of asyncio's own) is taken to be at rest.
+        ready = getattr(loop, "_ready", ())
+        if not ready or self._looks >= REST_LOOKS:
+            self._waiting.popleft().set_result(None)
+            self._looks = 0
+        if self._waiting:
+            loop.call_soon(self._look, loop)
+
+
 class BaseClock:
     """What the real and the virtual clock share; they differ in `now_ns` and `loop_time`."""
 
@@ -149,6 +197,9 @@ class BaseClock:
             await self._waits.wait(self, deadline_ns)
         return self.now_ns()
 
+    async def at_rest(self) -> None:
+        """See `Clock.at_rest`."""
+
     async def sleep_s(self, seconds: float) -> int:
         """See `Clock.sleep_s`."""
         return await self.sleep_until(self.now_ns() + ns(seconds))
@@ -167,10 +218,15 @@ class RealClock(BaseClock):
         super().__init__()
         self._origin_ns = time.perf_counter_ns()
         self._coarse_late_ns: deque[int] = deque(maxlen=LATENESS_KEPT)
+        self._rests = RestQueue()
 
     def now_ns(self) -> int:
         """Nanoseconds since the clock was made."""
         return time.perf_counter_ns() - self._origin_ns
+
+    async def at_rest(self) -> None:
+        """See `Clock.at_rest`."""
+        await self._rests.wait()
 
     def block_s(self, seconds: float) -> None:
         """See `Clock.block_s`."""
@@ -199,6 +255,7 @@ class RealClock(BaseClock):
         coarse_ns = deadline_ns - self.spin_ns
         if coarse_ns > self.now_ns():
             await self._waits.wait(self, coarse_ns)
+            await self.at_rest()  # the spin would hold up what is half done
         while (now_ns := self.now_ns()) < deadline_ns:
             pass
         return now_ns

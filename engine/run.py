@@ -8,6 +8,7 @@ tried again within it, whatever the others do.
 
 import asyncio
 from asyncio import FIRST_COMPLETED
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -53,8 +54,10 @@ class Command:
 class Commands:
     """What the operator, a signal or a background task asks of the run; safe to call from a signal handler."""
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[Command] = asyncio.Queue()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._asked: deque[Command] = deque()
+        self._came = asyncio.Event()
         self._aborting = False
 
     def stop(self, reason: str) -> None:
@@ -71,7 +74,8 @@ class Commands:
         self._put(Status.FAILED, reason, source)
 
     def _put(self, status: Status, reason: str, source: str) -> None:
-        self._queue.put_nowait(Command(Ending(status, reason), source))
+        self._asked.append(Command(Ending(status, reason), source))
+        self._came.set()
 
     @property
     def aborting(self) -> bool:
@@ -79,8 +83,12 @@ class Commands:
         return self._aborting
 
     async def next(self) -> Command:
-        """The next request, in order."""
-        return await self._queue.get()
+        """The next request, in order, when the run is at rest. Who is cancelled while waiting leaves it here."""
+        while not self._asked:
+            self._came.clear()
+            await self._came.wait()
+        await self._clock.at_rest()
+        return self._asked.popleft()
 
 
 class Run:
@@ -97,7 +105,7 @@ class Run:
         self.journal = journal
         self.timeline = Timeline(clock, trace)
         self.gate = CallGate(clock, trace)
-        self.commands = Commands()
+        self.commands = Commands(clock)
         writer.gate = self.gate
         writer.on_error = lambda error: self.commands.fail(str(error), "disk")
         self.ending: Ending | None = None

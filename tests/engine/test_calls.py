@@ -1,18 +1,21 @@
 """The gate: every call to hardware is recorded with its outcome, and lost when it does not return."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from drivers.base import Reading
 from engine.calls import CallGate
-from engine.clock import ns
+from engine.clock import RealClock, ns
 from engine.errors import DeviceError, DeviceLost
+from engine.run import Commands
+from engine.timeline import Timeline
 from engine.trace import Record, Trace
 from engine.virtual import VirtualClock
-from tests.engine.virtually import virtual
+from tests.engine.virtually import really, virtual
 
 
 class Stage:
@@ -162,3 +165,88 @@ async def test_a_gated_method_keeps_its_name_and_words(clock: VirtualClock) -> N
     stage, _ = gated(clock)
     assert (stage.angle.__name__, stage.angle.__doc__) == ("angle", "Read.")
     assert stage.angle is stage.angle
+
+
+# --- one event after another: on the real clock the reaction to one takes time, in which the next may come
+
+Opening = Callable[[asyncio.Event, CallGate, Timeline, Commands], Coroutine[Any, Any, object]]
+
+
+async def answer(came: asyncio.Event) -> None:
+    await came.wait()
+
+
+async def refuse(came: asyncio.Event) -> None:
+    await came.wait()
+    raise DeviceError("stage: no; nothing moved.")
+
+
+async def items(came: asyncio.Event) -> AsyncIterator[int]:
+    await came.wait()
+    yield 1
+
+
+async def wake(came: asyncio.Event, timeline: Timeline, *, precise: bool) -> None:
+    await came.wait()
+    await timeline.wait("over already", 0, precise=precise)
+
+
+GATES: dict[str, Opening] = {
+    "an answer": lambda came, gate, _, __: gate.call("stage", "angle", answer, came),
+    "an error": lambda came, gate, _, __: gate.call("stage", "angle", refuse, came),
+    "an item": lambda came, gate, _, __: gate.next_item("detector.frames", items(came), 10.0),
+    "a wake": lambda came, _, timeline, __: wake(came, timeline, precise=False),
+    "a precise wake": lambda came, _, timeline, __: wake(came, timeline, precise=True),
+    "a command": lambda _, __, ___, commands: commands.next(),
+}
+
+
+@pytest.mark.parametrize("opening", GATES.values(), ids=GATES)
+@really
+async def test_an_event_enters_when_the_reaction_to_the_one_before_is_over(clock: RealClock, opening: Opening) -> None:
+    trace, came, seen = Trace(clock), asyncio.Event(), []
+    commands = Commands(clock)
+
+    async def enter() -> None:
+        with suppress(DeviceError):
+            await opening(came, CallGate(clock, trace), Timeline(clock, trace), commands)
+        seen.append("the next")
+
+    entering = asyncio.create_task(enter())
+    await asyncio.sleep(0.001)
+    came.set()  # while this task still has to do, the next event comes
+    commands.stop("operator")
+    for k in range(9):
+        seen.append(k)
+        await asyncio.sleep(0)
+    await entering
+    assert seen == [*range(9), "the next"]
+
+
+@really
+async def test_a_call_given_up_while_its_answer_waits_for_its_turn_is_recorded_as_given_up(clock: RealClock) -> None:
+    trace, came = Trace(clock), asyncio.Event()
+    records: list[Record] = []
+    trace.observe(records.append)
+    call = asyncio.create_task(CallGate(clock, trace).call("stage", "angle", refuse, came))
+    await asyncio.sleep(0.001)
+    came.set()
+    for _ in range(4):
+        await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert [(r["error"], r["given_up"]) for r in records] == [("CancelledError", True)]
+
+
+@really
+async def test_a_command_is_not_lost_to_who_is_cancelled_while_it_waits_for_its_turn(clock: RealClock) -> None:
+    commands = Commands(clock)
+    commands.stop("operator")
+    asked = asyncio.create_task(commands.next())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.wait([asked])
+    assert asked.cancelled()
+    assert (await commands.next()).ending.reason == "operator"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from engine.clock import (
     NS_PER_MS,
+    REST_LOOKS,
     SPIN_MAX_NS,
     SPIN_MIN_NS,
     RealClock,
@@ -229,6 +230,56 @@ async def test_a_past_deadline_on_the_real_clock_returns_at_once(clock: RealCloc
     assert await clock.sleep_until(0, precise=True) > 0
     assert not other.done()
     await other
+
+
+async def react(name: str, seen: list[str], turns: int = 7) -> None:
+    """What an event sets off: one thing after another, each making the next one ready."""
+    for k in range(turns):
+        seen.append(f"{name}{k}")
+        await asyncio.sleep(0)
+
+
+@really
+async def test_who_waits_for_rest_goes_on_when_every_reaction_is_over_one_by_one(clock: RealClock) -> None:
+    seen: list[str] = []
+
+    async def enter(name: str) -> None:
+        await clock.at_rest()
+        await react(name, seen)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(react("a", seen))
+        for name in ("b", "c"):
+            group.create_task(enter(name))
+        given_up = group.create_task(enter("d"))
+        group.create_task(enter("e"))
+        await asyncio.sleep(0)
+        given_up.cancel()
+    assert seen == [f"{name}{k}" for name in "abce" for k in range(7)]
+
+
+@really
+async def test_a_loop_that_never_rests_is_not_waited_for_for_ever(clock: RealClock) -> None:
+    seen: list[str] = []
+    busy = asyncio.create_task(react("a", seen, turns=10**9))
+    await clock.at_rest()
+    assert len(seen) <= REST_LOOKS + 2
+    busy.cancel()
+
+
+@pytest.mark.realtime
+@really
+async def test_a_precise_wait_does_not_spin_while_something_is_ready(clock: RealClock) -> None:
+    seen: list[str] = []
+    deadline_ns = clock.now_ns() + 10 * NS_PER_MS
+    asyncio.get_running_loop().call_at(
+        clock.loop_time(deadline_ns - clock.spin_ns), lambda: reactions.append(asyncio.ensure_future(react("a", seen)))
+    )
+    reactions: list[asyncio.Future[None]] = []
+    await clock.sleep_until(deadline_ns, precise=True)
+    assert len(seen) in (0, 7)  # not begun, or over
+    await asyncio.sleep(0.01)
+    await reactions[0]
 
 
 def test_the_real_clock_never_goes_back() -> None:
