@@ -10,7 +10,20 @@ import typer
 from engine.errors import DataError, Refused, shown
 from protocols.zones.learningcommands import trusted
 from protocols.zones.method import Method
-from protocols.zones.options import TOLERANCE_PER_A, Json, Missing, Model, PerPx, Sources, Tolerance, bar, numbers
+from protocols.zones.options import (
+    EXCITATION_ERROR_PER_A,
+    TOLERANCE_PER_A,
+    Excitation,
+    Json,
+    Missing,
+    Model,
+    PerPx,
+    Sources,
+    Tolerance,
+    Voltage,
+    bar,
+    numbers,
+)
 
 if TYPE_CHECKING:
     from protocols.zones.cellsearch import Answer
@@ -42,6 +55,8 @@ def cell(
     tolerance_per_A: Tolerance = TOLERANCE_PER_A,
     missing: Missing = 0.0,
     most: Annotated[int, typer.Option("--most", min=5, max=200, help="Zonal patterns used, the most confident.")] = 60,
+    voltage_kV: Voltage = None,
+    excitation_per_A: Excitation = EXCITATION_ERROR_PER_A,
     per_px: PerPx = None,
     out: Annotated[
         Path, typer.Option("--out", help="Where the next folder cell_NNN is made, with picture and JSON.")
@@ -57,10 +72,11 @@ def cell(
     from protocols.zones.cellpicture import draw_cell, report
     from protocols.zones.cellsearch import find_cell
     from protocols.zones.labels import LABELS, ZONE
+    from protocols.zones.simulation import electron_wavelength_A
     from protocols.zones.snapshots import open_snapshots
     from protocols.zones.sorting import check_with
 
-    opened = open_snapshots(sources, per_px)
+    opened = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None)
     for source in opened:
         if source.note:
             typer.echo(source.note, err=True)
@@ -68,7 +84,7 @@ def cell(
     how = _distortion(distortion, opened)
     if out.exists() and not out.is_dir():
         raise Refused(f"--out {shown(out)}: is a file; give a folder. No cell was searched for.")
-    seen = _sorted(opened, wanted, method, model, check_with(tolerance_per_A, missing))
+    seen = _sorted(opened, wanted, method, model, check_with(tolerance_per_A, missing, excitation_per_A))
     found = [one for one in seen if one.zone is not None and (one.label == LABELS[ZONE] or _hybrid(one, hybrids))]
     typer.echo(f"{len(found)} zonal patterns among {len(seen)}", err=True)
     patterns = sorted(found, key=lambda one: -one.confidence)[:most]

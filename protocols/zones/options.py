@@ -22,8 +22,18 @@ Tolerance = Annotated[
 Missing = Annotated[
     float, typer.Option("--missing", min=0.0, max=0.9, help="Share of the excited spots too weak to be seen.")
 ]
+Voltage = Annotated[
+    float | None,
+    typer.Option("--voltage", min=10, max=3000, help="Acceleration voltage in kV, where the source does not say: 200."),
+]
+Excitation = Annotated[
+    float,
+    typer.Option("--excitation", min=0.001, max=0.1, help="How far from the Ewald sphere reflections are seen, 1/A."),
+]
+EXCITATION_ERROR_PER_A = 0.01
+"""That of `simulation.Geometry`, written again so that the command line need not load numpy, as the next."""
 TOLERANCE_PER_A = 0.006
-"""The default of `geometric.classify_geometry`, written again so that the command line need not load numpy."""
+"""The default of `geometric.classify_geometry`."""
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random.")]
 Sources = Annotated[
     list[Path],

@@ -1,7 +1,8 @@
 """patterns.h5: a set of simulated patterns of one sample, as pictures and as spots, with the truth about them.
 
-`/images` (n, size, size) uint8 with attributes `per_px_per_A`; `/truth/` holds spots (xy, hkl, intensity, start),
-labels, zone axes, orientations and the cell. Whoever sorts or solves such a file reads the pictures only.
+`/images` (n, size, size) uint8 with attributes `per_px_per_A` and `wavelength_A`; `/truth/` holds
+spots (xy, hkl, intensity, start), labels, zone axes, orientations and the cell. Whoever sorts or solves such a file
+reads the pictures only.
 """
 
 import json
@@ -40,6 +41,7 @@ def write_patterns(
     pictures: Iterable[NDArray[np.uint8]],
     image: ImageGeometry,
     cell: Cell,
+    wavelength_A: float,
     made_by: Mapping[str, Any],
 ) -> None:
     """Write patterns.h5, whole or not at all. pictures: (k, size, size) blocks, all patterns in their order.
@@ -59,6 +61,7 @@ def write_patterns(
             images[written : written + len(block)] = block
             written += len(block)
         images.attrs["per_px_per_A"] = image.per_px
+        images.attrs["wavelength_A"] = wavelength_A
         truth = file.create_group("truth")
         truth.attrs["cell_A_deg"] = cell.parameters
         truth["label"] = patterns.label

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import constants
 
 from protocols.zones.cell import Cell
 from protocols.zones.labels import best_planes, labels_of
@@ -32,6 +33,14 @@ class Geometry:
     wavelength_A: float = 0.0251
     d_star_max_per_A: float = 1.0
     excitation_error_per_A: float = 0.01
+
+
+def electron_wavelength_A(voltage_kV: float) -> float:
+    """Of electrons accelerated by this voltage, relativistic: h / sqrt(2 m e V (1 + e V / 2 m c^2))."""
+    energy_J = constants.e * voltage_kV * 1e3
+    mass_kg, c = constants.m_e, constants.c
+    momentum = np.sqrt(2 * mass_kg * energy_J * (1 + energy_J / (2 * mass_kg * c**2)))
+    return float(constants.h / momentum / constants.angstrom)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,19 +26,24 @@ DATASETS = ("images", "entry/data/data", "data")
 """Where the pictures of an HDF5 file are looked for, in this order."""
 PEAK_LISTS = (".json", ".csv")
 
+SAME_SCALE, SAME_WAVELENGTH = 1e-6, 2e-3
+"""What differs by less is no other one: 200 kV makes 0.02508 A, the paper writes 0.0251."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshots:
     """The patterns of one source.
 
     names: one for each, beginning with the path as it was given. per_px: 1/A a pixel, None where nobody said.
+    wavelength: of the electrons in A, None where nobody said.
     distortion: amplitude in % and azimuth in deg (`protocols.products.distortion`) where the instrument's is known.
     picture: gives the (rows, columns) picture of a pattern by number; None for peak lists.
     spots: for peak lists, the (k, 2) positions in 1/A of every pattern.
     """
 
     names: Sequence[str]
-    per_px: float | None
+    per_px: float | None = None
+    wavelength_A: float | None = None
     distortion: tuple[float, float] | None = None
     picture: Callable[[int], NDArray[Any]] | None = None
     spots: Sequence[Array] | None = None
@@ -61,11 +66,13 @@ class Snapshots:
         )
 
 
-def open_snapshots(paths: Sequence[Path], per_px: float | None = None) -> list[Snapshots]:
+def open_snapshots(
+    paths: Sequence[Path], per_px: float | None = None, wavelength_A: float | None = None
+) -> list[Snapshots]:
     """One source for each path: a run folder, a folder of pictures, an HDF5 stack, a picture or a peak list.
 
-    per_px: 1/A a pixel, for pictures that do not say, and instead of what they say. Refused for what is not there
-    or of no known kind, or has no pattern; DataError for a file that is damaged.
+    per_px: 1/A a pixel, and wavelength: for sources that do not say, and instead of what they say. Refused for what is
+    not there or of no known kind, or has no pattern; DataError for a file that is damaged.
     """
     sources = []
     given = [path.resolve() for path in paths]
@@ -73,37 +80,54 @@ def open_snapshots(paths: Sequence[Path], per_px: float | None = None) -> list[S
         raise Refused(f"{shown(twice)}: given twice, and its patterns would count twice. Nothing was read.")
     for path in paths:
         if path.is_dir():
-            sources.append(_run(path, per_px) if (path / "run.json").is_file() else _folder(path, per_px))
+            sources.append(_run(path) if (path / "run.json").is_file() else _folder(path))
         elif path.is_file():
-            sources.append(_file(path, per_px))
+            sources.append(_file(path))
         else:
             raise Refused(f"{shown(path)}: no such file or folder. Nothing was read.")
-    return sources
+    return [_told(source, path, per_px, wavelength_A) for path, source in zip(paths, sources, strict=True)]
 
 
-def _file(path: Path, per_px: float | None) -> Snapshots:
+def _told(source: Snapshots, path: Path, per_px: float | None, wavelength_A: float | None) -> Snapshots:
+    """A source with what a person says of it, and a note where it says otherwise itself."""
+    notes = []
+    if per_px and source.per_px and abs(per_px / source.per_px - 1) > SAME_SCALE:
+        notes.append(f"its own scale of {source.per_px:.6g} 1/A per pixel is overruled by --per-px {per_px:.6g}")
+    if wavelength_A and source.wavelength_A and abs(wavelength_A / source.wavelength_A - 1) > SAME_WAVELENGTH:
+        notes.append(
+            f"its own wavelength of {source.wavelength_A:.5f} A is overruled by --voltage: {wavelength_A:.5f} A"
+        )
+    return replace(
+        source,
+        per_px=per_px or source.per_px,
+        wavelength_A=wavelength_A or source.wavelength_A,
+        note=f"{shown(path)}: {'; '.join(notes)}" if notes else "",
+    )
+
+
+def _file(path: Path) -> Snapshots:
     suffix = path.suffix.lower()
     if suffix in STACKS:
-        return _stack(path, per_px)
+        return _stack(path)
     if suffix in PEAK_LISTS:
         return _peak_list(path)
     if suffix in PICTURES or suffix in FRAMES:
-        return _pictures([path], per_px)
+        return _pictures([path])
     known = ", ".join((*STACKS, *PEAK_LISTS, *PICTURES, *FRAMES))
     raise Refused(f"{shown(path)}: a file of an unknown kind; known are {known}. Nothing was read.")
 
 
-def _folder(path: Path, per_px: float | None) -> Snapshots:
+def _folder(path: Path) -> Snapshots:
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*PICTURES, *FRAMES))
     if not files:
         raise Refused(
             f"{shown(path)}: a folder without pictures ({', '.join((*PICTURES, *FRAMES))}). Nothing was read."
         )
-    return _pictures(files, per_px)
+    return _pictures(files)
 
 
-def _pictures(files: Sequence[Path], per_px: float | None) -> Snapshots:
-    return Snapshots([str(file) for file in files], per_px, picture=lambda i: read_picture(files[i]))
+def _pictures(files: Sequence[Path]) -> Snapshots:
+    return Snapshots([str(file) for file in files], picture=lambda i: read_picture(files[i]))
 
 
 def read_picture(path: Path) -> NDArray[Any]:
@@ -124,7 +148,7 @@ def read_picture(path: Path) -> NDArray[Any]:
         ) from error
 
 
-def _stack(path: Path, per_px: float | None) -> Snapshots:
+def _stack(path: Path) -> Snapshots:
     import h5py
 
     try:
@@ -135,7 +159,9 @@ def _stack(path: Path, per_px: float | None) -> Snapshots:
                 f"{shown(path)}: no stack of pictures (n, rows, columns) at {', '.join(DATASETS)}. Nothing was read."
             )
         data = file[name]
-        own = float(data.attrs["per_px_per_A"]) if "per_px_per_A" in data.attrs else None
+        per_px, wavelength_A = (
+            float(data.attrs[name]) if name in data.attrs else None for name in ("per_px_per_A", "wavelength_A")
+        )
     except UNREADABLE as error:
         raise DataError(f"{shown(path)}: not readable as HDF5 ({shown(error)}); give another file") from error
 
@@ -147,10 +173,10 @@ def _stack(path: Path, per_px: float | None) -> Snapshots:
 
     width = len(str(len(data)))
     names = [f"{path}:{i:0{width}}" for i in range(len(data))]
-    return Snapshots(names, per_px or own, picture=picture, note=_overruled(path, own, per_px))
+    return Snapshots(names, per_px, wavelength_A, picture=picture)
 
 
-def _run(path: Path, per_px: float | None) -> Snapshots:
+def _run(path: Path) -> Snapshots:
     from protocols.products.corrections import correction
     from protocols.products.source import open_run
 
@@ -159,17 +185,11 @@ def _run(path: Path, per_px: float | None) -> Snapshots:
     correct = correction(source.flatfield(), info.wide_cross, info.saturation)
     return Snapshots(
         [f"{path}:{slot}" for slot in info.slot],
-        per_px or info.angstrom_per_px,
+        info.angstrom_per_px,
+        info.wavelength_A,
         (info.distortion_amplitude_percent, info.distortion_azimuth_deg),
         picture=lambda i: correct.apply(source.raw(i))[0],
-        note=_overruled(path, info.angstrom_per_px, per_px),
     )
-
-
-def _overruled(path: Path, own: float | None, given: float | None) -> str:
-    if own is None or given is None or abs(given / own - 1) < 1e-6:
-        return ""
-    return f"{shown(path)}: its own scale of {own:.6g} 1/A per pixel is overruled by --per-px {given:.6g}"
 
 
 def _peak_list(path: Path) -> Snapshots:
@@ -191,7 +211,7 @@ def _peak_list(path: Path) -> Snapshots:
         raise Refused(f"{shown(path)}: a peak list without patterns. Nothing was read.")
     if bad := [name for (name, _), xy in zip(entries, spots, strict=True) if not np.isfinite(xy).all()]:
         raise DataError(f"{shown(path)}: pattern {shown(bad[0])} has positions that are no numbers; correct the list")
-    return Snapshots([f"{path}:{name}" for name, _ in entries], None, spots=spots)
+    return Snapshots([f"{path}:{name}" for name, _ in entries], spots=spots)
 
 
 def _csv_patterns(text: str) -> list[tuple[str, list[tuple[float, float]]]]:

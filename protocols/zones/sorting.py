@@ -92,9 +92,20 @@ class _Pattern:
         return (np.zeros((0, 2)) if peaks.reason else peaks.xy(self.per_px)), peaks.reason
 
 
-def check_with(tolerance_per_A: float = TOLERANCE_PER_A, missing: float = 0.0) -> Check:
-    """The geometric check with spots up to this far off their net, and this share of the excited ones not seen."""
-    return partial(classify_geometry, tolerance_per_A=tolerance_per_A, missing=missing)
+def check_with(
+    tolerance_per_A: float = TOLERANCE_PER_A,
+    missing: float = 0.0,
+    excitation_error_per_A: float = Geometry().excitation_error_per_A,
+) -> Check:
+    """The geometric check with spots up to this far off their net, this share of the excited ones not seen, and
+    those excited that lie within this excitation error.
+    """
+    return partial(
+        classify_geometry,
+        tolerance_per_A=tolerance_per_A,
+        missing=missing,
+        excitation_error_per_A=excitation_error_per_A,
+    )
 
 
 def sort_snapshots(
@@ -109,6 +120,7 @@ def sort_snapshots(
     share: of zonal patterns expected, for the confidence. Refused where the network is wanted and TensorFlow missing,
     or pictures come without a scale.
     """
+    check = partial(check, wavelength_A=source.wavelength_A or Geometry().wavelength_A)
     patterns = (_prepared(source, i) for i in range(len(source)))
     batches = iter(lambda: list(islice(patterns, AT_ONCE)), [])
     if method is Method.GEOMETRY:

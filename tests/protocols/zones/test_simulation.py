@@ -9,7 +9,7 @@ from protocols.zones.labels import ZONE
 from protocols.zones.orientations import orientations
 from protocols.zones.randomcells import PAPER_CELLS, random_cell
 from protocols.zones.reflections import allowed_reflections
-from protocols.zones.simulation import Geometry, diffract, joined, simulate, simulate_cif
+from protocols.zones.simulation import Geometry, diffract, electron_wavelength_A, joined, simulate, simulate_cif
 
 GEOMETRY = Geometry()
 K = 1 / GEOMETRY.wavelength_A
@@ -46,6 +46,15 @@ def test_a_crystal_along_its_zone_axis_gives_that_zone() -> None:
     patterns = diffract(cell, hkl, np.ones(len(hkl)), turn[None], GEOMETRY)
     assert patterns.label.tolist() == [ZONE]
     assert np.abs(patterns.zone_axis[0]).tolist() == [1, 0, 0]
+
+
+# D. B. Williams & C. B. Carter, Transmission Electron Microscopy (2009), table 1.2; in pm there.
+WAVELENGTHS = {100: 0.0370, 120: 0.0335, 200: 0.0251, 300: 0.0197, 400: 0.0164, 1000: 0.0087}
+
+
+@pytest.mark.parametrize("voltage_kV", WAVELENGTHS)
+def test_the_wavelength_of_electrons(voltage_kV: float) -> None:
+    assert electron_wavelength_A(voltage_kV) == pytest.approx(WAVELENGTHS[voltage_kV], abs=6e-5)
 
 
 def test_a_cell_has_its_patterns_in_blocks_of_memory_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

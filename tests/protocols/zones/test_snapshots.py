@@ -26,11 +26,12 @@ def test_a_file_of_patterns_gives_its_pictures_and_their_scale(tmp_path: Path) -
     cell = random_cell(rng)
     patterns = simulate(cell, 12, rng)
     drawn = render(patterns)
-    write_patterns(tmp_path / "p.h5", patterns, [drawn[:5], drawn[5:]], ImageGeometry(), cell, {"seed": 1})
+    write_patterns(tmp_path / "p.h5", patterns, [drawn[:5], drawn[5:]], ImageGeometry(), cell, 0.0197, {"seed": 1})
     (source,) = open_snapshots([tmp_path / "p.h5"])
     assert len(source) == 12
     assert source.names[3] == f"{tmp_path / 'p.h5'}:03"
     assert source.per_px == ImageGeometry().per_px
+    assert source.wavelength_A == 0.0197
     assert source.picture is not None
     assert np.array_equal(source.picture(7), drawn[7])
     truth = read_truth(tmp_path / "p.h5")
@@ -74,14 +75,40 @@ def test_pictures_of_many_kinds(name: str, tmp_path: Path) -> None:
     assert np.array_equal(read_picture(tmp_path / name), PICTURE)
 
 
-def test_a_run_gives_its_corrected_frames_their_scale_and_its_distortion(tmp_path: Path) -> None:
+def test_a_run_gives_its_corrected_frames_their_scale_wavelength_and_distortion(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run_001", slots=5, interval=0)
     (source,) = open_snapshots([run])
     assert len(source) == 5
     assert source.picture is not None
     assert source.picture(0).shape == (516, 516)
     assert source.per_px == pytest.approx(0.055 / (250 * 0.0251), rel=0.01)
+    assert source.wavelength_A == pytest.approx(0.0251, rel=0.01)
     assert source.distortion is not None
+
+
+# (what a person says, what is noted)
+SAID = {
+    "nothing": ({}, ""),
+    "the same": ({"per_px": 0.05 / 6, "wavelength_A": 0.02508}, ""),
+    "another scale": ({"per_px": 0.009}, "its own scale of 0.00833333 1/A per pixel is overruled by --per-px 0.009"),
+    "another voltage": (
+        {"wavelength_A": 0.0197},
+        "its own wavelength of 0.02510 A is overruled by --voltage: 0.0197",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_a_person_overrules_what_a_source_says_and_is_told_so(case: str, tmp_path: Path) -> None:
+    said, note = SAID[case]
+    path = tmp_path / "p.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = np.zeros((2, 4, 4), dtype=np.uint8)
+        file["images"].attrs.update({"per_px_per_A": 0.05 / 6, "wavelength_A": 0.0251})
+    (source,) = open_snapshots([path], **said)
+    assert source.note.startswith(f"{path}: {note}") if note else not source.note
+    assert source.per_px == said.get("per_px", 0.05 / 6)
+    assert source.wavelength_A == said.get("wavelength_A", 0.0251)
 
 
 LISTS = {

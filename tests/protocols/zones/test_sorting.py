@@ -9,7 +9,7 @@ from protocols.zones.method import Method
 from protocols.zones.network import Model
 from protocols.zones.randomcells import random_cell
 from protocols.zones.render import ImageGeometry, render
-from protocols.zones.simulation import Patterns, simulate
+from protocols.zones.simulation import Geometry, Patterns, electron_wavelength_A, simulate
 from protocols.zones.snapshots import Snapshots
 from protocols.zones.sorting import NO_PATTERN, check_with, sort_pictures, sort_snapshots
 
@@ -100,6 +100,27 @@ def test_the_beam_of_a_peak_list_need_not_be_where_it_was_thought(patterns: Patt
     found = list(sort_snapshots(Snapshots([str(i) for i in range(60)], None, spots=moved), Method.GEOMETRY))
     assert sum(one.label == "2DZone" for one in found[:20]) >= 19
     assert sum(one.label == "2DZone" for one in found[20:]) == 0
+
+
+# (voltage in kV, excitation error in 1/A)
+EXPERIMENTS = [(80, 0.01), (300, 0.01), (300, 0.005), (200, 0.02)]
+
+
+@pytest.mark.parametrize(("voltage_kV", "excitation"), EXPERIMENTS)
+def test_patterns_of_other_microscopes_and_crystals_are_sorted_when_that_is_said(
+    voltage_kV: float, excitation: float
+) -> None:
+    rng = np.random.default_rng(3)
+    geometry = Geometry(electron_wavelength_A(voltage_kV), excitation_error_per_A=excitation)
+    made = simulate(random_cell(rng, "monoclinic", 500.0), 500, rng, geometry)
+    zonal = made.label == ZONE
+    lists = Snapshots(
+        [str(i) for i in range(500)], None, geometry.wavelength_A, spots=[made.spots(i) for i in range(500)]
+    )
+    found = sort_snapshots(lists, Method.GEOMETRY, check=check_with(excitation_error_per_A=excitation))
+    called = np.array([one.label == "2DZone" for one in found])
+    assert called[zonal].mean() >= 0.98
+    assert not called[~zonal].any()
 
 
 def test_weak_spots_may_be_missing_when_that_is_said(patterns: Patterns) -> None:
