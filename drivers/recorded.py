@@ -22,7 +22,7 @@ from engine import errors
 from engine.clock import Clock
 from engine.errors import DataError, DeviceError, shown
 from engine.frame import Counts, Frame
-from engine.trace import Record, jsonable
+from engine.trace import Record, ends_early, jsonable
 
 NEVER_NS = 2**62
 DEG_BELIEVED = 1e6
@@ -142,6 +142,7 @@ class Recording:
                 self._calls.setdefault(record["name"].split(".")[0], deque()).append(record)
             elif record["kind"] in ("frame", "refused"):
                 self.frames.append(record)
+        self._ends_early = ends_early(records)
         # Each is answered to who began it: calls that overlap may end in another order.
         for name, calls in self._calls.items():
             self._calls[name] = deque(sorted(calls, key=lambda call: call["begin_ns"]))
@@ -157,6 +158,8 @@ class Recording:
         call = self._take(name, [jsonable(arg) for arg in args])
         if call is None:
             calls = self._calls.get(name.split(".")[0])
+            if self._ends_early and not calls:
+                await self._clock.sleep_until(NEVER_NS)  # under way when the program was cut off
             expected = f"{calls[0]['name']}{tuple(calls[0]['args'])}" if calls else "no further call"
             raise NotRecorded(f"{name}{args}: not recorded at this point; the recorded run made {expected}.")
         return await self._again(call)

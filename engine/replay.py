@@ -17,7 +17,7 @@ from engine.config import build_plan_from, experiment_type, registered
 from engine.errors import DataError, StorageError, shown
 from engine.rehearsal import rehearse
 from engine.run import Run
-from engine.trace import Record, read_trace
+from engine.trace import Record, ends_early, read_trace
 from engine.traceschema import gap
 from engine.virtual import VirtualClock, VirtualLoop
 
@@ -168,3 +168,14 @@ def first_divergence(recorded: Sequence[Record], replayed: Sequence[Record]) -> 
         if old is not None and old["kind"] == "state":
             state = old["name"]
     return None
+
+
+def only_cut_off(recorded: Sequence[Record], divergence: Divergence) -> bool:
+    """Whether a replay differs only where its recording ends early: it waits for what is not in it any more.
+
+    That may be before the last records: a frame stands in a trace some records after it has arrived.
+    """
+    if not ends_early(recorded):
+        return False
+    replayed = divergence.replayed
+    return divergence.recorded is None or replayed is None or replayed["t_ns"] > recorded[-1]["t_ns"]

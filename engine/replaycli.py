@@ -46,15 +46,25 @@ def replay(
 
 
 def _compare(records: list[Record], folder: Path | None, as_json: bool) -> None:
-    from engine.replay import first_divergence
+    from engine.replay import first_divergence, only_cut_off
     from engine.replay import replay as replay_records
+    from engine.trace import ends_early
 
     divergence = first_divergence(records, replay_records(records, folder))
+    agreeing = divergence.seq if divergence else len(records)
+    if divergence is not None and only_cut_off(records, divergence):
+        divergence = None
     if as_json:
         seq = divergence.seq if divergence else None
-        typer.echo(json.dumps({"records": len(records), "agrees": divergence is None, "first_divergence": seq}))
+        answer = {"records": len(records), "agrees": divergence is None, "first_divergence": seq}
+        typer.echo(json.dumps({**answer, "cut_off": ends_early(records)}))
     if divergence is None:
-        typer.echo(f"{len(records)} records, all agree.", err=as_json)
+        typer.echo(f"{agreeing} records, all agree.", err=as_json)
+        if ends_early(records):
+            left = (
+                f" What caused the last {rest} was not recorded any more." if (rest := len(records) - agreeing) else ""
+            )
+            typer.echo(f"The recording ends before the run did: the program was cut off.{left}", err=as_json)
         return
     typer.echo(f"first divergence at record {divergence.seq}, in state {divergence.state!r}", err=True)
     for record in divergence.before:

@@ -43,6 +43,10 @@ RETRY_S = 0.1
 """How long an action of the safe state that failed waits before it is tried again."""
 
 
+def _sound_alarm(alarm: str, cause: str) -> None:
+    log.critical(alarm, cause=cause)
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """Somebody wants the run to end. source: `operator` (or a signal), `task` (in the background) or `disk`."""
@@ -111,6 +115,8 @@ class Run:
         self.ending: Ending | None = None
         self.show_progress: Callable[[str, int, int], None] | None = None
         """Told what long work after the run is doing, how much of it is done and how much there is; from any thread."""
+        self.sound_alarm: Callable[[str, str], None] = _sound_alarm
+        """Told at once what is unsafe and why; a rehearsal, which has no instrument, keeps quiet."""
         self.alarms: list[str] = []
         self.document: dict[str, Any] = {}
         """What run.json says of the run before it began."""
@@ -349,7 +355,7 @@ class Run:
         self.trace.record("fault", action.name, reason=cause, alarm=action.alarm)
         if action.alarm:
             self.alarms.append(f"{action.alarm} ({action.name} failed: {cause})")
-            log.critical(action.alarm, cause=cause)
+            self.sound_alarm(action.alarm, cause)
 
     def write_trace(self, at_least: int = 1) -> None:
         """Queue what the trace holds for the disk, if it is `at_least` so many records; returns at once."""

@@ -13,7 +13,7 @@ An observer that fails is dropped and logged, and never disturbs the run.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -197,6 +197,12 @@ def _check_header(path: Path, header: Record) -> None:
         )
     if schema < 1:
         raise DataError(f"{path}: has schema {schema}, and there is none below 1: the header was damaged.")
+
+
+def ends_early(records: Sequence[Record]) -> bool:
+    """Whether a trace ends before its run did: the program was cut off, or could not write any more."""
+    safe = any(record["kind"] == "note" and record["name"] == "safe state" for record in records)
+    return not safe or records[-1]["kind"] != "state"
 
 
 def jsonable(value: object) -> object:

@@ -244,6 +244,11 @@ def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
     path = folder / RUN_FILE
     try:
         geometry, detector, result = run["geometry"], run["detector"], run["result"]
+        if result["start_deg"] is None or result["oscillation_deg"] is None:
+            raise DataError(
+                f"{path}: the frames of this run have no angles, as no stage reading of its exposures is left; nothing "
+                f"was exported. The pictures themselves are in {folder / SPOOL_FILE}"
+            )
         table = _frame_table(folder / SPOOL_FILE, spool, int(result["slots"]))
         kept = np.flatnonzero(table["kept"] != 0)
         kept = kept[np.argsort(table["slot"][kept], kind="stable")]

@@ -18,10 +18,10 @@ from drivers.simulated.goniometer import Goniometer
 from engine.errors import DeviceError, DeviceLost
 from engine.execute import Report, Request, Watch, execute
 from engine.experiment import SafeAction
-from engine.replay import Divergence, first_divergence, load_run, replay
+from engine.replay import Divergence, first_divergence, load_run, only_cut_off, replay
 from engine.run import Run
 from engine.testkit import RecordedRun, RecordRun
-from engine.trace import Record, read_trace
+from engine.trace import Record, ends_early, read_trace
 from engine.virtual import VirtualLoop
 from protocols.cred import CRED
 from protocols.cred.machine import WORKING, State
@@ -220,6 +220,21 @@ def test_a_camera_whose_series_breaks_replays(record_run: RecordRun, monkeypatch
         run = record_run("cred", **PLAN)
     assert run.document["status"] == "failed"
     assert_replays(run)
+
+
+def test_a_recording_that_was_cut_off_anywhere_replays_as_far_as_it_goes(
+    record_run: RecordRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = record_run("cred", **PLAN)
+    whole = len(run.trace)
+    for kept in range(1, whole):
+        recorded = run.trace[:kept]
+        divergence = first_divergence(recorded, replay(recorded))
+        assert divergence is None or only_cut_off(recorded, divergence)
+        assert divergence is None or divergence.seq > kept - 6
+        assert ends_early(recorded)
+    assert not ends_early(run.trace)
+    assert "BEAM" not in "".join(capsys.readouterr())  # nothing is unsafe where there is no instrument
 
 
 @pytest.mark.realtime

@@ -59,6 +59,7 @@ def test_ranges(slots: tuple[int, ...], joined: list[tuple[int, int]]) -> None:
         ({"result.start_deg": -4.7686}, r"-1\.00 slots"),
         ({"result.oscillation_deg": -0.2314}, "slots from start_deg"),
         ({"result.slots": 4}, "slots 1 to 4"),
+        ({"result.start_deg": None, "result.oscillation_deg": None}, "no angles"),
         ({"created_at": "2026-11-21T01:02:03"}, "no UTC offset"),
         ({"created_at": "yesterday"}, "ValueError"),
         ({"detector.shape": [512, 500]}, "run.json says"),
