@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -151,7 +152,7 @@ def _sorted(
     with bar("finding zones") as advance:
         for source in chosen:
             for one in sort_snapshots(source, method, judge, check=check):
-                seen.append(one)
+                seen.append(one if one.zone is not None else replace(one, spots=None))
                 advance(len(seen), total, "")
     return seen
 

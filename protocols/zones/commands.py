@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,7 +90,7 @@ def classify(
     with bar("sorting") as advance:
         for source in opened:
             for one in sort_snapshots(source, method, judge, share, check):
-                patterns.append(one)
+                patterns.append(replace(one, zone=None, spots=None))  # of many thousands only what is told of them
                 advance(len(patterns), total, "")
     took_s = (clock.now_ns() - began_ns) / NS_PER_S
     counts = Counter(one.label for one in patterns)

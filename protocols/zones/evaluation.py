@@ -19,8 +19,8 @@ from protocols.zones.method import Method
 from protocols.zones.metrics import Figures, figures
 from protocols.zones.randomcells import PAPER_CELLS, random_cell
 from protocols.zones.render import render
-from protocols.zones.simulation import simulate
-from protocols.zones.sorting import Sorted, sort_pictures
+from protocols.zones.simulation import Geometry, simulate
+from protocols.zones.sorting import Sorted, check_with, sort_pictures
 
 if TYPE_CHECKING:
     from protocols.zones.network import Model
@@ -89,29 +89,37 @@ def evaluate(
     groups: Sequence[Group] = GROUPS,
     method: Method = Method.BOTH,
     progress: Callable[[], None] = lambda: None,
+    geometry: Geometry | None = None,
 ) -> list[Outcome]:
-    """Outcomes of fresh cells from a seed. Refused where the network is wanted and TensorFlow missing."""
+    """Outcomes of fresh cells from a seed. Refused where the network is wanted and TensorFlow missing.
+
+    geometry: the experiment, if not the usual one; its resolution must be the usual 1 1/A.
+    """
     rng = np.random.default_rng(seed)
     outcomes = []
     for group in groups:
         for _ in range(cells_a_group):
-            outcomes.append(_try(group, rng, model, patterns, method))
+            outcomes.append(_try(group, rng, model, patterns, method, geometry or Geometry()))
             progress()
     return outcomes
 
 
-def _try(group: Group, rng: np.random.Generator, model: "Model | None", count: int, method: Method) -> Outcome:
+def _try(
+    group: Group, rng: np.random.Generator, model: "Model | None", count: int, method: Method, geometry: Geometry
+) -> Outcome:
     cell, space_group = group.cell(rng)
-    patterns = simulate(cell, count, rng, space_group=space_group)
+    patterns = simulate(cell, count, rng, geometry, space_group)
+    check = check_with(excitation_error_per_A=geometry.excitation_error_per_A)
     pictures = render(patterns)
     clock = RealClock()
     begin_ns = clock.now_ns()
-    found = sort_pictures(pictures, method, model)
+    found = sort_pictures(pictures, method, model, check=check, wavelength_A=geometry.wavelength_A)
     sorted_ns = clock.now_ns()
     zonal = [i for i, one in enumerate(found) if one.label == LABELS[ZONE]]
     best = sorted(zonal, key=lambda i: -found[i].confidence)[:MOST_PATTERNS]
     # The nets again, from the pictures, so that the time is that of the whole way from zonal pictures to a cell.
-    zones = [one.zone for one in sort_pictures(pictures[best], Method.GEOMETRY) if one.zone is not None]
+    again = sort_pictures(pictures[best], Method.GEOMETRY, check=check, wavelength_A=geometry.wavelength_A)
+    zones = [one.zone for one in again if one.zone is not None]
     answer = find_cell(zones)
     end_ns = clock.now_ns()
     sorting_s, answer_s = (sorted_ns - begin_ns) / NS_PER_S, (end_ns - sorted_ns) / NS_PER_S

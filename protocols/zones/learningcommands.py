@@ -10,7 +10,7 @@ import typer
 
 from engine.errors import Refused, shown
 from protocols.zones.method import Method
-from protocols.zones.options import Json, Model, bar
+from protocols.zones.options import EXCITATION_ERROR_PER_A, Excitation, Json, Model, Voltage, bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,6 +71,8 @@ def evaluate(
         Method, typer.Option("--method", help="The network checked by geometry, or one of them alone.")
     ] = Method.BOTH,
     model: Model = None,
+    voltage_kV: Voltage = None,
+    excitation_per_A: Excitation = EXCITATION_ERROR_PER_A,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of the cells and orientations.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -82,6 +84,7 @@ def evaluate(
 
     from protocols.zones.evaluation import GROUPS, summary
     from protocols.zones.evaluation import evaluate as evaluate_cells
+    from protocols.zones.simulation import experiment
 
     judge = None if method is Method.GEOMETRY else trusted(model)
     done = 0
@@ -92,7 +95,15 @@ def evaluate(
         advance(done, cells * len(GROUPS), "")
 
     with bar("evaluating") as advance:
-        outcomes = evaluate_cells(seed, judge, cells, patterns, method=method, progress=one_more)
+        outcomes = evaluate_cells(
+            seed,
+            judge,
+            cells,
+            patterns,
+            method=method,
+            progress=one_more,
+            geometry=experiment(voltage_kV, excitation_per_A),
+        )
     Console(stderr=as_json).print(_table(outcomes))
     result = summary(outcomes)
     for name, value in result.items():

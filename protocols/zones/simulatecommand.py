@@ -1,7 +1,6 @@
 """`credline zones simulate`: diffraction patterns of a crystal in many orientations, with their labels."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +71,7 @@ def simulate(
     from protocols.zones.patternfile import write_patterns
     from protocols.zones.randomcells import random_cell
     from protocols.zones.render import ImageGeometry, render
-    from protocols.zones.simulation import Geometry, electron_wavelength_A, simulate_cif
+    from protocols.zones.simulation import experiment, simulate_cif
     from protocols.zones.simulation import simulate as simulate_cell
 
     if cell and cif:
@@ -85,9 +84,7 @@ def simulate(
         if place and place.exists():
             raise Refused(f"{option} {shown(place)}: exists and is kept; give another name. Nothing was written.")
     rng = np.random.default_rng(seed)
-    geometry = Geometry(excitation_error_per_A=excitation_per_A)
-    if voltage_kV:
-        geometry = replace(geometry, wavelength_A=electron_wavelength_A(voltage_kV))
+    geometry = experiment(voltage_kV, excitation_per_A)
     if cif:
         if space_group != "P 1":
             raise Refused("--space-group: a CIF has its own; leave the option out. Nothing was written.")

@@ -43,6 +43,12 @@ def electron_wavelength_A(voltage_kV: float) -> float:
     return float(constants.h / momentum / constants.angstrom)
 
 
+def experiment(voltage_kV: float | None, excitation_error_per_A: float) -> Geometry:
+    """That of a microscope; without a voltage the wavelength is the usual one."""
+    geometry = Geometry(excitation_error_per_A=excitation_error_per_A)
+    return replace(geometry, wavelength_A=electron_wavelength_A(voltage_kV)) if voltage_kV else geometry
+
+
 @dataclass(frozen=True, eq=False)
 class Patterns:
     """n patterns; the spots of pattern i are rows start[i] to start[i + 1] of the arrays over all m spots.

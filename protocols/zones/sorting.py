@@ -158,9 +158,11 @@ def sort_pictures(
     model: "Model | None" = None,
     share: float = NATURAL_SHARE,
     check: Check = classify_geometry,
+    wavelength_A: float | None = None,
 ) -> list[Sorted]:
     """The same for an array of (n, 254, 254) drawn pictures."""
-    source = Snapshots([str(i) for i in range(len(pictures))], ImageGeometry().per_px, picture=lambda i: pictures[i])
+    names = [str(i) for i in range(len(pictures))]
+    source = Snapshots(names, ImageGeometry().per_px, wavelength_A, picture=lambda i: pictures[i])
     return list(sort_snapshots(source, method, model, share, check))
 
 
