@@ -4,6 +4,8 @@
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -q
+# A file of tests stays in one process, with what its tests share.
+IN_TWO = --numprocesses 2 --dist loadfile
 
 .PHONY: demo test check long counterparts bench golden clean
 
@@ -11,10 +13,10 @@ demo: .venv/installed
 	$(BIN)/credline run cred --config examples/demo.toml --out runs --accept-timing
 
 test: .venv/installed-dev check
-	$(PYTEST) -m "not long and not counterpart"
+	$(PYTEST) $(IN_TWO) -m "not long and not counterpart"
 
 long: .venv/installed-dev
-	$(PYTEST) -m "long or counterpart"
+	$(PYTEST) $(IN_TWO) -m "long or counterpart"
 
 counterparts: .counterparts/installed .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dectris]"

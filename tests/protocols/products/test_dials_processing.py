@@ -181,7 +181,7 @@ def test_the_two_mordenite_data_sets_of_table_1(
     result = processed(folder, crystal)
     cc, reflections = correlation(result.mtz, crystal)
     for key, value in (("result", result), ("cc", cc), ("reflections", reflections)):
-        record_property(key, value)
+        record_property(key, str(value))  # text, for it may have to get to another process
     print(
         f"data set {name}: {result}, CC {cc:.4f} over {reflections} reflections; paper: completeness and R_meas "
         "99.3 % and 33.0 % (1), 93.6 % and 10.8 % (2)"
