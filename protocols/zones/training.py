@@ -37,10 +37,6 @@ HELD_OUT = 0.1
 
 VOLUMES_A3 = (400.0, 1100.0)
 SMALL_ANISOTROPY, LARGE_ANISOTROPY = 1.5, 6.0
-USUAL_SHARE = 0.5
-"""Of the cells, seen at 200 kV and with the usual excitation error; the others as any microscope sees any crystal."""
-WAVELENGTHS_A, EXCITATION_ERRORS_PER_A = (0.0197, 0.0418), (0.005, 0.02)
-"""From 300 to 80 kV; from crystals 200 A thick to 50 A, about (the inverse of the excitation error)."""
 OTHERS_KEPT = 100
 """Three-dimensional patterns of each cell in the pool: there are 900, but one cell's are much alike."""
 
@@ -90,21 +86,12 @@ def training_cell(rng: np.random.Generator) -> tuple[Cell, str]:
     return random_cell(rng, system, volume_A3, anisotropy), "P 1"
 
 
-def training_geometry(rng: np.random.Generator, d_star_max_per_A: float) -> Geometry:
-    """The usual experiment, or one with another voltage and another excitation error."""
-    wavelength_A = float(rng.uniform(*WAVELENGTHS_A))
-    excitation_error_per_A = float(np.exp(rng.uniform(*np.log(EXCITATION_ERRORS_PER_A))))
-    if rng.random() < USUAL_SHARE:
-        return Geometry(d_star_max_per_A=d_star_max_per_A)
-    return Geometry(wavelength_A, d_star_max_per_A, excitation_error_per_A)
-
-
 def make_pool(rng: np.random.Generator, cells: int, orientations: int = ORIENTATIONS) -> Pool:
     """Patterns of random cells up to the resolution that the smallest zoom needs."""
+    geometry = Geometry(d_star_max_per_A=D_STAR_MAX_PER_A / ZOOM[0])
     parts: tuple[list[Patterns], ...] = ([], [], [])
     for _ in range(cells):
         cell, space_group = training_cell(rng)
-        geometry = training_geometry(rng, D_STAR_MAX_PER_A / ZOOM[0])
         patterns = simulate(cell, orientations, rng, geometry, space_group, half_sphere=True)
         label = _within_resolution(patterns).label
         for kind, kept in zip((ZONE, HYBRID, INTERSECTIONS), (None, None, OTHERS_KEPT), strict=True):
@@ -259,7 +246,7 @@ def held_out_patterns(rng: np.random.Generator, cells: int) -> Patterns:
     """All patterns of some more cells, unspoilt."""
     return joined(
         [
-            simulate(cell, ORIENTATIONS, rng, training_geometry(rng, D_STAR_MAX_PER_A), space_group, half_sphere=True)
+            simulate(cell, ORIENTATIONS, rng, space_group=space_group, half_sphere=True)
             for cell, space_group in (training_cell(rng) for _ in range(cells))
         ]
     )
