@@ -144,13 +144,15 @@ class RestQueue:
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._looks = 0
+        self._looked_by: asyncio.AbstractEventLoop | None = None
 
     async def wait(self) -> None:
         """Suspend the calling task until nothing else is ready, at most `REST_LOOKS` turns of the loop."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._waiting.append(future)
-        if len(self._waiting) == 1:
+        if self._looked_by is not loop:  # no loop, or one that was closed before it came to look
+            self._looked_by = loop
             self._looks = 0
             loop.call_soon(self._look, loop)
         await future
@@ -158,16 +160,16 @@ class RestQueue:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting and self._waiting[0].done():  # cancelled while waiting
             self._waiting.popleft()
-        if not self._waiting:
-            return
         self._looks += 1
         # asyncio tells nobody what is ready; a loop without this list (none of asyncio's own) is taken to be at rest.
         ready = getattr(loop, "_ready", ())
-        if not ready or self._looks >= REST_LOOKS:
+        if self._waiting and (not ready or self._looks >= REST_LOOKS):
             self._waiting.popleft().set_result(None)
             self._looks = 0
         if self._waiting:
             loop.call_soon(self._look, loop)
+        else:
+            self._looked_by = None
 
 
 class BaseClock:

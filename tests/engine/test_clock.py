@@ -267,6 +267,30 @@ async def test_a_loop_that_never_rests_is_not_waited_for_for_ever(clock: RealClo
     busy.cancel()
 
 
+def test_a_loop_that_was_closed_meanwhile_keeps_nobody_waiting_in_the_next() -> None:
+    clock = RealClock()
+
+    async def leave_one_waiting() -> None:
+        waiting = asyncio.ensure_future(clock.at_rest())
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().stop()
+        await waiting
+
+    loop = asyncio.new_event_loop()
+    with suppress(RuntimeError):  # the loop was stopped before its task was through
+        loop.run_until_complete(leave_one_waiting())
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.close()
+    gc.collect()
+
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await clock.at_rest()
+
+    asyncio.run(bounded())
+
+
 @pytest.mark.realtime
 @really
 async def test_a_precise_wait_does_not_spin_while_something_is_ready(clock: RealClock) -> None:
