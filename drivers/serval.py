@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 from drivers import framesocket
 from drivers.base import Parts
@@ -39,8 +38,8 @@ CONNECT_AGAIN_S = 0.05
 class ServalSettings:
     """The options of the devices file."""
 
-    url: str
     host: str
+    port: int
     stream_port: int
     frames: str
     trigger_mode: str
@@ -54,10 +53,12 @@ class ServalSettings:
     def read(cls, given: Mapping[str, Any]) -> "ServalSettings":
         """Raises Refused for what is not known or cannot be."""
         options = Options("serval", given)
-        url = options.text("url", "http://127.0.0.1:8080").rstrip("/")
+        host, port = options.server(8080)
+        if any(mark in host for mark in "/@?# "):
+            raise Refused(f"devices: serval: host = {host!r} is not like 127.0.0.1; nothing was started.")
         settings = cls(
-            url=url,
-            host=_host(url),
+            host=host,
+            port=port,
             stream_port=options.whole("stream_port", 8086, 1, 65535 - PORTS_TRIED),
             frames=options.text("frames", "stream", ["stream", "tiff"]),
             trigger_mode=options.text("trigger_mode", CONTINUOUS, [CONTINUOUS, TIMED]),
@@ -70,17 +71,10 @@ class ServalSettings:
         options.finish()
         return settings
 
-
-def _host(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.path or parts.query or (parts.port or 80) < 1:
-            raise ValueError
-    except ValueError as error:
-        raise Refused(
-            f"devices: serval: url = {url!r} is not like http://127.0.0.1:8080; nothing was started."
-        ) from error
-    return parts.hostname
+    @property
+    def url(self) -> str:
+        """Where its HTTP interface is."""
+        return f"http://{self.host}:{self.port}"
 
 
 class ServalCamera:
@@ -114,7 +108,7 @@ class ServalCamera:
     async def _dashboard(self) -> dict[str, Any]:
         dashboard = await self._serval.get("/dashboard")
         if not isinstance(dashboard, dict) or "Detector" not in dashboard:
-            raise DeviceError(f"serval: {self._settings.url} is no Serval; nothing was started. Check url.")
+            raise DeviceError(f"serval: {self._settings.url} is no Serval; nothing was started. Check host and port.")
         if not dashboard["Detector"]:
             raise DeviceError("serval: no detector is connected to it; nothing was started. Connect it in Serval.")
         return dashboard
@@ -249,7 +243,8 @@ class ServalDriver:
 
     def address(self, options: Mapping[str, Any]) -> str:
         """Which Serval these options mean, for the lock against a second program."""
-        return f"serval {ServalSettings.read(options).url.removeprefix('http://')}"
+        settings = ServalSettings.read(options)
+        return f"serval {settings.host}:{settings.port}"
 
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
