@@ -108,6 +108,11 @@ class PreparedCred:
             "acquisition period": f"{slots.period_s * 1000:.1f} ms",
             "oscillation angle": f"{slots.oscillation_deg:.4f} deg per slot",
             "slots": f"{slots.slots} ({slots.snapshots} snapshots, {slots.snapshot_slots} slot(s) each)",
+            "not recorded": (
+                f"{100 * slots.missing_share:.0f} % of the range, in wedges of {slots.wedge_deg:.4g} deg"
+                if slots.snapshots
+                else "nothing is left out"
+            ),
             "duration": f"{slots.slots * slots.period_s:.1f} s",
             "stage travel": f"{begin_deg:.2f} to {end_deg:.2f} deg, run-in and run-out included",
             "a frame may start late by": f"{slots.tolerance_s * 1000:.1f} ms",

@@ -172,6 +172,16 @@ class SlotPlan:
         return self.slots // self.plan.snapshot_interval if self.plan.snapshot_interval else 0
 
     @property
+    def wedge_deg(self) -> float:
+        """What the stage turns through while a snapshot is taken."""
+        return abs(self.snapshot_slots * self.oscillation_deg) if self.plan.snapshot_interval else 0.0
+
+    @property
+    def missing_share(self) -> float:
+        """Of the range, the part that snapshots take from the diffraction frames."""
+        return self.snapshots * self.snapshot_slots / self.slots if self.slots else 0.0
+
+    @property
     def travel_deg(self) -> tuple[float, float]:
         """Where the rotation begins and, run-in and run-out included, ends."""
         plan = self.plan
