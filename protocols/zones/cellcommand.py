@@ -75,7 +75,7 @@ def cell(
     from protocols.zones.labels import LABELS, ZONE
     from protocols.zones.simulation import electron_wavelength_A
     from protocols.zones.snapshots import open_snapshots
-    from protocols.zones.sorting import check_with
+    from protocols.zones.sorting import check_with, weak_spots
 
     opened = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None)
     for source in opened:
@@ -88,6 +88,8 @@ def cell(
     seen = _sorted(opened, wanted, method, model, check_with(tolerance_per_A, missing, excitation_per_A))
     found = [one for one in seen if one.zone is not None and (one.label == LABELS[ZONE] or _hybrid(one, hybrids))]
     typer.echo(f"{len(found)} zonal patterns among {len(seen)}", err=True)
+    if hint := weak_spots(seen):
+        typer.echo(hint, err=True)
     patterns = sorted(found, key=lambda one: -one.confidence)[:most]
     answer = find_cell([one.zone for one in patterns if one.zone is not None], distortion=how)
     document = _document(answer, patterns)

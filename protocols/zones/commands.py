@@ -71,7 +71,7 @@ def classify(
     from protocols.zones.labels import LABELS, ZONE
     from protocols.zones.simulation import electron_wavelength_A
     from protocols.zones.snapshots import open_snapshots
-    from protocols.zones.sorting import NO_PATTERN, check_with, sort_snapshots
+    from protocols.zones.sorting import NO_PATTERN, check_with, sort_snapshots, weak_spots
 
     if out and out.exists():
         raise Refused(f"--out {shown(out)}: exists and is kept; give another name. Nothing was classified.")
@@ -103,6 +103,8 @@ def classify(
         typer.echo(f"  {one.name}  {one.confidence:.4f}  {one.reason}", err=as_json)
     for reason, count in Counter(p.reason for p in patterns if p.label == NO_PATTERN).most_common(5):
         typer.echo(f"  {count} x {reason}", err=as_json)
+    if hint := weak_spots(patterns):
+        typer.echo(hint, err=True)
     for line in _against_truth(sources, patterns):
         typer.echo(line, err=as_json)
     typer.echo(f"{total} patterns in {took_s:.1f} s, {total / took_s:.0f} patterns/s", err=as_json)

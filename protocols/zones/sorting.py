@@ -42,6 +42,9 @@ cells, simulated, clean) it confirmed all and none, which would allow 5.6 and -8
 MISCENTRED_PER_A = 0.01
 """The most that the primary beam of a frame or a peak list is taken to be off: two pixels of a Timepix at 250 mm."""
 
+FEW_WEAK, WEAK_SHARE = 3, 0.1
+"""So many patterns that would be zones if weak spots were missing, and of those called zones that share, are told."""
+
 NO_PATTERN = "noPattern"
 """What is no diffraction pattern, or has no spots."""
 
@@ -58,7 +61,7 @@ class Sorted:
 
     label: one of LABELS, or NO_PATTERN. confidence: 0..1, the probability that it is `2DZone`; by geometry alone it is
     the score of `geometric.Verdict`, which only orders. zone: the net that geometry found, and spots: (k, 2) in 1/A,
-    those it was looked for among. reason: what was seen, in words.
+    those it was looked for among. reason: what was seen, in words. unseen: see `geometric.Verdict`.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Sorted:
     zone: Zone | None
     reason: str
     spots: Array | None = None
+    unseen: float = 0.0
 
 
 _BEAM_PX = 16
@@ -223,4 +227,17 @@ def _by_geometry(pattern: _Pattern, check: Check) -> Sorted:
     # The peak finder knows the centre of a drawing exactly; of a frame or a list it is what somebody thought it was.
     miscentred_per_A = MISCENTRED_PER_A if pattern.source is None else 0.0
     verdict = check(xy, name=pattern.name, miscentred_per_A=miscentred_per_A)
-    return Sorted(pattern.name, verdict.label, verdict.score, verdict.zone, verdict.reason, xy)
+    return Sorted(pattern.name, verdict.label, verdict.score, verdict.zone, verdict.reason, xy, verdict.unseen)
+
+
+def weak_spots(found: Sequence[Sorted]) -> str:
+    """A word for a person where patterns would be zones if weak spots were missing; empty where hardly any would."""
+    unseen = np.array([one.unseen for one in found if one.unseen])
+    if len(unseen) < max(FEW_WEAK, WEAK_SHARE * sum(one.label == LABELS[ZONE] for one in found)):
+        return ""
+    say = min(0.9, np.ceil(20 * np.quantile(unseen, 0.9)) / 20)
+    seen = f"only {100 * (1 - np.median(unseen)):.0f} % of the excited nodes are seen"
+    return (
+        f"{len(unseen)} patterns lie on one plane each, of which {seen}; "
+        f"if weak spots are missing there, say so with --missing {say:.2g}"
+    )

@@ -11,7 +11,7 @@ from protocols.zones.randomcells import random_cell
 from protocols.zones.render import ImageGeometry, render
 from protocols.zones.simulation import Geometry, Patterns, electron_wavelength_A, simulate
 from protocols.zones.snapshots import Snapshots
-from protocols.zones.sorting import NO_PATTERN, check_with, sort_pictures, sort_snapshots
+from protocols.zones.sorting import NO_PATTERN, check_with, sort_pictures, sort_snapshots, weak_spots
 
 
 class Oracle(Model):
@@ -132,6 +132,23 @@ def test_weak_spots_may_be_missing_when_that_is_said(patterns: Patterns) -> None
         for check in (check_with(), check_with(missing=0.6))
     )
     assert unsaid < 15 < said
+
+
+def test_weak_spots_that_are_missing_are_noticed_and_the_advice_helps(patterns: Patterns) -> None:
+    rng = np.random.default_rng(2)
+    few = [patterns.spots(i)[rng.random(len(patterns.spots(i))) > 0.5] for i in range(60)]
+    source = Snapshots([str(i) for i in range(60)], None, spots=few)
+    advice = weak_spots(list(sort_snapshots(source, Method.GEOMETRY)))
+    assert "patterns lie on one plane each, of which only" in advice
+    missing = float(advice.split()[-1])
+    assert 0.5 <= missing <= 0.7
+    found = list(sort_snapshots(source, Method.GEOMETRY, check=check_with(missing=missing)))
+    assert sum(one.label == "2DZone" for one in found[:20]) >= 18
+    assert weak_spots(found) == ""
+
+
+def test_nothing_is_said_of_weak_spots_where_none_are_missing(patterns: Patterns) -> None:
+    assert weak_spots(sort_pictures(render(patterns), Method.GEOMETRY)) == ""
 
 
 NO_PATTERNS = {
