@@ -1,0 +1,155 @@
+"""Cells from frames of counts, as a serial experiment on a Timepix would give them: unlabelled, noisy, off centre.
+
+    python benchmarks/zonesframes.py [--seed 1] [--frames 400] [--cells 3] [--only NAME ...]
+
+Patterns of a crystal in random orientations become frames of 516 x 516 pixels of 55 um at 250 mm: Gaussian spots as
+bright as a power of the kinematic intensity (dynamical diffraction evens them out), an inelastic background, a primary
+beam that wanders by three pixels from frame to frame, Poisson noise, 14-bit saturation. They are sorted by geometry,
+once more with `--missing` where the first time advises it, and the cell is searched for. Nothing of the truth goes
+along.
+
+What is measured: zones found of those there are, others called zones, right cells, and wrong ones that were called
+determined, which must not be. Times are of one core, on a machine that may be doing other things.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from drivers.simulated.crystal import MORDENITE_CIF  # noqa: E402
+from protocols.zones import noise  # noqa: E402
+from protocols.zones.cell import Cell, lattice_difference  # noqa: E402
+from protocols.zones.cellsearch import find_cell  # noqa: E402
+from protocols.zones.labels import LABELS, ZONE  # noqa: E402
+from protocols.zones.method import Method  # noqa: E402
+from protocols.zones.randomcells import random_cell  # noqa: E402
+from protocols.zones.simulation import Patterns, simulate, simulate_cif  # noqa: E402
+from protocols.zones.snapshots import Snapshots  # noqa: E402
+from protocols.zones.sorting import Sorted, check_with, sort_snapshots, weak_spots  # noqa: E402
+
+SIZE_PX, PIXEL_MM, CAMERA_LENGTH_MM, WAVELENGTH_A = 516, 0.055, 250.0, 0.0251
+PER_PX = PIXEL_MM / (CAMERA_LENGTH_MM * WAVELENGTH_A)
+SPOT_SIGMA_PX, BEAM_SIGMA_PX, BEAM_WANDERS_PX = 1.3, 2.0, 3.0
+BACKGROUND, SATURATION = 3.0, 11_810
+MOST_ZONES = 60
+
+
+@dataclass(frozen=True)
+class Condition:
+    """counts: of the brightest spot of a pattern. power: of its kinematic intensity, as which a spot is bright."""
+
+    crystal: str
+    counts: float
+    power: float = 0.5
+
+
+CONDITIONS = {
+    "mordenite, bright": Condition("mordenite", 20_000),
+    "mordenite": Condition("mordenite", 3_000),
+    "mordenite, faint": Condition("mordenite", 800),
+    "mordenite, kinematic": Condition("mordenite", 20_000, 1.0),
+    "triclinic 700 A^3": Condition("triclinic", 3_000),
+    "triclinic 700 A^3, faint": Condition("triclinic", 500),
+    "monoclinic P2_1/c 1000 A^3": Condition("monoclinic", 3_000),
+}
+
+
+def crystal(kind: str, frames: int, rng: np.random.Generator) -> tuple[Cell, Patterns]:
+    """The primitive cell, and patterns with intensities."""
+    if kind == "mordenite":
+        cell, patterns = simulate_cif(MORDENITE_CIF, frames, rng)
+        return cell.reduced("C m c m"), patterns
+    group = {"triclinic": "P 1", "monoclinic": "P 1 21/c 1"}[kind]
+    cell = random_cell(rng, kind, 700.0 if kind == "triclinic" else 1000.0, 2.0)
+    return cell.reduced(group), noise.with_random_intensities(simulate(cell, frames, rng, space_group=group), rng)
+
+
+def frames_of(patterns: Patterns, condition: Condition, rng: np.random.Generator) -> Iterator[NDArray[np.uint16]]:
+    """(rows, columns) counts of each pattern."""
+    row, column = np.indices((SIZE_PX, SIZE_PX)) + 0.5
+    for i in range(len(patterns)):
+        beam = SIZE_PX / 2 + rng.normal(0.0, BEAM_WANDERS_PX, 2)
+        radius = np.hypot(column - beam[0], row - beam[1])
+        mean = BACKGROUND * (0.2 + 2.5 * np.exp(-radius / 60)) + 300 * np.exp(-radius / 12)
+        mean += 30_000 * np.exp(-0.5 * np.square(radius / BEAM_SIGMA_PX))
+        own = slice(patterns.start[i], patterns.start[i + 1])
+        light = condition.counts * patterns.intensity[own] ** condition.power / (2 * np.pi * SPOT_SIGMA_PX**2)
+        for (x, y), peak in zip(patterns.xy[own] / PER_PX + beam, light, strict=True):
+            rows, columns = (slice(max(0, int(at) - 7), min(SIZE_PX, int(at) + 8)) for at in (y, x))
+            squared = np.square(column[rows, columns] - x) + np.square(row[rows, columns] - y)
+            mean[rows, columns] += peak * np.exp(-0.5 * squared / SPOT_SIGMA_PX**2)
+        yield rng.poisson(mean).clip(0, SATURATION).astype(np.uint16)
+
+
+def sorted_frames(source: Snapshots) -> tuple[list[Sorted], float]:
+    """As a person would sort them who follows the advice; and the --missing that was given."""
+    found = list(sort_snapshots(source, Method.GEOMETRY))
+    if not (advice := weak_spots(found)):
+        return found, 0.0
+    missing = float(advice.split()[-1])
+    return list(sort_snapshots(source, Method.GEOMETRY, check=check_with(missing=missing))), missing
+
+
+def judge(condition: Condition, seed: int, count: int) -> dict[str, Any]:
+    """One crystal, from frames to the cell."""
+    rng = np.random.default_rng(seed)
+    cell, patterns = crystal(condition.crystal, count, rng)
+    frames = list(frames_of(patterns, condition, rng))
+    begin = time.perf_counter()
+    names = [str(i) for i in range(count)]
+    found, missing = sorted_frames(Snapshots(names, PER_PX, WAVELENGTH_A, picture=lambda i: frames[i]))
+    zonal, called = patterns.label == ZONE, np.array([one.label == LABELS[ZONE] for one in found])
+    best = sorted((one for one in found if one.label == LABELS[ZONE]), key=lambda one: -one.confidence)[:MOST_ZONES]
+    answer = find_cell([one.zone for one in best if one.zone is not None], distortion="estimate")
+    length, angle = np.inf, np.inf
+    if answer.candidates:
+        length, angle = lattice_difference(answer.candidates[0].cell, cell)
+    return {
+        "zonal": int(zonal.sum()),
+        "found": int((called & zonal).sum()),
+        "false": int((called & ~zonal).sum()),
+        "missing": missing,
+        "right": bool(length <= 0.01 and angle <= 1.0),
+        "determined": answer.determined,
+        "length_percent": 100 * float(length),
+        "angle_deg": float(angle),
+        "seconds": time.perf_counter() - begin,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=400)
+    parser.add_argument("--cells", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=list(CONDITIONS), default=list(CONDITIONS))
+    arguments = parser.parse_args()
+    print("condition | zones found | others called zones | --missing | right | determined | wrong and so | error | s")
+    for name in arguments.only:
+        rows = [judge(CONDITIONS[name], arguments.seed * 1000 + k, arguments.frames) for k in range(arguments.cells)]
+        right = [row for row in rows if row["right"]]
+        error = [np.median([row[key] for row in right]) if right else np.nan for key in ("length_percent", "angle_deg")]
+        total = {
+            key: sum(row[key] for row in rows) for key in ("zonal", "found", "false", "right", "determined", "seconds")
+        }
+        certain = sum(row["determined"] and not row["right"] for row in rows)
+        given = "/".join(f"{row['missing']:g}" for row in rows)
+        print(
+            f"{name} | {total['found']}/{total['zonal']} | {total['false']} | {given} | {total['right']}/{len(rows)} | "
+            f"{total['determined']} | {certain} | {error[0]:.3f} %, {error[1]:.3f} deg | {total['seconds']:.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
