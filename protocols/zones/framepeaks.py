@@ -20,6 +20,8 @@ FRAME_SIGNIFICANCE = 7.0
 """How many standard deviations of the background a spot stands out. 512 x 512 pixels have none of 5.5 by chance, but
 the place of a spot is uncertain by its width over this: 0.3 px, and among the faintest of many spots some are 1 px off.
 """
+FAINT_SIGNIFICANCE = 15.0
+"""A spot that stands out less is faint: on a net it counts, off a net it may only be badly placed."""
 BEAM_CLEARANCE_PX = 12.0
 """Nearer to the primary beam of a frame nothing is taken for a spot."""
 BEAM_TO_BACKGROUND = 8.0
@@ -79,7 +81,7 @@ def frame_peaks(counts: Array, saturation: float | None = None) -> Peaks:
         curvature = np.minimum(before + after - 2 * middle, -1e-6)
         shifts.append(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
     xy = np.stack([columns + 0.5 + shifts[0], rows + 0.5 + shifts[1]], axis=1)
-    return Peaks(xy, light.sum(axis=0), centre)
+    return Peaks(xy, light.sum(axis=0), centre, faint=significance[rows, columns] < FAINT_SIGNIFICANCE)
 
 
 def _per_ring(of: Callable[[Array], float], values: Array, order: Places, border: Places) -> Array:

@@ -28,6 +28,8 @@ have 0.1 to 0.4, rarely 0.5."""
 FEW_OTHERS = 0.05
 """Nodes seen that the tilt does not excite, in share of those that it does: with fewer, what is missing are weak spots.
 4000 clean patterns of four random cells had 109 that fall on a net without being a plane, and none of these so few."""
+FAINT_OFF = 0.1
+"""Of all spots, those that may be off the net because they are faint."""
 PER_SPOT_OFF = 0.49
 """Factor of the score for each spot off the net that is not allowed; below a half, so that no hybrid scores that."""
 
@@ -68,6 +70,7 @@ def classify_geometry(
     tolerance_per_A: float = TOLERANCE_PER_A,
     allowed_off: float = 0.0,
     missing: float = 0.0,
+    faint: NDArray[np.bool_] | None = None,
     miscentred_per_A: float = 0.0,
     wavelength_A: float = 0.0251,
     d_star_max_per_A: float = 1.0,
@@ -78,27 +81,33 @@ def classify_geometry(
     """The verdict on a pattern's (n, 2) spots in 1/A, as a flat detector sees them, the primary beam at 0.
 
     tolerance_per_A: a spot farther from its node is off the net; an upper bound. allowed_off: share of the spots that
-    may be off in a zone. missing: share of the excited nodes that need not be seen. miscentred_per_A: how far the
+    may be off in a zone. missing: share of the excited nodes that need not be seen. faint: (n,) spots that may be badly
+    placed: off the net they do not count, up to FAINT_OFF of all spots. miscentred_per_A: how far the
     primary beam may be from where it is assumed; the net tells. 0: it is known exactly, as in drawn pictures.
     wavelength, d*_max and excitation error: those of the experiment; what is farther than d*_max is not asked for.
     absences: rows through the beam may lack every other spot. name: of the pattern, for the zone. Spots that are no
     numbers are left out.
     """
     xy = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
-    xy = flat_to_sphere(xy[np.isfinite(xy).all(axis=1)], wavelength_A)
+    finite = np.isfinite(xy).all(axis=1)
+    xy = flat_to_sphere(xy[finite], wavelength_A)
     count = len(xy)
+    faint = np.zeros(count, dtype=bool) if faint is None else faint[finite]
+    forgiven = min(int(faint.sum()), int(FAINT_OFF * count))
     if count < FEWEST_SPOTS:
         return _no_plane(f"too few spots: {count}", count)
     if miscentred_per_A > 0:
         xy = xy - centre_shift(xy, miscentred_per_A, tolerance_per_A)
     allowed = int(allowed_off * count)
     planes = []
-    for net in find_nets(xy, tolerance_per_A, allowed + MOST_OUTSIDE):
+    for net in find_nets(xy, tolerance_per_A, allowed + forgiven + MOST_OUTSIDE):
         on = net.on
         circle = laue_circle(
             xy[on], net.index[on], net.basis, wavelength_A, d_star_max_per_A, excitation_error_per_A, absences
         )
-        off = int((~on).sum()) + int(circle.outside.sum())
+        odd = ~on
+        odd[on] = circle.outside
+        off = int(odd.sum()) - min(int((odd & faint).sum()), forgiven)
         planes.append(_Plane(net, circle, off, circle.agreement(missing)))
         if off == 0 and planes[-1].agreement == 1.0:
             break

@@ -16,12 +16,14 @@ class Peaks:
     intensity: (n,) disks: mean brightness relative to white, in disk areas; frames: counts above background.
     centre_px: (2,) of the primary beam; nan where there is none.
     reason: why the picture is no diffraction pattern or has no spots; empty where all is well.
+    faint: (n,) spots of a frame that stand out so little that some are a pixel from where they seem; None: no spot is.
     """
 
     xy_px: Array
     intensity: Array
     centre_px: Array
     reason: str = ""
+    faint: NDArray[np.bool_] | None = None
 
     def xy(self, per_px: float) -> Array:
         """(n, 2) positions from the primary beam in 1/A, given the 1/A per pixel."""

@@ -87,6 +87,7 @@ class _Pattern:
     per_px: float
     spots: Array | None
     reason: str = ""
+    faint: NDArray[np.bool_] | None = None
 
     def xy(self) -> tuple[Array, str]:
         """(k, 2) spots in 1/A, and what is wrong with the picture."""
@@ -175,7 +176,8 @@ def _prepared(source: Snapshots, number: int) -> _Pattern:
     image = ImageGeometry()
     name = source.names[number]
     if source.picture is None:
-        xy = _within_resolution(source.spots[number] if source.spots is not None else np.zeros((0, 2)))
+        listed = source.spots[number] if source.spots is not None else np.zeros((0, 2))
+        xy = listed[_within_resolution(listed)]
         return _Pattern(name, draw(xy), None, image.per_px, xy, "" if len(xy) else "no spots")
     picture = source.picture(number)
     per_px = per_px_of(source, picture)
@@ -183,13 +185,16 @@ def _prepared(source: Snapshots, number: int) -> _Pattern:
     if ours and _BEAM_PX < np.count_nonzero(picture) < DRAWN * picture.size:
         return _Pattern(name, picture, picture, per_px, None)
     peaks = find_peaks(picture)
-    xy = _within_resolution(np.zeros((0, 2)) if peaks.reason else peaks.xy(per_px))
-    return _Pattern(name, draw(xy), None, per_px, xy, peaks.reason or ("" if len(xy) else "no spots within 1 1/A"))
+    all_xy = np.zeros((0, 2)) if peaks.reason else peaks.xy(per_px)
+    near = _within_resolution(all_xy)
+    xy, faint = all_xy[near], None if peaks.faint is None else peaks.faint[near]
+    reason = peaks.reason or ("" if len(xy) else "no spots within 1 1/A")
+    return _Pattern(name, draw(xy), None, per_px, xy, reason, faint)
 
 
-def _within_resolution(xy: Array) -> Array:
-    """Spots up to 1 1/A, as far as the drawings go that the network knows."""
-    return xy[np.hypot(xy[:, 0], xy[:, 1]) <= Geometry().d_star_max_per_A]
+def _within_resolution(xy: Array) -> NDArray[np.bool_]:
+    """Which spots are up to 1 1/A, as far as the drawings go that the network knows."""
+    return np.asarray(np.hypot(xy[:, 0], xy[:, 1]) <= Geometry().d_star_max_per_A)
 
 
 def _resolution(batch: Sequence[_Pattern]) -> float:
@@ -226,7 +231,7 @@ def _by_geometry(pattern: _Pattern, check: Check) -> Sorted:
         return Sorted(pattern.name, NO_PATTERN, 0.0, None, wrong)
     # The peak finder knows the centre of a drawing exactly; of a frame or a list it is what somebody thought it was.
     miscentred_per_A = MISCENTRED_PER_A if pattern.source is None else 0.0
-    verdict = check(xy, name=pattern.name, miscentred_per_A=miscentred_per_A)
+    verdict = check(xy, name=pattern.name, miscentred_per_A=miscentred_per_A, faint=pattern.faint)
     return Sorted(pattern.name, verdict.label, verdict.score, verdict.zone, verdict.reason, xy, verdict.unseen)
 
 

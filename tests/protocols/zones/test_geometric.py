@@ -39,6 +39,28 @@ def test_labels_agree_with_the_indices(kind: tuple[int, float] | str) -> None:
     assert all((verdict.zone is None) == (verdict.label == LABELS[2]) for verdict in verdicts)
 
 
+# (how many spots are misplaced, whether they are faint, what the zone is called then)
+MISPLACED = [
+    (2, False, "hybrid"),
+    (2, True, "2DZone"),
+    (6, False, "3DLaueIntersections"),
+    (25, True, "3DLaueIntersections"),
+]
+
+
+@pytest.mark.parametrize(("number", "is_faint", "label"), MISPLACED)
+def test_a_faint_spot_off_the_net_does_not_spoil_a_zone_but_many_do(number: int, is_faint: bool, label: str) -> None:
+    _, patterns = patterns_of((1000, 6.0), 300)
+    zonal = np.flatnonzero(patterns.label == ZONE)
+    xy = patterns.spots(zonal[np.argmax(np.diff(patterns.start)[zonal])]).copy()
+    assert len(xy) > 95
+    assert classify_geometry(xy).label == "2DZone"
+    moved = np.random.default_rng(1).choice(len(xy), number, replace=False)
+    xy[moved] += 0.009
+    faint = np.isin(np.arange(len(xy)), moved) & is_faint
+    assert classify_geometry(xy, faint=faint).label == label
+
+
 @pytest.mark.parametrize("kind", [(700, 1.5), (1000, 6.0)], ids=str)
 def test_zones_from_pictures_have_the_right_lengths(kind: tuple[int, float]) -> None:
     basis, patterns = patterns_of(kind, 400)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree, cKDTree
 
 from protocols.zones.diskpeaks import disk_peaks
 from protocols.zones.framepeaks import frame_peaks
@@ -127,7 +127,7 @@ def test_other_sizes_of_picture_and_disks() -> None:
 
 
 def frame(
-    spots: np.ndarray, counts: float, rng: np.random.Generator, size: int = 512, background: float = 0.3
+    spots: np.ndarray, counts: float | np.ndarray, rng: np.random.Generator, size: int = 512, background: float = 0.3
 ) -> np.ndarray:
     """Counts of a frame: saturated beam at (250.3, 261.8), inelastic tail, Gaussian spots, Poisson noise."""
     row, column = np.indices((size, size)) + 0.5
@@ -135,8 +135,8 @@ def frame(
     expected = (
         4e4 * np.exp(-(radius**2) / 8) + 300 * np.exp(-(radius**2) / 200) + 30 * np.exp(-radius / 50) + background
     )
-    for x, y in spots:
-        expected += counts / (2 * np.pi * 1.2**2) * np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * 1.2**2))
+    for (x, y), light in zip(spots, np.broadcast_to(counts, len(spots)), strict=True):
+        expected += light / (2 * np.pi * 1.2**2) * np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * 1.2**2))
     return np.asarray(np.minimum(rng.poisson(expected), 11810), dtype=np.uint16)
 
 
@@ -159,6 +159,23 @@ def test_noise_makes_no_spots(background: float) -> None:
     for seed in range(3):
         picture = frame(np.empty((0, 2)), 0.0, np.random.default_rng(seed), background=background)
         assert find_peaks(picture).reason.startswith("no spots")
+
+
+def test_faint_spots_are_marked_and_are_those_that_are_badly_placed() -> None:
+    rng = np.random.default_rng(4)
+    index = np.stack(np.meshgrid(np.arange(-8, 9), np.arange(-8, 9)), axis=-1).reshape(-1, 2)
+    spots = np.array([250.3, 261.8]) + index @ np.array([[27.3, 4.1], [-6.2, 25.7]])
+    spots = spots[(np.hypot(*(spots - [250.3, 261.8]).T) > 60) & ((spots > 8) & (spots < 504)).all(axis=1)]
+    half = len(spots) // 2
+    counts = np.where(np.arange(len(spots)) < half, 90.0, 1000.0)
+    peaks = find_peaks(frame(spots, counts, rng))
+    assert peaks.faint is not None
+    distance, nearest = KDTree(peaks.xy_px).query(spots)
+    found, faint = distance < 3, peaks.faint[nearest]
+    assert found[half:].all()
+    assert not faint[half:].any()
+    assert faint[:half].mean() > 0.8
+    assert np.quantile(distance[found & ~faint], 0.99) < 0.3 < 0.4 < distance[found & faint].max()
 
 
 def test_a_hot_pixel_is_no_spot() -> None:
