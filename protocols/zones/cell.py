@@ -8,9 +8,13 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import gemmi
 
 Array = NDArray[np.float64]
 
@@ -80,11 +84,19 @@ class Cell:
 
         space_group: its centring, by the first letter of the Hermann-Mauguin symbol, is that of this cell.
         """
+        return self._niggli(space_group[0])[0]
+
+    def reduction(self) -> NDArray[np.int64]:
+        """(3, 3) rows: the Niggli cell's a, b, c in terms of those of this primitive cell."""
+        operation = self._niggli("P")[1]
+        return np.array(operation.rot, dtype=np.int64).T // operation.DEN
+
+    def _niggli(self, centring: str) -> "tuple[Cell, gemmi.Op]":
         import gemmi
 
-        vector = gemmi.GruberVector(gemmi.UnitCell(*self.parameters), space_group[0])
+        vector = gemmi.GruberVector(gemmi.UnitCell(*self.parameters), centring, True)
         vector.niggli_reduce()
-        return Cell(*(float(x) for x in vector.get_cell().parameters))
+        return Cell(*(float(x) for x in vector.get_cell().parameters)), vector.change_of_basis
 
     def __str__(self) -> str:
         """The cell in one line."""

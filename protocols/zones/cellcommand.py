@@ -211,6 +211,7 @@ def _document(answer: "Answer", patterns: "Sequence[Sorted]") -> dict[str, Any]:
                 "volume_A3": one.cell.volume_A3,
                 "bravais": one.lattice.symbol,
                 "conventional": dict(zip(names, one.lattice.cell.parameters, strict=True)),
+                "conventional_sigma": dict(zip(names, one.lattice_sigma, strict=True)),
                 "figure_of_merit": one.figure_of_merit,
                 "zones_explained": one.zones_explained,
                 "distinct_explained": one.nets_explained,

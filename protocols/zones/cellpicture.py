@@ -127,6 +127,23 @@ def _words(axes: "Axes", answer: Answer) -> None:
     axes.text(0.0, 1.0, "\n".join(report(answer)), va="top", family="monospace", fontsize=8)
 
 
+def _conventional(best: Candidate) -> str:
+    pairs = zip(best.lattice.cell.parameters, best.lattice_sigma, strict=True)
+    a, b, c, alpha, beta, gamma = (with_uncertainty(value, sigma) for value, sigma in pairs)
+    return f"a {a}, b {b}, c {c} A, alpha {alpha}, beta {beta}, gamma {gamma} deg"
+
+
+def with_uncertainty(value: float, sigma: float) -> str:
+    """A number with its standard uncertainty in its last digits, as crystallographers write: 18.114(3), 7.5273(12).
+
+    One digit of it, or two up to 19. What is fixed has none.
+    """
+    if sigma <= 0 or not np.isfinite(sigma):
+        return f"{value:.6g}"
+    digits = max(0, -int(np.floor(np.log10(sigma / 1.95))))
+    return f"{value:.{digits}f}({max(1, round(sigma * 10**digits))})"
+
+
 def report(answer: Answer) -> list[str]:
     """The answer in lines for a person."""
     if not answer.candidates:
@@ -140,7 +157,7 @@ def report(answer: Answer) -> list[str]:
     lines += [
         f"  V     {best.cell.volume_A3:10.2f} +- {best.volume_sigma_A3:.2f} A^3",
         f"likely {best.lattice.symbol} ({best.lattice.system}), conventional cell",
-        f"  {best.lattice.cell}",
+        f"  {_conventional(best)}",
         f"{best.zones_explained} of {len(best.assigned)} zones explained ({best.nets_explained} distinct), "
         f"residual {best.residual_percent:.3f} %",
     ]

@@ -50,7 +50,8 @@ class Candidate:
     """A cell that may be the one.
 
     cell: reduced (Niggli, within its uncertainties).  sigma: (6,) standard deviations of its a, b, c in A and angles
-    in deg.  volume_sigma_A3.  lattice: likely Bravais type and conventional cell.
+    in deg.  volume_sigma_A3.  lattice: likely Bravais type and conventional cell; lattice_sigma: (6,) of that cell, 0
+    for what the symmetry fixes.
     zones_explained: zones that are planes of the lattice; zones_used: of these, not left out of the last fit;
     nets_explained: distinct nets among them.  residual_percent: root mean square of the relative deviations of the
     used zones' sides.  misfit: the same in standard deviations.  evidence: see `trials`.
@@ -62,6 +63,7 @@ class Candidate:
     sigma: tuple[float, float, float, float, float, float]
     volume_sigma_A3: float
     lattice: Bravais
+    lattice_sigma: tuple[float, ...]
     zones_explained: int
     zones_used: int
     nets_explained: int
@@ -282,6 +284,12 @@ def _candidate(search: _Search, place: int) -> Candidate:
     deviations, volume_sigma = cell_uncertainties(fit.metric, fit.covariance)
     a, b, c, alpha, beta, gamma = (float(x) for x in deviations)
     cell = Cell.from_reciprocal_metric(fit.metric)
+    lattice = bravais(cell, obliquity_tolerance(fit.metric, fit))
+
+    def conventional(metric: Array) -> Cell:
+        return lattice.conventional(Cell.from_reciprocal_metric(metric).metric)
+
+    lattice_sigma, _ = cell_uncertainties(fit.metric, fit.covariance, conventional)
     assigned: list[Indices | None] = [None] * len(search.triangles)
     for n, one, two in zip(number, v, w, strict=True):
         # sides = combination @ (p, q)
@@ -294,7 +302,8 @@ def _candidate(search: _Search, place: int) -> Candidate:
         cell=cell,
         sigma=(a, b, c, alpha, beta, gamma),
         volume_sigma_A3=volume_sigma,
-        lattice=bravais(cell, obliquity_tolerance(fit.metric, fit)),
+        lattice=lattice,
+        lattice_sigma=tuple(float(x) if x > 1e-9 else 0.0 for x in lattice_sigma),
         zones_explained=len(number),
         zones_used=int(fit.used.sum()),
         nets_explained=len(trial.planes.net),

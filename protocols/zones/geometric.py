@@ -28,8 +28,9 @@ have 0.1 to 0.4, rarely 0.5."""
 FEW_OTHERS = 0.05
 """Nodes seen that the tilt does not excite, in share of those that it does: with fewer, what is missing are weak spots.
 4000 clean patterns of four random cells had 109 that fall on a net without being a plane, and none of these so few."""
-FAINT_OFF = 0.1
-"""Of all spots, those that may be off the net because they are faint."""
+FAINT_OFF = 0.03
+"""Of all spots, those that may be off the net because they are faint. At 0.1 two patterns of 400 were called zones that
+had four faint spots and more of other planes."""
 PER_SPOT_OFF = 0.49
 """Factor of the score for each spot off the net that is not allowed; below a half, so that no hybrid scores that."""
 

@@ -8,6 +8,7 @@ so every indexed net gives three linear equations, for its sides v, w and v - w.
 unknowns that are linear as well as long as it is small.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,18 +116,21 @@ def fit_metric(
     return Fit(matrix(unknowns[:6]), scatter[:6, :6], used, deviation, misfit, strain, strain_sigma)
 
 
-def cell_uncertainties(metric: Array, covariance: Array) -> tuple[Array, float]:
+def cell_uncertainties(
+    metric: Array, covariance: Array, cell_of: Callable[[Array], Cell] = Cell.from_reciprocal_metric
+) -> tuple[Array, float]:
     """(6,) standard deviations of a, b, c in A and alpha, beta, gamma in deg, and of the volume in A^3.
 
-    By differences: each of the metric's numbers is moved by its standard deviation along the axes of the covariance.
+    cell_of: the cell of which, from a (3, 3) reciprocal metric. By differences: each of the metric's numbers is moved
+    by its standard deviation along the axes of the covariance.
     """
     values, axes = np.linalg.eigh(covariance)
-    at = Cell.from_reciprocal_metric(metric)
+    at = cell_of(metric)
     parameters, volume = np.zeros(6), 0.0
     for value, axis in zip(values, axes.T, strict=True):
         step = matrix(axis * np.sqrt(max(float(value), 0.0)))
         try:
-            moved = Cell.from_reciprocal_metric(metric + 0.01 * step)
+            moved = cell_of(metric + 0.01 * step)
         except np.linalg.LinAlgError:
             continue
         parameters += (100 * (np.array(moved.parameters) - np.array(at.parameters))) ** 2

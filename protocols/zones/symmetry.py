@@ -6,6 +6,7 @@ how many there are tells the system: 0 triclinic, 1 monoclinic, 3 orthorhombic (
 tetragonal, 7 hexagonal, 9 cubic.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import gcd
@@ -32,19 +33,32 @@ LETTER = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Bravais:
     """System, Bravais type (aP, mP, mC, oP, oC, oI, oF, tP, tI, hR, hP, cP, cI, cF), conventional cell of a lattice.
 
-    cell: with the lengths and angles that the symmetry asks for. rotations: order of the lattice's group of rotations.
+    cell: with the lengths and angles that the symmetry asks for. group: the lattice's rotations, acting on columns of
+    coordinates in the Niggli cell. reduction: (3, 3) rows, that cell's axes in terms of the cell that was given.
+    basis: (3, 3) rows, the conventional axes in terms of the Niggli cell's.
     obliquity_deg: largest deviation of a twofold axis from the normal of its plane, as measured.
     """
 
     system: str
     symbol: str
     cell: Cell
-    rotations: int
+    group: tuple[Indices, ...]
+    reduction: Indices
+    basis: Indices
     obliquity_deg: float
+
+    @property
+    def rotations(self) -> int:
+        """The order of the group."""
+        return len(self.group)
+
+    def conventional(self, metric: Array) -> Cell:
+        """The conventional cell of another (3, 3) direct metric of the cell that was given, made symmetric alike."""
+        return Cell.from_metric(self.basis @ _symmetric(self.group, self.reduction, metric) @ self.basis.T)
 
     @property
     def free_parameters(self) -> int:
@@ -59,7 +73,7 @@ def bravais(cell: Cell, obliquity_deg: float = 0.3) -> Bravais:
     """
     import gemmi
 
-    reduced = cell.reduced()
+    reduced, reduction = cell.reduced(), cell.reduction()
     axes = gemmi.find_lattice_2fold_ops(gemmi.UnitCell(*reduced.parameters), obliquity_deg)
     best: list[tuple[Indices, Indices]] = []
     worst, count = 0.0, 0
@@ -71,8 +85,8 @@ def bravais(cell: Cell, obliquity_deg: float = 0.3) -> Bravais:
             best, count = taken, size
             worst = max((float(d) for _, d in axes[:size]), default=0.0)
             break
-    rotations = _group([rotation for rotation, _ in best])
-    ideal = np.mean([r.T @ reduced.metric @ r for r in rotations], axis=0)
+    group = tuple(_group([rotation for rotation, _ in best]))
+    ideal = _symmetric(group, reduction, cell.metric)
     system = SYSTEM_OF_AXES[count]
     directions = [direction for _, direction in best]
     if count == 3 and round(abs(float(np.linalg.det(np.array(directions))))) == 0:
@@ -80,7 +94,14 @@ def bravais(cell: Cell, obliquity_deg: float = 0.3) -> Bravais:
     basis = _conventional(system, directions, ideal)
     index = round(abs(float(np.linalg.det(basis))))
     conventional = Cell.from_metric(basis @ ideal @ basis.T)
-    return Bravais(system, LETTER[system] + _centring(system, basis, index), conventional, len(rotations), worst)
+    symbol = LETTER[system] + _centring(system, basis, index)
+    return Bravais(system, symbol, conventional, group, reduction, basis, worst)
+
+
+def _symmetric(group: Sequence[Indices], reduction: Indices, metric: Array) -> Array:
+    """(3, 3) direct metric of the Niggli cell, averaged over the lattice's rotations."""
+    reduced = reduction @ metric @ reduction.T
+    return np.asarray(np.mean([r.T @ reduced @ r for r in group], axis=0))
 
 
 def _axis(op: "gemmi.Op") -> tuple[Indices, Indices]:

@@ -64,6 +64,16 @@ def test_a_doubled_or_halved_axis_is_another_lattice(factor: float) -> None:
     assert lattice_difference(other, cell)[0] == math.inf
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_reduction_leads_to_the_reduced_cell(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    steps = np.array([[1, 0, 0], [rng.integers(-2, 3), 1, 0], [rng.integers(-2, 3), rng.integers(-2, 3), 1]])
+    cell = Cell.from_metric(steps @ random_cell(rng).metric @ steps.T)
+    basis = cell.reduction()
+    assert abs(round(np.linalg.det(basis))) == 1
+    assert Cell.from_metric(basis @ cell.metric @ basis.T).parameters == pytest.approx(cell.reduced().parameters)
+
+
 def test_reduction_does_not_jump_between_nearly_equal_axes() -> None:
     # The Niggli cells of these two differ in the order of axes and in obtuse against acute angles.
     one, other = Cell(8.0, 8.001, 12.0, 90.02, 89.9, 90.1), Cell(8.001, 8.0, 12.0, 90.1, 90.02, 89.9)

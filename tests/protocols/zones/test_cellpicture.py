@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protocols.zones.cellpicture import draw_cell, report, zone_axis
+from protocols.zones.cellpicture import draw_cell, report, with_uncertainty, zone_axis
 from protocols.zones.cellsearch import find_cell
 from protocols.zones.labels import ZONE
 from protocols.zones.method import Method
@@ -24,6 +24,19 @@ def test_zone_axis_is_primitive_and_begins_positive(
     hkl: list[tuple[int, int, int]], axis: tuple[int, int, int]
 ) -> None:
     assert zone_axis(np.array(hkl)) == axis
+
+
+# (value, its standard deviation, as crystallographers write it)
+WRITTEN = [
+    (18.1144, 0.0031, "18.114(3)"), (7.5273, 0.0012, "7.5273(12)"), (7.52731, 0.000196, "7.5273(2)"),
+    (7.5, 0.0099999, "7.500(10)"), (1399.2, 0.3, "1399.2(3)"), (12345.0, 30.0, "12345(30)"), (90.0, 0.0, "90"),
+    (7.5, float("inf"), "7.5"), (109.4712, 1e-9, "109.4712000000(10)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "sigma", "text"), WRITTEN)
+def test_a_number_is_written_with_its_uncertainty(value: float, sigma: float, text: str) -> None:
+    assert with_uncertainty(value, sigma) == text
 
 
 def test_a_cell_found_is_drawn_and_told(tmp_path: Path) -> None:

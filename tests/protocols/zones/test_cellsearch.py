@@ -114,6 +114,9 @@ def test_symmetric_lattices_and_absences(symbol: str, conventional: Cell, space_
     best = answer.candidates[0].lattice
     assert best.symbol == symbol
     assert best.cell.parameters == pytest.approx(conventional.parameters, rel=1e-3)
+    sigma = answer.candidates[0].lattice_sigma
+    assert all(x > 0 for x in sigma[:3])
+    assert [x > 0 for x in sigma[3:]] == [x not in (90, 120) for x in conventional.parameters[3:]]
 
 
 @pytest.mark.parametrize("volume", [500, 1000])

@@ -34,6 +34,23 @@ def test_bravais_type_and_conventional_cell(symbol: str, cell: tuple[float, ...]
     assert found.cell.parameters == pytest.approx(cell, rel=4 * error + 1e-6)
 
 
+@pytest.mark.parametrize(("symbol", "cell", "rotations"), LATTICES)
+def test_the_conventional_cell_of_another_basis_and_a_slightly_other_metric(
+    symbol: str, cell: tuple[float, ...], rotations: int
+) -> None:
+    lattice = primitive(cell, symbol[1])
+    turn = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 1]])
+    given = Cell.from_metric(turn @ lattice.metric @ turn.T)
+    found = bravais(given)
+    assert found.conventional(given.metric).parameters == pytest.approx(found.cell.parameters)
+    larger = found.conventional(1.02**2 * given.metric).parameters
+    assert larger[:3] == pytest.approx(tuple(1.02 * x for x in found.cell.parameters[:3]))
+    sheared = given.metric + 1e-4 * np.array([[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+    fixed = [value for value, angle in zip(found.conventional(sheared).parameters[3:], cell[3:], strict=True)
+             if angle in (90, 120)]  # fmt: skip
+    assert fixed == pytest.approx([angle for angle in cell[3:] if angle in (90, 120)], abs=1e-9)
+
+
 def test_a_lattice_farther_off_than_allowed_is_not_symmetric() -> None:
     assert bravais(Cell(7, 8, 9, 90.5, 90, 90), obliquity_deg=0.1).symbol == "mP"
     assert bravais(Cell(7, 8, 9, 90.5, 90, 90), obliquity_deg=1.0).symbol == "oP"
