@@ -11,7 +11,7 @@ from drivers.conformance.responsive import assert_responsive
 from engine.clock import RealClock
 from tests.engine.virtually import really
 
-HELD_S = 0.004
+HELD_S = 0.05  # far beyond the limit, which a crowded machine stretches
 
 
 async def waits_for_a_reply_in_the_loop() -> None:
