@@ -42,6 +42,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/kills.py --kills 200
 	$(BIN)/python -m benchmarks.fuzz --inputs 100000
 	$(BIN)/python benchmarks/zones.py
+	$(BIN)/python benchmarks/zonesframes.py
 	$(BIN)/credline zones evaluate --cells 4
 
 # After a deliberate change of what a run records (docs/testing.md).

@@ -54,8 +54,11 @@ class ServalSettings:
         """Raises Refused for what is not known or cannot be."""
         options = Options("serval", given)
         host, port = options.server(8080)
-        if any(mark in host for mark in "/@?# "):
-            raise Refused(f"devices: serval: host = {host!r} is not like 127.0.0.1; nothing was started.")
+        if any(mark in "/@?#: " or not mark.isprintable() for mark in host):
+            raise Refused(
+                f"devices: serval: host = {host!r} is not like 127.0.0.1 or a name, with port as an option of its own; "
+                "nothing was started."
+            )
         settings = cls(
             host=host,
             port=port,

@@ -23,8 +23,9 @@ SPIN_MIN_NS = 1_200_000
 SPIN_MAX_NS = 3_000_000
 LATENESS_KEPT = 256
 
-# A camera whose bytes come without a pause keeps the loop from ever being at rest; a reaction takes 5 to 10 turns.
-REST_LOOKS = 100
+# A reaction takes 5 to 10 turns of the loop, however long they last. A camera whose bytes come without a pause keeps
+# the loop from ever being at rest: then 20 turns are waited for, and up to 100 while they take less than this together.
+REST_TURNS, REST_TURNS_MOST, REST_NS = 20, 100, 2 * NS_PER_MS
 
 
 def ns(seconds: float) -> int:
@@ -135,7 +136,7 @@ class WaitQueue:
 
 
 class RestQueue:
-    """Waits for the loop to come to rest; each is let go when the reaction to the one before has ended.
+    """Waits for the loop to come to rest; each is let go when the reaction to the one before has ended. One for a loop.
 
     A reaction is a chain of callbacks, and real time passes while it runs. What another event finds half done it would
     find done in a replay, where time stands still meanwhile: so it waits, some 10 us a callback.
@@ -143,33 +144,42 @@ class RestQueue:
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._looks = 0
+        self._turns = 0
+        self._since_ns = 0
         self._looked_by: asyncio.AbstractEventLoop | None = None
 
     async def wait(self) -> None:
-        """Suspend the calling task until nothing else is ready, at most `REST_LOOKS` turns of the loop."""
+        """Suspend the calling task until nothing else is ready, but not for ever (`REST_TURNS`)."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._waiting.append(future)
         if self._looked_by is not loop:  # no loop, or one that was closed before it came to look
+            self._waiting.clear()
             self._looked_by = loop
-            self._looks = 0
+            self._begin()
             loop.call_soon(self._look, loop)
+        self._waiting.append(future)
         await future
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting and self._waiting[0].done():  # cancelled while waiting
             self._waiting.popleft()
-        self._looks += 1
+        self._turns += 1
         # asyncio tells nobody what is ready; a loop without this list (none of asyncio's own) is taken to be at rest.
-        ready = getattr(loop, "_ready", ())
-        if self._waiting and (not ready or self._looks >= REST_LOOKS):
+        at_rest = not getattr(loop, "_ready", ())
+        if self._waiting and (at_rest or self._waited_enough()):
             self._waiting.popleft().set_result(None)
-            self._looks = 0
+            self._begin()
         if self._waiting:
             loop.call_soon(self._look, loop)
         else:
             self._looked_by = None
+
+    def _begin(self) -> None:
+        self._turns, self._since_ns = 0, time.perf_counter_ns()
+
+    def _waited_enough(self) -> bool:
+        long = time.perf_counter_ns() - self._since_ns > REST_NS
+        return self._turns >= (REST_TURNS if long else REST_TURNS_MOST)
 
 
 class BaseClock:

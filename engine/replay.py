@@ -16,12 +16,14 @@ from typing import Any
 from engine.config import build_plan_from, experiment_type, registered
 from engine.errors import DataError, StorageError, shown
 from engine.rehearsal import rehearse
-from engine.run import Run
+from engine.run import TASK, Run
 from engine.trace import Record, ends_early, read_trace
 from engine.traceschema import gap
 from engine.virtual import VirtualClock, VirtualLoop
 
 CONTEXT_RECORDS = 20
+CUT_TAIL_RECORDS = 8
+"""Of a recording that was cut off, so many last records at most may be due to an event that is not in it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
         elif command.get("source") == "disk":
             run.writer.fail(StorageError(reason))
         else:
-            run.commands.fail(reason, command.get("source", "task"))
+            run.commands.fail(reason, command.get("source", TASK))
 
     prompted: dict[int, Record] = {}
     timed: list[Record] = []
@@ -173,9 +175,9 @@ def first_divergence(recorded: Sequence[Record], replayed: Sequence[Record]) -> 
 def only_cut_off(recorded: Sequence[Record], divergence: Divergence) -> bool:
     """Whether a replay differs only where its recording ends early: it waits for what is not in it any more.
 
-    That may be before the last records: a frame stands in a trace some records after it has arrived.
+    That may be a few records before the last one: a frame stands in a trace some records after it has arrived.
     """
-    if not ends_early(recorded):
+    if not ends_early(recorded) or len(recorded) - divergence.seq > CUT_TAIL_RECORDS:
         return False
     replayed = divergence.replayed
-    return divergence.recorded is None or replayed is None or replayed["t_ns"] > recorded[-1]["t_ns"]
+    return divergence.recorded is None or (replayed is not None and replayed["t_ns"] > recorded[-1]["t_ns"])

@@ -15,6 +15,8 @@ from engine.trace import Record
 # Columns of a sweep, those that tell where a budget breaks.
 SWEPT = ("frames", "snapshot_slots", "lost_slots", "missing_deg", "overruns")
 
+ENDS_EARLY = "The recording ends before the run's last state: the program was cut off, or could not write any more."
+
 Changes = Annotated[list[str] | None, typer.Option("--what-if", help="key=value, for example api_latency=60ms.")]
 Sweep = Annotated[str | None, typer.Option("--sweep", help="key=first:last:step, as api_latency=20ms:100ms:5ms.")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Draw the sweep into this PNG or SVG file.")]
@@ -61,10 +63,9 @@ def _compare(records: list[Record], folder: Path | None, as_json: bool) -> None:
     if divergence is None:
         typer.echo(f"{agreeing} records, all agree.", err=as_json)
         if ends_early(records):
-            left = (
-                f" What caused the last {rest} was not recorded any more." if (rest := len(records) - agreeing) else ""
-            )
-            typer.echo(f"The recording ends before the run did: the program was cut off.{left}", err=as_json)
+            rest = len(records) - agreeing
+            left = f" What led to the last {rest} is not in it any more." if rest else ""
+            typer.echo(f"{ENDS_EARLY}{left}", err=as_json)
         return
     typer.echo(f"first divergence at record {divergence.seq}, in state {divergence.state!r}", err=True)
     for record in divergence.before:
@@ -72,6 +73,13 @@ def _compare(records: list[Record], folder: Path | None, as_json: bool) -> None:
     typer.echo(f"  - recorded: {json.dumps(divergence.recorded)}", err=True)
     typer.echo(f"  + replayed: {json.dumps(divergence.replayed)}", err=True)
     raise typer.Exit(1)
+
+
+def _say_where_it_ends(records: list[Record]) -> None:
+    from engine.trace import ends_early
+
+    if ends_early(records):
+        typer.echo(f"{ENDS_EARLY} What is asked is answered for the whole run.", err=True)
 
 
 def _latency() -> Any:
@@ -83,6 +91,7 @@ def _latency() -> Any:
 def _what_if(records: list[Record], words: list[str], seed: int, as_json: bool) -> None:
     from engine.whatif import ROWS, ask, original, parse_question
 
+    _say_where_it_ends(records)
     before, after = original(records), ask(records, parse_question(words, _latency()), seed)
     if as_json:
         typer.echo(json.dumps({"original": before, "what_if": after}))
@@ -99,6 +108,7 @@ def _sweep(records: list[Record], word: str, words: list[str], plot: Path | None
     from engine.whatif import ROWS, parse_sweep, plot_sweep
     from engine.whatif import sweep as sweep_values
 
+    _say_where_it_ends(records)
     key, values_s = parse_sweep(word, _latency())
     if plot is not None and (not plot.parent.is_dir() or plot.suffix not in (".png", ".svg")):
         raise Refused(f"--plot {plot}: give the name of a .png or .svg file in a folder that exists.")

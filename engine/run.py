@@ -47,9 +47,12 @@ def _sound_alarm(alarm: str, cause: str) -> None:
     log.critical(alarm, cause=cause)
 
 
+TASK = "task"
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Somebody wants the run to end. source: `operator` (or a signal), `task` (in the background) or `disk`."""
+    """Somebody wants the run to end. source: `operator` (or a signal), TASK (in the background) or `disk`."""
 
     ending: Ending
     source: str
@@ -73,7 +76,7 @@ class Commands:
         self._aborting = True
         self._put(Status.ABORTED, reason, "operator")
 
-    def fail(self, reason: str, source: str = "task") -> None:
+    def fail(self, reason: str, source: str = TASK) -> None:
         """A background task or the disk failed: end as failed, data kept and finalized."""
         self._put(Status.FAILED, reason, source)
 
@@ -87,11 +90,15 @@ class Commands:
         return self._aborting
 
     async def next(self) -> Command:
-        """The next request, in order, when the run is at rest. Who is cancelled while waiting leaves it here."""
+        """The next request, in order; what comes from outside, when the run is at rest.
+
+        Who is cancelled while waiting leaves it here.
+        """
         while not self._asked:
             self._came.clear()
             await self._came.wait()
-        await self._clock.at_rest()
+        if self._asked[0].source != TASK:
+            await self._clock.at_rest()
         return self._asked.popleft()
 
 
@@ -220,9 +227,10 @@ class Run:
                     return self._trigger_of(work)
                 asked = command.result()
                 self._disk_told |= asked.source == "disk"
-                self.trace.tick()
+                if asked.source != TASK:  # no event of its own, but part of the reaction to the one that made it fail
+                    self.trace.tick()
                 # What comes about again by itself in a replay has no source; the others it gives again.
-                source = {} if asked.source in ("operator", "task") else {"source": asked.source}
+                source = {} if asked.source in ("operator", TASK) else {"source": asked.source}
                 self.trace.record("command", asked.ending.status.value, reason=asked.ending.reason, **source)
                 self.finish(asked.ending.status, asked.ending.reason)
                 if state is experiment.finalizing:

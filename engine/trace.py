@@ -200,7 +200,7 @@ def _check_header(path: Path, header: Record) -> None:
 
 
 def ends_early(records: Sequence[Record]) -> bool:
-    """Whether a trace ends before its run did: the program was cut off, or could not write any more."""
+    """Whether a trace ends before a final state: the program was cut off, could not write, or did not get there."""
     safe = any(record["kind"] == "note" and record["name"] == "safe state" for record in records)
     return not safe or records[-1]["kind"] != "state"
 

@@ -179,7 +179,11 @@ class SlotPlan:
     @property
     def missing_share(self) -> float:
         """Of the range, the part that snapshots take from the diffraction frames."""
-        return self.snapshots * self.snapshot_slots / self.slots if self.slots else 0.0
+        if not self.snapshots:
+            return 0.0
+        last = self.snapshots * self.plan.snapshot_interval  # the slot that the last one begins; it may end beyond
+        taken = (self.snapshots - 1) * self.snapshot_slots + min(self.snapshot_slots, self.slots - last + 1)
+        return taken / self.slots
 
     @property
     def travel_deg(self) -> tuple[float, float]:

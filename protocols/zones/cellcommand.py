@@ -88,7 +88,7 @@ def cell(
     seen = _sorted(opened, wanted, method, model, check_with(tolerance_per_A, missing, excitation_per_A))
     found = [one for one in seen if one.zone is not None and (one.label == LABELS[ZONE] or _hybrid(one, hybrids))]
     typer.echo(f"{len(found)} zonal patterns among {len(seen)}", err=True)
-    if hint := weak_spots(seen):
+    if hint := weak_spots(seen, missing):
         typer.echo(hint, err=True)
     patterns = sorted(found, key=lambda one: -one.confidence)[:most]
     answer = find_cell([one.zone for one in patterns if one.zone is not None], distortion=how)

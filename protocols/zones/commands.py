@@ -103,7 +103,7 @@ def classify(
         typer.echo(f"  {one.name}  {one.confidence:.4f}  {one.reason}", err=as_json)
     for reason, count in Counter(p.reason for p in patterns if p.label == NO_PATTERN).most_common(5):
         typer.echo(f"  {count} x {reason}", err=as_json)
-    if hint := weak_spots(patterns):
+    if hint := weak_spots(patterns, missing):
         typer.echo(hint, err=True)
     for line in _against_truth(sources, patterns):
         typer.echo(line, err=as_json)

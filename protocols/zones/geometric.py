@@ -62,6 +62,7 @@ class _Plane:
     net: Net
     circle: LaueCircle
     off: int
+    faint: int
     agreement: float
 
 
@@ -108,12 +109,13 @@ def classify_geometry(
         )
         odd = ~on
         odd[on] = circle.outside
-        off = int(odd.sum()) - min(int((odd & faint).sum()), forgiven)
-        planes.append(_Plane(net, circle, off, circle.agreement(missing)))
+        excused = min(int((odd & faint).sum()), forgiven)
+        off = int(odd.sum()) - excused
+        planes.append(_Plane(net, circle, off, excused, circle.agreement(missing)))
         if off == 0 and planes[-1].agreement == 1.0:
             break
     if not planes:
-        return _no_plane(f"no net carries all {count} spots but {allowed + MOST_OUTSIDE}", count)
+        return _no_plane(f"no net carries all {count} spots but {allowed + forgiven + MOST_OUTSIDE}", count)
     plane = max(planes, key=lambda p: p.agreement * (count - p.off))
     net, circle, agreement = plane.net, plane.circle, plane.agreement
     beyond = max(0, plane.off - allowed)
@@ -124,7 +126,7 @@ def classify_geometry(
         seen = f"{circle.both} of the {circle.predicted} nodes it excites and {others} others seen"
         what = "a plane only if weak spots are missing" if unseen else "a net, but not one plane"
         return Verdict(LABELS[INTERSECTIONS], score, None, f"{what}: {seen}", plane.off, agreement, unseen)
-    reason = f"{plane.off} of {count} spots off the net"
+    reason = f"{plane.off} of {count} spots off the net" + (f", and {plane.faint} faint ones" if plane.faint else "")
     if beyond > MOST_OUTSIDE:
         return Verdict(LABELS[INTERSECTIONS], score, None, reason, plane.off, agreement)
     zone = Zone(net.basis, circle.tilt, net.covariance, int(net.on.sum()), float(net.on.mean()), name)

@@ -235,12 +235,17 @@ def _by_geometry(pattern: _Pattern, check: Check) -> Sorted:
     return Sorted(pattern.name, verdict.label, verdict.score, verdict.zone, verdict.reason, xy, verdict.unseen)
 
 
-def weak_spots(found: Sequence[Sorted]) -> str:
-    """A word for a person where patterns would be zones if weak spots were missing; empty where hardly any would."""
+def weak_spots(found: Sequence[Sorted], missing: float = 0.0) -> str:
+    """A word for a person where patterns would be zones if more than this share of their spots were too weak to see.
+
+    Empty where hardly any would.
+    """
     unseen = np.array([one.unseen for one in found if one.unseen])
     if len(unseen) < max(FEW_WEAK, WEAK_SHARE * sum(one.label == LABELS[ZONE] for one in found)):
         return ""
     say = min(0.9, np.ceil(20 * np.quantile(unseen, 0.9)) / 20)
+    if say <= missing:
+        return ""
     seen = f"only {100 * (1 - np.median(unseen)):.0f} % of the excited nodes are seen"
     return (
         f"{len(unseen)} patterns lie on one plane each, of which {seen}; "

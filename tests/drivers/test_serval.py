@@ -237,6 +237,8 @@ async def test_a_picture_of_another_size_is_not_taken(clock: RealClock) -> None:
     [
         ({"url": "http://127.0.0.1:8080"}, "has no option 'url'"),
         ({"host": "http://127.0.0.1"}, "is not like 127"),
+        ({"host": "127.0.0.1:8080"}, "port as an option of its own"),
+        ({"host": "cam\tera"}, "is not like 127"),
         ({"port": 99999}, "port = 99999"),
         ({"stream_port": "8086"}, "stream_port = '8086'"),
         ({"frames": "png"}, "one of stream, tiff"),

@@ -237,6 +237,47 @@ def test_a_recording_that_was_cut_off_anywhere_replays_as_far_as_it_goes(
     assert "BEAM" not in "".join(capsys.readouterr())  # nothing is unsafe where there is no instrument
 
 
+def test_a_changed_program_diverges_from_a_recording_that_was_cut_off_later(
+    record_run: RecordRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The additional call is answered by nobody, for the recording has no call of its device after it."""
+    run = record_run("cred", **PLAN)
+    unchanged = CredSequence.defocus_snapshot
+
+    async def defocus_snapshot(self: CredSequence) -> str:
+        await self._beam.is_blanked()
+        return await unchanged(self)
+
+    monkeypatch.setattr(CredSequence, "defocus_snapshot", defocus_snapshot)
+    began = next(r["seq"] for r in run.trace if (r["kind"], r["name"]) == ("state", "defocus-snapshot"))
+    for kept in (began + 12, began + 30):
+        recorded = run.trace[:kept]
+        divergence = first_divergence(recorded, replay(recorded))
+        assert divergence is not None
+        assert divergence.seq == began + 1
+        assert not only_cut_off(recorded, divergence)
+
+
+@pytest.mark.realtime
+def test_a_run_on_the_real_clock_that_a_background_task_ends_replays(
+    record_run: RecordRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unchanged = CredSequence._read_stage
+
+    async def read_stage(self: CredSequence) -> None:
+        await unchanged(self)
+        if self.slot > 2:
+            raise DeviceError("stage: broken; nothing moved.")
+
+    monkeypatch.setattr(CredSequence, "_read_stage", read_stage)
+    plan = {"exposure_s": 0.03, "speed_deg_s": 2.0, "range_deg": 2.5, "snapshot_interval": 10, "rotation": "commanded"}
+    devices = simulated(api_call_s=0.01, lens={"slow_s": 0.02})
+    run = record_run("cred", clock="real", devices=devices, start_deg=0.0, relax_cycles=0, formats=(), **plan)
+    assert run.document["status"] == "failed"
+    assert run.of("command", "failed")
+    assert_replays(run)
+
+
 @pytest.mark.realtime
 @pytest.mark.parametrize("ending", ["done", "stopped"])
 def test_a_run_on_the_real_clock_replays(record_run: RecordRun, ending: str) -> None:
