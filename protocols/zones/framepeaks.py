@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.products.beam_centre import find_beam
+from protocols.zones.badpixels import bad_pixels
 from protocols.zones.peaklist import Peaks, no_peaks
 
 Array = NDArray[np.float64]
@@ -30,31 +31,40 @@ HOT_SHARE = 0.85
 """A pixel with more than that of the light of its 5 x 5 neighbourhood is defective; the detector smears a spot."""
 
 
-def frame_peaks(counts: Array, saturation: float | None = None) -> Peaks:
+def frame_peaks(
+    picture: NDArray[np.generic], saturation: float | None = None, beam_px: tuple[float, float] | None = None
+) -> Peaks:
     """Spots of a (rows, columns) diffraction frame: counts, a bright primary beam, Poisson noise.
 
     The background depends on the distance from the beam only: the mean of each ring without its spots. Where the
     rings themselves are uneven (astigmatic halo, module borders) the threshold rises with their spread. saturation:
-    counts above it are taken as that much when the beam is sought.
+    counts above it are taken as that much when the beam is sought. beam_px: (column, row) of the primary beam where a
+    beam stop hides it; it is not sought then. Pixels that tell nothing (`bad_pixels`) have no spots.
     """
     from scipy.ndimage import gaussian_filter, maximum_filter
 
+    bad = bad_pixels(picture)
+    counts = np.asarray(picture, dtype=np.float64)
+    if bad.any():
+        counts = np.where(bad, np.median(counts[~bad]) if not bad.all() else 0.0, counts)
     whole = np.rint(np.clip(counts, 0, min(65535.0, saturation or 65535.0))).astype(np.uint16)
-    found = find_beam(whole)
+    found = beam_px or find_beam(whole)
     if found is None:
         return no_peaks("no primary beam: the picture is brightest at its edge")
     centre = np.array(found)
     row, column = np.indices(counts.shape) + 0.5
     radius = np.hypot(column - centre[0], row - centre[1])
-    counts = np.maximum(counts, 0.0)
     core, around = counts[radius < 4].mean(), counts[(radius > 25) & (radius < 35)]
-    if core < BEAM_TO_BACKGROUND * (np.median(counts) + 0.1) or (around.size and core < 2 * np.median(around)):
+    if beam_px is None and (
+        core < BEAM_TO_BACKGROUND * (np.median(counts) + 0.1) or (around.size and core < 2 * np.median(around))
+    ):
         return no_peaks("no diffraction pattern: no primary beam stands out of the picture", centre)
     ring = radius.astype(np.int64)
     order = np.argsort(ring, axis=None, kind="stable")
+    order = order[~bad.reshape(-1)[order]]
     border = np.searchsorted(ring.reshape(-1)[order], np.arange(int(ring.max()) + 2))
     background = _per_ring(_background, counts, order, border)
-    excess = counts - background[ring]
+    excess = np.where(bad, 0.0, counts - background[ring])
     smooth = gaussian_filter(excess, FRAME_SIGMA_PX)
     # A Gaussian filter is as good as a sum over 4 pi sigma^2 pixels. Counts are few: their square root has the same
     # standard deviation, a half, everywhere and almost no skew (Anscombe, Biometrika 35, 246, 1948).
@@ -64,7 +74,12 @@ def frame_peaks(counts: Array, saturation: float | None = None) -> Peaks:
     significance = 2 * (np.sqrt(collected + 0.375) - np.sqrt(below + 0.375)[ring])
     uneven = _per_ring(_spread, smooth, order, border) * pixels / np.sqrt(np.maximum(below, 0.5))
     significance /= np.maximum(uneven, 1.0)[ring]
-    peak = (significance > FRAME_SIGNIFICANCE) & (smooth == maximum_filter(smooth, 5)) & (radius > BEAM_CLEARANCE_PX)
+    peak = (
+        (significance > FRAME_SIGNIFICANCE)
+        & (smooth == maximum_filter(smooth, 5))
+        & (radius > BEAM_CLEARANCE_PX)
+        & ~bad
+    )
     peak[:3] = peak[-3:] = peak[:, :3] = peak[:, -3:] = False
     rows, columns = np.nonzero(peak)
     light = np.stack([excess[rows + i, columns + j] for i in range(-2, 3) for j in range(-2, 3)])

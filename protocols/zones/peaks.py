@@ -12,14 +12,20 @@ from protocols.zones.peaklist import Peaks, no_peaks
 
 BLACK_SHARE = 0.75
 """A picture of disks is black here at least, and its disks white; anything else is taken for a frame of counts."""
+MEASURED_SHARE = 0.5
+"""Of the pixels of a picture, so many must be numbers; the others are taken as masked."""
 
 
 def find_peaks(
-    picture: NDArray[np.generic], spot_radius_px: float | None = None, beam_radius_px: float | None = None
+    picture: NDArray[np.generic],
+    spot_radius_px: float | None = None,
+    beam_radius_px: float | None = None,
+    beam_px: tuple[float, float] | None = None,
 ) -> Peaks:
     """The spots of a picture (rows, columns) of disks or of counts, whichever it is. Never an exception.
 
-    Radii of disks; by default those of the paper (1.0 and 1.76 px in 254 px) in proportion to the picture.
+    Radii of disks; by default those of the paper (1.0 and 1.76 px in 254 px) in proportion to the picture. beam_px: see
+    `frame_peaks`.
     """
     picture = np.asarray(picture)
     reason = _unusable(picture)
@@ -30,7 +36,7 @@ def find_peaks(
         return disk_peaks(
             np.asarray(picture, dtype=np.uint8), spot_radius_px or 1.0 * scale, beam_radius_px or 1.76 * scale
         )
-    return frame_peaks(np.asarray(picture, dtype=np.float64))
+    return frame_peaks(picture, beam_px=beam_px)
 
 
 def _unusable(picture: NDArray[np.generic]) -> str:
@@ -40,8 +46,10 @@ def _unusable(picture: NDArray[np.generic]) -> str:
         return f"too small: {picture.shape[0]} x {picture.shape[1]} pixels"
     if picture.dtype.kind not in "uif":
         return f"not a picture of numbers, but of {picture.dtype}"
-    if picture.dtype.kind == "f" and not np.isfinite(picture).all():
-        return "the picture has pixels that are no numbers"
+    if picture.dtype.kind == "f" and np.isfinite(picture).mean() < MEASURED_SHARE:
+        return "most pixels of the picture are no numbers"
+    if picture.dtype.kind in "if" and (np.asarray(picture, dtype=np.float64) < 0).mean() > 1 - MEASURED_SHARE:
+        return "no diffraction pattern: most pixels of the picture are negative"
     if picture.min() == picture.max():
         return "constant: all pixels are equal"
     return ""

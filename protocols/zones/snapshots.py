@@ -38,6 +38,7 @@ class Snapshots:
     wavelength: of the electrons in A, None where nobody said.
     distortion: amplitude in % and azimuth in deg (`protocols.products.distortion`) where the instrument's is known.
     picture: gives the (rows, columns) picture of a pattern by number; None for peak lists.
+    beam_px: (column, row) of the primary beam in all pictures, where a person said.
     spots: for peak lists, the (k, 2) positions in 1/A of every pattern.
     """
 
@@ -47,6 +48,7 @@ class Snapshots:
     distortion: tuple[float, float] | None = None
     picture: Callable[[int], NDArray[Any]] | None = None
     spots: Sequence[Array] | None = None
+    beam_px: tuple[float, float] | None = None
     note: str = ""
     """What a person should know of the source."""
 
@@ -67,11 +69,15 @@ class Snapshots:
 
 
 def open_snapshots(
-    paths: Sequence[Path], per_px: float | None = None, wavelength_A: float | None = None
+    paths: Sequence[Path],
+    per_px: float | None = None,
+    wavelength_A: float | None = None,
+    beam_px: tuple[float, float] | None = None,
 ) -> list[Snapshots]:
     """One source for each path: a run folder, a folder of pictures, an HDF5 stack, a picture or a peak list.
 
-    per_px: 1/A a pixel, and wavelength: for sources that do not say, and instead of what they say. Refused for what is
+    per_px: 1/A a pixel, and wavelength: for sources that do not say, and instead of what they say. beam_px: (column,
+    row) of the primary beam, for pictures that do not show it. Refused for what is
     not there or of no known kind, or has no pattern; DataError for a file that is damaged.
     """
     sources = []
@@ -85,7 +91,8 @@ def open_snapshots(
             sources.append(_file(path))
         else:
             raise Refused(f"{shown(path)}: no such file or folder. Nothing was read.")
-    return [_told(source, path, per_px, wavelength_A) for path, source in zip(paths, sources, strict=True)]
+    told = (_told(source, path, per_px, wavelength_A) for path, source in zip(paths, sources, strict=True))
+    return [replace(source, beam_px=beam_px) for source in told]
 
 
 def _told(source: Snapshots, path: Path, per_px: float | None, wavelength_A: float | None) -> Snapshots:

@@ -184,7 +184,7 @@ def _prepared(source: Snapshots, number: int) -> _Pattern:
     ours = picture.dtype == np.uint8 and picture.shape == (image.size_px, image.size_px) and per_px == image.per_px
     if ours and _BEAM_PX < np.count_nonzero(picture) < DRAWN * picture.size:
         return _Pattern(name, picture, picture, per_px, None)
-    peaks = find_peaks(picture)
+    peaks = find_peaks(picture, beam_px=source.beam_px)
     all_xy = np.zeros((0, 2)) if peaks.reason else peaks.xy(per_px)
     near = _within_resolution(all_xy)
     xy, faint = all_xy[near], None if peaks.faint is None else peaks.faint[near]

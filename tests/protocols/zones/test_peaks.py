@@ -211,7 +211,7 @@ def picture_of(kind: str) -> np.ndarray:
         "a slope": column.astype(np.uint8),
         "not numbers": np.array([["a"] * 40] * 40),
         "nan": np.full((SIZE, SIZE), np.nan),
-        "infinite": np.where(row == 3, np.inf, 1.0),
+        "infinite": np.where(row > 3, np.inf, 1.0),
         "complex": noisy.astype(complex),
         "negative": -noisy,
         "tiny": np.zeros((3, 3)),

@@ -1,0 +1,51 @@
+"""Pixels of a frame that tell nothing: marked as such, or in a row or column that does not fit its neighbours.
+
+One line of noise or a gap between modules otherwise makes dozens of spots that lie on no net, or halves real ones.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+NEIGHBOURS = 21
+"""Rows, or columns, about each one that it is compared with; gaps may be half as wide."""
+ODD_SIGMAS = 8.0
+"""How far the median of a line may be off those of its neighbours, in standard deviations of these."""
+EVERY = 4
+"""Of a line's pixels, those of which its median is taken: enough, and fast."""
+MARGIN_PX = 2
+"""A spot so near to a bad pixel is not whole."""
+
+
+def bad_pixels(picture: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """(rows, columns) True where a picture tells nothing, with a margin.
+
+    Bad are pixels that are no numbers or negative, that have the highest number of a 32-bit picture (so detectors mark
+    gaps and masks), and rows and columns of which the median is far off those of their neighbours.
+    """
+    from scipy.ndimage import binary_dilation
+
+    counts = np.asarray(picture, dtype=np.float64)
+    bad = ~np.isfinite(counts) | (counts < 0)
+    if picture.dtype.kind == "u" and picture.dtype.itemsize >= 4:
+        bad |= counts == 2.0 ** (8 * picture.dtype.itemsize) - 1
+    if bad.all():
+        return bad
+    usable = np.where(bad, np.nan, counts) if bad.any() else counts
+    bad |= _odd(usable[:, ::EVERY])[:, None] | _odd(usable[::EVERY].T)[None, :]
+    return np.asarray(binary_dilation(bad, iterations=MARGIN_PX)) if bad.any() else bad
+
+
+def _odd(counts: Array) -> NDArray[np.bool_]:
+    """(rows,) rows that do not fit their neighbours."""
+    from scipy.ndimage import median_filter
+
+    empty = np.isnan(counts).all(axis=1)
+    middle = np.zeros(len(counts))
+    middle[~empty] = (np.nanmedian if np.isnan(counts).any() else np.median)(counts[~empty], axis=1)
+    local = median_filter(middle, NEIGHBOURS, mode="nearest")
+    off = np.abs(middle - local)
+    spread = 1.4826 * float(np.median(off))
+    # Where counts are few, medians are whole numbers and their spread may be nought.
+    return np.asarray((off > np.maximum(ODD_SIGMAS * spread, 2 + 0.5 * local)) & ~empty)
