@@ -13,7 +13,9 @@ from protocols.zones.learningcommands import trusted
 from protocols.zones.method import Method
 from protocols.zones.options import (
     EXCITATION_ERROR_PER_A,
+    NOTHING_ZONAL,
     TOLERANCE_PER_A,
+    Beam,
     Excitation,
     Json,
     Missing,
@@ -23,6 +25,7 @@ from protocols.zones.options import (
     Tolerance,
     Voltage,
     bar,
+    beam_of,
     numbers,
 )
 
@@ -59,6 +62,7 @@ def cell(
     voltage_kV: Voltage = None,
     excitation_per_A: Excitation = EXCITATION_ERROR_PER_A,
     per_px: PerPx = None,
+    beam: Beam = "",
     out: Annotated[
         Path, typer.Option("--out", help="Where the next folder cell_NNN is made, with picture and JSON.")
     ] = Path("cells"),
@@ -74,14 +78,13 @@ def cell(
     from protocols.zones.cellsearch import find_cell
     from protocols.zones.labels import LABELS, ZONE
     from protocols.zones.simulation import electron_wavelength_A
-    from protocols.zones.snapshots import open_snapshots
+    from protocols.zones.snapshots import described, open_snapshots
     from protocols.zones.sorting import check_with, weak_spots
 
-    opened = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None)
-    for source in opened:
-        if source.note:
-            typer.echo(source.note, err=True)
-    wanted = _called_zonal(sorted_file) if sorted_file else None
+    opened = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None, beam_of(beam))
+    for path, source in zip(sources, opened, strict=True):
+        typer.echo(described(path, source), err=True)
+    wanted = _called_zonal(sorted_file, hybrids) if sorted_file else None
     how = _distortion(distortion, opened)
     if out.exists() and not out.is_dir():
         raise Refused(f"--out {shown(out)}: is a file; give a folder. No cell was searched for.")
@@ -98,7 +101,7 @@ def cell(
         draw_cell(folder / "cell.png", answer, patterns)
         write_text(folder / "cell.json", json.dumps(document, indent=1) + "\n")
         document = {"folder": str(folder), **document}
-    for line in report(answer):
+    for line in (*report(answer), *_against_truth(sources, answer)):
         typer.echo(line, err=as_json)
     if not answer.determined:
         typer.echo(_advice(seen, found, hybrids), err=True)
@@ -108,6 +111,22 @@ def cell(
         typer.echo(json.dumps(document))
     if not answer.determined:
         raise typer.Exit(1)
+
+
+def _against_truth(sources: "Sequence[Path]", answer: "Answer") -> list[str]:
+    """How far the best candidate is from the truth, where all patterns come from one file that knows."""
+    from protocols.zones.cell import lattice_difference
+    from protocols.zones.patternfile import read_truth
+
+    truth = read_truth(sources[0]) if len(sources) == 1 and sources[0].suffix == ".h5" else None
+    if truth is None or truth.lattice is None or not answer.candidates:
+        return []
+    length, angle_deg = lattice_difference(answer.candidates[0].cell, truth.lattice)
+    if not length < 1:
+        return [f"against the cell in {sources[0].name}: another lattice"]
+    return [
+        f"against the cell in {sources[0].name}: lengths within {100 * length:.2g} %, angles within {angle_deg:.2g} deg"
+    ]
 
 
 def _hybrid(one: "Sorted", wanted: bool) -> bool:
@@ -126,7 +145,7 @@ def _advice(seen: "Sequence[Sorted]", found: "Sequence[Sorted]", hybrids: bool) 
     words.append("more patterns may help")
     if left and not hybrids:
         words.append(f"so may the {left} hybrids (--hybrids)")
-    words.append("badly placed spots need a larger --tolerance, weak ones --missing")
+    words.append(NOTHING_ZONAL)
     return "; ".join(words)
 
 
@@ -143,15 +162,16 @@ def _sorted(
             "--sorted: none of its 2DZone patterns is in the sources, which must be named as they were for `zones "
             "classify`. No cell was searched for."
         )
+    if method is Method.NETWORK:
+        raise Refused("--method network: finds no nets, and a cell needs them; take both or geometry.")
     if wanted is not None:
         method = Method.GEOMETRY
-    elif method is Method.NETWORK:
-        raise Refused("--method network: finds no nets, and a cell needs them; take both or geometry.")
     if model and method is Method.GEOMETRY:
         raise Refused("--model: is of no use here, as no network is asked; add --method both, or leave it out.")
     judge = None if method is Method.GEOMETRY else trusted(model)
     seen: list[Sorted] = []
     with bar("finding zones") as advance:
+        advance(0, total, "")
         for source in chosen:
             for one in sort_snapshots(source, method, judge, check=check):
                 seen.append(one if one.zone is not None else replace(one, spots=None))
@@ -159,14 +179,15 @@ def _sorted(
     return seen
 
 
-def _called_zonal(path: Path) -> set[str]:
+def _called_zonal(path: Path, hybrids: bool) -> set[str]:
     import csv
 
-    from protocols.zones.labels import LABELS, ZONE
+    from protocols.zones.labels import HYBRID, LABELS, ZONE
 
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-        return {row["name"] for row in rows if row["label"] == LABELS[ZONE]}
+        wanted = (LABELS[ZONE], LABELS[HYBRID]) if hybrids else (LABELS[ZONE],)
+        called = {row["name"] for row in rows if row["label"] in wanted}
     except OSError as error:
         raise Refused(
             f"--sorted {shown(path)}: cannot be read ({error.strerror}). No cell was searched for."
@@ -176,6 +197,9 @@ def _called_zonal(path: Path) -> set[str]:
             f"{shown(path)}: not a file of `credline zones classify --out` ({type(error).__name__}: {shown(error)}); "
             "classify the patterns again"
         ) from error
+    if not called:
+        raise Refused(f"--sorted {shown(path)}: calls no pattern {' or '.join(wanted)}. No cell was searched for.")
+    return called
 
 
 def _distortion(text: str, opened: "Sequence[Snapshots]") -> tuple[float, float] | Literal["estimate"] | None:

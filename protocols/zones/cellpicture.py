@@ -149,7 +149,9 @@ def report(answer: Answer) -> list[str]:
     if not answer.candidates:
         return [f"not determined: {answer.reason}"]
     best = answer.candidates[0]
-    lines = ["cell determined" if answer.determined else f"not determined: {answer.reason}", ""]
+    lines = ["cell determined", ""]
+    if not answer.determined:
+        lines = [f"not determined: {answer.reason}", "", "the best candidate, not to be relied on:"]
     names = ("a", "b", "c", "alpha", "beta", "gamma")
     for name, value, sigma in zip(names, best.cell.parameters, best.sigma, strict=True):
         unit = "A" if len(name) == 1 else "deg"

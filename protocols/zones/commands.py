@@ -14,7 +14,9 @@ from protocols.zones.learningcommands import evaluate, train, trusted
 from protocols.zones.method import Method
 from protocols.zones.options import (
     EXCITATION_ERROR_PER_A,
+    NOTHING_ZONAL,
     TOLERANCE_PER_A,
+    Beam,
     Excitation,
     Json,
     Missing,
@@ -24,6 +26,7 @@ from protocols.zones.options import (
     Tolerance,
     Voltage,
     bar,
+    beam_of,
 )
 from protocols.zones.simulatecommand import simulate
 
@@ -58,6 +61,7 @@ def classify(
     voltage_kV: Voltage = None,
     excitation_per_A: Excitation = EXCITATION_ERROR_PER_A,
     per_px: PerPx = None,
+    beam: Beam = "",
     out: Annotated[Path | None, typer.Option("--out", help="Write every pattern's label as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -68,19 +72,18 @@ def classify(
     from collections import Counter
 
     from engine.clock import NS_PER_S, RealClock
-    from protocols.zones.labels import LABELS, ZONE
+    from protocols.zones.labels import HYBRID, LABELS, ZONE
     from protocols.zones.simulation import electron_wavelength_A
-    from protocols.zones.snapshots import open_snapshots
+    from protocols.zones.snapshots import described, open_snapshots
     from protocols.zones.sorting import NO_PATTERN, check_with, sort_snapshots, weak_spots
 
     if out and out.exists():
         raise Refused(f"--out {shown(out)}: exists and is kept; give another name. Nothing was classified.")
     if model and method is Method.GEOMETRY:
         raise Refused("--model: is of no use with --method geometry; leave one out. Nothing was classified.")
-    opened = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None)
-    for source in opened:
-        if source.note:
-            typer.echo(source.note, err=True)
+    opened = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None, beam_of(beam))
+    for path, source in zip(sources, opened, strict=True):
+        typer.echo(described(path, source), err=True)
     check = check_with(tolerance_per_A, missing, excitation_per_A)
     judge = None if method is Method.GEOMETRY else trusted(model)
     total = sum(len(source) for source in opened)
@@ -88,6 +91,7 @@ def classify(
     began_ns = clock.now_ns()
     patterns = []
     with bar("sorting") as advance:
+        advance(0, total, "")
         for source in opened:
             for one in sort_snapshots(source, method, judge, share, check):
                 patterns.append(replace(one, zone=None, spots=None))  # of many thousands only what is told of them
@@ -96,7 +100,10 @@ def classify(
     counts = Counter(one.label for one in patterns)
     for label in (*LABELS, NO_PATTERN):
         if counts[label] or label != NO_PATTERN:
-            typer.echo(f"{label}: {counts[label]} ({100 * counts[label] / total:.1f} %)", err=as_json)
+            seen = (
+                ", as far as the network let them through" if (label, method) == (LABELS[HYBRID], Method.BOTH) else ""
+            )
+            typer.echo(f"{label}: {counts[label]} ({100 * counts[label] / total:.1f} %){seen}", err=as_json)
     if counts[LABELS[ZONE]]:
         typer.echo("the most confident zones:", err=as_json)
     for one in sorted((p for p in patterns if p.label == LABELS[ZONE]), key=lambda p: -p.confidence)[:10]:
@@ -105,6 +112,8 @@ def classify(
         typer.echo(f"  {count} x {reason}", err=as_json)
     if hint := weak_spots(patterns, missing):
         typer.echo(hint, err=True)
+    elif not counts[LABELS[ZONE]]:
+        typer.echo(NOTHING_ZONAL, err=True)
     for line in _against_truth(sources, patterns):
         typer.echo(line, err=as_json)
     typer.echo(f"{total} patterns in {took_s:.1f} s, {total / took_s:.0f} patterns/s", err=as_json)

@@ -17,7 +17,7 @@ PerPx = Annotated[
     typer.Option("--per-px", min=1e-6, max=1.0, help="1/A a pixel, where the pictures do not say, or say wrong."),
 ]
 Tolerance = Annotated[
-    float, typer.Option("--tolerance", min=1e-4, max=0.05, help="How far a spot may be off the net, 1/A.")
+    float, typer.Option("--tolerance", min=1e-3, max=0.05, help="How far a spot may be off the net, 1/A.")
 ]
 Missing = Annotated[
     float, typer.Option("--missing", min=0.0, max=0.9, help="Share of the excited spots too weak to be seen.")
@@ -25,6 +25,10 @@ Missing = Annotated[
 Voltage = Annotated[
     float | None,
     typer.Option("--voltage", min=10, max=3000, help="Acceleration voltage in kV, where the source does not say: 200."),
+]
+Beam = Annotated[
+    str,
+    typer.Option("--beam", metavar="'X Y'", help="Primary beam in px (column, row), where a beam stop hides it."),
 ]
 Excitation = Annotated[
     float,
@@ -39,6 +43,20 @@ Sources = Annotated[
     list[Path],
     typer.Argument(metavar="SOURCE...", help="patterns.h5, a run folder, a folder of pictures, pictures, peak lists."),
 ]
+
+
+NOTHING_ZONAL = (
+    "zones are hidden by a wrong scale (--per-px), --voltage or --excitation, by a beam that is not seen (--beam), by "
+    "badly placed spots (--tolerance) and by weak ones that are not seen (--missing)"
+)
+
+
+def beam_of(text: str) -> tuple[float, float] | None:
+    """The (column, row) of `--beam`, None without it."""
+    if not text:
+        return None
+    column, row = numbers(text, 2, "--beam", "column and row of the primary beam in pixels")
+    return column, row
 
 
 def numbers(text: str, count: int, option: str, what: str) -> list[float]:

@@ -28,9 +28,13 @@ UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeE
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What the simulation knows: the cell, and of every pattern its label (index into LABELS) and its zone axis."""
+    """What the simulation knows: the cell, and of every pattern its label (index into LABELS) and its zone axis.
+
+    lattice: the reduced cell of the lattice, its centring taken off; None of a CIF.
+    """
 
     cell: Cell
+    lattice: Cell | None
     label: NDArray[np.int8]
     zone_axis: NDArray[np.int64]
 
@@ -80,6 +84,8 @@ def read_truth(path: Path) -> Truth | None:
                 return None
             truth = file["truth"]
             cell = Cell(*(float(x) for x in truth.attrs["cell_A_deg"]))
-            return Truth(cell, truth["label"][()], truth["zone_axis"][()])
+            made_by = json.loads(file.attrs["made_by"])
+            lattice = None if made_by.get("cif") else cell.reduced(made_by.get("space_group", "P 1"))
+            return Truth(cell, lattice, truth["label"][()], truth["zone_axis"][()])
     except UNREADABLE as error:
         raise DataError(f"{path}: damaged ({str(error).splitlines()[0][:200]}); simulate it again") from error

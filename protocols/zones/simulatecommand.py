@@ -130,6 +130,8 @@ def simulate(
     make_folder(out.parent)
     write_patterns(out, patterns, drawn(), image, sample, geometry.wavelength_A, made_by)
     typer.echo(f"cell: {sample}, V {sample.volume_A3:.1f} A^3")
+    if not cif:
+        typer.echo(f"reduced: {sample.reduced(space_group)}")
     for number, label in enumerate(LABELS):
         share = (patterns.label == number).mean()
         typer.echo(f"{label}: {(patterns.label == number).sum()} ({100 * share:.1f} %)")

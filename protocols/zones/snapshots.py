@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.errors import DataError, Refused, shown
 from protocols.zones.patternfile import UNREADABLE
 from protocols.zones.render import ImageGeometry
+from protocols.zones.simulation import Geometry
 
 Array = NDArray[np.float64]
 
@@ -95,6 +96,16 @@ def open_snapshots(
     return [replace(source, beam_px=beam_px) for source in told]
 
 
+def described(path: Path, source: Snapshots) -> str:
+    """What is taken for granted of a source, for a person."""
+    scale = "" if source.picture is None else f", {source.per_px:.6g} 1/A per pixel" if source.per_px else ""
+    known = source.wavelength_A is not None
+    wavelength = (
+        f"{source.wavelength_A:.5f} A" if known else f"{Geometry().wavelength_A} A (200 kV taken; else --voltage)"
+    )
+    return source.note or f"{shown(path)}: {len(source)} patterns{scale}, wavelength {wavelength}"
+
+
 def _told(source: Snapshots, path: Path, per_px: float | None, wavelength_A: float | None) -> Snapshots:
     """A source with what a person says of it, and a note where it says otherwise itself."""
     notes = []
@@ -125,7 +136,10 @@ def _file(path: Path) -> Snapshots:
 
 
 def _folder(path: Path) -> Snapshots:
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*PICTURES, *FRAMES))
+    try:
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*PICTURES, *FRAMES))
+    except OSError as error:
+        raise Refused(f"{shown(path)}: cannot be searched ({shown(error)}). Nothing was read.") from error
     if not files:
         raise Refused(
             f"{shown(path)}: a folder without pictures ({', '.join((*PICTURES, *FRAMES))}). Nothing was read."
@@ -161,11 +175,13 @@ def _stack(path: Path) -> Snapshots:
     try:
         file = h5py.File(path, "r")
         name = next((name for name in DATASETS if name in file and isinstance(file[name], h5py.Dataset)), None)
-        if name is None or file[name].ndim != 3 or not len(file[name]):
+        if name is None or file[name].ndim not in (2, 3):
             raise Refused(
                 f"{shown(path)}: no stack of pictures (n, rows, columns) at {', '.join(DATASETS)}. Nothing was read."
             )
         data = file[name]
+        if not data.size:
+            raise Refused(f"{shown(path)}: its stack of pictures is empty. Nothing was read.")
         per_px, wavelength_A = (
             float(data.attrs[name]) if name in data.attrs else None for name in ("per_px_per_A", "wavelength_A")
         )
@@ -174,12 +190,13 @@ def _stack(path: Path) -> Snapshots:
 
     def picture(i: int) -> NDArray[Any]:
         try:
-            return np.asarray(data[i])
+            return np.asarray(data[i] if data.ndim == 3 else data[()])
         except UNREADABLE as error:
             raise DataError(f"{shown(path)}: picture {i} is damaged ({shown(error)})") from error
 
-    width = len(str(len(data)))
-    names = [f"{path}:{i:0{width}}" for i in range(len(data))]
+    count = len(data) if data.ndim == 3 else 1
+    width = len(str(count))
+    names = [f"{path}:{i:0{width}}" for i in range(count)]
     return Snapshots(names, per_px, wavelength_A, picture=picture)
 
 
@@ -202,7 +219,7 @@ def _run(path: Path) -> Snapshots:
 def _peak_list(path: Path) -> Snapshots:
     """`{"patterns": [{"name": ..., "xy_per_A": [[x, y], ...]}, ...]}`, or CSV lines `name,x_per_A,y_per_A`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # as spreadsheets write it, with a mark before the first name
         if path.suffix.lower() == ".json":
             entries = [(str(p["name"]), p["xy_per_A"]) for p in json.loads(text)["patterns"]]
         else:
@@ -224,9 +241,16 @@ def _peak_list(path: Path) -> Snapshots:
 def _csv_patterns(text: str) -> list[tuple[str, list[tuple[float, float]]]]:
     import csv
 
+    lines = text.splitlines()
+    delimiter = ";" if lines and ";" in lines[0] else ","
     patterns: dict[str, list[tuple[float, float]]] = {}
-    for row in csv.DictReader(text.splitlines()):
-        patterns.setdefault(row["name"], []).append((float(row["x_per_A"]), float(row["y_per_A"])))
+    rows = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    for row in rows:
+        try:
+            position = float(row["x_per_A"]), float(row["y_per_A"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"line {rows.line_num} has no two numbers") from error
+        patterns.setdefault(row["name"], []).append(position)
     return list(patterns.items())
 
 

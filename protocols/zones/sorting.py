@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import DataError
 from protocols.zones.confidence import NATURAL_SHARE, confidence
 from protocols.zones.geometric import Verdict, classify_geometry
 from protocols.zones.labels import INTERSECTIONS, LABELS, ZONE
@@ -42,6 +43,8 @@ cells, simulated, clean) it confirmed all and none, which would allow 5.6 and -8
 MISCENTRED_PER_A = 0.01
 """The most that the primary beam of a frame or a peak list is taken to be off: two pixels of a Timepix at 250 mm."""
 
+MOST_UNSEEN = 0.75
+"""Nets of which less is seen are chance, or the scale is wrong."""
 FEW_WEAK, WEAK_SHARE = 3, 0.1
 """So many patterns that would be zones if weak spots were missing, and of those called zones that share, are told."""
 
@@ -178,8 +181,14 @@ def _prepared(source: Snapshots, number: int) -> _Pattern:
     if source.picture is None:
         listed = source.spots[number] if source.spots is not None else np.zeros((0, 2))
         xy = listed[_within_resolution(listed)]
-        return _Pattern(name, draw(xy), None, image.per_px, xy, "" if len(xy) else "no spots")
-    picture = source.picture(number)
+        beyond = "no spots within 1 1/A; are the positions in 1/A?" if len(listed) else "no spots"
+        return _Pattern(name, draw(xy), None, image.per_px, xy, "" if len(xy) else beyond)
+    try:
+        picture = source.picture(number)
+    except DataError as error:
+        if len(source) == 1:
+            raise
+        return _Pattern(name, draw(np.zeros((0, 2))), None, image.per_px, np.zeros((0, 2)), str(error))  # one of many
     per_px = per_px_of(source, picture)
     ours = picture.dtype == np.uint8 and picture.shape == (image.size_px, image.size_px) and per_px == image.per_px
     if ours and _BEAM_PX < np.count_nonzero(picture) < DRAWN * picture.size:
@@ -240,7 +249,7 @@ def weak_spots(found: Sequence[Sorted], missing: float = 0.0) -> str:
 
     Empty where hardly any would.
     """
-    unseen = np.array([one.unseen for one in found if one.unseen])
+    unseen = np.array([one.unseen for one in found if 0 < one.unseen <= MOST_UNSEEN])
     if len(unseen) < max(FEW_WEAK, WEAK_SHARE * sum(one.label == LABELS[ZONE] for one in found)):
         return ""
     say = min(0.9, np.ceil(20 * np.quantile(unseen, 0.9)) / 20)

@@ -35,9 +35,37 @@ def test_from_simulated_patterns_to_the_cell(patterns: Path, tmp_path: Path) -> 
     answer = json.loads(done.stdout)
     assert answer["determined"] is True
     assert answer["candidates"][0]["volume_A3"] == pytest.approx(500, rel=0.01)
+    assert "against the cell in patterns.h5: lengths within 0.0" in done.stderr
     folder = Path(answer["folder"])
     assert (folder / "cell.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "cell.json").read_text())["candidates"] == answer["candidates"]
+
+
+def test_a_forgotten_voltage_is_said_and_no_zones_are_explained(tmp_path: Path) -> None:
+    path, pictures = tmp_path / "p.h5", tmp_path / "png"
+    words = ("--volume", "500", "--patterns", "60", "--voltage", "300", "--png", str(pictures), "--out", str(path))
+    assert credline("zones", "simulate", *words).returncode == 0
+    assert "wavelength 0.01969 A" in credline("zones", "classify", str(path), "--method", "geometry").stderr
+    assert "200 kV taken" in credline("zones", "classify", str(pictures), "--method", "geometry").stderr
+    done = credline("zones", "classify", str(path), "--method", "geometry", "--voltage", "80")
+    assert "its own wavelength of 0.01969 A is overruled" in done.stderr
+    assert "2DZone: 0" in done.stdout
+    assert "--voltage or --excitation" in done.stderr
+
+
+def test_the_hybrids_of_a_sorted_file_are_taken_when_asked_for(patterns: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "sorted.csv"
+    credline("zones", "classify", str(patterns), "--method", "geometry", "--out", str(labels))
+    with labels.open() as file:
+        called = [row["label"] for row in csv.DictReader(file)]
+    words = ("cell", str(patterns), "--sorted", str(labels), "--out", str(tmp_path), "--hybrids")
+    zones, hybrids = called.count("2DZone"), called.count("hybrid")
+    assert hybrids > 3
+    assert f"{zones + hybrids} zonal patterns among" in credline("zones", *words).stderr
+    labels.write_text("name,label,confidence,reason\na,3DLaueIntersections,0.1,none\n")
+    done = credline("zones", *words)
+    assert done.returncode == 2
+    assert "calls no pattern 2DZone or hybrid" in done.stderr
 
 
 def test_random_intensities_make_a_darker_picture(patterns: Path, tmp_path: Path) -> None:
@@ -65,6 +93,9 @@ WRONG = {
     "a CIF that is none": (["simulate", "--cif", "none.cif"], "no such file"),
     "no model": (["classify", "p.csv", "--model", "nowhere"], "no model of credline"),
     "a peak list without a net": (["cell", "p.csv"], "not determined"),
+    "a place for the beam": (["cell", "p.csv", "--beam", "120"], "column and row"),
+    "a peak list in pixels": (["classify", "pixels.csv", "--method", "geometry"], "are the positions in 1/A?"),
+    "a peak list with a word": (["classify", "word.csv", "--method", "geometry"], "line 3 has no two numbers"),
     "words for a distortion": (["cell", "p.csv", "--distortion", "much"], "are needed"),
 }
 
@@ -73,9 +104,11 @@ WRONG = {
 def test_wrong_input_gets_one_clear_line(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("p.csv").write_text("name,x_per_A,y_per_A\na,0.1,0.2\na,0.3,0.1\n")
+    Path("pixels.csv").write_text("name; x_per_A; y_per_A\na;120;200\n", encoding="utf-8-sig")
+    Path("word.csv").write_text("name,x_per_A,y_per_A\na,0.1,0.2\na,x,0.1\n")
     words, cause = WRONG[case]
     done = credline("zones", *words)
-    assert done.returncode == (1 if "not determined" in cause else 2)
+    assert done.returncode == (1 if "not determined" in cause else 0 if "positions in 1/A?" in cause else 2)
     assert cause in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     assert "internal error" not in done.stderr

@@ -164,9 +164,22 @@ def test_an_empty_folder_and_a_file_without_pictures(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="without pictures"):
         open_snapshots([tmp_path])
     with h5py.File(tmp_path / "p.h5", "w") as file:
-        file["images"] = np.zeros((3, 4))
+        file["images"] = np.zeros((3, 4, 5, 6))
     with pytest.raises(Refused, match="no stack of pictures"):
         open_snapshots([tmp_path / "p.h5"])
+
+
+def test_one_picture_in_hdf5_is_a_pattern_and_none_is_said_to_be_none(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["data"] = PICTURE
+    (source,) = open_snapshots([tmp_path / "one.h5"])
+    assert len(source) == 1
+    assert source.picture is not None
+    assert np.array_equal(source.picture(0), PICTURE)
+    with h5py.File(tmp_path / "none.h5", "w") as file:
+        file["images"] = np.zeros((0, 8, 8))
+    with pytest.raises(Refused, match="is empty"):
+        open_snapshots([tmp_path / "none.h5"])
 
 
 def test_a_picture_without_a_scale_is_refused_unless_it_is_one_of_ours(tmp_path: Path) -> None:

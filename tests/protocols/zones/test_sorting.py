@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.errors import DataError
 from protocols.zones.labels import LABELS, ZONE
 from protocols.zones.method import Method
 from protocols.zones.network import Model
@@ -149,6 +150,22 @@ def test_weak_spots_that_are_missing_are_noticed_and_the_advice_helps(patterns: 
 
 def test_nothing_is_said_of_weak_spots_where_none_are_missing(patterns: Patterns) -> None:
     assert weak_spots(sort_pictures(render(patterns), Method.GEOMETRY)) == ""
+
+
+def test_one_damaged_picture_of_many_is_no_pattern_and_alone_an_error(patterns: Patterns) -> None:
+    drawn = render(patterns)
+
+    def picture(i: int) -> NDArray[np.uint8]:
+        if i == 3:
+            raise DataError("p.h5: picture 3 is damaged")
+        return drawn[i]
+
+    source = Snapshots([str(i) for i in range(60)], None, picture=picture)
+    found = list(sort_snapshots(source, Method.GEOMETRY))
+    assert (found[3].label, found[3].reason) == (NO_PATTERN, "p.h5: picture 3 is damaged")
+    assert sum(one.label == "2DZone" for one in found) >= 18
+    with pytest.raises(DataError, match="damaged"):
+        list(sort_snapshots(source.only({"3"}), Method.GEOMETRY))
 
 
 NO_PATTERNS = {
