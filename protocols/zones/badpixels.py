@@ -37,6 +37,16 @@ def bad_pixels(picture: NDArray[np.generic]) -> NDArray[np.bool_]:
     return np.asarray(binary_dilation(bad, iterations=MARGIN_PX)) if bad.any() else bad
 
 
+def filled(counts: Array, bad: NDArray[np.bool_]) -> Array:
+    """The same with the nearest good pixel's count in place of each bad one; all 0 where none is good."""
+    from scipy.ndimage import distance_transform_edt
+
+    if bad.all():
+        return np.zeros_like(counts)
+    row, column = distance_transform_edt(bad, return_distances=False, return_indices=True)
+    return np.asarray(counts[row, column])
+
+
 def _odd(counts: Array) -> NDArray[np.bool_]:
     """(rows,) rows that do not fit their neighbours."""
     from scipy.ndimage import median_filter

@@ -21,7 +21,7 @@ PATTERNS_SHOWN = 8
 EDGE_PER_A = 1.05
 CAPTION = (
     f"Zonal patterns to {EDGE_PER_A} 1/A: spots (black), nodes of the net fitted to them (blue), "
-    "three times its basis vectors with their hkl (red)"
+    "three times its basis vectors with their hkl in the reduced cell (red)"
 )
 NODE, VOTED = "tab:blue", "tab:red"
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.products.beam_centre import find_beam
-from protocols.zones.badpixels import bad_pixels
+from protocols.zones.badpixels import bad_pixels, filled
 from protocols.zones.peaklist import Peaks, no_peaks
 
 Array = NDArray[np.float64]
@@ -27,6 +27,8 @@ BEAM_CLEARANCE_PX = 12.0
 """Nearer to the primary beam of a frame nothing is taken for a spot."""
 BEAM_TO_BACKGROUND = 8.0
 """The primary beam is that much brighter than the median of a frame; the lights of a photograph are not."""
+CUT_PX = 3
+"""A spot that near to bad pixels may be what is left of a larger one, and not be where that is."""
 HOT_SHARE = 0.85
 """A pixel with more than that of the light of its 5 x 5 neighbourhood is defective; the detector smears a spot."""
 
@@ -41,12 +43,13 @@ def frame_peaks(
     counts above it are taken as that much when the beam is sought. beam_px: (column, row) of the primary beam where a
     beam stop hides it; it is not sought then. Pixels that tell nothing (`bad_pixels`) have no spots.
     """
-    from scipy.ndimage import gaussian_filter, maximum_filter
+    from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter
 
     bad = bad_pixels(picture)
     counts = np.asarray(picture, dtype=np.float64)
+    cut = bad
     if bad.any():
-        counts = np.where(bad, np.median(counts[~bad]) if not bad.all() else 0.0, counts)
+        counts, cut = filled(counts, bad), binary_dilation(bad, iterations=CUT_PX)
     whole = np.rint(np.clip(counts, 0, min(65535.0, saturation or 65535.0))).astype(np.uint16)
     found = beam_px or find_beam(whole)
     if found is None:
@@ -78,7 +81,7 @@ def frame_peaks(
         (significance > FRAME_SIGNIFICANCE)
         & (smooth == maximum_filter(smooth, 5))
         & (radius > BEAM_CLEARANCE_PX)
-        & ~bad
+        & ~cut
     )
     peak[:3] = peak[-3:] = peak[:, :3] = peak[:, -3:] = False
     rows, columns = np.nonzero(peak)
