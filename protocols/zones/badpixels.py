@@ -54,6 +54,8 @@ def _odd(counts: Array) -> NDArray[np.bool_]:
     empty = np.isnan(counts).all(axis=1)
     middle = np.zeros(len(counts))
     middle[~empty] = (np.nanmedian if np.isnan(counts).any() else np.median)(counts[~empty], axis=1)
+    number = np.arange(len(counts))
+    middle[empty] = np.interp(number[empty], number[~empty], middle[~empty])
     local = median_filter(middle, NEIGHBOURS, mode="nearest")
     off = np.abs(middle - local)
     spread = 1.4826 * float(np.median(off))

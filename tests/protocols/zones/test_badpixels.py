@@ -82,6 +82,12 @@ def test_the_spots_beside_what_is_bad_are_found_and_no_others(case: str) -> None
     assert to_true.max() < 0.4  # nothing but spots, and none of them in part
 
 
+def test_a_masked_edge_does_not_make_its_neighbours_bad() -> None:
+    picture = frame(lattice(), 600.0, np.random.default_rng(3), background=9.0).astype(np.float64)
+    picture[:5] = np.nan
+    assert np.flatnonzero(bad_pixels(picture).all(axis=1)).tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.parametrize("background", [0.02, 0.3, 6.0, 200.0])
 def test_noise_and_spots_are_not_taken_for_bad_lines(background: float) -> None:
     picture = frame(lattice(), 600.0, np.random.default_rng(3), background=background)
