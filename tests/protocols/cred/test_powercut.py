@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from engine.spool import read_spool
+from engine.trace import read_trace
 from tests.protocols.cred.wrecks import Held, held, recovered, spooled
 
 RUN = """
@@ -120,6 +121,10 @@ def test_after_a_power_cut_every_frame_that_was_forced_to_the_disk_is_there(life
 def test_after_a_power_cut_the_frames_have_their_angles(life: Life, tmp_path: Path) -> None:
     # The stage is read in the first frame and in every snapshot cycle.
     refocused = [k for k, (_, name) in enumerate(life.synced) if name == "journal.jsonl"][-1]
-    document, _ = recovered(life.after_power_cut(refocused, tmp_path / "cut"))
-    assert document["result"]["frames"] > 8
+    cut = life.after_power_cut(refocused, tmp_path / "cut")
+    spooled = {slot for kind, slot in in_spool(life, (cut / "frames.spool").stat().st_size) if kind == "diffraction"}
+    recorded = {r["slot"] for r in read_trace(cut) if (r["kind"], r["name"]) == ("frame", "diffraction")}
+    document, _ = recovered(cut)
     assert document["result"]["oscillation_deg"] is not None
+    # On a busy machine slots are lost, and the trace is behind the spool.
+    assert document["result"]["frames"] >= len(spooled & recorded) > 3
