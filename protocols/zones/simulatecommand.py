@@ -143,8 +143,13 @@ def _cell(text: str) -> "Cell":
     from protocols.zones.cell import Cell
 
     cell = Cell(*numbers(text, 6, "--cell", "a, b, c in A and alpha, beta, gamma in deg"))
-    if not (min(cell.parameters) > 0 and max(cell.parameters[3:]) < 180 and 1 < cell.volume_A3 < 100_000):
-        raise Refused(f"--cell {shown(repr(text))}: no crystal has that cell (1 to 100 000 A^3). Nothing was written.")
+    if not (min(cell.parameters) > 0 and max(cell.parameters[3:]) < 180 and cell.volume_A3 > 0):
+        raise Refused(f"--cell {shown(repr(text))}: no crystal has that cell. Nothing was written.")
+    if not 1 < cell.volume_A3 < 100_000:
+        raise Refused(
+            f"--cell {shown(repr(text))}: has {cell.volume_A3:.3g} A^3; patterns of 1 to 100 000 A^3 can be simulated. "
+            "Nothing was written."
+        )
     return cell
 
 
