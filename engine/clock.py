@@ -50,13 +50,13 @@ class Clock(Protocol):
         """Nanoseconds since the clock was made. Callable from any thread."""
         ...
 
-    async def sleep_until(self, deadline_ns: int, *, precise: bool = False) -> int:
+    async def sleep_until(self, deadline_ns: int, *, precise: bool = False, at_rest: bool = False) -> int:
         """Wait until `deadline_ns`; return the instant of waking, never earlier than the deadline.
 
         Waits with equal deadlines wake in the order in which they began. A deadline in the past returns at
         once, without giving other tasks a turn. `precise` spins through the last 1.2-3 ms on the real clock
-        (median lateness about 2 us), which blocks the loop that long: for one waiter at a time. A wait
-        of more than that is at rest before it spins.
+        (median lateness about 2 us), which blocks the loop that long: for one waiter at a time. `at_rest`: all
+        that is ready runs first (see there), before the spin of a precise wait and after any other.
         """
         ...
 
@@ -203,10 +203,12 @@ class BaseClock:
     def woke(self, deadline_ns: int, now_ns: int) -> None:
         """Called at every wake, before the waiter runs."""
 
-    async def sleep_until(self, deadline_ns: int, *, precise: bool = False) -> int:
+    async def sleep_until(self, deadline_ns: int, *, precise: bool = False, at_rest: bool = False) -> int:
         """See `Clock.sleep_until`."""
         if deadline_ns > self.now_ns():
             await self._waits.wait(self, deadline_ns)
+        if at_rest:
+            await self.at_rest()
         return self.now_ns()
 
     async def at_rest(self) -> None:
@@ -260,13 +262,14 @@ class RealClock(BaseClock):
         late = sorted(self._coarse_late_ns)
         return min(max(late[int(0.99 * (len(late) - 1))], SPIN_MIN_NS), SPIN_MAX_NS)
 
-    async def sleep_until(self, deadline_ns: int, *, precise: bool = False) -> int:
+    async def sleep_until(self, deadline_ns: int, *, precise: bool = False, at_rest: bool = False) -> int:
         """See `Clock.sleep_until`."""
         if not precise:
-            return await super().sleep_until(deadline_ns)
+            return await super().sleep_until(deadline_ns, at_rest=at_rest)
         coarse_ns = deadline_ns - self.spin_ns
         if coarse_ns > self.now_ns():
             await self._waits.wait(self, coarse_ns)
+        if at_rest:
             await self.at_rest()  # the spin would hold up what is half done
         while (now_ns := self.now_ns()) < deadline_ns:
             pass

@@ -47,10 +47,10 @@ class ReplayClock(VirtualClock):
             if record["kind"] == "wake":
                 self._late.setdefault(record["deadline_ns"], []).append(record["woke_ns"])
 
-    async def sleep_until(self, deadline_ns: int, *, precise: bool = False) -> int:
+    async def sleep_until(self, deadline_ns: int, *, precise: bool = False, at_rest: bool = False) -> int:
         """Wait until the recorded wake of this deadline; until the deadline itself where none was late."""
         late = self._late.get(deadline_ns)
-        return await super().sleep_until(late.pop(0) if late else deadline_ns, precise=precise)
+        return await super().sleep_until(late.pop(0) if late else deadline_ns, precise=precise, at_rest=at_rest)
 
 
 def load_run(run: Path) -> list[Record]:

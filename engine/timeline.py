@@ -91,11 +91,7 @@ class Timeline:
 
     async def wait(self, name: str, deadline_ns: int, *, precise: bool = False) -> int:
         """Wait until an instant; return when it woke. A late wake is recorded: replay needs it."""
-        if precise:  # nothing runs between the spin and what it was for
-            await self.clock.at_rest()
-        await self.clock.sleep_until(deadline_ns, precise=precise)
-        if not precise:
-            await self.clock.at_rest()
+        await self.clock.sleep_until(deadline_ns, precise=precise, at_rest=True)
         woke_ns = self._trace.tick()
         if woke_ns > deadline_ns:
             self._trace.record("wake", name, deadline_ns=deadline_ns, woke_ns=woke_ns)
