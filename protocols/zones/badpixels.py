@@ -14,6 +14,8 @@ ODD_SIGMAS = 8.0
 """How far the median of a line may be off those of its neighbours, in standard deviations of these."""
 EVERY = 4
 """Of a line's pixels, those of which its median is taken: enough, and fast."""
+MARKS = 2
+"""Different negative numbers that mark pixels in one picture at most: DECTRIS has -1 for gaps, -2 for bad pixels."""
 MARGIN_PX = 2
 """A spot so near to a bad pixel is not whole."""
 
@@ -21,13 +23,16 @@ MARGIN_PX = 2
 def bad_pixels(picture: NDArray[np.generic]) -> NDArray[np.bool_]:
     """(rows, columns) True where a picture tells nothing, with a margin.
 
-    Bad are pixels that are no numbers or negative, that have the highest number of a 32-bit picture (so detectors mark
-    gaps and masks), and rows and columns of which the median is far off those of their neighbours.
+    Bad are pixels that are no numbers, that are marked as detectors mark gaps and masks (one or two negative numbers,
+    or the highest of a 32-bit picture), and rows and columns of which the median is far off those of their neighbours.
+    Negative counts of a dark-subtracted picture are of many values, and tell something.
     """
     from scipy.ndimage import binary_dilation
 
     counts = np.asarray(picture, dtype=np.float64)
-    bad = ~np.isfinite(counts) | (counts < 0)
+    bad, negative = ~np.isfinite(counts), counts < 0
+    if len(np.unique(counts[negative])) <= MARKS:
+        bad |= negative
     if picture.dtype.kind == "u" and picture.dtype.itemsize >= 4:
         bad |= counts == 2.0 ** (8 * picture.dtype.itemsize) - 1
     if bad.all():
@@ -58,6 +63,8 @@ def _odd(counts: Array) -> NDArray[np.bool_]:
     middle[empty] = np.interp(number[empty], number[~empty], middle[~empty])
     local = median_filter(middle, NEIGHBOURS, mode="nearest")
     off = np.abs(middle - local)
+    # That of the medians from line to line, and what noise makes of the median of so many pixels; both may be nought
+    # where counts are few and whole.
     spread = 1.4826 * float(np.median(off))
-    # Where counts are few, medians are whole numbers and their spread may be nought.
-    return np.asarray((off > np.maximum(ODD_SIGMAS * spread, 2 + 0.5 * local)) & ~empty)
+    noise = 1.4826 * float(np.nanmedian(np.abs(counts - middle[:, None]))) * 1.25 / np.sqrt(counts.shape[1])
+    return np.asarray((off > np.maximum(ODD_SIGMAS * max(spread, noise), 2 + 0.5 * np.abs(local))) & ~empty)

@@ -50,6 +50,7 @@ def frame_peaks(
     cut = bad
     if bad.any():
         counts, cut = filled(counts, bad), binary_dilation(bad, iterations=CUT_PX)
+    counts = np.maximum(counts, 0.0)
     whole = np.rint(np.clip(counts, 0, min(65535.0, saturation or 65535.0))).astype(np.uint16)
     found = beam_px or find_beam(whole)
     if found is None:

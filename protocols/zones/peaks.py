@@ -48,8 +48,6 @@ def _unusable(picture: NDArray[np.generic]) -> str:
         return f"not a picture of numbers, but of {picture.dtype}"
     if picture.dtype.kind == "f" and np.isfinite(picture).mean() < MEASURED_SHARE:
         return "most pixels of the picture are no numbers"
-    if picture.dtype.kind in "if" and (np.asarray(picture, dtype=np.float64) < 0).mean() > 1 - MEASURED_SHARE:
-        return "no diffraction pattern: most pixels of the picture are negative"
     if picture.min() == picture.max():
         return "constant: all pixels are equal"
     return ""

@@ -104,3 +104,17 @@ def test_a_beam_that_a_stop_hides_is_told() -> None:
     assert told.reason == ""
     assert tuple(told.centre_px) == (250.3, 261.8)
     assert len(told.xy_px) >= 0.95 * len(spots) - 10
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_a_dark_subtracted_frame_of_an_integrating_camera_keeps_its_spots(kind: type) -> None:
+    rng = np.random.default_rng(3)
+    spots = lattice()
+    read_noise = rng.normal(0.0, 4.0, (512, 512))
+    picture = (frame(spots, 3000.0, rng, background=0.1) + read_noise).astype(kind)
+    assert (picture < 0).mean() > 0.2
+    assert not bad_pixels(picture).any()
+    peaks = find_peaks(picture)
+    assert peaks.reason == ""
+    distance = np.hypot(*(spots[:, None] - peaks.xy_px[None]).transpose(2, 0, 1)).min(axis=1)
+    assert (distance < 0.3).mean() > 0.95
