@@ -25,8 +25,8 @@ from protocols.zones.options import (
     Tolerance,
     Voltage,
     bar,
-    beam_of,
     numbers,
+    opened,
 )
 
 if TYPE_CHECKING:
@@ -77,18 +77,14 @@ def cell(
     from protocols.zones.cellpicture import draw_cell, report
     from protocols.zones.cellsearch import find_cell
     from protocols.zones.labels import LABELS, ZONE
-    from protocols.zones.simulation import electron_wavelength_A
-    from protocols.zones.snapshots import described, open_snapshots
     from protocols.zones.sorting import check_with, weak_spots
 
-    opened = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None, beam_of(beam))
-    for path, source in zip(sources, opened, strict=True):
-        typer.echo(described(path, source), err=True)
+    chosen = opened(sources, per_px, voltage_kV, beam)
     wanted = _called_zonal(sorted_file, hybrids) if sorted_file else None
-    how = _distortion(distortion, opened)
+    how = _distortion(distortion, chosen)
     if out.exists() and not out.is_dir():
         raise Refused(f"--out {shown(out)}: is a file; give a folder. No cell was searched for.")
-    seen = _sorted(opened, wanted, method, model, check_with(tolerance_per_A, missing, excitation_per_A))
+    seen = _sorted(chosen, wanted, method, model, check_with(tolerance_per_A, missing, excitation_per_A))
     found = [one for one in seen if one.zone is not None and (one.label == LABELS[ZONE] or _hybrid(one, hybrids))]
     typer.echo(f"{len(found)} zonal patterns among {len(seen)}", err=True)
     if hint := weak_spots(seen, missing):

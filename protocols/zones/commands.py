@@ -26,7 +26,7 @@ from protocols.zones.options import (
     Tolerance,
     Voltage,
     bar,
-    beam_of,
+    opened,
 )
 from protocols.zones.simulatecommand import simulate
 
@@ -73,26 +73,22 @@ def classify(
 
     from engine.clock import NS_PER_S, RealClock
     from protocols.zones.labels import HYBRID, LABELS, ZONE
-    from protocols.zones.simulation import electron_wavelength_A
-    from protocols.zones.snapshots import described, open_snapshots
     from protocols.zones.sorting import NO_PATTERN, check_with, sort_snapshots, weak_spots
 
     if out and out.exists():
         raise Refused(f"--out {shown(out)}: exists and is kept; give another name. Nothing was classified.")
     if model and method is Method.GEOMETRY:
         raise Refused("--model: is of no use with --method geometry; leave one out. Nothing was classified.")
-    opened = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None, beam_of(beam))
-    for path, source in zip(sources, opened, strict=True):
-        typer.echo(described(path, source), err=True)
+    chosen = opened(sources, per_px, voltage_kV, beam)
     check = check_with(tolerance_per_A, missing, excitation_per_A)
     judge = None if method is Method.GEOMETRY else trusted(model)
-    total = sum(len(source) for source in opened)
+    total = sum(len(source) for source in chosen)
     clock = RealClock()
     began_ns = clock.now_ns()
     patterns = []
     with bar("sorting") as advance:
         advance(0, total, "")
-        for source in opened:
+        for source in chosen:
             for one in sort_snapshots(source, method, judge, share, check):
                 patterns.append(replace(one, zone=None, spots=None))  # of many thousands only what is told of them
                 advance(len(patterns), total, "")

@@ -1,14 +1,17 @@
 """What the commands of `credline zones` have in common: options, numbers in words, the progress bar."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.errors import Refused, shown
+
+if TYPE_CHECKING:
+    from protocols.zones.snapshots import Snapshots
 
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")]
 Model = Annotated[Path | None, typer.Option("--model", help="A network of your own (`credline zones train`).")]
@@ -51,12 +54,19 @@ NOTHING_ZONAL = (
 )
 
 
-def beam_of(text: str) -> tuple[float, float] | None:
-    """The (column, row) of `--beam`, None without it."""
-    if not text:
-        return None
-    column, row = numbers(text, 2, "--beam", "column and row of the primary beam in pixels")
-    return column, row
+def opened(sources: Sequence[Path], per_px: float | None, voltage_kV: float | None, beam: str) -> "list[Snapshots]":
+    """The sources with what a person said of them, once it is told what is taken for granted of each."""
+    from protocols.zones.simulation import electron_wavelength_A
+    from protocols.zones.snapshots import described, open_snapshots
+
+    beam_px = None
+    if beam:
+        column, row = numbers(beam, 2, "--beam", "column and row of the primary beam in pixels")
+        beam_px = column, row
+    found = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None, beam_px)
+    for path, source in zip(sources, found, strict=True):
+        typer.echo(described(path, source), err=True)
+    return found
 
 
 def numbers(text: str, count: int, option: str, what: str) -> list[float]:
