@@ -50,7 +50,10 @@ class Options:
 
     def server(self, port: int) -> tuple[str, int]:
         """`host` and `port` of the program that is driven; of this computer where no host is given."""
-        return self.text("host", "127.0.0.1"), self.whole("port", port, 1, 65535)
+        host = self.text("host", "127.0.0.1")
+        if any(mark in "/@?# " or not mark.isprintable() for mark in host) or host.count(":") == 1:
+            raise self._refused("host", host, "a name or an address, with port as an option of its own")
+        return host, self.whole("port", port, 1, 65535)
 
     def pair(self, key: str, default: tuple[float, float], low: float, high: float) -> tuple[float, float]:
         """Two rising numbers from `low` to `high`."""

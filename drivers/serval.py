@@ -21,7 +21,7 @@ from drivers.series import Cadence, Receiver, SelfPaced
 from drivers.servalframes import BYTE_ORDERS
 from drivers.servalhttp import ImageRequests, ImageStream, Refusal, Serval, load_httpx
 from engine.clock import Clock
-from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
+from engine.errors import DeviceBusy, DeviceError, DeviceLost
 
 CONTINUOUS, TIMED = "CONTINUOUS", "AUTOTRIGSTART_TIMERSTOP"
 # The shutter must be closed that long between two frames; ADTimePix3 keeps 3 ms.
@@ -54,11 +54,6 @@ class ServalSettings:
         """Raises Refused for what is not known or cannot be."""
         options = Options("serval", given)
         host, port = options.server(8080)
-        if any(mark in "/@?#: " or not mark.isprintable() for mark in host):
-            raise Refused(
-                f"devices: serval: host = {host!r} is not like 127.0.0.1 or a name, with port as an option of its own; "
-                "nothing was started."
-            )
         settings = cls(
             host=host,
             port=port,
@@ -77,7 +72,8 @@ class ServalSettings:
     @property
     def url(self) -> str:
         """Where its HTTP interface is."""
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host  # of IPv6
+        return f"http://{host}:{self.port}"
 
 
 class ServalCamera:

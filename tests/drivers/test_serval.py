@@ -13,7 +13,7 @@ import pytest
 from drivers.base import Detector, Exposure, Geometry, Microscope, Timing
 from drivers.conformance import Bench, Body, DetectorConformance
 from drivers.series import SelfPaced
-from drivers.serval import SERVAL
+from drivers.serval import SERVAL, ServalSettings
 from engine.clock import RealClock, ns
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from engine.frame import Frame
@@ -236,9 +236,9 @@ async def test_a_picture_of_another_size_is_not_taken(clock: RealClock) -> None:
     ("options", "reason"),
     [
         ({"url": "http://127.0.0.1:8080"}, "has no option 'url'"),
-        ({"host": "http://127.0.0.1"}, "is not like 127"),
+        ({"host": "http://127.0.0.1"}, "port as an option of its own"),
         ({"host": "127.0.0.1:8080"}, "port as an option of its own"),
-        ({"host": "cam\tera"}, "is not like 127"),
+        ({"host": "cam\tera"}, "is not a name or an address"),
         ({"port": 99999}, "port = 99999"),
         ({"stream_port": "8086"}, "stream_port = '8086'"),
         ({"frames": "png"}, "one of stream, tiff"),
@@ -260,6 +260,10 @@ async def test_a_wrong_option_is_refused_before_anything_is_started(
 def test_two_programs_are_not_given_one_camera() -> None:
     assert SERVAL.address({}) == "serval 127.0.0.1:8080"
     assert SERVAL.address({"host": "10.0.0.3", "port": 8081}) == "serval 10.0.0.3:8081"
+
+
+def test_an_address_of_ipv6_stands_in_brackets_in_the_url() -> None:
+    assert ServalSettings.read({"host": "::1"}).url == "http://[::1]:8080"
 
 
 @really
