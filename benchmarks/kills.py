@@ -47,8 +47,8 @@ def child(log: Path, words: list[str]) -> None:
     """Be credline, with devices that say in a file of their own what they do."""
     from drivers.simulated.column import Blanker
     from drivers.simulated.detector import Timepix
-    from engine.cli import main
-    from engine.run import Run
+    from engine.commands.main import main
+    from engine.run.run import Run
 
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
@@ -216,8 +216,8 @@ def one_kill(number: int, seed: int, kind: str, life: Life, place: Path) -> Verd
 
 def judge(out: Path, log: Path, rng: random.Random, *, killed_too: bool) -> Verdict:
     from engine.errors import CredlineError
-    from protocols.cred.agreement import check_run
-    from protocols.cred.recovery import recover_run
+    from protocols.cred.recovery.recovery import recover_run
+    from protocols.cred.soak.agreement import check_run
 
     said = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
     states = [words[1] for words in said if words[0] == "state"]
@@ -262,7 +262,7 @@ def kill_recovery(folder: Path, rng: random.Random) -> bool:
     """Begin to recover and be killed on the way; whether it was still at it."""
     program = (
         "import sys, pathlib, protocols.cred.experiment, protocols.products.export; "
-        "from protocols.cred.recovery import recover_run; print('go', flush=True); "
+        "from protocols.cred.recovery.recovery import recover_run; print('go', flush=True); "
         "recover_run(pathlib.Path(sys.argv[1]))"
     )
     process = subprocess.Popen(

@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 
 from engine.clock import NS_PER_S
-from engine.execute import Report, Request, execute
-from engine.run import Run
-from engine.trace import Record, read_trace
+from engine.record.trace import Record, read_trace
+from engine.run.perform import Report, Request, execute
+from engine.run.run import Run
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
 

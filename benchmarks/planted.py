@@ -4,7 +4,7 @@
 
 Each bug replaces a few lines of the program, as somebody might write them on a bad day. A seed counts only when the
 program without the bug keeps all rules with it. Exit status 1 when a bug is not found.
-tests/protocols/cred/test_planted.py runs some of them, each with a seed that is known to find it.
+tests/protocols/cred/soak/test_planted.py runs some of them, each with a seed that is known to find it.
 """
 # ruff: noqa: SLF001 a bug is planted where it would be made, inside
 
@@ -21,21 +21,22 @@ from typing import Any
 from unittest.mock import patch
 
 import protocols.cred.results as results
-import protocols.cred.stagewatch as stagewatch
-from engine import soak
-from engine.config import experiment_type
+import protocols.cred.rotation.stagewatch as stagewatch
+from engine.commands.soak import command
 from engine.errors import CredlineError, DeviceError
-from engine.experiment import Status
-from engine.run import Commands, Run
-from engine.soak import Verdict, draw, minimised, quiet, try_case
-from engine.soakcli import command
-from engine.storage import Journal, Writer
-from engine.timeline import PeriodMonitor
-from protocols.cred.angles import fit_rotation
+from engine.record.endings import Status
+from engine.record.journal import Journal
+from engine.record.writer import Writer
+from engine.run.registry import experiment_type
+from engine.run.run import Commands, Run
+from engine.run.timeline import PeriodMonitor
+from engine.testing import soak
+from engine.testing.soak import Verdict, draw, minimised, quiet, try_case
 from protocols.cred.experiment import CredRun
 from protocols.cred.records import Collected
+from protocols.cred.rotation.angles import fit_rotation
+from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.sequence import CredSequence
-from protocols.cred.stagewatch import StageWatch
 
 Swap = tuple[object, str, object]
 """Of which class or module, which attribute, and what stands there instead."""

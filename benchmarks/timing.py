@@ -39,7 +39,15 @@ def measure(exposure_s: float, slots: int, out: Path) -> dict[str, object]:
     # A snapshot cycle takes about half a second: one slot at 0.5 s, eight at 0.05 s.
     settings["snapshot_interval"] = 10 if exposure_s > 0.1 else 40
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-c", "from engine.cli import main; main()", "run", "cred", "--json", "--accept-timing"]
+    command = [
+        sys.executable,
+        "-c",
+        "from engine.commands.main import main; main()",
+        "run",
+        "cred",
+        "--json",
+        "--accept-timing",
+    ]
     command += ["--devices", "simulated-timing", "--out", str(out), "--set", "relax_cycles=1", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result = json.loads(done.stdout.splitlines()[-1])

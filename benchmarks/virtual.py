@@ -11,10 +11,10 @@ import time
 from enum import Enum
 from pathlib import Path
 
-from engine.execute import Request, execute
-from engine.machine import StrictMachine, Transition
-from engine.replay import first_divergence, load_run, replay
-from engine.virtual import VirtualClock, VirtualLoop
+from engine.clock.virtual import VirtualClock, VirtualLoop
+from engine.replay.replay import first_divergence, load_run, replay
+from engine.run.machine import StrictMachine, Transition
+from engine.run.perform import Request, execute
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
 

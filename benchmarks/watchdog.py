@@ -17,7 +17,15 @@ import tempfile
 import time
 from pathlib import Path
 
-PROGRAM = [sys.executable, "-c", "from engine.cli import main; main()", "run", "cred", "--accept-timing", "--json"]
+PROGRAM = [
+    sys.executable,
+    "-c",
+    "from engine.commands.main import main; main()",
+    "run",
+    "cred",
+    "--accept-timing",
+    "--json",
+]
 
 
 def command(folder: Path, slots: int, *words: str) -> list[str]:
@@ -60,7 +68,7 @@ def start_time_s() -> float:
     order = {"function": "drivers.simulated.register:blank_beam", "arguments": {}, "silence_s": 3.0, "limit_s": 3.0}
     begin_s = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "engine.watchdogprocess"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-P", "-m", "engine.run.watchdogprocess"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("no pipes")

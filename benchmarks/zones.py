@@ -24,18 +24,18 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from protocols.lattice.cell import Cell, lattice_difference  # noqa: E402
 from protocols.products.distortion import distortion_matrix  # noqa: E402
-from protocols.zones import noise  # noqa: E402
-from protocols.zones.cell import Cell, lattice_difference  # noqa: E402
-from protocols.zones.cellsearch import find_cell  # noqa: E402
-from protocols.zones.geometric import find_zone  # noqa: E402
-from protocols.zones.labels import INTERSECTIONS, ZONE  # noqa: E402
-from protocols.zones.nets import find_nets, flat_to_sphere  # noqa: E402
-from protocols.zones.peaks import find_peaks  # noqa: E402
-from protocols.zones.randomcells import random_cell  # noqa: E402
-from protocols.zones.render import ImageGeometry, render  # noqa: E402
-from protocols.zones.simulation import Patterns, simulate  # noqa: E402
-from protocols.zones.zone import Zone  # noqa: E402
+from protocols.spots.peaks import find_peaks  # noqa: E402
+from protocols.zones.cell.search import find_cell  # noqa: E402
+from protocols.zones.patterns import noise  # noqa: E402
+from protocols.zones.patterns.randomcells import random_cell  # noqa: E402
+from protocols.zones.patterns.render import ImageGeometry, render  # noqa: E402
+from protocols.zones.patterns.simulation import Patterns, simulate  # noqa: E402
+from protocols.zones.sorting.geometric import find_zone  # noqa: E402
+from protocols.zones.sorting.labels import INTERSECTIONS, ZONE  # noqa: E402
+from protocols.zones.sorting.nets import find_nets, flat_to_sphere  # noqa: E402
+from protocols.zones.sorting.zone import Zone  # noqa: E402
 
 ORIENTATIONS = 1000
 Spoil = Callable[[Patterns, np.random.Generator], Patterns]

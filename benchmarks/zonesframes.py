@@ -27,15 +27,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from drivers.simulated.crystal import MORDENITE_CIF  # noqa: E402
-from protocols.zones import noise  # noqa: E402
-from protocols.zones.cell import Cell, lattice_difference  # noqa: E402
-from protocols.zones.cellsearch import find_cell  # noqa: E402
-from protocols.zones.labels import LABELS, ZONE  # noqa: E402
-from protocols.zones.method import Method  # noqa: E402
-from protocols.zones.randomcells import random_cell  # noqa: E402
-from protocols.zones.simulation import Patterns, simulate, simulate_cif  # noqa: E402
-from protocols.zones.snapshots import Snapshots  # noqa: E402
-from protocols.zones.sorting import Sorted, check_with, sort_snapshots, weak_spots  # noqa: E402
+from protocols.lattice.cell import Cell, lattice_difference  # noqa: E402
+from protocols.zones.cell.search import find_cell  # noqa: E402
+from protocols.zones.patterns import noise  # noqa: E402
+from protocols.zones.patterns.randomcells import random_cell  # noqa: E402
+from protocols.zones.patterns.simulation import Patterns, simulate, simulate_cif  # noqa: E402
+from protocols.zones.patterns.snapshots import Snapshots  # noqa: E402
+from protocols.zones.sorting.labels import LABELS, ZONE  # noqa: E402
+from protocols.zones.sorting.method import Method  # noqa: E402
+from protocols.zones.sorting.sorting import Sorted, check_with, sort_snapshots, weak_spots  # noqa: E402
 
 SIZE_PX, PIXEL_MM, CAMERA_LENGTH_MM, WAVELENGTH_A = 516, 0.055, 250.0, 0.0251
 PER_PX = PIXEL_MM / (CAMERA_LENGTH_MM * WAVELENGTH_A)

@@ -1,1 +1,1 @@
-"""Talks to hardware: one file per vendor interface, all of them behind the protocols of `drivers.base`."""
+"""Talks to hardware: one room per vendor, all of them behind the protocols of `drivers.contract`."""

@@ -30,12 +30,12 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from drivers.base import Beam, Detector, Microscope, Optics, Reading, Stage
+from drivers.contract import Beam, Detector, Microscope, Optics, Reading, Stage
 from engine.clock import Clock, ns
-from engine.disk import Disk
 from engine.errors import DeviceError, Refused
 from engine.frame import Frame
-from engine.trace import Trace
+from engine.record.disk import Disk
+from engine.record.trace import Trace
 
 DEVICES = ("stage", "beam", "optics", "detector")
 CALLS = {"slow": True, "hang": False, "error": False, "wrong": True, "ignored": False, "away": True}

@@ -1,4 +1,4 @@
-"""What every driver promises, as one suite: the contracts of drivers/base.py, checked on a connected instrument.
+"""What every driver promises, as one suite: the contracts of drivers/contract.py, checked on a connected instrument.
 
 A driver's test module inherits the classes of the parts it implements (`MicroscopeConformance` for all) and gives a
 fixture `bench`, which connects the instrument, runs a test's coroutine on it and lets go. Nothing here assumes virtual

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from functools import partial, update_wrapper
 from typing import Any
 
-from drivers.base import Microscope, Parts
 from drivers.conformance.responsive import LONGEST_TURN_MS
+from drivers.contract import Microscope, Parts
 from engine.clock import Clock, RealClock, ns
 from engine.frame import Frame
 

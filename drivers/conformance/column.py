@@ -1,4 +1,4 @@
-"""The contracts of `drivers.base.Beam` and `drivers.base.Optics`, as tests: blanker and diffraction lens."""
+"""The contracts of `drivers.contract.Beam` and `drivers.contract.Optics`, as tests: blanker and diffraction lens."""
 
 # ruff: noqa: D102, S101
 
@@ -8,14 +8,14 @@ import json
 
 import pytest
 
-from drivers.base import Microscope
 from drivers.conformance.bench import Bench, cancelled_soon, on_bench
 from drivers.conformance.responsive import assert_responsive
+from drivers.contract import Microscope
 from engine.clock import Clock
 
 
 class BeamConformance:
-    """The contract of `drivers.base.Beam`."""
+    """The contract of `drivers.contract.Beam`."""
 
     @on_bench
     async def test_the_blanker_does_what_it_is_told(self, bench: Bench, clock: Clock, microscope: Microscope) -> None:
@@ -72,7 +72,7 @@ class BeamConformance:
 
 
 class OpticsConformance:
-    """The contract of `drivers.base.Optics`."""
+    """The contract of `drivers.contract.Optics`."""
 
     @on_bench
     async def test_the_lens_keeps_the_value_it_was_given(

@@ -1,4 +1,6 @@
-"""The contract of `drivers.base.Detector`, as tests: arm, start, frames, disarm; numbers, lengths, cancelled calls."""
+"""The contract of `drivers.contract.Detector`, as tests: arm, start, frames, disarm; numbers, lengths, cancelled
+calls.
+"""
 
 # ruff: noqa: D102, S101
 
@@ -10,16 +12,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from drivers.base import Exposure, Microscope
 from drivers.conformance.bench import Bench, after_cycle, cancelled_soon, numbers_left, on_bench
 from drivers.conformance.responsive import assert_responsive
+from drivers.contract import Exposure, Microscope
 from engine.clock import NS_PER_MS, Clock, ns
 from engine.errors import DeviceBusy, DeviceError
 from engine.frame import Frame
 
 
 class DetectorConformance:
-    """The contract of `drivers.base.Detector`."""
+    """The contract of `drivers.contract.Detector`."""
 
     @staticmethod
     async def _arm(bench: Bench, microscope: Microscope) -> AsyncIterator[Frame]:

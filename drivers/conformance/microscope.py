@@ -1,14 +1,14 @@
-"""The contract of a whole `drivers.base.Microscope`, as tests: the four parts, side by side."""
+"""The contract of a whole `drivers.contract.Microscope`, as tests: the four parts, side by side."""
 
 # ruff: noqa: D102, S101
 
 import asyncio
 
-from drivers.base import Microscope
 from drivers.conformance.bench import Bench, on_bench
 from drivers.conformance.column import BeamConformance, OpticsConformance
 from drivers.conformance.detector import DetectorConformance
 from drivers.conformance.stage import StageConformance
+from drivers.contract import Microscope
 from engine.clock import NS_PER_MS, Clock, ns
 
 

@@ -1,4 +1,4 @@
-"""The contract of `drivers.base.Stage`, as tests: readings, rotations, limits, stop, cancelled calls."""
+"""The contract of `drivers.contract.Stage`, as tests: readings, rotations, limits, stop, cancelled calls."""
 
 # ruff: noqa: D102, S101
 
@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from drivers.base import Microscope, Reading
 from drivers.conformance.bench import Bench, cancelled_soon, on_bench
 from drivers.conformance.responsive import assert_responsive
+from drivers.contract import Microscope, Reading
 from engine.clock import NS_PER_S, Clock
 from engine.errors import DeviceError
 
 
 class StageConformance:
-    """The contract of `drivers.base.Stage`."""
+    """The contract of `drivers.contract.Stage`."""
 
     @on_bench
     async def test_limits_and_backlash_make_sense(self, bench: Bench, clock: Clock, microscope: Microscope) -> None:

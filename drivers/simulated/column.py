@@ -42,7 +42,7 @@ class _Change:
 
 
 class Lens:
-    """Implements `drivers.base.Optics`, and tells the pictures where the beam is at any past instant."""
+    """Implements `drivers.contract.Optics`, and tells the pictures where the beam is at any past instant."""
 
     def __init__(self, clock: Clock, interface: Interface, settings: LensSettings) -> None:
         self._interface = interface
@@ -109,7 +109,7 @@ class Lens:
 
 
 class Blanker:
-    """Implements `drivers.base.Beam`; begins as the operator left it.
+    """Implements `drivers.contract.Beam`; begins as the operator left it.
 
     register: where its state is kept if another program may read and set it; that is seen at the next look, by
     `is_blanked` and at the beginning of an exposure.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.base import Exposure
-from drivers.framequeue import FrameQueue, frames_of
+from drivers.contract import Exposure
+from drivers.selfpaced.framequeue import FrameQueue, frames_of
 from drivers.simulated.latency import generator
 from drivers.simulated.shots import Shot, Studio
 from engine.clock import Clock, ns
@@ -31,7 +31,7 @@ class DetectorSettings:
 
 
 class Timepix:
-    """Implements `drivers.base.Detector`.
+    """Implements `drivers.contract.Detector`.
 
     look: makes the shot of an exposure from (number, begin_ns, end_ns, exposure_s), asking stage, lens and blanker.
     """

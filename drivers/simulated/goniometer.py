@@ -6,7 +6,7 @@ an exposure) needs no simulation step.
 
 from dataclasses import dataclass, replace
 
-from drivers.base import Reading
+from drivers.contract import Reading
 from drivers.simulated.latency import Interface, generator
 from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import DeviceError
@@ -60,7 +60,7 @@ class Motion:
 
 
 class Goniometer:
-    """Implements `drivers.base.Stage`."""
+    """Implements `drivers.contract.Stage`."""
 
     def __init__(
         self, clock: Clock, interface: Interface, seed: int, settings: GoniometerSettings, start_deg: float = 0.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from drivers.base import Geometry, Parts, SecondConnection, Timing
+from drivers.contract import Geometry, Parts, SecondConnection, Timing
 from drivers.simulated.column import Blanker, Lens, LensSettings
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.goniometer import Goniometer, GoniometerSettings
@@ -49,7 +49,7 @@ FULL_DEFOCUS = 1500
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SimulatedTruth:
-    """Implements `drivers.base.Truth`."""
+    """Implements `drivers.contract.Truth`."""
 
     goniometer: Goniometer
     lens: Lens

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from drivers.base import Geometry
+from drivers.contract import Geometry
 from drivers.simulated.crystal import Crystal
 from drivers.simulated.pattern import spots
 

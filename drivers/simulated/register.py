@@ -64,7 +64,7 @@ class Register:
 
 
 def blank_beam(path: str) -> bool:
-    """Blank the beam through a connection of its own, as `drivers.base.SecondConnection` asks; whether it is off."""
+    """Blank the beam through a connection of its own, for the watchdog; whether it is off."""
     register = Register(Path(path))
     register.set_blanked(True)
     return register.is_blanked()

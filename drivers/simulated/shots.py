@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.base import Geometry
+from drivers.contract import Geometry
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.pictures import PictureMaker, PictureSettings
 from engine.worker import begin_worker

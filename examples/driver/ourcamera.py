@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import numpy as np
-from drivers.base import Exposure, Parts
+from drivers.contract import Exposure, Parts
 from engine.clock import Clock, ns
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from engine.frame import Frame
@@ -28,7 +28,7 @@ SHAPE = (64, 64)
 
 
 class OurCamera:
-    """Implements `drivers.base.Detector`."""
+    """Implements `drivers.contract.Detector`."""
 
     # What the camera is. A property of the instrument that you can ask for belongs into connect().
     shape = SHAPE

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drivers.base import Microscope
-from drivers.recorded import describe
-from engine.config import read_run_document
-from engine.durable import to_disk
+from drivers.contract import Microscope
+from drivers.replayed.microscope import describe
 from engine.errors import Refused
-from engine.experiment import Ending, Status
-from engine.machine import StrictMachine
-from engine.run import Run
-from engine.spool import Spool
+from engine.record.document import read_run_document
+from engine.record.endings import Ending, Status
+from engine.record.folder import to_disk
+from engine.record.spool import Spool
+from engine.run.machine import StrictMachine
+from engine.run.run import Run
 from protocols.cred.machine import cred_machine
 from protocols.cred.plan import FORMATS, CredPlan, SlotPlan
 from protocols.cred.sequence import CredSequence
 
 if TYPE_CHECKING:
-    from protocols.cred.trial import CredTrial
+    from protocols.cred.soak.trial import CredTrial
 
 # Spool and frames.h5 stand side by side for a moment; counts deflate to less than 0.6 of their size.
 DISK_FACTOR = 1.6
@@ -28,7 +28,7 @@ DISK_RESERVE_BYTES = 16 * 1024 * 1024
 
 
 class CredRun(CredSequence):
-    """One cRED run with its data on disk. Implements `engine.experiment.Experiment`."""
+    """One cRED run with its data on disk. Implements `engine.run.contract.Experiment`."""
 
     def __init__(self, prepared: "PreparedCred", run: Run) -> None:
         self._spool_file = Spool(run.folder / "frames.spool", run.writer, durable=run.durable)
@@ -88,7 +88,7 @@ class CredRun(CredSequence):
 
 @dataclass(frozen=True)
 class PreparedCred:
-    """Implements `engine.experiment.Prepared`."""
+    """Implements `engine.run.contract.Prepared`."""
 
     plan: CredPlan
     slot_plan: SlotPlan
@@ -170,7 +170,7 @@ class Cred:
 
     def recover(self, folder: Path) -> Sequence[str]:
         """See `ExperimentType.recover`."""
-        from protocols.cred.recovery import recover_run
+        from protocols.cred.recovery.recovery import recover_run
 
         return recover_run(folder, draw=True)
 
@@ -179,8 +179,8 @@ class Cred:
         return cred_machine()
 
     def trial(self) -> "CredTrial":
-        """What a soak of cRED draws and judges (`engine.soak.Trial`)."""
-        from protocols.cred.trial import CredTrial
+        """What a soak of cRED draws and judges (`engine.testing.soak.Trial`)."""
+        from protocols.cred.soak.trial import CredTrial
 
         return CredTrial()
 

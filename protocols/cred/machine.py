@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from enum import Enum
 
-from engine.experiment import FINISH
-from engine.machine import StrictMachine, Transition
+from engine.run.contract import FINISH
+from engine.run.machine import StrictMachine, Transition
 
 
 class State(Enum):

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from drivers.base import Microscope
-from engine.budget import Budget, BudgetStep
+from drivers.contract import Microscope
 from engine.errors import Refused, shown
+from engine.run.budget import Budget, BudgetStep
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
 """What protocols.products can make (a test keeps the two lists equal; its import is too slow for every command)."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from drivers.base import Reading
+from drivers.contract import Reading
 from engine.clock import NS_PER_MS, NS_PER_S
 
 

@@ -9,14 +9,14 @@ import numpy as np
 from fabio.tifimage import TifImage
 from numpy.typing import NDArray
 
-from drivers.base import Microscope
+from drivers.contract import Microscope
 from engine.errors import StorageError
-from engine.framesfile import FRAME_ROW, write_frames
-from engine.spool import SpooledFrame, read_spool
-from engine.timeline import SlotGrid
-from protocols.cred.angles import RotationFit, fit_rotation, middle_ns
+from engine.record.frametable import FRAME_ROW, write_frames
+from engine.record.spool import SpooledFrame, read_spool
+from engine.run.timeline import SlotGrid
 from protocols.cred.plan import CredPlan
 from protocols.cred.records import Collected, period_s, timing_summary
+from protocols.cred.rotation.angles import RotationFit, fit_rotation, middle_ns
 
 
 class Asked(Protocol):

@@ -9,14 +9,15 @@ from contextlib import AbstractAsyncContextManager, suppress
 from enum import Enum
 from typing import Any
 
-from drivers.base import Exposure, Microscope
+from drivers.contract import Exposure, Microscope
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost, StorageError, Underflow
-from engine.experiment import FINISH, SafeAction, Status
 from engine.frame import Frame
-from engine.run import Run
-from engine.spool import Spool, crc_of
-from engine.timeline import PeriodMonitor, SlotGrid
+from engine.record.endings import Status
+from engine.record.spool import Spool, crc_of
+from engine.run.contract import FINISH, SafeAction
+from engine.run.run import Run
+from engine.run.timeline import PeriodMonitor, SlotGrid
 from protocols.cred.machine import State, cred_machine
 from protocols.cred.plan import (
     ACTIVATION_THRESHOLD_DEG,
@@ -26,7 +27,7 @@ from protocols.cred.plan import (
     SlotPlan,
 )
 from protocols.cred.records import Collected, FrameRecord, Snapshot
-from protocols.cred.stagewatch import StageWatch
+from protocols.cred.rotation.stagewatch import StageWatch
 
 FRAME_OVERDUE_S = 5.0
 GOTO_SPEED_DEG_S = 10.0

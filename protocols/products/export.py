@@ -18,7 +18,6 @@ import numpy as np
 from engine.errors import Refused, StorageError
 from engine.worker import begin_worker
 from protocols.products.atomic import make_folder, write_text
-from protocols.products.beam_centre import run_beam
 from protocols.products.metadata import RunHeader, run_header
 from protocols.products.pictures import (
     PictureFolders,
@@ -29,6 +28,7 @@ from protocols.products.pictures import (
 )
 from protocols.products.source import RunInfo, RunSource, open_run
 from protocols.products.survey import FrameSurvey
+from protocols.spots.beam_centre import run_beam
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
 """All formats; `xds` and `dials` bring the SMV pictures along, `redp` the MRC and `pets` the TIFF ones."""

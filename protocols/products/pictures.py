@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from protocols.products.beam_centre import even_level
 from protocols.products.corrections import Correction, correction, untrusted
 from protocols.products.cross import cross_mask
 from protocols.products.metadata import RunHeader, frame_header, placeholder_header
@@ -19,6 +18,7 @@ from protocols.products.smv import write_smv
 from protocols.products.source import RunSource, open_run
 from protocols.products.survey import FrameSurvey, survey
 from protocols.products.tiff import write_tiff
+from protocols.spots.beam_centre import even_level
 
 
 @dataclass(frozen=True, slots=True)

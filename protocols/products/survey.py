@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.products.beam_centre import beside_cross, find_beam
+from protocols.spots.beam_centre import beside_cross, find_beam
 
 BLOCK_PX = 12
 """Side of the squares whose median is the local background."""

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clock import NS_PER_S, RealClock
-from protocols.zones.cell import Cell, lattice_difference
-from protocols.zones.cellsearch import Answer, find_cell
-from protocols.zones.labels import LABELS, ZONE
-from protocols.zones.method import Method
-from protocols.zones.metrics import Figures, figures
-from protocols.zones.randomcells import PAPER_CELLS, random_cell
-from protocols.zones.render import render
-from protocols.zones.simulation import Geometry, simulate
-from protocols.zones.sorting import Sorted, check_with, sort_pictures
+from protocols.lattice.cell import Cell, lattice_difference
+from protocols.zones.cell.search import Answer, find_cell
+from protocols.zones.patterns.randomcells import PAPER_CELLS, random_cell
+from protocols.zones.patterns.render import render
+from protocols.zones.patterns.simulation import Geometry, simulate
+from protocols.zones.sorting.labels import LABELS, ZONE
+from protocols.zones.sorting.method import Method
+from protocols.zones.sorting.metrics import Figures, figures
+from protocols.zones.sorting.sorting import Sorted, check_with, sort_pictures
 
 if TYPE_CHECKING:
-    from protocols.zones.network import Model
+    from protocols.zones.sorting.network import Model
 
 LENGTH_LIMIT, ANGLE_LIMIT_DEG = 0.01, 1.0
 """A cell is right when no length is off by more than 1 % and no angle by more than 1 deg."""

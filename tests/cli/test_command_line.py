@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-CREDLINE = [sys.executable, "-c", "from engine.cli import main; main()"]
+CREDLINE = [sys.executable, "-c", "from engine.commands.main import main; main()"]
 VIRTUAL = ["run", "cred", "--clock", "virtual", "--devices", "simulated-timing"]
 
 
@@ -165,14 +165,14 @@ def test_a_signal_on_the_real_clock_ends_in_the_safe_state(tmp_path: Path, numbe
     words += ["--set", "relax_cycles=1", "--set", "exposure_s=0.1", "--set", "snapshot_interval=10"]
     # A wrapper that sends the signal to itself when the trace reaches the state: no guessing of times.
     program = (
-        "import os, engine.trace as t\n"
+        "import os, engine.record.trace as t\n"
         "record = t.Trace.record\n"
         "def spy(self, kind, name, **fields):\n"
         f"    record(self, kind, name, **fields)\n"
         f"    if kind == 'state' and name == {state!r} and not getattr(spy, 'sent', 0):\n"
         f"        spy.sent = 1; os.kill(os.getpid(), {int(number)})\n"
         "t.Trace.record = spy\n"
-        "from engine.cli import main; main()\n"
+        "from engine.commands.main import main; main()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=120, check=False

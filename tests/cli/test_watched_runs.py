@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="processes are killed, suspended and hung up as on Unix"),
 ]
 
-CREDLINE = [sys.executable, "-c", "from engine.cli import main; main()"]
+CREDLINE = [sys.executable, "-c", "from engine.commands.main import main; main()"]
 # Long enough for whatever a test does to it.
 LONG = ["relax_cycles=0", "exposure_s=0.1", "speed_deg_s=0.5", "range_deg=60", "snapshot_interval=0"]
 
@@ -247,7 +247,7 @@ def test_an_alarm_that_nobody_can_read_does_not_keep_the_rest_from_being_made_sa
         "import asyncio; from drivers.simulated.column import Blanker; from engine.errors import DeviceError\n"
         "async def lost(self): raise DeviceError('beam: gone; not blanked.')\n"
         "Blanker.blank = lost\n"
-        "from engine.cli import main; main()\n"
+        "from engine.commands.main import main; main()\n"
     )
     words = ["run", "cred", "--clock", "virtual", "--devices", "simulated-timing", "--set", "range_deg=3"]
     reader, writer = os.pipe()

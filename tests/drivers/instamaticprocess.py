@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from drivers.instamaticcodec import CODECS
+from drivers.instamatic.codec import CODECS
 from tests.drivers import counterparts
 
 # What the simulated stage does with a speed setting: setting / 12 * 20 deg/s (`simu_microscope.py`). Its speed is not

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from drivers.base import Geometry, Microscope, Parts, Timing
+from drivers.contract import Geometry, Microscope, Parts, Timing
 
 GEOMETRY = Geometry(0.0251, 250.0, 0.075, 0.0, 32.0, 24.0)
 

@@ -46,7 +46,7 @@ def run(words: list[str], environment: dict[str, str], folder: Path) -> str:
 @pytest.mark.realtime
 def test_an_installed_driver_is_found_by_its_name(package: tuple[Path, dict[str, str]]) -> None:
     folder, environment = package
-    program = "from engine.config import registered; print(registered('drivers')['ourcamera'].load().address({}))"
+    program = "from engine.run.registry import registered; print(registered('drivers')['ourcamera'].load().address({}))"
     assert run([sys.executable, "-c", program], environment, folder) == "ourcamera 127.0.0.1:7700\n"
 
 

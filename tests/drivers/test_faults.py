@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from drivers.base import Exposure, Microscope
+from drivers.contract import Exposure, Microscope
 from drivers.faults import Fault, Faults, FaultyDisk, inject
 from engine.clock import ns
-from engine.config import registered
+from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError, Refused
-from engine.execute import Report, Request, execute
-from engine.trace import Record, Trace
-from engine.virtual import VirtualClock
+from engine.record.trace import Record, Trace
+from engine.run.perform import Report, Request, execute
+from engine.run.registry import registered
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
 from tests.engine.virtually import virtual

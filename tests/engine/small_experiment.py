@@ -8,12 +8,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from engine.experiment import FINISH, Ending, SafeAction, Status
-from engine.machine import StrictMachine, Transition
-from engine.run import Run
-from engine.storage import Journal, Writer
-from engine.trace import Record, Trace
-from engine.virtual import VirtualClock
+from engine.clock.virtual import VirtualClock
+from engine.record.endings import Ending, Status
+from engine.record.journal import Journal
+from engine.record.trace import Record, Trace
+from engine.record.writer import Writer
+from engine.run.contract import FINISH, SafeAction
+from engine.run.machine import StrictMachine, Transition
+from engine.run.run import Run
 
 
 class State(Enum):

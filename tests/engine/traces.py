@@ -7,10 +7,10 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from engine.execute import Request, execute
-from engine.run import Run
-from engine.trace import Record
-from engine.tracecli import trace_app
+from engine.commands.trace import trace_app
+from engine.record.trace import Record
+from engine.run.perform import Request, execute
+from engine.run.run import Run
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from engine.clock import RealClock
-from engine.virtual import VirtualClock, VirtualLoop
+from engine.clock.virtual import VirtualClock, VirtualLoop
 
 TestCoroutine = Callable[..., Coroutine[Any, Any, None]]
 

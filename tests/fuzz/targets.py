@@ -17,24 +17,26 @@ from typing import Any
 
 import structlog
 
-from drivers.whatif import Latency
-from engine.bluesky import Documents, WallTime, bluesky_text
-from engine.config import build_plan, connect_devices, parse_setting, read_run_document
+from drivers.instamatic.log import import_instamatic
+from drivers.replayed.whatif import Latency
+from engine.clock.virtual import VirtualClock, VirtualLoop
+from engine.commands.trace import stats
 from engine.errors import CredlineError
-from engine.execute import Request, execute
-from engine.foreignlog import import_instamatic
-from engine.journal import read_journal
-from engine.perfetto import Perfetto, perfetto_text
-from engine.replay import first_divergence, load_run, replay_with_result
-from engine.run import Run
-from engine.salvage import salvage_journal, salvage_spool, salvage_trace
-from engine.spool import SpooledFrame, read_spool
-from engine.trace import Record, open_trace, read_trace
-from engine.tracecli import stats
-from engine.tracestats import TraceStats
-from engine.traceview import Selection, view
-from engine.virtual import VirtualClock, VirtualLoop
-from engine.whatif import ask, figures, parse_question, parse_sweep
+from engine.record.document import read_run_document
+from engine.record.journal import read_journal
+from engine.record.salvage import salvage_journal, salvage_spool, salvage_trace
+from engine.record.spool import SpooledFrame, read_spool
+from engine.record.trace import Record, open_trace, read_trace
+from engine.replay.replay import first_divergence, load_run, replay_with_result
+from engine.replay.whatif import ask, figures, parse_question, parse_sweep
+from engine.run.devicesfile import connect_devices
+from engine.run.perform import Request, execute
+from engine.run.planfile import build_plan, parse_setting
+from engine.run.run import Run
+from engine.views.bluesky import Documents, WallTime, bluesky_text
+from engine.views.lines import Selection, view
+from engine.views.perfetto import Perfetto, perfetto_text
+from engine.views.stats import TraceStats
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
 from protocols.products.export import export_run
@@ -326,7 +328,7 @@ def _bluesky(path: Path) -> None:
 
 def use_plot(folder: Path, content: bytes) -> None:
     """`credline trace plot`, which loads the plotting library."""
-    from engine.strip import draw_strip
+    from engine.views.strip import draw_strip
 
     path = folder / "trace.jsonl"
     path.write_bytes(content)
@@ -460,7 +462,7 @@ def use_document(folder: Path, content: bytes) -> None:
     (folder / "run.json").write_bytes(content)
     document = read_run_document(folder)
     WallTime.of_run(folder, {"t_ns": 5})
-    from engine.config import experiment_type
+    from engine.run.registry import experiment_type
 
     experiment_type(document["protocol"])
 

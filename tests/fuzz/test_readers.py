@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from drivers.whatif import Latency
+from drivers.replayed.whatif import Latency
 from engine.errors import CredlineError, shown
-from engine.replay import load_run
-from engine.whatif import ask, parse_question
+from engine.replay.replay import load_run
+from engine.replay.whatif import ask, parse_question
 from tests.fuzz.mutations import json_changed, mutated, records_changed, value_changed
 from tests.fuzz.targets import CRED_LOG, DEVICES, PLANS, Target, Whole, feed, merlin_log, targets
 

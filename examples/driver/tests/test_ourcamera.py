@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from camera_emulator import camera_emulator
-from drivers.base import Exposure
 from drivers.conformance import Bench, DetectorConformance, bench_for
+from drivers.contract import Exposure
 from engine.clock import RealClock
 from engine.errors import DeviceError, DeviceLost, Refused
 

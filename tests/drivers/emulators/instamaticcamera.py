@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from drivers.instamaticcodec import CODECS
+from drivers.instamatic.codec import CODECS
 
 
 class CameraServerEmulator:

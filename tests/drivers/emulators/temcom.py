@@ -63,7 +63,7 @@ class Temcom:
         self._deg_s = 1.0
 
     def open(self) -> tuple[Any, Callable[[], None]]:
-        """What `drivers.temcom.open_temcom` is on a microscope's computer."""
+        """What `drivers.jeol.temcom.open_temcom` is on a microscope's computer."""
         thread = threading.get_ident()
         self.initialised.append(thread)
         return _Tem3(self, self.servers, thread), lambda: self.left.append(thread)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from drivers.simulated.column import STILL_PX, Blanker, Lens, LensSettings
 from drivers.simulated.latency import Interface
 from engine.clock import NS_PER_S, ns
-from engine.virtual import VirtualClock
+from engine.clock.virtual import VirtualClock
 from tests.engine.virtually import virtual
 
 NO_HYSTERESIS = LensSettings(hysteresis_px=(0.0, 0.0))

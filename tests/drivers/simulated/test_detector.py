@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drivers.base import Exposure, Microscope
+from drivers.contract import Exposure, Microscope
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING
 from drivers.simulated.shots import Shot
 from engine.clock import NS_PER_S, RealClock, ns
+from engine.clock.virtual import VirtualClock
 from engine.frame import Frame
-from engine.virtual import VirtualClock
 from tests.engine.virtually import really, virtual
 
 EXPOSURE = Exposure(0.5, 0.01)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from drivers.simulated.goniometer import Goniometer, GoniometerSettings, Motion
 from drivers.simulated.latency import Interface
 from engine.clock import NS_PER_S, ns
+from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError
-from engine.virtual import VirtualClock
 from tests.engine.virtually import virtual
 
 # A stage without errors, so that its motion can be computed by hand.

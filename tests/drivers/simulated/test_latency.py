@@ -9,7 +9,7 @@ import pytest
 
 from drivers.simulated.latency import WORST, Interface, generator
 from engine.clock import NS_PER_S
-from engine.virtual import VirtualClock
+from engine.clock.virtual import VirtualClock
 from tests.engine.virtually import virtual
 
 CALLS = 20_000

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from drivers.base import Exposure, Microscope
+from drivers.contract import Exposure, Microscope
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING
 from drivers.simulated.register import Register, blank_beam
+from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError, Refused
-from engine.virtual import VirtualClock
 from tests.engine.virtually import virtual
 
 

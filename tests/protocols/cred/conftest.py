@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from engine.run import Run
-from engine.testkit import RecordedRun, RecordRun
-from engine.trace import Record
+from engine.record.trace import Record
+from engine.run.run import Run
+from engine.testing.plugin import RecordedRun, RecordRun
 
 SHORT = {"range_deg": 12.0, "relax_cycles": 1}  # 52 slots at the default speed
 

@@ -3,9 +3,9 @@
 import h5py
 import pytest
 
-from engine.run import Run
-from engine.spool import read_spool
-from engine.trace import Record
+from engine.record.spool import read_spool
+from engine.record.trace import Record
+from engine.run.run import Run
 from protocols.cred.machine import WORKING, State
 from tests.protocols.cred.conftest import Finished, Perform
 
@@ -133,7 +133,7 @@ def test_a_write_error_ends_the_run_safely_and_leaves_the_spool(
 ) -> None:
     import errno
 
-    from engine.spool import Spool
+    from engine.record.spool import Spool
 
     write = Spool._write
     written = 0

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.replay import load_run, replay
-from engine.testkit import RecordRun, Traced
+from engine.replay.replay import load_run, replay
+from engine.testing.plugin import RecordRun, Traced
 
 GOLDEN = Path(__file__).parents[2] / "data" / "cred.jsonl"
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from engine.clock import Clock
-from engine.config import build_plan, connect_devices
+from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import Refused
-from engine.virtual import VirtualClock, VirtualLoop
+from engine.run.devicesfile import connect_devices
+from engine.run.planfile import build_plan
 from protocols.cred import CRED
 from protocols.cred.plan import SlotPlan
 

@@ -15,19 +15,19 @@ import pytest
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
+from engine.clock.virtual import VirtualLoop
 from engine.errors import DeviceError, DeviceLost
-from engine.execute import Report, Request, Watch, execute
-from engine.experiment import SafeAction
-from engine.replay import Divergence, first_divergence, load_run, only_cut_off, replay
-from engine.run import Run
-from engine.testkit import RecordedRun, RecordRun
-from engine.trace import Record, ends_early, read_trace
-from engine.virtual import VirtualLoop
+from engine.record.trace import Record, ends_early, read_trace
+from engine.replay.replay import Divergence, first_divergence, load_run, only_cut_off, replay
+from engine.run.contract import SafeAction
+from engine.run.perform import Report, Request, Watch, execute
+from engine.run.run import Run
+from engine.testing.plugin import RecordedRun, RecordRun
 from protocols.cred import CRED
 from protocols.cred.machine import WORKING, State
 from protocols.cred.plan import CredPlan
+from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.sequence import CredSequence
-from protocols.cred.stagewatch import StageWatch
 
 PLAN: dict[str, Any] = {"range_deg": 5.0, "relax_cycles": 1, "snapshot_interval": 5, "formats": ()}  # 22 slots
 

@@ -8,11 +8,11 @@ import h5py
 import pytest
 
 from engine.clock import RealClock
-from engine.disk import Disk
-from engine.execute import Report, Request, execute
-from engine.replay import first_divergence, load_run, replay
-from engine.run import Run
-from engine.trace import Record, read_trace
+from engine.record.disk import Disk
+from engine.record.trace import Record, read_trace
+from engine.replay.replay import first_divergence, load_run, replay
+from engine.run.perform import Report, Request, execute
+from engine.run.run import Run
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
 

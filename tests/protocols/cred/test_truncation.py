@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from engine.errors import CredlineError
-from engine.spool import HEADER, MAGIC
-from protocols.cred.recovery import recover_run
+from engine.record.spool import HEADER, MAGIC
+from protocols.cred.recovery.recovery import recover_run
 from tests.protocols.cred.wrecks import Held, contents, copy_of, cut_off_run, held, recovered, spooled
 
 RECORD = HEADER.size + 32 * 32 * 2

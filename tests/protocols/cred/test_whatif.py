@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from drivers.whatif import Latency
-from engine.cli import app
+from drivers.replayed.whatif import Latency
+from engine.commands.main import app
 from engine.errors import Refused
-from engine.replay import load_run
-from engine.whatif import ask, figures, original, parse_question, parse_sweep, sweep
+from engine.replay.replay import load_run
+from engine.replay.whatif import ask, figures, original, parse_question, parse_sweep, sweep
 from tests.protocols.cred.conftest import Finished, Perform
 
 # Latencies without jitter, so that the two runs differ in what is asked about and in nothing else.

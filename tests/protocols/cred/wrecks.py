@@ -11,13 +11,13 @@ from typing import Any
 
 import h5py
 
-from engine.execute import Request, execute
-from engine.experiment import Prepared
-from engine.run import Run
-from engine.spool import SpooledFrame, read_spool
-from engine.trace import Record
+from engine.record.spool import SpooledFrame, read_spool
+from engine.record.trace import Record
+from engine.run.contract import Prepared
+from engine.run.perform import Request, execute
+from engine.run.run import Run
 from protocols.cred import CRED
-from protocols.cred.recovery import recover_run
+from protocols.cred.recovery.recovery import recover_run
 
 SHORT: dict[str, Any] = {"range_deg": 4.5, "relax_cycles": 0, "snapshot_interval": 5, "formats": ()}
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from protocols.zones.cell import Cell
-from protocols.zones.merging import Net, merged, triangle
-from protocols.zones.zone import Zone
+from protocols.lattice.cell import Cell
+from protocols.zones.cell.merging import Net, merged, triangle
+from protocols.zones.sorting.zone import Zone
 
 Triple = tuple[int, int, int]
 

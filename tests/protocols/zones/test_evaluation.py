@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from protocols.zones.cell import Cell
+from protocols.lattice.cell import Cell
 from protocols.zones.evaluation import GROUPS, Group, Outcome, evaluate, figures_of, summary
-from protocols.zones.method import Method
-from protocols.zones.network import tensorflow
+from protocols.zones.sorting.method import Method
+from protocols.zones.sorting.network import tensorflow
 
 SMALL = Group("small", 400.0, 1.5)
 

@@ -1,0 +1,1 @@
+"""`credline devices check`: what connected devices really take, and what that means for a plan."""

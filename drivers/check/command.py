@@ -1,0 +1,218 @@
+"""`credline devices check`: what the connected devices really take, and what that means for a plan."""
+
+import asyncio
+import json
+import sys
+import tomllib
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engine.clock import Clock, RealClock, utc_now
+from engine.errors import CredlineError
+
+devices_app = typer.Typer(
+    name="devices",
+    help="Look at the devices themselves.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@devices_app.callback()
+def _group() -> None:
+    """Look at the devices themselves."""
+
+
+class ClockKind(StrEnum):
+    """Which time a check lives in."""
+
+    REAL = "real"
+    VIRTUAL = "virtual"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    devices: str
+    kind: Any
+    plan: Any
+    seed: int
+    move: bool
+    frames: int
+
+
+@devices_app.command(epilog="Example: credline devices check devices.toml --config examples/demo.toml")
+def check(
+    devices: Annotated[
+        str, typer.Argument(metavar="FILE", help="A devices file (.toml), or a registered driver.")
+    ] = "simulated",
+    protocol: Annotated[str, typer.Option("--protocol", help="Whose plan is compared with.")] = "cred",
+    config: Annotated[Path | None, typer.Option("--config", help="Plan as a TOML file; see examples/.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="One key of the plan, key=value; repeatable.")
+    ] = None,
+    move: Annotated[
+        bool, typer.Option("--move", help="Rotate the stage by up to 10 deg, several times, to measure its speed.")
+    ] = False,
+    frames: Annotated[int, typer.Option("--frames", min=4, help="Frames taken at each of two paces.")] = 30,
+    write: Annotated[
+        bool, typer.Option("--write/--no-write", help="Write the measured times into the devices file.")
+    ] = True,
+    clock: Annotated[
+        ClockKind, typer.Option("--clock", help="Virtual: for simulated devices, takes moments.")
+    ] = ClockKind.REAL,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random in a simulation.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")] = False,
+) -> None:
+    """Connect, time every call and the camera, and say what would not work. The beam is blanked and stays so.
+
+    Exit status 0 when the plan would work, 1 when it would not (or a device fails), 2 for bad input.
+    """
+    from engine.clock.virtual import VirtualLoop
+    from engine.run.planfile import build_plan
+    from engine.run.registry import experiment_type
+
+    virtual = clock is ClockKind.VIRTUAL
+    kind = experiment_type(protocol)
+    request = _Request(devices, kind, build_plan(kind, config, settings or []), seed, move, frames)
+    if sys.stderr.isatty() and not virtual:
+        typer.echo("Measuring; a check takes about a minute, with --move some more.", err=True)
+    with asyncio.Runner(loop_factory=VirtualLoop if virtual else None) as runner:
+        result = runner.run(_check(request))
+    console = Console(stderr=as_json)
+    for table in _tables(result):
+        console.print(table)
+    tables = {"timing": result["timing"]}
+    if result["rotation"].get("options"):
+        tables[f"{_table_of_stage(devices)}.rotation"] = result["rotation"]["options"]
+        typer.echo(f"Rotation: {result['rotation']['summary']}.", err=as_json)
+    _keep(devices, tables, write, "" if virtual else f" on {utc_now():%Y-%m-%d}", as_json)
+    for remark in result["remarks"]:
+        typer.echo(f"- {remark}", err=as_json)
+    for problem in result["problems"]:
+        typer.echo(f"WOULD NOT WORK: {problem}", err=as_json)
+    if not result["problems"]:
+        typer.echo(f"The plan of {protocol} works with these devices.", err=as_json)
+    if as_json:
+        typer.echo(json.dumps(result))
+    raise typer.Exit(1 if result["problems"] else 0)
+
+
+async def _check(request: _Request) -> dict[str, Any]:
+    from drivers.check.measure import judge, measure
+    from engine.clock.virtual import VirtualClock, VirtualLoop
+    from engine.run.devicesfile import connect_devices
+
+    loop = asyncio.get_running_loop()
+    clock: Clock = VirtualClock(loop) if isinstance(loop, VirtualLoop) else RealClock()
+    kind, plan = request.kind, request.plan
+    options = kind.device_options(plan)
+    async with connect_devices(request.devices, clock, request.seed, options) as microscope:
+        measured = await measure(
+            clock, microscope, plan.exposure_s, plan.snapshot_exposure_s, plan.defocus, request.frames
+        )
+        judgement = judge(kind, plan, microscope, measured)
+        rotation = await _rotations(clock, microscope.stage, plan.speed_deg_s) if request.move else {}
+        problems = [*judgement.problems, *rotation.pop("problems", [])]
+        return {
+            "devices": request.devices,
+            "problems": problems,
+            "remarks": list(judgement.remarks),
+            "timing": measured.timing,
+            "declared": asdict(microscope.timing),
+            "calls": {name: asdict(times) for name, times in measured.calls.items()},
+            "camera": asdict(measured.cadence),
+            "rotation": rotation,
+        }
+
+
+async def _rotations(clock: Clock, stage: Any, speed_deg_s: float) -> dict[str, Any]:
+    """Measured rotations, what is wrong with them, and the calibration where the stage has one to make."""
+    from drivers.check.rotation import measure_rotations, speeds_to_try
+
+    measured = await measure_rotations(clock, stage, speeds_to_try(stage, speed_deg_s))
+    problems = [
+        f"Asked for {asked:.4g} deg/s the stage turns at {turns:.4g} deg/s: every frame would cover another angle than "
+        "planned. Calibrate it, or set it at the console."
+        for asked, turns in _speeds(measured).items()
+        if abs(turns - asked) > 0.05 * asked
+    ]
+    found: dict[str, Any] = {"measured": [asdict(rotation) for rotation in measured], "problems": problems}
+    speeds = getattr(stage, "rotation_speeds", None)
+    if speeds is not None:
+        try:
+            fitted = speeds.refitted([(r.span_deg, r.asked_deg_s, r.time_s) for r in measured])
+        except CredlineError as error:
+            return {**found, "problems": [*problems, str(error)]}
+        return {**found, "options": fitted.as_options(), "summary": fitted.summary()}
+    return found
+
+
+def _speeds(measured: Any) -> dict[float, float]:
+    """The median speed of the rotations at each speed asked for."""
+    turned: dict[float, list[float]] = {}
+    for rotation in measured:
+        if rotation.speed_deg_s is not None:
+            turned.setdefault(rotation.asked_deg_s, []).append(rotation.speed_deg_s)
+    return {asked: sorted(speeds)[len(speeds) // 2] for asked, speeds in turned.items()}
+
+
+def _table_of_stage(devices: str) -> str:
+    """The table of a devices file that holds the stage's driver."""
+    if not devices.endswith(".toml"):
+        return "microscope"
+    tables = tomllib.loads(Path(devices).read_text(encoding="utf-8"))
+    return "stage" if "stage" in tables else "microscope"
+
+
+def _keep(devices: str, tables: dict[str, dict[str, float]], write: bool, when: str, as_json: bool) -> None:
+    """Write the figures into the devices file, or show what to write."""
+    from engine.run.devicesfile import update_devices_file
+
+    path = Path(devices)
+    if write and path.suffix == ".toml" and path.exists():
+        update_devices_file(path, tables, f"measured by credline devices check{when}")
+        typer.echo(f"{path}: wrote [{'] and ['.join(tables)}].", err=as_json)
+        return
+    typer.echo("For the devices file:", err=as_json)
+    for name, figures in tables.items():
+        typer.echo(f"[{name}]", err=as_json)
+        for key, value in figures.items():
+            typer.echo(f"{key} = {value}", err=as_json)
+
+
+def _tables(result: dict[str, Any]) -> list[Table]:
+    calls = Table("call", title="microscope", title_justify="left")
+    for heading in ("median ms", "p99 ms", "n"):
+        calls.add_column(heading, justify="right")
+    for name, times in result["calls"].items():
+        calls.add_row(name, f"{times['median_s'] * 1000:.1f}", f"{times['p99_s'] * 1000:.1f}", str(times["n"]))
+    camera = result["camera"]
+    cadence = Table("camera", f"frames of {camera['exposure_s'] * 1000:g} ms", title_justify="left")
+    cadence.columns[1].justify = "right"
+    for name, seconds in (
+        ("declared cycle", camera["declared_s"]),
+        ("first to second frame", camera["first_s"]),
+        ("second to third frame", camera["second_s"]),
+        ("the others, median", camera["rest"]["median_s"]),
+        ("the others, p99", camera["rest"]["p99_s"]),
+        (f"snapshot of {camera['snapshot_exposure_s'] * 1000:g} ms", camera["snapshot"]["median_s"]),
+    ):
+        cadence.add_row(name, f"{seconds * 1000:.1f} ms")
+    cadence.add_row("not ready at the declared cycle", f"{camera['busy']} of {camera['paced']}")
+    tables = [calls, cadence]
+    if result["rotation"]:
+        turns = Table("asked deg/s", "span deg", "turned at deg/s", "took s", title="rotation", title_justify="left")
+        for rotation in result["rotation"]["measured"]:
+            speed, sigma = rotation["speed_deg_s"], rotation["sigma_deg_s"]
+            turned = "-" if speed is None else f"{speed:.4f} +- {sigma:.4f}"
+            turns.add_row(
+                f"{rotation['asked_deg_s']:g}", f"{rotation['span_deg']:.2f}", turned, f"{rotation['time_s']:.2f}"
+            )
+        tables.append(turns)
+    return tables

@@ -1,0 +1,360 @@
+"""What the connected devices really take: every call timed, the camera's cadence, the lens there and back.
+
+`credline devices check` (drivers/check/command.py) measures with `measure`, and `judge` says what that means for a
+plan. The beam is blanked first and stays so; the stage does not move unless asked to (drivers/check/rotation.py). Talks
+to the devices as drivers/contract.py describes them and knows no driver.
+"""
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from engine.clock import NS_PER_MS, NS_PER_S, Clock, ns
+from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
+from engine.run.contract import ExperimentType
+
+CALL_LIMIT_S = 30.0
+"""A call that takes longer than this ends the check."""
+CALLS = 40
+FRAMES = 30
+SNAPSHOTS = 4
+# Starts at the declared pace that the camera may refuse; each costs a slot.
+BUSY_SHARE = 0.1
+# A first frame this much longer than the median is worth a word.
+SLOW_FIRST = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long something took, in seconds: `n` times. p99_s: for fewer than a hundred, the longest."""
+
+    n: int
+    median_s: float
+    p99_s: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Times":
+        """The summary of one duration and more."""
+        ordered = sorted(seconds)
+        return cls(len(ordered), ordered[len(ordered) // 2], ordered[math.ceil(0.99 * len(ordered)) - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How fast the camera goes at one exposure.
+
+    first_s, second_s, rest: from one start to the next, each begun as soon as the frame before has arrived.
+    declared_s: what the driver says is safe (`cycle_s`). busy: of `paced` starts at that pace, how many the camera
+    refused because it was not ready. missing: numbers that never arrived. snapshot, snapshot_declared_s: a short
+    exposure between two long ones, start to frame.
+    """
+
+    exposure_s: float
+    declared_s: float
+    first_s: float
+    second_s: float
+    rest: Times
+    paced: int
+    busy: int
+    missing: int
+    snapshot_exposure_s: float
+    snapshot: Times
+    snapshot_declared_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The result of a check. calls: by their names as the trace has them. faults: what did not do as it was told."""
+
+    calls: Mapping[str, Times]
+    call: Times
+    cadence: Cadence
+    faults: tuple[str, ...]
+
+    @property
+    def timing(self) -> dict[str, float]:
+        """The table [timing] of a devices file."""
+        return {
+            "api_call_s": round(self.call.median_s, 4),
+            "api_call_worst_s": round(self.call.p99_s, 4),
+            "stage_read_s": round(self.calls["stage.angle"].median_s, 4),
+        }
+
+
+@asynccontextmanager
+async def left_as_found(clock: Clock, microscope: Any) -> AsyncIterator[int]:
+    """Blank the beam for good; the lens gets its value back and the camera is disarmed, whatever happens.
+
+    Yields the lens value found.
+    """
+    await bounded(clock, "beam.blank", microscope.beam.blank)
+    focus: int = await bounded(clock, "optics.focus", microscope.optics.focus)
+    try:
+        yield focus
+    finally:
+        try:
+            await bounded(clock, "detector.disarm", microscope.detector.disarm)
+        finally:
+            await bounded(clock, "optics.set_focus", lambda: microscope.optics.set_focus(focus))
+
+
+async def bounded(clock: Clock, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    """The result of a call. Raises DeviceLost when there is none for too long."""
+    limit = clock.timeout_at(clock.now_ns() + ns(CALL_LIMIT_S))
+    try:
+        async with limit:
+            return await call()
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DeviceLost(
+            f"{name}: no answer for {CALL_LIMIT_S:g} s; whether it happened is unknown, the check ends here. The beam "
+            "was blanked before: look at it, and at the device's own program."
+        ) from error
+
+
+async def measure(
+    clock: Clock, microscope: Any, exposure_s: float, snapshot_exposure_s: float, defocus: int, frames: int = FRAMES
+) -> Measured:
+    """Time every call of the microscope and the camera's cadence. Raises DeviceError when a device fails."""
+    async with left_as_found(clock, microscope) as focus:
+        calls, faults = await _calls(clock, microscope, focus, defocus)
+        cadence = await _cadence(clock, microscope.detector, exposure_s, snapshot_exposure_s, frames)
+    pooled = [
+        duration for name, durations in calls.items() if name.startswith(("beam.", "optics.")) for duration in durations
+    ]
+    return Measured({name: Times.of(took) for name, took in calls.items()}, Times.of(pooled), cadence, tuple(faults))
+
+
+async def _calls(clock: Clock, microscope: Any, focus: int, defocus: int) -> tuple[dict[str, list[float]], list[str]]:
+    """Durations of each call. `unblank` is left out: the beam stays off, and it is the same call as `blank`."""
+    beam, optics, stage = microscope.beam, microscope.optics, microscope.stage
+    took: dict[str, list[float]] = {}
+    faults: list[str] = []
+
+    async def timed(name: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        begin_ns = clock.now_ns()
+        result = await bounded(clock, name, call)
+        took.setdefault(name, []).append((clock.now_ns() - begin_ns) / NS_PER_S)
+        return result
+
+    open_again = False
+    for turn in range(CALLS):
+        await timed("stage.angle", stage.angle)
+        open_again |= not await timed("beam.is_blanked", beam.is_blanked)
+        await timed("beam.blank", beam.blank)
+        wanted = focus + defocus if turn % 2 == 0 else focus
+        await timed("optics.set_focus", lambda value=wanted: optics.set_focus(value))  # type: ignore[misc]
+        found = await timed("optics.focus", optics.focus)
+        if found != wanted and len(faults) < 1:
+            faults.append(f"The lens was set to {wanted} and reads {found}: it does not keep what it is given.")
+    if open_again:
+        faults.append("The beam was blanked, and the blanker says that it is open: do not rely on it.")
+    return took, faults
+
+
+async def _cadence(clock: Clock, detector: Any, exposure_s: float, snapshot_exposure_s: float, frames: int) -> Cadence:
+    exposure = _Exposure(exposure_s, snapshot_exposure_s)
+    intervals, missing = await _as_fast_as_it_goes(clock, detector, exposure, frames)
+    busy, gaps = await _at_the_declared_pace(clock, detector, exposure, frames)
+    snapshots = await _snapshots(clock, detector, exposure)
+    return Cadence(
+        exposure_s,
+        detector.cycle_s(exposure_s),
+        intervals[0],
+        intervals[1],
+        Times.of(intervals[2:]),
+        frames,
+        busy,
+        missing + gaps,
+        snapshot_exposure_s,
+        Times.of(snapshots),
+        detector.cycle_s(snapshot_exposure_s),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposure:
+    """As `drivers.contract.Exposure`, which the engine may not import."""
+
+    exposure_s: float
+    snapshot_exposure_s: float
+
+
+async def _armed(clock: Clock, detector: Any, exposure: _Exposure) -> AsyncIterator[Any]:
+    await bounded(clock, "detector.arm", lambda: detector.arm(exposure))
+    frames: AsyncIterator[Any] = aiter(detector.frames())
+    return frames
+
+
+async def _next(clock: Clock, frames: AsyncIterator[Any]) -> Any:
+    return await bounded(clock, "detector.frames", lambda: anext(frames))
+
+
+async def _as_fast_as_it_goes(clock: Clock, detector: Any, exposure: _Exposure, count: int) -> tuple[list[float], int]:
+    """From start to start, in seconds, each as soon as the frame before is there; and how many frames were lost."""
+    frames = await _armed(clock, detector, exposure)
+    starts_ns, numbers = [], []
+    for _ in range(count + 1):
+        starts_ns.append(await _started(clock, detector, exposure.exposure_s))
+        numbers.append((await _next(clock, frames)).number)
+    await bounded(clock, "detector.disarm", detector.disarm)
+    intervals = [(after - before) / NS_PER_S for before, after in pairwise(starts_ns)]
+    return intervals, numbers[-1] - count
+
+
+async def _started(clock: Clock, detector: Any, exposure_s: float) -> int:
+    """Start, and again a millisecond later for as long as the camera says that it is busy."""
+    give_up_ns = clock.now_ns() + ns(CALL_LIMIT_S)
+    while True:
+        try:
+            opened_ns: int = await bounded(clock, "detector.start", lambda: detector.start(exposure_s))
+            return opened_ns
+        except DeviceBusy:
+            if clock.now_ns() > give_up_ns:
+                raise
+        await clock.sleep_s(0.001)
+
+
+async def _at_the_declared_pace(clock: Clock, detector: Any, exposure: _Exposure, count: int) -> tuple[int, int]:
+    """How many starts were refused, and how many frames lost, at the pace the driver calls safe."""
+    frames = await _armed(clock, detector, exposure)
+    cycle_ns, busy, numbers = ns(detector.cycle_s(exposure.exposure_s)), 0, []
+    start_ns = await _started(clock, detector, exposure.exposure_s)
+    for _ in range(count):
+        # The frame is fetched when it must be there anyway: waiting for it would set another pace.
+        start_ns = max(start_ns + cycle_ns, clock.now_ns())
+        await clock.sleep_until(start_ns, precise=True)
+        try:
+            start_ns = await bounded(clock, "detector.start", lambda: detector.start(exposure.exposure_s))
+            numbers.append((await _next(clock, frames)).number)
+        except DeviceBusy:
+            busy += 1
+            numbers.append((await _next(clock, frames)).number)
+            start_ns = await _started(clock, detector, exposure.exposure_s)
+    numbers.append((await _next(clock, frames)).number)
+    await bounded(clock, "detector.disarm", detector.disarm)
+    return busy, numbers[-1] - count
+
+
+async def _snapshots(clock: Clock, detector: Any, exposure: _Exposure) -> list[float]:
+    """From the start of a snapshot between two frames until its picture is there, in seconds."""
+    frames = await _armed(clock, detector, exposure)
+    took = []
+    for _ in range(SNAPSHOTS):
+        await _started(clock, detector, exposure.exposure_s)
+        await _next(clock, frames)
+        begin_ns = clock.now_ns()
+        await _started(clock, detector, exposure.snapshot_exposure_s)
+        await _next(clock, frames)
+        took.append((clock.now_ns() - begin_ns) / NS_PER_S)
+    await bounded(clock, "detector.disarm", detector.disarm)
+    return took
+
+
+class _AsMeasured:
+    """A camera that declares the cycles it was measured to have."""
+
+    def __init__(self, detector: Any, cadence: Cadence) -> None:
+        self._detector = detector
+        late_s = cadence.rest.p99_s - cadence.declared_s if cadence.busy else 0.0
+        self._frame_s = max(late_s, 0.0)
+        self._snapshot_s = max(cadence.snapshot.median_s - cadence.snapshot_declared_s, self._frame_s)
+        self._between_s = cadence.exposure_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._detector, name)
+
+    def cycle_s(self, exposure_s: float) -> float:
+        """What the driver declares, and what the camera took longer."""
+        late_s = self._frame_s if exposure_s >= self._between_s else self._snapshot_s
+        cycle_s: float = self._detector.cycle_s(exposure_s) + late_s
+        return cycle_s
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a measurement means for a plan. problems: what would not work. remarks: what is good to know."""
+
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def judge(kind: ExperimentType, plan: Any, microscope: Any, measured: Measured) -> Judgement:
+    """Compare with what the plan was told by the drivers, in words for the person at the microscope."""
+    problems: list[str] = list(measured.faults)
+    remarks: list[str] = []
+    cadence, timing = measured.cadence, measured.timing
+    if cadence.missing > 0:
+        problems.append(f"The camera lost {cadence.missing} frames of {2 * (cadence.paced + 1)}: find out why first.")
+    if cadence.busy:
+        (problems if cadence.busy > BUSY_SHARE * cadence.paced else remarks).append(
+            f"The camera is not ready again after the {_ms(cadence.declared_s)} that its driver declares for frames of "
+            f"{_ms(cadence.exposure_s)} ({cadence.busy} of {cadence.paced} starts refused): it needs "
+            f"{_ms(cadence.rest.median_s)}, at times {_ms(cadence.rest.p99_s)}. Runs would lose slots, or lengthen "
+            "their period. Correct the driver's options, or lengthen exposure_s."
+        )
+    for name, seconds in (("first", cadence.first_s), ("second", cadence.second_s)):
+        if seconds > SLOW_FIRST * cadence.rest.median_s:
+            remarks.append(
+                f"The {name} frame after arming took {_ms(seconds)}, the others {_ms(cadence.rest.median_s)}. The grid "
+                "of slots is not moved by that; the slot is lost."
+            )
+    if cadence.snapshot.median_s > SLOW_FIRST * cadence.snapshot_declared_s + 0.005:
+        remarks.append(
+            f"A snapshot of {_ms(cadence.snapshot_exposure_s)} takes {_ms(cadence.snapshot.median_s)}, its driver "
+            f"declares {_ms(cadence.snapshot_declared_s)}: changing the exposure costs time on this camera."
+        )
+    declared = asdict(microscope.timing)
+    for name, what in (
+        ("api_call_s", "A call to the microscope usually takes"),
+        ("api_call_worst_s", "One call in a hundred takes"),
+        ("stage_read_s", "A stage reading takes"),
+    ):
+        if timing[name] > 1.1 * declared[name] + 0.001:
+            remarks.append(f"{what} {_ms(timing[name])}, plans have counted on {_ms(declared[name])}.")
+    if getattr(plan, "rotation", None) == "commanded":
+        problems += _impossible_speed(microscope.stage, plan.speed_deg_s)
+    problems += _refusals(kind, plan, microscope, measured, remarks)
+    return Judgement(tuple(problems), tuple(remarks))
+
+
+def _impossible_speed(stage: Any, speed_deg_s: float) -> list[str]:
+    """What is wrong with the plan's speed on a stage that has a few speeds only."""
+    speeds = getattr(stage, "rotation_speeds", None)
+    try:
+        if speeds is not None:
+            speeds.choose(speed_deg_s)
+    except DeviceError as error:
+        return [f"{error} Write it into the plan as speed_deg_s."]
+    return []
+
+
+def _refusals(kind: ExperimentType, plan: Any, microscope: Any, measured: Measured, remarks: list[str]) -> list[str]:
+    """Prepare the plan as declared and as measured; what no longer fits, and (as remarks) what turns out otherwise."""
+    real = replace(
+        microscope,
+        timing=replace(microscope.timing, **measured.timing),
+        detector=_AsMeasured(microscope.detector, measured.cadence),
+    )
+    try:
+        before = kind.prepare(plan, microscope).facts
+    except Refused as error:
+        return [f"The plan does not fit this instrument, however fast it is: {error}"]
+    try:
+        after = kind.prepare(plan, real).facts
+    except Refused as error:
+        return [f"The plan does not fit what was measured: {error}"]
+    remarks += [
+        f"{name}: {after[name]} as measured, {before[name]} as declared."
+        for name in after
+        if before.get(name) != after[name]
+    ]
+    return []
+
+
+def _ms(seconds: float) -> str:
+    return f"{ns(seconds) / NS_PER_MS:.4g} ms"

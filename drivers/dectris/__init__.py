@@ -1,0 +1,1 @@
+"""DECTRIS detectors with the SIMPLON API."""

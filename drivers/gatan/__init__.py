@@ -1,0 +1,1 @@
+"""Cameras of Gatan DigitalMicrograph, through SerialEM's plug-in."""

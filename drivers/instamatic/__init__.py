@@ -1,0 +1,1 @@
+"""Instamatic's TEM and camera servers, and its logs."""

@@ -1,0 +1,294 @@
+"""A camera behind Instamatic's camera server, pictures through shared memory: both programs run on one computer.
+
+    [detector]
+    driver = "instamatic-camera"
+    protocol = "json"        # as tem_communication_protocol in Instamatic's settings.yaml
+
+The engine connects it; docs/drivers/instamatic.md says how to set up both sides. Promises: what `drivers.contract` asks
+of a Detector. The server sends no frame numbers: an exposure is one question and its answer, and numbers count the
+questions, so an answer that does not come is an error of its frame and never a silent gap.
+
+Source: Instamatic 2.2.2, `server/cam_server.py` (requests name `attr_name`; the answer to `get_image` is a dictionary
+of shape, dtype and the name of a shared memory segment, which the next picture of that shape overwrites) and
+`camera/camera_base.py`. Its movies (`get_movie`) cannot be had through shared memory there.
+"""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.contract import Exposure, Parts
+from drivers.instamatic.codec import CODECS
+from drivers.instamatic.wire import ServerError, Wire
+from drivers.options import Options, is_number
+from drivers.selfpaced.framequeue import FrameQueue, frames_of
+from engine.clock import Clock, ns
+from engine.devicethread import DeviceThread
+from engine.errors import DeviceBusy, DeviceError, DeviceLost
+from engine.frame import Counts, Frame
+
+PORT = 8087  # cam_server_port in Instamatic's settings.yaml
+SHARED_MEMORY = Path("/dev/shm")
+# The names that Python's shared_memory gives, on Linux and on Windows: nothing else is opened.
+SEGMENT = re.compile(r"(psm|wnsm)_[0-9a-f]{1,32}")
+DTYPES = ("uint8", "uint16", "uint32", "int16", "int32", "int64")
+LARGEST_SIDE = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Where a picture lies, and what it is like."""
+
+    name: str
+    shape: tuple[int, int]
+    dtype: str
+
+
+def segment(value: Any) -> Segment:
+    """The shape of the answer to `get_image`."""
+    if not isinstance(value, dict) or set(value) != {"shape", "dtype", "name"}:
+        raise ValueError("not a picture in shared memory; cam_use_shared_memory must be true in settings.yaml")
+    name, dtype = value["name"], value["dtype"]
+    if not isinstance(name, str) or not SEGMENT.fullmatch(name):
+        raise ValueError("not the name of shared memory")
+    if dtype not in DTYPES:
+        raise ValueError("not a type of whole numbers")
+    return Segment(name, sides(value["shape"]), dtype)
+
+
+def sides(value: Any) -> tuple[int, int]:
+    """The shape of a picture's shape: rows and columns."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("not rows and columns")
+    rows, columns = value
+    if not all(isinstance(side, int) and 0 < side <= LARGEST_SIDE for side in (rows, columns)):
+        raise ValueError("not rows and columns")
+    return rows, columns
+
+
+def positive(value: Any) -> float:
+    """The shape of a property that is a positive number."""
+    if not is_number(value) or value <= 0:
+        raise ValueError("not a positive number")
+    return float(value)
+
+
+def copied(picture: Segment) -> Counts:
+    """A picture out of shared memory, as an array of our own. Raises OSError or ValueError. For the camera's thread."""
+    rows, columns = picture.shape
+    if sys.platform == "win32":
+        from multiprocessing.shared_memory import SharedMemory
+
+        memory = SharedMemory(picture.name)
+        try:
+            whole: Counts = np.ndarray(picture.shape, picture.dtype, memory.buf).copy()
+        finally:
+            memory.close()
+        return whole
+    # Read as the file it is: SharedMemory of Python before 3.13 removes the segment when the reader ends.
+    handle = os.open(SHARED_MEMORY / picture.name, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as file:
+        counts: NDArray[np.integer[Any]] = np.fromfile(file, picture.dtype, rows * columns)
+    if counts.size != rows * columns:
+        raise ValueError(f"the segment holds {counts.size} pixels")
+    return counts.reshape(rows, columns)
+
+
+class InstamaticCamera:
+    """Implements `drivers.contract.Detector`."""
+
+    wide_cross = False  # Instamatic's Timepix driver has already split the wide pixels into three
+    has_pictures = True
+    flatfield: NDArray[np.float32] | None = None
+
+    def __init__(
+        self,
+        clock: Clock,
+        wire: Wire,
+        thread: DeviceThread,
+        shape: tuple[int, int],
+        saturation: int,
+        exposure_limits_s: tuple[float, float],
+        readout_s: float,
+    ) -> None:
+        self.shape = shape
+        self.saturation = saturation
+        self.exposure_limits_s = exposure_limits_s
+        self._clock = clock
+        self._wire = wire
+        self._thread = thread
+        self._readout_s = readout_s
+        self._number = 0
+        self._queue: FrameQueue | None = None
+        self._exposing: asyncio.Task[None] | None = None
+
+    def cycle_s(self, exposure_s: float) -> float:
+        """See `Detector.cycle_s`; readout_s of the devices file on top of the exposure."""
+        return exposure_s + self._readout_s
+
+    async def arm(self, exposure: Exposure) -> None:
+        """See `Detector.arm`. Waits for an exposure that was given up: the server cannot break one off."""
+        for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
+            self._check(seconds, "not armed")
+        await self.disarm()
+        await self._wire.connect()
+        self._number = 0
+        self._queue = asyncio.Queue()
+
+    async def start(self, exposure_s: float) -> int:
+        """See `Detector.start`. The instant is that at which the question was sent; the camera opens a little later."""
+        if self._queue is None:
+            raise DeviceError("camera: not armed; no exposure was made. Arm it first.")
+        self._check(exposure_s, "nothing was exposed")
+        if self._wire.busy or (self._exposing is not None and not self._exposing.done()):
+            raise DeviceBusy("camera: an exposure is under way; no new one was begun. Wait for its frame.")
+        if not self._wire.connected:
+            raise DeviceLost("camera: the connection to its server is lost; no exposure was made. Arm it again.")
+        opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._exposing = asyncio.get_running_loop().create_task(
+            self._expose(self._queue, self._number, exposure_s, opened), name="camera exposure"
+        )
+        self._number += 1
+        return await asyncio.shield(opened)
+
+    def _check(self, exposure_s: float, state: str) -> None:
+        shortest_s, longest_s = self.exposure_limits_s
+        if not shortest_s <= exposure_s <= longest_s:
+            raise DeviceError(
+                f"camera: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to {longest_s:g} s."
+            )
+
+    async def _expose(
+        self,
+        queue: FrameQueue,
+        number: int,
+        exposure_s: float,
+        opened: asyncio.Future[int],
+    ) -> None:
+        async def take(wire: Wire) -> Counts:
+            if not opened.done():  # else it was disarmed in this very moment
+                opened.set_result(self._clock.now_ns())
+            picture = await wire.ask("get_image", segment, extra_s=exposure_s, exposure=exposure_s)
+            return await self._copied(picture, number)
+
+        try:
+            counts = await self._wire.in_turn(take)
+            begin_ns = opened.result()
+            queue.put_nowait(Frame(counts, number, begin_ns, begin_ns + ns(exposure_s)))
+        except Exception as error:
+            if opened.done():
+                queue.put_nowait(error)
+            else:
+                opened.set_exception(error)
+                opened.exception()  # seen, should `start` have been cancelled
+        finally:
+            if not opened.done():
+                opened.set_exception(DeviceError("camera: it was disarmed; no exposure was made. Arm it again."))
+                opened.exception()
+
+    async def _copied(self, picture: Segment, number: int) -> Counts:
+        """The picture, copied before the next one can be asked for."""
+        if picture.shape != self.shape:
+            raise DeviceError(
+                f"camera: frame {number} has {picture.shape[0]} x {picture.shape[1]} pixels instead of "
+                f"{self.shape[0]} x {self.shape[1]}; it is lost. Did another program change the binning?"
+            )
+        try:
+            return await self._thread.call(copied, picture)
+        except (OSError, ValueError) as error:
+            raise DeviceError(
+                f"camera: the shared memory {picture.name} of frame {number} cannot be read ({error}); the frame is "
+                "lost. credline must run on the computer of the camera server."
+            ) from error
+
+    def frames(self) -> AsyncIterator[Frame]:
+        """See `Detector.frames`."""
+        return frames_of(self._queue)
+
+    async def disarm(self) -> None:
+        """See `Detector.disarm`. An exposure under way ends by itself in the camera, its picture is thrown away."""
+        if self._exposing is not None:
+            self._exposing.cancel()
+            await asyncio.wait([self._exposing])
+            self._exposing = None
+        if self._queue is not None:
+            self._queue.put_nowait(None)
+            self._queue = None
+
+
+class InstamaticCameraDriver:
+    """The entry in the register of drivers."""
+
+    name = "instamatic-camera"
+
+    def address(self, options: Mapping[str, Any]) -> str | None:
+        """The server that is driven, so that two programs do not use it at once."""
+        host, port = Options(self.name, options).server(PORT)
+        return f"{self.name} {host}:{port}"
+
+    @asynccontextmanager
+    async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
+        """Connect to a running camera server.
+
+        options: see docs/drivers/instamatic.md. Raises Refused for an option that cannot be, DeviceLost when no server
+        answers, DeviceError when it is not Instamatic's camera server.
+        """
+        table = Options(self.name, options)
+        host, port = table.server(PORT)
+        codec = CODECS[table.text("protocol", "json", tuple(CODECS))]()
+        timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
+        limits_s = table.pair("exposure_limits_s", (0.001, 10.0), 0.0, 1000.0)
+        readout_s = table.number("readout_s", 0.02, 0.0, 10.0)
+        saturation = table.whole("saturation", 0, 0, 2**32 - 1)
+        table.finish()
+
+        async def no_state(_: Wire) -> None:
+            """A camera has none that matters between exposures."""
+
+        wire = Wire(clock, "camera", host, port, codec, timeout_s, "attr_name", no_state)
+        thread = DeviceThread("camera pictures", clock, timeout_s)
+        camera = None
+        try:
+            await wire.connect()
+            shape = await wire.call("get_camera_dimensions", sides)
+            camera = InstamaticCamera(
+                clock,
+                wire,
+                thread,
+                shape,
+                saturation or int(await self._told(wire, "dynamic_range", "saturation")),
+                limits_s,
+                readout_s,
+            )
+            pixel_size_mm = await self._told(wire, "physical_pixelsize", None)
+            yield Parts(detector=camera, geometry={"pixel_size_mm": pixel_size_mm} if pixel_size_mm else {})
+        finally:
+            if camera is not None:
+                await camera.disarm()
+            await wire.close()
+            thread.close()
+
+    @staticmethod
+    async def _told(wire: Wire, name: str, option: str | None) -> float:
+        """What the camera's configuration says in Instamatic; 0 where it may be missing and is."""
+        try:
+            return await wire.call(name, positive)
+        except ServerError as error:
+            if option is None:
+                return 0.0
+            raise DeviceError(
+                f"{error} Nothing was started. Write {name} into Instamatic's camera configuration, or {option} into "
+                "the devices file."
+            ) from error
+
+
+INSTAMATIC_CAMERA = InstamaticCameraDriver()

@@ -1,0 +1,366 @@
+"""A microscope behind Instamatic's TEM server: stage, beam blanker and diffraction lens.
+
+    [microscope]
+    driver = "instamatic"
+    protocol = "json"        # as tem_communication_protocol in Instamatic's settings.yaml
+
+The engine connects it; docs/drivers/instamatic.md says how to set up both sides. Promises: what `drivers.contract` asks
+of Stage, Beam and Optics; a server that answers with another client's answer, restarts or falls silent is a fault that
+is told, and after each new connection the state is read again and compared with what it was.
+
+Source of functions, units and their defects: Instamatic 2.2.2, `microscope/interface/{jeol,simu}_microscope.py` and
+`server/tem_server.py`. Positions are nm and degrees, lens values the instrument's own units (0..65535 on a JEOL).
+"""
+
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from drivers.calibration.lenssettling import lens_settling_s
+from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
+from drivers.calibration.wavelength import wavelength_A
+from drivers.contract import Parts, Reading, SecondConnection, Timing
+from drivers.instamatic.codec import CODECS, StagePosition
+from drivers.instamatic.wire import ServerError, Wire
+from drivers.options import Options, is_number
+from engine.clock import Clock, ns
+from engine.errors import DeviceError
+
+PORT = 8088  # tem_server_port in Instamatic's settings.yaml
+
+# As its authors note in `controller.py` and `jeol_microscope.py`: 40-60 ms a call on a JEOL, 265-277 ms to read the
+# stage (78 ms on some). Measure yours with `credline devices check` and write it into [timing].
+TIMING = Timing(api_call_s=0.05, api_call_worst_s=0.1, stage_read_s=0.27)
+
+# A JEOL's goniometer has twelve speeds (setRotationSpeed takes 1 to 12); what they are in deg/s must be measured.
+UNCALIBRATED = RotationSpeeds(levels={setting: float(setting) for setting in range(1, 13)})
+
+STOPS_WITHIN_S = 0.4
+POLL_S = 0.02
+
+
+def position(value: Any) -> StagePosition:
+    """The shape of a stage position: five finite numbers."""
+    if not (isinstance(value, list | tuple) and len(value) == 5 and all(is_number(item) for item in value)):
+        raise ValueError("not a stage position")
+    return StagePosition(*value)
+
+
+def truth(value: Any) -> bool:
+    """The shape of a yes or no; a JEOL's status is a number."""
+    if not isinstance(value, bool) and value not in (0, 1):
+        raise ValueError("not true or false")
+    return bool(value)
+
+
+def motion(value: Any) -> bool:
+    """The shape of `isStageMoving`: a JEOL gives the status number of an axis, 0 for rest."""
+    if not isinstance(value, bool | int):
+        raise ValueError("neither true, false nor a status")
+    return bool(value)
+
+
+def lens_value(value: Any) -> int:
+    """The shape of a lens value: a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("not a lens value")
+    return value
+
+
+def plain_number(value: Any) -> float:
+    """The shape of any other number."""
+    if not is_number(value):
+        raise ValueError("not a number")
+    return float(value)
+
+
+def mode_name(value: Any) -> str:
+    """The shape of a function mode: `mag1`, `diff`, ..."""
+    if not isinstance(value, str) or not value.isidentifier():
+        raise ValueError("not the name of a mode")
+    return value
+
+
+def nothing(value: Any) -> None:
+    """The shape of the answer of functions that only do something."""
+    if value is not None:
+        raise ValueError("not empty")
+
+
+@dataclass(slots=True)
+class Known:
+    """What the microscope was last known to be, to be compared after a new connection; None = not known."""
+
+    blanked: bool | None = None
+    mode: str | None = None
+    focus: int | None = None
+    speed_setting: float | None = None
+
+
+class InstamaticStage:
+    """Implements `drivers.contract.Stage`. rotation_speeds: None where they were not measured, then `rotate`
+    refuses.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        wire: Wire,
+        known: Known,
+        limits_deg: tuple[float, float],
+        backlash_deg: float,
+        speeds: RotationSpeeds | None,
+    ) -> None:
+        self.limits_deg = limits_deg
+        self.backlash_deg = backlash_deg
+        self._clock = clock
+        self._wire = wire
+        self._known = known
+        self.rotation_speeds = speeds
+
+    async def angle(self) -> Reading:
+        """See `Stage.angle`. The interval begins when the request goes out, not when it begins to wait its turn."""
+
+        async def read(wire: Wire) -> Reading:
+            before_ns = self._clock.now_ns()
+            where = await wire.ask("getStagePosition", position)
+            return Reading(where.a, before_ns, self._clock.now_ns())
+
+        return await self._wire.in_turn(read)
+
+    async def rotate(self, target_deg: float, speed_deg_s: float) -> None:
+        """See `Stage.rotate`. Two calls where the speed changes, else one."""
+        low_deg, high_deg = self.limits_deg
+        if not low_deg <= target_deg <= high_deg:
+            raise DeviceError(
+                f"stage: {target_deg:.2f} deg is outside limits_deg = {low_deg:g}..{high_deg:g} of the devices file; "
+                "nothing moved. Choose a smaller range."
+            )
+        if not (speed_deg_s > 0 and math.isfinite(speed_deg_s)):
+            raise DeviceError(f"stage: cannot rotate at {speed_deg_s:g} deg/s; nothing moved. Give a positive speed.")
+        if self.rotation_speeds is None:
+            raise DeviceError(
+                "stage: what this goniometer's speed settings are in deg/s is not known; nothing moved. Measure it "
+                "(docs/drivers/instamatic.md) and write rotation.pace into the devices file, or use rotation = pedal."
+            )
+        setting = self.rotation_speeds.choose(speed_deg_s).setting
+
+        async def go(wire: Wire) -> None:
+            await self._set_speed(wire, setting)
+            await wire.ask("setStagePosition", nothing, a=target_deg, wait=False)
+
+        await self._wire.in_turn(go)
+
+    async def _set_speed(self, wire: Wire, setting: float) -> None:
+        if self._known.speed_setting == setting:
+            return
+        self._known.speed_setting = None
+        try:
+            await wire.ask("setRotationSpeed", nothing, value=int(setting) if setting == int(setting) else setting)
+        except ServerError as error:
+            raise DeviceError(
+                f"{error} Nothing moved. On a JEOL Instamatic sets the speed through its goniotool server: start that, "
+                "or set the speed by hand and use rotation = pedal."
+            ) from error
+        self._known.speed_setting = setting
+
+    async def release_to_pedal(self, target_deg: float, speed_deg_s: float) -> None:
+        """See `Stage.release_to_pedal`: Instamatic locks no pedals, nothing is done."""
+
+    async def stop(self) -> None:
+        """See `Stage.stop`. One call for the stop, and readings until the stage is known to stand.
+
+        Some servers' `stopStage` does nothing (the simulated microscope of Instamatic 2.2.2): if the stage still moves
+        after 0.4 s, the angle it has then is commanded as a new target at the highest speed. Raises DeviceError
+        when it moves even so.
+        """
+        if not await self._wire.call("isStageMoving", motion):
+            return
+        await self._wire.call("stopStage", nothing)
+        if await self._stands():
+            return
+
+        async def stay(wire: Wire) -> float:
+            where = await wire.ask("getStagePosition", position)
+            if self.rotation_speeds is not None:
+                await self._set_speed(wire, self.rotation_speeds.nearest(math.inf).setting)
+            await wire.ask("setStagePosition", nothing, a=where.a, wait=False)
+            return where.a
+
+        angle_deg = await self._wire.in_turn(stay)
+        if not await self._stands():
+            raise DeviceError(
+                f"stage: it was told to stop at {angle_deg:.2f} deg and still moves. Stop it at the microscope."
+            )
+
+    async def _stands(self) -> bool:
+        # One call at a time and none held back: blanking the beam must not wait for this.
+        give_up_ns = self._clock.now_ns() + ns(STOPS_WITHIN_S)
+        while await self._wire.call("isStageMoving", motion):
+            if self._clock.now_ns() > give_up_ns:
+                return False
+            await self._clock.sleep_s(POLL_S)
+        return True
+
+
+class InstamaticBeam:
+    """Implements `drivers.contract.Beam`."""
+
+    def __init__(self, wire: Wire, known: Known) -> None:
+        self._wire = wire
+        self._known = known
+
+    async def blank(self) -> None:
+        """See `Beam.blank`."""
+        await self._set(True)
+
+    async def unblank(self) -> None:
+        """See `Beam.unblank`."""
+        await self._set(False)
+
+    async def _set(self, blanked: bool) -> None:
+        async def change(wire: Wire) -> None:
+            self._known.blanked = None  # until the answer is there
+            await wire.ask("setBeamBlank", nothing, blanked)
+            self._known.blanked = blanked
+
+        await self._wire.in_turn(change)
+
+    async def is_blanked(self) -> bool:
+        """See `Beam.is_blanked`."""
+        self._known.blanked = await self._wire.call("isBeamBlanked", truth)
+        return self._known.blanked
+
+
+class InstamaticOptics:
+    """Implements `drivers.contract.Optics`: the diffraction focus (IL1), which exists in diffraction mode only.
+
+    settling_s: how long the pattern takes to stand still after 1500 units of defocus.
+    """
+
+    def __init__(self, wire: Wire, known: Known, settling_s: float) -> None:
+        self._wire = wire
+        self._known = known
+        self._settling_s = settling_s
+
+    async def focus(self) -> int:
+        """See `Optics.focus`. Raises DeviceError outside diffraction mode."""
+        return await self._wire.in_turn(self._focus)
+
+    async def _focus(self, wire: Wire) -> int:
+        try:
+            value = await wire.ask("getDiffFocus", lens_value)
+        except ServerError as error:
+            raise _explained(error) from error
+        self._known.focus = value
+        return value
+
+    async def set_focus(self, value: int) -> None:
+        """See `Optics.set_focus`. Raises DeviceError outside diffraction mode (nothing changed)."""
+
+        async def change(wire: Wire) -> None:
+            self._known.focus = None
+            try:
+                await wire.ask("setDiffFocus", nothing, int(value))
+            except ServerError as error:
+                raise _explained(error) from error
+            self._known.focus = int(value)
+
+        await self._wire.in_turn(change)
+
+    def settling_s(self, defocus: int) -> float:
+        """See `Optics.settling_s`."""
+        return lens_settling_s(self._settling_s, defocus)
+
+
+def _explained(error: ServerError) -> DeviceError:
+    return DeviceError(f"{error} The lens is as it was. Put the microscope into diffraction mode.")
+
+
+async def state(wire: Wire, known: Known) -> list[str]:
+    """Read what the microscope is; returns what differs from what was known, in words, and remembers the new."""
+    mode = await wire.ask("getFunctionMode", mode_name)
+    blanked = await wire.ask("isBeamBlanked", truth)
+    focus = await wire.ask("getDiffFocus", lens_value) if mode == "diff" else None
+    differs = []
+    if known.blanked not in (None, blanked):
+        differs.append("the beam is blanked (was on)" if blanked else "the BEAM IS ON (was blanked)")
+    if known.mode not in (None, mode):
+        differs.append(f"the mode is {mode} (was {known.mode})")
+    if focus is not None and known.focus not in (None, focus):
+        differs.append(f"the lens is at {focus} (was {known.focus})")
+    known.mode, known.blanked, known.focus, known.speed_setting = mode, blanked, focus, None
+    return differs
+
+
+class InstamaticDriver:
+    """The entry in the register of drivers."""
+
+    name = "instamatic"
+
+    def address(self, options: Mapping[str, Any]) -> str | None:
+        """The server that is driven, so that two programs do not use it at once."""
+        host, port = Options(self.name, options).server(PORT)
+        return f"{self.name} {host}:{port}"
+
+    @asynccontextmanager
+    async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
+        """Connect to a running TEM server; the speed setting of the stage is put back on leaving.
+
+        options: see docs/drivers/instamatic.md. Raises Refused for an option that cannot be, DeviceLost when no server
+        answers, DeviceError when it is not Instamatic's TEM server.
+        """
+        table = Options(self.name, options)
+        host, port = table.server(PORT)
+        codec = CODECS[table.text("protocol", "json", tuple(CODECS))]()
+        timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
+        limits_deg = table.pair("limits_deg", (-60.0, 60.0), -90.0, 90.0)
+        backlash_deg = table.number("backlash_deg", 0.1, 0.0, 4.9)
+        settling_s = table.number("settling_s", 0.4, 0.0, 5.0)
+        rotation = table.table("rotation")
+        speeds = None if rotation is None else rotation_speeds(rotation, UNCALIBRATED)
+        table.finish()
+        known = Known()
+
+        async def read_state(wire: Wire) -> None:
+            if differs := await state(wire, known):
+                raise DeviceError(
+                    f"{self.name}: connected to {wire.peer} again, and the microscope is not as it was left: "
+                    f"{'; '.join(differs)}. This call was not made. Look at the microscope before you go on."
+                )
+
+        found_setting: float | None = None
+        wire = Wire(clock, self.name, host, port, codec, timeout_s, "func_name", read_state)
+        try:
+            await wire.connect()
+            high_tension_v = await _known_or_none(wire, "getHTValue")
+            found_setting = await _known_or_none(wire, "getRotationSpeed")
+            known.speed_setting = found_setting
+            yield Parts(
+                stage=InstamaticStage(clock, wire, known, limits_deg, backlash_deg, speeds),
+                beam=InstamaticBeam(wire, known),
+                optics=InstamaticOptics(wire, known, settling_s),
+                geometry={"wavelength_A": wavelength_A(high_tension_v)} if high_tension_v else {},
+                timing=TIMING,
+                second_connection=SecondConnection(
+                    "drivers.instamatic.blanker:blank_beam", {"host": host, "port": port, "protocol": codec.name}
+                ),
+            )
+        finally:
+            if found_setting not in (None, known.speed_setting):
+                with suppress(DeviceError):  # a lost server was told already
+                    await wire.call("setRotationSpeed", nothing, value=found_setting)
+            await wire.close()
+
+
+async def _known_or_none(wire: Wire, function: str) -> float | None:
+    """What only some microscopes tell."""
+    try:
+        return await wire.call(function, plain_number)
+    except ServerError:
+        return None
+
+
+INSTAMATIC = InstamaticDriver()

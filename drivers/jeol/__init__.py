@@ -1,0 +1,1 @@
+"""JEOL microscopes through TEMCOM."""

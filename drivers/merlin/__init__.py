@@ -1,0 +1,1 @@
+"""Quantum Detectors MerlinEM."""

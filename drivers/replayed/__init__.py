@@ -1,0 +1,1 @@
+"""Instruments made from a recorded run: one that answers exactly as then, one with other latencies."""

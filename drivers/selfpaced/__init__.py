@@ -1,0 +1,1 @@
+"""Cameras that pace themselves: exposures cut out of a running series."""

@@ -1,0 +1,1 @@
+"""Amsterdam Scientific Instruments' Serval."""

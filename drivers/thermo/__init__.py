@@ -1,0 +1,1 @@
+"""Thermo Fisher (FEI) microscopes through temscript's server."""

@@ -1,0 +1,247 @@
+"""The command line: `credline run`, `plan`, `export` and more. Results on standard output, all else on standard error.
+
+Exit status 0 done or stopped, 1 failed or aborted, 2 refused, 130 interrupted outside a run. An error is one line,
+never a traceback.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engine.commands.replay import replay
+from engine.commands.soak import soak
+from engine.commands.terminal import outlive_the_terminal
+from engine.commands.trace import trace_app
+from engine.errors import CredlineError, Refused
+from engine.record.endings import Status
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="credline",
+    help="Timing-critical electron diffraction experiments on a transmission electron microscope.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class ClockKind(StrEnum):
+    """Which time a run lives in."""
+
+    REAL = "real"
+    VIRTUAL = "virtual"
+
+
+Protocol = Annotated[str, typer.Argument(help="Which experiment, for example cred.")]
+Config = Annotated[Path | None, typer.Option("--config", help="Plan as a TOML file; see examples/.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="One key of the plan, key=value; repeatable.")]
+Devices = Annotated[str, typer.Option("--devices", help="A registered driver, or a devices file (.toml).")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random in a simulation.")]
+
+
+@app.command(epilog="Example: credline run cred --config examples/demo.toml --clock virtual --seed 1")
+def run(
+    protocol: Protocol,
+    out: Annotated[Path, typer.Option("--out", help="Where the run folder is made.")] = Path("runs"),
+    devices: Devices = "simulated",
+    clock: Annotated[ClockKind, typer.Option("--clock", help="Virtual: a run takes moments.")] = ClockKind.REAL,
+    seed: Seed = 0,
+    config: Config = None,
+    settings: Settings = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")] = False,
+    accept_timing: Annotated[
+        bool, typer.Option("--accept-timing", help="Run although this machine wakes too late for the plan.")
+    ] = False,
+    no_watchdog: Annotated[
+        bool, typer.Option("--no-watchdog", help="Leave out the process that blanks the beam if this one dies.")
+    ] = False,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option("--fault", help="A bad day: what is to befall the run, see docs/reliability.md; repeatable."),
+    ] = None,
+) -> None:
+    """Run an experiment and leave a run folder."""
+    from engine.commands.display import LiveDisplay, summary_table
+    from engine.run.perform import Request, execute
+    from engine.run.planfile import build_plan
+    from engine.run.registry import experiment_type
+
+    kind = experiment_type(protocol)
+    plan = build_plan(kind, config, settings or [])
+    display = LiveDisplay(Console(stderr=True))
+    virtual = clock is ClockKind.VIRTUAL
+    request = Request(
+        kind, plan, out, devices, virtual, seed, accept_timing, watchdog=not no_watchdog, faults=tuple(faults or ())
+    )
+    try:
+        report = execute(request, display.watch)
+    finally:
+        display.close()
+    Console(stderr=as_json).print(summary_table(report))
+    for alarm in report.alarms:
+        typer.echo(f"ALARM: {alarm}", err=True)
+    if as_json:
+        typer.echo(json.dumps(_json_result(report.folder, report.document, report.wall_s)))
+    if report.ending.status in (Status.FAILED, Status.ABORTED):
+        typer.echo(f"credline: {report.ending.status.value}: {report.ending.reason}", err=True)
+        raise typer.Exit(1)
+    if report.alarms:  # whoever works through a grid by a script stops here
+        raise typer.Exit(1)
+
+
+def _json_result(folder: Path, document: dict[str, Any], wall_s: float) -> dict[str, Any]:
+    return {
+        "run_dir": str(folder),
+        "status": document["status"],
+        "reason": document["reason"],
+        **document["result"],
+        "wall_s": round(wall_s, 3),
+    }
+
+
+@app.command(epilog="Example: credline plan cred --set exposure_s=0.05")
+def plan(protocol: Protocol, devices: Devices = "simulated", config: Config = None, settings: Settings = None) -> None:
+    """Print the budget of a run and refuse a plan that cannot fit; nothing moves."""
+    from engine.clock.virtual import VirtualClock, VirtualLoop
+    from engine.run.devicesfile import connect_devices
+    from engine.run.planfile import build_plan
+    from engine.run.registry import experiment_type
+
+    kind = experiment_type(protocol)
+    values = build_plan(kind, config, settings or [])
+
+    async def prepare() -> None:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise TypeError("plans are prepared under virtual time")
+        options = kind.device_options(values)
+        async with connect_devices(devices, VirtualClock(loop), 0, options) as microscope:
+            _print_plan(kind.prepare(values, microscope))
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(prepare())
+
+
+def _print_plan(prepared: Any) -> None:
+    console = Console()
+    for budget in prepared.budgets:
+        table = Table(title=f"{budget.name}: {budget.available_s * 1000:.1f} ms", title_justify="left")
+        for heading in ("step", "typical ms", "worst ms", "from"):
+            table.add_column(heading, justify="right" if "ms" in heading else "left")
+        for step in budget.steps:
+            table.add_row(step.name, f"{step.typical_s * 1000:.1f}", f"{step.worst_s * 1000:.1f}", step.source)
+        left_s = budget.available_s - budget.typical_s
+        table.add_section()
+        table.add_row("slack", f"{left_s * 1000:.1f}", f"{budget.slack_s * 1000:.1f}", "")
+        console.print(table)
+    facts = Table(show_header=False, box=None)
+    for name, text in prepared.facts.items():
+        facts.add_row(name, text)
+    console.print(facts)
+
+
+@app.command(epilog="Example: credline export runs/mordenite_001 --formats smv,xds,dials")
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    formats: Annotated[str, typer.Option("--formats", help="Which, with commas between; default all.")] = "",
+) -> None:
+    """Make files for other programs from a run: pictures, instruction files, a report. May be repeated at will."""
+    from rich.progress import Progress
+
+    from engine.record.document import read_run_document
+    from engine.record.lock import alone_in
+    from engine.run.registry import experiment_type
+
+    kind = experiment_type(read_run_document(run)["protocol"])
+    wanted = [name.strip() for name in formats.split(",") if name.strip()] or kind.formats
+    if unknown := sorted(set(wanted) - set(kind.formats)):
+        raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")
+    quiet = not sys.stderr.isatty()
+    with alone_in(run), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        task = progress.add_task("exporting", total=None)
+        lines = kind.export(run, wanted, lambda done, total: progress.update(task, completed=done, total=total))
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command(epilog="Example: credline recover runs/mordenite_001")
+def recover(run: Annotated[Path, typer.Argument(help="A run folder whose program was cut off.")]) -> None:
+    """Bring a run that was cut off (crash, power) into its final form, from its spool and its trace."""
+    from engine.record.salvage import nothing_began, protocol_of
+    from engine.run.registry import experiment_type
+
+    protocol = protocol_of(run)  # also where run.json is lost
+    for line in experiment_type(protocol).recover(run) if protocol else nothing_began(run):
+        typer.echo(line)
+
+
+@app.command(epilog="Example: credline graph cred > docs/cred-machine.md")
+def graph(protocol: Protocol) -> None:
+    """Print an experiment's state machine as a Mermaid diagram."""
+    from engine.run.registry import experiment_type
+
+    typer.echo(experiment_type(protocol).machine().mermaid(), nl=False)
+
+
+app.add_typer(trace_app, name="trace")
+app.command(epilog="Example: credline soak cred --seeds 1000")(soak)
+app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
+
+
+def add_protocols_commands() -> None:
+    """Add the groups of commands that protocols register under `credline.commands`, each a typer app."""
+    from engine.run.registry import registered
+
+    for name, point in registered("commands").items():
+        try:
+            app.add_typer(point.load(), name=name)
+        except Exception as error:  # somebody's package; the other commands are as good as ever
+            typer.echo(f"credline: no commands '{name}': {point.value} cannot be loaded ({error})", err=True)
+
+
+def main() -> None:
+    """Entry point of the `credline` command."""
+    outlive_the_terminal()
+    add_protocols_commands()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        # Not typer's own ending: it would leave silently on Ctrl-C, which it gives back as a status.
+        status = app(standalone_mode=False)
+        if status == INTERRUPTED:
+            typer.echo("credline: interrupted; no run was under way. What was written before is whole.", err=True)
+        sys.exit(status)
+    except Refused as error:
+        typer.echo(f"credline: refused: {error}", err=True)
+        sys.exit(error.exit_status)
+    except CredlineError as error:
+        typer.echo(f"credline: {error}", err=True)
+        sys.exit(error.exit_status)
+    except Exception as error:
+        show = getattr(error, "show", None)
+        if callable(show):  # words on the command line that make no command
+            show()
+            sys.exit(2)
+        if os.environ.get("CREDLINE_TRACEBACK"):
+            raise
+        typer.echo(
+            f"credline: internal error ({type(error).__name__}: {error}); please report it with what you typed and "
+            "the output of the same with CREDLINE_TRACEBACK=1.",
+            err=True,
+        )
+        sys.exit(1)

@@ -1,0 +1,240 @@
+"""`credline trace ...`: look at what a run recorded, draw it, hand it on, and read logs of other programs."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from engine.errors import Refused, StorageError
+from engine.views.lines import plain
+
+trace_app = typer.Typer(
+    help="Look at the trace of a run, draw it, export it; import logs of other programs.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Run = Annotated[Path, typer.Argument(help="A run folder, or its trace.jsonl.")]
+PICTURES = (".png", ".svg")
+
+
+class ExportFormat(StrEnum):
+    """What a trace is exported as."""
+
+    PERFETTO = "perfetto"
+    BLUESKY = "bluesky"
+
+
+@trace_app.command(epilog="Example: credline trace show runs/mordenite_001 --slot 10-12")
+def show(
+    run: Run,
+    state: Annotated[list[str] | None, typer.Option("--state", help="Only in this state; repeatable.")] = None,
+    device: Annotated[list[str] | None, typer.Option("--device", help="Only of this device; repeatable.")] = None,
+    slot: Annotated[str | None, typer.Option("--slot", help="Only of this slot, or of slots A-B.")] = None,
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="Only of this kind; repeatable.")] = None,
+) -> None:
+    """Print the records of a run, one a line: seconds since the header, state, kind, what."""
+    from engine.views.lines import Selection, view
+
+    selection = Selection(tuple(state or ()), tuple(device or ()), tuple(kind or ()), _slots(slot))
+    _print_lines(view(run, selection))
+
+
+def _slots(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, dash, last = text.partition("-")
+    try:
+        slots = int(first), int(last if dash else first)
+    except ValueError:
+        slots = (1, 0)
+    if slots[0] > slots[1] or slots[0] < 1:
+        raise Refused(f"--slot {text}: neither a slot nor a range of slots. Give K or A-B, as 10 or 10-12.")
+    return slots
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    """Print until the reader has had enough: `credline trace show RUN | head` ends without a word."""
+    output = sys.stdout
+    with suppress(AttributeError):
+        output.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may not know all letters
+    for line in lines:
+        try:
+            output.write(f"{line}\n")
+        except OSError:
+            break
+    else:
+        with suppress(OSError):
+            output.flush()
+            return
+    # The interpreter would complain about the closed pipe once more when it ends.
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+
+
+@trace_app.command(epilog="Example: credline trace stats runs/mordenite_001 --json")
+def stats(
+    run: Run,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON in the last line of output.")] = False,
+) -> None:
+    """Print how long calls took, how much slack steps had, how late waits ended, which slots were lost."""
+    from engine.record.trace import read_trace
+    from engine.views.stats import TraceStats
+
+    document = TraceStats.read(read_trace(run)).document()
+    if as_json:
+        typer.echo(json.dumps(document))
+        return
+    console = Console()
+    for table in _tables(document):
+        console.print(table)
+        console.print()
+
+
+def _tables(document: dict[str, Any]) -> list[Table]:
+    calls = _table("calls, in ms", "call", "n", "p50", "p99", "max", "unknown", "errors")
+    for name, row in document["calls_ms"].items():
+        calls.add_row(_cell(name), *_cells(row["n"], row["p50"], row["p99"], row["max"], row["unknown"], row["errors"]))
+    steps = _table("steps, in ms", "step", "n", "slack min", "median", "left min", "late max", "over", "undone")
+    for row in document["steps_ms"]:
+        slack, left, late = row["slack"], row["left"], row["late"]
+        figures = (row["n"], slack["min"], slack["p50"], left["min"], late["max"], row["over"], row["underflow"])
+        steps.add_row(_cell(f"{row['state']}: {row['step']}"), *_cells(*figures))
+    wakes = _table("waits that ended late, by ms", "wait", "n", "p50", "p99", "max")
+    for name, row in document["wakes_ms"].items():
+        wakes.add_row(_cell(name), *_cells(row["n"], row["p50"], row["p99"], row["max"]))
+    facts = Table(show_header=False, box=None)
+    elapsed_s = document["elapsed_s"]
+    lost = document["lost_slots"]
+    for name, value in (
+        ("records", str(document["records"])),
+        ("time", "unknown" if elapsed_s is None else f"{elapsed_s:.3f} s"),
+        ("frames", ", ".join(f"{n} {name}" for name, n in document["frames"].items()) or "none"),
+        ("lost slots", f"{document['lost']}: {', '.join(map(str, lost[:50]))}" if lost else "none"),
+        (
+            "period changed",
+            f"at slot {', '.join(map(str, document['stretched_at']))}" if document["stretched_at"] else "",
+        ),
+        ("faults", str(document["faults"] or "none")),
+        ("last state", document["last_state"] or "none"),
+        ("origin", str(document["origin"] or "")),
+    ):
+        if value:
+            facts.add_row(name, _cell(value))
+    return [table for table in (calls, steps, wakes) if table.row_count] + [facts]
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), title_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("call", "step", "wait") else "right", no_wrap=True)
+    return table
+
+
+def _cell(text: str) -> str:
+    """What a trace says, with nothing in it that the table or a terminal would obey."""
+    return escape(plain(text))
+
+
+def _cells(*values: float | None) -> list[str]:
+    return ["?" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}" for value in values]
+
+
+@trace_app.command(epilog="Example: credline trace plot runs/mordenite_001 -o timing.svg")
+def plot(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="PNG or SVG file; default: <run>-timing.png, here.")
+    ] = None,
+) -> None:
+    """Draw the timing strip: states, steps in their budgets, devices; what was over budget or lost in red."""
+    from engine.record.trace import open_trace
+    from engine.views.strip import draw_strip
+
+    picture = out or Path(f"{(run if run.is_dir() else run.absolute().parent).absolute().name or 'trace'}-timing.png")
+    if picture.suffix.lower() not in PICTURES:
+        raise Refused(f"-o {picture}: neither .png nor .svg; nothing was drawn. Choose a name that ends so.")
+    open_trace(run)  # refuse what is no trace before anything is loaded
+    try:
+        draw_strip(run, picture)
+    except OSError as error:
+        raise _unwritable(picture, error) from error
+    typer.echo(str(picture))
+
+
+@trace_app.command(epilog="Example: credline trace export runs/mordenite_001 --format perfetto -o mordenite.json")
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to make.")],
+    format_: Annotated[ExportFormat, typer.Option("--format", help="perfetto: ui.perfetto.dev opens it.")],
+) -> None:
+    """Export a trace for the Perfetto viewer, or as Bluesky's event-model documents."""
+    from engine.record.trace import open_trace
+    from engine.views.bluesky import Documents, WallTime, bluesky_text
+    from engine.views.perfetto import Perfetto, perfetto_text
+
+    header, records = open_trace(run)
+    if format_ is ExportFormat.PERFETTO:
+        perfetto = Perfetto(header)
+        _write_new(out, perfetto_text(perfetto, records))
+        untimed = perfetto.untimed
+    else:
+        wall = WallTime.of_run(run, header)
+        documents = Documents(header, wall)
+        _write_new(out, bluesky_text(documents, records))
+        untimed = documents.untimed
+        if not wall.known:
+            typer.echo("no run.json beside the trace: its times count from 1970-01-01", err=True)
+    if untimed:
+        typer.echo(f"{untimed} records without a known time were left out", err=True)
+    typer.echo(str(out))
+
+
+@trace_app.command(
+    "import", epilog="Example: credline trace import cRED_log.txt instamatic_2024-11-18.log -o run.jsonl"
+)
+def import_log(
+    log: Annotated[Path, typer.Argument(help="Instamatic's cRED_log.txt.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The trace to make (.jsonl).")],
+    debug_log: Annotated[Path | None, typer.Argument(help="Instamatic's own log of that day.")] = None,
+) -> None:
+    """Make a trace of what Instamatic logged; what its logs do not tell stays unknown."""
+    from engine.run.registry import registered
+
+    imported = registered("importers")["instamatic"].load()(log, debug_log)
+    _write_new(out, imported.lines())
+    for warning in imported.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"{out}: {imported.summary}")
+
+
+def _write_new(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file that is not there yet; an export that fails leaves nothing behind."""
+    part = path.with_name(f".{path.name}.part{os.getpid()}")
+    if path.exists():
+        raise Refused(f"-o {path}: is there already, and was not touched. Choose another name, or move it away.")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(pieces)
+        part.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path}: {error.strerror or error}; it was not written, and the run is untouched. Choose a folder with room "
+        "that you may write to."
+    )

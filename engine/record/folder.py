@@ -1,0 +1,71 @@
+"""The folder of a run, and files that are whole or not there at all."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine.errors import Refused
+
+
+def create_run_folder(out: Path, sample: str) -> Path:
+    """Make `<out>/<sample>_<number>` with the next free number, atomically; nothing is ever overwritten.
+
+    Raises Refused when `out` cannot be made or written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        taken = [entry.name[len(sample) + 1 :] for entry in out.iterdir() if entry.name.startswith(f"{sample}_")]
+        number = max((int(name) for name in taken if name.isdecimal()), default=0) + 1
+        while True:
+            folder = out / f"{sample}_{number:03d}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return folder
+    except OSError as error:
+        raise Refused(
+            f"--out {out}: no run folder can be made there ({error.strerror or error}); nothing was started. "
+            "Choose a folder you may write to."
+        ) from error
+
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace `path` by `content` so that a reader, or a crash, sees the old or the new and never a half."""
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, document: object, *, durable: bool = True) -> None:
+    """Write a JSON document atomically, indented for people."""
+    write_atomically(path, (json.dumps(document, indent=2) + "\n").encode(), durable=durable)
+
+
+def to_disk(folder: Path, files: Iterable[Path] = ()) -> None:
+    """Force these files, and the names in `folder` and in their own folders, to the disk itself (4-20 ms each).
+
+    Raises OSError.
+
+    A file that was renamed into place is safe from a power cut only once the folder was forced as well. Windows knows
+    no such call for folders; its file systems keep names in order by themselves.
+    """
+    places = {folder}
+    for path in files:
+        places.add(path.parent)
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    if sys.platform != "win32":
+        for place in sorted(places):
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)

@@ -1,0 +1,1 @@
+"""A recorded run again: exactly, or with other latencies."""

@@ -1,0 +1,100 @@
+"""Carry out an experiment without leaving anything on disk: for replays, what-ifs and tests of plans."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from engine.clock.virtual import VirtualClock, VirtualLoop
+from engine.errors import StorageError
+from engine.record.endings import Ending, Status
+from engine.record.journal import Journal
+from engine.record.trace import Record, Trace
+from engine.record.writer import Writer
+from engine.run.contract import ExperimentType
+from engine.run.run import Run
+
+NEVER_NS = 2**62
+
+
+class _DiscardingWriter(Writer):
+    """Writes nothing: what a rehearsal makes is its trace. It is full when the disk of the records was."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        super().__init__()
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise TypeError("a rehearsal needs virtual time")
+        self._clock = VirtualClock(loop)  # punctual, whatever other waits were late
+        calls = [r for r in records if r["kind"] == "call"]
+        self._waits = {r["args"][0]: r for r in calls if r["name"] == "disk.room"}
+        self._drain = next((r for r in calls if r["name"] == "disk.drain"), None)
+
+    def submit(self, job: Callable[[], object], size_bytes: int = 0) -> None:
+        """Drop the job."""
+
+    def submit_observation(self, job: Callable[[], object], size_bytes: int = 0) -> None:
+        """Drop the job."""
+
+    def _behind(self, asked: int) -> bool:
+        return asked in self._waits
+
+    async def _wait_for_room(self, asked: int) -> None:
+        await self._again(self._waits[asked])
+
+    async def drain(self) -> None:
+        """Wait as long as was waited for the disk then, with the same outcome."""
+        if self._drain is not None:
+            call, self._drain = self._drain, None
+            await self._again(call)
+        if self.error is not None:
+            raise self.error
+
+    async def _again(self, call: Record) -> None:
+        await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
+        if call.get("error") == "StorageError":
+            self.fail(StorageError(call["text"]))
+            raise self.error or StorageError(call["text"])
+
+    async def run(self, job: Callable[[], object]) -> None:
+        """Drop the job."""
+
+
+async def rehearse(
+    kind: ExperimentType,
+    plan: Any,
+    clock: VirtualClock,
+    microscope: Any,
+    header: Mapping[str, Any],
+    operator: Callable[[Run], Awaitable[None]] | None = None,
+    records: Sequence[Record] = (),
+) -> tuple[list[Record], dict[str, Any]]:
+    """Drive an experiment on this clock and instrument; its records, and what its run.json would say.
+
+    operator: gives commands to the run. records: of a run whose disk was behind at times, to be so again. Raises
+    Refused when the plan does not fit the instrument.
+    """
+    prepared = kind.prepare(plan, microscope)
+    made: list[Record] = []
+    trace = Trace(clock)
+    trace.observe(made.append)
+    trace.header(**header)
+    writer = _DiscardingWriter(records)
+    with TemporaryDirectory(prefix="credline-") as name:
+        folder = Path(name)
+        journal = Journal(folder / "journal.jsonl", writer, durable=False)
+        run = Run(clock, trace, writer, journal, folder, durable=False)
+        run.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
+        try:
+            experiment = prepared.begin(run)
+            commands = asyncio.ensure_future(operator(run)) if operator else None
+            await run.drive(experiment)
+            if commands is not None:
+                commands.cancel()
+        finally:
+            writer.close()
+            run.files.close()
+            journal.close()
+    ending = run.ending or Ending(Status.DONE, "")
+    return made, {"status": ending.status.value, "reason": ending.reason, **experiment.document()}

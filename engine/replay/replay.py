@@ -1,0 +1,184 @@
+"""Replay: the same protocol and machine on a virtual clock, with recorded answers at their recorded instants.
+
+Everything that differs from run to run entered through four gates (`engine.record.trace`); here the recorded events
+enter again. What the program makes of them must then be the same, byte for byte; the first difference is the answer to
+"what did my change do?".
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from engine.clock.virtual import VirtualClock, VirtualLoop
+from engine.errors import DataError, StorageError, shown
+from engine.record.schema import gap
+from engine.record.trace import Record, ends_early, read_trace
+from engine.replay.rehearsal import rehearse
+from engine.run.planfile import build_plan_from
+from engine.run.registry import experiment_type, registered
+from engine.run.run import TASK, Run
+
+CONTEXT_RECORDS = 20
+CUT_TAIL_RECORDS = 8
+"""Of a recording that was cut off, so many last records at most may be due to an event that is not in it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """The first record that differs: its number, both sides (None = there is none), the state, what came before."""
+
+    seq: int
+    recorded: Record | None
+    replayed: Record | None
+    state: str
+    before: Sequence[Record]
+
+
+class ReplayClock(VirtualClock):
+    """Virtual time in which waits end as late as they were recorded to."""
+
+    def __init__(self, loop: VirtualLoop, records: Sequence[Record]) -> None:
+        super().__init__(loop)
+        self._late: dict[int, list[int]] = {}
+        for record in records:
+            if record["kind"] == "wake":
+                self._late.setdefault(record["deadline_ns"], []).append(record["woke_ns"])
+
+    async def sleep_until(self, deadline_ns: int, *, precise: bool = False, at_rest: bool = False) -> int:
+        """Wait until the recorded wake of this deadline; until the deadline itself where none was late."""
+        late = self._late.get(deadline_ns)
+        return await super().sleep_until(late.pop(0) if late else deadline_ns, precise=precise, at_rest=at_rest)
+
+
+def load_run(run: Path) -> list[Record]:
+    """The records of a run folder or trace file. Raises DataError with the remedy when it cannot be replayed."""
+    records = without_injected(read_trace(run))
+    if "source" in records[0]:
+        raise DataError(
+            f"{run}: was imported from {shown(records[0]['source'])}, so it does not hold all that entered the run; "
+            "nothing was replayed. Look at it with credline trace show, stats or plot."
+        )
+    for record in records:
+        if missing := gap(record):
+            raise DataError(
+                f"{run}: record {record['seq']} ({record['kind']}) {missing}, so the run cannot be made "
+                "again; nothing was replayed. Look at it with credline trace show."
+            )
+    return records
+
+
+def without_injected(records: Iterable[Record]) -> list[Record]:
+    """A trace without what came from outside the run: injected faults, and what the watchdog had to say.
+
+    A replay shows the run what they did to it.
+    What is left is numbered as the run would have numbered it.
+    """
+    kept = [r for r in records if r["kind"] != "injected" and (r["kind"], r["name"]) != ("note", "watchdog")]
+    return [{**record, "seq": seq} for seq, record in enumerate(kept)]
+
+
+def replay(records: Sequence[Record], folder: Path | None = None) -> list[Record]:
+    """Run the experiment of a trace again with its recorded answers; the records that this makes.
+
+    folder: the run folder, for its pictures; without it placeholders stand for them.
+    """
+    return replay_with_result(records, folder)[0]
+
+
+def replay_with_result(records: Sequence[Record], folder: Path | None = None) -> tuple[list[Record], dict[str, Any]]:
+    """The same, with the result that stands in the run's run.json."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(_replay(records, folder))
+
+
+async def _replay(records: Sequence[Record], folder: Path | None) -> tuple[list[Record], dict[str, Any]]:
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, VirtualLoop):
+        raise TypeError("a replay needs virtual time")
+    header = records[0]
+    kind = experiment_type(header["protocol"])
+    clock = ReplayClock(loop, records)
+    punctual = VirtualClock(loop)  # recorded devices and commands come at their instants, whatever waits were late
+    await punctual.sleep_until(header["t_ns"])
+    microscope = registered("recorded")["microscope"].load()(punctual, header["instrument"], records, folder)
+    own = ("seq", "t_ns", "kind", "name", "schema")
+    made, document = await rehearse(
+        kind,
+        build_plan_from(kind, header["plan"]),
+        clock,
+        microscope,
+        {key: value for key, value in header.items() if key not in own},
+        lambda run: _operator(run, punctual, records),
+        records,
+    )
+    # As a file would hold them: what was recorded was read from one.
+    return [json.loads(json.dumps(record)) for record in made], document["result"]
+
+
+def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Awaitable[None]:
+    """Give the recorded commands again, each at its instant.
+
+    A virtual run may have been commanded at the very instant of the record before, by what saw that record made. Within
+    one instant only the order tells, so such a command is given when that record is made again.
+    """
+
+    def give(command: Record) -> None:
+        reason = command["reason"]
+        if command["name"] == "stopped":
+            run.commands.stop(reason)
+        elif command["name"] == "aborted":
+            run.commands.abort(reason)
+        elif command.get("source") == "disk":
+            run.writer.fail(StorageError(reason))
+        else:
+            run.commands.fail(reason, command.get("source", TASK))
+
+    prompted: dict[int, Record] = {}
+    timed: list[Record] = []
+    for before, record in pairwise(records):
+        # Failures of tasks in the background have no source, for they come about again by themselves.
+        if record["kind"] == "command" and (record["name"] != "failed" or "source" in record):
+            if before["t_ns"] == record["t_ns"]:
+                prompted[before["seq"]] = record
+            else:
+                timed.append(record)
+
+    def prompt(record: Record) -> None:
+        if command := prompted.get(record["seq"]):
+            give(command)
+
+    async def wait_and_give() -> None:
+        for command in timed:
+            await clock.sleep_until(command["t_ns"])
+            give(command)
+
+    run.trace.observe(prompt)
+    return wait_and_give()
+
+
+def first_divergence(recorded: Sequence[Record], replayed: Sequence[Record]) -> Divergence | None:
+    """The first record in which two traces differ; None when they agree to the last."""
+    state = ""
+    for k in range(max(len(recorded), len(replayed))):
+        old = recorded[k] if k < len(recorded) else None
+        new = replayed[k] if k < len(replayed) else None
+        if old != new:
+            return Divergence(k, old, new, state, recorded[max(0, k - CONTEXT_RECORDS) : k])
+        if old is not None and old["kind"] == "state":
+            state = old["name"]
+    return None
+
+
+def only_cut_off(recorded: Sequence[Record], divergence: Divergence) -> bool:
+    """Whether a replay differs only where its recording ends early: it waits for what is not in it any more.
+
+    That may be a few records before the last one: a frame stands in a trace some records after it has arrived.
+    """
+    if not ends_early(recorded) or len(recorded) - divergence.seq > CUT_TAIL_RECORDS:
+        return False
+    replayed = divergence.replayed
+    return divergence.recorded is None or (replayed is not None and replayed["t_ns"] > recorded[-1]["t_ns"])

@@ -1,0 +1,128 @@
+"""The gate through which every call to hardware passes: timed, recorded, and bounded.
+
+`CallGate.wrap` puts a proxy around a device. Its coroutine methods become calls with a record in the trace
+(device, method, arguments, result or error, both instants) and a hard limit after which the device counts as
+lost; everything else of the device passes through untouched.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from engine.clock import NS_PER_S, Clock, ns
+from engine.errors import CredlineError, DeviceLost
+from engine.record.trace import Trace, jsonable
+
+HARD_LIMIT_S = 10.0
+"""After so long without an answer a device counts as lost."""
+
+DISK = "disk"
+PATIENT_NS = 2**62
+"""For the disk, whose waits enter a run as calls: data are waited for as long as the operator does."""
+
+Device = TypeVar("Device")
+Item = TypeVar("Item")
+
+
+class CallGate:
+    """Wraps devices for one run. hard_limit_s: after this a call that has not returned loses its device."""
+
+    def __init__(self, clock: Clock, trace: Trace, hard_limit_s: float = HARD_LIMIT_S) -> None:
+        self._clock = clock
+        self._trace = trace
+        self._hard_limit_ns = ns(hard_limit_s)
+
+    def wrap(self, name: str, device: Device) -> Device:
+        """The device behind the gate; `name` is what the trace calls it."""
+        return cast(Device, _Gated(self, name, device))
+
+    async def call(self, device: str, method: str, func: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Make one call, record it, and pass on its result or error.
+
+        Raises DeviceLost when it does not return within the hard limit; whether it happened is then unknown.
+        """
+        name, begin_ns = f"{device}.{method}", self._trace.now_ns
+        fields = {"args": [jsonable(arg) for arg in args], "begin_ns": begin_ns}
+        limit_ns = self._hard_limit_ns if device != DISK else PATIENT_NS
+        limit = self._clock.timeout_at(self._clock.now_ns() + limit_ns)
+        try:
+            async with limit:
+                result = await func(*args)
+            await self._clock.at_rest()
+        except BaseException as error:
+            if not limit.expired():
+                await self._failed(name, fields, error, given_up=False)
+                raise
+            lost = DeviceLost(
+                f"{name}: no answer for {self._hard_limit_ns / NS_PER_S:.0f} s; whether it happened is unknown. "
+                f"Check the {device} and its connection before the next run."
+            )
+            await self._failed(name, fields, lost, given_up=True)
+            raise lost from error
+        self._trace.record("call", name, **fields, end_ns=self._trace.tick(), result=jsonable(result))
+        return result
+
+    async def next_item(self, name: str, items: AsyncIterator[Item], limit_s: float) -> Item:
+        """Wait for the next item of a device's stream; its arrival is an event that enters the run.
+
+        What arrives is recorded by the caller; a failure is recorded here, as a call. Raises TimeoutError after
+        `limit_s`, StopAsyncIteration at the end of the stream.
+        """
+        fields: dict[str, Any] = {"args": [], "begin_ns": self._trace.now_ns}
+        limit = self._clock.timeout_at(self._clock.now_ns() + ns(limit_s))
+        try:
+            async with limit:
+                item = await anext(items)
+            await self._clock.at_rest()
+        except BaseException as error:
+            await self._failed(name, fields, error, given_up=limit.expired())
+            raise
+        self._trace.tick()
+        return item
+
+    async def _failed(self, name: str, fields: dict[str, Any], error: BaseException, *, given_up: bool) -> None:
+        """Record a call without result; who is cancelled while this waits for its turn was given up.
+
+        given_up: nobody waited for it any more, so its own end is not known.
+        """
+        ended = error
+        if isinstance(error, Exception | asyncio.CancelledError):
+            try:
+                await self._clock.at_rest()
+            except asyncio.CancelledError as cancelled:
+                ended = cancelled
+        self._trace.record(
+            "call",
+            name,
+            **fields,
+            end_ns=self._trace.tick(),
+            error=type(ended).__name__,
+            text=str(ended),
+            given_up=given_up or isinstance(ended, asyncio.CancelledError),
+            foreign=not isinstance(ended, CredlineError),
+        )
+        if ended is not error:
+            raise ended
+
+
+class _Gated:
+    """The proxy: looks up methods on the device once, and keeps the gated ones."""
+
+    def __init__(self, gate: CallGate, name: str, device: object) -> None:
+        self._gate = gate
+        self._name = name
+        self._device = device
+
+    def __getattr__(self, method: str) -> Any:
+        attribute = getattr(self._device, method)
+        if not inspect.iscoroutinefunction(attribute):
+            return attribute
+
+        @wraps(attribute)
+        async def gated(*args: Any) -> Any:
+            return await self._gate.call(self._name, method, attribute, *args)
+
+        setattr(self, method, gated)
+        return gated

@@ -1,0 +1,114 @@
+"""From files and command-line words to a checked plan; every mistake becomes one line."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from engine.errors import Refused, shown
+from engine.run.contract import ExperimentType
+
+UNITS = {"_s": "seconds", "_deg": "degrees", "_deg_s": "degrees per second", "_nm": "nanometres", "_mm": "millimetres"}
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """A TOML file as a dictionary. Raises Refused naming file and line."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        if _holds_endless(tables):
+            raise ValueError("a whole number has more than 64 bits")
+    except OSError as error:
+        raise Refused(f"{what} {path}: cannot be read ({error.strerror}). Check the name.") from error
+    except UnicodeDecodeError as error:
+        raise Refused(f"{what} {path}: is not a text file in UTF-8.") from error
+    except (ValueError, RecursionError) as error:  # brackets without end, a number of thousands of digits
+        raise Refused(f"{what} {path}: is not valid TOML: {error}. Text values need quotes.") from error
+    return tables
+
+
+def _holds_endless(value: Any) -> bool:
+    """Whether a whole number of more than 64 bits is in it, which TOML does not have.
+
+    Python reads it all the same; it is too large for a float, and may be too long to be shown.
+    """
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict | list):
+            left += item.values() if isinstance(item, dict) else item
+        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+            return True
+    return False
+
+
+def parse_setting(word: str) -> tuple[list[str], Any]:
+    """`key=value` or `table.key=value` as (keys, value); the value is TOML if it can be, else text."""
+    key, equals, text = word.partition("=")
+    if not equals or not key.strip():
+        raise Refused(f"--set {shown(repr(word))}: write key=value, for example --set exposure_s=0.3.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        value = text
+    if _holds_endless(value):
+        raise Refused(f"--set {shown(repr(word))}: no whole number has more than 64 bits. Give a smaller one.")
+    return [part.strip() for part in key.split(".")], value
+
+
+def build_plan(kind: ExperimentType, config: Path | None, settings: Sequence[str]) -> Any:
+    """The plan from a file and `--set` words, later words winning. Raises Refused naming the key and the remedy."""
+    values = read_toml(config, "--config") if config else {}
+    for word in settings:
+        keys, value = parse_setting(word)
+        table = values
+        for key in keys[:-1]:
+            table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise Refused(f"--set {shown(repr(word))}: {shown(key)} is a value, not a table.")
+        table[keys[-1]] = value
+    return build_plan_from(kind, values)
+
+
+def build_plan_from(kind: ExperimentType, values: Mapping[str, Any]) -> Any:
+    """The plan from its keys. Raises Refused naming the key and the remedy."""
+    try:
+        return kind.plan_type.model_validate(values)
+    except ValidationError as error:
+        raise Refused(_first_mistake(error, kind.plan_type)) from error
+
+
+def _first_mistake(error: ValidationError, plan_type: type[BaseModel]) -> str:
+    details = error.errors(include_url=False)
+    first = details[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" ({len(details) - 1} more after this one)" if len(details) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys(plan_type)
+        key = shown(key)
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else f"Keys are: {', '.join(known)}."
+        return f"{key}: the plan has no such key. {hint}{more}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    label = f"{shown(key)} = {shown(repr(first['input']))}" if key else "plan"
+    unit = next((name for end, name in sorted(UNITS.items(), key=lambda u: -len(u[0])) if key.endswith(end)), "")
+    if unit and first["type"] in ("float_parsing", "float_type", "int_parsing"):
+        message = f"give a plain number of {unit}, for example {key}={_example(plan_type, key)}"
+    return f"{label}: {message}.{more}"
+
+
+def _keys(plan_type: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in plan_type.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _keys(field.annotation, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _example(plan_type: type[BaseModel], key: str) -> object:
+    field = plan_type.model_fields.get(key)
+    return field.default if field else 1.0

@@ -1,0 +1,1 @@
+"""The stage while it turns: watched, and its angle fitted."""

@@ -1,0 +1,142 @@
+"""The angle of every frame, fitted from stage readings of which only an interval of time is known.
+
+The stage turns at constant speed, so angle(t) = offset + rate * t. A reading that took from t_before to t_after was
+true at an unknown instant in between; the interface may always sample early or always late, which no average over
+readings removes. The stated uncertainty of the offset therefore includes the interval itself.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from drivers.contract import Reading
+from engine.clock import NS_PER_S
+
+# A reading this many of its own uncertainties away from the line was not taken during the rotation.
+OUTLIER_SIGMAS = 6.0
+# Scatter of a stage encoder, used as the floor of a reading's uncertainty, in degrees.
+ENCODER_DEG = 0.003
+# By how much the speed may be off: of a stage that was told it, of one whose pedal was set by hand, and of one that
+# keeps its speed.
+COMMANDED_SHARE = 0.05
+PEDAL_SHARE = 0.2
+STEADY_SHARE = 0.005
+SIGMAS = 5.0
+# While the run goes on, a fit looks at so many readings: a fit of thousands takes milliseconds.
+RECENT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RotationFit:
+    """A straight line through timed readings: angle = angle_deg at `reference_ns`, changing by `rate_deg_s`.
+
+    rate_uncertainty_deg_s: one standard deviation. offset_uncertainty_deg: bound on a common shift of all angles
+    (statistics, one sigma, plus what the readings' intervals leave open). residual_deg: RMS over the readings used.
+    """
+
+    rate_deg_s: float
+    angle_at_reference_deg: float
+    reference_ns: int
+    rate_uncertainty_deg_s: float
+    offset_uncertainty_deg: float
+    residual_deg: float
+    readings: int
+
+    def angle_deg(self, t_ns: int) -> float:
+        """The stage's angle at an instant."""
+        return self.angle_at_reference_deg + self.rate_deg_s * (t_ns - self.reference_ns) / NS_PER_S
+
+
+def middle_ns(reading: Reading) -> int:
+    """The middle of the interval in which a reading was true."""
+    return (reading.t_before_ns + reading.t_after_ns) // 2
+
+
+def fit_rotation(readings: Sequence[Reading], nominal_rate_deg_s: float) -> RotationFit | None:
+    """Weighted straight line through the readings' middles, without readings far from it; None without readings.
+
+    nominal_rate_deg_s: signed, used for the weights, and for the rate itself when there are fewer than two
+    readings (its uncertainty is then infinite).
+    """
+    if not readings:
+        return None
+    kept = list(readings)
+    while True:
+        fit = _line(kept, nominal_rate_deg_s)
+        if len(kept) <= 3:
+            return fit
+        distances = [abs(r.value - fit.angle_deg(middle_ns(r))) / _sigma_deg(r, fit.rate_deg_s) for r in kept]
+        worst = int(np.argmax(distances))
+        if distances[worst] <= OUTLIER_SIGMAS:
+            return fit
+        kept.pop(worst)
+
+
+def _sigma_deg(reading: Reading, rate_deg_s: float) -> float:
+    # An instant uniformly distributed over the interval has a standard deviation of width / sqrt(12).
+    width_s = (reading.t_after_ns - reading.t_before_ns) / NS_PER_S
+    return math.hypot(ENCODER_DEG, rate_deg_s * width_s / math.sqrt(12))
+
+
+def _line(readings: Sequence[Reading], nominal_rate_deg_s: float) -> RotationFit:
+    middles_ns = [middle_ns(reading) for reading in readings]
+    values = np.array([reading.value for reading in readings])
+    weights = np.array([1 / _sigma_deg(reading, nominal_rate_deg_s) ** 2 for reading in readings])
+    reference_ns = middles_ns[0] + round(
+        float(np.average([middle - middles_ns[0] for middle in middles_ns], weights=weights))
+    )
+    times_s = np.array([(middle - reference_ns) / NS_PER_S for middle in middles_ns])
+    angle = float(np.average(values, weights=weights))
+    spread = float(np.sum(weights * times_s**2))
+    if len(readings) >= 2 and spread > 0:
+        rate = float(np.sum(weights * times_s * (values - angle)) / spread)
+        rate_uncertainty = 1 / math.sqrt(spread)
+    else:
+        rate, rate_uncertainty = nominal_rate_deg_s, math.inf
+    residuals = values - angle - rate * times_s
+    # Each reading alone says: the line passed through its value somewhere within its interval.
+    half_widths = [abs(rate) * (r.t_after_ns - r.t_before_ns) / NS_PER_S / 2 for r in readings]
+    open_deg = min(half_widths)
+    return RotationFit(
+        rate_deg_s=rate,
+        angle_at_reference_deg=angle,
+        reference_ns=reference_ns,
+        rate_uncertainty_deg_s=rate_uncertainty,
+        offset_uncertainty_deg=open_deg + 1 / math.sqrt(float(np.sum(weights))),
+        residual_deg=float(np.sqrt(np.mean(residuals**2))),
+        readings=len(readings),
+    )
+
+
+def has_stopped(before: Reading, now: Reading, rate_deg_s: float) -> bool:
+    """Whether the stage moved less than a third of what its rate demands between two readings.
+
+    Only for readings at least 0.2 s apart; nearer ones say nothing.
+    """
+    elapsed_s = (middle_ns(now) - middle_ns(before)) / NS_PER_S
+    return abs(now.value - before.value) < max(abs(rate_deg_s) * elapsed_s / 3, 1.5 * ENCODER_DEG)
+
+
+def is_astray(
+    readings: Sequence[Reading], now: Reading, nominal_rate_deg_s: float, nominal_share: float = PEDAL_SHARE
+) -> bool:
+    """Whether a stage at constant speed cannot stand where it is read `now`, after what was read of it before.
+
+    The speed is that of the readings, as well as they tell it, or the plan's, which may be off by `nominal_share`.
+    Moves of less than what the readings' own intervals leave open are not seen.
+    """
+    if not readings:
+        return False
+    fit = fit_rotation(readings[-RECENT:], nominal_rate_deg_s)
+    rate_deg_s, share = nominal_rate_deg_s, nominal_share
+    if fit is not None and fit.readings > 1:
+        told = SIGMAS * fit.rate_uncertainty_deg_s / abs(nominal_rate_deg_s) + STEADY_SHARE
+        if told < share:
+            rate_deg_s, share = fit.rate_deg_s, told
+    before = readings[-1]
+    elapsed_s = (middle_ns(now) - middle_ns(before)) / NS_PER_S
+    open_s = (now.t_after_ns - now.t_before_ns + before.t_after_ns - before.t_before_ns) / 2 / NS_PER_S
+    away_deg = abs(now.value - before.value - rate_deg_s * elapsed_s)
+    return away_deg > abs(rate_deg_s) * (open_s + share * elapsed_s) + SIGMAS * ENCODER_DEG

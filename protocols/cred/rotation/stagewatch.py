@@ -1,0 +1,188 @@
+"""Reads the stage while it turns: timed readings for the fit of the angles, and whether it turns as it should.
+
+A single reading is believed only where constant speed explains it; otherwise the stage is asked again, and it is either
+the first value that was wrong, or the stage that stopped, jumped, slipped or turned back. What is not known to have
+been exposed at constant speed is not kept.
+"""
+
+from collections.abc import Sequence
+from statistics import median
+
+from drivers.contract import Reading, Stage
+from engine.clock import NS_PER_MS, NS_PER_S, ns
+from engine.errors import DeviceError, DeviceLost
+from engine.run.run import Run
+from protocols.cred.plan import CredPlan
+from protocols.cred.records import Collected
+from protocols.cred.rotation.angles import (
+    COMMANDED_SHARE,
+    ENCODER_DEG,
+    PEDAL_SHARE,
+    RECENT,
+    RotationFit,
+    fit_rotation,
+    has_stopped,
+    is_astray,
+    middle_ns,
+)
+
+POLL_NS = 5 * NS_PER_MS
+AGAIN_S = 0.2
+LAST_READING_S = 1.0
+AT_END_DEG = 0.05
+# A reading that took as long says nothing of the angle at any instant.
+USELESS_NS = NS_PER_S
+
+
+class StageWatch:
+    """The stage of one run, watched. stage: behind the run's gate. target_deg: where its rotation is to end."""
+
+    def __init__(self, run: Run, stage: Stage, collected: Collected, plan: CredPlan, target_deg: float) -> None:
+        self._run = run
+        self._timeline = run.timeline
+        self._stage = stage
+        self._collected = collected
+        self._range_deg = plan.range_deg
+        self._target_deg = target_deg
+        self._share = COMMANDED_SHARE if plan.rotation == "commanded" else PEDAL_SHARE
+        self._last_read = False
+        self.rate_deg_s = plan.direction * plan.speed_deg_s
+        """Of the plan, until the readings tell it better."""
+        self.turning = False
+        """Whether it was seen to turn, so that its stop is worth a look."""
+        self.recent_fit: RotationFit | None = None
+        """For the angles shown while the run goes on."""
+
+    async def angle(self) -> Reading:
+        """Read the stage; an error is answered by asking once more, for a reading changes nothing."""
+        try:
+            return await self._stage.angle()
+        except DeviceLost:
+            raise
+        except DeviceError:
+            await self._timeline.wait("again", self._timeline.now_ns + ns(AGAIN_S))
+            return await self._stage.angle()
+
+    async def rest_deg(self) -> float:
+        """Where the stage stands: the middle one of three readings, so that a wrong one does no harm."""
+        return median([(await self.angle()).value for _ in range(3)])
+
+    async def poll_deg(self) -> float:
+        """Read the stage, but no more often than makes sense, however fast it answers."""
+        begin_ns = self._timeline.now_ns
+        reading = await self.angle()
+        if self._timeline.now_ns < begin_ns + POLL_NS:
+            await self._timeline.wait("poll", begin_ns + POLL_NS)
+        return reading.value
+
+    async def look(self) -> None:
+        """Take a timed reading for the fit, and see whether the stage still turns as it did."""
+        reading = await self.angle()
+        if self._is_over():
+            return  # another look has found its end meanwhile
+        if reading.t_after_ns - reading.t_before_ns > USELESS_NS:
+            self._left_out(reading)
+            return
+        readings, rate_deg_s = self._collected.readings, self.rate_deg_s
+        if readings and (self._is_at_end(reading) or self._is_astray(readings, reading)):
+            await self._timeline.wait("look again", reading.t_after_ns + ns(AGAIN_S))
+            again = await self.angle()
+            if self._is_over():
+                return
+            if self._is_at_end(again):
+                # Nobody knows since when it stands there.
+                self._ended(again, middle_ns(again), middle_ns(readings[-1]))
+                reading = again
+            elif not self._is_astray(readings, again):
+                self._left_out(reading)
+                reading = again
+            elif len(readings) == 1 and not self._collected.steady_from_ns and not self._is_astray([reading], again):
+                # Two against one: nobody knows what the stage did until now.
+                self._left_out(readings.pop())
+                self._collected.steady_from_ns = middle_ns(reading)
+            elif not (has_stopped(reading, again, rate_deg_s) and self._stopped(again)):
+                self._astray(again)
+                return
+        readings.append(reading)
+        self.recent_fit = fit_rotation(readings[-3:], rate_deg_s)
+
+    def _is_over(self) -> bool:
+        return self._collected.stage_stopped_ns is not None
+
+    def _is_at_end(self, reading: Reading) -> bool:
+        """Whether the stage has come to where its rotation was to end."""
+        return (self._target_deg - reading.value) * self.rate_deg_s < AT_END_DEG * abs(self.rate_deg_s)
+
+    def _is_astray(self, before: Sequence[Reading], now: Reading) -> bool:
+        return is_astray(before, now, self.rate_deg_s, self._share)
+
+    def _left_out(self, reading: Reading) -> None:
+        self._run.trace.record("note", "stage reading left out", angle_deg=reading.value, at_ns=middle_ns(reading))
+
+    def _stopped(self, reading: Reading) -> bool:
+        """Find out when: where the line through the readings before reaches the angle at which the stage stands.
+
+        False when it stands where it cannot have come to by then.
+        """
+        fit = fit_rotation(self._collected.readings, self.rate_deg_s)
+        if fit is None or fit.rate_deg_s * self.rate_deg_s <= 0:
+            return False
+        stopped_ns = fit.reference_ns + round((reading.value - fit.angle_at_reference_deg) / fit.rate_deg_s * NS_PER_S)
+        if not self._collected.readings[-1].t_before_ns <= stopped_ns <= reading.t_after_ns:
+            return False
+        # No frame that could have seen it standing is kept: the uncertainty of the line is taken off.
+        open_deg = fit.offset_uncertainty_deg
+        if fit.readings > 1:
+            open_deg += 3 * fit.rate_uncertainty_deg_s * abs(stopped_ns - fit.reference_ns) / NS_PER_S
+        open_ns = round(open_deg / abs(fit.rate_deg_s) * NS_PER_S)
+        self._ended(reading, stopped_ns, max(stopped_ns - open_ns, middle_ns(self._collected.readings[-1])))
+        return True
+
+    def _ended(self, reading: Reading, at_ns: int, until_ns: int) -> None:
+        """The rotation is over: what was exposed after `until_ns` is not kept."""
+        self._collected.stage_stopped_ns = until_ns
+        self._run.trace.record("note", "stage stopped", angle_deg=reading.value, at_ns=at_ns, kept_until_ns=until_ns)
+
+    def _astray(self, reading: Reading) -> None:
+        """The stage is not where constant speed would have taken it: what was exposed since the last reading is not
+        kept, and with fewer than three readings nobody knows where it was before.
+        """
+        readings = self._collected.readings
+        until_ns = middle_ns(readings[-1] if len(readings) >= 3 else readings[0])
+        self._collected.stage_stopped_ns = until_ns
+        self._run.trace.record("note", "stage astray", angle_deg=reading.value, kept_until_ns=until_ns)
+        self._run.commands.fail(
+            f"stage: stands at {reading.value:.2f} deg, where its rotation at constant speed cannot have taken it; "
+            "frames until the last good reading are kept. Check the goniometer, the holder and the pedals."
+        )
+
+    def slots_for_range(self, period_s: float) -> int | None:
+        """The slots that the range needs at the speed the stage really has; None while that is not known well."""
+        if self._collected.stage_stopped_ns is not None:
+            return None
+        fit = fit_rotation(self._collected.readings[-RECENT:], self.rate_deg_s)
+        if fit is None or fit.readings < 3 or fit.rate_uncertainty_deg_s > 0.001 * abs(fit.rate_deg_s):
+            return None
+        self.rate_deg_s = fit.rate_deg_s
+        return round(abs(self._range_deg / (fit.rate_deg_s * period_s)))
+
+    async def stop(self) -> None:
+        """Stop the rotation, after one last reading for the fit, and make sure that it stands.
+
+        The reading may not hold up the stop: without it nothing tells where the stage was since the one before.
+        """
+        if self._collected.readings and self._collected.stage_stopped_ns is None and not self._last_read:
+            self._last_read = True
+            try:
+                async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + ns(LAST_READING_S)):
+                    await self.look()
+            except Exception:  # whatever is wrong with the reading, the stop comes next
+                self._collected.stage_stopped_ns = middle_ns(self._collected.readings[-1])
+        await self._stage.stop()
+        if self.turning:
+            before = await self._stage.angle()
+            # Long enough to tell a slow rotation from the scatter of readings.
+            moved_s = min(max(AGAIN_S, 9 * ENCODER_DEG / abs(self.rate_deg_s)), 1.0)
+            await self._timeline.wait("stands", before.t_after_ns + ns(moved_s))
+            if not has_stopped(before, await self._stage.angle(), self.rate_deg_s):
+                raise DeviceError("stage: told to stop, it turns on. Stop it at the microscope.")

@@ -1,0 +1,1 @@
+"""What a soak of cRED draws and judges."""

@@ -1,0 +1,131 @@
+"""cRED for the soak: random plans and troubles, and what is watched at every step; `rules` judges the end."""
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engine.record.trace import Record
+from engine.testing.soak import Ordeal
+from protocols.cred.machine import TRANSITIONS, State
+from protocols.cred.soak.rules import rules_of
+
+EXPOSING = (State.EXPOSE.value, State.DEFOCUS_SNAPSHOT.value)
+WAYS = {(source.value, t.trigger, t.dest.value) for t in TRANSITIONS for source in t.sources}
+
+
+class CredTrial:
+    """Implements `engine.testing.soak.Trial`."""
+
+    def draw(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
+        """A run of 3 to 40 slots and up to five troubles."""
+        exposure_s = rng.choice([0.05, 0.1, 0.2, 0.5, 0.5, 1.0])
+        period_s = exposure_s + 0.012
+        slots = rng.randint(3, 40)
+        speed_deg_s = rng.choice([0.2, 0.45, 1.0, 2.0])
+        range_deg = round(slots * period_s * speed_deg_s, 3) * rng.choice([1, 1, -1])
+        settling_slots = int(0.55 / period_s) + 1
+        interval = rng.choice([0, 0, rng.randint(settling_slots + 2, settling_slots + 9)])
+        plan: dict[str, Any] = {
+            "exposure_s": exposure_s,
+            "speed_deg_s": speed_deg_s,
+            # With the run-in and run-out within what every holder allows.
+            "start_deg": rng.choice([-30.0, 0.0, 12.5]) if abs(range_deg) < 35 else math.copysign(38.0, -range_deg),
+            "range_deg": range_deg,
+            "rotation": rng.choice(["pedal", "commanded"]),
+            "snapshot_interval": interval,
+            "relax_cycles": rng.choice([0, 0, 1, 2]),
+            "unblank": rng.random() < 0.8,
+            "rotation_timeout_s": rng.choice([20.0, 120.0]),
+            "formats": [],
+        }
+        duration_s = slots * period_s + 5.0
+        troubles = [self._trouble(rng, slots, duration_s) for _ in range(rng.choice([0, 1, 1, 2, 2, 3, 5]))]
+        if rng.random() < 0.08:  # a camera that is slower from some frame on
+            first, late_s = rng.randint(1, 16), round(exposure_s * rng.uniform(0.2, 0.8), 3)
+            troubles += [f"detector.frames {k} late {late_s}" for k in range(first, first + rng.randint(4, 16))]
+        return plan, troubles
+
+    def _trouble(self, rng: random.Random, slots: int, duration_s: float) -> str:
+        at_s = round(rng.uniform(0.0, duration_s), 3)
+        call = rng.choice(
+            [
+                f"stage.angle {rng.randint(1, 60)}",
+                f"stage.{rng.choice(['rotate', 'stop', 'release_to_pedal'])} {rng.randint(1, 2)}",
+                f"beam.{rng.choice(['blank', 'blank', 'unblank', 'is_blanked'])} {rng.randint(1, 3)}",
+                f"optics.{rng.choice(['focus', 'set_focus'])} {rng.randint(1, 8)}",
+                f"detector.{rng.choice(['arm', 'disarm'])} 1",
+                f"detector.start {rng.randint(1, slots)}",
+            ]
+        )
+        order = rng.choice(
+            ["stage.rotate", "stage.stop", "beam.blank", "beam.unblank", "optics.set_focus", "detector.disarm"]
+        )
+        value = round(rng.choice([rng.uniform(0.02, 1.0), rng.uniform(1.0, 12.0)]), 3)
+        sign = rng.choice([-1, 1])
+        return rng.choice(
+            [
+                f"{call} error",
+                f"{call} hang",
+                f"{order} {rng.randint(1, 3)} ignored",
+                f"{call} slow {value}",
+                f"{call} away {value}",
+                f"stage.angle {rng.randint(1, 60)} wrong {sign * value}",
+                f"optics.focus {rng.randint(1, 4)} wrong {sign * 500}",
+                f"beam.is_blanked {rng.randint(1, 3)} wrong 1",
+                f"detector.frames {rng.randint(1, slots)} {rng.choice(['drop', 'double', 'torn'])}",
+                f"detector.frames {rng.randint(1, slots)} late {value}",
+                f"detector.frames 1 late {rng.choice([1.0, 1.2])}",
+                f"stage.motion {at_s} {rng.choice(['stop', 'reverse'])}",
+                f"stage.motion {at_s} jump {sign * value}",
+                f"stage.motion {at_s} slip {value}",
+                f"host {at_s} {rng.choice(['starve', 'leap'])} {value}",
+                f"disk.write {rng.randint(1, 4 * slots)} {rng.choice(['full', 'error'])}",
+                f"disk.sync {rng.randint(1, 2 * slots)} error",
+                f"disk.{rng.choice(['write', 'sync'])} {rng.randint(1, 2 * slots)} slow {value}",
+                f"operator {at_s} {rng.choice(['stop', 'abort'])}",
+            ]
+        )
+
+    def simpler(self, plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Half the range, and one key after the other as in the plainest run."""
+        plain = {
+            "snapshot_interval": 0,
+            "relax_cycles": 0,
+            "rotation": "commanded",
+            "unblank": True,
+            "exposure_s": 0.5,
+            "speed_deg_s": 0.45,
+            "start_deg": 0.0,
+        }
+        slot_deg = (plan["exposure_s"] + 0.012) * plan["speed_deg_s"]
+        if abs(plan["range_deg"]) > 4 * slot_deg:
+            yield {**plan, "range_deg": round(plan["range_deg"] / 2, 3)}
+        if plan["range_deg"] < 0:
+            yield {**plan, "range_deg": -plan["range_deg"]}
+        for key, value in plain.items():
+            if plan[key] != value:
+                yield {**plan, key: value}
+
+    def watch(self, record: Record, before: Sequence[Record]) -> str | None:
+        """Every step: states follow one another as drawn, frames come in exposing states and in order."""
+        kind = record["kind"]
+        if kind not in ("state", "frame", "call"):
+            return None
+        state = next((r["name"] for r in reversed(before) if r["kind"] == "state"), None)
+        if kind == "state":
+            if state is not None and (state, record["trigger"], record["name"]) not in WAYS:
+                return f"states follow the machine: {record['name']} came after {state} by {record['trigger']}"
+        elif kind == "frame":
+            last = next((r for r in reversed(before) if r["kind"] == "frame" and r["name"] == record["name"]), None)
+            if last is not None and record["slot"] <= last["slot"]:
+                return f"slots of frames rise: {record['slot']} came after {last['slot']}"
+        elif record["name"] == "detector.start" and state not in EXPOSING:
+            return f"exposures are made while exposing: one was begun in state {state}"
+        elif record["name"] == "beam.unblank" and state != State.DELAY.value and "error" not in record:
+            return f"the beam is unblanked when rotation was seen: it was in state {state}"
+        return None
+
+    def judge(self, ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
+        """The rules of cRED."""
+        return rules_of(ordeal)

@@ -1,0 +1,1 @@
+"""Lattices: cells and their reduction, symmetry, reflections."""

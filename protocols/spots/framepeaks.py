@@ -1,0 +1,124 @@
+"""Where the spots of a frame of counts are, as a detector gives it.
+
+The mean of each ring about the primary beam is the background; a spot stands out of its Poisson noise.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.spots.badpixels import bad_pixels, filled
+from protocols.spots.beam_centre import find_beam
+from protocols.spots.peaklist import Peaks, no_peaks
+
+Array = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+FRAME_SIGMA_PX = 1.5
+"""Of the filter that brings spots out of the noise of a frame; spots are 1 to 2 px wide (sigma)."""
+FRAME_SIGNIFICANCE = 7.0
+"""How many standard deviations of the background a spot stands out. 512 x 512 pixels have none of 5.5 by chance, but
+the place of a spot is uncertain by its width over this: 0.3 px, and among the faintest of many spots some are 1 px off.
+"""
+FAINT_SIGNIFICANCE = 15.0
+"""A spot that stands out less is faint: on a net it counts, off a net it may only be badly placed."""
+BEAM_CLEARANCE_PX = 12.0
+"""Nearer to the primary beam of a frame nothing is taken for a spot."""
+BEAM_TO_BACKGROUND = 8.0
+"""The primary beam is that much brighter than the median of a frame; the lights of a photograph are not."""
+CUT_PX = 3
+"""A spot that near to bad pixels may be what is left of a larger one, and not be where that is."""
+HOT_SHARE = 0.85
+"""A pixel with more than that of the light of its 5 x 5 neighbourhood is defective; the detector smears a spot."""
+
+
+def frame_peaks(
+    picture: NDArray[np.generic], saturation: float | None = None, beam_px: tuple[float, float] | None = None
+) -> Peaks:
+    """Spots of a (rows, columns) diffraction frame: counts, a bright primary beam, Poisson noise.
+
+    The background depends on the distance from the beam only: the mean of each ring without its spots. Where the
+    rings themselves are uneven (astigmatic halo, module borders) the threshold rises with their spread. saturation:
+    counts above it are taken as that much when the beam is sought. beam_px: (column, row) of the primary beam where a
+    beam stop hides it; it is not sought then. Pixels that tell nothing (`bad_pixels`) have no spots.
+    """
+    from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter
+
+    bad = bad_pixels(picture)
+    counts = np.asarray(picture, dtype=np.float64)
+    cut = bad
+    if bad.any():
+        counts, cut = filled(counts, bad), binary_dilation(bad, iterations=CUT_PX)
+    counts = np.maximum(counts, 0.0)
+    whole = np.rint(np.clip(counts, 0, min(65535.0, saturation or 65535.0))).astype(np.uint16)
+    found = beam_px or find_beam(whole)
+    if found is None:
+        return no_peaks("no primary beam: the picture is brightest at its edge")
+    centre = np.array(found)
+    row, column = np.indices(counts.shape) + 0.5
+    radius = np.hypot(column - centre[0], row - centre[1])
+    core, around = counts[radius < 4].mean(), counts[(radius > 25) & (radius < 35)]
+    if beam_px is None and (
+        core < BEAM_TO_BACKGROUND * (np.median(counts) + 0.1) or (around.size and core < 2 * np.median(around))
+    ):
+        return no_peaks("no diffraction pattern: no primary beam stands out of the picture", centre)
+    ring = radius.astype(np.int64)
+    order = np.argsort(ring, axis=None, kind="stable")
+    order = order[~bad.reshape(-1)[order]]
+    border = np.searchsorted(ring.reshape(-1)[order], np.arange(int(ring.max()) + 2))
+    background = _per_ring(_background, counts, order, border)
+    excess = np.where(bad, 0.0, counts - background[ring])
+    smooth = gaussian_filter(excess, FRAME_SIGMA_PX)
+    # A Gaussian filter is as good as a sum over 4 pi sigma^2 pixels. Counts are few: their square root has the same
+    # standard deviation, a half, everywhere and almost no skew (Anscombe, Biometrika 35, 246, 1948).
+    pixels = 4 * np.pi * FRAME_SIGMA_PX**2
+    below = background * pixels
+    collected = np.maximum(smooth * pixels, 0.0) + below[ring]
+    significance = 2 * (np.sqrt(collected + 0.375) - np.sqrt(below + 0.375)[ring])
+    uneven = _per_ring(_spread, smooth, order, border) * pixels / np.sqrt(np.maximum(below, 0.5))
+    significance /= np.maximum(uneven, 1.0)[ring]
+    peak = (
+        (significance > FRAME_SIGNIFICANCE)
+        & (smooth == maximum_filter(smooth, 5))
+        & (radius > BEAM_CLEARANCE_PX)
+        & ~cut
+    )
+    peak[:3] = peak[-3:] = peak[:, :3] = peak[:, -3:] = False
+    rows, columns = np.nonzero(peak)
+    light = np.stack([excess[rows + i, columns + j] for i in range(-2, 3) for j in range(-2, 3)])
+    keep = excess[rows, columns] < HOT_SHARE * light.sum(axis=0)
+    rows, columns, light = rows[keep], columns[keep], light[:, keep]
+    if not len(rows):
+        return no_peaks("no spots: nothing stands out of the background", centre)
+    # A Gaussian spot in a Gaussian filter is a Gaussian: its logarithm is a parabola through three pixels.
+    low = np.maximum(smooth, 1e-6 * smooth[rows, columns].max())
+    middle = np.log(low[rows, columns])
+    shifts = []
+    for i, j in ((0, 1), (1, 0)):
+        before, after = np.log(low[rows - i, columns - j]), np.log(low[rows + i, columns + j])
+        curvature = np.minimum(before + after - 2 * middle, -1e-6)
+        shifts.append(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
+    xy = np.stack([columns + 0.5 + shifts[0], rows + 0.5 + shifts[1]], axis=1)
+    return Peaks(xy, light.sum(axis=0), centre, faint=significance[rows, columns] < FAINT_SIGNIFICANCE)
+
+
+def _per_ring(of: Callable[[Array], float], values: Array, order: Places, border: Places) -> Array:
+    """(rings,) a figure of the pixels of each ring; 0 where a ring has none."""
+    sorted_ = values.reshape(-1)[order]
+    pairs = zip(border[:-1].tolist(), border[1:].tolist(), strict=True)
+    return np.array([of(sorted_[begin:end]) if end > begin else 0.0 for begin, end in pairs])
+
+
+def _background(ring: Array) -> float:
+    """Mean of the pixels without those of spots. From the median alone a ring of few counts would be empty."""
+    mean = max(float(np.median(ring)), 0.5)
+    for _ in range(3):
+        mean = float(ring[ring <= mean + 4 * np.sqrt(mean) + 1].mean())
+        mean = max(mean, 0.0)
+    return mean
+
+
+def _spread(ring: Array) -> float:
+    """Standard deviation, from the median absolute deviation, which spots do not change."""
+    return 1.4826 * float(np.median(np.abs(ring - np.median(ring))))

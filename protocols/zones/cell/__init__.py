@@ -1,0 +1,1 @@
+"""The unit cell from zones."""

@@ -1,0 +1,94 @@
+"""What the commands of `credline zones` have in common: options, numbers in words, the progress bar."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine.errors import Refused, shown
+
+if TYPE_CHECKING:
+    from protocols.zones.patterns.snapshots import Snapshots
+
+Json = Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")]
+Model = Annotated[Path | None, typer.Option("--model", help="A network of your own (`credline zones train`).")]
+PerPx = Annotated[
+    float | None,
+    typer.Option("--per-px", min=1e-6, max=1.0, help="1/A a pixel, where the pictures do not say, or say wrong."),
+]
+Tolerance = Annotated[
+    float, typer.Option("--tolerance", min=1e-3, max=0.05, help="How far a spot may be off the net, 1/A.")
+]
+Missing = Annotated[
+    float, typer.Option("--missing", min=0.0, max=0.9, help="Share of the excited spots too weak to be seen.")
+]
+Voltage = Annotated[
+    float | None,
+    typer.Option("--voltage", min=10, max=3000, help="Acceleration voltage in kV, where the source does not say: 200."),
+]
+Beam = Annotated[
+    str,
+    typer.Option("--beam", metavar="'X Y'", help="Primary beam in px (column, row), where a beam stop hides it."),
+]
+Excitation = Annotated[
+    float,
+    typer.Option("--excitation", min=0.001, max=0.1, help="How far from the Ewald sphere reflections are seen, 1/A."),
+]
+EXCITATION_ERROR_PER_A = 0.01
+"""That of `simulation.Geometry`, written again so that the command line need not load numpy, as the next."""
+TOLERANCE_PER_A = 0.006
+"""The default of `geometric.classify_geometry`."""
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(metavar="SOURCE...", help="patterns.h5, a run folder, a folder of pictures, pictures, peak lists."),
+]
+
+
+NOTHING_ZONAL = (
+    "zones are hidden by a wrong scale (--per-px), --voltage or --excitation, by a beam that is not seen (--beam), by "
+    "badly placed spots (--tolerance) and by weak ones that are not seen (--missing)"
+)
+
+
+def opened(sources: Sequence[Path], per_px: float | None, voltage_kV: float | None, beam: str) -> "list[Snapshots]":
+    """The sources with what a person said of them, once it is told what is taken for granted of each."""
+    from protocols.zones.patterns.simulation import electron_wavelength_A
+    from protocols.zones.patterns.snapshots import described, open_snapshots
+
+    beam_px = None
+    if beam:
+        column, row = numbers(beam, 2, "--beam", "column and row of the primary beam in pixels")
+        beam_px = column, row
+    found = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None, beam_px)
+    for path, source in zip(sources, found, strict=True):
+        typer.echo(described(path, source), err=True)
+    return found
+
+
+def numbers(text: str, count: int, option: str, what: str) -> list[float]:
+    """So many finite numbers out of a word of the command line. Refused where they are not."""
+    try:
+        found = [float(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        found = []
+    if len(found) != count or not all(abs(x) < 1e6 for x in found):
+        raise Refused(f"{option} {shown(repr(text))}: {what} are needed. Nothing was done.")
+    return found
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on a terminal, nothing where output is piped: to be called with done, total and a note."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total, note: progress.update(
+            task, completed=done, total=total, description=f"{what} {note}".rstrip()
+        )

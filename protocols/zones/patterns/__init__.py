@@ -1,0 +1,1 @@
+"""Patterns: simulated, drawn, and read from wherever they lie."""

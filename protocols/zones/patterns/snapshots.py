@@ -1,0 +1,269 @@
+"""Patterns to be sorted or solved, wherever they lie: a file of patterns, a run, folders of pictures, peak lists.
+
+Pictures stay on disk until they are asked for, one at a time. Nothing here knows a truth.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import DataError, Refused, shown
+from protocols.zones.patterns.patternfile import UNREADABLE
+from protocols.zones.patterns.render import ImageGeometry
+from protocols.zones.patterns.simulation import Geometry
+
+Array = NDArray[np.float64]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+"""Read by Pillow; everything else that is no HDF5 and no peak list goes to fabio."""
+FRAMES = (".tif", ".tiff", ".img", ".smv", ".cbf", ".mrc", ".mrcs", ".edf")
+STACKS = (".h5", ".hdf5", ".nxs")
+DATASETS = ("images", "entry/data/data", "data")
+"""Where the pictures of an HDF5 file are looked for, in this order."""
+PEAK_LISTS = (".json", ".csv")
+
+SAME_SCALE, SAME_WAVELENGTH = 1e-6, 2e-3
+"""What differs by less is no other one: 200 kV makes 0.02508 A, the paper writes 0.0251."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshots:
+    """The patterns of one source.
+
+    names: one for each, beginning with the path as it was given. per_px: 1/A a pixel, None where nobody said.
+    wavelength: of the electrons in A, None where nobody said.
+    distortion: amplitude in % and azimuth in deg (`protocols.products.distortion`) where the instrument's is known.
+    picture: gives the (rows, columns) picture of a pattern by number; None for peak lists.
+    beam_px: (column, row) of the primary beam in all pictures, where a person said.
+    spots: for peak lists, the (k, 2) positions in 1/A of every pattern.
+    """
+
+    names: Sequence[str]
+    per_px: float | None = None
+    wavelength_A: float | None = None
+    distortion: tuple[float, float] | None = None
+    picture: Callable[[int], NDArray[Any]] | None = None
+    spots: Sequence[Array] | None = None
+    beam_px: tuple[float, float] | None = None
+    note: str = ""
+    """What a person should know of the source."""
+
+    def __len__(self) -> int:
+        """Number of patterns."""
+        return len(self.names)
+
+    def only(self, names: set[str]) -> "Snapshots":
+        """Those with one of these names."""
+        kept = [i for i, name in enumerate(self.names) if name in names]
+        picture, spots = self.picture, self.spots
+        return replace(
+            self,
+            names=[self.names[i] for i in kept],
+            picture=None if picture is None else lambda i: picture(kept[i]),
+            spots=None if spots is None else [spots[i] for i in kept],
+        )
+
+
+def open_snapshots(
+    paths: Sequence[Path],
+    per_px: float | None = None,
+    wavelength_A: float | None = None,
+    beam_px: tuple[float, float] | None = None,
+) -> list[Snapshots]:
+    """One source for each path: a run folder, a folder of pictures, an HDF5 stack, a picture or a peak list.
+
+    per_px: 1/A a pixel, and wavelength: for sources that do not say, and instead of what they say. beam_px: (column,
+    row) of the primary beam, for pictures that do not show it. Refused for what is
+    not there or of no known kind, or has no pattern; DataError for a file that is damaged.
+    """
+    sources = []
+    given = [path.resolve() for path in paths]
+    if twice := next((path for n, path in enumerate(given) if path in given[:n]), None):
+        raise Refused(f"{shown(twice)}: given twice, and its patterns would count twice. Nothing was read.")
+    for path in paths:
+        if path.is_dir():
+            sources.append(_run(path) if (path / "run.json").is_file() else _folder(path))
+        elif path.is_file():
+            sources.append(_file(path))
+        else:
+            raise Refused(f"{shown(path)}: no such file or folder. Nothing was read.")
+    told = (_told(source, path, per_px, wavelength_A) for path, source in zip(paths, sources, strict=True))
+    return [replace(source, beam_px=beam_px) for source in told]
+
+
+def described(path: Path, source: Snapshots) -> str:
+    """What is taken for granted of a source, for a person."""
+    scale = "" if source.picture is None else f", {source.per_px:.6g} 1/A per pixel" if source.per_px else ""
+    known = source.wavelength_A is not None
+    wavelength = (
+        f"{source.wavelength_A:.5f} A" if known else f"{Geometry().wavelength_A} A (200 kV taken; else --voltage)"
+    )
+    return source.note or f"{shown(path)}: {len(source)} patterns{scale}, wavelength {wavelength}"
+
+
+def _told(source: Snapshots, path: Path, per_px: float | None, wavelength_A: float | None) -> Snapshots:
+    """A source with what a person says of it, and a note where it says otherwise itself."""
+    notes = []
+    if per_px and source.per_px and abs(per_px / source.per_px - 1) > SAME_SCALE:
+        notes.append(f"its own scale of {source.per_px:.6g} 1/A per pixel is overruled by --per-px {per_px:.6g}")
+    if wavelength_A and source.wavelength_A and abs(wavelength_A / source.wavelength_A - 1) > SAME_WAVELENGTH:
+        notes.append(
+            f"its own wavelength of {source.wavelength_A:.5f} A is overruled by --voltage: {wavelength_A:.5f} A"
+        )
+    return replace(
+        source,
+        per_px=per_px or source.per_px,
+        wavelength_A=wavelength_A or source.wavelength_A,
+        note=f"{shown(path)}: {'; '.join(notes)}" if notes else "",
+    )
+
+
+def _file(path: Path) -> Snapshots:
+    suffix = path.suffix.lower()
+    if suffix in STACKS:
+        return _stack(path)
+    if suffix in PEAK_LISTS:
+        return _peak_list(path)
+    if suffix in PICTURES or suffix in FRAMES:
+        return _pictures([path])
+    known = ", ".join((*STACKS, *PEAK_LISTS, *PICTURES, *FRAMES))
+    raise Refused(f"{shown(path)}: a file of an unknown kind; known are {known}. Nothing was read.")
+
+
+def _folder(path: Path) -> Snapshots:
+    try:
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*PICTURES, *FRAMES))
+    except OSError as error:
+        raise Refused(f"{shown(path)}: cannot be searched ({shown(error)}). Nothing was read.") from error
+    if not files:
+        raise Refused(
+            f"{shown(path)}: a folder without pictures ({', '.join((*PICTURES, *FRAMES))}). Nothing was read."
+        )
+    return _pictures(files)
+
+
+def _pictures(files: Sequence[Path]) -> Snapshots:
+    return Snapshots([str(file) for file in files], picture=lambda i: read_picture(files[i]))
+
+
+def read_picture(path: Path) -> NDArray[Any]:
+    """(rows, columns) of one picture file, colours as their mean. DataError for a file that cannot be read."""
+    try:
+        if path.suffix.lower() in PICTURES:
+            from PIL import Image
+
+            with Image.open(path) as image:
+                return np.asarray(image if image.mode in ("L", "I", "I;16", "F") else image.convert("L"))
+        import fabio
+
+        with fabio.open(str(path)) as image:
+            return np.asarray(image.data)
+    except Exception as error:  # these libraries raise whatever the damage leads to
+        raise DataError(
+            f"{shown(path)}: cannot be read as a picture ({shown(error)}); remove it or give another"
+        ) from error
+
+
+def _stack(path: Path) -> Snapshots:
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+        name = next((name for name in DATASETS if name in file and isinstance(file[name], h5py.Dataset)), None)
+        if name is None or file[name].ndim not in (2, 3):
+            raise Refused(
+                f"{shown(path)}: no stack of pictures (n, rows, columns) at {', '.join(DATASETS)}. Nothing was read."
+            )
+        data = file[name]
+        if not data.size:
+            raise Refused(f"{shown(path)}: its stack of pictures is empty. Nothing was read.")
+        per_px, wavelength_A = (
+            float(data.attrs[name]) if name in data.attrs else None for name in ("per_px_per_A", "wavelength_A")
+        )
+    except UNREADABLE as error:
+        raise DataError(f"{shown(path)}: not readable as HDF5 ({shown(error)}); give another file") from error
+
+    def picture(i: int) -> NDArray[Any]:
+        try:
+            return np.asarray(data[i] if data.ndim == 3 else data[()])
+        except UNREADABLE as error:
+            raise DataError(f"{shown(path)}: picture {i} is damaged ({shown(error)})") from error
+
+    count = len(data) if data.ndim == 3 else 1
+    width = len(str(count))
+    names = [f"{path}:{i:0{width}}" for i in range(count)]
+    return Snapshots(names, per_px, wavelength_A, picture=picture)
+
+
+def _run(path: Path) -> Snapshots:
+    from protocols.products.corrections import correction
+    from protocols.products.source import open_run
+
+    source = open_run(path)
+    info = source.info
+    correct = correction(source.flatfield(), info.wide_cross, info.saturation)
+    return Snapshots(
+        [f"{path}:{slot}" for slot in info.slot],
+        info.angstrom_per_px,
+        info.wavelength_A,
+        (info.distortion_amplitude_percent, info.distortion_azimuth_deg),
+        picture=lambda i: correct.apply(source.raw(i))[0],
+    )
+
+
+def _peak_list(path: Path) -> Snapshots:
+    """`{"patterns": [{"name": ..., "xy_per_A": [[x, y], ...]}, ...]}`, or CSV lines `name,x_per_A,y_per_A`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # as spreadsheets write it, with a mark before the first name
+        if path.suffix.lower() == ".json":
+            entries = [(str(p["name"]), p["xy_per_A"]) for p in json.loads(text)["patterns"]]
+        else:
+            entries = _csv_patterns(text)
+        spots = [np.asarray(xy, dtype=np.float64).reshape(-1, 2) for _, xy in entries]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        cause = f"{type(error).__name__}: {shown(error)}"
+        raise DataError(
+            f"{shown(path)}: not a peak list ({cause}); that is CSV with the columns name,x_per_A,y_per_A or JSON as "
+            '{"patterns": [{"name": "1", "xy_per_A": [[0.1, 0.2], [0.3, 0.1]]}]}'
+        ) from error
+    if not spots:
+        raise Refused(f"{shown(path)}: a peak list without patterns. Nothing was read.")
+    if bad := [name for (name, _), xy in zip(entries, spots, strict=True) if not np.isfinite(xy).all()]:
+        raise DataError(f"{shown(path)}: pattern {shown(bad[0])} has positions that are no numbers; correct the list")
+    return Snapshots([f"{path}:{name}" for name, _ in entries], spots=spots)
+
+
+def _csv_patterns(text: str) -> list[tuple[str, list[tuple[float, float]]]]:
+    import csv
+
+    lines = text.splitlines()
+    delimiter = ";" if lines and ";" in lines[0] else ","
+    patterns: dict[str, list[tuple[float, float]]] = {}
+    rows = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    for row in rows:
+        try:
+            position = float(row["x_per_A"]), float(row["y_per_A"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"line {rows.line_num} has no two numbers") from error
+        patterns.setdefault(row["name"], []).append(position)
+    return list(patterns.items())
+
+
+def per_px_of(source: Snapshots, picture: NDArray[Any]) -> float:
+    """1/A a pixel of a picture, as its source says, or that of our own pictures for one that is drawn like them.
+
+    Refused where nobody said: a cell cannot be in A without it.
+    """
+    if source.per_px is not None:
+        return source.per_px
+    image = ImageGeometry()
+    if picture.shape == (image.size_px, image.size_px) and picture.dtype == np.uint8:
+        return image.per_px
+    raise Refused(
+        "the scale of the pictures is unknown; give it with --per-px, in 1/A per pixel. Nothing was worked out."
+    )

@@ -1,0 +1,1 @@
+"""Which patterns are zonal: the network, and the geometry of their spots."""

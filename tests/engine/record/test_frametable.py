@@ -1,0 +1,159 @@
+"""frames.h5 holds what was measured, compressed, for every reader of HDF5; or it is not there at all."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from engine.errors import StorageError
+from engine.record import frametable as framesfile
+from engine.record.frametable import FRAME_ROW, write_frames
+
+SHAPE = (32, 48)
+
+
+def pictures(count: int) -> list[NDArray[np.uint16]]:
+    rng = np.random.default_rng(1)
+    return [rng.poisson(20 + k, SHAPE).astype(np.uint16) for k in range(count)]
+
+
+def table(count: int) -> NDArray[np.void]:
+    rows = np.zeros(count, FRAME_ROW)
+    rows["slot"] = 1 + np.arange(count)
+    rows["kept"] = 1
+    rows["start_ns"] = 512_000_000 * np.arange(count)
+    rows["end_ns"] = rows["start_ns"] + 500_000_000
+    rows["start_deg"] = 0.23 * np.arange(count)
+    rows["end_deg"] = rows["start_deg"] + 0.23
+    return rows
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 40])
+def test_what_was_written_is_read_back(tmp_path: Path, count: int) -> None:
+    flatfield = np.linspace(0.9, 1.1, SHAPE[0] * SHAPE[1], dtype=np.float32).reshape(SHAPE)
+    write_frames(tmp_path / "frames.h5", iter(pictures(count)), table(count), SHAPE, flatfield)
+    with h5py.File(tmp_path / "frames.h5") as file:
+        assert file.attrs["schema"] == framesfile.SCHEMA
+        assert file["data"].shape == (count, *SHAPE)
+        assert file["data"].dtype == np.uint16
+        for got, expected in zip(file["data"], pictures(count), strict=True):
+            assert np.array_equal(got, expected)
+        assert np.array_equal(file["frames"][()], table(count))
+        assert np.array_equal(file["flatfield"][()], flatfield)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["frames.h5"]
+
+
+@given(picture=arrays(np.uint16, (4, 6), elements=st.integers(0, 65535)))
+def test_every_count_survives(tmp_path_factory: pytest.TempPathFactory, picture: NDArray[np.uint16]) -> None:
+    path = tmp_path_factory.mktemp("frames") / "frames.h5"
+    write_frames(path, [picture], table(1), (4, 6), None)
+    with h5py.File(path) as file:
+        assert np.array_equal(file["data"][0], picture)
+
+
+def test_pictures_are_compressed_one_chunk_each_by_filters_every_hdf5_has(tmp_path: Path) -> None:
+    write_frames(tmp_path / "frames.h5", pictures(20), table(20), SHAPE, None)
+    with h5py.File(tmp_path / "frames.h5") as file:
+        data = file["data"]
+        assert data.chunks == (1, *SHAPE)
+        assert (data.compression, data.shuffle) == ("gzip", True)
+        assert data.id.get_storage_size() < 0.7 * data.nbytes
+        assert "flatfield" not in file
+
+
+@pytest.mark.parametrize("layout", ["transposed", "strided", "read only", "big-endian"])
+def test_the_layout_in_memory_does_not_matter(tmp_path: Path, layout: str) -> None:
+    whole = np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint16)
+    picture: Any = {
+        "transposed": whole.reshape(SHAPE[::-1]).T,
+        "strided": np.repeat(whole.reshape(SHAPE), 2, axis=1)[:, ::2],
+        "read only": np.frombuffer(whole.tobytes(), np.uint16).reshape(SHAPE),
+        "big-endian": whole.reshape(SHAPE).astype(">u2"),
+    }[layout]
+    write_frames(tmp_path / "frames.h5", [picture], table(1), SHAPE, None)
+    with h5py.File(tmp_path / "frames.h5") as file:
+        assert np.array_equal(file["data"][0], picture)
+
+
+@pytest.mark.parametrize("count", [0, 2, 4, 40])
+def test_another_number_of_pictures_than_of_rows_leaves_nothing(tmp_path: Path, count: int) -> None:
+    with pytest.raises(StorageError, match=r"pictures (for 3|than) frames; the spool is kept as it is"):
+        write_frames(tmp_path / "frames.h5", pictures(count), table(3), SHAPE, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        np.zeros((32, 47), np.uint16),
+        np.zeros((48, 32), np.uint16),
+        np.zeros(SHAPE, np.int32),
+        np.zeros(SHAPE, np.uint8),
+    ],
+    ids=["other columns", "other way round", "32 bits", "8 bits"],
+)
+def test_a_picture_of_another_shape_or_kind_is_refused_and_leaves_nothing(tmp_path: Path, odd: NDArray[Any]) -> None:
+    with pytest.raises(StorageError, match="spool"):
+        write_frames(tmp_path / "frames.h5", [pictures(1)[0], odd], table(2), SHAPE, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_file_stays_when_the_new_one_fails(tmp_path: Path) -> None:
+    write_frames(tmp_path / "frames.h5", pictures(1), table(1), SHAPE, None)
+    before = (tmp_path / "frames.h5").read_bytes()
+    with pytest.raises(StorageError):
+        write_frames(tmp_path / "frames.h5", pictures(1), table(2), SHAPE, None)
+    assert (tmp_path / "frames.h5").read_bytes() == before
+
+
+def test_an_error_of_the_source_of_pictures_leaves_nothing(tmp_path: Path) -> None:
+    def source() -> Iterator[NDArray[np.uint16]]:
+        yield from pictures(2)
+        raise KeyError("spool damaged")
+
+    with pytest.raises(KeyError):
+        write_frames(tmp_path / "frames.h5", source(), table(5), SHAPE, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fails_is_a_storage_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"could not be written .*spool beside it holds every frame.*recover"):
+        write_frames(tmp_path / "missing" / "frames.h5", pictures(1), table(1), SHAPE, None)
+
+
+def test_pictures_are_taken_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = 0
+    ahead: list[int] = []
+    real = framesfile._deflated
+
+    def source() -> Iterator[NDArray[np.uint16]]:
+        nonlocal taken
+        for picture in pictures(200):
+            taken += 1
+            yield picture
+
+    def deflated(picture: NDArray[np.uint16]) -> bytes:
+        ahead.append(taken)
+        return real(picture)
+
+    monkeypatch.setattr(framesfile, "_deflated", deflated)
+    write_frames(tmp_path / "frames.h5", source(), table(200), SHAPE, None)
+    assert ahead[0] <= 32
+
+
+def test_the_file_opens_without_this_program(tmp_path: Path) -> None:
+    write_frames(tmp_path / "frames.h5", pictures(2), table(2), SHAPE, None)
+    program = "import h5py, sys; print(int(h5py.File(sys.argv[1])['data'][1].sum()))"
+    output = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(tmp_path / "frames.h5")], check=True, capture_output=True, text=True
+    ).stdout
+    assert int(output) == int(pictures(2)[1].sum())

@@ -1,0 +1,70 @@
+"""The soak can fail: bugs planted on purpose are found. benchmarks/planted.py plants more, and looks for the seeds."""
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from benchmarks.planted import PLANTED, planted
+from engine.run.registry import experiment_type
+from engine.testing.soak import Case, quiet, try_case
+
+PLAIN = {
+    "exposure_s": 0.2,
+    "speed_deg_s": 1.0,
+    "start_deg": 0.0,
+    "range_deg": 4.24,  # 20 slots
+    "rotation": "commanded",
+    "snapshot_interval": 0,
+    "relax_cycles": 0,
+    "unblank": True,
+    "formats": [],
+}
+SNAPSHOTS = {**PLAIN, "snapshot_interval": 7}
+
+FOUND = {
+    # bug: plan, trouble, the rule that breaks
+    "blank missing when aborted": (PLAIN, "operator 3.5 abort", "the beam is off, or the alarm says so"),
+    "nobody makes sure of the beam": (PLAIN, "beam.blank 1 ignored", "the beam is off, or the alarm says so"),
+    "beam unblanked while waiting for rotation": (PLAIN, "", "the beam is unblanked when rotation was seen"),
+    "stage not stopped": (PLAIN, "detector.start 9 error", "the stage stands, or the alarm says so"),
+    "focus forgotten at the end": (SNAPSHOTS, "optics.set_focus 2 error", "the lens is in focus, or the alarm says so"),
+    "an alarm that nobody hears": (PLAIN, "beam.blank 1 away 60", "the beam is off, or the alarm says so"),
+    "a frame dropped by the pump": (PLAIN, "", "no frame is lost without a name"),
+    "frames numbered on after a lost slot": (PLAIN, "detector.frames 5 late 0.5", "slots lie on one grid"),
+    "one slot too many after a lost one": (PLAIN, "detector.frames 5 late 0.5", "the files of the run agree"),
+    "a lost slot without its name": (PLAIN, "detector.frames 5 late 0.5", "the files of the run agree"),
+    "a doubled frame is taken for the next": (PLAIN, "detector.frames 9 double", "frames begin where their slots do"),
+    "the period is a mean since the start": (PLAIN, "detector.frames 8 late 0.9", "some late frames do not move"),
+    "a stage that strays is not noticed": (PLAIN, "stage.motion 4 stop", "angles of kept frames are true"),
+    "frames of a standing stage are kept": (PLAIN, "stage.motion 4 stop", "angles of kept frames are true"),
+    "a swallowed cancellation": (PLAIN, "operator 3.5 stop", "a replay makes the same trace"),
+    "a leaked task": (SNAPSHOTS, "", "no task is left"),
+    "a leaked thread": (PLAIN, "", "no thread, no file is left"),
+    "a disk error ignored": (PLAIN, "disk.write 30 full", "the files of the run agree"),
+    "a failed write is followed by others": (PLAIN, "disk.write 30 full", "the files of the run agree"),
+    "the journal misses the last state": (PLAIN, "detector.start 9 error", "the files of the run agree"),
+}
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    quiet()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("bug", FOUND)
+def test_a_planted_bug_is_found(bug: str) -> None:
+    plan, trouble, rule = FOUND[bug]
+    kind, case = experiment_type("cred"), Case(1, plan, (trouble,) if trouble else ())
+    assert try_case(kind, case).broken == ()
+    with planted(bug):
+        broken = try_case(kind, case).broken
+    assert any(rule in line for line in broken), broken
+    assert try_case(kind, case).broken == ()  # it is gone again
+
+
+def test_bugs_have_names_of_their_own() -> None:
+    assert len(PLANTED) >= 30
+    assert all(PLANTED[bug]() for bug in PLANTED)

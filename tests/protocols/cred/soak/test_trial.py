@@ -1,0 +1,109 @@
+"""cRED on two hundred bad days: every run keeps every rule. `credline soak cred --seeds 10000` tries more."""
+
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from random import Random
+from typing import Any
+
+import pytest
+
+from drivers.faults import Fault
+from engine.record.trace import Record
+from engine.run.planfile import build_plan_from
+from engine.testing.soak import try_seeds
+from protocols.cred import CRED
+from protocols.cred.soak.trial import CredTrial
+
+SEEDS = 200
+BATCH = 25
+
+
+@pytest.fixture(scope="module")
+def two_hundred() -> list[Any]:
+    batches = [range(first, first + BATCH) for first in range(0, SEEDS, BATCH)]
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        return list(pool.map(try_seeds, ["cred"] * len(batches), batches))
+
+
+def test_two_hundred_bad_days_break_no_rule(two_hundred: list[Any]) -> None:
+    broken = [verdict for *_, batch in two_hundred for verdict in batch]
+    assert [f"credline soak cred --first {v.case.seed} --seeds 1: {v.broken[0]}" for v in broken] == []
+
+
+def test_they_are_bad_days_that_end_in_every_way(two_hundred: list[Any]) -> None:
+    statuses: Counter[str] = Counter()
+    for _, _, some, _ in two_hundred:
+        statuses.update(some)
+    assert statuses.total() == SEEDS
+    assert set(statuses) >= {"done", "failed", "stopped", "aborted"}
+    assert sum(faults for faults, *_ in two_hundred) >= SEEDS // 2
+    assert sum(checks for _, checks, *_ in two_hundred) >= 50 * SEEDS
+
+
+@pytest.mark.parametrize("seed", range(0, 1000, 10))
+def test_what_is_drawn_is_a_plan_and_troubles(seed: int) -> None:
+    plan, troubles = CredTrial().draw(Random(seed))
+    build_plan_from(CRED, plan)
+    for words in troubles:
+        if words.startswith("operator"):
+            _, when, command = words.split()
+            assert float(when) >= 0
+            assert command in ("stop", "abort")
+        else:
+            Fault.parse(words)
+
+
+def test_every_sort_of_trouble_is_drawn() -> None:
+    drawn = {" ".join(words.split()[0::2]) for seed in range(3000) for words in CredTrial().draw(Random(seed))[1]}
+    kinds = {words.split()[-1] for words in drawn}
+    assert kinds >= {"slow", "hang", "error", "wrong", "ignored", "away", "drop", "double", "torn", "late"} - {"slow"}
+    wanted = {"beam.blank hang", "stage.motion stop", "stage.motion reverse", "detector.frames drop", "disk.write full"}
+    assert drawn >= wanted | {"beam.blank ignored", "disk.sync error", "operator stop", "operator abort"}
+
+
+def test_simpler_plans_are_simpler_in_one_respect_each() -> None:
+    for seed in range(50):
+        plan, _ = CredTrial().draw(Random(seed))
+        for simpler in CredTrial().simpler(plan):
+            assert len({key for key in plan if plan[key] != simpler[key]}) == 1
+            assert plan.keys() == simpler.keys()
+
+
+def state(name: str, trigger: str) -> Record:
+    return {"kind": "state", "name": name, "trigger": trigger}
+
+
+def frame(slot: int, name: str = "diffraction") -> Record:
+    return {"kind": "frame", "name": name, "slot": slot}
+
+
+def call(name: str, **fields: Any) -> Record:
+    return {"kind": "call", "name": name, **fields}
+
+
+EXPOSING = [state("relax", ""), state("wait-for-rotation", "relaxed"), state("expose", "delay_over")]
+
+
+@pytest.mark.parametrize(
+    ("before", "record", "wrong"),
+    [
+        ([state("relax", "")], state("wait-for-rotation", "relaxed"), None),
+        ([state("relax", "")], state("expose", "relaxed"), "states follow the machine"),
+        ([state("relax", "")], state("wait-for-rotation", "rotating"), "states follow the machine"),
+        ([*EXPOSING, frame(3)], frame(4), None),
+        ([*EXPOSING, frame(3)], frame(3), "slots of frames rise"),
+        ([*EXPOSING, frame(3)], frame(2), "slots of frames rise"),
+        ([*EXPOSING, frame(3)], frame(3, "snapshot"), None),
+        (EXPOSING, call("detector.start"), None),
+        (EXPOSING[:2], call("detector.start"), "exposures are made while exposing"),
+        ([*EXPOSING, state("finalize", "finish")], call("detector.start"), "exposures are made while exposing"),
+        ([state("delay", "rotating")], call("beam.unblank"), None),
+        (EXPOSING[:2], call("beam.unblank"), "the beam is unblanked when rotation was seen"),
+        (EXPOSING[:2], call("beam.blank"), None),
+    ],
+)
+def test_every_step_is_watched(before: list[Record], record: Record, wrong: str | None) -> None:
+    found = CredTrial().watch(record, before)
+    assert (found is None) == (wrong is None)
+    assert found is None or wrong is None or found.startswith(wrong)

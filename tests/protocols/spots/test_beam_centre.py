@@ -1,0 +1,75 @@
+"""The primary beam is found between the pixels, without bias, on the corrected grid too."""
+
+import numpy as np
+import pytest
+
+from drivers.contract import Geometry
+from drivers.simulated.crystal import load_crystal
+from drivers.simulated.pictures import PictureMaker, PictureSettings
+from protocols.products.corrections import correction
+from protocols.products.cross import cross_mask
+from protocols.spots.beam_centre import beside_cross, even_level, find_beam, run_beam
+
+
+def gaussian(shape: tuple[int, int], fast: float, slow: float, sigma: float, height: float = 8000.0) -> np.ndarray:
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    return np.asarray(height * np.exp(-((x - fast) ** 2 + (y - slow) ** 2) / (2 * sigma**2)))
+
+
+@pytest.mark.parametrize("sigma_px", [10.0, 20.0, 30.0])
+def test_no_bias_at_any_place_within_a_pixel(sigma_px: float) -> None:
+    rng = np.random.default_rng(3)
+    off = []
+    for _ in range(60):
+        fast, slow = rng.uniform(200, 310, 2)
+        found = find_beam(np.rint(gaussian((516, 516), fast, slow, 4.0)).astype(np.uint16), sigma_px)
+        assert found is not None
+        off.append((found[0] - fast, found[1] - slow))
+    # The peer program is off by +0.497 px on both axes.
+    assert np.abs(np.mean(off, axis=0)).max() < 0.005
+    assert np.abs(off).max() < 0.02
+
+
+def test_rows_and_columns_are_not_swapped_in_a_non_square_picture() -> None:
+    found = find_beam(gaussian((128, 256), 200.25, 40.75, 3.0).astype(np.uint16))
+    assert found == pytest.approx((200.25, 40.75), abs=0.02)
+
+
+def test_a_saturated_beam_in_noise() -> None:
+    rng = np.random.default_rng(4)
+    truth = np.minimum(
+        gaussian((516, 516), 251.3, 262.8, 3.0, 5e4) + gaussian((516, 516), 251.3, 262.8, 40.0, 30), 11810
+    )
+    found = [find_beam(rng.poisson(truth).astype(np.uint16)) for _ in range(10)]
+    centre = run_beam(np.array(found), (0.0, 0.0))
+    assert centre == pytest.approx((251.3, 262.8), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("beam", "within_px"),
+    # Near the cross: one border of the saturated disc lies inside of a wide pixel, which saturates as a whole.
+    [((258.0, 258.0), 0.05), ((240.3, 271.9), 0.05), ((255.4, 260.7), 0.12), ((261.3, 255.1), 0.12)],
+)
+def test_simulated_pictures_with_the_beam_on_and_beside_the_cross(beam: tuple[float, float], within_px: float) -> None:
+    geometry = Geometry(0.02508, 250.0, 0.055, -38.505, *beam)
+    maker = PictureMaker(load_crystal(None, 1), geometry, PictureSettings())
+    correct = correction(maker.flatfield, wide_cross=True, saturation=11810)
+    level, cross = even_level(11810, True), cross_mask((512, 512))
+    found = []
+    for k in range(24):
+        counts, _ = correct.apply(maker.diffraction(4.0 * k - 60, 4.0 * k - 59.774, 0.5, noise_seed=k))
+        start = find_beam(counts, cap=level)
+        assert start is not None
+        found.append(beside_cross(counts, cross, start, level))
+    assert run_beam(np.array(found, dtype=float), (0.0, 0.0)) == pytest.approx(beam, abs=within_px)
+
+
+def test_an_empty_picture_has_no_beam_and_the_run_falls_back_to_the_nominal_place() -> None:
+    assert find_beam(np.zeros((64, 64), dtype=np.uint16)) is None
+    nothing = np.full((3, 2), np.nan)
+    assert run_beam(nothing, (31.0, 33.0)) == (31.0, 33.0)
+
+
+def test_one_wild_frame_does_not_move_the_run() -> None:
+    centres = np.array([[258.0, 257.0]] * 9 + [[300.0, 100.0]])
+    assert run_beam(centres, (0, 0)) == (258.0, 257.0)
