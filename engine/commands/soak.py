@@ -45,7 +45,7 @@ def soak(
     a command.
     """
     kind = experiment_type(protocol)
-    trial_of(kind)
+    kind.trial()
     if settings or faults:
         raise typer.Exit(_one(protocol, first, settings or [], faults or []))
     clock = RealClock()

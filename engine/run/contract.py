@@ -1,25 +1,41 @@
-"""What an experiment is to the engine: a plan, a machine, the work of its states, the way to safety, a result.
+"""What an experiment is to the engine. Who writes a protocol begins here, and with docs/protocol-writing.md.
 
-A protocol registers one `ExperimentType` under the entry points `credline.protocols`; the command line shows what
-is registered. The engine never looks inside.
+A protocol registers one `ExperimentType` under the entry points `credline.protocols`. Five things are required of it
+(name, summary, plan_type, machine, prepare), one of what it prepares (begin), two of its experiment (machine,
+activities); everything else has a default. The engine needs nothing that is not declared here.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from engine.errors import Refused
+from engine.record.framekinds import FrameKind
+from engine.record.remains import Remains, RunEnd
+from engine.record.spool import SpooledFrame
+from engine.record.trace import Record
 from engine.run.budget import Budget
+from engine.run.lastwords import LastWords, last_words
 from engine.run.machine import StrictMachine
 
 if TYPE_CHECKING:
     from engine.run.run import Run
+    from engine.run.trial import Trial
 
 FINISH = "finish"
 """The trigger that leads from every working state to the finalizing one."""
+
+PlanT = TypeVar("PlanT", bound=BaseModel)
+
+Work = Callable[[], Coroutine[object, object, str]]
+"""The work of a state: a coroutine function that returns the trigger to leave by."""
+
+RESERVE_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,100 +50,201 @@ class SafeAction:
     alarm: str
 
 
-class Experiment(Protocol):
-    """One experiment under way: its machine, the work of each state, and the way to safety.
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, for its display: `done` of `total` units, and a word on how it goes (an angle, a field)."""
 
-    The work of a state is a coroutine function that returns the trigger to leave by. Returning FINISH without
-    having called `Run.finish` means the run is done.
+    done: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What `devices check` is to measure for a plan. exposures_s: those the plan makes. defocus: a change of the lens
+    that it makes, in the lens's own units. speed_deg_s: of the stage's rotation.
+    """
+
+    exposures_s: tuple[float, ...] = ()
+    defocus: int | None = None
+    speed_deg_s: float | None = None
+
+
+class Experiment(ABC):
+    """One experiment under way: its machine and the work of each state.
+
+    Returning FINISH without having called `Run.finish` means the run is done.
     """
 
     machine: StrictMachine
-    finalizing: Enum
 
-    def activities(self) -> Mapping[Enum, Callable[[], Coroutine[Any, Any, str]]]:
-        """The work of every state that is not final."""
-        ...
+    @abstractmethod
+    def activities(self) -> Mapping[Enum, Work]:
+        """The work of every state that is neither the finalizing nor a final one."""
 
-    def safe_actions(self) -> Sequence[SafeAction]:
-        """The actions that make the instrument safe, most urgent first; done one after the other, so that a replay
-        makes them in the same order.
-        """
-        ...
+    def safe_actions(self) -> Sequence[SafeAction] | None:
+        """What makes the instrument safe, most urgent first, one after the other; None: what its parts ask for."""
+        return None
 
-    def document(self) -> dict[str, Any]:
-        """What run.json says beyond the plan: the instrument, and under `result` what was measured."""
-        ...
+    async def when_safe(self) -> None:
+        """Called in the finalizing state once the instrument is safe: the last frames, or nothing."""
+
+    def write_extra(self, folder: Path) -> None:  # noqa: B027 most have none
+        """Files that only the run itself can write (the truth of a simulation). Blocks: for the writer's thread."""
 
 
-class Prepared(Protocol):
-    """A plan found to fit the devices it was prepared for. Nothing has moved."""
+class Prepared(ABC):
+    """A plan found to fit the facts it was prepared for. Nothing has moved."""
 
     @property
     def budgets(self) -> Sequence[Budget]:
         """The timed sequences, for `credline plan`."""
-        ...
+        return ()
 
     @property
-    def facts(self) -> Mapping[str, str]:
-        """What else a person wants to know before starting, already in words with units."""
-        ...
+    def words(self) -> Mapping[str, str]:
+        """What else a person wants to know before starting, with units."""
+        return {}
 
     @property
-    def instrument(self) -> Mapping[str, Any]:
-        """What the plan was told by the instrument, for the header of the trace: a replay prepares from it again."""
-        ...
-
-    @property
-    def slots(self) -> int:
-        """Slots planned, for the progress display."""
-        ...
+    def total(self) -> int:
+        """How much there is to do, in `ExperimentType.unit`; 0 where nobody knows."""
+        return 0
 
     @property
     def smallest_margin_s(self) -> float:
         """The tightest tolerance of the plan; a machine that wakes later than this cannot run it."""
-        ...
+        return 1.0
 
     @property
     def size_bytes(self) -> int:
         """Disk space to have free before the start."""
-        ...
+        return RESERVE_BYTES
 
-    def begin(self, run: "Run") -> Experiment:
-        """Make the experiment for one run; it does nothing until driven."""
-        ...
+    @abstractmethod
+    def begin(self, run: "Run", microscope: Any) -> Experiment:
+        """Make the experiment for one run; it does nothing until driven. microscope: the parts behind the gate are
+        `run.gate.wrap(name, part)`.
+        """
 
 
-class ExperimentType(Protocol):
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a run for the tables of a what-if. name: with its unit."""
+
+    key: str
+    name: str
+
+
+OVERRUNS = Figure("overruns", "steps over their budget")
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What a what-if may ask of a recorded run, and the figures that answer it.
+
+    swept, plotted: those of a sweep's table and picture. aliases: short names of plan keys. unanswerable: keys of the
+    plan of which a recording cannot tell what they would have changed; needs_settling: those of which it can if the
+    settling time is given.
+    """
+
+    figures: Sequence[Figure] = (Figure("frames", "frames"), OVERRUNS)
+    swept: Sequence[str] = ("frames", "overruns")
+    plotted: Sequence[Figure] = (OVERRUNS,)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    unanswerable: Sequence[str] = ()
+    needs_settling: Sequence[str] = ()
+
+
+class ExperimentType(ABC, Generic[PlanT]):
     """An entry of the register of protocols."""
 
     name: str
     summary: str
-    plan_type: type[BaseModel]
-    formats: Sequence[str]
+    plan_type: type[PlanT]
+
+    unit: str = "frames"
+    """What `Prepared.total` and `Progress.done` count."""
+    path_keys: Sequence[str] = ()
+    """Keys of the plan that are files (`crystal.cif`): a trace holds their names, for folders differ by machine."""
+    frame_kinds: Sequence[FrameKind] = ()
+    formats: Sequence[str] = ()
     """Products that `export` can make of a run folder."""
+    needs: Sequence[str] = ()
+    """The parts of the microscope without which it cannot run (`stage`, `detector`): checked before the folder is
+    made."""
+    what_if: WhatIf = WhatIf()
+
+    @abstractmethod
+    def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
+        """A machine of this experiment in its initial state; `entered` is told every state boundary."""
+
+    @abstractmethod
+    def prepare(self, plan: PlanT, facts: Any) -> Prepared:
+        """Check a plan against what is known of the instrument. Raises Refused with the step and by how much it does
+        not fit.
+        """
+
+    def label(self, plan: PlanT) -> str:
+        """The name of the run folder, before its number."""
+        return self.name
+
+    def device_options(self, plan: PlanT) -> Mapping[str, object]:
+        """What a simulated microscope is told of the plan."""
+        return {}
+
+    def progress(self, record: Record) -> Progress | None:
+        """How far the run is, where this record tells; called with every record."""
+        return None
+
+    def finish(self, remains: Remains) -> RunEnd:
+        """The result, from the records and the frames that are on disk: pure, the same for a run, its replay and its
+        recovery. May not raise for what a crash can leave.
+        """
+        counts = {kind.name: len(remains.of_kind(kind.name)) for kind in self.frame_kinds}
+        return RunEnd({"frames": sum(counts.values()), "frames_of_kind": counts})
+
+    def last_words(self, remains: Remains) -> LastWords:
+        """What is known of the instrument's safety when a run was cut off, from the trace as far as it goes."""
+        return last_words(remains)
+
+    def figures(self, records: Sequence[Record], result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The figures of `what_if` for a run, from its records and its result."""
+        frames = sum(record["kind"] == "frame" for record in records)
+        late = sum(record["kind"] == "step" and record["verdict"] in ("over", "underflow") for record in records)
+        return {"frames": frames, "overruns": late}
+
+    def told(self, result: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        """The result for a person: names and texts, as rows of the table at a run's end."""
+        return [(key, f"{value:g}") for key, value in result.items() if isinstance(value, int | float)]
+
+    def write_files(
+        self, folder: Path, remains: Remains, end: RunEnd, frames: Callable[[str], Iterator[SpooledFrame]]
+    ) -> list[Path]:
+        """Files of the protocol's own beside frames.h5, for a run and for its recovery; which were written.
+
+        frames: gives the whole frames of one kind, in order. Blocks. Raises StorageError.
+        """
+        return []
+
+    def products(self, plan: PlanT) -> Sequence[str]:
+        """The formats that a run makes at its end."""
+        return ()
+
+    def held(self, result: Mapping[str, Any]) -> str:
+        """What a recovered run holds, as one sentence."""
+        return f"{result.get('frames', 0)} frames."
 
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """Make files for other programs from a finished run folder; lines for a person about what was made.
 
         Blocks (it is for a thread). Raises DataError or StorageError; every file is whole or absent.
         """
-        ...
+        raise Refused(f"{folder}: the protocol {self.name!r} makes no products; nothing was exported.")
 
-    def recover(self, folder: Path) -> Sequence[str]:
-        """Bring a run folder whose program was cut off into its final form; lines for a person about what it holds.
+    def times(self, plan: PlanT) -> Times:
+        """What `devices check` is to measure for a plan."""
+        return Times()
 
-        Blocks. Raises DataError when there is nothing to recover from; the spool is never lost.
-        """
-        ...
-
-    def machine(self) -> StrictMachine:
-        """A machine of this experiment, for its diagram."""
-        ...
-
-    def device_options(self, plan: Any) -> Mapping[str, Any]:
-        """What a simulated microscope is told of the plan."""
-        ...
-
-    def prepare(self, plan: Any, microscope: Any) -> Prepared:
-        """Check a plan against connected devices. Raises Refused with the step and by how much it does not fit."""
-        ...
+    def trial(self) -> "Trial | None":
+        """What a soak draws and judges; None: it draws plans of defaults and judges what holds for every protocol."""
+        return None

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -28,8 +28,8 @@ from engine.run.perform import Request, carry_out
 from engine.run.planfile import build_plan_from
 from engine.run.registry import experiment_type
 from engine.run.run import Run
+from engine.run.trial import OPERATOR, Case, SoakedRun, Trial
 
-OPERATOR = "operator"
 HANG_S = 60
 """A run that has not ended after so long on the wall hangs: they take milliseconds."""
 
@@ -40,63 +40,6 @@ DISK_LIMIT_BYTES = 10_000
 
 class Hang(KeyboardInterrupt):
     """The run does not end; no Exception, and let through by asyncio, so that the run cannot take it for its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One experiment: its seed, the keys of its plan, and its troubles.
-
-    A trouble is a fault in the words of `drivers.faults`, or `operator SECONDS stop|abort`.
-    """
-
-    seed: int
-    plan: Mapping[str, Any]
-    troubles: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Ordeal:
-    """What is left of a run, for its judges. steps: lines about broken rules found while it was under way."""
-
-    case: Case
-    folder: Path
-    document: dict[str, Any]
-    ending: Ending
-    alarms: tuple[str, ...]
-    run: Run
-    microscope: Any
-    trace: list[Record]
-    came_about: list[Any]
-    never_came: list[Any]
-    steps: list[str] = field(default_factory=list)
-
-    def of(self, kind: str, name: str | None = None) -> list[Record]:
-        """The records of a kind, and of a name where one is given."""
-        return [r for r in self.trace if r["kind"] == kind and name in (None, r["name"])]
-
-    def time_of(self, kind: str, name: str) -> int | None:
-        """When the first record of that kind and name was made, in ns."""
-        return next((r["t_ns"] for r in self.trace if r["kind"] == kind and r["name"] == name), None)
-
-
-class Trial(Protocol):
-    """What a protocol brings for being soaked."""
-
-    def draw(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
-        """A random plan, short in virtual time, and random troubles for it."""
-        ...
-
-    def simpler(self, plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Plans that are simpler than this one in one respect each."""
-        ...
-
-    def watch(self, record: Record, before: Sequence[Record]) -> str | None:
-        """What is wrong at this step of a run, or None; called with every record as it is made."""
-        ...
-
-    def judge(self, ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
-        """Every rule of the protocol: its name, whether it holds, and what was found where it does not."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +57,9 @@ class Verdict:
     """The faults of the case that did not come about, in their words."""
 
 
-def trial_of(kind: ExperimentType) -> Trial:
-    """What the protocol brings. Raises Refused when it brings nothing."""
-    trial = getattr(kind, "trial", None)
-    if trial is None:
-        raise Refused(f"soak: the protocol {kind.name!r} brings no trial (engine.testing.soak.Trial); nothing was run.")
-    made: Trial = trial()
-    return made
-
-
 def draw(kind: ExperimentType, seed: int) -> Case:
     """The case of a seed, the same wherever it is drawn."""
-    plan, troubles = trial_of(kind).draw(random.Random(seed))
+    plan, troubles = kind.trial().draw(random.Random(seed))
     return Case(seed, plan, tuple(troubles))
 
 
@@ -140,17 +74,17 @@ def quiet() -> None:
 
 def try_case(kind: ExperimentType, case: Case) -> Verdict:
     """Run one case in a folder of its own and judge it. Never raises for what the run does."""
-    trial = trial_of(kind)
+    trial = kind.trial()
     with TemporaryDirectory(prefix="credline-soak-", dir=_fast_folder()) as name:
         before = _held()
         try:
             with _alarm_clock():
-                ordeal, loose = _run(kind, trial, case, Path(name))
+                soaked, loose = _run(kind, trial, case, Path(name))
                 verdicts = [
-                    *_judge(ordeal),
+                    *_judge(soaked),
                     ("no task is left", not loose, "; ".join(loose)),
-                    *trial.judge(ordeal),
-                    *_replayed(ordeal),
+                    *trial.judge(soaked),
+                    *_replayed(soaked),
                 ]
         except Refused as error:
             left = sorted(path.name for path in Path(name).iterdir())
@@ -165,15 +99,15 @@ def try_case(kind: ExperimentType, case: Case) -> Verdict:
     rules = [f"{rule}: {found}" if found else rule for rule, holds, found in verdicts if not holds]
     return Verdict(
         case,
-        (*ordeal.steps[:3], *rules),
-        ordeal.ending.status.value,
-        len(ordeal.came_about),
-        len(verdicts) + len(ordeal.trace),
-        never_came=tuple(map(str, ordeal.never_came)),
+        (*soaked.steps[:3], *rules),
+        soaked.ending.status.value,
+        len(soaked.came_about),
+        len(verdicts) + len(soaked.trace),
+        never_came=tuple(map(str, soaked.never_came)),
     )
 
 
-def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ordeal, list[str]]:
+def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[SoakedRun, list[str]]:
     """Carry out the case; what is left of it, and what the loop was left with. Raises Refused."""
     seen: dict[str, Any] = {}
     steps: list[str] = []
@@ -222,10 +156,10 @@ def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ord
     met = microscope.faults
     came_about, never_came = (met.came_about, met.never_came) if met is not None else ([], [])
     trace = seen["trace"]
-    ordeal = Ordeal(
+    soaked = SoakedRun(
         case, folder, document, ending, alarms, seen["run"], microscope, trace, came_about, never_came, steps
     )
-    return ordeal, loose
+    return soaked, loose
 
 
 def _command(words: str) -> tuple[float, str]:
@@ -236,45 +170,45 @@ def _command(words: str) -> tuple[float, str]:
     raise Refused(f"fault {words!r}: write {OPERATOR} SECONDS stop, or abort. Nothing was started.")
 
 
-def _judge(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
+def _judge(soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:
     """What holds for every protocol."""
-    states = [record["name"] for record in ordeal.of("state")]
-    status, reason = ordeal.ending.status.value, ordeal.ending.reason
+    states = [record["name"] for record in soaked.of("state")]
+    status, reason = soaked.ending.status.value, soaked.ending.reason
     # A disk that fails while the last files are closed is known to run.json alone.
-    ended = bool(states) and (states[-1] == status or "disk_failed" in ordeal.document)
+    ended = bool(states) and (states[-1] == status or "disk_failed" in soaked.document)
     yield "the machine is at an end", ended, f"{states[-1:]} and status {status}"
-    yield "run.json tells the ending", ordeal.document["status"] == status, ordeal.document["status"]
+    yield "run.json tells the ending", soaked.document["status"] == status, soaked.document["status"]
     yield "an ending has a reason", bool(reason), ""
     yield "no error is a surprise", "internal error" not in reason, reason
-    times = [record["t_ns"] for record in ordeal.trace]
+    times = [record["t_ns"] for record in soaked.trace]
     yield "the run's time does not go back", times == sorted(times), ""
-    numbers = [record["seq"] for record in ordeal.trace]
+    numbers = [record["seq"] for record in soaked.trace]
     yield "records are numbered", numbers == list(range(numbers[0], numbers[0] + len(numbers))), ""
-    asked = any(words.startswith(OPERATOR) for words in ordeal.case.troubles)
-    if not ordeal.came_about and not asked:
-        yield "without trouble a run is done", status == "done" and not ordeal.alarms, f"{status}: {reason}"
-    memory = ordeal.run.writer.most_pending_bytes
+    asked = any(words.startswith(OPERATOR) for words in soaked.case.troubles)
+    if not soaked.came_about and not asked:
+        yield "without trouble a run is done", status == "done" and not soaked.alarms, f"{status}: {reason}"
+    memory = soaked.run.writer.most_pending_bytes
     yield "what waits for the disk is bounded", memory < DISK_LIMIT_BYTES + 10e6, f"{memory} bytes"
 
 
-def _replayed(ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
+def _replayed(soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:
     """The run again from its trace, but where what decided did not enter through a gate (docs/reliability.md)."""
-    faults = ordeal.of("fault")
-    if any(record["name"] == "StorageError" for record in faults) or "trace_cut_off" in ordeal.document:
+    faults = soaked.of("fault")
+    if any(record["name"] == "StorageError" for record in faults) or "trace_cut_off" in soaked.document:
         return
-    if any(f.what == "host" for f in ordeal.came_about):
+    if any(f.what == "host" for f in soaked.came_about):
         # What happened while the host stood still is known at one and the same instant then, in no certain order.
         return
     try:
-        records = load_run(ordeal.folder)
+        records = load_run(soaked.folder)
         found = first_divergence(records, replay(records))
     except CredlineError as error:
         # A trace that was cut off by a failing disk has nothing to be compared with.
-        cut_off = ordeal.run.writer.error is not None or any(f.what == "disk.write" for f in ordeal.came_about)
+        cut_off = soaked.run.writer.error is not None or any(f.what == "disk.write" for f in soaked.came_about)
         yield "the trace can be replayed", cut_off, str(error)
         return
     text = f"record {found.seq}: {found.recorded} / {found.replayed}" if found is not None else ""
-    cut_off = found is not None and found.recorded is None and any(f.what == "disk.write" for f in ordeal.came_about)
+    cut_off = found is not None and found.recorded is None and any(f.what == "disk.write" for f in soaked.came_about)
     yield "a replay makes the same trace", found is None or cut_off, text
 
 
@@ -318,7 +252,7 @@ def _alarm_clock() -> Iterator[None]:
 
 def minimised(kind: ExperimentType, case: Case, tries: int = 200) -> Verdict:
     """The simplest case found that still breaks the rule that this one breaks first: fewer troubles, shorter plan."""
-    trial = trial_of(kind)
+    trial = kind.trial()
     best = try_case(kind, case)
     rule = best.broken[0].split(":")[0] if best.broken else ""
     simpler = True

@@ -1,18 +1,23 @@
-"""cRED as the engine sees it: the type in the register, a plan prepared for devices, a run with its data."""
+"""cRED as the engine sees it: the type in the register, and a plan prepared for an instrument."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
-from drivers.replayed.microscope import describe
-from engine.errors import Refused
+from drivers.facts import Facts
+from engine.clock import NS_PER_MS
 from engine.record.document import read_run_document
-from engine.record.endings import Ending, Status
-from engine.record.folder import to_disk
-from engine.record.spool import Spool
+from engine.record.framekinds import Column, FrameKind
+from engine.record.remains import Remains, RunEnd
+from engine.record.spool import SpooledFrame
+from engine.record.trace import Record
+from engine.run.budget import Budget
+from engine.run.contract import ExperimentType, Figure, Prepared, Progress, Times, WhatIf
+from engine.run.lastwords import LastWords
 from engine.run.machine import StrictMachine
 from engine.run.run import Run
 from protocols.cred.machine import cred_machine
@@ -26,82 +31,62 @@ if TYPE_CHECKING:
 DISK_FACTOR = 1.6
 DISK_RESERVE_BYTES = 16 * 1024 * 1024
 
-
-class CredRun(CredSequence):
-    """One cRED run with its data on disk. Implements `engine.run.contract.Experiment`."""
-
-    def __init__(self, prepared: "PreparedCred", run: Run) -> None:
-        self._spool_file = Spool(run.folder / "frames.spool", run.writer, durable=run.durable)
-        run.files.callback(self._spool_file.close)
-        super().__init__(prepared.plan, prepared.slot_plan, prepared.microscope, run, self._spool_file)
-        self._microscope = prepared.microscope
-
-    async def write(self) -> None:
-        """See `CredSequence.write`; in the writer's thread, so that stop and abort stay heard."""
-        from protocols.cred.results import data_files, write_data, write_truth
-
-        await self.run.drain()
-        self._spool_file.close()
-        folder, detector = self.run.folder, self._microscope.detector
-        await self.run.writer.run(lambda: write_data(self, folder, detector.shape))
-        if self.run.durable:
-            await self.run.writer.run(lambda: to_disk(folder, data_files(self, folder)))
-        self.run.save(self, None)  # a program cut off from here on has left everything but its ending
-        if self.run.durable:
-            await self.run.writer.run(lambda: to_disk(folder))
-        (folder / "frames.spool").unlink()
-        await self.run.writer.run(lambda: write_truth(self.plan, self.collected, folder, self._microscope))
-        ending = self.run.ending
-        wanted = ending is not None and ending.status is not Status.ABORTED and any(self.collected.kept())
-        if wanted and self.plan.formats and detector.has_pictures:
-            await self.run.writer.run(lambda: self._export(ending))
-
-    def _export(self, ending: Ending | None) -> None:
-        self.run.save(self, ending)  # the exporters read it
-        CRED.export(
-            self.run.folder, self.plan.formats, lambda done, total: self.run.progress("writing products", done, total)
-        )
-
-    def _forget_unwritten(self) -> None:
-        """When the disk failed, count what is on it; the others are lost by name."""
-        collected, written = self.collected, self._spool_file.written
-        if self.run.writer.error is None or not written:
-            return
-        begins_ns = sorted([f.start_ns for f in collected.frames] + [s.start_ns for s in collected.snapshots])
-        unwritten = set(begins_ns[written - (self._microscope.detector.flatfield is not None) :])
-        collected.lost_slots += [frame.slot for frame in collected.frames if frame.start_ns in unwritten]
-        collected.frames = [frame for frame in collected.frames if frame.start_ns not in unwritten]
-        collected.snapshots = [shot for shot in collected.snapshots if shot.start_ns not in unwritten]
-
-    def document(self) -> dict[str, Any]:
-        """See `Experiment.document`."""
-        self._forget_unwritten()
-        from protocols.cred.results import instrument_of, reading_list, result_of, snapshot_list
-
-        return {
-            **instrument_of(self._microscope),
-            "result": result_of(self),
-            "snapshots": snapshot_list(self.collected, self.slots),
-            "stage_readings": reading_list(self.collected, self.slots),
-        }
+SLOT = Column("slot", "<i4", "counts acquisition periods from 1")
+ANGLE = Column("angle_deg", "<f8", "the stage at the begin of the exposure as known on arrival, deg")
+FRAME_KINDS = (
+    FrameKind(
+        "diffraction",
+        (SLOT, ANGLE),
+        (
+            Column("kept", "u1", "1: on its slot, while the stage turned steadily"),
+            Column("start_deg", "<f8", "fitted stage angle at the begin of the exposure, deg"),
+            Column("end_deg", "<f8", "the same at its end, deg"),
+            Column("late_ns", "<i8", "begin of the exposure after its slot's boundary, ns"),
+        ),
+    ),
+    FrameKind("snapshot", (SLOT, ANGLE)),
+)
+WHAT_IF = WhatIf(
+    figures=(
+        Figure("period_s", "period / s"),
+        Figure("slots", "slots"),
+        Figure("frames", "frames"),
+        Figure("snapshot_slots", "slots a snapshot takes"),
+        Figure("lost_slots", "lost slots"),
+        Figure("missing_deg", "missing wedge / deg"),
+        Figure("slack_min_ms", "slack, min / ms"),
+        Figure("slack_median_ms", "slack, median / ms"),
+        Figure("overruns", "steps over their budget"),
+    ),
+    swept=("frames", "snapshot_slots", "lost_slots", "missing_deg", "overruns"),
+    plotted=(
+        Figure("missing_deg", "missing wedge / deg"),
+        Figure("lost_slots", "lost slots"),
+        Figure("slack_min_ms", "slack, min / ms"),
+    ),
+    aliases={"exposure": "exposure_s", "interval": "snapshot_interval", "snapshot_exposure": "snapshot_exposure_s"},
+    # A recording knows where the stage went and how the lens settled then, and nothing of another way.
+    unanswerable=("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth"),
+    needs_settling=("defocus",),
+)
 
 
 @dataclass(frozen=True)
-class PreparedCred:
-    """Implements `engine.run.contract.Prepared`."""
+class PreparedCred(Prepared):
+    """A cRED plan that fits the instrument."""
 
     plan: CredPlan
     slot_plan: SlotPlan
-    microscope: Microscope
+    facts: Facts
 
     @property
-    def budgets(self) -> Any:
+    def budgets(self) -> Sequence[Budget]:
         """See `Prepared.budgets`."""
         return self.slot_plan.budgets
 
     @property
-    def facts(self) -> Mapping[str, str]:
-        """See `Prepared.facts`."""
+    def words(self) -> Mapping[str, str]:
+        """See `Prepared.words`."""
         slots = self.slot_plan
         begin_deg, end_deg = slots.travel_deg
         return {
@@ -121,13 +106,8 @@ class PreparedCred:
         }
 
     @property
-    def instrument(self) -> Mapping[str, Any]:
-        """See `Prepared.instrument`."""
-        return describe(self.microscope, self.plan.exposure_s, self.plan.defocus)
-
-    @property
-    def slots(self) -> int:
-        """See `Prepared.slots`."""
+    def total(self) -> int:
+        """See `Prepared.total`."""
         return self.slot_plan.slots
 
     @property
@@ -138,24 +118,95 @@ class PreparedCred:
     @property
     def size_bytes(self) -> int:
         """See `Prepared.size_bytes`."""
-        rows, columns = self.microscope.detector.shape
-        return round(DISK_FACTOR * self.slots * rows * columns * 2) + DISK_RESERVE_BYTES
+        rows, columns = self.facts.camera.shape
+        return round(DISK_FACTOR * self.total * rows * columns * self.facts.camera.bytes_a_pixel) + DISK_RESERVE_BYTES
 
-    def begin(self, run: Run) -> CredRun:
+    def begin(self, run: Run, microscope: Microscope) -> CredSequence:
         """See `Prepared.begin`."""
-        return CredRun(self, run)
+        return CredSequence(self.plan, self.slot_plan, microscope, run)
 
 
-class Cred:
+class Cred(ExperimentType[CredPlan]):
     """The entry in the register of protocols."""
 
     name = "cred"
     summary = "continuous rotation electron diffraction of one crystal, with defocused snapshots"
     plan_type = CredPlan
+    unit = "slots"
+    path_keys = ("crystal.cif",)
+    frame_kinds = FRAME_KINDS
     formats = FORMATS
+    needs = ("stage", "beam", "optics", "detector")
+    what_if = WHAT_IF
+
+    def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
+        """See `ExperimentType.machine`."""
+        return cred_machine(entered)
+
+    def prepare(self, plan: CredPlan, facts: Facts) -> PreparedCred:
+        """See `ExperimentType.prepare`."""
+        return PreparedCred(plan, SlotPlan(plan, facts), facts)
+
+    def label(self, plan: CredPlan) -> str:
+        """See `ExperimentType.label`: the sample."""
+        return plan.sample
+
+    def device_options(self, plan: CredPlan) -> Mapping[str, Any]:
+        """See `ExperimentType.device_options`."""
+        return plan.device_options()
+
+    def progress(self, record: Record) -> Progress | None:
+        """See `ExperimentType.progress`: the slot of a diffraction frame, the stage's angle, how late it began."""
+        if record["kind"] != "frame" or record["name"] != "diffraction":
+            return None
+        angle_deg = record.get("angle_deg")
+        return Progress(record["slot"], f"{angle_deg:.2f} deg" if angle_deg is not None else "")
+
+    def finish(self, remains: Remains) -> RunEnd:
+        """See `ExperimentType.finish`."""
+        from protocols.cred.finish import finish_cred
+
+        return finish_cred(remains)
+
+    def last_words(self, remains: Remains) -> LastWords:
+        """See `ExperimentType.last_words`."""
+        from protocols.cred.lastwords import cred_last_words
+
+        return cred_last_words(remains)
+
+    def figures(self, records: Sequence[Record], result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `ExperimentType.figures`."""
+        from protocols.cred.summary import figures_of
+
+        return figures_of(records, result)
+
+    def told(self, result: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        """See `ExperimentType.told`."""
+        from protocols.cred.summary import rows_of
+
+        return rows_of(result)
+
+    def held(self, result: Mapping[str, Any]) -> str:
+        """See `ExperimentType.held`."""
+        from protocols.cred.summary import held_by
+
+        return held_by(result)
+
+    def write_files(
+        self, folder: Path, remains: Remains, end: RunEnd, frames: Callable[[str], Iterator[SpooledFrame]]
+    ) -> list[Path]:
+        """See `ExperimentType.write_files`: the snapshots, for people."""
+        from protocols.cred.results import write_snapshots
+
+        return write_snapshots(folder, frames("snapshot"))
+
+    def products(self, plan: CredPlan) -> Sequence[str]:
+        """See `ExperimentType.products`."""
+        return plan.formats
 
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """See `ExperimentType.export`."""
+        from engine.errors import Refused
         from protocols.products.export import export_run
 
         if not read_run_document(folder).get("detector", {}).get("has_pictures", True):
@@ -168,29 +219,16 @@ class Cred:
             *summary.warnings,
         )
 
-    def recover(self, folder: Path) -> Sequence[str]:
-        """See `ExperimentType.recover`."""
-        from protocols.cred.recovery.recovery import recover_run
-
-        return recover_run(folder, draw=True)
-
-    def machine(self) -> StrictMachine:
-        """See `ExperimentType.machine`."""
-        return cred_machine()
+    def times(self, plan: CredPlan) -> Times:
+        """See `ExperimentType.times`."""
+        speed_deg_s = plan.speed_deg_s if plan.rotation == "commanded" else None
+        return Times((plan.exposure_s, plan.snapshot_exposure_s), plan.defocus, speed_deg_s)
 
     def trial(self) -> "CredTrial":
-        """What a soak of cRED draws and judges (`engine.testing.soak.Trial`)."""
+        """See `ExperimentType.trial`."""
         from protocols.cred.soak.trial import CredTrial
 
         return CredTrial()
-
-    def device_options(self, plan: CredPlan) -> Mapping[str, Any]:
-        """See `ExperimentType.device_options`."""
-        return plan.device_options()
-
-    def prepare(self, plan: CredPlan, microscope: Microscope) -> PreparedCred:
-        """See `ExperimentType.prepare`."""
-        return PreparedCred(plan, SlotPlan(plan, microscope), microscope)
 
 
 CRED = Cred()

@@ -1,62 +1,41 @@
-"""What a cRED run leaves on disk: frames.h5 with fitted angles, snapshots, the truth of a simulation, the result."""
+"""The result of a cRED run as it stands in run.json, the columns of its frames, and its snapshots as files."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from fabio.tifimage import TifImage
-from numpy.typing import NDArray
 
-from drivers.contract import Microscope
 from engine.errors import StorageError
-from engine.record.frametable import FRAME_ROW, write_frames
-from engine.record.spool import SpooledFrame, read_spool
+from engine.record.spool import SpooledFrame
 from engine.run.timeline import SlotGrid
 from protocols.cred.plan import CredPlan
 from protocols.cred.records import Collected, period_s, timing_summary
 from protocols.cred.rotation.angles import RotationFit, fit_rotation, middle_ns
 
 
-class Asked(Protocol):
-    """What the results need of a plan; None where a crash has left no plan."""
+@dataclass(frozen=True, slots=True)
+class SlotTimes:
+    """How the slots of a run follow one another, as far as it is known. snapshot_slots: that one snapshot takes."""
 
-    @property
-    def exposure_s(self) -> float | None:
-        """Of a diffraction frame."""
-        ...
-
-    @property
-    def snapshot_interval(self) -> int | None:
-        """In slots."""
-        ...
-
-
-class Pace(Protocol):
-    """What the results need of the slots as they were planned."""
-
-    @property
-    def period_s(self) -> float:
-        """From slot to slot."""
-        ...
-
-    @property
-    def oscillation_deg(self) -> float:
-        """From slot to slot, signed."""
-        ...
+    period_s: float
+    oscillation_deg: float
+    snapshot_slots: int | None
+    settling_s: float
 
 
 class CredData(Protocol):
-    """What the results are made from: a run just finished, or one put together again after a crash."""
+    """What the result is made from (`protocols.cred.finish`)."""
 
     @property
-    def plan(self) -> Asked:
-        """What was asked."""
+    def plan(self) -> CredPlan | None:
+        """What was asked; None where a crash has left no plan."""
         ...
 
     @property
-    def slots(self) -> Pace:
+    def slots(self) -> SlotTimes:
         """The slots as they were planned."""
         ...
 
@@ -71,20 +50,25 @@ class CredData(Protocol):
         ...
 
 
-def rotation_of(collected: Collected, slots: Pace) -> RotationFit | None:
+def rotation_of(collected: Collected, slots: SlotTimes) -> RotationFit | None:
     """The fitted rotation, from the readings taken while the stage was turning."""
     stopped_ns = collected.stage_stopped_ns
     turning = [r for r in collected.readings if stopped_ns is None or r.t_after_ns <= stopped_ns]
     return fit_rotation(turning, slots.oscillation_deg / slots.period_s)
 
 
-def frame_table(collected: Collected, fit: RotationFit | None) -> NDArray[np.void]:
-    """One row per delivered frame, with the stage's angle at both ends of its exposure (NaN without a reading)."""
-    rows = []
-    for frame, kept in zip(collected.frames, collected.kept(), strict=True):
-        ends = [fit.angle_deg(t) if fit else np.nan for t in (frame.start_ns, frame.end_ns)]
-        rows.append((frame.slot, kept, frame.start_ns, frame.end_ns, *ends, frame.late_ns))
-    return np.array(rows, FRAME_ROW)
+def frame_columns(collected: Collected, slots: SlotTimes) -> dict[str, list[float]]:
+    """The final columns of the diffraction frames: kept, late_ns, and the stage's angle at both ends of the exposure
+    (NaN without a reading).
+    """
+    fit = rotation_of(collected, slots)
+    frames = collected.frames
+    return {
+        "kept": list(collected.kept()),
+        "start_deg": [fit.angle_deg(frame.start_ns) if fit else math.nan for frame in frames],
+        "end_deg": [fit.angle_deg(frame.end_ns) if fit else math.nan for frame in frames],
+        "late_ns": [frame.late_ns for frame in frames],
+    }
 
 
 def result_of(run: CredData) -> dict[str, Any]:
@@ -101,9 +85,10 @@ def result_of(run: CredData) -> dict[str, Any]:
         "frames": len(frames),
         "frames_not_kept": len(collected.frames) - len(frames),
         "snapshots": len(collected.snapshots),
+        "snapshot_slots": run.slots.snapshot_slots,
         "lost_slots": len(lost),
         "lost_slot_numbers": lost,
-        "exposure_s": plan.exposure_s,
+        "exposure_s": plan.exposure_s if plan else None,
         "period_s": period,
         "period_changes": len(collected.stretched_slots),
         "start_deg": None,
@@ -114,7 +99,7 @@ def result_of(run: CredData) -> dict[str, Any]:
         "rate_uncertainty_deg_s": None,
         "offset_uncertainty_deg": None,
         "angle_residual_deg": None,
-        "snapshot_interval": plan.snapshot_interval,
+        "snapshot_interval": plan.snapshot_interval if plan else None,
         "elapsed_s": slots * period,
     }
     if fit is not None and slots:
@@ -134,21 +119,7 @@ def result_of(run: CredData) -> dict[str, Any]:
     return result | timing_summary(collected)
 
 
-def instrument_of(microscope: Microscope) -> dict[str, Any]:
-    """The `geometry` and `detector` of run.json."""
-    detector = microscope.detector
-    return {
-        "geometry": asdict(microscope.geometry),
-        "detector": {
-            "shape": list(detector.shape),
-            "saturation": detector.saturation,
-            "wide_cross": detector.wide_cross,
-            "has_pictures": detector.has_pictures,
-        },
-    }
-
-
-def reading_list(collected: Collected, slots: Pace) -> list[dict[str, Any]]:
+def reading_list(collected: Collected, slots: SlotTimes) -> list[dict[str, Any]]:
     """The `stage_readings` of run.json: each with its distance from the fitted rotation."""
     fit = rotation_of(collected, slots)
     return [
@@ -162,7 +133,7 @@ def reading_list(collected: Collected, slots: Pace) -> list[dict[str, Any]]:
     ]
 
 
-def snapshot_list(collected: Collected, slots: Pace) -> list[dict[str, Any]]:
+def snapshot_list(collected: Collected, slots: SlotTimes) -> list[dict[str, Any]]:
     """The `snapshots` of run.json."""
     fit = rotation_of(collected, slots)
     return [
@@ -182,45 +153,21 @@ def snapshot_file(slot: int) -> str:
     return f"snapshots/{slot:05d}.tiff"
 
 
-def write_data(
-    run: CredData,
-    folder: Path,
-    shape: tuple[int, int],
-    read: Callable[[Path, str], Iterator[SpooledFrame]] = read_spool,
-) -> None:
-    """Write frames.h5 and the snapshots from the spool. Blocks: for a thread.
-
-    shape: rows and columns of a picture. read: gives the frames of one kind. Raises StorageError or DataError. The
-    spool stays: it may go when run.json speaks of what is in frames.h5, and both are on the disk itself.
-    """
-    spool = folder / "frames.spool"
-    if run.collected.frames:
-        flatfield = next((frame.counts for frame in read(spool, "flatfield")), None)
-        pictures = (frame.counts for frame in read(spool, "diffraction"))
-        table = frame_table(run.collected, rotation_of(run.collected, run.slots))
-        write_frames(folder / "frames.h5", pictures, table, shape, flatfield)
-    if run.collected.snapshots:
-        try:
-            (folder / "snapshots").mkdir(exist_ok=True)
-            for frame in read(spool, "snapshot"):
-                TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.slot)))
-        except OSError as error:
-            raise StorageError(
-                f"{folder / 'snapshots'}: could not be written ({error}); the spool holds every frame. Free some "
-                "space, then run 'credline recover' on the run folder."
-            ) from error
-
-
-def data_files(run: CredData, folder: Path) -> list[Path]:
-    """What `write_data` has written: with these on the disk itself, nobody needs the spool any more."""
-    files = [folder / "frames.h5", *(folder / snapshot_file(shot.slot) for shot in run.collected.snapshots)]
-    return [file for file in files if file.exists()]
-
-
-def write_truth(plan: CredPlan, collected: Collected, folder: Path, microscope: Microscope) -> None:
-    """Write truth.h5 if the plan asks for it and the instrument knows it."""
-    if plan.truth and microscope.truth is not None:
-        kept = [frame for frame, keep in zip(collected.frames, collected.kept(), strict=True) if keep]
-        microscope.truth.write(
-            folder / "truth.h5", [frame.slot for frame in kept], [(frame.start_ns, frame.end_ns) for frame in kept]
-        )
+def write_snapshots(folder: Path, frames: Iterator[SpooledFrame]) -> list[Path]:
+    """Write the snapshots as TIFF files; which were written. Raises StorageError."""
+    files = []
+    try:
+        for frame in frames:
+            slot = frame.columns.get("slot")
+            if type(slot) is not int:
+                continue
+            file = folder / snapshot_file(slot)
+            file.parent.mkdir(exist_ok=True)
+            TifImage(data=frame.counts).write(str(file))
+            files.append(file)
+    except OSError as error:
+        raise StorageError(
+            f"{folder / 'snapshots'}: could not be written ({error}); the spool holds every frame. Free some space, "
+            "then run 'credline recover' on the run folder."
+        ) from error
+    return files

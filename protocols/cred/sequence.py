@@ -4,20 +4,20 @@ Time is angle here, so every frame begins on its slot's boundary or not at all: 
 by name. Frames are written while the next one is exposed, never between two slots.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from enum import Enum
-from typing import Any
+from pathlib import Path
 
 from drivers.contract import Exposure, Microscope
 from engine.clock import NS_PER_MS, NS_PER_S, ns
-from engine.errors import DeviceError, DeviceLost, StorageError, Underflow
+from engine.errors import DeviceError, DeviceLost, Underflow
 from engine.frame import Frame
 from engine.record.endings import Status
-from engine.record.spool import Spool, crc_of
-from engine.run.contract import FINISH, SafeAction
+from engine.run.contract import Experiment, SafeAction, Work
 from engine.run.run import Run
 from engine.run.timeline import PeriodMonitor, SlotGrid
+from protocols.cred.finish import put_together
 from protocols.cred.machine import State, cred_machine
 from protocols.cred.plan import (
     ACTIVATION_THRESHOLD_DEG,
@@ -26,7 +26,6 @@ from protocols.cred.plan import (
     CredPlan,
     SlotPlan,
 )
-from protocols.cred.records import Collected, FrameRecord, Snapshot
 from protocols.cred.rotation.stagewatch import StageWatch
 
 FRAME_OVERDUE_S = 5.0
@@ -49,26 +48,16 @@ LENS_ALARM = "the lens may be left defocused: focus it at the microscope"
 TRACE_BATCH = 50
 
 
-class CredSequence:
-    """The states of one cRED run at work. `protocols.cred.experiment` adds what becomes of the data."""
+class CredSequence(Experiment):
+    """The states of one cRED run at work."""
 
-    finalizing: Enum = State.FINALIZE
-
-    def __init__(
-        self,
-        plan: CredPlan,
-        slots: SlotPlan,
-        microscope: Microscope,
-        run: Run,
-        spool: Spool,
-    ) -> None:
+    def __init__(self, plan: CredPlan, slots: SlotPlan, microscope: Microscope, run: Run) -> None:
         self.plan = plan
         self.slots = slots
-        self.collected = Collected(tolerance_ns=ns(slots.tolerance_s))
         self.machine = cred_machine(run.entered)
         self.run = run
         self._timeline = run.timeline
-        self._spool = spool
+        self._microscope = microscope
         self._stage = run.gate.wrap("stage", microscope.stage)
         self._beam = run.gate.wrap("beam", microscope.beam)
         self._optics = run.gate.wrap("optics", microscope.optics)
@@ -82,10 +71,10 @@ class CredSequence:
         self.grid = SlotGrid(0, period_ns)
         self.slot = 1
         self.last_slot = slots.slots
-        self._unstored: tuple[str, int, int, int, Frame] | None = None
-        self._watch = StageWatch(run, self._stage, self.collected, plan, slots.travel_deg[1])
+        self._unstored: tuple[str, int, int, Frame] | None = None
+        self._watch = StageWatch(run, self._stage, plan, slots.travel_deg[1])
 
-    def activities(self) -> Mapping[Enum, Callable[[], Coroutine[Any, Any, str]]]:
+    def activities(self) -> Mapping[Enum, Work]:
         """See `Experiment.activities`."""
         return {
             State.RELAX: self.relax,
@@ -94,7 +83,6 @@ class CredSequence:
             State.EXPOSE: self.expose,
             State.DEFOCUS_SNAPSHOT: self.defocus_snapshot,
             State.REFOCUS: self.refocus,
-            State.FINALIZE: self.finalize,
         }
 
     def safe_actions(self) -> Sequence[SafeAction]:
@@ -130,7 +118,7 @@ class CredSequence:
                 await self._timeline.wait("relax", self._timeline.now_ns + ns(RELAX_HALF_CYCLE_S))
             await self._check_focus()
         if self._detector.flatfield is not None:  # into the spool: a run that is cut off needs it as well
-            await self._spool.append(0, Frame(self._detector.flatfield, 0, 0, 0), "flatfield")
+            await self.run.data.keep_extra("flatfield", self._detector.flatfield)
         await self._detector.arm(Exposure(self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._frames = self._detector.frames()
         return "relaxed"
@@ -196,14 +184,12 @@ class CredSequence:
     async def expose(self) -> str:
         """Expose frame after frame until a snapshot is due, the range is covered or the stage has stopped."""
         while True:
-            if self.collected.stage_stopped_ns is not None:
+            if self._watch.stopped_ns is not None:
                 await self._store()
-                angle = self.collected.readings[-1].value
+                angle = self._watch.readings[-1].value
                 return self.run.finish(Status.STOPPED, f"the stage stopped at {angle:.2f} deg")
             if self.slot > self.last_slot:
                 await self._store()
-                if not any(self.collected.kept()):
-                    return self.run.finish(Status.FAILED, "range covered, and no frame of it can be used; see run.json")
                 return self.run.finish(Status.DONE, "range covered")
             if self.slots.is_snapshot(self.slot):
                 if self._timeline.now_ns <= self.grid.start_ns(self.slot) + self.grid.period_ns:
@@ -236,8 +222,7 @@ class CredSequence:
             frame = await self._next_frame(self.plan.exposure_s)
         arrived_ns = self._timeline.now_ns
         self._monitor.observe(arrived_ns - start_ns)
-        self.collected.slack_ns.append(self.grid.start_ns(slot + 1) - arrived_ns)
-        self._unstored = ("diffraction", slot, at_ns, arrived_ns, frame)
+        self._unstored = ("diffraction", slot, arrived_ns, frame)
 
     def _reading_due(self, slot: int) -> bool:
         if slot in EARLY_READINGS or slot == self.last_slot:
@@ -267,63 +252,21 @@ class CredSequence:
         elif frame.counts.shape != self._detector.shape:
             wrong = f"a frame of {frame.counts.shape} pixels came where {self._detector.shape} belong"
         if wrong:
-            self._refuse(self.slot, frame, self._timeline.now_ns, wrong)
+            self.run.data.refuse(frame, wrong, arrived_ns=self._timeline.now_ns, columns={"slot": self.slot})
             raise DeviceError(f"detector: {wrong}; it was not kept, all before are. Check the camera's own software.")
         return frame
-
-    def _refuse(self, slot: int, frame: Frame, arrived_ns: int, reason: str) -> None:
-        """Say of a frame that it was not kept, with all that a replay needs for getting it again."""
-        self.run.trace.record(
-            "refused",
-            "frame",
-            reason=reason,
-            slot=slot,
-            number=frame.number,
-            start_ns=frame.start_ns,
-            end_ns=frame.end_ns,
-            arrived_ns=arrived_ns,
-            shape=list(frame.counts.shape),
-            crc=crc_of(frame),
-        )
 
     async def _store(self) -> None:
         """Write the frame that arrived last; called while the next one is exposed."""
         if self._unstored is None:
             return
-        kind, slot, at_ns, arrived_ns, frame = self._unstored
-        if await self._append(kind, slot, frame, arrived_ns):
-            if kind == "snapshot":
-                self.collected.snapshots.append(Snapshot(slot, frame.start_ns, frame.end_ns))
-            else:
-                record = FrameRecord(slot, frame.start_ns, frame.end_ns, frame.start_ns - at_ns)
-                self.collected.frames.append(record)
+        kind, slot, arrived_ns, frame = self._unstored
+        fit = self._watch.recent_fit
+        angle_deg = round(fit.angle_deg(frame.start_ns), 4) if fit else None
+        columns = {"slot": slot, "angle_deg": angle_deg}
+        await self.run.data.keep(kind, frame, arrived_ns=arrived_ns, columns=columns)
         self._unstored = None  # not before: who is stopped while the disk is behind tries again when finalizing
         self.run.write_trace(at_least=TRACE_BATCH)
-
-    async def _append(self, kind: str, slot: int, frame: Frame, arrived_ns: int) -> bool:
-        """Queue a frame for the disk and record it; False, and it is lost by name, when the disk has failed."""
-        try:
-            index = await self._spool.append(slot, frame, kind)
-        except StorageError:
-            self._refuse(slot, frame, arrived_ns, "the disk has failed")
-            return False
-        self._record_frame(kind, slot, frame, arrived_ns, index)
-        return True
-
-    def _record_frame(self, name: str, slot: int, frame: Frame, arrived_ns: int, index: int) -> None:
-        fit = self._watch.recent_fit
-        self.run.trace.record(
-            "frame",
-            name,
-            slot=slot,
-            number=frame.number,
-            start_ns=frame.start_ns,
-            end_ns=frame.end_ns,
-            arrived_ns=arrived_ns,
-            angle_deg=round(fit.angle_deg(frame.start_ns), 4) if fit else None,
-            index=index,
-            crc=self._spool.crc,
-        )
 
     def _why_late(self) -> str:
         """Who cost the slots that are given up now."""
@@ -333,7 +276,6 @@ class CredSequence:
     def _lose_until(self, slot: int, reason: str) -> None:
         """Give up the slots before `slot`, by name."""
         lost = [s for s in range(self.slot, slot) if s <= self.last_slot]
-        self.collected.lost_slots += lost
         for name in lost:
             self.run.trace.record("slot", "lost", slot=name, reason=reason)
         self.slot = slot
@@ -349,7 +291,6 @@ class CredSequence:
         start_ns = max(self.grid.start_ns(self.slot), self._timeline.now_ns + NS_PER_MS)
         self.grid = self.grid.stretched(self.slot, start_ns, period_ns)
         self._monitor.restart(period_ns)
-        self.collected.stretched_slots.append(self.slot)
         self.run.trace.record("slot", "stretched", slot=self.slot, start_ns=start_ns, period_ns=period_ns)
 
     async def defocus_snapshot(self) -> str:
@@ -361,7 +302,7 @@ class CredSequence:
             await self._expose_now(self.plan.snapshot_exposure_s)
             await self._store()
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
-        self._unstored = ("snapshot", self.slot, at_ns, self._timeline.now_ns, frame)
+        self._unstored = ("snapshot", self.slot, self._timeline.now_ns, frame)
         await self._store()
         return "imaged"
 
@@ -376,7 +317,6 @@ class CredSequence:
         await self._check_focus()
         await self._timeline.wait("settling", settled_ns)
         planned = self.slot + self.slots.snapshot_slots
-        self.collected.slack_ns.append(self.grid.start_ns(planned) - settled_ns)
         self.slot = planned
         self._lose_until(max(planned, self.grid.next_slot(settled_ns)), "the snapshot cycle took longer than planned")
         return "settled"
@@ -417,21 +357,23 @@ class CredSequence:
                 "Focus at the microscope."
             )
 
-    async def finalize(self) -> str:
-        """Safe state first, beam before anything else; then the last frame, and the data."""
-        await self.run.make_safe(self)
+    async def when_safe(self) -> None:
+        """See `Experiment.when_safe`: the last frame, and whether anything of the run can be used."""
         await self._store()
+        if self.run.ending is not None and self.run.ending.status is Status.DONE:
+            if self.run.data.end().result["frames"] == 0:
+                self.run.finish(Status.FAILED, "range covered, and no frame of it can be used; see run.json")
         if isinstance(self._frames, AsyncGenerator):
             with suppress(Exception):  # a camera that clings to its frame costs a second and no data
                 async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + NS_PER_S):
                     await self._frames.aclose()
-        await self.write()
-        return FINISH
 
-    async def write(self) -> None:
-        """Bring the data into its final form; the instrument is safe."""
-        raise NotImplementedError
-
-    def document(self) -> dict[str, Any]:
-        """See `Experiment.document`."""
-        raise NotImplementedError
+    def write_extra(self, folder: Path) -> None:
+        """See `Experiment.write_extra`: truth.h5 if the plan asks for it and the instrument knows it."""
+        truth = self._microscope.truth
+        if self.plan.truth and truth is not None:
+            frames = put_together(self.run.data.remains()).collected
+            kept = [frame for frame, keep in zip(frames.frames, frames.kept(), strict=True) if keep]
+            truth.write(
+                folder / "truth.h5", [frame.slot for frame in kept], [(frame.start_ns, frame.end_ns) for frame in kept]
+            )

@@ -13,7 +13,7 @@ from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost
 from engine.run.run import Run
 from protocols.cred.plan import CredPlan
-from protocols.cred.records import Collected
+from protocols.cred.readings import LEFT_OUT, TAKEN
 from protocols.cred.rotation.angles import (
     COMMANDED_SHARE,
     ENCODER_DEG,
@@ -37,11 +37,14 @@ USELESS_NS = NS_PER_S
 class StageWatch:
     """The stage of one run, watched. stage: behind the run's gate. target_deg: where its rotation is to end."""
 
-    def __init__(self, run: Run, stage: Stage, collected: Collected, plan: CredPlan, target_deg: float) -> None:
+    def __init__(self, run: Run, stage: Stage, plan: CredPlan, target_deg: float) -> None:
         self._run = run
         self._timeline = run.timeline
         self._stage = stage
-        self._collected = collected
+        self.readings: list[Reading] = []
+        self.stopped_ns: int | None = None
+        """Until when the stage is known to have turned at constant speed."""
+        self._steady_from_ns = 0
         self._range_deg = plan.range_deg
         self._target_deg = target_deg
         self._share = COMMANDED_SHARE if plan.rotation == "commanded" else PEDAL_SHARE
@@ -83,7 +86,7 @@ class StageWatch:
         if reading.t_after_ns - reading.t_before_ns > USELESS_NS:
             self._left_out(reading)
             return
-        readings, rate_deg_s = self._collected.readings, self.rate_deg_s
+        readings, rate_deg_s = self.readings, self.rate_deg_s
         if readings and (self._is_at_end(reading) or self._is_astray(readings, reading)):
             await self._timeline.wait("look again", reading.t_after_ns + ns(AGAIN_S))
             again = await self.angle()
@@ -96,18 +99,21 @@ class StageWatch:
             elif not self._is_astray(readings, again):
                 self._left_out(reading)
                 reading = again
-            elif len(readings) == 1 and not self._collected.steady_from_ns and not self._is_astray([reading], again):
+            elif len(readings) == 1 and not self._steady_from_ns and not self._is_astray([reading], again):
                 # Two against one: nobody knows what the stage did until now.
-                self._left_out(readings.pop())
-                self._collected.steady_from_ns = middle_ns(reading)
+                self._steady_from_ns = middle_ns(reading)
+                self._left_out(readings.pop(), steady_from_ns=self._steady_from_ns)
             elif not (has_stopped(reading, again, rate_deg_s) and self._stopped(again)):
                 self._astray(again)
                 return
         readings.append(reading)
+        self._run.trace.record(
+            "note", TAKEN, angle_deg=reading.value, t_before_ns=reading.t_before_ns, t_after_ns=reading.t_after_ns
+        )
         self.recent_fit = fit_rotation(readings[-3:], rate_deg_s)
 
     def _is_over(self) -> bool:
-        return self._collected.stage_stopped_ns is not None
+        return self.stopped_ns is not None
 
     def _is_at_end(self, reading: Reading) -> bool:
         """Whether the stage has come to where its rotation was to end."""
@@ -116,40 +122,40 @@ class StageWatch:
     def _is_astray(self, before: Sequence[Reading], now: Reading) -> bool:
         return is_astray(before, now, self.rate_deg_s, self._share)
 
-    def _left_out(self, reading: Reading) -> None:
-        self._run.trace.record("note", "stage reading left out", angle_deg=reading.value, at_ns=middle_ns(reading))
+    def _left_out(self, reading: Reading, **since: int) -> None:
+        self._run.trace.record("note", LEFT_OUT, angle_deg=reading.value, at_ns=middle_ns(reading), **since)
 
     def _stopped(self, reading: Reading) -> bool:
         """Find out when: where the line through the readings before reaches the angle at which the stage stands.
 
         False when it stands where it cannot have come to by then.
         """
-        fit = fit_rotation(self._collected.readings, self.rate_deg_s)
+        fit = fit_rotation(self.readings, self.rate_deg_s)
         if fit is None or fit.rate_deg_s * self.rate_deg_s <= 0:
             return False
         stopped_ns = fit.reference_ns + round((reading.value - fit.angle_at_reference_deg) / fit.rate_deg_s * NS_PER_S)
-        if not self._collected.readings[-1].t_before_ns <= stopped_ns <= reading.t_after_ns:
+        if not self.readings[-1].t_before_ns <= stopped_ns <= reading.t_after_ns:
             return False
         # No frame that could have seen it standing is kept: the uncertainty of the line is taken off.
         open_deg = fit.offset_uncertainty_deg
         if fit.readings > 1:
             open_deg += 3 * fit.rate_uncertainty_deg_s * abs(stopped_ns - fit.reference_ns) / NS_PER_S
         open_ns = round(open_deg / abs(fit.rate_deg_s) * NS_PER_S)
-        self._ended(reading, stopped_ns, max(stopped_ns - open_ns, middle_ns(self._collected.readings[-1])))
+        self._ended(reading, stopped_ns, max(stopped_ns - open_ns, middle_ns(self.readings[-1])))
         return True
 
     def _ended(self, reading: Reading, at_ns: int, until_ns: int) -> None:
         """The rotation is over: what was exposed after `until_ns` is not kept."""
-        self._collected.stage_stopped_ns = until_ns
+        self.stopped_ns = until_ns
         self._run.trace.record("note", "stage stopped", angle_deg=reading.value, at_ns=at_ns, kept_until_ns=until_ns)
 
     def _astray(self, reading: Reading) -> None:
         """The stage is not where constant speed would have taken it: what was exposed since the last reading is not
         kept, and with fewer than three readings nobody knows where it was before.
         """
-        readings = self._collected.readings
+        readings = self.readings
         until_ns = middle_ns(readings[-1] if len(readings) >= 3 else readings[0])
-        self._collected.stage_stopped_ns = until_ns
+        self.stopped_ns = until_ns
         self._run.trace.record("note", "stage astray", angle_deg=reading.value, kept_until_ns=until_ns)
         self._run.commands.fail(
             f"stage: stands at {reading.value:.2f} deg, where its rotation at constant speed cannot have taken it; "
@@ -158,9 +164,9 @@ class StageWatch:
 
     def slots_for_range(self, period_s: float) -> int | None:
         """The slots that the range needs at the speed the stage really has; None while that is not known well."""
-        if self._collected.stage_stopped_ns is not None:
+        if self.stopped_ns is not None:
             return None
-        fit = fit_rotation(self._collected.readings[-RECENT:], self.rate_deg_s)
+        fit = fit_rotation(self.readings[-RECENT:], self.rate_deg_s)
         if fit is None or fit.readings < 3 or fit.rate_uncertainty_deg_s > 0.001 * abs(fit.rate_deg_s):
             return None
         self.rate_deg_s = fit.rate_deg_s
@@ -171,13 +177,14 @@ class StageWatch:
 
         The reading may not hold up the stop: without it nothing tells where the stage was since the one before.
         """
-        if self._collected.readings and self._collected.stage_stopped_ns is None and not self._last_read:
+        if self.readings and self.stopped_ns is None and not self._last_read:
             self._last_read = True
             try:
                 async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + ns(LAST_READING_S)):
                     await self.look()
             except Exception:  # whatever is wrong with the reading, the stop comes next
-                self._collected.stage_stopped_ns = middle_ns(self._collected.readings[-1])
+                self.stopped_ns = middle_ns(self.readings[-1])
+                self._run.trace.record("note", "stage not read", kept_until_ns=self.stopped_ns)
         await self._stage.stop()
         if self.turning:
             before = await self._stage.angle()

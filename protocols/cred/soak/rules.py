@@ -14,7 +14,7 @@ from engine.record.frametable import FRAME_ROW
 from engine.record.spool import read_spool
 from engine.run.gate import HARD_LIMIT_S
 from engine.run.run import LET_GO_S
-from engine.testing.soak import OPERATOR, Ordeal
+from engine.testing.soak import OPERATOR, SoakedRun
 from protocols.cred.machine import State
 from protocols.cred.sequence import FRAME_OVERDUE_S, SAFE_LIMIT_S, STOP_LIMIT_S
 from protocols.cred.soak.agreement import check_run
@@ -28,35 +28,35 @@ Rules = Iterator[tuple[str, bool, str]]
 """Of each rule: its name, whether it holds, and what was found."""
 
 
-def rules_of(ordeal: Ordeal) -> Rules:
+def rules_of(soaked: SoakedRun) -> Rules:
     """All of them."""
-    yield from _left_safe(ordeal)
-    yield from _in_time(ordeal)
-    yield from _heard(ordeal)
-    yield from _nothing_lost(ordeal)
-    yield from _kept_on_a_failing_disk(ordeal)
-    yield from _on_the_grid(ordeal)
-    yield from _angles_true(ordeal)
-    disagreements = check_run(ordeal.folder)
+    yield from _left_safe(soaked)
+    yield from _in_time(soaked)
+    yield from _heard(soaked)
+    yield from _nothing_lost(soaked)
+    yield from _kept_on_a_failing_disk(soaked)
+    yield from _on_the_grid(soaked)
+    yield from _angles_true(soaked)
+    disagreements = check_run(soaked.folder)
     yield "the files of the run agree", not disagreements, "; ".join(disagreements[:3])
 
 
-def _left_safe(ordeal: Ordeal) -> Rules:
-    truth, alarms = ordeal.microscope.truth, " ".join(ordeal.alarms)
-    befallen = {fault.what.split(".")[0] for fault in ordeal.came_about}
+def _left_safe(soaked: SoakedRun) -> Rules:
+    truth, alarms = soaked.microscope.truth, " ".join(soaked.alarms)
+    befallen = {fault.what.split(".")[0] for fault in soaked.came_about}
     yield "the beam is off, or the alarm says so", truth.is_blanked() or "THE BEAM MAY" in alarms, alarms
-    now_ns = ordeal.run.clock.now_ns()
+    now_ns = soaked.run.clock.now_ns()
     turning = truth.is_rotating(now_ns)
-    if any((f.what, f.kind) == ("stage.stop", "ignored") for f in ordeal.came_about):
+    if any((f.what, f.kind) == ("stage.stop", "ignored") for f in soaked.came_about):
         # One that stands by itself for a moment and ignores the stop cannot be told from one that was stopped.
         turning = turning and truth.angle_deg(now_ns) != truth.angle_deg(now_ns - NS_PER_S // 10)
     yield "the stage stands, or the alarm says so", not turning or "THE STAGE MAY" in alarms, alarms
-    misread = sum(f.what == "optics.focus" and f.kind == "wrong" for f in ordeal.came_about)
+    misread = sum(f.what == "optics.focus" and f.kind == "wrong" for f in soaked.came_about)
     if misread < 2:  # where the focus is, is read three times; that two of them are wrong is beyond what is promised
-        blurred = [int(row["slot"]) for row in _kept(ordeal) if abs(truth.defocus(int(row["start_ns"]))) > IN_FOCUS]
+        blurred = [int(row["slot"]) for row in _kept(soaked) if abs(truth.defocus(int(row["start_ns"]))) > IN_FOCUS]
         yield "kept frames were taken in focus", not blurred, f"slots {blurred[:5]}"
         yield "the lens is in focus, or the alarm says so", truth.is_in_focus() or "the lens may" in alarms, alarms
-    disarmed = any("error" not in record for record in ordeal.of("call", "detector.disarm"))
+    disarmed = any("error" not in record for record in soaked.of("call", "detector.disarm"))
     yield "the detector is disarmed, or the alarm says so", disarmed or "may still be armed" in alarms, alarms
     for device, alarm in (("beam", "THE BEAM MAY"), ("stage", "THE STAGE MAY"), ("optics", "the lens may")):
         # A host that stands still cannot tell a device that does not answer from one that it did not hear.
@@ -64,73 +64,73 @@ def _left_safe(ordeal: Ordeal) -> Rules:
         yield f"no false alarm about the {device}", alarm not in alarms or doubt, alarms
 
 
-def _in_time(ordeal: Ordeal) -> Rules:
+def _in_time(soaked: SoakedRun) -> Rules:
     """Safe within 2 s, and what devices that do not answer may cost; found out within their limits."""
-    began, safe = ordeal.time_of("state", State.FINALIZE.value), ordeal.time_of("note", "safe state")
+    began, safe = soaked.time_of("state", State.FINALIZE.value), soaked.time_of("note", "safe state")
     yield "the safe state is reached", safe is not None, ""
-    host_s = sum(fault.value for fault in ordeal.came_about if fault.what == "host")
-    silent = {fault.what.split(".")[0] for fault in ordeal.came_about} & {"beam", "stage", "optics", "detector"}
+    host_s = sum(fault.value for fault in soaked.came_about if fault.what == "host")
+    silent = {fault.what.split(".")[0] for fault in soaked.came_about} & {"beam", "stage", "optics", "detector"}
     if began is not None and safe is not None:
         limit_s = 2.0 + host_s + sum((STOP_LIMIT_S if d == "stage" else SAFE_LIMIT_S) + LET_GO_S for d in silent)
         limit_s += SAFE_LIMIT_S + LET_GO_S if "beam" in silent else 0.0  # it is asked twice
         took_s = (safe - began) / NS_PER_S
         yield "the safe state is reached in time", took_s <= limit_s, f"{took_s:.2f} s of {limit_s:.2f} s"
-    for record in ordeal.of("injected"):
+    for record in soaked.of("injected"):
         if record["fault"].endswith(" hang") and began is not None and record["t_ns"] < began:
             found_s = (began - record["t_ns"]) / NS_PER_S
             limit_s = max(HARD_LIMIT_S, FRAME_OVERDUE_S) + 2.0 + host_s
             yield "a device that hangs is found out", found_s <= limit_s, f"after {found_s:.2f} s of {limit_s:.2f} s"
 
 
-def _heard(ordeal: Ordeal) -> Rules:
+def _heard(soaked: SoakedRun) -> Rules:
     """The beam before everything else, an operator at once, and what is cancelled lets go."""
-    began = ordeal.time_of("state", State.FINALIZE.value)
-    host_ns = ns(sum(fault.value for fault in ordeal.came_about if fault.what == "host"))
+    began = soaked.time_of("state", State.FINALIZE.value)
+    host_ns = ns(sum(fault.value for fault in soaked.came_about if fault.what == "host"))
     if began is not None:
-        blanked = min((record["begin_ns"] for record in ordeal.of("call", "beam.blank")), default=2**62)
+        blanked = min((record["begin_ns"] for record in soaked.of("call", "beam.blank")), default=2**62)
         yield "the beam is blanked before anything else", blanked <= began, ""
-        for words in ordeal.case.troubles:
+        for words in soaked.case.troubles:
             if words.startswith(OPERATOR):
                 _, when, command = words.split()
                 status, given_ns = {"stop": "stopped", "abort": "aborted"}[command], ns(float(when))
-                heard = [r for r in ordeal.of("command", status) if given_ns <= r["t_ns"] <= given_ns + host_ns]
+                heard = [r for r in soaked.of("command", status) if given_ns <= r["t_ns"] <= given_ns + host_ns]
                 yield "an operator is heard at once", bool(heard) or given_ns > began, words
-    clinging = [record["name"] for record in ordeal.of("fault") if "did not let go" in record["reason"]]
+    clinging = [record["name"] for record in soaked.of("fault") if "did not let go" in record["reason"]]
     yield "what is cancelled lets go", not clinging, ", ".join(clinging)
 
 
-def _kept_on_a_failing_disk(ordeal: Ordeal) -> Rules:
+def _kept_on_a_failing_disk(soaked: SoakedRun) -> Rules:
     """What was written before the disk failed is still there."""
-    slow = any(f.what.startswith("disk.") and f.kind == "slow" for f in ordeal.came_about)
-    if "disk_failed" not in ordeal.document or slow:
+    slow = any(f.what.startswith("disk.") and f.kind == "slow" for f in soaked.came_about)
+    if "disk_failed" not in soaked.document or slow:
         return
-    failed_ns = min((r["t_ns"] for r in ordeal.of("command") if r.get("source") == "disk"), default=2**62)
-    before = sum(record["t_ns"] < failed_ns for record in ordeal.of("frame"))
-    spool = ordeal.folder / "frames.spool"
-    stored = before if (ordeal.folder / "frames.h5").exists() else 0
+    failed_ns = min((r["t_ns"] for r in soaked.of("command") if r.get("source") == "disk"), default=2**62)
+    before = sum(record["t_ns"] < failed_ns for record in soaked.of("frame"))
+    spool = soaked.folder / "frames.spool"
+    stored = before if (soaked.folder / "frames.h5").exists() else 0
     if spool.exists():
         stored = sum(frame.kind != "flatfield" for frame in read_spool(spool))
     yield "a disk that fails costs no frame written before", stored >= before - 1, f"{stored} of {before}"
 
 
-def _nothing_lost(ordeal: Ordeal) -> Rules:
+def _nothing_lost(soaked: SoakedRun) -> Rules:
     """Every exposure that was read out is in the trace, save the one in flight at the end, or a fault took it."""
-    told = {(r["start_ns"], r["end_ns"]) for r in ordeal.trace if r["kind"] in ("frame", "refused")}
-    untold = [exposure for exposure in ordeal.microscope.truth.exposures() if exposure not in told]
-    taken = sum(f.what == "detector.frames" and f.kind in ("drop", "late", "torn") for f in ordeal.came_about)
-    in_flight = int(bool(ordeal.of("command")) or ordeal.ending.status.value in ("failed", "stopped"))
+    told = {(r["start_ns"], r["end_ns"]) for r in soaked.trace if r["kind"] in ("frame", "refused")}
+    untold = [exposure for exposure in soaked.microscope.truth.exposures() if exposure not in told]
+    taken = sum(f.what == "detector.frames" and f.kind in ("drop", "late", "torn") for f in soaked.came_about)
+    in_flight = int(bool(soaked.of("command")) or soaked.ending.status.value in ("failed", "stopped"))
     yield "no frame is lost without a name", len(untold) <= taken + in_flight, f"{len(untold)} read out and not told"
-    noticed = ordeal.run.writer.error is None or ordeal.ending.status.value in ("failed", "aborted")
-    yield "a run whose disk failed is no success", noticed, ordeal.ending.status.value
+    noticed = soaked.run.writer.error is None or soaked.ending.status.value in ("failed", "aborted")
+    yield "a run whose disk failed is no success", noticed, soaked.ending.status.value
 
 
-def _on_the_grid(ordeal: Ordeal) -> Rules:
+def _on_the_grid(soaked: SoakedRun) -> Rules:
     """A frame of slot k begins where slot k does; the period changes only when most frames really were late."""
-    stretched = ordeal.of("slot", "stretched")
-    late = sum(f.what == "detector.frames" and f.kind == "late" for f in ordeal.came_about)
+    stretched = soaked.of("slot", "stretched")
+    late = sum(f.what == "detector.frames" and f.kind == "late" for f in soaked.came_about)
     yield "some late frames do not move the grid", not stretched or late >= 4, f"{late} late frames stretched it"
-    worst, row_of_late, longest_ns = 0, 0, 1.1 * ns(ordeal.case.plan["exposure_s"] + 0.012)
-    for record in ordeal.trace:
+    worst, row_of_late, longest_ns = 0, 0, 1.1 * ns(soaked.case.plan["exposure_s"] + 0.012)
+    for record in soaked.trace:
         if (record["kind"], record["name"]) == ("slot", "stretched"):
             row_of_late, longest_ns = 0, 1.1 * record["period_ns"]
         elif (record["kind"], record["name"]) == ("frame", "diffraction"):
@@ -138,27 +138,27 @@ def _on_the_grid(ordeal: Ordeal) -> Rules:
             row_of_late = row_of_late + 1 if too_long else 0
             worst = max(worst, row_of_late)
     yield "a camera that became slow gets a longer period", worst <= 11, f"{worst} late frames in a row"
-    rows = _kept(ordeal)
+    rows = _kept(soaked)
     if len(rows) and not stretched:
-        period_ns = ns(ordeal.case.plan["exposure_s"] + 0.012)
+        period_ns = ns(soaked.case.plan["exposure_s"] + 0.012)
         grids = {int(row["start_ns"] - row["late_ns"] - int(row["slot"]) * period_ns) for row in rows}
         yield "slots lie on one grid", len(grids) == 1, f"{len(grids)} grids"
         worst_ms = int(np.abs(rows["late_ns"]).max()) / 1e6
         yield "frames begin where their slots do", worst_ms <= 0.1 * period_ns / 1e6, f"{worst_ms:.3f} ms off"
     # What the stored intervals say must be what the shutter did.
-    exposures = set(ordeal.microscope.truth.exposures())
+    exposures = set(soaked.microscope.truth.exposures())
     untrue = [int(row["slot"]) for row in rows if (int(row["start_ns"]), int(row["end_ns"])) not in exposures]
     yield "stored frames are exposures that were made", not untrue, f"slots {untrue[:5]}"
 
 
-def _angles_true(ordeal: Ordeal) -> Rules:
+def _angles_true(soaked: SoakedRun) -> Rules:
     """The angles of kept frames are those of the stage, within what the result says of their uncertainty."""
-    rows, result, truth = _kept(ordeal), ordeal.document["result"], ordeal.microscope.truth
+    rows, result, truth = _kept(soaked), soaked.document["result"], soaked.microscope.truth
     if not len(rows) or result["rate_deg_s"] is None:
         return
     # A move before the first reading has ended is part of it: nothing tells where the stage was before.
-    first_ns = min((r["t_after_ns"] for r in ordeal.document["stage_readings"]), default=0)
-    if any(f.what == "stage.motion" and ns(f.when) < first_ns for f in ordeal.came_about):
+    first_ns = min((r["t_after_ns"] for r in soaked.document["stage_readings"]), default=0)
+    if any(f.what == "stage.motion" and ns(f.when) < first_ns for f in soaked.came_about):
         rows = rows[rows["start_ns"] >= first_ns]
     if not len(rows):
         return
@@ -169,18 +169,18 @@ def _angles_true(ordeal: Ordeal) -> Rules:
         bound_deg += 3 * result["rate_uncertainty_deg_s"] * (rows["end_ns"].max() - rows["start_ns"].min()) / NS_PER_S
     else:
         bound_deg += 0.01 * abs(result["range_deg"])  # the speed is the plan's: 1 % is what the simulation is off
-    moves = sum(f.what == "stage.motion" or f.kind == "leap" for f in ordeal.came_about)
+    moves = sum(f.what == "stage.motion" or f.kind == "leap" for f in soaked.came_about)
     if moves:  # what a reading leaves open, by its time and by five times its scatter, is not noticed
         bound_deg += abs(result["rate_deg_s"]) * 0.1
-    if moves > 1 or (moves and len(ordeal.document["stage_readings"]) < 4):
+    if moves > 1 or (moves and len(soaked.document["stage_readings"]) < 4):
         # Two moves may hide one another, and a line through two or three points shows no bend: docs/reliability.md.
         return
     yield "angles of kept frames are true", off_deg <= bound_deg, f"{off_deg:.4f} deg off, {bound_deg:.4f} deg told"
 
 
-def _kept(ordeal: Ordeal) -> NDArray[np.void]:
+def _kept(soaked: SoakedRun) -> NDArray[np.void]:
     """The rows of frames.h5 that are for use; none without the file."""
-    path = ordeal.folder / "frames.h5"
+    path = soaked.folder / "frames.h5"
     if not path.exists():
         return np.empty(0, FRAME_ROW)
     with h5py.File(path) as file:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.record.trace import Record
-from engine.testing.soak import Ordeal
+from engine.testing.soak import SoakedRun
 from protocols.cred.machine import TRANSITIONS, State
 from protocols.cred.soak.rules import rules_of
 
@@ -126,6 +126,6 @@ class CredTrial:
             return f"the beam is unblanked when rotation was seen: it was in state {state}"
         return None
 
-    def judge(self, ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
+    def judge(self, soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:
         """The rules of cRED."""
-        return rules_of(ordeal)
+        return rules_of(soaked)

@@ -19,7 +19,7 @@ from engine.errors import Refused
 from engine.run.contract import ExperimentType
 from engine.run.registry import experiment_type
 from engine.testing import soak
-from engine.testing.soak import Case, Ordeal, draw, minimised, quiet, trial_of, try_case
+from engine.testing.soak import Case, SoakedRun, draw, minimised, quiet, trial_of, try_case
 from protocols.cred.sequence import CredSequence
 from protocols.cred.soak.trial import CredTrial
 
@@ -194,9 +194,9 @@ def no_frame_in_slot_three(patch: pytest.MonkeyPatch) -> None:
     """A rule that only very short runs keep."""
     judge = CredTrial.judge
 
-    def stricter(self: CredTrial, ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
-        yield from judge(self, ordeal)
-        slots = [record["slot"] for record in ordeal.of("frame")]
+    def stricter(self: CredTrial, soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:
+        yield from judge(self, soaked)
+        slots = [record["slot"] for record in soaked.of("frame")]
         yield "slot three stays empty", 3 not in slots, "it does not"
 
     patch.setattr(CredTrial, "judge", stricter)
@@ -218,9 +218,9 @@ def test_a_case_is_made_as_simple_as_still_breaks_the_rule(
 def test_minimising_keeps_the_trouble_that_is_needed(cred: ExperimentType, monkeypatch: pytest.MonkeyPatch) -> None:
     judge = CredTrial.judge
 
-    def stricter(self: CredTrial, ordeal: Ordeal) -> Iterator[tuple[str, bool, str]]:
-        yield from judge(self, ordeal)
-        yield "nothing is lost", not ordeal.of("slot", "lost"), ""
+    def stricter(self: CredTrial, soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:
+        yield from judge(self, soaked)
+        yield "nothing is lost", not soaked.of("slot", "lost"), ""
 
     monkeypatch.setattr(CredTrial, "judge", stricter)
     troubles = ("detector.disarm 1 error", "detector.frames 4 late 0.5", "beam.blank 1 ignored")

@@ -1,0 +1,180 @@
+"""The data of one run: frames into the spool as they arrive, and their final form when the instrument is safe.
+
+`Run.data` is what an experiment gives its frames to. At the end the protocol's `finish` makes the result from the
+records and the frames that are on disk; frames.h5 and run.json are written from it, and only then the spool goes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import StorageError
+from engine.frame import Frame, Picture
+from engine.record.folder import to_disk
+from engine.record.frametable import frame_tables, write_frames
+from engine.record.remains import Remains, RunEnd, entries_of
+from engine.record.spool import Spool, SpooledFrame, crc_of, read_spool
+from engine.record.spoolformat import Columns
+from engine.record.trace import Record
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from engine.run.contract import Experiment, ExperimentType
+    from engine.run.run import Run
+
+SPOOL_FILE = "frames.spool"
+DATA_FILE = "frames.h5"
+
+
+class RunData:
+    """Frames, records and result of one run of `kind`. plan: checked."""
+
+    def __init__(self, run: "Run", kind: "ExperimentType[BaseModel]", plan: "BaseModel") -> None:
+        self._run = run
+        self._kind = kind
+        self._plan = plan
+        self._columns = {frames.name: tuple(c.name for c in frames.arrival) for frames in kind.frame_kinds}
+        self._spool = Spool(run.folder / SPOOL_FILE, run.writer, durable=run.durable)
+        run.files.callback(self._spool.close)
+        self._records: list[Record] = []
+        self._extra: dict[str, Picture] = {}
+        run.trace.observe(self._note)
+
+    def _note(self, record: Record) -> None:
+        if record["kind"] != "wake":
+            self._records.append(record)
+
+    async def keep(
+        self, kind: str, frame: Frame, *, arrived_ns: int, columns: Columns | None = None
+    ) -> bool:
+        """Queue a frame for the disk and record it; False, and it is lost by name, when the disk has failed.
+
+        kind, columns: as `ExperimentType.frame_kinds` declares them. Takes under 1 ms while the disk keeps up, else
+        waits for it.
+        """
+        columns = columns or {}
+        if set(columns) != set(self._columns[kind]):
+            raise ValueError(f"frames of kind {kind!r} have the columns {self._columns[kind]}, not {tuple(columns)}")
+        try:
+            index = await self._spool.append(frame, kind, columns)
+        except StorageError:
+            self.refuse(frame, "the disk has failed", arrived_ns=arrived_ns, columns=columns)
+            return False
+        bounds = {
+            name: list(value)
+            for name, value, exact in (
+                ("start_bounds_ns", frame.start_bounds_ns, frame.start_ns),
+                ("end_bounds_ns", frame.end_bounds_ns, frame.end_ns),
+            )
+            if value != (exact, exact)
+        }
+        self._run.trace.record(
+            "frame",
+            kind,
+            **columns,
+            number=frame.number,
+            start_ns=frame.start_ns,
+            end_ns=frame.end_ns,
+            **bounds,
+            arrived_ns=arrived_ns,
+            index=index,
+            crc=self._spool.crc,
+        )
+        return True
+
+    def refuse(
+        self, frame: Frame, reason: str, *, arrived_ns: int, columns: Columns | None = None
+    ) -> None:
+        """Say of a frame that it was not kept, with all that a replay needs for getting it again."""
+        self._run.trace.record(
+            "refused",
+            "frame",
+            reason=reason,
+            **(columns or {}),
+            number=frame.number,
+            start_ns=frame.start_ns,
+            end_ns=frame.end_ns,
+            arrived_ns=arrived_ns,
+            shape=list(frame.counts.shape),
+            crc=crc_of(frame),
+        )
+
+    async def keep_extra(self, name: str, counts: Picture) -> None:
+        """Keep a picture that belongs to all frames (a flatfield): a dataset of its own in frames.h5."""
+        self._extra[name] = counts
+        await self._spool.append(Frame(counts, 0, 0, 0), name, {})
+
+    def remains(self) -> Remains:
+        """What there is of the run now, as far as it is on disk."""
+        written = self._spool.written if self._run.writer.error is not None else self._spool.frames
+        return Remains(
+            header=self._run.trace.first or {},
+            plan=self._plan.model_dump(mode="json"),
+            records=self._records,
+            frames=entries_of(self._records, lambda kind: self._columns[kind], written),
+            states=[record["name"] for record in self._records if record["kind"] == "state"],
+        )
+
+    def end(self) -> RunEnd:
+        """What the protocol makes of that."""
+        return self._kind.finish(self.remains())
+
+    async def write(self, experiment: "Experiment") -> None:
+        """Bring the data into their final form; the instrument is safe. In the writer's thread, so that stop and abort
+        stay heard. Raises StorageError; the spool then stays.
+        """
+        run, folder = self._run, self._run.folder
+        await run.drain()
+        self._spool.close()
+        remains, end = self.remains(), self.end()
+        on_disk = {frame.index for frame in remains.frames}
+        files: list[Path] = []
+
+        def frames(name: str) -> Iterator[SpooledFrame]:
+            return (frame for frame in read_spool(folder / SPOOL_FILE, name) if frame.index in on_disk)
+
+        await run.writer.run(
+            lambda: files.extend(write_data(self._kind, folder, remains, end, frames, self._extra))
+        )
+        await run.writer.run(lambda: experiment.write_extra(folder))
+        if run.durable:
+            await run.writer.run(lambda: to_disk(folder, files))
+        run.save(None)  # a program cut off from here on has left everything but its ending
+        if run.durable:
+            await run.writer.run(lambda: to_disk(folder))
+        (folder / SPOOL_FILE).unlink()
+        formats = self._kind.products(self._plan)
+        if run.products_wanted and formats and not end.unusable:
+            await run.writer.run(lambda: self._export(formats))
+
+    def _export(self, formats: Sequence[str]) -> None:
+        self._run.save(self._run.ending)  # the exporters read it
+        self._kind.export(
+            self._run.folder, formats, lambda done, total: self._run.progress("writing products", done, total)
+        )
+
+
+def write_data(
+    kind: "ExperimentType[BaseModel]",
+    folder: Path,
+    remains: Remains,
+    end: RunEnd,
+    frames: Callable[[str], Iterator[SpooledFrame]],
+    extra: Mapping[str, Picture],
+) -> list[Path]:
+    """Write frames.h5, and the protocol's own files; which were written. Blocks: for a thread.
+
+    frames: gives the frames of `remains` of one kind, in order, from the spool. Raises StorageError or DataError. The
+    spool stays: it may go when run.json speaks of what is in frames.h5, and both are on the disk itself.
+    """
+
+    def pictures(name: str) -> Iterator[Picture]:
+        return (frame.counts for frame in frames(name))
+
+    tables = frame_tables(kind.frame_kinds, remains.frames, end.columns)
+    files = []
+    if any(len(table) for table in tables.values()):
+        write_frames(folder / DATA_FILE, tables, pictures, extra)
+        files.append(folder / DATA_FILE)
+    return [*files, *kind.write_files(folder, remains, end, frames)]

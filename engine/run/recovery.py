@@ -1,0 +1,261 @@
+"""A run whose program was cut off, brought into the form that the run itself would have given it: any protocol's.
+
+Four steps, each whole or not at all, so that recovery may be cut off and repeated at any point: the data (frames.h5
+and the protocol's own files) are written beside the spool; run.json says what they hold, and what is missing; the spool
+goes; the products are made, and run.json says so.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from engine.errors import CredlineError, DataError, StorageError
+from engine.record.endings import Status
+from engine.record.folder import to_disk, write_json
+from engine.record.found import Found, read_found
+from engine.record.lock import alone_in
+from engine.record.remains import Remains, RunEnd
+from engine.record.salvage import nothing_began, protocol_of
+from engine.run.contract import ExperimentType
+from engine.run.data import DATA_FILE, SPOOL_FILE, write_data
+from engine.run.lastwords import LastWords
+from engine.run.registry import experiment_type
+
+DAMAGED_SPOOL_FILE = "frames.damaged.spool"
+REST_SPOOL_FILE = "frames.rest.spool"
+RUNNING = "running"
+# What run.json says under `recovered: products` until they are made.
+PENDING = "pending"
+
+Kind = ExperimentType[BaseModel]
+
+
+def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
+    """Write what the run could not; lines for a person. May be repeated, and cut off, at any point.
+
+    draw: whether the timing strip is drawn too (half a second of another process). Raises DataError for a folder that
+    holds no run, and for one at which a program is still at work; StorageError when the disk fails or is full. What
+    could not be read stays as it is.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: is no folder; give the folder of a run.")
+    try:
+        protocol = protocol_of(folder)
+        if protocol is None:
+            return nothing_began(folder)
+        kind = experiment_type(protocol)
+        with alone_in(folder):
+            lines = list(_recover(kind, folder))
+            if draw:
+                _draw(folder)
+            return [f"{folder}: {lines[0]}", *lines[1:]]
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: could not be recovered ({error.strerror or error}); the spool is kept as it is. See to the "
+            "disk, then repeat the command."
+        ) from error
+
+
+def _recover(kind: Kind, folder: Path) -> Iterator[str]:
+    found = read_found(folder, {k.name: tuple(c.name for c in k.arrival) for k in kind.frame_kinds})
+    spool = (folder / SPOOL_FILE).exists()
+    document = found.document if found.document is not None else _document_from(found)
+    if found.document is not None and not spool and _is_over(found, document):
+        reason = document.get("reason") or "no reason"
+        yield _sentence(f"nothing to recover; its status is {document['status']!r}: {reason}")
+        return
+    _clear_up(folder)
+    if spool or document["status"] == RUNNING:
+        _recover_data(kind, found, document)
+    yield from _told(kind, document)
+    yield _make_products(kind, found, document)
+
+
+def _is_over(found: Found, document: dict[str, Any]) -> bool:
+    """Whether the run, or its recovery, came to its end: then there is nothing to do."""
+    if document["status"] == RUNNING:
+        return False
+    recovered = document.get("recovered")
+    if isinstance(recovered, dict):
+        return recovered.get("products") != PENDING
+    return found.remains.states[-1:] == [document["status"]] or not found.remains.states
+
+
+def _clear_up(folder: Path) -> None:
+    """Remove what was being written when the program ended: such files are made anew."""
+    for path in [*folder.glob(".*.new"), *folder.rglob(".*.part*")]:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _document_from(found: Found) -> dict[str, Any]:
+    """What the header of the trace knows of a lost run.json; wall time and host nobody knows any more."""
+    header = found.remains.header
+    instrument = header.get("instrument") or {}
+    return {
+        "schema": 1,
+        "program": "credline",
+        "version": header.get("version"),
+        "protocol": header.get("protocol"),
+        "run_id": found.folder.name,
+        "sample": (header.get("plan") or {}).get("sample"),
+        "created_at": None,
+        "clock": header.get("clock"),
+        "seed": header.get("seed"),
+        "devices": header.get("devices"),
+        "plan": header.get("plan"),
+        "status": RUNNING,
+        "reason": "",
+        "alarms": [],
+        "geometry": instrument.get("geometry"),
+        "detector": instrument.get("detector"),
+    }
+
+
+def _recover_data(kind: Kind, found: Found, document: dict[str, Any]) -> None:
+    """frames.h5 and the like from the spool, if it is there still; then run.json; then the spool may go."""
+    folder, spool = found.folder, found.folder / SPOOL_FILE
+    durable = document.get("clock") != "virtual"
+    before = document.get("recovered")  # a recovery that was cut off itself has said already how the run ended
+    cut_off = before.get("cut_off") is True if isinstance(before, dict) else document["status"] == RUNNING
+    remains = replace(found.remains, cut_off=cut_off)
+    end = kind.finish(remains)
+    files: list[Path] = []
+    if spool.exists():
+        files = write_data(kind, folder, remains, end, found.frames, found.extra)
+    words = kind.last_words(remains)
+    if document["status"] == RUNNING:
+        document |= {"status": Status.FAILED.value, "reason": _reason(remains, words)}
+        known = alarms if isinstance(alarms := document.get("alarms"), list) else []
+        document["alarms"] = known + [alarm for alarm in words.alarms if alarm not in known]
+    document |= {
+        **end.sections,
+        "result": end.result,
+        "recovered": {
+            "state": remains.states[-1] if remains.states else None,
+            "instrument": [*words.alarms, *words.notes],
+            "missing": list(end.missing),
+            "lost_records": [*found.lost, *_lost_files(found)],
+            "cut_off": cut_off,
+            "products": PENDING,
+        },
+    }
+    if durable:
+        to_disk(folder, files)
+    write_json(folder / "run.json", document, durable=durable)
+    if durable:
+        to_disk(folder)
+    if spool.exists():
+        if found.damaged or found.misfits:
+            spool.replace(folder / (DAMAGED_SPOOL_FILE if found.damaged else REST_SPOOL_FILE))
+        else:
+            spool.unlink()
+
+
+def _lost_files(found: Found) -> list[str]:
+    lost = []
+    folder = found.folder
+    if not (folder / SPOOL_FILE).exists() and not (folder / DATA_FILE).exists() and not found.remains.data_written:
+        lost.append(f"{SPOOL_FILE}: is missing")
+    if found.damaged:
+        lost.append(f"{SPOOL_FILE}: parts of it are damaged; it is kept as {DAMAGED_SPOOL_FILE}")
+    elif found.misfits:
+        lost.append(f"frames of another shape or type than the others: whole, and kept in {REST_SPOOL_FILE}")
+    if found.remains.plan.get("truth") and not (folder / "truth.h5").exists():
+        lost.append("truth.h5: was not written any more; only the simulation knew what stands in it")
+    return lost
+
+
+def _reason(remains: Remains, words: LastWords) -> str:
+    state = f"in state {remains.states[-1]!r}" if remains.states else "before its first state"
+    after = f", after {_last_frame(remains)}" if remains.frames else ", before the first frame"
+    beam = "; " + "; ".join(words.alarms) if words.alarms else ""
+    return f"the program ended {state}{after}; recovered from the spool{beam}"
+
+
+def _last_frame(remains: Remains) -> str:
+    """The last frame by the first of its columns (a slot, a field), or by its number."""
+    last = remains.frames[-1]
+    name = next(iter(last.columns), None)
+    return f"{name} {last.columns[name]}" if name is not None else f"frame {len(remains.frames)}"
+
+
+def _told(kind: Kind, document: dict[str, Any]) -> Iterator[str]:
+    """What the run holds, what it does not, and what to look after, for a person."""
+    recovered = document.get("recovered") or {}
+    yield kind.held(document["result"])
+    yield _sentence(f"Status {document['status']}: {document['reason']}")
+    by_reason: dict[str, list[int]] = {}
+    for gap in recovered.get("missing", []):
+        by_reason.setdefault(gap["reason"], []).append(next(v for k, v in gap.items() if k != "reason"))
+    names = {k for gap in recovered.get("missing", []) for k in gap if k != "reason"}
+    name = "/".join(sorted(names))
+    for reason, numbers in by_reason.items():
+        yield _sentence(f"Missing: {name}{'s' if len(numbers) > 1 else ''} {_ranges(numbers)}: {reason}")
+    for line in recovered.get("lost_records", []):
+        yield _sentence(f"Lost: {line}")
+    for line in recovered.get("instrument", []):
+        yield _sentence(f"Instrument: {line}")
+
+
+def _sentence(text: str) -> str:
+    """With one full stop at its end: what others said, as a reason, may bring its own."""
+    return text if text.endswith(".") else f"{text}."
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """7, 9-12: consecutive numbers joined."""
+    words: list[str] = []
+    begin = 0
+    for k, number in enumerate(numbers):
+        if k + 1 == len(numbers) or numbers[k + 1] != number + 1:
+            words.append(f"{numbers[begin]}-{number}" if k > begin else f"{number}")
+            begin = k + 1
+    return ", ".join(words)
+
+
+def _make_products(kind: Kind, found: Found, document: dict[str, Any]) -> str:
+    """What the run itself would have made at its end; what became of it, for a person, stands in run.json too."""
+    made = _products(kind, found, document)
+    recovered = document.get("recovered")
+    document["recovered"] = {**(recovered if isinstance(recovered, dict) else {}), "products": made}
+    write_json(found.folder / "run.json", document, durable=document.get("clock") != "virtual")
+    return _sentence(f"Products: {made}")
+
+
+def _products(kind: Kind, found: Found, document: dict[str, Any]) -> str:
+    try:
+        plan = kind.plan_type.model_validate(found.remains.plan)
+    except ValidationError:
+        return "none were asked for"
+    formats = kind.products(plan)
+    if not formats:
+        return "none were asked for"
+    aborted = document["status"] == Status.ABORTED.value or any(
+        record["kind"] == "command" and record["name"] == Status.ABORTED.value for record in found.remains.records
+    )
+    end: RunEnd = kind.finish(found.remains)
+    if end.unusable or aborted:
+        return f"none; {'the run had been aborted' if aborted else end.unusable}"
+    try:
+        return "; ".join(kind.export(found.folder, formats, lambda done, total: None))
+    except CredlineError as error:
+        return f"none; {error}"
+
+
+def _draw(folder: Path) -> None:
+    """The timing strip, as a run draws it at its end."""
+    from engine.views.strip import StripProcess
+
+    picture = folder / "report" / "timing.png"
+    if picture.exists():
+        return
+    strip = StripProcess()
+    try:
+        strip.draw(folder / "trace.jsonl", picture)
+    finally:
+        strip.close()

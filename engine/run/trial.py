@@ -1,0 +1,103 @@
+"""What a protocol brings for being soaked: plans and troubles to draw, and rules to judge by.
+
+`Trial` alone soaks any protocol: its default plan, troubles of devices, host, disk and operator, and the rules that hold
+for every run. A protocol that knows more draws and judges more.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.record.endings import Ending
+from engine.record.trace import Record
+
+if TYPE_CHECKING:
+    from engine.run.run import Run
+
+OPERATOR = "operator"
+
+Rules = Iterator[tuple[str, bool, str]]
+"""Of each rule: its name, whether it holds, and what was found."""
+
+CALLS = (
+    "stage.angle", "stage.rotate", "stage.stop", "beam.blank", "beam.unblank", "beam.is_blanked",
+    "optics.focus", "optics.set_focus", "detector.arm", "detector.start", "detector.disarm",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One experiment: its seed, the keys of its plan, and its troubles.
+
+    A trouble is a fault in the words of `drivers.faults`, or `operator SECONDS stop|abort`.
+    """
+
+    seed: int
+    plan: Mapping[str, Any]
+    troubles: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class SoakedRun:
+    """What is left of a run, for its judges. steps: lines about broken rules found while it was under way."""
+
+    case: Case
+    folder: Path
+    document: dict[str, Any]
+    ending: Ending
+    alarms: tuple[str, ...]
+    run: Run
+    microscope: Any
+    trace: list[Record]
+    came_about: list[Any]
+    never_came: list[Any]
+    steps: list[str] = field(default_factory=list)
+
+    def of(self, kind: str, name: str | None = None) -> list[Record]:
+        """The records of a kind, and of a name where one is given."""
+        return [r for r in self.trace if r["kind"] == kind and name in (None, r["name"])]
+
+    def time_of(self, kind: str, name: str) -> int | None:
+        """When the first record of that kind and name was made, in ns."""
+        return next((r["t_ns"] for r in self.trace if r["kind"] == kind and r["name"] == name), None)
+
+
+class Trial:
+    """The trial of any protocol; one that brings its own derives from it."""
+
+    def draw(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
+        """A random plan, short in virtual time, and random troubles for it."""
+        return {}, [self.trouble(rng) for _ in range(rng.choice([0, 1, 1, 2, 3]))]
+
+    def trouble(self, rng: random.Random) -> str:
+        """One trouble that can befall any protocol."""
+        at_s, value = round(rng.uniform(0.0, 20.0), 3), round(rng.uniform(0.02, 3.0), 3)
+        call = f"{rng.choice(CALLS)} {rng.randint(1, 6)}"
+        return rng.choice(
+            [
+                f"{call} error",
+                f"{call} hang",
+                f"{call} slow {value}",
+                f"{call} away {value}",
+                f"detector.frames {rng.randint(1, 10)} {rng.choice(['drop', 'double', 'torn'])}",
+                f"detector.frames {rng.randint(1, 10)} late {value}",
+                f"host {at_s} {rng.choice(['starve', 'leap'])} {value}",
+                f"disk.write {rng.randint(1, 40)} {rng.choice(['full', 'error'])}",
+                f"disk.{rng.choice(['write', 'sync'])} {rng.randint(1, 20)} slow {value}",
+                f"operator {at_s} {rng.choice(['stop', 'abort'])}",
+            ]
+        )
+
+    def simpler(self, plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Plans that are simpler than this one in one respect each."""
+        yield from ()
+
+    def watch(self, record: Record, before: Sequence[Record]) -> str | None:
+        """What is wrong at this step of a run, or None; called with every record as it is made."""
+        return None
+
+    def judge(self, soaked: SoakedRun) -> Rules:
+        """Every rule of the protocol: its name, whether it holds, and what was found where it does not."""
+        yield from ()

@@ -1,0 +1,84 @@
+"""What is known of the instrument when a cRED run was cut off: the last words of beam, stage and lens.
+
+The trace reaches the disk at every state boundary, so calls of the last state may be missing: what a state does to
+the instrument counts as done from the moment that it was entered, and nothing counts as safe without its own word.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engine.record.remains import Remains
+from engine.record.trace import Record
+from engine.run.lastwords import LastWords, at, last_call, made_safe, watched
+from protocols.cred.finish import plan_of
+from protocols.cred.machine import ENDS, State
+from protocols.cred.plan import CredPlan
+
+BEAM_ALARM = "THE BEAM MAY STILL BE ON THE CRYSTAL"
+STAGE_ALARM = "THE STAGE MAY STILL BE ROTATING"
+LENS_ALARM = "the lens may be left defocused"
+
+BEFORE_BEAM = (State.RELAX.value, State.WAIT_FOR_ROTATION.value)
+WITH_DEFOCUS = (State.RELAX.value, State.DEFOCUS_SNAPSHOT.value, State.REFOCUS.value)
+END_NAMES = tuple(end.value for end in ENDS)
+
+
+def cred_last_words(remains: Remains) -> LastWords:
+    """Read them from the trace, as far as it goes, and from the states that trace or journal know."""
+    states = remains.states
+    if states[-1:] and states[-1] in END_NAMES:
+        remains = replace(remains, cut_off=False)
+    if (safe := made_safe(remains)) is not None:
+        return safe
+    if not states:
+        return LastWords((), ("nothing had been moved yet",))
+    plan = plan_of(remains.plan)
+    known = [record for record in remains.records if record["kind"] == "call"]
+    behind = sum(record["kind"] == "state" for record in remains.records) < len(states)
+    words = (
+        watched(_beam(known, states, plan), remains),
+        _stage(known, states, plan),
+        _lens(known, states, plan, behind),
+    )
+    alarms = tuple(f"{alarm} ({word})" for alarm, word in words if alarm)
+    return LastWords(alarms, tuple(word for alarm, word in words if not alarm))
+
+
+def _beam(calls: Sequence[Record], states: Sequence[str], plan: CredPlan | None) -> tuple[str, str]:
+    finalizing = states[-1] == State.FINALIZE.value
+    call = last_call(calls, "beam.blank", "beam.unblank", "beam.is_blanked")
+    if call is not None and call["name"] == "beam.is_blanked":
+        if call.get("result") is True:
+            return "", f"the beam was blanked when it was looked at {at(call)}"
+        return BEAM_ALARM, f"last word: not found blanked {at(call)}"
+    if call is not None and call["name"] == "beam.blank" and "result" in call and finalizing:
+        return "", f"the beam was blanked {at(call)}"
+    if call is not None and call["name"] == "beam.unblank":
+        return BEAM_ALARM, f"last word: unblanked {at(call)}"
+    if plan is not None and plan.unblank and all(state in BEFORE_BEAM for state in states):
+        return "", "the beam had not been touched"
+    return BEAM_ALARM, f"the run was in state {states[-1]!r} and left no word of the beam"
+
+
+def _stage(calls: Sequence[Record], states: Sequence[str], plan: CredPlan | None) -> tuple[str, str]:
+    call = last_call(calls, "stage.stop", "stage.rotate", "stage.release_to_pedal")
+    if call is not None and call["name"] == "stage.stop" and "result" in call:
+        return "", f"the rotation was stopped {at(call)}"
+    if states == [State.RELAX.value] and plan is not None and plan.rotation == "pedal":
+        return "", "the stage had not been moved"
+    if call is not None and call["name"] == "stage.rotate":
+        return STAGE_ALARM, f"last word: set in motion {at(call)}"
+    return STAGE_ALARM, f"the run was in state {states[-1]!r} and left no word of a stop"
+
+
+def _lens(calls: Sequence[Record], states: Sequence[str], plan: CredPlan | None, behind: bool) -> tuple[str, str]:
+    focus = next((call.get("result") for call in calls if call["name"] == "optics.focus"), None)
+    call = last_call(calls, "optics.set_focus")
+    if plan is not None and not plan.snapshot_interval:
+        return "", "the lens had not been touched"
+    if states[-1] in WITH_DEFOCUS or (states[-1] == State.FINALIZE.value and behind):
+        in_focus = f"; its value in focus is {focus}" if focus is not None else ""
+        return LENS_ALARM, f"the run was in state {states[-1]!r}{in_focus}"
+    if call is not None and (call["args"] != [focus] or "result" not in call):
+        return LENS_ALARM, f"last word: set to {call['args']} {at(call)}; its value in focus is {focus}"
+    return "", "the lens was in focus"

@@ -1,0 +1,74 @@
+"""The result of a cRED run in figures for people: rows of the table at its end, columns of a what-if."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.record.trace import Record
+
+
+def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and texts of the table that `credline run` shows when a run is over."""
+    rows = [("frames, snapshots", f"{result['frames']}, {result['snapshots']} in {result['slots']} slots")]
+    if result["lost_slots"]:
+        rows.append(("lost slots", f"{result['lost_slots']}: {result['lost_slot_numbers']}"))
+    if result["period_changes"]:
+        changes = f"{result['period_changes']} times: the camera took longer than it declares"
+        rows.append(("period lengthened", changes))
+    if result["frames_not_kept"]:
+        why = "late on their slots, of another period, or without a known angle"
+        rows.append(("not kept", f"{result['frames_not_kept']} frames: {why}"))
+    if result["range_deg"] is not None:
+        uncertainty = result["offset_uncertainty_deg"]
+        rows.append(
+            ("range", f"{result['range_deg']:.2f} deg, {result['start_deg']:.2f} to {result['end_deg']:.2f} deg")
+        )
+        oscillation = f"{result['oscillation_deg']:.5f} deg per slot, angles +-{uncertainty:.3f} deg"
+        rows.append(("oscillation angle", oscillation))
+    if result["frames"]:  # else it is the planned one
+        rows.append(("period", f"{result['period_s']:.6f} s"))
+    for key, name in (("lateness_ms", "frame starts late"), ("gap_error_ms", "gap error")):
+        spread = result[key]
+        if spread["median"] is not None:
+            rows.append(
+                (name, f"median {spread['median']:.3f}, p99 {spread['p99']:.3f}, max {spread['max']:.3f} ms")
+            )
+    slack = result["slack_ms"]
+    if slack["min"] is not None:
+        rows.append(("slack", f"min {slack['min']:.2f}, median {slack['median']:.2f} ms"))
+    return rows
+
+
+def figures_of(records: Sequence[Record], result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a what-if shows of a run, from its records and its result."""
+    frames = sorted(r["slot"] for r in records if r["kind"] == "frame" and r["name"] == "diffraction")
+    shots = [r["slot"] for r in records if r["kind"] == "frame" and r["name"] == "snapshot"]
+    after = {slot: next((f for f in frames if f > slot), None) for slot in shots}
+    cycles = [end - slot for slot, end in after.items() if end is not None]
+    missing = result["slots"] - len(frames)
+    return {
+        "period_s": result["period_s"],
+        "slots": result["slots"],
+        "frames": len(frames),
+        "snapshot_slots": min(cycles, default=0),
+        "lost_slots": result["lost_slots"],
+        "lost_slot_numbers": result["lost_slot_numbers"],
+        "gap_slots": sorted(set(range(1, result["slots"] + 1)) - set(frames)),
+        "missing_deg": round(abs(missing * (result["oscillation_deg"] or 0.0)), 3),
+        "slack_min_ms": result["slack_ms"]["min"],
+        "slack_median_ms": result["slack_ms"]["median"],
+        "overruns": sum(r["kind"] == "step" and r["verdict"] in ("over", "underflow") for r in records),
+    }
+
+
+def held_by(result: Mapping[str, Any]) -> str:
+    """What a recovered run holds, for a person."""
+    frames = result["frames"] + result["frames_not_kept"]
+    spare = f" ({result['frames_not_kept']} of them not kept)" if result["frames_not_kept"] else ""
+    taken = result["snapshot_slots"]
+    each = f"; a snapshot takes {taken} of them" if result["snapshots"] and taken else ""
+    angles = " They have no angles: no stage reading of this run is left." if _no_angles(result) else ""
+    return f"{frames} frames{spare} and {result['snapshots']} snapshots in {result['slots']} slots{each}.{angles}"
+
+
+def _no_angles(result: Mapping[str, Any]) -> bool:
+    return bool(result["oscillation_deg"] is None and result["frames"] + result["frames_not_kept"])
