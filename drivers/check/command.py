@@ -113,11 +113,10 @@ async def _check(request: _Request) -> dict[str, Any]:
     kind, plan = request.kind, request.plan
     options = kind.device_options(plan)
     async with connect_devices(request.devices, clock, request.seed, options) as microscope:
-        measured = await measure(
-            clock, microscope, plan.exposure_s, plan.snapshot_exposure_s, plan.defocus, request.frames
-        )
+        times = kind.times(plan)
+        measured = await measure(clock, microscope, *times.exposures_s, times.defocus, request.frames)
         judgement = judge(kind, plan, microscope, measured)
-        rotation = await _rotations(clock, microscope.stage, plan.speed_deg_s) if request.move else {}
+        rotation = await _rotations(clock, microscope.stage, times.speed_deg_s) if request.move else {}
         problems = [*judgement.problems, *rotation.pop("problems", [])]
         return {
             "devices": request.devices,

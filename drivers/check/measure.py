@@ -316,8 +316,9 @@ def judge(kind: ExperimentType, plan: Any, microscope: Any, measured: Measured) 
     ):
         if timing[name] > 1.1 * declared[name] + 0.001:
             remarks.append(f"{what} {_ms(timing[name])}, plans have counted on {_ms(declared[name])}.")
-    if getattr(plan, "rotation", None) == "commanded":
-        problems += _impossible_speed(microscope.stage, plan.speed_deg_s)
+    times = kind.times(plan)
+    if times.commanded:
+        problems += _impossible_speed(microscope.stage, times.speed_deg_s)
     problems += _refusals(kind, plan, microscope, measured, remarks)
     return Judgement(tuple(problems), tuple(remarks))
 
@@ -341,11 +342,11 @@ def _refusals(kind: ExperimentType, plan: Any, microscope: Any, measured: Measur
         detector=_AsMeasured(microscope.detector, measured.cadence),
     )
     try:
-        before = kind.prepare(plan, microscope).facts
+        before = kind.prepare(plan, microscope).words
     except Refused as error:
         return [f"The plan does not fit this instrument, however fast it is: {error}"]
     try:
-        after = kind.prepare(plan, real).facts
+        after = kind.prepare(plan, real).words
     except Refused as error:
         return [f"The plan does not fit what was measured: {error}"]
     remarks += [

@@ -81,7 +81,7 @@ def run(
 
     kind = experiment_type(protocol)
     plan = build_plan(kind, config, settings or [])
-    display = LiveDisplay(Console(stderr=True))
+    display = LiveDisplay(Console(stderr=True), kind)
     virtual = clock is ClockKind.VIRTUAL
     request = Request(
         kind, plan, out, devices, virtual, seed, accept_timing, watchdog=not no_watchdog, faults=tuple(faults or ())
@@ -90,7 +90,7 @@ def run(
         report = execute(request, display.watch)
     finally:
         display.close()
-    Console(stderr=as_json).print(summary_table(report))
+    Console(stderr=as_json).print(summary_table(report, kind))
     for alarm in report.alarms:
         typer.echo(f"ALARM: {alarm}", err=True)
     if as_json:
@@ -148,7 +148,7 @@ def _print_plan(prepared: Any) -> None:
         table.add_row("slack", f"{left_s * 1000:.1f}", f"{budget.slack_s * 1000:.1f}", "")
         console.print(table)
     facts = Table(show_header=False, box=None)
-    for name, text in prepared.facts.items():
+    for name, text in prepared.words.items():
         facts.add_row(name, text)
     console.print(facts)
 
@@ -180,11 +180,9 @@ def export(
 @app.command(epilog="Example: credline recover runs/mordenite_001")
 def recover(run: Annotated[Path, typer.Argument(help="A run folder whose program was cut off.")]) -> None:
     """Bring a run that was cut off (crash, power) into its final form, from its spool and its trace."""
-    from engine.record.salvage import nothing_began, protocol_of
-    from engine.run.registry import experiment_type
+    from engine.run.recovery import recover_run
 
-    protocol = protocol_of(run)  # also where run.json is lost
-    for line in experiment_type(protocol).recover(run) if protocol else nothing_began(run):
+    for line in recover_run(run, draw=True):
         typer.echo(line)
 
 

@@ -12,9 +12,6 @@ from rich.table import Table
 from engine.errors import Refused
 from engine.record.trace import Record
 
-# Columns of a sweep, those that tell where a budget breaks.
-SWEPT = ("frames", "snapshot_slots", "lost_slots", "missing_deg", "overruns")
-
 ENDS_EARLY = "The recording ends before the run's last state: the program was cut off, or could not write any more."
 
 Changes = Annotated[list[str] | None, typer.Option("--what-if", help="key=value, for example api_latency=60ms.")]
@@ -89,42 +86,46 @@ def _latency() -> Any:
 
 
 def _what_if(records: list[Record], words: list[str], seed: int, as_json: bool) -> None:
-    from engine.replay.whatif import ROWS, ask, original, parse_question
+    from engine.replay.whatif import ask, original, parse_question
+    from engine.run.registry import experiment_type
 
     _say_where_it_ends(records)
-    before, after = original(records), ask(records, parse_question(words, _latency()), seed)
+    asked = experiment_type(records[0]["protocol"]).what_if
+    before, after = original(records), ask(records, parse_question(words, _latency(), asked.aliases), seed)
     if as_json:
         typer.echo(json.dumps({"original": before, "what_if": after}))
         return
     table = Table(title=escape(f"what if {' '.join(words)}"), title_justify="left")
     for heading in ("", "original", "what if"):
         table.add_column(heading, justify="right" if heading else "left")
-    for key, name in ROWS:
-        table.add_row(name, _number(before[key]), _number(after[key]))
+    for figure in asked.figures:
+        table.add_row(figure.name, _number(before[figure.key]), _number(after[figure.key]))
     Console().print(table)
 
 
 def _sweep(records: list[Record], word: str, words: list[str], plot: Path | None, as_json: bool) -> None:
-    from engine.replay.whatif import ROWS, parse_sweep, plot_sweep
+    from engine.replay.whatif import parse_sweep, plot_sweep
     from engine.replay.whatif import sweep as sweep_values
+    from engine.run.registry import experiment_type
 
     _say_where_it_ends(records)
     key, values_s = parse_sweep(word, _latency())
     if plot is not None and (not plot.parent.is_dir() or plot.suffix not in (".png", ".svg")):
         raise Refused(f"--plot {plot}: give the name of a .png or .svg file in a folder that exists.")
+    asked = experiment_type(records[0]["protocol"]).what_if
     points = sweep_values(records, key, values_s, words, _latency())
     if plot is not None:
-        plot_sweep(key, points, plot)
+        plot_sweep(key, points, asked.plotted, plot)
     if as_json:
         typer.echo(json.dumps([{key: p.value_s, "refused": p.refusal, **(p.figures or {})} for p in points]))
         return
     table = Table()
     table.add_column(escape(f"{key} / ms"), justify="right")
-    rows = [(row, name) for row, name in ROWS if row in SWEPT]
-    for _, name in rows:
-        table.add_column(name, justify="right")
+    rows = [figure for figure in asked.figures if figure.key in asked.swept]
+    for figure in rows:
+        table.add_column(figure.name, justify="right")
     for point in points:
-        cells = [_number(point.figures[row]) for row, _ in rows] if point.figures else ["refused"]
+        cells = [_number(point.figures[row.key]) for row in rows] if point.figures else ["refused"]
         table.add_row(f"{point.value_s * 1000:g}", *cells)
     Console().print(table)
     if refusal := next((point.refusal for point in points if point.refusal), ""):

@@ -15,7 +15,7 @@ from engine.clock import NS_PER_S, RealClock
 from engine.errors import Refused
 from engine.run.planfile import build_plan_from, parse_setting
 from engine.run.registry import experiment_type
-from engine.testing.soak import Case, Verdict, draw, minimised, quiet, trial_of, try_case, try_seeds
+from engine.testing.soak import Case, Verdict, draw, minimised, quiet, try_case, try_seeds
 from engine.worker import begin_worker
 
 BATCH = 25
@@ -45,7 +45,6 @@ def soak(
     a command.
     """
     kind = experiment_type(protocol)
-    kind.trial()
     if settings or faults:
         raise typer.Exit(_one(protocol, first, settings or [], faults or []))
     clock = RealClock()

@@ -42,6 +42,8 @@ class Trace:
     ) -> None:
         self._clock = clock
         self.now_ns = clock.now_ns()
+        self.first: Record = {}
+        """The header, once it was written."""
         self.cut_off = ""
         """Why the file ends before the run; empty while it does not."""
         self._seq = 0
@@ -59,6 +61,7 @@ class Trace:
     def header(self, **fields: Any) -> None:
         """The first record: schema version, configuration, seed, devices, kind of clock, program version."""
         self.record("header", "credline", schema=SCHEMA, **fields)
+        self.first = self._pending[-1]
 
     def record(self, kind: str, name: str, **fields: Any) -> None:
         """Append a record with the run's time. Costs microseconds; nothing is written yet."""

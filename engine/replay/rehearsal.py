@@ -13,6 +13,7 @@ from engine.record.journal import Journal
 from engine.record.trace import Record, Trace
 from engine.record.writer import Writer
 from engine.run.contract import ExperimentType
+from engine.run.data import RunData
 from engine.run.run import Run
 
 NEVER_NS = 2**62
@@ -87,14 +88,16 @@ async def rehearse(
         run = Run(clock, trace, writer, journal, folder, durable=False)
         run.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
         try:
-            experiment = prepared.begin(run)
+            run.keep_data(RunData(run, kind, plan))
+            experiment = prepared.begin(run, microscope)
             commands = asyncio.ensure_future(operator(run)) if operator else None
             await run.drive(experiment)
             if commands is not None:
                 commands.cancel()
+            end = run.data.end()
         finally:
             writer.close()
             run.files.close()
             journal.close()
     ending = run.ending or Ending(Status.DONE, "")
-    return made, {"status": ending.status.value, "reason": ending.reason, **experiment.document()}
+    return made, {"status": ending.status.value, "reason": ending.reason, **end.sections, "result": end.result}

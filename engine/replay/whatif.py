@@ -15,24 +15,12 @@ from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import CredlineError, Refused
 from engine.record.trace import Record, read_trace
 from engine.replay.rehearsal import rehearse
+from engine.run.contract import Figure, WhatIf
 from engine.run.planfile import build_plan_from, parse_setting
 from engine.run.registry import experiment_type, registered
 from engine.views.stats import TraceStats
 
 SWEEP_LIMIT = 500
-ALIASES = {"exposure": "exposure_s", "interval": "snapshot_interval", "snapshot_exposure": "snapshot_exposure_s"}
-ROWS = (
-    ("period_s", "period / s"),
-    ("slots", "slots"),
-    ("frames", "frames"),
-    ("snapshot_slots", "slots a snapshot takes"),
-    ("lost_slots", "lost slots"),
-    ("missing_deg", "missing wedge / deg"),
-    ("slack_min_ms", "slack, min / ms"),
-    ("slack_median_ms", "slack, median / ms"),
-    ("overruns", "steps over their budget"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -44,8 +32,9 @@ class Question:
     dead_time_s: float | None = None
 
 
-def parse_question(words: Sequence[str], latency: Any) -> Question:
-    """`key=value` words to a question. latency: the class that reads a time, factor or `resample`.
+def parse_question(words: Sequence[str], latency: Any, aliases: Mapping[str, str]) -> Question:
+    """`key=value` words to a question. latency: the class that reads a time, factor or `resample`. aliases: short names
+    of plan keys (`ExperimentType.what_if`).
 
     Keys: `api_latency`, `device.method` (latencies, also `@TRACE:call` of another trace), `settling`, `dead_time`
     (times), and keys of the plan.
@@ -66,30 +55,8 @@ def parse_question(words: Sequence[str], latency: Any) -> Question:
             times[key] = parsed.fixed_s
         else:
             keys, setting = parse_setting(word)
-            plan[ALIASES.get(keys[0], keys[0])] = setting
+            plan[aliases.get(keys[0], keys[0])] = setting
     return Question(plan, latencies, times.get("settling"), times.get("dead_time"))
-
-
-def figures(records: Sequence[Record], result: Mapping[str, Any]) -> dict[str, Any]:
-    """What the table shows of a run, from its records and its result."""
-    frames = sorted(r["slot"] for r in records if r["kind"] == "frame" and r["name"] == "diffraction")
-    shots = [r["slot"] for r in records if r["kind"] == "frame" and r["name"] == "snapshot"]
-    after = {slot: next((f for f in frames if f > slot), None) for slot in shots}
-    cycles = [end - slot for slot, end in after.items() if end is not None]
-    missing = result["slots"] - len(frames)
-    return {
-        "period_s": result["period_s"],
-        "slots": result["slots"],
-        "frames": len(frames),
-        "snapshot_slots": min(cycles, default=0),
-        "lost_slots": result["lost_slots"],
-        "lost_slot_numbers": result["lost_slot_numbers"],
-        "gap_slots": sorted(set(range(1, result["slots"] + 1)) - set(frames)),
-        "missing_deg": round(abs(missing * (result["oscillation_deg"] or 0.0)), 3),
-        "slack_min_ms": result["slack_ms"]["min"],
-        "slack_median_ms": result["slack_ms"]["median"],
-        "overruns": sum(r["kind"] == "step" and r["verdict"] in ("over", "underflow") for r in records),
-    }
 
 
 def original(records: Sequence[Record]) -> dict[str, Any]:
@@ -97,7 +64,7 @@ def original(records: Sequence[Record]) -> dict[str, Any]:
     from engine.replay.replay import replay_with_result
 
     made, result = replay_with_result(records)
-    return figures(made, result)
+    return dict(experiment_type(records[0]["protocol"]).figures(made, result))
 
 
 def ask(records: Sequence[Record], question: Question, seed: int = 0) -> dict[str, Any]:
@@ -112,7 +79,7 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
         raise TypeError("a what-if needs virtual time")
     header = records[0]
     kind = experiment_type(header["protocol"])
-    _check_answerable(build_plan_from(kind, header["plan"]).model_dump(), question)
+    _check_answerable(kind.what_if, build_plan_from(kind, header["plan"]).model_dump(), question)
     plan = build_plan_from(kind, {**header["plan"], **question.plan})
     make, latency = (registered("recorded")[name].load() for name in ("what_if", "latency"))
     clock = VirtualClock(loop)
@@ -128,18 +95,16 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
     made, document = await rehearse(kind, plan, clock, microscope, {"protocol": kind.name, "what_if": True})
     if document["status"] in ("failed", "aborted"):
         raise CredlineError(f"what-if: the run would end as {document['status']}: {document['reason']}")
-    return figures(made, document["result"])
+    return dict(kind.figures(made, document["result"]))
 
 
-# A recording knows where the stage went and how the lens settled then, and nothing of another way.
-UNANSWERABLE = ("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth")
-
-
-def _check_answerable(recorded: Mapping[str, Any], question: Question) -> None:
+def _check_answerable(asked: WhatIf, recorded: Mapping[str, Any], question: Question) -> None:
     for key, value in question.plan.items():
-        turned = key == "range_deg" and isinstance(value, int | float) and (value < 0) != (recorded.get(key, 0) < 0)
-        if key in UNANSWERABLE or turned or (key == "defocus" and question.settling_s is None):
-            hint = " Give settling=... with it." if key == "defocus" else " Make a run of it instead."
+        before = recorded.get(key, 0)
+        turned = key in asked.signed and isinstance(value, int | float) and (value < 0) != (before < 0)
+        settling = key in asked.needs_settling and question.settling_s is None
+        if key in asked.unanswerable or turned or settling:
+            hint = " Give settling=... with it." if settling else " Make a run of it instead."
             raise Refused(f"--what-if {key}: a recorded run cannot tell what that would have changed.{hint}")
 
 
@@ -188,8 +153,9 @@ def sweep(
 ) -> list[SweepPoint]:
     """Ask the same question for each value of one key."""
     points = []
+    aliases = experiment_type(records[0]["protocol"]).what_if.aliases
     for value_s in values_s:
-        question = parse_question([*base, f"{key}={value_s:.9g}"], latency)
+        question = parse_question([*base, f"{key}={value_s:.9g}"], latency, aliases)
         try:
             points.append(SweepPoint(value_s, ask(records, question), ""))
         except CredlineError as error:
@@ -197,21 +163,21 @@ def sweep(
     return points
 
 
-def plot_sweep(key: str, points: Sequence[SweepPoint], picture: Path) -> None:
-    """Draw missing wedge, lost slots and slack against the swept value; refused values in red."""
+def plot_sweep(key: str, points: Sequence[SweepPoint], shown: Sequence[Figure], picture: Path) -> None:
+    """Draw figures against the swept value; refused values in red."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 7))
     FigureCanvasAgg(figure)
     good = [(point.value_s * 1000, point.figures) for point in points if point.figures]
-    shown = (("missing_deg", "missing wedge / deg"), ("lost_slots", "lost slots"), ("slack_min_ms", "slack, min / ms"))
-    for axes, (name, label) in zip(figure.subplots(3, 1, sharex=True), shown, strict=True):
-        axes.plot([x for x, _ in good], [f[name] for _, f in good], ".-", color="#4477aa")
+    axes_of = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, what in zip(axes_of, shown, strict=True):
+        axes.plot([x for x, _ in good], [f[what.key] for _, f in good], ".-", color="#4477aa")
         for point in points:
             if point.figures is None:
                 axes.axvline(point.value_s * 1000, color="#ee6677")
-        axes.set_ylabel(label)
-    axes.set_xlabel(f"{key} / ms (red: the plan is refused)")
+        axes.set_ylabel(what.name)
+    axes_of[-1].set_xlabel(f"{key} / ms (red: the plan is refused)")
     figure.subplots_adjust(0.1, 0.08, 0.98, 0.97, hspace=0.1)
     figure.savefig(picture, dpi=100)

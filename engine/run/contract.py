@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from engine.run.run import Run
     from engine.run.trial import Trial
 
-FINISH = "finish"
-"""The trigger that leads from every working state to the finalizing one."""
-
 PlanT = TypeVar("PlanT", bound=BaseModel)
 
 Work = Callable[[], Coroutine[object, object, str]]
@@ -60,13 +57,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What `devices check` is to measure for a plan. exposures_s: those the plan makes. defocus: a change of the lens
-    that it makes, in the lens's own units. speed_deg_s: of the stage's rotation.
+    """What `devices check` is to measure for a plan.
+
+    exposures_s: the one that it makes most, and one that it makes in between. defocus: a change of the lens, in its own
+    units. speed_deg_s: of the stage's rotation; commanded: whether the plan commands it.
     """
 
-    exposures_s: tuple[float, ...] = ()
-    defocus: int | None = None
-    speed_deg_s: float | None = None
+    exposures_s: tuple[float, float] = (0.5, 0.5)
+    defocus: int = 0
+    speed_deg_s: float = 1.0
+    commanded: bool = False
 
 
 class Experiment(ABC):
@@ -144,7 +144,7 @@ class WhatIf:
 
     swept, plotted: those of a sweep's table and picture. aliases: short names of plan keys. unanswerable: keys of the
     plan of which a recording cannot tell what they would have changed; needs_settling: those of which it can if the
-    settling time is given.
+    settling time is given; signed: those whose sign cannot be turned.
     """
 
     figures: Sequence[Figure] = (Figure("frames", "frames"), OVERRUNS)
@@ -153,6 +153,7 @@ class WhatIf:
     aliases: Mapping[str, str] = field(default_factory=dict)
     unanswerable: Sequence[str] = ()
     needs_settling: Sequence[str] = ()
+    signed: Sequence[str] = ()
 
 
 class ExperimentType(ABC, Generic[PlanT]):

@@ -16,6 +16,10 @@ from transitions.extensions.asyncio import AsyncMachine
 from engine.errors import MachineError
 
 
+FINISH = "finish"
+"""The trigger that leads from every working state to the finalizing one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """`trigger` leads from each of `sources` to `dest`."""
@@ -100,6 +104,11 @@ class StrictMachine:
         for state in self.states:
             if state not in ending:
                 raise MachineError(f"state {state.value!r} is a dead end: no final state can be reached from it")
+
+    @property
+    def finalizing(self) -> Enum:
+        """The state to which FINISH leads, in which the instrument is made safe and the data are written."""
+        return next(t.dest for t in self.transitions if t.trigger == FINISH)
 
     @property
     def at_end(self) -> bool:

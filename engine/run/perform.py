@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import uuid
+from copy import deepcopy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ from engine.record.trace import Trace
 from engine.record.writer import Writer
 from engine.run.contract import ExperimentType, Prepared
 from engine.run.devicesfile import connect_devices
+from engine.run.data import RunData
 from engine.run.run import Run
 from engine.run.watchdog import Watchdog, watchdog
 from engine.views.strip import StripProcess
@@ -128,7 +130,7 @@ async def _checked(request: Request, watch: Watch | None, clock: Clock, microsco
             check_timing(health, prepared.smallest_margin_s)
         second = None if clock.is_virtual or not request.watchdog else microscope.second_connection
         async with watchdog(second, clock) as dog:
-            folder = create_run_folder(request.out, request.plan.sample)
+            folder = create_run_folder(request.out, request.kind.label(request.plan))
             try:
                 lock = take_lock(folder)
             except OSError as error:
@@ -137,7 +139,7 @@ async def _checked(request: Request, watch: Watch | None, clock: Clock, microsco
                     "the run folder's file system knows no locks: keep other programs from it", cause=str(error)
                 )
             try:
-                return await _run(request, watch, clock, prepared, folder, health, dog, microscope.faults)
+                return await _run(request, watch, clock, prepared, folder, health, dog, microscope)
             finally:
                 if lock is not None:
                     drop_lock(folder, lock)
@@ -151,8 +153,9 @@ async def _run(
     folder: Path,
     health: TimingHealth | None,
     dog: Watchdog,
-    faults: Any,
+    microscope: Any,
 ) -> Outcome:
+    faults = microscope.faults
     disk = faults.disk if faults is not None else None
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
     durable = not clock.is_virtual or disk is not None
@@ -164,7 +167,7 @@ async def _run(
     trace.header(
         version=version("credline"),
         protocol=request.kind.name,
-        plan=_without_paths(plan),
+        plan=_without_paths(plan, request.kind.path_keys),
         digest=sha256(repr(sorted(plan.items())).encode()).hexdigest()[:16],
         devices=Path(request.devices).name,
         clock="virtual" if clock.is_virtual else "real",
@@ -180,7 +183,7 @@ async def _run(
         "version": version("credline"),
         "protocol": request.kind.name,
         "run_id": f"{folder.name}-{uuid.uuid4().hex[:8]}",
-        "sample": request.plan.sample,
+        "sample": request.kind.label(request.plan),
         # The wall time at instant 0 of all times in this run folder.
         "created_at": (utc_now() - timedelta(microseconds=clock.now_ns() / 1000)).isoformat(),
         "clock": "virtual" if clock.is_virtual else "real",
@@ -192,8 +195,9 @@ async def _run(
     }
     if not request.watchdog:
         run.document["watchdog"] = "off, as asked"
-    experiment = prepared.begin(run)
-    run.save(experiment, None)
+    run.keep_data(RunData(run, request.kind, request.plan))
+    experiment = prepared.begin(run, microscope)
+    run.save(None)
     if durable:  # the names of the files as well
         to_disk(folder)
         to_disk(folder.parent)
@@ -212,7 +216,7 @@ async def _run(
                 asked = len(faults.asked)
                 log.warning(f"{asked - len(missed)} of {asked} faults came about; not: {', '.join(map(str, missed))}")
             try:
-                document = run.save(experiment, ending)
+                document = run.save(ending)
             except OSError as error:  # a full disk must not cost the alarms
                 run.finish(
                     Status.FAILED,
@@ -240,11 +244,16 @@ async def _close(run: Run) -> Ending:
     return run.ending or Ending(Status.ABORTED, "the program was told to end")
 
 
-def _without_paths(plan: dict[str, Any]) -> dict[str, Any]:
+def _without_paths(plan: dict[str, Any], path_keys: Sequence[str]) -> dict[str, Any]:
     """The plan as the trace holds it: a file by its name, for its folder differs from machine to machine."""
-    crystal = plan.get("crystal")
-    if isinstance(crystal, dict) and crystal.get("cif"):
-        return {**plan, "crystal": {**crystal, "cif": Path(crystal["cif"]).name}}
+    plan = deepcopy(plan)
+    for key in path_keys:
+        *tables, last = key.split(".")
+        table = plan
+        for name in tables:
+            table = table.get(name, {})
+        if table.get(last):
+            table[last] = Path(table[last]).name
     return plan
 
 

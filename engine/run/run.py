@@ -16,20 +16,24 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 from traceback import format_exception
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from engine.clock import Clock, ns
-from engine.errors import CredlineError, DeviceError, RunAborted
+from engine.errors import CredlineError, DeviceError, RunAborted, StorageError
 from engine.record.endings import Ending, Status
 from engine.record.folder import write_json
 from engine.record.journal import Journal
 from engine.record.trace import Trace
 from engine.record.writer import Writer
-from engine.run.contract import FINISH, Experiment, SafeAction
+from engine.run.contract import Experiment, SafeAction, Work
+from engine.run.machine import FINISH
 from engine.run.gate import DISK, CallGate
 from engine.run.timeline import Timeline
+
+if TYPE_CHECKING:
+    from engine.run.data import RunData
 
 log = structlog.get_logger()
 
@@ -133,6 +137,7 @@ class Run:
         """What run.json says of the run before it began."""
         self.files = ExitStack()
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
+        self._data: RunData | None = None
         self._safe: asyncio.Task[None] | None = None
         self._safe_begun = asyncio.Event()
         self._disk_told = False
@@ -194,12 +199,20 @@ class Run:
         Returns how it ended; whatever goes wrong on the way is status failed. If this task itself is cancelled, the
         safe state is still reached before the cancellation goes on.
         """
-        machine, activities = experiment.machine, experiment.activities()
+        machine = experiment.machine
+
+        async def finalize() -> str:
+            await self.make_safe(experiment)
+            await experiment.when_safe()
+            await self.data.write(experiment)
+            return FINISH
+
+        activities: dict[Enum, Work] = {machine.finalizing: finalize, **experiment.activities()}
         try:
             self.entered(machine.state, "")
             while not machine.at_end:
                 trigger = await self._work(machine.state, activities[machine.state], experiment)
-                if machine.state is experiment.finalizing:
+                if machine.state is machine.finalizing:
                     ending = self.ending or Ending(Status.DONE, "")
                     trigger = f"end_{ending.status.value}"
                 await machine.fire(trigger)
@@ -237,7 +250,7 @@ class Run:
                 source = {} if asked.source in ("operator", TASK) else {"source": asked.source}
                 self.trace.record("command", asked.ending.status.value, reason=asked.ending.reason, **source)
                 self.finish(asked.ending.status, asked.ending.reason)
-                if state is experiment.finalizing:
+                if state is experiment.machine.finalizing:
                     continue  # already ending; the data are kept, and who makes products asks whether to go on
                 if work.done() and not self._disk_failed(work):
                     self._trigger_of(work)  # at the same instant it may have failed, and the reason is not to be lost
@@ -311,7 +324,7 @@ class Run:
 
     async def _safe_sequence(self, experiment: Experiment) -> None:
         """The most urgent action at once, the others when everything in the background has let go."""
-        first, *others = experiment.safe_actions()
+        first, *others = experiment.safe_actions() or ()
         urgent = asyncio.get_running_loop().create_task(self._make_safe(first), name="safe state, first action")
         # Whoever is cancelled may take an event with him: always after the call has begun, in a replay as well.
         await self._safe_begun.wait()
@@ -374,15 +387,33 @@ class Run:
         if (records := self.trace.pending) >= at_least:
             self.writer.submit_observation(self.trace.take_pending(), records * RECORD_BYTES)
 
-    def save(self, experiment: Experiment, ending: Ending | None) -> dict[str, Any]:
+    @property
+    def data(self) -> "RunData":
+        """Where the experiment gives its frames. Raises StorageError for a run that keeps none."""
+        if self._data is None:
+            raise StorageError("this run keeps no data: it was made without a place for them.")
+        return self._data
+
+    def keep_data(self, data: "RunData") -> None:
+        """Give the run its place for frames; once, before it is driven."""
+        self._data = data
+
+    @property
+    def products_wanted(self) -> bool:
+        """Whether products are to be made: not of a run that was aborted, or whose end nobody has decided."""
+        return self.ending is not None and self.ending.status is not Status.ABORTED
+
+    def save(self, ending: Ending | None) -> dict[str, Any]:
         """Write run.json as things stand (status `running` without an ending), and return what it says."""
+        end = self.data.end()
         self.document |= {
             "status": ending.status.value if ending else "running",
             "reason": ending.reason if ending else "",
             "alarms": self.alarms,
             **({"trace_cut_off": self.trace.cut_off} if self.trace.cut_off else {}),
             **({"disk_failed": str(self.writer.error)} if self.writer.error else {}),
-            **experiment.document(),
+            **end.sections,
+            "result": end.result,
         }
         write_json(self.folder / "run.json", self.document, durable=self.durable)
         return self.document

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
-from drivers.facts import Facts
 from engine.clock import NS_PER_MS
 from engine.record.document import read_run_document
 from engine.record.framekinds import Column, FrameKind
@@ -68,6 +67,7 @@ WHAT_IF = WhatIf(
     # A recording knows where the stage went and how the lens settled then, and nothing of another way.
     unanswerable=("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth"),
     needs_settling=("defocus",),
+    signed=("range_deg",),
 )
 
 
@@ -77,7 +77,7 @@ class PreparedCred(Prepared):
 
     plan: CredPlan
     slot_plan: SlotPlan
-    facts: Facts
+    facts: Microscope
 
     @property
     def budgets(self) -> Sequence[Budget]:
@@ -118,8 +118,8 @@ class PreparedCred(Prepared):
     @property
     def size_bytes(self) -> int:
         """See `Prepared.size_bytes`."""
-        rows, columns = self.facts.camera.shape
-        return round(DISK_FACTOR * self.total * rows * columns * self.facts.camera.bytes_a_pixel) + DISK_RESERVE_BYTES
+        rows, columns = self.facts.detector.shape
+        return round(DISK_FACTOR * self.total * rows * columns * 2) + DISK_RESERVE_BYTES
 
     def begin(self, run: Run, microscope: Microscope) -> CredSequence:
         """See `Prepared.begin`."""
@@ -143,7 +143,7 @@ class Cred(ExperimentType[CredPlan]):
         """See `ExperimentType.machine`."""
         return cred_machine(entered)
 
-    def prepare(self, plan: CredPlan, facts: Facts) -> PreparedCred:
+    def prepare(self, plan: CredPlan, facts: Microscope) -> PreparedCred:
         """See `ExperimentType.prepare`."""
         return PreparedCred(plan, SlotPlan(plan, facts), facts)
 
@@ -221,8 +221,8 @@ class Cred(ExperimentType[CredPlan]):
 
     def times(self, plan: CredPlan) -> Times:
         """See `ExperimentType.times`."""
-        speed_deg_s = plan.speed_deg_s if plan.rotation == "commanded" else None
-        return Times((plan.exposure_s, plan.snapshot_exposure_s), plan.defocus, speed_deg_s)
+        exposures_s = (plan.exposure_s, plan.snapshot_exposure_s)
+        return Times(exposures_s, plan.defocus, plan.speed_deg_s, plan.rotation == "commanded")
 
     def trial(self) -> "CredTrial":
         """See `ExperimentType.trial`."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import Enum
 
-from engine.run.contract import FINISH
+from engine.run.machine import FINISH
 from engine.run.machine import StrictMachine, Transition
 
 

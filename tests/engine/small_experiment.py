@@ -13,7 +13,8 @@ from engine.record.endings import Ending, Status
 from engine.record.journal import Journal
 from engine.record.trace import Record, Trace
 from engine.record.writer import Writer
-from engine.run.contract import FINISH, SafeAction
+from engine.run.contract import SafeAction
+from engine.run.machine import FINISH
 from engine.run.machine import StrictMachine, Transition
 from engine.run.run import Run
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clock import NS_PER_S, ns
-from engine.record.frametable import FRAME_ROW
+from engine.record.frametable import FramesFile
 from engine.record.spool import read_spool
 from engine.run.gate import HARD_LIMIT_S
 from engine.run.run import LET_GO_S
-from engine.testing.soak import OPERATOR, SoakedRun
+from engine.run.trial import OPERATOR, SoakedRun
 from protocols.cred.machine import State
 from protocols.cred.sequence import FRAME_OVERDUE_S, SAFE_LIMIT_S, STOP_LIMIT_S
 from protocols.cred.soak.agreement import check_run

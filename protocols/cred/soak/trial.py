@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.record.trace import Record
-from engine.testing.soak import SoakedRun
+from engine.run.trial import SoakedRun, Trial
 from protocols.cred.machine import TRANSITIONS, State
 from protocols.cred.soak.rules import rules_of
 
@@ -14,7 +14,7 @@ EXPOSING = (State.EXPOSE.value, State.DEFOCUS_SNAPSHOT.value)
 WAYS = {(source.value, t.trigger, t.dest.value) for t in TRANSITIONS for source in t.sources}
 
 
-class CredTrial:
+class CredTrial(Trial):
     """Implements `engine.testing.soak.Trial`."""
 
     def draw(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
