@@ -85,7 +85,7 @@ async def rehearse(
         folder = Path(name)
         journal = Journal(folder / "journal.jsonl", writer, durable=False)
         run = Run(clock, trace, writer, journal, folder, durable=False)
-        run.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
+        run.safety.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
         try:
             experiment = prepared.begin(run)
             commands = asyncio.ensure_future(operator(run)) if operator else None
