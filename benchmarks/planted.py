@@ -27,8 +27,10 @@ from engine.errors import CredlineError, DeviceError
 from engine.record.endings import Status
 from engine.record.journal import Journal
 from engine.record.writer import Writer
+from engine.run.commands import Commands
 from engine.run.registry import experiment_type
-from engine.run.run import Commands, Run
+from engine.run.run import Run
+from engine.run.safety import Safety
 from engine.run.timeline import PeriodMonitor
 from engine.testing import soak
 from engine.testing.soak import Verdict, draw, minimised, quiet, try_case
@@ -384,15 +386,15 @@ def _() -> list[Swap]:
 
 @bug("a safe action tried without limit")
 def _() -> list[Swap]:
-    async def make_safe(self: Run, action: Any) -> None:
+    async def make_safe(self: Safety, action: Any) -> None:
         while True:
             try:
-                self._safe_begun.set()
+                self.first_begun.set()
                 return await action.call()
             except CredlineError:
-                await self.timeline.wait("again", self.clock.now_ns() + 100_000_000)
+                await self._timeline.wait("again", self._clock.now_ns() + 100_000_000)
 
-    return [(Run, "_make_safe", make_safe)]
+    return [(Safety, "_make_safe", make_safe)]
 
 
 # --- the disk

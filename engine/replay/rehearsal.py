@@ -86,7 +86,7 @@ async def rehearse(
         folder = Path(name)
         journal = Journal(folder / "journal.jsonl", writer, durable=False)
         run = Run(clock, trace, writer, journal, folder, durable=False)
-        run.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
+        run.safety.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
         try:
             run.keep_data(RunData(run, kind, plan))
             experiment = prepared.begin(run, microscope)

@@ -18,9 +18,10 @@ from engine.errors import DataError, StorageError, shown
 from engine.record.schema import gap
 from engine.record.trace import Record, ends_early, read_trace
 from engine.replay.rehearsal import rehearse
+from engine.run.commands import Source
 from engine.run.planfile import build_plan_from
 from engine.run.registry import experiment_type, registered
-from engine.run.run import TASK, Run
+from engine.run.run import Run
 
 CONTEXT_RECORDS = 20
 CUT_TAIL_RECORDS = 8
@@ -135,7 +136,7 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
         elif command.get("source") == "disk":
             run.writer.fail(StorageError(reason))
         else:
-            run.commands.fail(reason, command.get("source", TASK))
+            run.commands.fail(reason, Source(command.get("source", "task")))
 
     prompted: dict[int, Record] = {}
     timed: list[Record] = []

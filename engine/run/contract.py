@@ -75,15 +75,22 @@ class Experiment(ABC):
     Returning FINISH without having called `Run.finish` means the run is done.
     """
 
-    machine: StrictMachine
+    def __init__(self, run: "Run", microscope: Any, machine: StrictMachine) -> None:
+        self.run = run
+        self.microscope = microscope
+        self.machine = machine
 
     @abstractmethod
     def activities(self) -> Mapping[Enum, Work]:
         """The work of every state that is neither the finalizing nor a final one."""
 
-    def safe_actions(self) -> Sequence[SafeAction] | None:
-        """What makes the instrument safe, most urgent first, one after the other; None: what its parts ask for."""
-        return None
+    def safe_actions(self) -> Sequence[SafeAction]:
+        """What makes the instrument safe, most urgent first, done one after the other, so that a replay makes them in
+        the same order. By default what the parts of the microscope ask for; a protocol adds to it or replaces it.
+        """
+        from engine.run.safety import default_safe_actions
+
+        return default_safe_actions(self.microscope, self.run.gate)
 
     async def when_safe(self) -> None:
         """Called in the finalizing state once the instrument is safe: the last frames, or nothing."""

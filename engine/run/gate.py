@@ -7,12 +7,13 @@ lost; everything else of the device passes through untouched.
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from engine.clock import NS_PER_S, Clock, ns
-from engine.errors import CredlineError, DeviceLost
+from engine.errors import CredlineError, DeviceBusy, DeviceLost
 from engine.record.trace import Trace, jsonable
 
 HARD_LIMIT_S = 10.0
@@ -33,6 +34,10 @@ class CallGate:
         self._clock = clock
         self._trace = trace
         self._hard_limit_ns = ns(hard_limit_s)
+        self.lent_to = ""
+        """Who has the instrument in the run's place (`engine.run.children`); empty while the run has it."""
+        self.under_way: list[str] = []
+        """Calls of devices that have not returned."""
 
     def wrap(self, name: str, device: Device) -> Device:
         """The device behind the gate; `name` is what the trace calls it."""
@@ -41,8 +46,28 @@ class CallGate:
     async def call(self, device: str, method: str, func: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """Make one call, record it, and pass on its result or error.
 
-        Raises DeviceLost when it does not return within the hard limit; whether it happened is then unknown.
+        Raises DeviceLost when it does not return within the hard limit; whether it happened is then unknown. Raises
+        DeviceBusy, nothing done and nothing recorded, while the instrument is lent.
         """
+        if device == DISK:
+            return await self._call(device, method, func, *args)
+        with self._entered(f"{device}.{method}"):
+            return await self._call(device, method, func, *args)
+
+    @contextmanager
+    def _entered(self, name: str) -> Iterator[None]:
+        if self.lent_to:
+            raise DeviceBusy(
+                f"{name}: {self.lent_to} has the instrument; the call was not made, the device is as it was. Wait "
+                "until it has ended."
+            )
+        self.under_way.append(name)
+        try:
+            yield
+        finally:
+            self.under_way.remove(name)
+
+    async def _call(self, device: str, method: str, func: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         name, begin_ns = f"{device}.{method}", self._trace.now_ns
         fields = {"args": [jsonable(arg) for arg in args], "begin_ns": begin_ns}
         limit_ns = self._hard_limit_ns if device != DISK else PATIENT_NS
@@ -70,6 +95,10 @@ class CallGate:
         What arrives is recorded by the caller; a failure is recorded here, as a call. Raises TimeoutError after
         `limit_s`, StopAsyncIteration at the end of the stream.
         """
+        with self._entered(name):
+            return await self._next_item(name, items, limit_s)
+
+    async def _next_item(self, name: str, items: AsyncIterator[Item], limit_s: float) -> Item:
         fields: dict[str, Any] = {"args": [], "begin_ns": self._trace.now_ns}
         limit = self._clock.timeout_at(self._clock.now_ns() + ns(limit_s))
         try:

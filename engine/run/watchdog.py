@@ -20,6 +20,7 @@ import structlog
 
 from engine.clock import Clock, ns
 from engine.record.trace import Record
+from engine.run.commands import Source
 from engine.run.run import Run
 from engine.run.watchdogprocess import BEAT, BLANK, SAFE
 
@@ -182,7 +183,7 @@ class Watchdog:
         self._run.commands.fail(
             f"{MARK}{message['why']}; {state}. What was exposed before is kept. Look what stopped the program: a "
             "suspended process, a terminal that holds its output back, a machine without memory.",
-            "watchdog",
+            Source.WATCHDOG,
         )
 
     def _process_ended(self) -> None:

@@ -52,12 +52,10 @@ class CredSequence(Experiment):
     """The states of one cRED run at work."""
 
     def __init__(self, plan: CredPlan, slots: SlotPlan, microscope: Microscope, run: Run) -> None:
+        super().__init__(run, microscope, cred_machine(run.entered))
         self.plan = plan
         self.slots = slots
-        self.machine = cred_machine(run.entered)
-        self.run = run
         self._timeline = run.timeline
-        self._microscope = microscope
         self._stage = run.gate.wrap("stage", microscope.stage)
         self._beam = run.gate.wrap("beam", microscope.beam)
         self._optics = run.gate.wrap("optics", microscope.optics)
@@ -370,7 +368,7 @@ class CredSequence(Experiment):
 
     def write_extra(self, folder: Path) -> None:
         """See `Experiment.write_extra`: truth.h5 if the plan asks for it and the instrument knows it."""
-        truth = self._microscope.truth
+        truth = self.microscope.truth
         if self.plan.truth and truth is not None:
             frames = put_together(self.run.data.remains()).collected
             kept = [frame for frame, keep in zip(frames.frames, frames.kept(), strict=True) if keep]

@@ -13,7 +13,7 @@ from engine.clock import NS_PER_S, ns
 from engine.record.frametable import FramesFile
 from engine.record.spool import read_spool
 from engine.run.gate import HARD_LIMIT_S
-from engine.run.run import LET_GO_S
+from engine.run.safety import LET_GO_S
 from engine.run.trial import OPERATOR, SoakedRun
 from protocols.cred.machine import State
 from protocols.cred.sequence import FRAME_OVERDUE_S, SAFE_LIMIT_S, STOP_LIMIT_S

@@ -12,8 +12,8 @@ from engine.clock import RealClock, ns
 from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError, DeviceLost
 from engine.record.trace import Record, Trace
+from engine.run.commands import Commands
 from engine.run.gate import CallGate
-from engine.run.run import Commands
 from engine.run.timeline import Timeline
 from tests.engine.virtually import really, virtual
 

@@ -16,7 +16,7 @@ from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError, DeviceLost, StorageError
 from engine.record.endings import Ending, Status
 from engine.run.machine import FINISH
-from engine.run.run import LET_GO_S
+from engine.run.safety import LET_GO_S
 from tests.engine.small_experiment import SAFE, WHOLE_S, State, hang, raising, rehearsal
 from tests.engine.virtually import virtual
 
