@@ -41,7 +41,7 @@ class PromisedGroup(TyperCommand):
         except Exception as error:  # somebody's package
             raise Refused(
                 f"{self._called}: its commands, {self._point.value}, cannot be loaded "
-                f"({type(error).__name__}: {error}); nothing was done. Repair or remove the package that brings them; the other commands work."
+                f"({type(error).__name__}: {error}); nothing was done. Repair or remove its package."
             ) from error
         if not isinstance(app, Typer):
             raise Refused(f"{self._called}: {self._point.value} is no typer app; nothing was done.")
