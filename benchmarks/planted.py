@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 import protocols.cred.results as results
 import protocols.cred.rotation.stagewatch as stagewatch
-from engine.commands.soak import command
+from engine.commands.soakruns import command
 from engine.errors import CredlineError, DeviceError
 from engine.record.endings import Status
 from engine.record.journal import Journal

@@ -1,11 +1,13 @@
-"""`credline devices check`: what the connected devices really take, and what that means for a plan."""
+"""Look at the devices themselves.
+
+`credline devices check`: what the connected devices really take, and what that means for a plan.
+"""
 
 import asyncio
 import json
 import sys
 import tomllib
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.clock import Clock, RealClock, utc_now
+from engine.commands.options import ClockKind
 from engine.errors import CredlineError
 
 devices_app = typer.Typer(
@@ -27,13 +30,6 @@ devices_app = typer.Typer(
 @devices_app.callback()
 def _group() -> None:
     """Look at the devices themselves."""
-
-
-class ClockKind(StrEnum):
-    """Which time a check lives in."""
-
-    REAL = "real"
-    VIRTUAL = "virtual"
 
 
 @dataclass(frozen=True, slots=True)

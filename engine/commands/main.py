@@ -4,28 +4,30 @@ Exit status 0 done or stopped, 1 failed or aborted, 2 refused, 130 interrupted o
 never a traceback.
 """
 
-import asyncio
 import json
-import logging
 import os
 import sys
-from enum import StrEnum
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 import typer
-from rich.console import Console
-from rich.table import Table
+from typer.core import TyperGroup
+from typer.main import get_group
 
+from engine.commands.groups import PromisedGroup
+from engine.commands.options import ClockKind, Config, Devices, Json, Protocol, Seed, Settings
 from engine.commands.replay import replay
 from engine.commands.soak import soak
 from engine.commands.terminal import outlive_the_terminal
-from engine.commands.trace import trace_app
 from engine.errors import CredlineError, Refused
-from engine.record.endings import Status
+
+if TYPE_CHECKING:
+    from engine.run.contract import Prepared
 
 INTERRUPTED = 130
+ASKS_ONLY = {"-h", "--help", "--version"}
+"""Words that are answered without anything being done."""
 
 app = typer.Typer(
     name="credline",
@@ -38,18 +40,22 @@ app = typer.Typer(
 )
 
 
-class ClockKind(StrEnum):
-    """Which time a run lives in."""
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        import platform
+        from importlib.metadata import version
 
-    REAL = "real"
-    VIRTUAL = "virtual"
+        typer.echo(f"credline {version('credline')} (Python {platform.python_version()}, {platform.system()})")
+        raise typer.Exit
 
 
-Protocol = Annotated[str, typer.Argument(help="Which experiment, for example cred.")]
-Config = Annotated[Path | None, typer.Option("--config", help="Plan as a TOML file; see examples/.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="One key of the plan, key=value; repeatable.")]
-Devices = Annotated[str, typer.Option("--devices", help="A registered driver, or a devices file (.toml).")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random in a simulation.")]
+@app.callback()
+def _credline(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What is asked of the program as a whole."""
 
 
 @app.command(epilog="Example: credline run cred --config examples/demo.toml --clock virtual --seed 1")
@@ -61,7 +67,7 @@ def run(
     seed: Seed = 0,
     config: Config = None,
     settings: Settings = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")] = False,
+    as_json: Json = False,
     accept_timing: Annotated[
         bool, typer.Option("--accept-timing", help="Run although this machine wakes too late for the plan.")
     ] = False,
@@ -74,7 +80,10 @@ def run(
     ] = None,
 ) -> None:
     """Run an experiment and leave a run folder."""
+    from rich.console import Console
+
     from engine.commands.display import LiveDisplay, summary_table
+    from engine.record.endings import Status
     from engine.run.perform import Request, execute
     from engine.run.planfile import build_plan
     from engine.run.registry import experiment_type
@@ -115,6 +124,8 @@ def _json_result(folder: Path, document: dict[str, Any], wall_s: float) -> dict[
 @app.command(epilog="Example: credline plan cred --set exposure_s=0.05")
 def plan(protocol: Protocol, devices: Devices = "simulated", config: Config = None, settings: Settings = None) -> None:
     """Print the budget of a run and refuse a plan that cannot fit; nothing moves."""
+    import asyncio
+
     from engine.clock.virtual import VirtualClock, VirtualLoop
     from engine.run.devicesfile import connect_devices
     from engine.run.planfile import build_plan
@@ -135,7 +146,10 @@ def plan(protocol: Protocol, devices: Devices = "simulated", config: Config = No
         runner.run(prepare())
 
 
-def _print_plan(prepared: Any) -> None:
+def _print_plan(prepared: "Prepared") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console()
     for budget in prepared.budgets:
         table = Table(title=f"{budget.name}: {budget.available_s * 1000:.1f} ms", title_justify="left")
@@ -159,6 +173,7 @@ def export(
     formats: Annotated[str, typer.Option("--formats", help="Which, with commas between; default all.")] = "",
 ) -> None:
     """Make files for other programs from a run: pictures, instruction files, a report. May be repeated at will."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from engine.record.document import read_run_document
@@ -194,33 +209,42 @@ def graph(protocol: Protocol) -> None:
     typer.echo(experiment_type(protocol).machine().mermaid(), nl=False)
 
 
-app.add_typer(trace_app, name="trace")
 app.command(epilog="Example: credline soak cred --seeds 1000")(soak)
 app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
 
 
-def add_protocols_commands() -> None:
-    """Add the groups of commands that protocols register under `credline.commands`, each a typer app."""
+def _log_to_standard_error() -> None:
+    """Warnings of the engine, in lines on standard error."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def with_groups() -> TyperGroup:
+    """The whole command line: with `trace`, and the groups that packages register under `credline.commands`."""
     from engine.run.registry import registered
 
+    command = get_group(app)
+    command.add_command(PromisedGroup("trace", EntryPoint("trace", "engine.commands.trace:trace_app", "")))
     for name, point in registered("commands").items():
-        try:
-            app.add_typer(point.load(), name=name)
-        except Exception as error:  # somebody's package; the other commands are as good as ever
-            typer.echo(f"credline: no commands '{name}': {point.value} cannot be loaded ({error})", err=True)
+        command.add_command(PromisedGroup(name, point))
+    return command
 
 
 def main() -> None:
     """Entry point of the `credline` command."""
     outlive_the_terminal()
-    add_protocols_commands()
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    command = with_groups()
+    if not ASKS_ONLY.intersection(sys.argv):
+        _log_to_standard_error()
     try:
         # Not typer's own ending: it would leave silently on Ctrl-C, which it gives back as a status.
-        status = app(standalone_mode=False)
+        status = command(standalone_mode=False)
         if status == INTERRUPTED:
             typer.echo("credline: interrupted; no run was under way. What was written before is whole.", err=True)
         sys.exit(status)

@@ -2,15 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from engine.commands.options import Json
 from engine.errors import Refused
-from engine.record.trace import Record
+
+if TYPE_CHECKING:
+    from engine.record.trace import Record
 
 ENDS_EARLY = "The recording ends before the run's last state: the program was cut off, or could not write any more."
 
@@ -25,7 +25,7 @@ def replay(
     sweep: Sweep = None,
     plot: Plot = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of resampled latencies.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Replay a recorded run under virtual time and compare; or ask what other latencies would have done.
 
@@ -44,7 +44,7 @@ def replay(
         _compare(records, run if run.is_dir() else None, as_json)
 
 
-def _compare(records: list[Record], folder: Path | None, as_json: bool) -> None:
+def _compare(records: "list[Record]", folder: Path | None, as_json: bool) -> None:
     from engine.record.trace import ends_early
     from engine.replay.replay import first_divergence, only_cut_off
     from engine.replay.replay import replay as replay_records
@@ -72,7 +72,7 @@ def _compare(records: list[Record], folder: Path | None, as_json: bool) -> None:
     raise typer.Exit(1)
 
 
-def _say_where_it_ends(records: list[Record]) -> None:
+def _say_where_it_ends(records: "list[Record]") -> None:
     from engine.record.trace import ends_early
 
     if ends_early(records):
@@ -85,7 +85,11 @@ def _latency() -> Any:
     return registered("recorded")["latency"].load()
 
 
-def _what_if(records: list[Record], words: list[str], seed: int, as_json: bool) -> None:
+def _what_if(records: "list[Record]", words: list[str], seed: int, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     from engine.replay.whatif import ask, original, parse_question
     from engine.run.registry import experiment_type
 
@@ -103,7 +107,11 @@ def _what_if(records: list[Record], words: list[str], seed: int, as_json: bool) 
     Console().print(table)
 
 
-def _sweep(records: list[Record], word: str, words: list[str], plot: Path | None, as_json: bool) -> None:
+def _sweep(records: "list[Record]", word: str, words: list[str], plot: Path | None, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     from engine.replay.whatif import parse_sweep, plot_sweep
     from engine.replay.whatif import sweep as sweep_values
     from engine.run.registry import experiment_type

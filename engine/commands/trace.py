@@ -1,4 +1,7 @@
-"""`credline trace ...`: look at what a run recorded, draw it, hand it on, and read logs of other programs."""
+"""Look at the trace of a run, draw it, export it; import logs of other programs.
+
+The group of commands `credline trace`, loaded when one of them is used.
+"""
 
 import json
 import os
@@ -7,15 +10,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from engine.commands.options import Json
 from engine.errors import Refused, StorageError
-from engine.views.lines import plain
 
 trace_app = typer.Typer(
     help="Look at the trace of a run, draw it, export it; import logs of other programs.",
@@ -84,7 +84,7 @@ def _print_lines(lines: Iterable[str]) -> None:
 @trace_app.command(epilog="Example: credline trace stats runs/mordenite_001 --json")
 def stats(
     run: Run,
-    as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON in the last line of output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print how long calls took, how much slack steps had, how late waits ended, which slots were lost."""
     from engine.record.trace import read_trace
@@ -94,59 +94,9 @@ def stats(
     if as_json:
         typer.echo(json.dumps(document))
         return
-    console = Console()
-    for table in _tables(document):
-        console.print(table)
-        console.print()
+    from engine.commands.statstables import print_tables
 
-
-def _tables(document: dict[str, Any]) -> list[Table]:
-    calls = _table("calls, in ms", "call", "n", "p50", "p99", "max", "unknown", "errors")
-    for name, row in document["calls_ms"].items():
-        calls.add_row(_cell(name), *_cells(row["n"], row["p50"], row["p99"], row["max"], row["unknown"], row["errors"]))
-    steps = _table("steps, in ms", "step", "n", "slack min", "median", "left min", "late max", "over", "undone")
-    for row in document["steps_ms"]:
-        slack, left, late = row["slack"], row["left"], row["late"]
-        figures = (row["n"], slack["min"], slack["p50"], left["min"], late["max"], row["over"], row["underflow"])
-        steps.add_row(_cell(f"{row['state']}: {row['step']}"), *_cells(*figures))
-    wakes = _table("waits that ended late, by ms", "wait", "n", "p50", "p99", "max")
-    for name, row in document["wakes_ms"].items():
-        wakes.add_row(_cell(name), *_cells(row["n"], row["p50"], row["p99"], row["max"]))
-    facts = Table(show_header=False, box=None)
-    elapsed_s = document["elapsed_s"]
-    lost = document["lost_slots"]
-    for name, value in (
-        ("records", str(document["records"])),
-        ("time", "unknown" if elapsed_s is None else f"{elapsed_s:.3f} s"),
-        ("frames", ", ".join(f"{n} {name}" for name, n in document["frames"].items()) or "none"),
-        ("lost slots", f"{document['lost']}: {', '.join(map(str, lost[:50]))}" if lost else "none"),
-        (
-            "period changed",
-            f"at slot {', '.join(map(str, document['stretched_at']))}" if document["stretched_at"] else "",
-        ),
-        ("faults", str(document["faults"] or "none")),
-        ("last state", document["last_state"] or "none"),
-        ("origin", str(document["origin"] or "")),
-    ):
-        if value:
-            facts.add_row(name, _cell(value))
-    return [table for table in (calls, steps, wakes) if table.row_count] + [facts]
-
-
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), title_style="bold")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("call", "step", "wait") else "right", no_wrap=True)
-    return table
-
-
-def _cell(text: str) -> str:
-    """What a trace says, with nothing in it that the table or a terminal would obey."""
-    return escape(plain(text))
-
-
-def _cells(*values: float | None) -> list[str]:
-    return ["?" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}" for value in values]
+    print_tables(document)
 
 
 @trace_app.command(epilog="Example: credline trace plot runs/mordenite_001 -o timing.svg")

@@ -1,4 +1,7 @@
-"""`credline zones ...`: simulate patterns, sort them, find the cell, train and judge the network."""
+"""Zonal patterns among serial snapshots, and the unit cell from them.
+
+The group of commands `credline zones`: simulate patterns, sort them, find the cell, train and judge the network.
+"""
 
 import json
 from collections.abc import Iterator, Sequence

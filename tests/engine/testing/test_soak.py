@@ -13,7 +13,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from engine.commands import soak as soakcli
+from engine.commands import soakruns as soakcli
 from engine.commands.main import app
 from engine.errors import Refused
 from engine.run.contract import ExperimentType
