@@ -72,7 +72,7 @@ class LiveDisplay:
         elif record["kind"] == "frame" and record["t_ns"] - self._drawn_ns >= DRAW_INTERVAL_NS:
             if record.get("angle_deg") is not None:
                 self._angle = f"{record['angle_deg']:.2f} deg"
-            self._draw(record, "expose", completed=record["slot"])
+            self._draw(record, "expose", completed=record.get("slot"))
 
     def _draw(self, record: Record, state: str, **fields: Any) -> None:
         if self._progress is not None:

@@ -161,11 +161,11 @@ def export(
     """Make files for other programs from a run: pictures, instruction files, a report. May be repeated at will."""
     from rich.progress import Progress
 
-    from engine.record.document import read_run_document
+    from engine.record.document import RunDocument
     from engine.record.lock import alone_in
     from engine.run.registry import experiment_type
 
-    kind = experiment_type(read_run_document(run)["protocol"])
+    kind = experiment_type(RunDocument.read(run).protocol)
     wanted = [name.strip() for name in formats.split(",") if name.strip()] or kind.formats
     if unknown := sorted(set(wanted) - set(kind.formats)):
         raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")

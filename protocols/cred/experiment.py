@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from drivers.contract import Microscope
 from drivers.replayed.microscope import describe
 from engine.errors import Refused
-from engine.record.document import read_run_document
+from engine.record.document import RunDocument
 from engine.record.endings import Ending, Status
 from engine.record.folder import to_disk
 from engine.record.spool import Spool
@@ -43,7 +43,7 @@ class CredRun(CredSequence):
         await self.run.drain()
         self._spool_file.close()
         folder, detector = self.run.folder, self._microscope.detector
-        await self.run.writer.run(lambda: write_data(self, folder, detector.shape))
+        await self.run.writer.run(lambda: write_data(self, folder))
         if self.run.durable:
             await self.run.writer.run(lambda: to_disk(folder, data_files(self, folder)))
         self.run.save(self, None)  # a program cut off from here on has left everything but its ending
@@ -158,7 +158,7 @@ class Cred:
         """See `ExperimentType.export`."""
         from protocols.products.export import export_run
 
-        if not read_run_document(folder).get("detector", {}).get("has_pictures", True):
+        if not RunDocument.read(folder).instrument.get("detector", {}).get("has_pictures", True):
             raise Refused(f"{folder}: its camera delivered no pictures (a run for timing); nothing was exported.")
         summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress)
         fast_px, slow_px = summary.beam_px

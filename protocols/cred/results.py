@@ -1,6 +1,6 @@
 """What a cRED run leaves on disk: frames.h5 with fitted angles, snapshots, the truth of a simulation, the result."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from drivers.contract import Microscope
 from engine.errors import StorageError
-from engine.record.frametable import FRAME_ROW, write_frames
+from engine.record.frametable import write_frames
 from engine.record.spool import SpooledFrame, read_spool
+from engine.record.spoolformat import FrameInfo
 from engine.run.timeline import SlotGrid
 from protocols.cred.plan import CredPlan
-from protocols.cred.records import Collected, period_s, timing_summary
+from protocols.cred.records import DIFFRACTION, SNAPSHOT, Collected, period_s, timing_summary
 from protocols.cred.rotation.angles import RotationFit, fit_rotation, middle_ns
 
 
@@ -78,13 +79,23 @@ def rotation_of(collected: Collected, slots: Pace) -> RotationFit | None:
     return fit_rotation(turning, slots.oscillation_deg / slots.period_s)
 
 
-def frame_table(collected: Collected, fit: RotationFit | None) -> NDArray[np.void]:
-    """One row per delivered frame, with the stage's angle at both ends of its exposure (NaN without a reading)."""
-    rows = []
-    for frame, kept in zip(collected.frames, collected.kept(), strict=True):
-        ends = [fit.angle_deg(t) if fit else np.nan for t in (frame.start_ns, frame.end_ns)]
-        rows.append((frame.slot, kept, frame.start_ns, frame.end_ns, *ends, frame.late_ns))
-    return np.array(rows, FRAME_ROW)
+def frame_table(infos: Sequence[FrameInfo], collected: Collected, fit: RotationFit | None) -> NDArray[np.void]:
+    """One row per delivered frame, with the stage's angle at both ends of its exposure (NaN without a reading).
+
+    infos: what the spool says of the same frames. Raises StorageError where these are others.
+    """
+    frames = collected.frames
+    if [info.start_ns for info in infos] != [frame.start_ns for frame in frames]:
+        raise StorageError(f"frames.h5: {len(infos)} pictures for {len(frames)} frames; the spool is kept as it is.")
+    return DIFFRACTION.table(
+        infos,
+        {
+            "kept": collected.kept(),
+            "start_deg": [fit.angle_deg(frame.start_ns) if fit else np.nan for frame in frames],
+            "end_deg": [fit.angle_deg(frame.end_ns) if fit else np.nan for frame in frames],
+            "late_ns": [frame.late_ns for frame in frames],
+        },
+    )
 
 
 def result_of(run: CredData) -> dict[str, Any]:
@@ -185,30 +196,39 @@ def snapshot_file(slot: int) -> str:
 def write_data(
     run: CredData,
     folder: Path,
-    shape: tuple[int, int],
     read: Callable[[Path, str], Iterator[SpooledFrame]] = read_spool,
 ) -> None:
     """Write frames.h5 and the snapshots from the spool. Blocks: for a thread.
 
-    shape: rows and columns of a picture. read: gives the frames of one kind. Raises StorageError or DataError. The
+    read: gives the frames of one kind. Raises StorageError or DataError. The
     spool stays: it may go when run.json speaks of what is in frames.h5, and both are on the disk itself.
     """
     spool = folder / "frames.spool"
     if run.collected.frames:
-        flatfield = next((frame.counts for frame in read(spool, "flatfield")), None)
-        pictures = (frame.counts for frame in read(spool, "diffraction"))
-        table = frame_table(run.collected, rotation_of(run.collected, run.slots))
-        write_frames(folder / "frames.h5", pictures, table, shape, flatfield)
+        flatfield = [(frame.kind, frame.counts) for frame in read(spool, "flatfield")]
+        fit = rotation_of(run.collected, run.slots)
+        tables = {DIFFRACTION.name: frame_table(list(_infos(read(spool, DIFFRACTION.name))), run.collected, fit)}
+        if run.collected.snapshots:
+            tables[SNAPSHOT.name] = SNAPSHOT.table(list(_infos(read(spool, SNAPSHOT.name))))
+        write_frames(
+            folder / "frames.h5", tables, lambda kind: (frame.counts for frame in read(spool, kind)), dict(flatfield)
+        )
     if run.collected.snapshots:
         try:
             (folder / "snapshots").mkdir(exist_ok=True)
             for frame in read(spool, "snapshot"):
-                TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.slot)))
+                TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.integer("slot"))))
         except OSError as error:
             raise StorageError(
                 f"{folder / 'snapshots'}: could not be written ({error}); the spool holds every frame. Free some "
                 "space, then run 'credline recover' on the run folder."
             ) from error
+
+
+def _infos(frames: Iterator[SpooledFrame]) -> Iterator[FrameInfo]:
+    """What the spool says of frames, without their counts: these would fill the memory."""
+    for f in frames:
+        yield FrameInfo(f.index, f.kind, f.columns, f.number, f.start_ns, f.end_ns, f.start_bounds_ns, f.end_bounds_ns)
 
 
 def data_files(run: CredData, folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import Any
 from drivers.contract import Exposure, Microscope
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost, StorageError, Underflow
-from engine.frame import Frame
+from engine.frame import Frame, bounds
 from engine.record.endings import Status
 from engine.record.spool import Spool, crc_of
 from engine.run.contract import FINISH, SafeAction
@@ -130,7 +130,7 @@ class CredSequence:
                 await self._timeline.wait("relax", self._timeline.now_ns + ns(RELAX_HALF_CYCLE_S))
             await self._check_focus()
         if self._detector.flatfield is not None:  # into the spool: a run that is cut off needs it as well
-            await self._spool.append(0, Frame(self._detector.flatfield, 0, 0, 0), "flatfield")
+            await self._spool.append(Frame(self._detector.flatfield, 0, 0, 0), "flatfield", {})
         await self._detector.arm(Exposure(self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._frames = self._detector.frames()
         return "relaxed"
@@ -303,7 +303,7 @@ class CredSequence:
     async def _append(self, kind: str, slot: int, frame: Frame, arrived_ns: int) -> bool:
         """Queue a frame for the disk and record it; False, and it is lost by name, when the disk has failed."""
         try:
-            index = await self._spool.append(slot, frame, kind)
+            index = await self._spool.append(frame, kind, {"slot": slot})
         except StorageError:
             self._refuse(slot, frame, arrived_ns, "the disk has failed")
             return False
@@ -323,6 +323,7 @@ class CredSequence:
             angle_deg=round(fit.angle_deg(frame.start_ns), 4) if fit else None,
             index=index,
             crc=self._spool.crc,
+            **bounds(frame),
         )
 
     def _why_late(self) -> str:

@@ -23,6 +23,7 @@ from protocols.cred.recovery.remains import SPOOL_FILE, RecoveredRun, Remains, f
 from protocols.cred.results import data_files, reading_list, result_of, snapshot_list, write_data
 
 DAMAGED_SPOOL_FILE = "frames.damaged.spool"
+OTHER_SPOOL_FILE = "frames.other.spool"
 RUNNING = "running"
 # What run.json says under `recovered: products` until they are made.
 PENDING = "pending"
@@ -118,9 +119,9 @@ def _recover_data(remains: Remains, document: dict[str, Any]) -> None:
         keep = fits(run)
 
         def read(path: Path, kind: str) -> Iterator[SpooledFrame]:
-            return whole_frames(path, kind, keep if kind == "diffraction" else lambda _: True)
+            return whole_frames(path, kind, keep if kind != "flatfield" else lambda _: True)
 
-        write_data(run, folder, run.shape, read)
+        write_data(run, folder, read)
     snapshots = [shot for shot in snapshot_list(run.collected, run.slots) if (folder / shot["file"]).exists()]
     before = document.get("recovered")  # a recovery that was cut off itself has said already how the run ended
     cut_off = before.get("cut_off") is True if isinstance(before, dict) else document["status"] == RUNNING
@@ -157,6 +158,8 @@ def _recover_data(remains: Remains, document: dict[str, Any]) -> None:
     if spool.exists():
         if run.damaged:
             spool.replace(folder / DAMAGED_SPOOL_FILE)
+        elif run.unlike:
+            spool.replace(folder / OTHER_SPOOL_FILE)
         else:
             spool.unlink()
 
@@ -181,6 +184,8 @@ def _lost_files(remains: Remains, run: RecoveredRun) -> list[str]:
         lost.append(f"{SPOOL_FILE}: is missing")
     if run.damaged:
         lost.append(f"{SPOOL_FILE}: parts of it are damaged; it is kept as {DAMAGED_SPOOL_FILE}")
+    elif run.unlike:
+        lost.append(f"{SPOOL_FILE}: holds frames of another type or shape too; it is kept as {OTHER_SPOOL_FILE}")
     if remains.plan is not None and remains.plan.truth and not (remains.folder / "truth.h5").exists():
         lost.append("truth.h5: was not written any more; only the simulation knew what stands in it")
     return lost

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
+import numpy as np
 from pydantic import ValidationError
 
 from drivers.contract import Reading
@@ -19,7 +19,8 @@ from drivers.replayed.microscope import recorded_microscope, recorded_reading
 from engine.clock import NS_PER_S, ns
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import CredlineError, DataError
-from engine.record.frametable import FRAME_ROW
+from engine.frame import same_type
+from engine.record.frametable import FramesFile
 from engine.record.salvage import (
     DamagedBytes,
     DamagedFrame,
@@ -33,7 +34,7 @@ from engine.record.trace import Record
 from engine.run.timeline import SlotGrid
 from protocols.cred.machine import ENDS, State
 from protocols.cred.plan import LATE_SHARE, CredPlan, SlotPlan
-from protocols.cred.records import Collected, FrameRecord, Snapshot, period_s
+from protocols.cred.records import DIFFRACTION, SNAPSHOT, Collected, FrameRecord, Snapshot, period_s
 from protocols.cred.rotation.angles import middle_ns
 
 SPOOL_FILE = "frames.spool"
@@ -130,6 +131,10 @@ class RecoveredRun:
     """Why slots have no frame, where the trace or the spool name them."""
     in_flight: set[int] = field(default_factory=set)
     """Slots whose record in the spool was cut off."""
+    pixel: dict[str, np.dtype[Any]] = field(default_factory=dict)
+    """The type of the counts of each kind: that of its first frame."""
+    unlike: bool = False
+    """Whether the spool holds whole frames that cannot stand beside the others, for their shape or type."""
     damaged: bool = False
     """Whether the spool is damaged otherwise than by having been cut off."""
 
@@ -207,8 +212,12 @@ def pace_of(header: Record | None) -> Pace:
 
 
 def fits(run: RecoveredRun) -> Callable[[SpooledFrame], bool]:
-    """Which frames of the spool can stand in frames.h5: all of one shape, in 16 bits."""
-    return lambda frame: frame.counts.shape == run.shape and frame.counts.dtype in ("<u2", ">u2")
+    """Which frames of the spool can stand in frames.h5: of each kind all of one shape and type, those of its first."""
+    return lambda frame: (
+        run.pixel.get(frame.kind) is not None
+        and frame.counts.shape == run.shape
+        and same_type(frame.counts.dtype, run.pixel[frame.kind])
+    )
 
 
 def _from_spool(spool: Path, run: RecoveredRun) -> list[FrameRecord]:
@@ -217,34 +226,45 @@ def _from_spool(spool: Path, run: RecoveredRun) -> list[FrameRecord]:
         if isinstance(item, DamagedBytes):
             run.damaged |= not item.torn or item.begin == 0
         elif isinstance(item, DamagedFrame):
-            if item.torn:
-                run.in_flight.add(item.slot)
+            slot = item.columns.get("slot")
+            if type(slot) is not int:
+                run.damaged |= not item.torn
+            elif item.torn:
+                run.in_flight.add(slot)
             else:
                 run.damaged = True
-                run.lost_reasons[item.slot] = "its record in the spool is damaged"
-        elif item.kind == "snapshot":
-            run.collected.snapshots.append(Snapshot(item.slot, item.start_ns, item.end_ns))
-        elif item.kind == "diffraction":
+                run.lost_reasons[slot] = "its record in the spool is damaged"
+        elif item.kind in (DIFFRACTION.name, SNAPSHOT.name):
+            slot = item.integer("slot")
             if run.shape == (0, 0):
                 run.shape = item.counts.shape
-            if fits(run)(item):
-                frames.append(FrameRecord(item.slot, item.start_ns, item.end_ns, 0))
+            if item.counts.shape == run.shape:
+                run.pixel.setdefault(item.kind, item.counts.dtype)
+            if not fits(run)(item):
+                run.unlike = True
+                run.lost_reasons[slot] = (
+                    f"its picture is {item.counts.shape} {item.counts.dtype}, others are {run.shape}"
+                    f"{''.join(f' {pixel}' for pixel in [run.pixel.get(item.kind)] if pixel)}; it is kept in the spool"
+                )
+            elif item.kind == SNAPSHOT.name:
+                run.collected.snapshots.append(Snapshot(slot, item.start_ns, item.end_ns))
             else:
-                run.damaged = True
-                run.lost_reasons[item.slot] = f"its picture is {item.counts.shape} {item.counts.dtype}"
+                frames.append(FrameRecord(slot, item.start_ns, item.end_ns, 0))
     return frames
 
 
 def _from_data(remains: Remains, run: RecoveredRun) -> list[FrameRecord]:
     path = remains.folder / DATA_FILE
     try:
-        with h5py.File(path) as file:
-            table = file["frames"][()]
-            if table.dtype != FRAME_ROW or len(file["data"]) != len(table):
+        with FramesFile(path) as file:
+            table = file.table(DIFFRACTION.name)
+            if not set(DIFFRACTION.row.names or ()) <= set(table.dtype.names or ()):
+                raise DataError(f"{path}: is not the frames.h5 of a run of cRED; nothing was touched.")
+            if file.pictures(DIFFRACTION.name) != len(table):
                 raise DataError(f"{path}: is not the frames.h5 of a run; nothing was touched.")
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except DataError as error:
         raise DataError(
-            f"{path}: is damaged ({str(error).splitlines()[0]}) and there is no spool beside it; nothing was touched. "
+            f"{path}: is damaged ({error}) and there is no spool beside it; nothing was touched. "
             "Take a copy of the run from elsewhere if there is one."
         ) from error
     for record in remains.records:

@@ -54,7 +54,7 @@ def test_a_lengthened_period_is_known_again(perform: Perform, tmp_path: Path) ->
     whole, folder = cut_off(perform, tmp_path / "cut", 45, devices=SLOWER, snapshot_interval=0)
     recover_run(folder)
     with h5py.File(folder / "frames.h5") as file:
-        table = file["frames"][:]
+        table = file["diffraction/frames"][:]
     frames = whole.frames()[: len(table)]
     assert 0 < table["kept"].sum() < len(table)
     for name in ("slot", "kept", "late_ns"):
@@ -71,7 +71,7 @@ def test_where_the_word_of_a_lengthened_period_is_lost_no_two_periods_are_mixed(
     (folder / "trace.jsonl").write_bytes(b"".join(lines[:at]))
     recover_run(folder)
     with h5py.File(folder / "frames.h5") as file:
-        table = file["frames"][:]
+        table = file["diffraction/frames"][:]
     stretched = whole.of("slot", "stretched")[0]["slot"]
     kept = table[table["kept"] == 1]
     assert len(table) > stretched + 10
