@@ -294,7 +294,7 @@ def held(folder: Path) -> set[tuple[int, int]]:
     found = set()
     if (folder / "frames.h5").exists():
         with h5py.File(folder / "frames.h5") as file:
-            for row, counts in zip(file["frames"][:], file["data"], strict=True):
+            for row, counts in zip(file["diffraction/frames"][:], file["diffraction/data"], strict=True):
                 found.add((int(row["start_ns"]), zlib.crc32(np.ascontiguousarray(counts).data)))
     for shot in json.loads((folder / "run.json").read_text())["snapshots"]:
         counts = np.ascontiguousarray(open_image(str(folder / shot["file"])).data)

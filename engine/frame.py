@@ -1,4 +1,4 @@
-"""What travels from a detector to the disk: one picture with the two instants that bound its exposure."""
+"""What travels from a detector to the disk: one picture with the instants that bound its exposure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.integer[Any]]
 Picture = NDArray[np.integer[Any] | np.floating[Any]]
+Bounds = tuple[int, int]
+"""Earliest and latest possible instant, integer nanoseconds."""
+
+NOT_GIVEN: Bounds = (1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +19,14 @@ class Frame:
     """One exposure as the detector delivered it.
 
     counts: (slow, fast) array of raw counts; fast is the quickest-varying image axis (columns, to the right),
-        slow runs down the rows. The receiver owns it: a driver never writes to it again.
+        slow runs down the rows. Integers of any type up to 64 bits or float32, in either order of bytes
+        (`is_picture_type`). The receiver owns it: a driver never writes to it again.
     number: the detector's own frame counter since it was armed, from 0. A jump means a frame was lost.
     start_ns, end_ns: begin and end of the exposure on the engine's clock, integer nanoseconds, as well as the
         driver knows them.
     crc: CRC-32 of the counts, if the driver knows it already.
+    start_bounds_ns, end_bounds_ns: between which instants begin and end certainly lie; the instants themselves where
+        a driver gives none. Who makes a frame from another with new instants gives their bounds anew.
     """
 
     counts: Picture
@@ -27,3 +34,32 @@ class Frame:
     start_ns: int
     end_ns: int
     crc: int | None = None
+    start_bounds_ns: Bounds = NOT_GIVEN
+    end_bounds_ns: Bounds = NOT_GIVEN
+
+    def __post_init__(self) -> None:
+        """Bounds that were not given are the instants themselves."""
+        if self.start_bounds_ns == NOT_GIVEN:
+            object.__setattr__(self, "start_bounds_ns", (self.start_ns, self.start_ns))
+        if self.end_bounds_ns == NOT_GIVEN:
+            object.__setattr__(self, "end_bounds_ns", (self.end_ns, self.end_ns))
+
+
+def bounds(frame: Frame) -> dict[str, list[int]]:
+    """The bounds of a frame as its record in the trace has them: those that are not the instant itself."""
+    told = {}
+    if frame.start_bounds_ns != (frame.start_ns, frame.start_ns):
+        told["start_bounds_ns"] = list(frame.start_bounds_ns)
+    if frame.end_bounds_ns != (frame.end_ns, frame.end_ns):
+        told["end_bounds_ns"] = list(frame.end_bounds_ns)
+    return told
+
+
+def is_picture_type(dtype: "np.dtype[Any]") -> bool:
+    """Whether counts of this type can be kept: integers of up to 64 bits and float32, in either order of bytes."""
+    return dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize == 4)
+
+
+def same_type(one: "np.dtype[Any]", other: "np.dtype[Any]") -> bool:
+    """Whether two types hold the same counts, whatever their order of bytes."""
+    return one.newbyteorder("<") == other.newbyteorder("<")

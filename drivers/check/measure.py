@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.clock import NS_PER_MS, NS_PER_S, Clock, ns
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
-from engine.run.contract import ExperimentType
+from engine.run.contract import AnyExperiment
 
 CALL_LIMIT_S = 30.0
 """A call that takes longer than this ends the check."""
@@ -117,12 +117,12 @@ async def bounded(clock: Clock, name: str, call: Callable[[], Awaitable[Any]]) -
 
 
 async def measure(
-    clock: Clock, microscope: Any, exposure_s: float, snapshot_exposure_s: float, defocus: int, frames: int = FRAMES
+    clock: Clock, microscope: Any, exposures_s: tuple[float, float], defocus: int, frames: int = FRAMES
 ) -> Measured:
     """Time every call of the microscope and the camera's cadence. Raises DeviceError when a device fails."""
     async with left_as_found(clock, microscope) as focus:
         calls, faults = await _calls(clock, microscope, focus, defocus)
-        cadence = await _cadence(clock, microscope.detector, exposure_s, snapshot_exposure_s, frames)
+        cadence = await _cadence(clock, microscope.detector, *exposures_s, frames)
     pooled = [
         duration for name, durations in calls.items() if name.startswith(("beam.", "optics.")) for duration in durations
     ]
@@ -283,7 +283,7 @@ class Judgement:
     remarks: tuple[str, ...]
 
 
-def judge(kind: ExperimentType, plan: Any, microscope: Any, measured: Measured) -> Judgement:
+def judge(kind: AnyExperiment, plan: Any, microscope: Any, measured: Measured) -> Judgement:
     """Compare with what the plan was told by the drivers, in words for the person at the microscope."""
     problems: list[str] = list(measured.faults)
     remarks: list[str] = []
@@ -334,7 +334,7 @@ def _impossible_speed(stage: Any, speed_deg_s: float) -> list[str]:
     return []
 
 
-def _refusals(kind: ExperimentType, plan: Any, microscope: Any, measured: Measured, remarks: list[str]) -> list[str]:
+def _refusals(kind: AnyExperiment, plan: Any, microscope: Any, measured: Measured, remarks: list[str]) -> list[str]:
     """Prepare the plan as declared and as measured; what no longer fits, and (as remarks) what turns out otherwise."""
     real = replace(
         microscope,

@@ -21,7 +21,8 @@ from drivers.contract import Exposure, Geometry, Microscope, Reading, Timing
 from engine import errors
 from engine.clock import Clock
 from engine.errors import DataError, DeviceError, shown
-from engine.frame import Counts, Frame
+from engine.frame import Frame, Picture
+from engine.record.frametable import FramesFile
 from engine.record.trace import Record, ends_early, jsonable
 
 NEVER_NS = 2**62
@@ -49,6 +50,7 @@ def describe(microscope: Microscope, exposure_s: float, defocus: int) -> dict[st
             "shape": list(detector.shape),
             "saturation": detector.saturation,
             "wide_cross": detector.wide_cross,
+            "has_pictures": detector.has_pictures,
             "flatfield": detector.flatfield is not None,
             "exposure_limits_s": list(detector.exposure_limits_s),
             "dead_time_s": detector.cycle_s(exposure_s) - exposure_s,
@@ -219,15 +221,17 @@ class StoredPictures:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file: Any = None
-        self._rows: dict[int, int] = {}
+        self._file: FramesFile | None = None
+        self._rows: dict[tuple[str, int], int] = {}
         if (folder / "frames.h5").exists():
-            import h5py
-
             try:
-                self._file = h5py.File(folder / "frames.h5")
-                self._rows = {int(slot): row for row, slot in enumerate(self._file["frames"]["slot"])}
-            except UNREADABLE as error:
+                self._file = FramesFile(folder / "frames.h5")
+                self._rows = {
+                    (kind, int(slot)): row
+                    for kind in self._file.kinds
+                    for row, slot in enumerate(self._file.table(kind)["slot"])
+                }
+            except (DataError, *UNREADABLE) as error:
                 self.close()
                 raise self._damaged("frames.h5", error) from error
 
@@ -237,7 +241,7 @@ class StoredPictures:
             f"replayed: credline replay {self._folder / 'trace.jsonl'}"
         )
 
-    def find(self, record: Record) -> Counts | None:
+    def find(self, record: Record) -> Picture | None:
         """The counts of a recorded frame; None where the folder does not have them."""
         if record["kind"] == "refused":
             return None
@@ -246,7 +250,7 @@ class StoredPictures:
         except UNREADABLE as error:
             raise self._damaged(f"the picture of slot {record['slot']}", error) from error
 
-    def _read(self, record: Record) -> Counts | None:
+    def _read(self, record: Record) -> Picture | None:
         if record["slot"] is None:
             return None
         if record["name"] == "snapshot":
@@ -257,8 +261,8 @@ class StoredPictures:
 
             with fabio.open(str(path)) as image:
                 return np.asarray(image.data)
-        row = self._rows.get(record["slot"])
-        return None if row is None else np.asarray(self._file["data"][row])
+        row = self._rows.get((record["name"], record["slot"]))
+        return None if row is None or self._file is None else self._file.picture(record["name"], row)
 
     def close(self) -> None:
         """Close frames.h5; no picture is found any more."""

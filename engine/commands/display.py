@@ -5,16 +5,13 @@ most four times a second: drawing takes milliseconds that no timed step can spar
 result in words, the protocol says.
 """
 
-from typing import Any
-
-from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.record.trace import Record
-from engine.run.contract import ExperimentType, Prepared
+from engine.run.contract import AnyExperiment, Prepared
 from engine.run.perform import Report
 from engine.run.run import Run
 
@@ -24,7 +21,7 @@ DRAW_INTERVAL_NS = NS_PER_S // 4
 class LiveDisplay:
     """Shows state, progress and lateness of a run; does nothing unless the console is a terminal."""
 
-    def __init__(self, console: Console, kind: ExperimentType[Any]) -> None:
+    def __init__(self, console: Console, kind: AnyExperiment) -> None:
         self._console = console
         self._kind = kind
         self._progress: Progress | None = None
@@ -78,10 +75,11 @@ class LiveDisplay:
             self._note = done.note
             self._draw(record, completed=done.done)
 
-    def _draw(self, record: Record, **fields: int) -> None:
+    def _draw(self, record: Record, completed: int | None = None) -> None:
         if self._progress is not None:
             self._drawn_ns = record["t_ns"]
-            self._progress.update(self._task, state=self._state, note=self._note, late=self._late_ms, **fields)
+            note, late = self._note, self._late_ms
+            self._progress.update(self._task, completed=completed, state=self._state, note=note, late=late)
             self._progress.refresh()
 
     def close(self) -> None:
@@ -91,7 +89,7 @@ class LiveDisplay:
             self._progress = None
 
 
-def summary_table(report: Report, kind: ExperimentType[BaseModel]) -> Table:
+def summary_table(report: Report, kind: AnyExperiment) -> Table:
     """The figures of a finished run for a person."""
     table = Table(title=f"{report.folder.name}: {report.ending.status.value}", title_justify="left", show_header=False)
     table.add_column(style="bold")

@@ -176,11 +176,11 @@ def export(
     from rich.console import Console
     from rich.progress import Progress
 
-    from engine.record.document import read_run_document
+    from engine.record.document import RunDocument
     from engine.record.lock import alone_in
     from engine.run.registry import experiment_type
 
-    kind = experiment_type(read_run_document(run)["protocol"])
+    kind = experiment_type(RunDocument.read(run).protocol)
     wanted = [name.strip() for name in formats.split(",") if name.strip()] or kind.formats
     if unknown := sorted(set(wanted) - set(kind.formats)):
         raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")

@@ -14,7 +14,8 @@ from engine.clock import NS_PER_S, RealClock
 from engine.errors import Refused
 from engine.run.planfile import build_plan_from, parse_setting
 from engine.run.registry import experiment_type
-from engine.testing.soak import Case, Verdict, draw, minimised, quiet, try_case, try_seeds
+from engine.run.trial import Case
+from engine.testing.soak import Verdict, draw, minimised, quiet, try_case, try_seeds
 from engine.worker import begin_worker
 
 BATCH = 25

@@ -4,7 +4,6 @@ The spool (or frames.h5, if that was whole) says which pictures are safe; the tr
 was asked. What could not be read is said, one line each for a person, and stays as it is.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +11,17 @@ from typing import Any
 
 from engine.errors import DataError
 from engine.frame import Picture
+from engine.record.document import RUN_FILE, RunDocument
 from engine.record.frametable import FramesFile
 from engine.record.remains import LostFrame, Remains
-from engine.record.salvage import DamagedBytes, DamagedFrame, salvage_journal, salvage_lines, salvage_spool, salvage_trace
+from engine.record.salvage import (
+    DamagedBytes,
+    DamagedFrame,
+    salvage_journal,
+    salvage_lines,
+    salvage_spool,
+    salvage_trace,
+)
 from engine.record.spool import SpooledFrame
 from engine.record.spoolformat import Columns, FrameInfo
 from engine.record.trace import Record
@@ -33,7 +40,7 @@ class Found:
     """
 
     folder: Path
-    document: dict[str, Any] | None
+    document: RunDocument | None
     remains: Remains
     extra: dict[str, Picture]
     lost: list[str]
@@ -71,7 +78,7 @@ def read_found(folder: Path, kinds: Mapping[str, Sequence[str]]) -> Found:
     lost = [*trace.lost, *journal.lost]
     if not (folder / "journal.jsonl").exists():
         lost.append("journal.jsonl: is missing")
-    document = _document(folder / "run.json", lost)
+    document = _document(folder, lost)
     header: Record = trace.records[0] if trace.records else {}
     states = max(
         [record["name"] for record in trace.records if record["kind"] == "state"],
@@ -96,27 +103,23 @@ def read_found(folder: Path, kinds: Mapping[str, Sequence[str]]) -> Found:
     return Found(folder, document, remains, spooled.extra, lost, spooled.damaged, spooled.misfits)
 
 
-def _document(path: Path, lost: list[str]) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+def _document(folder: Path, lost: list[str]) -> RunDocument | None:
+    if not (folder / RUN_FILE).exists():
         lost.append("run.json: is missing")
         return None
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict) or not isinstance(document.get("status"), str):
+    try:
+        return RunDocument.read(folder)
+    except DataError:
         lost.append("run.json: is damaged")
         return None
-    return document
 
 
-def _plan(document: Mapping[str, Any] | None, header: Record) -> Mapping[str, Any]:
+def _plan(document: RunDocument | None, header: Record) -> Mapping[str, Any]:
     """What was asked; run.json knows the paths of files as well. Empty if neither says so."""
-    for source in (document, header):
-        plan = (source or {}).get("plan")
-        if isinstance(plan, dict):
-            return plan
-    return {}
+    if document is not None and document.plan:
+        return document.plan
+    plan = header.get("plan")
+    return plan if isinstance(plan, dict) else {}
 
 
 def _written(folder: Path, states: Sequence[str]) -> bool:
@@ -175,7 +178,7 @@ def _from_data(path: Path, kinds: Mapping[str, Sequence[str]], records: Sequence
         with FramesFile(path) as file:
             held = file.kinds
             for kind in held:
-                frames += file.infos(kind)
+                frames += _rows(file, kind, kinds.get(kind, ()))
     except DataError as error:
         raise DataError(
             f"{error} There is no spool beside it; nothing was touched. Take a copy of the run from elsewhere if there "
@@ -191,3 +194,13 @@ def _from_data(path: Path, kinds: Mapping[str, Sequence[str]], records: Sequence
             bounds = (start_ns, start_ns), (end_ns, end_ns)
             frames.append(FrameInfo(len(frames), record["name"], columns, number, start_ns, end_ns, *bounds))
     return frames
+
+
+def _rows(file: FramesFile, kind: str, columns: Sequence[str]) -> Iterator[FrameInfo]:
+    """The frames of one kind as the file's table has them."""
+    for k, row in enumerate(file.table(kind)):
+        own = {name: row[name].item() if name in (row.dtype.names or ()) else None for name in columns}
+        instants = {name: int(row[name]) for name in ("index", "number", "start_ns", "end_ns")}
+        bounds = [(int(row[f"{end}_min_ns"]), int(row[f"{end}_max_ns"])) for end in ("start", "end")]
+        index = instants["index"] if instants["index"] >= 0 else k
+        yield FrameInfo(index, kind, own, instants["number"], instants["start_ns"], instants["end_ns"], *bounds)

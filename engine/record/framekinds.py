@@ -1,26 +1,90 @@
-"""What frames a protocol keeps, and what is known of each: kinds and their columns, declared once.
+"""What a protocol declares of its frames: their kinds, and the columns that each kind has in the table of frames.h5.
 
-The engine knows no kind and no column of its own but the camera's number and the instants of the exposure. A column is
-known when the frame arrives (then it stands in the spool and in the frame's record of the trace), or it is computed
-at the end, by the protocol's `finish`.
+A column is known when a frame arrives (then it stands in the spool and in the frame's record in the trace), or is
+computed at the end. The engine knows no kind; the standard columns are those that every frame of any kind has.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine.record.spoolformat import FrameInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One thing known of every frame of a kind. dtype: as numpy writes it, `<i4`. text: what it means, with its unit."""
+    """One column of a table of frames. dtype: of numpy, a number or `S<n>`. text: what it means, with its unit."""
 
     name: str
     dtype: str
-    text: str = ""
+    text: str
+
+
+STANDARD = (
+    Column("index", "<i8", "place in the spool, as in the trace; -1 where it is not known"),
+    Column("number", "<i8", "the camera's own count; -1 where it is not known"),
+    Column("start_ns", "<i8", "begin of the exposure"),
+    Column("end_ns", "<i8", "end of the exposure"),
+    Column("start_min_ns", "<i8", "earliest instant at which it can have begun"),
+    Column("start_max_ns", "<i8", "latest instant at which it can have begun"),
+    Column("end_min_ns", "<i8", "earliest instant at which it can have ended"),
+    Column("end_max_ns", "<i8", "latest instant at which it can have ended"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameKind:
-    """One kind of frame. arrival: its columns known on arrival. final: those that are computed at the end."""
+    """A kind of frame. name: an identifier, and the group in frames.h5.
+
+    arrival: columns known when a frame arrives. final: columns computed at the end. Raises ValueError for a name that
+    is none, a column that is declared twice or is a standard one, and a type that a table cannot hold.
+    """
 
     name: str
-    arrival: tuple[Column, ...] = ()
+    arrival: tuple[Column, ...]
     final: tuple[Column, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be written at the end, when the protocol is loaded."""
+        columns = (*STANDARD, *self.arrival, *self.final)
+        names = [column.name for column in columns]
+        if not self.name.isidentifier() or not all(name.isidentifier() for name in names):
+            raise ValueError(f"frames of kind {self.name!r}: kinds and columns are named by identifiers")
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"frames of kind {self.name!r}: column {min(twice)!r} is there twice")
+        for column in columns:
+            if np.dtype(column.dtype).kind not in "iufS":
+                raise ValueError(f"frames of kind {self.name!r}: column {column.name!r} is no number and no S<n>")
+
+    @property
+    def row(self) -> "np.dtype[Any]":
+        """The type of a row: standard columns, those known on arrival, those computed at the end."""
+        return np.dtype([(column.name, column.dtype) for column in (*STANDARD, *self.arrival, *self.final)])
+
+    def table(self, frames: Sequence[FrameInfo], final: Mapping[str, ArrayLike] | None = None) -> NDArray[np.void]:
+        """One row for each frame, in this order, for `engine.record.frametable.write_frames`.
+
+        final: the values of each final column, one a frame. Raises KeyError for a column that was declared and is not
+        there: on arrival in a frame, or in `final`.
+        """
+        rows = np.zeros(len(frames), self.row)
+        rows["index"] = [frame.index for frame in frames]
+        rows["number"] = [frame.number for frame in frames]
+        rows["start_ns"] = [frame.start_ns for frame in frames]
+        rows["end_ns"] = [frame.end_ns for frame in frames]
+        for side, bounds in (
+            ("start", [frame.start_bounds_ns for frame in frames]),
+            ("end", [frame.end_bounds_ns for frame in frames]),
+        ):
+            rows[f"{side}_min_ns"] = [earliest for earliest, _ in bounds]
+            rows[f"{side}_max_ns"] = [latest for _, latest in bounds]
+        for column in self.arrival:
+            values = [frame.columns[column.name] for frame in frames]
+            floating = np.dtype(column.dtype).kind == "f"
+            rows[column.name] = [np.nan if value is None and floating else value for value in values]
+        for column in self.final:
+            rows[column.name] = (final or {})[column.name]
+        return rows

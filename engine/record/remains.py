@@ -10,6 +10,7 @@ from typing import Any
 from engine.record.spoolformat import Columns, FrameInfo
 from engine.record.trace import Record
 
+
 @dataclass(frozen=True, slots=True)
 class LostFrame:
     """A frame that is not whole on disk. torn: it was being written when the program ended, so nothing is damaged."""

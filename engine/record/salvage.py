@@ -5,18 +5,28 @@ over what is not, and says so: a record counts only if its own check (schema, se
 """
 
 import json
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from engine.errors import DataError, shown
 from engine.record import journal, trace
+from engine.record.document import RunDocument
 from engine.record.schema import problem
-from engine.record.spool import HEADER, KINDS, MAGIC, SpooledFrame
+from engine.record.spool import SpooledFrame, numbered, with_counts
+from engine.record.spoolformat import (
+    HEAD_SIZES,
+    LONGEST_HEAD,
+    MAGIC,
+    MARKS,
+    UNKNOWN_INDEX,
+    Columns,
+    Head,
+    counts_of,
+    head_at,
+    info_of,
+)
 
 BLOCK_BYTES = 2**20
 
@@ -34,13 +44,16 @@ class DamagedFrame:
     """A frame of a spool whose counts are not whole. torn: cut off at the end of the file, so it was being written."""
 
     kind: str
-    slot: int
+    columns: Columns
     torn: bool
 
 
 @dataclass(frozen=True, slots=True)
 class DamagedBytes:
-    """A stretch of a spool in which no record could be found. torn: it reaches to the end of the file."""
+    """A stretch of a spool in which no record could be found, or a record that does not tell whose it is any more.
+
+    torn: it reaches to the end of the file.
+    """
 
     begin: int
     end: int
@@ -68,7 +81,7 @@ def salvage_trace(path: Path) -> Lines:
         if not found.records:
             _check_header(path, record)
         last_seq = record["seq"]
-        found.records.append(record)
+        found.records.append(trace.upgraded(record))
     if not found.records:
         lost = "its header is lost, so nothing of it was used" if found.lost else "is empty or missing"
         return Lines([], [f"{path.name}: {lost}"])
@@ -143,31 +156,35 @@ def _lost(path: Path, number: int, data: bytes) -> str:
 def salvage_spool(path: Path) -> Iterator[Spooled]:
     """The whole frames of a spool in order, and between them what is not whole.
 
-    After damage the next record is looked for: a header is one only if its own CRC-32 holds. Raises OSError.
+    After damage the next record is looked for: a head is one only if its own CRC-32 holds. Frames of a spool of format
+    1 have no index (UNKNOWN_INDEX) after the first damage. Raises OSError.
     """
     with path.open("rb") as file:
         size = path.stat().st_size
         if size < len(MAGIC):
             return  # cut off as it was made
-        at = len(MAGIC) if file.read(len(MAGIC)) == MAGIC else 0
-        if at == 0:  # the beginning is damaged, or this is no spool at all: records tell
-            at = yield from _passed_over(file, 0, size)
+        at, index = len(MAGIC), 0
+        if file.read(len(MAGIC)) not in HEAD_SIZES:  # the beginning is damaged, or this is no spool: records tell
+            at, index = (yield from _passed_over(file, 0, size)), UNKNOWN_INDEX
         while at < size:
-            head = _head(file, at)
+            head = head_at(file, at)
             if head is None:
-                at = yield from _passed_over(file, at, size)
+                at, index = (yield from _passed_over(file, at, size)), UNKNOWN_INDEX
                 continue
-            kind, slot, number, start_ns, end_ns, rows, columns, pixel, crc = head
-            length = rows * columns * pixel.itemsize
-            data = file.read(length) if at + HEADER.size + length <= size else b""
-            end = at + HEADER.size + length
-            if len(data) == length and zlib.crc32(data) == crc:
-                counts = np.frombuffer(data, pixel).reshape(rows, columns)
-                yield SpooledFrame(kind, slot, number, start_ns, end_ns, counts)
-                at = end
-                continue
-            yield DamagedFrame(kind, slot, torn=end >= size)
-            at = end
+            yield _salvaged(file, head, index, size)
+            at, index = head.end, index + 1 if index != UNKNOWN_INDEX else UNKNOWN_INDEX
+
+
+def _salvaged(file: BinaryIO, head: Head, index: int, size: int) -> Spooled:
+    """What is left of the record with this head."""
+    torn = head.end >= size
+    info = info_of(file, head)
+    if info is None:
+        return DamagedBytes(head.at, min(head.end, size), torn)
+    counts = counts_of(file, head) if head.end <= size else None
+    if counts is None:
+        return DamagedFrame(info.kind, info.columns, torn)
+    return with_counts(numbered(info, index), counts)
 
 
 def _passed_over(file: BinaryIO, at: int, size: int) -> Generator[DamagedBytes, None, int]:
@@ -177,33 +194,15 @@ def _passed_over(file: BinaryIO, at: int, size: int) -> Generator[DamagedBytes, 
     return found
 
 
-def _head(file: BinaryIO, at: int) -> tuple[str, int, int, int, int, int, int, "np.dtype[Any]", int] | None:
-    """The header of the record at `at`, and the file at its counts; None if there is none."""
-    file.seek(at)
-    head = file.read(HEADER.size)
-    if len(head) < HEADER.size:
-        return None
-    mark, slot, number, start_ns, end_ns, rows, columns, dtype, crc, head_crc = HEADER.unpack(head)
-    if mark not in KINDS or zlib.crc32(head[:-4]) != head_crc:
-        return None
-    try:
-        pixel = np.dtype(dtype.decode("ascii").strip())
-    except (TypeError, ValueError):
-        return None
-    if pixel.kind not in "iuf":
-        return None
-    return KINDS[mark], slot, number, start_ns, end_ns, rows, columns, pixel, crc
-
-
 def _next_record(file: BinaryIO, at: int, size: int) -> int:
     """Where the next record begins, at `at` or later; `size` if there is none."""
-    overlap = HEADER.size
+    overlap = LONGEST_HEAD
     while at < size:
         file.seek(at)
         block = file.read(BLOCK_BYTES + overlap)
-        found = sorted(k for mark in KINDS for k in _places(block, mark) if k < BLOCK_BYTES)
+        found = sorted(k for mark in MARKS for k in _places(block, mark) if k < BLOCK_BYTES)
         for k in found:
-            if _head(file, at + k) is not None:
+            if head_at(file, at + k) is not None:
                 return at + k
         at += BLOCK_BYTES
     return size
@@ -233,9 +232,8 @@ def protocol_of(run: Path) -> str | None:
     if not any((run / name).exists() for name in ("run.json", "trace.jsonl", "journal.jsonl")):
         raise DataError(f"{run}: holds neither run.json nor a trace; give the folder of a run.")
     try:
-        document = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        return str(document["protocol"])
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return RunDocument.read(run).protocol
+    except DataError:
         pass
     try:
         header = next(iter(salvage_trace(run / "trace.jsonl").records), {})

@@ -71,14 +71,16 @@ KINDS: Mapping[str, Kind] = {
         {"slot": SLOT_OR_NULL, "planned_ns": INTEGER_OR_NULL, "slack_ns": INTEGER_OR_NULL, "verdict": TEXT},
         {"start_ns": INTEGER_OR_NULL, "end_ns": INTEGER_OR_NULL, "left_ns": INTEGER_OR_NULL},
     ),
-    "frame": Kind(
-        {"slot": SLOT_OR_NULL},
-        {
+    "frame": Kind(  # and the columns of its kind that are known on arrival, as the protocol names them
+        optional={
+            "slot": SLOT_OR_NULL,
             "number": INTEGER_OR_NULL,
             "start_ns": INTEGER_OR_NULL,
             "end_ns": INTEGER_OR_NULL,
             "arrived_ns": INTEGER_OR_NULL,
             "angle_deg": NUMBER_OR_NULL,
+            "start_bounds_ns": LIST,
+            "end_bounds_ns": LIST,
             "index": INTEGER_OR_NULL,
             "crc": INTEGER_OR_NULL,
             "exposure_s": NUMBER_OR_NULL,

@@ -1,40 +1,56 @@
 """The spool: every frame appended to one raw file as it arrives, readable up to the last whole frame after any crash.
 
-Layout: the 8 bytes of `MAGIC`, then for each frame a fixed header (`HEADER`, little-endian), the raw counts in
-row order, and nothing else. The header carries a CRC-32 of itself and of the counts, so a torn tail is recognised.
-Why not HDF5 from the start: docs/decisions/0003-raw-spool.md.
+The run writes it through its writer; readers (products, recovery, computations in worker processes) may read it while
+it grows. It knows no kind of frame: kind and columns are the protocol's. The bytes: engine/record/spoolformat.py. Why
+not HDF5 from the start: docs/decisions/0003-raw-spool.md; why any kind: docs/decisions/0014-frames-of-any-kind.md.
 """
 
-import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from engine.errors import DataError
-from engine.frame import Frame, Picture
+from engine.frame import Frame, Picture, is_picture_type
+from engine.record.spoolformat import (
+    HEAD_SIZES,
+    MAGIC,
+    UNKNOWN_INDEX,
+    Columns,
+    FrameInfo,
+    Head,
+    counts_of,
+    head_at,
+    info_of,
+    packed,
+)
 from engine.record.writer import Writer
-
-MAGIC = b"CREDSPL1"
-# mark (one of MARKS), slot, detector's number, start_ns, end_ns, rows, columns, dtype, CRC of counts, CRC of all that
-HEADER = struct.Struct("<4siiqqII4sII")
-MARKS = {"diffraction": b"FRAM", "snapshot": b"SNAP", "flatfield": b"FLAT"}
-KINDS = {mark: kind for kind, mark in MARKS.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class SpooledFrame:
-    """A picture in the spool. kind: `diffraction`, `snapshot` or `flatfield` (relative response, slot 0)."""
+class SpooledFrame(FrameInfo):
+    """A frame in the spool: what is said of it, and its counts as the camera gave them, (rows, columns)."""
 
-    kind: str
-    slot: int
-    number: int
-    start_ns: int
-    end_ns: int
     counts: Picture
+
+    def integer(self, name: str) -> int:
+        """A column that holds an integer. Raises DataError when it holds none."""
+        return integer_column(self, name)
+
+
+def integer_column(info: FrameInfo, name: str) -> int:
+    """A frame's column that holds an integer. Raises DataError when it holds none, or the frame has no such column."""
+    value = info.columns.get(name)
+    if type(value) is not int:
+        raise DataError(
+            f"frame {info.index} ({info.kind}) in the spool: its column {name!r} is {value!r} and no integer; the "
+            "spool is left as it is."
+        )
+    return value
 
 
 class Spool:
@@ -51,29 +67,28 @@ class Spool:
         self._file: BinaryIO = path.open("xb", buffering=0)
         self._file.write(MAGIC)
 
-    async def append(self, slot: int, frame: Frame, kind: str = "diffraction") -> int:
+    async def append(self, frame: Frame, kind: str, columns: Columns) -> int:
         """Queue a frame for the disk; return its index in the spool.
 
-        Takes under 1 ms while the disk keeps up, else waits for it. Raises StorageError if writing failed.
+        kind: any identifier. columns: what is known of the frame on its arrival, beyond its number and instants.
+        Takes under 1 ms while the disk keeps up, else waits for it. Raises StorageError if writing failed, DataError
+        for counts of a type that cannot be kept (`engine.frame.is_picture_type`): nothing of the frame is written then.
         """
+        if not kind.isidentifier():
+            raise ValueError(f"a kind of frame is an identifier, not {kind!r}")
+        if frame.counts.ndim != 2 or not is_picture_type(frame.counts.dtype):
+            raise DataError(
+                f"a frame of {frame.counts.shape} {frame.counts.dtype} cannot be kept; it was not written. A camera "
+                "gives integers of up to 64 bits or float32, as rows and columns."
+            )
         await self._writer.room()
         counts = np.ascontiguousarray(frame.counts)
         self.crc = crc_of(frame)
-        head = HEADER.pack(
-            MARKS[kind],
-            slot,
-            frame.number,
-            frame.start_ns,
-            frame.end_ns,
-            counts.shape[0],
-            counts.shape[1],
-            counts.dtype.str.encode().ljust(4),
-            self.crc,
-            0,
-        )[:-4]
-        self._writer.submit(lambda: self._write(head + struct.pack("<I", zlib.crc32(head)), counts), counts.nbytes)
+        index = self.frames
+        head = packed(index, frame, kind, columns, self.crc)
+        self._writer.submit(lambda: self._write(head, counts), counts.nbytes)
         self.frames += 1
-        return self.frames - 1
+        return index
 
     def _write(self, head: bytes, counts: Picture) -> None:
         disk = self._writer.disk
@@ -93,57 +108,112 @@ def crc_of(frame: Frame) -> int:
     return zlib.crc32(np.ascontiguousarray(frame.counts).data) if frame.crc is None else frame.crc
 
 
+def with_counts(info: FrameInfo, counts: Picture) -> SpooledFrame:
+    """The frame of which a record speaks, with its counts."""
+    return SpooledFrame(
+        info.index,
+        info.kind,
+        info.columns,
+        info.number,
+        info.start_ns,
+        info.end_ns,
+        info.start_bounds_ns,
+        info.end_bounds_ns,
+        counts,
+    )
+
+
 def read_spool(path: Path, kind: str | None = None) -> Iterator[SpooledFrame]:
     """The whole frames of a spool in order of arrival, ending silently before a torn last one.
 
     kind: only those of one kind; the counts of the others are not read. Raises DataError when the file
     is no spool, or damaged before its last record.
     """
+    with _opened(path) as (file, size, head_size):
+        for head, info in _records(path, file, size, head_size):
+            if kind is not None and info.kind != kind:
+                continue
+            counts = counts_of(file, head)
+            if counts is not None:
+                yield with_counts(info, counts)
+            elif head.end == size:
+                return  # its blocks never reached the disk
+            else:
+                raise _damaged_frame(path, info)
+
+
+def read_infos(path: Path, kind: str | None = None) -> Iterator[FrameInfo]:
+    """What a spool says of its frames, in order of arrival, without reading their counts. Raises as `read_spool`."""
+    with _opened(path) as (file, size, head_size):
+        for _, info in _records(path, file, size, head_size):
+            if kind is None or info.kind == kind:
+                yield info
+
+
+def read_picture(path: Path, index: int) -> Picture:
+    """The counts of one frame, (rows, columns), by its index in the spool, also while the spool is being written.
+
+    Reads a head for each frame before it (microseconds each) and no other counts. Raises DataError when that frame is
+    not in the spool, or not yet, or not whole, or when the file is no spool.
+    """
+    with _opened(path) as (file, size, _):
+        at = len(MAGIC)
+        for _ in range(index):
+            head = head_at(file, at)
+            if head is None:
+                break
+            at = head.end
+        head = head_at(file, at) if 0 <= index and at < size else None
+        counts = counts_of(file, head) if head is not None else None
+        if counts is None:
+            raise DataError(f"{path}: frame {index} is not there as a whole; it is not written yet, or it was lost.")
+        return counts
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int, int]]:
+    """The file, its size, and the size of a head in it. Raises DataError when it is no spool."""
     try:
         file = path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
     with file:
-        size = path.stat().st_size
-        if file.read(len(MAGIC)) != MAGIC:
+        head_size = HEAD_SIZES.get(file.read(len(MAGIC)))
+        if head_size is None:
             raise DataError(f"{path}: is not a spool of credline, or was cut off in its first bytes; left as it is.")
-        while head := file.read(HEADER.size):
-            if len(head) < HEADER.size:
-                return  # torn header
-            mark, slot, number, start_ns, end_ns, rows, columns, dtype, crc, head_crc = HEADER.unpack(head)
-            if mark not in KINDS or zlib.crc32(head[:-4]) != head_crc:
-                begin = file.tell() - HEADER.size
-                if _only_zeros(file):
-                    return  # its blocks never reached the disk
-                raise DataError(f"{path}: damaged at byte {begin}; the frames before are readable.")
-            pixel = _pixel(dtype)
-            if pixel is None:
-                raise DataError(f"{path}: the frame of slot {slot} is damaged; the frames before it are readable.")
-            length = rows * columns * pixel.itemsize
-            if file.tell() + length > size:
-                return  # torn picture
-            if kind is not None and KINDS[mark] != kind:
-                file.seek(length, 1)
-                continue
-            data = file.read(length)
-            if zlib.crc32(data) != crc:
-                if file.tell() == size:
-                    return  # its blocks never reached the disk
-                raise DataError(f"{path}: the frame of slot {slot} is damaged; the frames before it are readable.")
-            yield SpooledFrame(
-                KINDS[mark], slot, number, start_ns, end_ns, np.frombuffer(data, pixel).reshape(rows, columns)
-            )
+        yield file, path.stat().st_size, head_size
 
 
-def _pixel(dtype: bytes) -> "np.dtype[Any] | None":
-    """The kind of counts that a header names; None when there is none such."""
-    try:
-        pixel = np.dtype(dtype.decode("ascii").strip())
-    except (TypeError, ValueError):
-        return None
-    return pixel if pixel.kind in "iuf" else None
+def _records(path: Path, file: BinaryIO, size: int, head_size: int) -> Iterator[tuple[Head, FrameInfo]]:
+    """The records up to the end or a torn one. Raises DataError for damage before the last."""
+    at, index = len(MAGIC), 0
+    while at + head_size <= size:  # else a torn head
+        head = head_at(file, at)
+        if head is None:
+            if _only_zeros(file, at + head_size):
+                return  # its blocks never reached the disk
+            raise DataError(f"{path}: damaged at byte {at}; the frames before are readable.")
+        if head.end > size:
+            return  # torn
+        info = info_of(file, head)
+        if info is None and head.end == size:
+            return  # its blocks never reached the disk
+        if info is None:
+            raise DataError(f"{path}: damaged at byte {at}; the frames before are readable.")
+        yield head, numbered(info, index)
+        at, index = head.end, index + 1
 
 
-def _only_zeros(file: BinaryIO) -> bool:
+def numbered(info: FrameInfo, index: int) -> FrameInfo:
+    """The same with its index, for a frame of format 1, which holds none."""
+    return replace(info, index=index) if info.index == UNKNOWN_INDEX else info
+
+
+def _damaged_frame(path: Path, info: FrameInfo) -> DataError:
+    return DataError(f"{path}: frame {info.index} ({info.kind}) is damaged; the frames before it are readable.")
+
+
+def _only_zeros(file: BinaryIO, at: int) -> bool:
     """Whether nothing but zeros follows: a file system may lengthen a file before its contents are there."""
+    file.seek(at)
     return not any(block.strip(b"\0") for block in iter(lambda: file.read(1 << 20), b""))

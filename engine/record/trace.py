@@ -24,7 +24,7 @@ from engine.errors import DataError
 from engine.record.disk import Disk
 from engine.record.schema import problem
 
-SCHEMA = 1
+SCHEMA = 2
 LINE_LIMIT_BYTES = 2**20
 """No record comes near this; a longer line is damage, and is not read to its end."""
 
@@ -158,7 +158,7 @@ def read_trace(run: Path) -> Iterator[Record]:
                 elif record["seq"] != seq:
                     raise _damaged(path, seq, f"is record {record['seq']} where {seq} was expected")
                 seq += 1
-                yield record
+                yield upgraded(record)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error}). Name a run folder, or the trace.jsonl in it."
@@ -200,6 +200,17 @@ def _check_header(path: Path, header: Record) -> None:
         )
     if schema < 1:
         raise DataError(f"{path}: has schema {schema}, and there is none below 1: the header was damaged.")
+
+
+def upgraded(record: Record) -> Record:
+    """A record of a trace of any schema as this one has it.
+
+    Schema 1 had frames of one protocol alone: their slot is a column now, in the same field, and their bounds are
+    their instants. So it differs in its header alone.
+    """
+    if record["kind"] != "header" or record["schema"] == SCHEMA:
+        return record
+    return {**record, "schema": SCHEMA, "recorded_schema": record["schema"]}
 
 
 def ends_early(records: Sequence[Record]) -> bool:

@@ -12,7 +12,7 @@ from engine.record.endings import Ending, Status
 from engine.record.journal import Journal
 from engine.record.trace import Record, Trace
 from engine.record.writer import Writer
-from engine.run.contract import ExperimentType
+from engine.run.contract import AnyExperiment
 from engine.run.data import RunData
 from engine.run.run import Run
 
@@ -63,7 +63,7 @@ class _DiscardingWriter(Writer):
 
 
 async def rehearse(
-    kind: ExperimentType,
+    kind: AnyExperiment,
     plan: Any,
     clock: VirtualClock,
     microscope: Any,

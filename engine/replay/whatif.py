@@ -22,6 +22,7 @@ from engine.views.stats import TraceStats
 
 SWEEP_LIMIT = 500
 
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Changes to a recorded run: plan keys, latencies by call (as words), settling and camera dead time in seconds."""

@@ -20,7 +20,7 @@ from engine.run.gate import CallGate
 from engine.run.header import digest_of, plan_in_trace
 
 if TYPE_CHECKING:
-    from engine.run.contract import ExperimentType
+    from engine.run.contract import AnyExperiment
     from engine.run.run import Run
 
 NOT_WAITED_FOR = "its parent does not wait for it any more"
@@ -46,7 +46,7 @@ class ChildOrder:
 
     parent: "Run"
     name: str
-    kind: "ExperimentType"
+    kind: "AnyExperiment"
     plan: Any
     commands: Commands
 
@@ -75,7 +75,7 @@ class Children:
         """The child that has the instrument; None while the run has it itself."""
         return self._task
 
-    async def perform(self, run: "Run", kind: "ExperimentType", plan: Any) -> ChildReport:
+    async def perform(self, run: "Run", kind: "AnyExperiment", plan: Any) -> ChildReport:
         """Perform a child and wait for its end. Raises DeviceBusy, nothing begun, where the instrument is not free.
 
         Who is cancelled meanwhile has told the child to stop, and goes when it has ended.

@@ -92,7 +92,7 @@ class Experiment(ABC):
 
         return default_safe_actions(self.microscope, self.run.gate)
 
-    async def when_safe(self) -> None:
+    async def when_safe(self) -> None:  # noqa: B027 most have none
         """Called in the finalizing state once the instrument is safe: the last frames, or nothing."""
 
     def write_extra(self, folder: Path) -> None:  # noqa: B027 most have none
@@ -110,6 +110,11 @@ class Prepared(ABC):
     @property
     def words(self) -> Mapping[str, str]:
         """What else a person wants to know before starting, with units."""
+        return {}
+
+    @property
+    def instrument(self) -> Mapping[str, Any]:
+        """What the plan was told by the instrument, for the header of the trace: a replay prepares from it again."""
         return {}
 
     @property
@@ -253,6 +258,12 @@ class ExperimentType(ABC, Generic[PlanT]):
         """What `devices check` is to measure for a plan."""
         return Times()
 
-    def trial(self) -> "Trial | None":
-        """What a soak draws and judges; None: it draws plans of defaults and judges what holds for every protocol."""
-        return None
+    def trial(self) -> "Trial":
+        """What a soak draws and judges; by default the default plan, and what holds for every protocol."""
+        from engine.run.trial import Trial
+
+        return Trial()
+
+
+AnyExperiment = ExperimentType[Any]
+"""An experiment whose plan the engine passes on and does not look into."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import StorageError
-from engine.frame import Frame, Picture
+from engine.frame import Frame, Picture, bounds
 from engine.record.folder import to_disk
-from engine.record.frametable import frame_tables, write_frames
+from engine.record.frametable import write_frames
 from engine.record.remains import Remains, RunEnd, entries_of
 from engine.record.spool import Spool, SpooledFrame, crc_of, read_spool
 from engine.record.spoolformat import Columns
@@ -20,7 +20,7 @@ from engine.record.trace import Record
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from engine.run.contract import Experiment, ExperimentType
+    from engine.run.contract import AnyExperiment, Experiment
     from engine.run.run import Run
 
 SPOOL_FILE = "frames.spool"
@@ -30,7 +30,7 @@ DATA_FILE = "frames.h5"
 class RunData:
     """Frames, records and result of one run of `kind`. plan: checked."""
 
-    def __init__(self, run: "Run", kind: "ExperimentType[BaseModel]", plan: "BaseModel") -> None:
+    def __init__(self, run: "Run", kind: "AnyExperiment", plan: "BaseModel") -> None:
         self._run = run
         self._kind = kind
         self._plan = plan
@@ -45,30 +45,21 @@ class RunData:
         if record["kind"] != "wake":
             self._records.append(record)
 
-    async def keep(
-        self, kind: str, frame: Frame, *, arrived_ns: int, columns: Columns | None = None
-    ) -> bool:
+    async def keep(self, kind: str, frame: Frame, *, arrived_ns: int, columns: Columns | None = None) -> bool:
         """Queue a frame for the disk and record it; False, and it is lost by name, when the disk has failed.
 
         kind, columns: as `ExperimentType.frame_kinds` declares them. Takes under 1 ms while the disk keeps up, else
         waits for it.
         """
         columns = columns or {}
-        if set(columns) != set(self._columns[kind]):
-            raise ValueError(f"frames of kind {kind!r} have the columns {self._columns[kind]}, not {tuple(columns)}")
+        if kind not in self._columns or set(columns) != set(self._columns[kind]):
+            declared = self._columns.get(kind)
+            raise ValueError(f"frames of kind {kind!r} are declared with the columns {declared}, not {tuple(columns)}")
         try:
             index = await self._spool.append(frame, kind, columns)
         except StorageError:
             self.refuse(frame, "the disk has failed", arrived_ns=arrived_ns, columns=columns)
             return False
-        bounds = {
-            name: list(value)
-            for name, value, exact in (
-                ("start_bounds_ns", frame.start_bounds_ns, frame.start_ns),
-                ("end_bounds_ns", frame.end_bounds_ns, frame.end_ns),
-            )
-            if value != (exact, exact)
-        }
         self._run.trace.record(
             "frame",
             kind,
@@ -76,16 +67,14 @@ class RunData:
             number=frame.number,
             start_ns=frame.start_ns,
             end_ns=frame.end_ns,
-            **bounds,
+            **bounds(frame),
             arrived_ns=arrived_ns,
             index=index,
             crc=self._spool.crc,
         )
         return True
 
-    def refuse(
-        self, frame: Frame, reason: str, *, arrived_ns: int, columns: Columns | None = None
-    ) -> None:
+    def refuse(self, frame: Frame, reason: str, *, arrived_ns: int, columns: Columns | None = None) -> None:
         """Say of a frame that it was not kept, with all that a replay needs for getting it again."""
         self._run.trace.record(
             "refused",
@@ -134,9 +123,7 @@ class RunData:
         def frames(name: str) -> Iterator[SpooledFrame]:
             return (frame for frame in read_spool(folder / SPOOL_FILE, name) if frame.index in on_disk)
 
-        await run.writer.run(
-            lambda: files.extend(write_data(self._kind, folder, remains, end, frames, self._extra))
-        )
+        await run.writer.run(lambda: files.extend(write_data(self._kind, folder, remains, end, frames, self._extra)))
         await run.writer.run(lambda: experiment.write_extra(folder))
         if run.durable:
             await run.writer.run(lambda: to_disk(folder, files))
@@ -156,7 +143,7 @@ class RunData:
 
 
 def write_data(
-    kind: "ExperimentType[BaseModel]",
+    kind: "AnyExperiment",
     folder: Path,
     remains: Remains,
     end: RunEnd,
@@ -172,7 +159,7 @@ def write_data(
     def pictures(name: str) -> Iterator[Picture]:
         return (frame.counts for frame in frames(name))
 
-    tables = frame_tables(kind.frame_kinds, remains.frames, end.columns)
+    tables = {k.name: k.table(remains.of_kind(k.name), end.columns.get(k.name)) for k in kind.frame_kinds}
     files = []
     if any(len(table) for table in tables.values()):
         write_frames(folder / DATA_FILE, tables, pictures, extra)

@@ -15,7 +15,6 @@ from transitions.extensions.asyncio import AsyncMachine
 
 from engine.errors import MachineError
 
-
 FINISH = "finish"
 """The trigger that leads from every working state to the finalizing one."""
 

@@ -10,9 +10,9 @@ import shutil
 import signal
 import sys
 import uuid
-from copy import deepcopy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -26,22 +26,21 @@ from engine.clock import NS_PER_S, Clock, RealClock, utc_now
 from engine.clock.selftest import TimingHealth, check_timing, measure_timing, undisturbed
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import CredlineError, Refused, StorageError
+from engine.record.document import INSTRUMENT, RunDocument
 from engine.record.endings import Ending, Status
 from engine.record.folder import create_run_folder, to_disk
 from engine.record.journal import Journal
 from engine.record.lock import drop_lock, take_lock
 from engine.record.trace import Trace
 from engine.record.writer import Writer
-from engine.run.contract import ExperimentType, Prepared
-from engine.run.devicesfile import connect_devices
+from engine.run.contract import AnyExperiment, Prepared
 from engine.run.data import RunData
+from engine.run.devicesfile import connect_devices
 from engine.run.run import Run
 from engine.run.watchdog import Watchdog, watchdog
 from engine.views.strip import StripProcess
 
 log = structlog.get_logger()
-
-RUN_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Request:
     instrument, the host and the disk, for a rehearsal of bad days (`drivers.faults`).
     """
 
-    kind: ExperimentType
+    kind: AnyExperiment
     plan: Any
     out: Path
     devices: str = "simulated"
@@ -164,6 +163,7 @@ async def _run(
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
     run = Run(clock, trace, writer, journal, folder, durable=durable)
     plan = request.plan.model_dump(mode="json")
+    prepared_facts = dict(prepared.instrument)
     trace.header(
         version=version("credline"),
         protocol=request.kind.name,
@@ -172,29 +172,27 @@ async def _run(
         devices=Path(request.devices).name,
         clock="virtual" if clock.is_virtual else "real",
         seed=request.seed,
-        instrument=dict(prepared.instrument),
+        instrument=prepared_facts,
     )
     if faults is not None:
         faults.begin(trace)
     journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
-    run.document = {
-        "schema": RUN_SCHEMA,
-        "program": "credline",
-        "version": version("credline"),
-        "protocol": request.kind.name,
-        "run_id": f"{folder.name}-{uuid.uuid4().hex[:8]}",
-        "sample": request.kind.label(request.plan),
+    run.document = RunDocument(
+        protocol=request.kind.name,
+        version=version("credline"),
+        run_id=f"{folder.name}-{uuid.uuid4().hex[:8]}",
+        label=request.kind.label(request.plan),
         # The wall time at instant 0 of all times in this run folder.
-        "created_at": (utc_now() - timedelta(microseconds=clock.now_ns() / 1000)).isoformat(),
-        "clock": "virtual" if clock.is_virtual else "real",
-        "seed": request.seed,
-        "devices": request.devices,
-        "host": {"system": platform.platform(), "python": sys.version.split()[0]},
-        "timing_health": asdict(health) if health else None,
-        "plan": plan,
-    }
-    if not request.watchdog:
-        run.document["watchdog"] = "off, as asked"
+        created_at=(utc_now() - timedelta(microseconds=clock.now_ns() / 1000)).isoformat(),
+        clock="virtual" if clock.is_virtual else "real",
+        seed=request.seed,
+        devices=request.devices,
+        host={"system": platform.platform(), "python": sys.version.split()[0]},
+        timing_health=asdict(health) if health else None,
+        plan=plan,
+        watchdog=None if request.watchdog else "off, as asked",
+        instrument={name: part for name, part in prepared_facts.items() if name in INSTRUMENT},
+    )
     run.keep_data(RunData(run, request.kind, request.plan))
     experiment = prepared.begin(run, microscope)
     run.save(None)
@@ -216,14 +214,14 @@ async def _run(
                 asked = len(faults.asked)
                 log.warning(f"{asked - len(missed)} of {asked} faults came about; not: {', '.join(map(str, missed))}")
             try:
-                document = run.save(ending)
+                document = run.save(ending).to_json()
             except OSError as error:  # a full disk must not cost the alarms
                 run.finish(
                     Status.FAILED,
                     f"run.json could not be written ({error}). Free some space, then run 'credline recover'.",
                 )
                 ending = run.ending or ending
-                document = {**run.document, "status": ending.status.value, "reason": ending.reason}
+                document = run.document_now(ending).to_json()
     return folder, ending, tuple(run.alarms), document
 
 

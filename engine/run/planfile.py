@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from engine.errors import Refused, shown
-from engine.run.contract import ExperimentType
+from engine.run.contract import AnyExperiment
 
 UNITS = {"_s": "seconds", "_deg": "degrees", "_deg_s": "degrees per second", "_nm": "nanometres", "_mm": "millimetres"}
 
@@ -58,7 +58,7 @@ def parse_setting(word: str) -> tuple[list[str], Any]:
     return [part.strip() for part in key.split(".")], value
 
 
-def build_plan(kind: ExperimentType, config: Path | None, settings: Sequence[str]) -> Any:
+def build_plan(kind: AnyExperiment, config: Path | None, settings: Sequence[str]) -> Any:
     """The plan from a file and `--set` words, later words winning. Raises Refused naming the key and the remedy."""
     values = read_toml(config, "--config") if config else {}
     for word in settings:
@@ -72,7 +72,7 @@ def build_plan(kind: ExperimentType, config: Path | None, settings: Sequence[str
     return build_plan_from(kind, values)
 
 
-def build_plan_from(kind: ExperimentType, values: Mapping[str, Any]) -> Any:
+def build_plan_from(kind: AnyExperiment, values: Mapping[str, Any]) -> Any:
     """The plan from its keys. Raises Refused naming the key and the remedy."""
     try:
         return kind.plan_type.model_validate(values)

@@ -9,29 +9,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from engine.errors import CredlineError, DataError, StorageError
+from engine.record.document import RunDocument
 from engine.record.endings import Status
-from engine.record.folder import to_disk, write_json
+from engine.record.folder import to_disk
 from engine.record.found import Found, read_found
 from engine.record.lock import alone_in
 from engine.record.remains import Remains, RunEnd
 from engine.record.salvage import nothing_began, protocol_of
-from engine.run.contract import ExperimentType
+from engine.run.contract import AnyExperiment
 from engine.run.data import DATA_FILE, SPOOL_FILE, write_data
 from engine.run.lastwords import LastWords
 from engine.run.registry import experiment_type
 
 DAMAGED_SPOOL_FILE = "frames.damaged.spool"
 REST_SPOOL_FILE = "frames.rest.spool"
-RUNNING = "running"
 # What run.json says under `recovered: products` until they are made.
 PENDING = "pending"
 
-Kind = ExperimentType[BaseModel]
+Kind = AnyExperiment
 
 
 def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
@@ -63,26 +62,25 @@ def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
 def _recover(kind: Kind, folder: Path) -> Iterator[str]:
     found = read_found(folder, {k.name: tuple(c.name for c in k.arrival) for k in kind.frame_kinds})
     spool = (folder / SPOOL_FILE).exists()
-    document = found.document if found.document is not None else _document_from(found)
+    document = found.document or RunDocument.from_header(found.remains.header or None, folder.name)
     if found.document is not None and not spool and _is_over(found, document):
-        reason = document.get("reason") or "no reason"
-        yield _sentence(f"nothing to recover; its status is {document['status']!r}: {reason}")
+        reason = document.reason or "no reason"
+        yield _sentence(f"nothing to recover; its status is {document.status!r}: {reason}")
         return
     _clear_up(folder)
-    if spool or document["status"] == RUNNING:
-        _recover_data(kind, found, document)
+    if spool or not document.has_ended:
+        document = _recover_data(kind, found, document)
     yield from _told(kind, document)
     yield _make_products(kind, found, document)
 
 
-def _is_over(found: Found, document: dict[str, Any]) -> bool:
+def _is_over(found: Found, document: RunDocument) -> bool:
     """Whether the run, or its recovery, came to its end: then there is nothing to do."""
-    if document["status"] == RUNNING:
+    if not document.has_ended:
         return False
-    recovered = document.get("recovered")
-    if isinstance(recovered, dict):
-        return recovered.get("products") != PENDING
-    return found.remains.states[-1:] == [document["status"]] or not found.remains.states
+    if document.recovered is not None:
+        return document.recovered.get("products") != PENDING
+    return found.remains.states[-1:] == [document.status] or not found.remains.states
 
 
 def _clear_up(folder: Path) -> None:
@@ -92,50 +90,27 @@ def _clear_up(folder: Path) -> None:
             path.unlink()
 
 
-def _document_from(found: Found) -> dict[str, Any]:
-    """What the header of the trace knows of a lost run.json; wall time and host nobody knows any more."""
-    header = found.remains.header
-    instrument = header.get("instrument") or {}
-    return {
-        "schema": 1,
-        "program": "credline",
-        "version": header.get("version"),
-        "protocol": header.get("protocol"),
-        "run_id": found.folder.name,
-        "sample": (header.get("plan") or {}).get("sample"),
-        "created_at": None,
-        "clock": header.get("clock"),
-        "seed": header.get("seed"),
-        "devices": header.get("devices"),
-        "plan": header.get("plan"),
-        "status": RUNNING,
-        "reason": "",
-        "alarms": [],
-        "geometry": instrument.get("geometry"),
-        "detector": instrument.get("detector"),
-    }
-
-
-def _recover_data(kind: Kind, found: Found, document: dict[str, Any]) -> None:
+def _recover_data(kind: Kind, found: Found, document: RunDocument) -> RunDocument:
     """frames.h5 and the like from the spool, if it is there still; then run.json; then the spool may go."""
     folder, spool = found.folder, found.folder / SPOOL_FILE
-    durable = document.get("clock") != "virtual"
-    before = document.get("recovered")  # a recovery that was cut off itself has said already how the run ended
-    cut_off = before.get("cut_off") is True if isinstance(before, dict) else document["status"] == RUNNING
+    durable = document.clock != "virtual"
+    before = document.recovered  # a recovery that was cut off itself has said already how the run ended
+    cut_off = before.get("cut_off") is True if before is not None else not document.has_ended
     remains = replace(found.remains, cut_off=cut_off)
     end = kind.finish(remains)
     files: list[Path] = []
     if spool.exists():
         files = write_data(kind, folder, remains, end, found.frames, found.extra)
     words = kind.last_words(remains)
-    if document["status"] == RUNNING:
-        document |= {"status": Status.FAILED.value, "reason": _reason(remains, words)}
-        known = alarms if isinstance(alarms := document.get("alarms"), list) else []
-        document["alarms"] = known + [alarm for alarm in words.alarms if alarm not in known]
-    document |= {
-        **end.sections,
-        "result": end.result,
-        "recovered": {
+    if not document.has_ended:
+        alarms = [*document.alarms, *(alarm for alarm in words.alarms if alarm not in document.alarms)]
+        reason = _reason(remains, words)
+        document = replace(document, status=Status.FAILED.value, reason=reason, alarms=tuple(alarms))
+    document = replace(
+        document,
+        result=end.result,
+        own={**document.own, **end.sections},
+        recovered={
             "state": remains.states[-1] if remains.states else None,
             "instrument": [*words.alarms, *words.notes],
             "missing": list(end.missing),
@@ -143,10 +118,10 @@ def _recover_data(kind: Kind, found: Found, document: dict[str, Any]) -> None:
             "cut_off": cut_off,
             "products": PENDING,
         },
-    }
+    )
     if durable:
         to_disk(folder, files)
-    write_json(folder / "run.json", document, durable=durable)
+    document.write(folder, durable=durable)
     if durable:
         to_disk(folder)
     if spool.exists():
@@ -154,6 +129,7 @@ def _recover_data(kind: Kind, found: Found, document: dict[str, Any]) -> None:
             spool.replace(folder / (DAMAGED_SPOOL_FILE if found.damaged else REST_SPOOL_FILE))
         else:
             spool.unlink()
+    return document
 
 
 def _lost_files(found: Found) -> list[str]:
@@ -184,11 +160,11 @@ def _last_frame(remains: Remains) -> str:
     return f"{name} {last.columns[name]}" if name is not None else f"frame {len(remains.frames)}"
 
 
-def _told(kind: Kind, document: dict[str, Any]) -> Iterator[str]:
+def _told(kind: Kind, document: RunDocument) -> Iterator[str]:
     """What the run holds, what it does not, and what to look after, for a person."""
-    recovered = document.get("recovered") or {}
-    yield kind.held(document["result"])
-    yield _sentence(f"Status {document['status']}: {document['reason']}")
+    recovered = document.recovered or {}
+    yield kind.held(document.result)
+    yield _sentence(f"Status {document.status}: {document.reason}")
     by_reason: dict[str, list[int]] = {}
     for gap in recovered.get("missing", []):
         by_reason.setdefault(gap["reason"], []).append(next(v for k, v in gap.items() if k != "reason"))
@@ -218,16 +194,15 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(words)
 
 
-def _make_products(kind: Kind, found: Found, document: dict[str, Any]) -> str:
+def _make_products(kind: Kind, found: Found, document: RunDocument) -> str:
     """What the run itself would have made at its end; what became of it, for a person, stands in run.json too."""
     made = _products(kind, found, document)
-    recovered = document.get("recovered")
-    document["recovered"] = {**(recovered if isinstance(recovered, dict) else {}), "products": made}
-    write_json(found.folder / "run.json", document, durable=document.get("clock") != "virtual")
+    document = replace(document, recovered={**(document.recovered or {}), "products": made})
+    document.write(found.folder, durable=document.clock != "virtual")
     return _sentence(f"Products: {made}")
 
 
-def _products(kind: Kind, found: Found, document: dict[str, Any]) -> str:
+def _products(kind: Kind, found: Found, document: RunDocument) -> str:
     try:
         plan = kind.plan_type.model_validate(found.remains.plan)
     except ValidationError:
@@ -235,7 +210,7 @@ def _products(kind: Kind, found: Found, document: dict[str, Any]) -> str:
     formats = kind.products(plan)
     if not formats:
         return "none were asked for"
-    aborted = document["status"] == Status.ABORTED.value or any(
+    aborted = document.status == Status.ABORTED.value or any(
         record["kind"] == "command" and record["name"] == Status.ABORTED.value for record in found.remains.records
     )
     end: RunEnd = kind.finish(found.remains)

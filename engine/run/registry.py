@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from engine.errors import Refused, shown
 
 if TYPE_CHECKING:  # the command line asks for names on its way to its help, and needs no experiment for that
-    from engine.run.contract import ExperimentType
+    from engine.run.contract import AnyExperiment
 
 
 def registered(group: str) -> dict[str, EntryPoint]:
@@ -29,12 +29,12 @@ def _registered(where: tuple[str, ...]) -> dict[str, dict[str, EntryPoint]]:
     return {group: {point.name: point for point in everything.select(group=group)} for group in groups}
 
 
-def experiment_type(name: str) -> "ExperimentType":
+def experiment_type(name: str) -> "AnyExperiment":
     """The registered protocol of this name. Raises Refused with the names there are."""
     points = registered("protocols")
     if name not in points:
         raise Refused(
             f"protocol {shown(repr(name))} is not known; registered are: {', '.join(sorted(points)) or 'none'}."
         )
-    loaded: ExperimentType = points[name].load()
+    loaded: AnyExperiment = points[name].load()
     return loaded

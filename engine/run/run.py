@@ -9,6 +9,7 @@ import asyncio
 from asyncio import FIRST_COMPLETED
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.clock import Clock
 from engine.errors import CredlineError, DeviceError, RunAborted, StorageError
+from engine.record.document import RUNNING, RunDocument
 from engine.record.endings import Ending, Status
-from engine.record.folder import write_json
 from engine.record.journal import Journal
 from engine.record.trace import Trace
 from engine.record.writer import Writer
@@ -31,7 +32,7 @@ from engine.run.safety import Safety, let_go
 from engine.run.timeline import Timeline
 
 if TYPE_CHECKING:
-    from engine.run.contract import ExperimentType
+    from engine.run.contract import AnyExperiment
     from engine.run.data import RunData
 
 ERROR_FILE = "error.txt"
@@ -72,7 +73,7 @@ class Run:
         self.ending: Ending | None = None
         self.show_progress: Callable[[str, int, int], None] | None = None
         """Told what long work after the run is doing, how much of it is done and how much there is; from any thread."""
-        self.document: dict[str, Any] = {}
+        self.document = RunDocument(protocol="")
         """What run.json says of the run before it began."""
         self.files = ExitStack()
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
@@ -154,7 +155,7 @@ class Run:
         await self._going.wait()
         self.trace.record("note", "resumed")
 
-    async def perform(self, kind: "ExperimentType", plan: Any) -> ChildReport:
+    async def perform(self, kind: "AnyExperiment", plan: Any) -> ChildReport:
         """Perform another experiment as a child of this run, on the instrument that this run has; what came of it.
 
         A child that fails, or is refused, is a report like any other; after an alarm none begins. Meanwhile this run
@@ -320,20 +321,25 @@ class Run:
         """Whether products are to be made: not of a run that was aborted, or whose end nobody has decided."""
         return self.ending is not None and self.ending.status is not Status.ABORTED
 
-    def save(self, ending: Ending | None) -> dict[str, Any]:
+    def save(self, ending: Ending | None) -> RunDocument:
         """Write run.json as things stand (status `running` without an ending), and return what it says."""
+        document = self.document_now(ending)
+        document.write(self.folder, durable=self.durable)
+        return document
+
+    def document_now(self, ending: Ending | None) -> RunDocument:
+        """What run.json says as things stand."""
         end = self.data.end()
-        self.document |= {
-            "status": ending.status.value if ending else "running",
-            "reason": ending.reason if ending else "",
-            "alarms": self.alarms,
-            **({"trace_cut_off": self.trace.cut_off} if self.trace.cut_off else {}),
-            **({"disk_failed": str(self.writer.error)} if self.writer.error else {}),
-            **end.sections,
-            "result": end.result,
-        }
-        write_json(self.folder / "run.json", self.document, durable=self.durable)
-        return self.document
+        return replace(
+            self.document,
+            status=ending.status.value if ending else RUNNING,
+            reason=ending.reason if ending else "",
+            alarms=tuple(self.alarms),
+            trace_cut_off=self.trace.cut_off or None,
+            disk_failed=str(self.writer.error) if self.writer.error else None,
+            result=end.result,
+            own=end.sections,
+        )
 
     async def drain(self) -> None:
         """Wait until everything queued is on disk. Raises StorageError; how long it took enters the run."""

@@ -1,7 +1,7 @@
 """What a protocol brings for being soaked: plans and troubles to draw, and rules to judge by.
 
-`Trial` alone soaks any protocol: its default plan, troubles of devices, host, disk and operator, and the rules that hold
-for every run. A protocol that knows more draws and judges more.
+`Trial` alone soaks any protocol: its default plan, troubles of devices, host, disk and operator, and the rules that
+hold for every run. A protocol that knows more draws and judges more.
 """
 
 import random

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from threading import Thread
 from typing import Any, Protocol
 
@@ -120,7 +121,7 @@ class Watchdog:
             self._without(f"the watchdog could not be started ({self._cause or 'it ended at once'})")
             yield
             return
-        run.document["watchdog"] = "watching"
+        run.document = replace(run.document, watchdog="watching")
         run.trace.observe(self._observe)
         self._send((json.dumps({"folder": str(run.folder.absolute())}) + "\n").encode())
         beating = self._loop.create_task(self._beat(), name="watchdog heartbeat")
@@ -199,7 +200,7 @@ class Watchdog:
     def _without(self, cause: str) -> None:
         if self._run is None:
             return
-        self._run.document["watchdog"] = cause
+        self._run.document = replace(self._run.document, watchdog=cause)
         self._run.trace.record("note", "watchdog", text=cause)
         log.warning(f"{cause}; the run goes on without one: nobody blanks the beam if this program is killed")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.clock.virtual import VirtualClock, VirtualLoop
     from engine.record.trace import Record
     from engine.replay.replay import Divergence
-    from engine.run.contract import ExperimentType, Prepared
+    from engine.run.contract import AnyExperiment, Prepared
     from engine.run.run import Run
 
 AsyncFixture = TypeVar("AsyncFixture", bound=Callable[..., Any])
@@ -182,7 +182,7 @@ class RecordRun(Protocol):
 
     def __call__(
         self,
-        protocol: str | ExperimentType,
+        protocol: str | AnyExperiment,
         *,
         devices: str | Path | Mapping[str, Any] = "simulated-timing",
         seed: int = 1,
@@ -204,7 +204,7 @@ def record_run(tmp_path: Path) -> RecordRun:
     made = 0
 
     def recording(
-        protocol: str | ExperimentType,
+        protocol: str | AnyExperiment,
         *,
         devices: str | Path | Mapping[str, Any] = "simulated-timing",
         seed: int = 1,

@@ -9,9 +9,9 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,10 +20,9 @@ import structlog
 
 from engine.clock.virtual import VirtualLoop
 from engine.errors import CredlineError, Refused
-from engine.record.endings import Ending
 from engine.record.trace import Record
 from engine.replay.replay import first_divergence, load_run, replay
-from engine.run.contract import ExperimentType
+from engine.run.contract import AnyExperiment
 from engine.run.perform import Request, carry_out
 from engine.run.planfile import build_plan_from
 from engine.run.registry import experiment_type
@@ -57,7 +56,7 @@ class Verdict:
     """The faults of the case that did not come about, in their words."""
 
 
-def draw(kind: ExperimentType, seed: int) -> Case:
+def draw(kind: AnyExperiment, seed: int) -> Case:
     """The case of a seed, the same wherever it is drawn."""
     plan, troubles = kind.trial().draw(random.Random(seed))
     return Case(seed, plan, tuple(troubles))
@@ -72,7 +71,7 @@ def quiet() -> None:
     structlog.configure(processors=[drop])
 
 
-def try_case(kind: ExperimentType, case: Case) -> Verdict:
+def try_case(kind: AnyExperiment, case: Case) -> Verdict:
     """Run one case in a folder of its own and judge it. Never raises for what the run does."""
     trial = kind.trial()
     with TemporaryDirectory(prefix="credline-soak-", dir=_fast_folder()) as name:
@@ -107,7 +106,7 @@ def try_case(kind: ExperimentType, case: Case) -> Verdict:
     )
 
 
-def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[SoakedRun, list[str]]:
+def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[SoakedRun, list[str]]:
     """Carry out the case; what is left of it, and what the loop was left with. Raises Refused."""
     seen: dict[str, Any] = {}
     steps: list[str] = []
@@ -250,7 +249,7 @@ def _alarm_clock() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def minimised(kind: ExperimentType, case: Case, tries: int = 200) -> Verdict:
+def minimised(kind: AnyExperiment, case: Case, tries: int = 200) -> Verdict:
     """The simplest case found that still breaks the rule that this one breaks first: fewer troubles, shorter plan."""
     trial = kind.trial()
     best = try_case(kind, case)

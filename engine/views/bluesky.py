@@ -17,6 +17,8 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from engine.clock import NS_PER_MS, NS_PER_S
+from engine.errors import DataError
+from engine.record.document import RunDocument
 from engine.record.schema import NS_LIMIT
 from engine.record.trace import Record
 from engine.views.lines import between
@@ -89,9 +91,9 @@ class WallTime:
         """From run.json beside the trace, which tells the wall time at 0; without it, the header counts as second 0."""
         folder = run if run.is_dir() else run.parent
         try:
-            document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            return cls(datetime.fromisoformat(document["created_at"]).timestamp(), 0, True)
-        except (OSError, ValueError, TypeError, KeyError):
+            created_at = RunDocument.read(folder).created_at or ""
+            return cls(datetime.fromisoformat(created_at).timestamp(), 0, True)
+        except (DataError, OSError, ValueError):
             return cls(0.0, header["t_ns"] or 0, False)
 
     def epoch(self, t_ns: int) -> float:
@@ -221,7 +223,7 @@ class Documents:
         match record["kind"]:
             case "frame":
                 data = {
-                    "slot": record["slot"],
+                    "slot": record.get("slot"),
                     "start_s": self._since_start(record.get("start_ns")),
                     "end_s": self._since_start(record.get("end_ns")),
                     "angle_deg": _finite(record.get("angle_deg")),

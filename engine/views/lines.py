@@ -177,7 +177,7 @@ def _frame(record: Record) -> str:
     exposed_ns = between(record, "start_ns", "end_ns")
     exposed = None if exposed_ns is None else ms(exposed_ns)
     facts = [
-        ("slot", record["slot"], ""),
+        ("slot", record.get("slot"), ""),
         ("exposed", exposed, ""),
         ("exposure", record.get("exposure_s"), " s"),
         ("at", record.get("angle_deg"), " deg"),

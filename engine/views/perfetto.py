@@ -159,7 +159,7 @@ class Perfetto:
     def _frame(self, record: Record) -> Iterator[Event]:
         angle = record.get("angle_deg")
         angle_deg = angle if angle is not None and math.isfinite(angle) else None
-        facts = {"slot": record["slot"], "angle_deg": angle_deg, "index": record.get("index")}
+        facts = {"slot": record.get("slot"), "angle_deg": angle_deg, "index": record.get("index")}
         start_ns, end_ns, arrived_ns = (record.get(key) for key in ("start_ns", "end_ns", "arrived_ns"))
         if start_ns is not None and end_ns is not None:
             yield from self._slice("exposures", record["name"], start_ns, end_ns, facts)

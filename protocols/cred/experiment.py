@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
-from engine.clock import NS_PER_MS
-from engine.record.document import read_run_document
-from engine.record.framekinds import Column, FrameKind
+from drivers.replayed.microscope import describe
+from engine.record.document import RunDocument
 from engine.record.remains import Remains, RunEnd
 from engine.record.spool import SpooledFrame
 from engine.record.trace import Record
@@ -21,6 +20,7 @@ from engine.run.machine import StrictMachine
 from engine.run.run import Run
 from protocols.cred.machine import cred_machine
 from protocols.cred.plan import FORMATS, CredPlan, SlotPlan
+from protocols.cred.records import DIFFRACTION, SNAPSHOT
 from protocols.cred.sequence import CredSequence
 
 if TYPE_CHECKING:
@@ -30,21 +30,6 @@ if TYPE_CHECKING:
 DISK_FACTOR = 1.6
 DISK_RESERVE_BYTES = 16 * 1024 * 1024
 
-SLOT = Column("slot", "<i4", "counts acquisition periods from 1")
-ANGLE = Column("angle_deg", "<f8", "the stage at the begin of the exposure as known on arrival, deg")
-FRAME_KINDS = (
-    FrameKind(
-        "diffraction",
-        (SLOT, ANGLE),
-        (
-            Column("kept", "u1", "1: on its slot, while the stage turned steadily"),
-            Column("start_deg", "<f8", "fitted stage angle at the begin of the exposure, deg"),
-            Column("end_deg", "<f8", "the same at its end, deg"),
-            Column("late_ns", "<i8", "begin of the exposure after its slot's boundary, ns"),
-        ),
-    ),
-    FrameKind("snapshot", (SLOT, ANGLE)),
-)
 WHAT_IF = WhatIf(
     figures=(
         Figure("period_s", "period / s"),
@@ -106,6 +91,11 @@ class PreparedCred(Prepared):
         }
 
     @property
+    def instrument(self) -> Mapping[str, Any]:
+        """See `Prepared.instrument`."""
+        return describe(self.facts, self.plan.exposure_s, self.plan.defocus)
+
+    @property
     def total(self) -> int:
         """See `Prepared.total`."""
         return self.slot_plan.slots
@@ -134,7 +124,7 @@ class Cred(ExperimentType[CredPlan]):
     plan_type = CredPlan
     unit = "slots"
     path_keys = ("crystal.cif",)
-    frame_kinds = FRAME_KINDS
+    frame_kinds = (DIFFRACTION, SNAPSHOT)
     formats = FORMATS
     needs = ("stage", "beam", "optics", "detector")
     what_if = WHAT_IF
@@ -209,7 +199,7 @@ class Cred(ExperimentType[CredPlan]):
         from engine.errors import Refused
         from protocols.products.export import export_run
 
-        if not read_run_document(folder).get("detector", {}).get("has_pictures", True):
+        if not RunDocument.read(folder).instrument.get("detector", {}).get("has_pictures", True):
             raise Refused(f"{folder}: its camera delivered no pictures (a run for timing); nothing was exported.")
         summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress)
         fast_px, slow_px = summary.beam_px

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
-from drivers.contract import Reading
-from drivers.facts import Facts
+from drivers.replayed.microscope import recorded_microscope
 from engine.clock import NS_PER_S, ns
+from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import CredlineError
 from engine.record.remains import Remains, RunEnd
 from engine.record.spoolformat import FrameInfo
@@ -92,7 +91,7 @@ def put_together(remains: Remains) -> CredData:
     collected.frames = _placed(entries, remains.records, period_ns if pace.period_s else 0, collected)
     _name_unwritten(run, remains)
     run.grid = _grid(run, remains.records, period_ns)
-    if collected.frames or remains.header.get("schema") != 1:
+    if collected.frames or remains.header.get("recorded_schema") != 1:
         readings_of(collected, remains)
     collected.slack_ns = _slack(remains.records, run.slots, period_ns)
     return run
@@ -111,7 +110,13 @@ def pace_of(plan: Mapping[str, Any], header: Record) -> SlotTimes:
     does not.
     """
     try:
-        slots = SlotPlan(CredPlan.model_validate(plan), Facts.of(header["instrument"]))
+        loop = VirtualLoop()
+        try:
+            slots = SlotPlan(
+                CredPlan.model_validate(plan), recorded_microscope(VirtualClock(loop), header["instrument"], ())
+            )
+        finally:
+            loop.close()
     except (KeyError, TypeError, ValueError, AttributeError, CredlineError):
         return SlotTimes(0.0, 0.0, None, 0.0)
     return SlotTimes(slots.period_s, slots.oscillation_deg, slots.snapshot_slots, slots.settling_s)
@@ -248,7 +253,7 @@ def _slack(records: Sequence[Record], pace: SlotTimes, period_ns: int) -> list[i
             slot, planned_ns, end_ns = record["slot"], record["planned_ns"], record.get("end_ns")
             if grid is None and _on_grid(record):
                 grid = SlotGrid(planned_ns, period_ns, slot)
-            if not _integers(slot, planned_ns, end_ns):
+            if type(end_ns) is not int or not _integers(slot, planned_ns, end_ns):
                 continue
             if record["name"] == "frame" and grid:
                 slack.append(grid.start_ns(slot + 1) - end_ns)

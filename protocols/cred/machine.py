@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from enum import Enum
 
-from engine.run.machine import FINISH
-from engine.run.machine import StrictMachine, Transition
+from engine.run.machine import FINISH, StrictMachine, Transition
 
 
 class State(Enum):

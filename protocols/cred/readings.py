@@ -18,7 +18,7 @@ NS_BELIEVED = 2**62
 
 def readings_of(collected: Collected, remains: Remains) -> None:
     """Put into `collected` the readings and since when, and until when, the stage turned steadily."""
-    if remains.header.get("schema") == 1:
+    if remains.header.get("recorded_schema") == 1:
         _from_calls(collected, remains)
         return
     for record in remains.records:

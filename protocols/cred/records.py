@@ -1,4 +1,4 @@
-"""What a cRED run has collected while it runs: frames, snapshots, readings, lost slots, and the figures from them."""
+"""The frames of cRED, and what a run has collected: frames, snapshots, readings, lost slots, and their figures."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +11,21 @@ import numpy as np
 
 from drivers.contract import Reading
 from engine.clock import NS_PER_MS, NS_PER_S
+from engine.record.framekinds import Column, FrameKind
+
+SLOT = Column("slot", "<i4", "slot of the exposure, from 1")
+ANGLE = Column("angle_deg", "<f8", "stage angle at the begin of the exposure, as known on arrival")
+DIFFRACTION = FrameKind(
+    "diffraction",
+    (SLOT, ANGLE),
+    (
+        Column("kept", "u1", "1 for frames that processing may use"),
+        Column("start_deg", "<f8", "stage angle at the begin of the exposure, fitted"),
+        Column("end_deg", "<f8", "stage angle at the end of the exposure, fitted"),
+        Column("late_ns", "<i8", "how much later than its slot the exposure began"),
+    ),
+)
+SNAPSHOT = FrameKind("snapshot", (SLOT, ANGLE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,7 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key, name in (("lateness_ms", "frame starts late"), ("gap_error_ms", "gap error")):
         spread = result[key]
         if spread["median"] is not None:
-            rows.append(
-                (name, f"median {spread['median']:.3f}, p99 {spread['p99']:.3f}, max {spread['max']:.3f} ms")
-            )
+            rows.append((name, f"median {spread['median']:.3f}, p99 {spread['p99']:.3f}, max {spread['max']:.3f} ms"))
     slack = result["slack_ms"]
     if slack["min"] is not None:
         rows.append(("slack", f"min {slack['min']:.2f}, median {slack['median']:.2f} ms"))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.frame import Picture
 from protocols.products.cross import cross_mask, expand_cross, pixel_area, spread
 
 DEAD_RESPONSE = 0.05
@@ -34,7 +35,7 @@ class Correction:
     wide_cross: bool
     saturation: int = 0
 
-    def apply(self, raw: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint16], int]:
+    def apply(self, raw: Picture) -> tuple[NDArray[np.uint16], int]:
         """Correct one picture of raw counts; returns it, and the number of pixels clipped to 0 .. 65535.
 
         (rows, columns) becomes (rows + 4, columns + 4) with a wide cross. The input is not changed.
@@ -45,7 +46,7 @@ class Correction:
             scaled = raw * self.gain
             if self.dead is not None:
                 scaled = repair(scaled, self.dead)
-            if self.saturation and raw.max(initial=0) >= self.saturation:
+            if self.saturation and (raw >= self.saturation).any():  # no number (NaN) is saturated
                 scaled = np.where(raw >= self.saturation, np.maximum(scaled, self.saturation), scaled)
             counts, clipped = to_uint16(scaled)
         return (expand_cross(counts) if self.wide_cross else counts), clipped
@@ -122,7 +123,10 @@ def to_uint16(counts: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
         if low >= 0 and high <= MAX_COUNT:
             return counts.astype(np.uint16), 0
         clipped = int(np.count_nonzero((counts < 0) | (counts > MAX_COUNT)))
-        return np.clip(counts, 0, MAX_COUNT).astype(np.uint16), clipped
+        whole_counts = counts.astype(np.uint16)  # wraps; what does not fit is set below
+        whole_counts[counts < 0] = 0
+        whole_counts[counts > MAX_COUNT] = MAX_COUNT
+        return whole_counts, clipped
     whole = np.rint(counts)
     low, high = whole.min(initial=0), whole.max(initial=0)
     if low >= 0 and high <= MAX_COUNT:

@@ -64,7 +64,7 @@ def run_header(info: RunInfo, beam_px: tuple[float, float]) -> RunHeader:
         beam_fast_px=beam_px[0],
         beam_slow_px=beam_px[1],
         exposure_s=info.exposure_s,
-        saturation=info.saturation,
+        saturation=info.overload,
         rotation=rotation(info),
         timepix_516=info.wide_cross and info.shape == (516, 516),
     )

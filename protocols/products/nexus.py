@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from protocols.products.atomic import replacing
 from protocols.products.cross import GROWTH_PX, wide_range
 from protocols.products.metadata import RunHeader
-from protocols.products.source import SPOOL_FILE, RunInfo
+from protocols.products.source import FRAMES_FILE, RunInfo
 
 if TYPE_CHECKING:
     import h5py
@@ -69,21 +69,22 @@ def _data(entry: "h5py.Group", info: RunInfo) -> None:
     import h5py
 
     data = _group(entry, "data", "NXdata")
+    pixel = np.dtype(info.raw_type)
     data.attrs["signal"] = "data"
     sweep = h5py.h5s.create_simple((info.last_slot, *info.shape))
     spool = h5py.h5s.create_simple((int(info.row.max()) + 1, *info.raw_shape))
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_obj_track_times(False)  # h5py's own virtual layouts write the time of writing
-    creation.set_fill_value(np.zeros((), dtype=np.uint16))
+    creation.set_fill_value(np.zeros((), dtype=info.raw_type))
     for raw_rows, rows in _pieces(info.raw_shape[0], info.wide_cross):
         for raw_columns, columns in _pieces(info.raw_shape[1], info.wide_cross):
             size = (raw_rows.stop - raw_rows.start, raw_columns.stop - raw_columns.start)
             for (first, last), row in _blocks(info):
                 sweep.select_hyperslab((first - 1, rows.start, columns.start), (last - first + 1, *size))
                 spool.select_hyperslab((row, raw_rows.start, raw_columns.start), (last - first + 1, *size))
-                creation.set_virtual(sweep, SPOOL_FILE.encode(), b"/data", spool)
+                creation.set_virtual(sweep, FRAMES_FILE.encode(), info.raw_place.encode(), spool)
     sweep.select_all()
-    h5py.h5d.create(data.id, b"data", h5py.h5t.STD_U16LE, sweep, creation)
+    h5py.h5d.create(data.id, b"data", h5py.h5t.py_create(pixel), sweep, creation)
 
 
 def _blocks(info: RunInfo) -> list[tuple[tuple[int, int], int]]:
@@ -155,8 +156,10 @@ def _instrument(
     _number(detector, "count_time", info.exposure_s, "s")
     _number(detector, "frame_time", info.period_s, "s")
     detector["saturation_value"] = info.saturation
-    detector["underload_value"] = 0
-    detector["bit_depth_readout"] = 16
+    raw = np.dtype(info.raw_type)
+    # Below this a pixel is not trusted: counts of a camera with signs are right below 0.
+    detector["underload_value"] = 0 if raw.kind == "u" else -(2 ** (min(8 * raw.itemsize, 32) - 1))
+    detector["bit_depth_readout"] = 8 * raw.itemsize
     detector["pixel_mask"] = (untrusted & ~dead) * np.uint32(MASK_CROSS) + dead * np.uint32(MASK_DEAD)
     detector["pixel_mask_applied"] = False
     if response is not None:
@@ -191,8 +194,8 @@ def _provenance(entry: "h5py.Group", info: RunInfo) -> None:
     import h5py
 
     notes = _group(entry, "credline", "NXcollection")
-    notes["raw"] = h5py.ExternalLink(SPOOL_FILE, "/data")
-    notes["raw_frames"] = h5py.ExternalLink(SPOOL_FILE, "/frames")
+    notes["raw"] = h5py.ExternalLink(FRAMES_FILE, info.raw_place)
+    notes["raw_frames"] = h5py.ExternalLink(FRAMES_FILE, info.table_place)
     notes["slot"] = info.slot
     notes["gap_slots"] = np.array(info.gaps, dtype=np.int32)
     for name, angle in (("stage_start", info.frame_start_deg), ("stage_end", info.frame_end_deg)):

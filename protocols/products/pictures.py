@@ -47,7 +47,7 @@ def survey_frames(run_dir: Path, indices: Sequence[int], look_for_spots: bool) -
         mask = untrusted(info.raw_shape, info.wide_cross, correct.dead)
         nominal = (info.nominal_beam_fast_px, info.nominal_beam_slow_px)
         cross = cross_mask(info.raw_shape) if info.wide_cross else None
-        level = even_level(info.saturation, info.wide_cross)
+        level = even_level(info.overload, info.wide_cross)
         found = []
         for index in indices:
             counts, clipped = correct.apply(source.raw(index))

@@ -5,30 +5,28 @@ frames from here, and nothing else: no live driver, no plan object. Errors are `
 cause and the remedy; the files of the run are only ever opened for reading.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError, shown
+from engine.frame import Picture
+from engine.record.document import RUN_FILE, RunDocument
+from engine.record.frametable import FramesFile, first_line
 
-if TYPE_CHECKING:
-    import h5py
-
-SCHEMA = 1
-CAUSE_LETTERS = 200
 TEXT_LETTERS = 1000
-# What h5py raises for a damaged file, depending on where the damage is.
-UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
-RUN_FILE = "run.json"
-SPOOL_FILE = "frames.h5"
+FRAMES_FILE = "frames.h5"
+KIND = "diffraction"
+"""The kind of frame that products are made of."""
+MAX_COUNT = 65535
+"""The largest count of a product: all formats hold 16 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +42,8 @@ class RunInfo:
         its index in frames.h5; frame_*: (n,) its exposure. Every other slot of the run is a gap.
     stage_readings: begin and end of each reading and its distance from the fitted rotation in degrees.
     created_at: wall time at the run's clock 0, with its UTC offset.
+    saturation: raw counts from which a pixel is saturated; the largest of the camera's type where nobody said.
+    raw_place, table_place: datasets of pictures and table in frames.h5. raw_type: of the raw counts, as numpy names it.
     """
 
     folder: Path
@@ -65,6 +65,9 @@ class RunInfo:
     distortion_azimuth_deg: float
     raw_shape: tuple[int, int]
     saturation: int
+    raw_place: str
+    table_place: str
+    raw_type: str
     wide_cross: bool
     detector: str
     slots: int
@@ -90,6 +93,11 @@ class RunInfo:
         """Rows and columns of a corrected picture: four more of each where the detector has a wide cross."""
         rows, columns = self.raw_shape
         return (rows + 4, columns + 4) if self.wide_cross else (rows, columns)
+
+    @property
+    def overload(self) -> int:
+        """Counts from which a pixel of a product is saturated: products hold no more than 16 bits."""
+        return min(self.saturation, MAX_COUNT)
 
     @property
     def first_slot(self) -> int:
@@ -135,9 +143,9 @@ def ranges(slots: tuple[int, ...] | list[int]) -> list[tuple[int, int]]:
 class RunSource:
     """An open run: its `info`, its flatfield, and its frames one at a time. A context manager; read only."""
 
-    def __init__(self, info: RunInfo, spool: "h5py.File") -> None:
+    def __init__(self, info: RunInfo, frames: FramesFile) -> None:
         self.info = info
-        self._spool = spool
+        self._frames = frames
 
     def __enter__(self) -> Self:
         return self
@@ -148,29 +156,26 @@ class RunSource:
         self.close()
 
     def close(self) -> None:
-        """Close the spool; harmless when closed."""
-        self._spool.close()
+        """Close frames.h5; harmless when closed."""
+        self._frames.close()
 
-    def raw(self, index: int) -> NDArray[np.uint16]:
-        """Raw counts (rows, columns) of kept frame `index` (0 .. n-1). DataError for a chunk that is damaged."""
-        row = int(self.info.row[index])
+    def raw(self, index: int) -> Picture:
+        """Raw counts (rows, columns) of kept frame `index` (0 .. n-1), in the camera's own type.
+
+        DataError for a chunk that is damaged.
+        """
         try:
-            counts: NDArray[np.uint16] = self._spool["data"][row]
-        except UNREADABLE as error:
-            raise _damaged(
-                self.info.folder / SPOOL_FILE, f"frame {row} (slot {int(self.info.slot[index])}): {error}"
-            ) from error
-        return counts
+            return self._frames.picture(KIND, int(self.info.row[index]))
+        except DataError as error:
+            raise DataError(f"{error} (slot {int(self.info.slot[index])})") from error
 
     def flatfield(self) -> NDArray[np.float32] | None:
         """Relative response (rows, columns) as collected, or None where there is none."""
-        path = self.info.folder / SPOOL_FILE
-        try:
-            if "flatfield" not in self._spool:
-                return None
-            response: NDArray[np.float32] = self._spool["flatfield"][()]
-        except UNREADABLE as error:
-            raise _damaged(path, f"/flatfield: {error}") from error
+        path = self.info.folder / FRAMES_FILE
+        found = self._frames.extra("flatfield")
+        if found is None:
+            return None
+        response = found.astype(np.float32)
         if response.shape != self.info.raw_shape:
             raise DataError(
                 f"{path}: /flatfield is {response.shape}, the pictures are {self.info.raw_shape}; nothing was "
@@ -181,56 +186,23 @@ class RunSource:
 
 def open_run(path: Path) -> RunSource:
     """Open the run folder `path`; the caller closes it. DataError says which file is wrong, and the remedy."""
-    import h5py
-
     folder = Path(path)
-    run = _read_run_file(folder / RUN_FILE)
-    spool_path = folder / SPOOL_FILE
-    if not spool_path.is_file():
-        raise DataError(f"{spool_path}: no such file; if the run was killed, `credline recover {folder}` restores it")
+    run = _read_run_file(folder)
+    frames = FramesFile(folder / FRAMES_FILE)
     try:
-        spool = h5py.File(spool_path, "r")
-    except OSError as error:
-        raise _damaged(spool_path, str(error)) from error
-    try:
-        info = _run_info(folder, run, spool)
-    except UNREADABLE as error:
-        spool.close()
-        raise _damaged(spool_path, str(error)) from error
+        info = _run_info(folder, run, frames)
     except BaseException:
-        spool.close()
+        frames.close()
         raise
-    return RunSource(info, spool)
+    return RunSource(info, frames)
 
 
-def _first_line(cause: object) -> str:
-    """What a library says, as part of a line: HDF5 tells its whole stack."""
-    lines = str(cause).splitlines()
-    return lines[0][:CAUSE_LETTERS] if lines else "unreadable"
-
-
-def _damaged(path: Path, cause: str) -> DataError:
-    return DataError(
-        f"{path}: damaged or truncated ({_first_line(cause)}); it was left as it is. "
-        f"`credline recover {path.parent}` restores what the journal vouches for"
-    )
-
-
-def _read_run_file(path: Path) -> dict[str, Any]:
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; {path.parent} is not the folder of a run") from error
-    except (OSError, ValueError, RecursionError) as error:
+def _read_run_file(folder: Path) -> RunDocument:
+    run = RunDocument.read(folder)
+    if not run.has_ended:
         raise DataError(
-            f"{path}: not readable as JSON ({error}); `credline recover {path.parent}` rewrites it"
-        ) from error
-    if not isinstance(run, dict) or run.get("schema") != SCHEMA:
-        found = run.get("schema") if isinstance(run, dict) else None
-        raise DataError(f"{path}: schema {found}, this version reads {SCHEMA}; use the credline that wrote it")
-    if run.get("status") == "running":
-        raise DataError(
-            f"{path}: the run has not ended, or was killed; wait for its end, or `credline recover {path.parent}`"
+            f"{folder / RUN_FILE}: the run has not ended, or was killed; wait for its end, or "
+            f"`credline recover {folder}`"
         )
     return run
 
@@ -240,29 +212,36 @@ def _text(value: object) -> str:
     return shown(value, TEXT_LETTERS)
 
 
-def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
+def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
     path = folder / RUN_FILE
     try:
-        geometry, detector, result = run["geometry"], run["detector"], run["result"]
+        for name, value in (
+            ("result", run.result),
+            ("label (sample in schema 1)", run.label),
+            ("created_at", run.created_at),
+        ):
+            if not value:
+                raise KeyError(name)
+        geometry, detector, result = run.instrument["geometry"], run.instrument["detector"], run.result
         if result["start_deg"] is None or result["oscillation_deg"] is None:
             raise DataError(
                 f"{path}: the frames of this run have no angles, as no stage reading of its exposures is left; nothing "
-                f"was exported. The pictures themselves are in {folder / SPOOL_FILE}"
+                f"was exported. The pictures themselves are in {folder / FRAMES_FILE}"
             )
-        table = _frame_table(folder / SPOOL_FILE, spool, int(result["slots"]))
+        table = _frame_table(folder / FRAMES_FILE, frames, int(result["slots"]))
         kept = np.flatnonzero(table["kept"] != 0)
         kept = kept[np.argsort(table["slot"][kept], kind="stable")]
         uncertainty = result.get("offset_uncertainty_deg")
         info = RunInfo(
             folder=folder,
-            run_id=_text(run["run_id"]),
-            version=_text(run.get("version", "")),
-            protocol=_text(run.get("protocol", "")),
-            status=_text(run["status"]),
-            reason=_text(run.get("reason") or ""),
-            sample=_text(run["sample"]),
-            created_at=datetime.fromisoformat(run["created_at"]),
-            plan=run.get("plan") or {},
+            run_id=_text(run.run_id),
+            version=_text(run.version or ""),
+            protocol=_text(run.protocol),
+            status=_text(run.status),
+            reason=_text(run.reason),
+            sample=_text(run.label),
+            created_at=datetime.fromisoformat(run.created_at or ""),
+            plan=run.plan,
             wavelength_A=float(geometry["wavelength_A"]),
             camera_length_mm=float(geometry["camera_length_mm"]),
             pixel_size_mm=float(geometry["pixel_size_mm"]),
@@ -272,7 +251,10 @@ def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
             distortion_amplitude_percent=float(geometry.get("distortion_amplitude_percent", 0.0)),
             distortion_azimuth_deg=float(geometry.get("distortion_azimuth_deg", 0.0)),
             raw_shape=(int(detector["shape"][0]), int(detector["shape"][1])),
-            saturation=int(detector["saturation"]),
+            saturation=_saturation(detector.get("saturation"), frames),
+            raw_place=frames.data_place(KIND),
+            table_place=frames.table_place(KIND),
+            raw_type=frames.dtype(KIND).newbyteorder("<").str,
             wide_cross=bool(detector["wide_cross"]),
             detector=_text(detector.get("name", "")),
             slots=int(result["slots"]),
@@ -282,7 +264,7 @@ def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
             oscillation_deg=float(result["oscillation_deg"]),
             offset_uncertainty_deg=None if uncertainty is None else float(uncertainty),
             snapshot_interval=int(result.get("snapshot_interval") or 0),
-            snapshot_slots=tuple(int(s["slot"]) for s in run.get("snapshots", [])),
+            snapshot_slots=tuple(int(s["slot"]) for s in run.own.get("snapshots", [])),
             lost_slots=tuple(int(k) for k in result["lost_slot_numbers"]),
             slot=table["slot"][kept].astype(np.int32),
             row=kept.astype(np.int64),
@@ -293,29 +275,33 @@ def _run_info(folder: Path, run: dict[str, Any], spool: "h5py.File") -> RunInfo:
             frame_late_ns=table["late_ns"][kept],
             stage_readings=tuple(
                 (int(r["t_before_ns"]), int(r["t_after_ns"]), float(r["residual_deg"]))
-                for r in run.get("stage_readings", [])
+                for r in run.own.get("stage_readings", [])
                 if r["residual_deg"] is not None
             ),
         )
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         raise DataError(
-            f"{path}: {type(error).__name__} {_first_line(error)}; a key is missing or of the wrong type. "
+            f"{path}: {type(error).__name__} {first_line(error)}; a key is missing or of the wrong type. "
             f"`credline recover {folder}` rewrites it"
         ) from error
-    _check(info, spool)
+    _check(info, frames)
     return info
 
 
-def _frame_table(path: Path, spool: "h5py.File", slots: int) -> NDArray[Any]:
-    for name in ("data", "frames"):
-        if name not in spool:
-            raise _damaged(path, f"/{name} is missing")
-    try:
-        table: NDArray[Any] = spool["frames"][()]
-    except OSError as error:
-        raise _damaged(path, f"/frames: {error}") from error
-    if len(table) > len(spool["data"]):
-        raise _damaged(path, f"{len(table)} frames in the table, {len(spool['data'])} pictures")
+def _saturation(told: object, frames: FramesFile) -> int:
+    """As the camera says; the largest count of its type where it does not."""
+    if told:
+        return int(str(told))
+    pixel = frames.dtype(KIND)
+    return int(np.iinfo(pixel).max) if pixel.kind in "iu" else MAX_COUNT
+
+
+def _frame_table(path: Path, frames: FramesFile, slots: int) -> NDArray[np.void]:
+    if KIND not in frames.kinds:
+        raise DataError(f"{path}: the run kept no frames, there is nothing to export; see run.json for the reason")
+    table = frames.table(KIND)
+    if len(table) > frames.pictures(KIND):
+        raise frames.damaged(f"{len(table)} frames in the table, {frames.pictures(KIND)} pictures")
     kept = table["slot"][table["kept"] != 0]
     if not len(kept):
         raise DataError(f"{path}: the run kept no frames, there is nothing to export; see run.json for the reason")
@@ -329,7 +315,7 @@ def _frame_table(path: Path, spool: "h5py.File", slots: int) -> NDArray[Any]:
     return table
 
 
-def _check(info: RunInfo, spool: "h5py.File") -> None:
+def _check(info: RunInfo, frames: FramesFile) -> None:
     """Refuse what would end as a wrong number in a header."""
     path = info.folder / RUN_FILE
     if info.created_at.tzinfo is None:
@@ -343,15 +329,12 @@ def _check(info: RunInfo, spool: "h5py.File") -> None:
             raise DataError(f"{path}: {name} is not a number; correct it and export again")
     if info.oscillation_deg == 0:
         raise DataError(f"{path}: oscillation_deg is 0, the stage did not rotate; there is no rotation to export")
-    data = spool["data"]
-    spool_path = info.folder / SPOOL_FILE
-    if tuple(data.shape[1:]) != info.raw_shape:
+    frames_path = info.folder / FRAMES_FILE
+    if frames.shape(KIND) != info.raw_shape:
         raise DataError(
-            f"{spool_path}: pictures are {tuple(data.shape[1:])}, run.json says {info.raw_shape}; "
+            f"{frames_path}: pictures are {frames.shape(KIND)}, run.json says {info.raw_shape}; "
             "nothing was exported. Correct detector.shape"
         )
-    if data.dtype != np.uint16:
-        raise DataError(f"{spool_path}: pictures are {data.dtype}, raw counts must be uint16; nothing was exported")
     planned = info.start_deg + (info.slot - 1) * info.oscillation_deg
     offset = float(np.median(info.frame_start_deg - planned)) / info.oscillation_deg
     if not abs(offset) < 0.25:

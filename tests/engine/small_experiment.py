@@ -14,8 +14,7 @@ from engine.record.journal import Journal
 from engine.record.trace import Record, Trace
 from engine.record.writer import Writer
 from engine.run.contract import SafeAction
-from engine.run.machine import FINISH
-from engine.run.machine import StrictMachine, Transition
+from engine.run.machine import FINISH, StrictMachine, Transition
 from engine.run.run import Run
 
 

@@ -22,7 +22,7 @@ from drivers.replayed.whatif import Latency
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.commands.trace import stats
 from engine.errors import CredlineError
-from engine.record.document import read_run_document
+from engine.record.document import RunDocument
 from engine.record.journal import read_journal
 from engine.record.salvage import salvage_journal, salvage_spool, salvage_trace
 from engine.record.spool import SpooledFrame, read_spool
@@ -460,11 +460,11 @@ def use_journal(folder: Path, content: bytes) -> None:
 def use_document(folder: Path, content: bytes) -> None:
     """run.json as every command reads it first, and beside a trace that is exported."""
     (folder / "run.json").write_bytes(content)
-    document = read_run_document(folder)
+    document = RunDocument.read(folder)
     WallTime.of_run(folder, {"t_ns": 5})
     from engine.run.registry import experiment_type
 
-    experiment_type(document["protocol"])
+    experiment_type(document.protocol)
 
 
 def damaged_run(source: Path, name: str) -> Use:

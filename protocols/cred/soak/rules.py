@@ -5,7 +5,6 @@ They are judged by what the simulated instrument knows to be true, not by what t
 
 from collections.abc import Iterator
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from engine.run.gate import HARD_LIMIT_S
 from engine.run.safety import LET_GO_S
 from engine.run.trial import OPERATOR, SoakedRun
 from protocols.cred.machine import State
+from protocols.cred.records import DIFFRACTION
 from protocols.cred.sequence import FRAME_OVERDUE_S, SAFE_LIMIT_S, STOP_LIMIT_S
 from protocols.cred.soak.agreement import check_run
 
@@ -182,8 +182,8 @@ def _kept(soaked: SoakedRun) -> NDArray[np.void]:
     """The rows of frames.h5 that are for use; none without the file."""
     path = soaked.folder / "frames.h5"
     if not path.exists():
-        return np.empty(0, FRAME_ROW)
-    with h5py.File(path) as file:
-        rows: NDArray[np.void] = file["frames"][()]
+        return np.empty(0, DIFFRACTION.row)
+    with FramesFile(path) as file:
+        rows = file.table(DIFFRACTION.name)
     kept: NDArray[np.void] = rows[rows["kept"].astype(bool)]
     return kept

@@ -23,7 +23,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 """Read by Pillow; everything else that is no HDF5 and no peak list goes to fabio."""
 FRAMES = (".tif", ".tiff", ".img", ".smv", ".cbf", ".mrc", ".mrcs", ".edf")
 STACKS = (".h5", ".hdf5", ".nxs")
-DATASETS = ("images", "entry/data/data", "data")
+DATASETS = ("images", "entry/data/data", "diffraction/data", "data")
 """Where the pictures of an HDF5 file are looked for, in this order."""
 PEAK_LISTS = (".json", ".csv")
 

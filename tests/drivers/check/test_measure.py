@@ -59,7 +59,7 @@ class Wrapped:
 
 
 async def checked(clock: Any, microscope: Microscope, plan: CredPlan = PLAN, frames: int = 8) -> Measured:
-    return await measure(clock, microscope, plan.exposure_s, plan.snapshot_exposure_s, plan.defocus, frames)
+    return await measure(clock, microscope, (plan.exposure_s, plan.snapshot_exposure_s), plan.defocus, frames)
 
 
 async def judged(clock: Any, microscope: Microscope, plan: CredPlan = PLAN) -> Judgement:
@@ -284,7 +284,7 @@ async def test_a_stage_that_gets_stuck_is_stopped_and_told(clock: VirtualClock) 
 async def test_it_works_on_the_real_clock(clock: RealClock) -> None:
     options: dict[str, Any] = {"api_call_s": 0.001, "stage": {"acceleration_s": 0.01}, "detector": {"arm_s": 0.001}}
     async with connected(clock, **options) as microscope:
-        measured = await measure(clock, microscope, 0.02, 0.005, 1500, frames=6)
+        measured = await measure(clock, microscope, (0.02, 0.005), 1500, frames=6)
         rotations = await measure_rotations(clock, microscope.stage, [10.0], [2.0])
     assert measured.cadence.missing == 0
     assert measured.cadence.rest.median_s >= 0.02

@@ -100,7 +100,7 @@ def test_the_rotation_that_was_fitted_is_the_servers(run: Finished) -> None:
     assert len(document["stage_readings"]) >= 4
     assert max(abs(reading["residual_deg"]) for reading in document["stage_readings"]) < 0.1
     with h5py.File(folder / "frames.h5") as file:
-        assert len(file["frames"]) >= result["frames"]
+        assert len(file["diffraction/frames"]) >= result["frames"]
 
 
 def test_the_trace_replays_to_the_same_bytes(run: Finished) -> None:

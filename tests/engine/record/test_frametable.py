@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from engine.errors import StorageError
 from engine.record import frametable as framesfile
-from engine.record.frametable import FRAME_ROW, write_frames
+from engine.record.framekinds import Column, FrameKind
+from engine.record.frametable import FramesFile, write_frames
+
+KIND = FrameKind("diffraction", (Column("slot", "<i4", "slot"),), (Column("kept", "u1", "kept"),))
 
 SHAPE = (32, 48)
 
@@ -27,27 +30,30 @@ def pictures(count: int) -> list[NDArray[np.uint16]]:
 
 
 def table(count: int) -> NDArray[np.void]:
-    rows = np.zeros(count, FRAME_ROW)
+    rows = np.zeros(count, KIND.row)
     rows["slot"] = 1 + np.arange(count)
     rows["kept"] = 1
     rows["start_ns"] = 512_000_000 * np.arange(count)
     rows["end_ns"] = rows["start_ns"] + 500_000_000
-    rows["start_deg"] = 0.23 * np.arange(count)
-    rows["end_deg"] = rows["start_deg"] + 0.23
     return rows
 
 
-@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 40])
+def write(path: Path, frames: Any, rows: NDArray[np.void], flatfield: Any = None) -> None:
+    extra = {} if flatfield is None else {"flatfield": flatfield}
+    write_frames(path, {"diffraction": rows}, lambda kind: frames, extra)
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 40])
 def test_what_was_written_is_read_back(tmp_path: Path, count: int) -> None:
     flatfield = np.linspace(0.9, 1.1, SHAPE[0] * SHAPE[1], dtype=np.float32).reshape(SHAPE)
-    write_frames(tmp_path / "frames.h5", iter(pictures(count)), table(count), SHAPE, flatfield)
+    write(tmp_path / "frames.h5", iter(pictures(count)), table(count), flatfield)
     with h5py.File(tmp_path / "frames.h5") as file:
         assert file.attrs["schema"] == framesfile.SCHEMA
-        assert file["data"].shape == (count, *SHAPE)
-        assert file["data"].dtype == np.uint16
-        for got, expected in zip(file["data"], pictures(count), strict=True):
+        assert file["diffraction/data"].shape == (count, *SHAPE)
+        assert file["diffraction/data"].dtype == np.uint16
+        for got, expected in zip(file["diffraction/data"], pictures(count), strict=True):
             assert np.array_equal(got, expected)
-        assert np.array_equal(file["frames"][()], table(count))
+        assert np.array_equal(file["diffraction/frames"][()], table(count))
         assert np.array_equal(file["flatfield"][()], flatfield)
     assert [entry.name for entry in tmp_path.iterdir()] == ["frames.h5"]
 
@@ -55,15 +61,15 @@ def test_what_was_written_is_read_back(tmp_path: Path, count: int) -> None:
 @given(picture=arrays(np.uint16, (4, 6), elements=st.integers(0, 65535)))
 def test_every_count_survives(tmp_path_factory: pytest.TempPathFactory, picture: NDArray[np.uint16]) -> None:
     path = tmp_path_factory.mktemp("frames") / "frames.h5"
-    write_frames(path, [picture], table(1), (4, 6), None)
+    write(path, [picture], table(1), None)
     with h5py.File(path) as file:
-        assert np.array_equal(file["data"][0], picture)
+        assert np.array_equal(file["diffraction/data"][0], picture)
 
 
 def test_pictures_are_compressed_one_chunk_each_by_filters_every_hdf5_has(tmp_path: Path) -> None:
-    write_frames(tmp_path / "frames.h5", pictures(20), table(20), SHAPE, None)
+    write(tmp_path / "frames.h5", pictures(20), table(20), None)
     with h5py.File(tmp_path / "frames.h5") as file:
-        data = file["data"]
+        data = file["diffraction/data"]
         assert data.chunks == (1, *SHAPE)
         assert (data.compression, data.shuffle) == ("gzip", True)
         assert data.id.get_storage_size() < 0.7 * data.nbytes
@@ -79,15 +85,15 @@ def test_the_layout_in_memory_does_not_matter(tmp_path: Path, layout: str) -> No
         "read only": np.frombuffer(whole.tobytes(), np.uint16).reshape(SHAPE),
         "big-endian": whole.reshape(SHAPE).astype(">u2"),
     }[layout]
-    write_frames(tmp_path / "frames.h5", [picture], table(1), SHAPE, None)
+    write(tmp_path / "frames.h5", [picture], table(1), None)
     with h5py.File(tmp_path / "frames.h5") as file:
-        assert np.array_equal(file["data"][0], picture)
+        assert np.array_equal(file["diffraction/data"][0], picture)
 
 
 @pytest.mark.parametrize("count", [0, 2, 4, 40])
 def test_another_number_of_pictures_than_of_rows_leaves_nothing(tmp_path: Path, count: int) -> None:
-    with pytest.raises(StorageError, match=r"pictures (for 3|than) frames; the spool is kept as it is"):
-        write_frames(tmp_path / "frames.h5", pictures(count), table(3), SHAPE, None)
+    with pytest.raises(StorageError, match=r"pictures (for 3|than) frames.*; the spool is kept as it is"):
+        write(tmp_path / "frames.h5", pictures(count), table(3), None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,15 +109,15 @@ def test_another_number_of_pictures_than_of_rows_leaves_nothing(tmp_path: Path, 
 )
 def test_a_picture_of_another_shape_or_kind_is_refused_and_leaves_nothing(tmp_path: Path, odd: NDArray[Any]) -> None:
     with pytest.raises(StorageError, match="spool"):
-        write_frames(tmp_path / "frames.h5", [pictures(1)[0], odd], table(2), SHAPE, None)
+        write(tmp_path / "frames.h5", [pictures(1)[0], odd], table(2), None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_old_file_stays_when_the_new_one_fails(tmp_path: Path) -> None:
-    write_frames(tmp_path / "frames.h5", pictures(1), table(1), SHAPE, None)
+    write(tmp_path / "frames.h5", pictures(1), table(1), None)
     before = (tmp_path / "frames.h5").read_bytes()
     with pytest.raises(StorageError):
-        write_frames(tmp_path / "frames.h5", pictures(1), table(2), SHAPE, None)
+        write(tmp_path / "frames.h5", pictures(1), table(2), None)
     assert (tmp_path / "frames.h5").read_bytes() == before
 
 
@@ -121,13 +127,13 @@ def test_an_error_of_the_source_of_pictures_leaves_nothing(tmp_path: Path) -> No
         raise KeyError("spool damaged")
 
     with pytest.raises(KeyError):
-        write_frames(tmp_path / "frames.h5", source(), table(5), SHAPE, None)
+        write(tmp_path / "frames.h5", source(), table(5), None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fails_is_a_storage_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"could not be written .*spool beside it holds every frame.*recover"):
-        write_frames(tmp_path / "missing" / "frames.h5", pictures(1), table(1), SHAPE, None)
+        write(tmp_path / "missing" / "frames.h5", pictures(1), table(1), None)
 
 
 def test_pictures_are_taken_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,14 +152,46 @@ def test_pictures_are_taken_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.
         return real(picture)
 
     monkeypatch.setattr(framesfile, "_deflated", deflated)
-    write_frames(tmp_path / "frames.h5", source(), table(200), SHAPE, None)
+    write(tmp_path / "frames.h5", source(), table(200), None)
     assert ahead[0] <= 32
 
 
 def test_the_file_opens_without_this_program(tmp_path: Path) -> None:
-    write_frames(tmp_path / "frames.h5", pictures(2), table(2), SHAPE, None)
-    program = "import h5py, sys; print(int(h5py.File(sys.argv[1])['data'][1].sum()))"
+    write(tmp_path / "frames.h5", pictures(2), table(2), None)
+    program = "import h5py, sys; print(int(h5py.File(sys.argv[1])['diffraction/data'][1].sum()))"
     output = subprocess.run(
         [sys.executable, "-I", "-c", program, str(tmp_path / "frames.h5")], check=True, capture_output=True, text=True
     ).stdout
     assert int(output) == int(pictures(2)[1].sum())
+
+
+@pytest.mark.parametrize(
+    "pixel", ["i1", "u1", "<i2", ">i2", "<u2", ">u2", "<i4", ">i4", "<u4", "<i8", ">i8", "<u8", ">u8", "<f4", ">f4"]
+)
+def test_counts_of_any_type_keep_their_values_and_their_type(tmp_path: Path, pixel: str) -> None:
+    kind = np.dtype(pixel)
+    ends = [np.iinfo(kind).min, np.iinfo(kind).max] if kind.kind in "iu" else [-1.5, np.inf]
+    picture = np.array([ends, [0, 1]], kind)
+    write(tmp_path / "frames.h5", [picture, picture], table(2))
+    with FramesFile(tmp_path / "frames.h5") as file:
+        assert file.dtype("diffraction") == kind.newbyteorder("<")
+        assert np.array_equal(file.picture("diffraction", 1), picture)
+
+
+def test_a_file_of_schema_1_reads_as_one_kind_with_all_standard_columns(tmp_path: Path) -> None:
+    old = np.array([(3, 100, 200)], [("slot", "<i4"), ("start_ns", "<i8"), ("end_ns", "<i8")])
+    with h5py.File(tmp_path / "frames.h5", "w") as made:
+        made.attrs["schema"] = 1
+        made["data"], made["frames"] = np.ones((1, 2, 2), np.uint16), old
+    with FramesFile(tmp_path / "frames.h5") as file:
+        (row,) = file.table("diffraction")
+        assert file.kinds == ("diffraction",)
+        assert (row["slot"], row["index"], row["start_ns"], row["start_max_ns"], row["end_min_ns"]) == (
+            3,
+            -1,
+            100,
+            100,
+            200,
+        )
+        assert file.picture("diffraction", 0).sum() == 4
+        assert file.extra("flatfield") is None

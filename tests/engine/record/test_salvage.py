@@ -20,13 +20,14 @@ from engine.record.salvage import (
     salvage_trace,
     whole_frames,
 )
-from engine.record.spool import HEADER, MAGIC, Spool, SpooledFrame
+from engine.record.spool import Spool, SpooledFrame
+from engine.record.spoolformat import MAGIC
 from engine.record.trace import SCHEMA
 from engine.record.writer import Writer
 
-KINDS = ("diffraction", "snapshot", "diffraction", "diffraction", "snapshot")
+KINDS = ("shot", "snap", "shot", "shot", "snap")
+"""Of equal length, so that all records are."""
 SIZE = 24
-RECORD = HEADER.size + SIZE
 
 
 @pytest.fixture
@@ -39,8 +40,8 @@ def spool(tmp_path: Path) -> Path:
         for slot, kind in enumerate(KINDS, start=1):
             counts = np.arange(12, dtype="<u2").reshape(3, 4) + slot
             if slot == 3:
-                counts = np.frombuffer(b"FRAMSNAPFRAM" * 2, "<u2").reshape(3, 4)
-            await spool.append(slot, Frame(counts, slot, 10 * slot, 10 * slot + 5), kind)
+                counts = np.frombuffer(b"FRM2SNAPFRM2" * 2, "<u2").reshape(3, 4)
+            await spool.append(Frame(counts, slot, 10 + slot, 20 + slot), kind, {"slot": slot})
         await writer.drain()
         writer.close()
         spool.close()
@@ -51,46 +52,51 @@ def spool(tmp_path: Path) -> Path:
 
 
 def slots(path: Path) -> list[int]:
-    return [item.slot for item in salvage_spool(path) if isinstance(item, SpooledFrame)]
+    return [item.integer("slot") for item in salvage_spool(path) if isinstance(item, SpooledFrame)]
 
 
 def test_without_damage_all_frames_are_there_and_nothing_else(spool: Path) -> None:
     found = list(salvage_spool(spool))
-    assert [item.slot for item in found if isinstance(item, SpooledFrame)] == [1, 2, 3, 4, 5]
+    assert [item.integer("slot") for item in found if isinstance(item, SpooledFrame)] == [1, 2, 3, 4, 5]
     assert len(found) == 5
-    assert [frame.slot for frame in whole_frames(spool, "snapshot")] == [2, 5]
-    assert [frame.slot for frame in whole_frames(spool, "diffraction", lambda frame: frame.slot != 3)] == [1, 4]
+    assert [frame.integer("slot") for frame in whole_frames(spool, "snap")] == [2, 5]
+    assert [
+        frame.integer("slot") for frame in whole_frames(spool, "shot", lambda frame: frame.integer("slot") != 3)
+    ] == [1, 4]
 
 
 def test_any_damaged_byte_costs_one_frame_at_most(spool: Path) -> None:
     whole = spool.read_bytes()
+    record = (len(whole) - len(MAGIC)) // 5
     for at in range(len(whole)):
         damaged = bytearray(whole)
         damaged[at] ^= 0x20
         spool.write_bytes(damaged)
-        struck = (at - len(MAGIC)) // RECORD + 1
+        struck = (at - len(MAGIC)) // record + 1
         assert slots(spool) == [slot for slot in range(1, 6) if slot != struck], at
 
 
 def test_what_is_not_whole_is_said(spool: Path) -> None:
     whole = spool.read_bytes()
-    second = len(MAGIC) + RECORD
+    record = (len(whole) - len(MAGIC)) // 5
+    second = len(MAGIC) + record
     damaged = bytearray(whole)
-    damaged[second + HEADER.size] ^= 1
+    damaged[second + record - 1] ^= 1
     spool.write_bytes(damaged)
-    assert list(salvage_spool(spool))[1] == DamagedFrame("snapshot", 2, torn=False)
+    assert list(salvage_spool(spool))[1] == DamagedFrame("snap", {"slot": 2}, torn=False)
     damaged[second] ^= 1
     spool.write_bytes(damaged)
-    assert list(salvage_spool(spool))[1] == DamagedBytes(second, second + RECORD, torn=False)
+    assert list(salvage_spool(spool))[1] == DamagedBytes(second, second + record, torn=False)
     spool.write_bytes(whole[:-1])
-    assert list(salvage_spool(spool))[-1] == DamagedFrame("snapshot", 5, torn=True)
+    assert list(salvage_spool(spool))[-1] == DamagedFrame("snap", {"slot": 5}, torn=True)
     spool.write_bytes(whole[: -SIZE - 1])
-    assert list(salvage_spool(spool))[-1] == DamagedBytes(len(whole) - RECORD, len(whole) - SIZE - 1, torn=True)
+    assert list(salvage_spool(spool))[-1] == DamagedBytes(len(whole) - record, len(whole) - SIZE - 1, torn=True)
 
 
 def test_a_hole_of_zeros_costs_the_frames_in_it(spool: Path) -> None:
     whole = spool.read_bytes()
-    first, fourth = len(MAGIC) + 7, len(MAGIC) + 3 * RECORD - 3
+    record = (len(whole) - len(MAGIC)) // 5
+    first, fourth = len(MAGIC) + 7, len(MAGIC) + 3 * record - 3
     spool.write_bytes(whole[:first] + bytes(fourth - first) + whole[fourth:])
     assert slots(spool) == [4, 5]
 
@@ -156,7 +162,7 @@ def test_the_protocol_of_a_folder_is_found_in_run_json_or_in_the_trace(tmp_path:
     for content in ("", "[]", "{}", '{"protocol"', "[" * 100_000):
         (tmp_path / "run.json").write_text(content)
         assert protocol_of(tmp_path) == "cred"
-    (tmp_path / "run.json").write_text('{"protocol": "other"}')
+    (tmp_path / "run.json").write_text('{"schema": 1, "protocol": "other"}')
     assert protocol_of(tmp_path) == "other"
 
 

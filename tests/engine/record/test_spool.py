@@ -1,6 +1,8 @@
 """The spool gives back every whole frame, after a crash at any byte, and never a wrong one."""
 
 import asyncio
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +18,14 @@ from numpy.typing import NDArray
 from engine.clock.virtual import VirtualClock
 from engine.errors import DataError
 from engine.frame import Frame
-from engine.record.spool import HEADER, MAGIC, Spool, SpooledFrame, read_spool
+from engine.record.spool import Spool, SpooledFrame, read_infos, read_picture, read_spool
+from engine.record.spoolformat import MAGIC, OLD_HEAD, OLD_MAGIC
 from engine.record.writer import Writer
 from tests.engine.virtually import virtual
 
+TYPES = ["i1", "u1", "<i2", "<u2", ">u2", "<i4", ">i4", "<u4", "<i8", "<u8", ">u8", "<f4", ">f4"]
 COUNTS = arrays(
-    dtype=st.sampled_from(["u1", "<u2", ">u2", "<i2", "<u4", "<i4", "<i8"]),
+    dtype=st.sampled_from(TYPES),
     shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
 )
 INT32 = st.integers(-(2**31), 2**31 - 1)
@@ -33,7 +37,7 @@ async def spool_of(folder: Path, frames: Sequence[tuple[int, Frame]], *, durable
     writer = Writer()
     spool = Spool(folder / "frames.spool", writer, durable=durable)
     for k, (slot, frame) in enumerate(frames):
-        assert await spool.append(slot, frame) == k
+        assert await spool.append(frame, "diffraction", {"slot": slot}) == k
     assert spool.frames == len(frames)
     await writer.drain()
     writer.close()
@@ -49,9 +53,14 @@ def three_frames(shape: tuple[int, int] = (3, 4)) -> list[tuple[int, Frame]]:
 def assert_same(read: Sequence[SpooledFrame], written: Sequence[tuple[int, Frame]]) -> None:
     assert len(read) == len(written)
     for got, (slot, frame) in zip(read, written, strict=True):
-        assert (got.slot, got.number, got.start_ns, got.end_ns) == (slot, frame.number, frame.start_ns, frame.end_ns)
+        assert (got.columns, got.number, got.start_ns, got.end_ns) == (
+            {"slot": slot},
+            frame.number,
+            frame.start_ns,
+            frame.end_ns,
+        )
         assert got.counts.dtype == frame.counts.dtype
-        assert np.array_equal(got.counts, frame.counts)
+        assert np.array_equal(got.counts, frame.counts, equal_nan=got.counts.dtype.kind == "f")
 
 
 @given(frames=FRAMES)
@@ -89,7 +98,7 @@ async def test_a_durable_spool_holds_the_same(clock: VirtualClock, tmp_path: Pat
 async def test_cut_off_at_any_byte_it_gives_the_frames_before_and_no_error(clock: VirtualClock, tmp_path: Path) -> None:
     frames = three_frames()
     whole = (await spool_of(tmp_path, frames)).read_bytes()
-    record = HEADER.size + 24
+    record = (len(whole) - len(MAGIC)) // 3
     assert len(whole) == len(MAGIC) + 3 * record
     cut = tmp_path / "cut.spool"
     for length in range(len(MAGIC), len(whole)):
@@ -105,7 +114,7 @@ async def test_blocks_of_the_last_frame_that_never_reached_the_disk_cost_that_fr
     frames = three_frames()
     path = await spool_of(tmp_path, frames)
     whole = path.read_bytes()
-    record = HEADER.size + 24
+    record = (len(whole) - len(MAGIC)) // 3
     for kept in range(1, record):
         path.write_bytes(whole[: len(whole) - record + kept].ljust(len(whole), b"\0"))
         if path.read_bytes() != whole:
@@ -120,7 +129,7 @@ async def test_damage_before_the_last_frame_is_named_after_the_frames_before_it(
     frames = three_frames()
     path = await spool_of(tmp_path, frames)
     whole = path.read_bytes()
-    size = HEADER.size + 24
+    size = (len(whole) - len(MAGIC)) // 3
     for offset in range(size):
         damaged = bytearray(whole)
         damaged[len(MAGIC) + record * size + offset] ^= 0x10
@@ -146,7 +155,7 @@ async def test_a_damaged_last_frame_is_never_given_out(clock: VirtualClock, tmp_
         assert_same(list(read_spool(path)), frames[:2])
 
 
-@pytest.mark.parametrize("content", [b"", b"CRED", b"not a spool at all", MAGIC[:-1] + b"2" + bytes(100)])
+@pytest.mark.parametrize("content", [b"", b"CRED", b"not a spool at all", MAGIC[:-1] + b"3" + bytes(100)])
 def test_what_is_no_spool_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "frames.spool"
     path.write_bytes(content)
@@ -171,7 +180,7 @@ async def test_one_kind_of_frame_can_be_read_alone(clock: VirtualClock, tmp_path
     spool = Spool(tmp_path / "frames.spool", writer, durable=False)
     frames = three_frames()
     for (slot, frame), kind in zip(frames, ("diffraction", "snapshot", "diffraction"), strict=True):
-        await spool.append(slot, frame, kind)
+        await spool.append(frame, kind, {"slot": slot})
     await writer.drain()
     writer.close()
     spool.close()
@@ -196,7 +205,7 @@ async def test_the_spool_can_be_read_while_it_grows(clock: VirtualClock, tmp_pat
     writer = Writer()
     spool = Spool(tmp_path / "frames.spool", writer, durable=False)
     for k, (slot, frame) in enumerate(three_frames(), start=1):
-        await spool.append(slot, frame)
+        await spool.append(frame, "diffraction", {"slot": slot})
         await writer.drain()
         assert len(list(read_spool(spool.path))) == k
     writer.close()
@@ -211,8 +220,8 @@ async def test_appending_waits_while_the_disk_is_behind(clock: VirtualClock, tmp
     loop = asyncio.get_running_loop()
     writer.submit(lambda: asyncio.run_coroutine_threadsafe(released.wait(), loop).result(10), 24)
     (slot, frame), *_ = three_frames()
-    await spool.append(slot, frame)  # 24 bytes more: now over the limit
-    third = asyncio.create_task(spool.append(slot, frame))
+    await spool.append(frame, "diffraction", {"slot": slot})  # 24 bytes more: now over the limit
+    third = asyncio.create_task(spool.append(frame, "diffraction", {"slot": slot}))
     await asyncio.sleep(0)
     assert not third.done()
     released.set()
@@ -221,3 +230,65 @@ async def test_appending_waits_while_the_disk_is_behind(clock: VirtualClock, tmp
     writer.close()
     spool.close()
     assert len(list(read_spool(spool.path))) == 2
+
+
+@virtual
+async def test_one_picture_is_found_by_its_index_while_the_spool_grows(clock: VirtualClock, tmp_path: Path) -> None:
+    writer = Writer()
+    spool = Spool(tmp_path / "frames.spool", writer, durable=False)
+    for k, (slot, frame) in enumerate(three_frames()):
+        with pytest.raises(DataError, match=f"frame {k} is not there"):
+            read_picture(spool.path, k)
+        await spool.append(frame, "diffraction", {"slot": slot})
+        await writer.drain()
+        assert np.array_equal(read_picture(spool.path, k), frame.counts)
+    writer.close()
+    spool.close()
+    assert [info.index for info in read_infos(spool.path)] == [0, 1, 2]
+
+
+@virtual
+async def test_kind_columns_and_bounds_are_the_protocols_and_come_back(clock: VirtualClock, tmp_path: Path) -> None:
+    writer = Writer()
+    spool = Spool(tmp_path / "frames.spool", writer, durable=False)
+    frame = Frame(np.zeros((2, 2), np.int32), 0, 100, 200, None, (90, 110), (190, 230))
+    columns = {"field": 7, "tilt_deg": -1.5, "crystal": "a", "centred": True, "cell": None}
+    await spool.append(frame, "still", columns)
+    await writer.drain()
+    writer.close()
+    spool.close()
+    (info,) = read_infos(spool.path)
+    assert (info.kind, info.columns) == ("still", columns)
+    assert (info.start_bounds_ns, info.end_bounds_ns) == ((90, 110), (190, 230))
+
+
+@virtual
+async def test_counts_that_cannot_be_kept_are_refused_before_anything_is_written(
+    clock: VirtualClock, tmp_path: Path
+) -> None:
+    writer = Writer()
+    spool = Spool(tmp_path / "frames.spool", writer, durable=False)
+    for counts in (np.zeros((2, 2)), np.zeros((2, 2), np.complex64), np.zeros((2, 2, 3), np.uint8)):
+        with pytest.raises(DataError, match="cannot be kept"):
+            await spool.append(Frame(counts, 0, 0, 1), "still", {})
+    writer.close()
+    spool.close()
+    assert spool.path.read_bytes() == MAGIC
+
+
+def test_a_spool_of_format_1_is_read(tmp_path: Path) -> None:
+    counts = np.arange(6, dtype="<u2").reshape(2, 3)
+    content = OLD_MAGIC
+    for mark, slot in ((b"FLAT", 0), (b"FRAM", 1), (b"SNAP", 2)):
+        head = OLD_HEAD.pack(mark, slot, slot, 10, 20, 2, 3, b"<u2 ", zlib.crc32(counts.tobytes()), 0)[:-4]
+        content += head + struct.pack("<I", zlib.crc32(head)) + counts.tobytes()
+    path = tmp_path / "frames.spool"
+    path.write_bytes(content)
+    found = list(read_spool(path))
+    assert [(f.index, f.kind, f.columns) for f in found] == [
+        (0, "flatfield", {"slot": 0}),
+        (1, "diffraction", {"slot": 1}),
+        (2, "snapshot", {"slot": 2}),
+    ]
+    assert all(np.array_equal(f.counts, counts) for f in found)
+    assert np.array_equal(read_picture(path, 2), counts)

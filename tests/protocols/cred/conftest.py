@@ -22,7 +22,7 @@ class Finished(RecordedRun):
 
     def frames(self) -> np.ndarray:
         with h5py.File(self.folder / "frames.h5") as file:
-            return file["frames"][:]
+            return file["diffraction/frames"][:]
 
     def truth_deg(self) -> np.ndarray:
         with h5py.File(self.folder / "truth.h5") as file:

@@ -170,7 +170,7 @@ def test_frames_of_an_aborted_run_are_on_disk(perform: Perform) -> None:
 
     run = perform(on=on_frame)
     with h5py.File(run.folder / "frames.h5") as file:
-        assert list(file["frames"]["slot"]) == [1, 2, 3, 4, 5]
+        assert list(file["diffraction/frames"]["slot"]) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("shift", [1, -1], ids=["a frame lost", "a frame twice"])

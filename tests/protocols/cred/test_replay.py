@@ -94,8 +94,8 @@ def test_a_run_with_pictures_replays_by_their_checksums(record_run: RecordRun) -
     assert_replays(run)
     assert first_divergence(run.trace, replay(run.trace, run.folder)) is None
     with h5py.File(run.folder / "frames.h5", "r+") as file:
-        file["data"][3, 100, 100] += 1
-        slot = int(file["frames"]["slot"][3])
+        file["diffraction/data"][3, 100, 100] += 1
+        slot = int(file["diffraction/frames"]["slot"][3])
     divergence = first_divergence(run.trace, replay(run.trace, run.folder))
     assert divergence is not None
     assert divergence.recorded is not None

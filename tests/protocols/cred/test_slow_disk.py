@@ -72,8 +72,8 @@ def test_every_exposure_is_a_frame_on_disk(behind: tuple[Report, Run, list[Recor
     frames, snapshots = (of(records, "frame", name) for name in ("diffraction", "snapshot"))
     assert len(exposures) == len(frames) + len(snapshots)
     with h5py.File(report.folder / "frames.h5") as file:
-        assert list(file["frames"]["slot"]) == [frame["slot"] for frame in frames]
-        numbers = [int(picture[0, 0]) for picture in file["data"]]
+        assert list(file["diffraction/frames"]["slot"]) == [frame["slot"] for frame in frames]
+        numbers = [int(picture[0, 0]) for picture in file["diffraction/data"]]
     assert numbers == [frame["number"] for frame in frames]
     assert len(list((report.folder / "snapshots").iterdir())) == len(snapshots)
 

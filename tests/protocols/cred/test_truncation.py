@@ -8,11 +8,10 @@ from random import Random
 import pytest
 
 from engine.errors import CredlineError
-from engine.record.spool import HEADER, MAGIC
+from engine.record.spoolformat import HEAD, MAGIC, head_at
 from protocols.cred.recovery.recovery import recover_run
 from tests.protocols.cred.wrecks import Held, contents, copy_of, cut_off_run, held, recovered, spooled
 
-RECORD = HEADER.size + 32 * 32 * 2
 LAST_SLOT = 14
 
 
@@ -25,6 +24,17 @@ def wreck(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(wreck: Path) -> Held:
     return spooled(wreck / "frames.spool")
+
+
+def edges_of(spool: Path) -> list[int]:
+    """Where each record of a spool begins, and where the last one ends."""
+    edges, size = [len(MAGIC)], spool.stat().st_size
+    with spool.open("rb") as file:
+        while edges[-1] < size:
+            head = head_at(file, edges[-1])
+            assert head is not None
+            edges.append(head.end)
+    return edges
 
 
 def first(whole: Held, number: int) -> Held:
@@ -42,18 +52,21 @@ def test_a_spool_that_ends_anywhere_gives_the_frames_before(
     wreck: Path, whole: Held, tmp_path: Path, zeros: bool
 ) -> None:
     data = (wreck / "frames.spool").read_bytes()
-    assert len(data) == len(MAGIC) + len(whole) * RECORD
+    begins = edges_of(wreck / "frames.spool")
+    assert len(begins) == len(whole) + 1
     # Every byte of the last two headers and of what surrounds them; within the counts every 50th.
-    edges = {len(data) - k * RECORD for k in range(3)}
+    edges = set(begins[-3:])
     lengths = [
-        n for n in ends(data, 2 * RECORD) if n % 50 == 0 or any(-5 < n - edge < HEADER.size + 5 for edge in edges)
+        n
+        for n in ends(data, len(data) - begins[-3])
+        if n % 50 == 0 or any(-5 < n - edge < HEAD.size + 200 for edge in edges)
     ]
     for length in [0, 1, 7, 8, 9, *lengths]:
         folder = copy_of(wreck, tmp_path / "cut")
         (folder / "frames.spool").write_bytes(data[:length].ljust(len(data) if zeros else 0, b"\0"))
         document, told = recovered(folder)
         # A picture that ends in zeros may be whole although its last bytes were lost.
-        number = max(0, length - len(MAGIC)) // RECORD
+        number = max(0, sum(begin <= length for begin in begins) - 1)
         kept = held(folder)
         assert kept == first(whole, number) or (zeros and kept == first(whole, number + 1)), length
         lost = {slot for _, slot in whole} - {slot for _, slot in kept}
@@ -64,14 +77,15 @@ def test_a_spool_that_ends_anywhere_gives_the_frames_before(
 def test_a_damaged_bit_of_the_spool_costs_its_frame_alone(wreck: Path, whole: Held, tmp_path: Path) -> None:
     data = (wreck / "frames.spool").read_bytes()
     random = Random(1)
-    header_bytes = [len(MAGIC) + 3 * RECORD + k for k in range(HEADER.size)]
+    begins = edges_of(wreck / "frames.spool")
+    header_bytes = [begins[3] + k for k in range(HEAD.size + 150)]
     for at in [*range(len(MAGIC)), *header_bytes, *random.sample(range(len(MAGIC), len(data)), 60)]:
         folder = copy_of(wreck, tmp_path / "cut")
         damaged = bytearray(data)
         damaged[at] ^= 1 << random.randrange(8)
         (folder / "frames.spool").write_bytes(damaged)
         document, _ = recovered(folder)
-        struck = (at - len(MAGIC)) // RECORD
+        struck = sum(begin <= at for begin in begins) - 1
         expected = {key: crc for k, (key, crc) in enumerate(whole.items()) if k != struck}
         assert held(folder) == expected, at
         kept_as_it_was = folder / "frames.damaged.spool"

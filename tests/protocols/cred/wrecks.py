@@ -106,7 +106,10 @@ Held = dict[tuple[str, int], int]
 def spooled(spool: Path) -> Held:
     """What a spool without damage holds."""
     frames: list[SpooledFrame] = list(read_spool(spool))
-    return {(frame.kind, frame.slot): zlib.crc32(frame.counts.tobytes()) for frame in frames}
+    return {
+        (frame.kind, frame.integer("slot") if frame.columns else 0): zlib.crc32(frame.counts.tobytes())
+        for frame in frames
+    }
 
 
 def held(folder: Path) -> Held:
@@ -114,7 +117,7 @@ def held(folder: Path) -> Held:
     found: Held = {}
     if (folder / "frames.h5").exists():
         with h5py.File(folder / "frames.h5") as file:
-            for row, counts in zip(file["frames"][:], file["data"][:], strict=True):
+            for row, counts in zip(file["diffraction/frames"][:], file["diffraction/data"][:], strict=True):
                 found["diffraction", int(row["slot"])] = zlib.crc32(counts.tobytes())
     if (folder / "snapshots").exists():
         from fabio import open as open_image

@@ -51,7 +51,7 @@ def test_ranges(slots: tuple[int, ...], joined: list[tuple[int, int]]) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"schema": 2}, "schema 2"),
+        ({"schema": 3}, "schema 3"),
         ({"status": "running"}, "recover"),
         ({"geometry.wavelength_A": 0.0}, "wavelength_A is 0.0"),
         ({"geometry.pixel_size_mm": "wide"}, "wrong type"),

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+from protocols.cred.recovery.lastwords import BEAM_ALARM, LENS_ALARM, STAGE_ALARM, last_words
+from protocols.cred.recovery.missing import NO_WORD, missing_slots
 
 from engine.record.trace import Record
 from protocols.cred.plan import CredPlan
-from protocols.cred.recovery.lastwords import BEAM_ALARM, LENS_ALARM, STAGE_ALARM, last_words
-from protocols.cred.recovery.missing import NO_WORD, missing_slots
 
 PLAN = CredPlan()
 STATES = ["relax", "wait-for-rotation", "delay", "expose", "defocus-snapshot", "refocus", "expose"]

@@ -16,7 +16,8 @@ import pytest
 
 from engine.errors import DataError
 from engine.record.lock import drop_lock, take_lock
-from engine.record.spool import MAGIC, read_spool
+from engine.record.spool import read_spool
+from engine.record.spoolformat import MAGIC
 from engine.record.trace import Record
 from engine.run.run import Run
 from protocols.cred.recovery.recovery import recover_run
@@ -45,12 +46,12 @@ def test_everything_up_to_the_cut_is_there_again(perform: Perform, tmp_path: Pat
     frames = whole.frames()
     expected = frames[frames["slot"] < at_slot]
     with h5py.File(folder / "frames.h5") as file, h5py.File(whole.folder / "frames.h5") as other:
-        table = file["frames"][:]
+        table = file["diffraction/frames"][:]
         # The frame being stored may or may not have reached the disk.
         assert len(table) in (len(expected), len(expected) + 1)
         for name in ("slot", "start_ns", "end_ns", "late_ns", "kept"):
             assert np.array_equal(table[name], frames[name][: len(table)])
-        assert np.array_equal(file["data"][:], other["data"][: len(table)])
+        assert np.array_equal(file["diffraction/data"][:], other["diffraction/data"][: len(table)])
     if at_slot >= 11:
         assert np.abs(table["start_deg"] - frames["start_deg"][: len(table)]).max() < 0.05
         assert (folder / "snapshots" / "00010.tiff").exists()
@@ -165,5 +166,7 @@ def test_a_run_killed_at_a_random_instant_loses_no_frame_but_the_one_in_flight(t
     record_bytes = 32 * 32 * 2 + 52
     assert held >= (size - 8) // record_bytes - 1
     with h5py.File(folder / "frames.h5") as file:
-        numbers = sorted([*file["frames"]["slot"], *(10 * 3 * k for k in range(1, result["snapshots"] + 1))])
+        numbers = sorted(
+            [*file["diffraction/frames"]["slot"], *(10 * 3 * k for k in range(1, result["snapshots"] + 1))]
+        )
         assert len(numbers) == len(set(numbers)) == held

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from protocols.cred.recovery.remains import _placed
 
 from engine.record.trace import Record
 from protocols.cred.records import Collected, FrameRecord
 from protocols.cred.recovery.recovery import recover_run
-from protocols.cred.recovery.remains import _placed
 from tests.protocols.cred.conftest import Perform
 from tests.protocols.cred.recovery.test_recovery import cut_off
 
@@ -54,7 +54,7 @@ def test_a_lengthened_period_is_known_again(perform: Perform, tmp_path: Path) ->
     whole, folder = cut_off(perform, tmp_path / "cut", 45, devices=SLOWER, snapshot_interval=0)
     recover_run(folder)
     with h5py.File(folder / "frames.h5") as file:
-        table = file["frames"][:]
+        table = file["diffraction/frames"][:]
     frames = whole.frames()[: len(table)]
     assert 0 < table["kept"].sum() < len(table)
     for name in ("slot", "kept", "late_ns"):
@@ -71,7 +71,7 @@ def test_where_the_word_of_a_lengthened_period_is_lost_no_two_periods_are_mixed(
     (folder / "trace.jsonl").write_bytes(b"".join(lines[:at]))
     recover_run(folder)
     with h5py.File(folder / "frames.h5") as file:
-        table = file["frames"][:]
+        table = file["diffraction/frames"][:]
     stretched = whole.of("slot", "stretched")[0]["slot"]
     kept = table[table["kept"] == 1]
     assert len(table) > stretched + 10

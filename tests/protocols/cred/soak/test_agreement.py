@@ -77,21 +77,21 @@ def in_data(change: Callable[[Any], None]) -> Callable[[Path], None]:
 
 
 def one_count(file: Any) -> None:
-    counts = file["data"][3]
+    counts = file["diffraction/data"][3]
     counts[5, 5] += 1
-    file["data"][3] = counts
+    file["diffraction/data"][3] = counts
 
 
 def one_instant(file: Any) -> None:
-    table = file["frames"][:]
+    table = file["diffraction/frames"][:]
     table["end_ns"][3] += 1
-    file["frames"][:] = table
+    file["diffraction/frames"][:] = table
 
 
 def last_frame_away(file: Any) -> None:
-    table, counts = file["frames"][:-1], file["data"][:-1]
-    del file["frames"], file["data"]
-    file["frames"], file["data"] = table, counts
+    table, counts = file["diffraction/frames"][:-1], file["diffraction/data"][:-1]
+    del file["diffraction/frames"], file["diffraction/data"]
+    file["diffraction/frames"], file["diffraction/data"] = table, counts
 
 
 def frames_of(lines: list[Any], name: str) -> list[int]:
