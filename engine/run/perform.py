@@ -193,6 +193,7 @@ async def _run(
         watchdog=None if request.watchdog else "off, as asked",
         instrument={name: part for name, part in prepared_facts.items() if name in INSTRUMENT},
     )
+    run.microscope = microscope
     run.keep_data(RunData(run, request.kind, request.plan))
     experiment = prepared.begin(run, microscope)
     run.save(None)

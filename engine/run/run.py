@@ -80,6 +80,8 @@ class Run:
         self.continued: Mapping[str, Any] | None = None
         """What an earlier run carried over to this one, from the header; None for one that begins anew."""
         self._data: RunData | None = None
+        self.microscope: Any = None
+        """The instrument that it drives; None before it was given one."""
         self._disk_told = False
         self._told_to_end = False
         """A command ends the work of the present state; where a child is under way, when that has ended."""

@@ -48,7 +48,7 @@ class SoakedRun:
     document: dict[str, Any]
     ending: Ending
     alarms: tuple[str, ...]
-    run: Run
+    run: "Run"
     microscope: Any
     trace: list[Record]
     came_about: list[Any]

@@ -116,7 +116,7 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
 
     def watch(run: Run, prepared: Any) -> None:
         run.writer.limit_bytes = DISK_LIMIT_BYTES
-        seen.update(run=run, microscope=prepared.microscope, trace=[])
+        seen.update(run=run, microscope=run.microscope, trace=[])
         made: list[Record] = seen["trace"]
 
         def step(record: Record) -> None:
