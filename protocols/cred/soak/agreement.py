@@ -33,7 +33,7 @@ def _counts(files: RunFiles, document: RunDocument) -> Iterator[str]:
     if counted != len(frames) and not files.disk_failed:
         yield f"run.json: counts {counted} frames, {len(frames)} are on disk"
     if result["snapshots"] != len(document.own.get("snapshots", ())):
-        yield f"run.json: counts {result['snapshots']} snapshots and lists {len(files.document.get('snapshots', ()))}"
+        yield f"run.json: counts {result['snapshots']} snapshots and lists {len(document.own.get('snapshots', ()))}"
     if result["lost_slots"] != len(result["lost_slot_numbers"]):
         yield f"run.json: counts {result['lost_slots']} lost slots and lists {len(result['lost_slot_numbers'])}"
     named = {record["slot"] for record in files.of("slot", "lost")}
