@@ -217,7 +217,8 @@ def write_data(
         try:
             (folder / "snapshots").mkdir(exist_ok=True)
             for frame in read(spool, "snapshot"):
-                TifImage(data=frame.counts).write(str(folder / snapshot_file(frame.integer("slot"))))
+                counts = frame.counts.astype(frame.counts.dtype.newbyteorder("="), copy=False)  # all that fabio takes
+                TifImage(data=counts).write(str(folder / snapshot_file(frame.integer("slot"))))
         except OSError as error:
             raise StorageError(
                 f"{folder / 'snapshots'}: could not be written ({error}); the spool holds every frame. Free some "
