@@ -240,7 +240,10 @@ def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: tuple[float, 
         yield "the primary beam was found in no frame: the nominal centre stands in the headers"
     clipped = sum(s.clipped for s in surveys)
     if clipped:
-        yield f"{clipped} pixels did not fit into 16 bits and were clipped; each header says how many"
+        yield (
+            f"{clipped} pixels did not fit into 16 bits (below 0, above 65535, or no number) and were clipped; each "
+            "header says how many"
+        )
     off = float(np.hypot(beam[0] - info.nominal_beam_fast_px, beam[1] - info.nominal_beam_slow_px))
     if off > 0.1 * min(info.shape):
         yield f"the primary beam is {off:.0f} px from its nominal place: check the centring of the pattern"

@@ -141,7 +141,7 @@ def test_reading_a_long_trace_takes_the_memory_of_one_record(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("schema", "words"),
-    [(SCHEMA + 1, ["schema 2, this program reads up to 1", "9.9", "newer"]), (0, ["none below 1"])],
+    [(SCHEMA + 1, ["schema 3, this program reads up to 2", "9.9", "newer"]), (0, ["none below 1"])],
 )
 def test_a_schema_that_is_not_ours_is_refused(tmp_path: Path, schema: int, words: list[str]) -> None:
     path = write_trace(tmp_path / "trace.jsonl", [{**HEADER, "schema": schema}, NOTE])
@@ -153,7 +153,7 @@ def test_a_schema_that_is_not_ours_is_refused(tmp_path: Path, schema: int, words
 def test_replay_reads_by_the_same_rules(tmp_path: Path, run: Path) -> None:
     assert load_run(run) == records_of(run)
     path = write_trace(tmp_path / "trace.jsonl", [{**HEADER, "schema": SCHEMA + 1}])
-    with pytest.raises(DataError, match="schema 2"):
+    with pytest.raises(DataError, match="schema 3"):
         load_run(path)
 
 

@@ -105,3 +105,14 @@ def test_the_raw_picture_is_left_alone() -> None:
     before = raw.copy()
     correction(np.full((16, 16), 0.5, dtype=np.float32), wide_cross=True).apply(raw)
     np.testing.assert_array_equal(raw, before)
+
+
+@pytest.mark.parametrize("pixel", ["i1", "u1", ">i2", "<u2", ">u2", "<i4", ">i4", "<u4", "<i8", "<u8", ">u8", "<f4"])
+def test_counts_of_any_type_fit_into_16_bits_and_what_did_not_is_counted(pixel: str) -> None:
+    kind = np.dtype(pixel)
+    ends = [np.iinfo(kind).min, np.iinfo(kind).max] if kind.kind in "iu" else [-7.0, np.nan]
+    counts, clipped = to_uint16(np.array([[*ends, 5]], kind))
+    expected = [[min(max(int(c), 0), 65535) if c == c else 0 for c in ends] + [5]]
+    assert counts.dtype == np.uint16
+    assert counts.tolist() == expected
+    assert clipped == sum(not 0 <= c <= 65535 for c in ends)

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from engine.errors import DataError
+from engine.record.framekinds import Column, FrameKind
+from engine.record.frametable import FramesFile, write_frames
+from protocols.products.export import export_run
 from protocols.products.source import open_run, ranges
 from tests.protocols.products.runs import write_run
 
@@ -141,3 +144,25 @@ def test_fewer_pictures_than_the_table_says(tmp_path: Path) -> None:
         file["data"] = data
     with pytest.raises(DataError, match="5 frames in the table, 3 pictures"):
         open_run(folder)
+
+
+@pytest.mark.parametrize("pixel", ["i1", "u1", "<i2", ">i2", ">u2", "<i4", ">i4", "<u4", "<i8", ">u8", "<f4"])
+def test_pictures_of_any_type_in_a_file_of_schema_2_become_products(tmp_path: Path, pixel: str) -> None:
+    folder = write_run(tmp_path / "run", slots=3, interval=0, shape=(64, 64), wide_cross=False)
+    with FramesFile(folder / "frames.h5") as file:
+        old = file.table("diffraction")
+        pictures = [np.minimum(file.picture("diffraction", k), 100).astype(pixel) for k in range(3)]
+    if np.dtype(pixel).kind in "if":
+        pictures[1][5, 5] = -3
+    own = [Column(name, old.dtype[name].str, "") for name in ("slot", "kept", "start_deg", "end_deg", "late_ns")]
+    rows = np.zeros(3, FrameKind("diffraction", tuple(own)).row)
+    for name in old.dtype.names or ():
+        rows[name] = old[name]
+    write_frames(folder / "frames.h5", {"diffraction": rows}, lambda _: pictures, {})
+    with open_run(folder) as source:
+        assert np.array_equal(source.raw(1), pictures[1])
+    summary = export_run(folder, ("smv", "nexus"))
+    assert summary.frames == 3
+    assert summary.clipped_pixels == (1 if np.dtype(pixel).kind in "if" else 0)
+    with h5py.File(folder / "master.nxs") as master:
+        assert np.array_equal(master["entry/data/data"][1], pictures[1])

@@ -146,7 +146,7 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
     "a spool left": (lambda folder: (folder / "frames.spool").write_bytes(b"CREDSPL1"), "still there"),
     "no trace": (lambda folder: (folder / "trace.jsonl").unlink(), "cannot be read"),
     "no journal": (lambda folder: (folder / "journal.jsonl").unlink(), "cannot be read"),
-    "no run.json": (lambda folder: (folder / "run.json").unlink(), "run.json: cannot be read"),
+    "no run.json": (lambda folder: (folder / "run.json").unlink(), "run.json: no such file"),
     "frames.h5 damaged": (lambda folder: (folder / "frames.h5").write_bytes(b"no"), "pictures: cannot be read"),
 }
 
