@@ -216,7 +216,7 @@ def one_kill(number: int, seed: int, kind: str, life: Life, place: Path) -> Verd
 
 def judge(out: Path, log: Path, rng: random.Random, *, killed_too: bool) -> Verdict:
     from engine.errors import CredlineError
-    from protocols.cred.recovery.recovery import recover_run
+    from engine.run.recovery import recover_run
     from protocols.cred.soak.agreement import check_run
 
     said = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
@@ -262,7 +262,7 @@ def kill_recovery(folder: Path, rng: random.Random) -> bool:
     """Begin to recover and be killed on the way; whether it was still at it."""
     program = (
         "import sys, pathlib, protocols.cred.experiment, protocols.products.export; "
-        "from protocols.cred.recovery.recovery import recover_run; print('go', flush=True); "
+        "from engine.run.recovery import recover_run; print('go', flush=True); "
         "recover_run(pathlib.Path(sys.argv[1]))"
     )
     process = subprocess.Popen(

@@ -28,13 +28,13 @@ from engine.record.endings import Status
 from engine.record.journal import Journal
 from engine.record.writer import Writer
 from engine.run.commands import Commands
+from engine.run.data import RunData
 from engine.run.registry import experiment_type
 from engine.run.run import Run
 from engine.run.safety import Safety
 from engine.run.timeline import PeriodMonitor
 from engine.testing import soak
 from engine.testing.soak import Verdict, draw, minimised, quiet, try_case
-from protocols.cred.experiment import CredRun
 from protocols.cred.records import Collected
 from protocols.cred.rotation.angles import fit_rotation
 from protocols.cred.rotation.stagewatch import StageWatch
@@ -155,12 +155,12 @@ class Blind:
 
 @bug("an alarm that nobody hears")
 def _() -> list[Swap]:
-    unchanged = Run._not_done
+    unchanged = Safety._not_done
 
-    def not_done(self: Run, action: Any, cause: str) -> None:
+    def not_done(self: Safety, action: Any, cause: str) -> None:
         unchanged(self, replace(action, alarm=""), cause)
 
-    return [(Run, "_not_done", not_done)]
+    return [(Safety, "_not_done", not_done)]
 
 
 # --- frames and slots
@@ -171,7 +171,7 @@ def _() -> list[Swap]:
     unchanged = CredSequence._store
 
     async def store(self: CredSequence) -> None:
-        if self._unstored is not None and self._unstored[0] % 13 == 5:
+        if self._unstored is not None and self._unstored[1] % 13 == 5:
             self._unstored = None
         await unchanged(self)
 
@@ -180,32 +180,25 @@ def _() -> list[Swap]:
 
 @bug("the last frame forgotten when the run fails")
 def _() -> list[Swap]:
-    unchanged = CredSequence.finalize
+    unchanged = CredSequence.when_safe
 
-    async def finalize(self: CredSequence) -> str:
+    async def when_safe(self: CredSequence) -> None:
         self._unstored = None
         return await unchanged(self)
 
-    return [(CredSequence, "finalize", finalize)]
+    return [(CredSequence, "when_safe", when_safe)]
 
 
 @bug("frames numbered on after a lost slot")
 def _() -> list[Swap]:
-    unchanged = CredSequence._append
+    unchanged = RunData.keep
 
-    async def append(self: CredSequence, kind: str, slot: int, frame: Any, arrived_ns: int) -> bool:
-        return await unchanged(self, kind, slot - len(self.collected.lost_slots), frame, arrived_ns)
+    async def keep(self: RunData, kind: str, frame: Any, *, arrived_ns: int, columns: Any = None) -> bool:
+        lost = sum((r["kind"], r["name"]) == ("slot", "lost") for r in self._run.trace.recorded())
+        columns = {**columns, "slot": columns["slot"] - lost}
+        return await unchanged(self, kind, frame, arrived_ns=arrived_ns, columns=columns)
 
-    store = CredSequence._store
-
-    async def stored(self: CredSequence) -> None:
-        before = len(self.collected.frames)
-        await store(self)
-        for k in range(before, len(self.collected.frames)):
-            frame = self.collected.frames[k]
-            self.collected.frames[k] = replace(frame, slot=frame.slot - len(self.collected.lost_slots))
-
-    return [(CredSequence, "_append", append), (CredSequence, "_store", stored)]
+    return [(RunData, "keep", keep)]
 
 
 @bug("one slot too many after a lost one")
@@ -310,9 +303,9 @@ def _() -> list[Swap]:
 def _() -> list[Swap]:
     async def look(self: StageWatch) -> None:
         reading = await self.angle()
-        if self._is_astray(self._collected.readings, reading):
+        if self._is_astray(self.readings, reading):
             return self._left_out(reading)
-        self._collected.readings.append(reading)
+        self.readings.append(reading)
         return None
 
     return [(StageWatch, "look", look)]
@@ -432,16 +425,16 @@ def _() -> list[Swap]:
 
 @bug("the spool goes although the disk failed")
 def _() -> list[Swap]:
-    unchanged = CredRun.write
+    unchanged = RunData.write
 
-    async def write(self: CredRun) -> None:
+    async def write(self: RunData, experiment: Any) -> None:
         try:
             await unchanged(self)
         except CredlineError:
             (self.run.folder / "frames.spool").unlink(missing_ok=True)
             raise
 
-    return [(CredRun, "write", write)]
+    return [(RunData, "write", write)]
 
 
 # --- the operator

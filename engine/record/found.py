@@ -147,13 +147,14 @@ def _from_spool(path: Path, kinds: Mapping[str, Sequence[str]]) -> _Spooled:
 
 def _take(spooled: _Spooled, frame: SpooledFrame) -> None:
     """A frame that is whole: with the others of its kind, or a misfit among them."""
-    this = frame.counts.shape, frame.counts.dtype.str
+    this = frame.counts.shape, frame.counts.dtype.newbyteorder("<").name
     like = spooled.like.setdefault(frame.kind, this)
     if this == like:
         spooled.frames.append(without_counts(frame))
         return
     spooled.misfits = True
-    reason = f"its picture is {this[0]} {frame.counts.dtype} among those of {like[0]} {like[1]}; it stays in the spool"
+    shape, pixel = like
+    reason = f"its picture is {this[0]} {frame.counts.dtype}, others are {shape} {pixel}; it is kept in the spool"
     spooled.lost.append(LostFrame(frame.kind, frame.columns, reason))
 
 

@@ -13,6 +13,7 @@ An observer that fails is dropped and logged, and never disturbs the run.
 """
 
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,6 +49,8 @@ class Trace:
         """Why the file ends before the run; empty while it does not."""
         self._seq = 0
         self._pending: list[Record] = []
+        self._taken: list[list[Record] | bytes] = []
+        """What was taken for the disk, in order; squeezed once it is written, for a run may last a day."""
         self._disk = disk or Disk()
         self._durable = durable
         self._file: BinaryIO | None = path.open("xb", buffering=0) if path else None
@@ -84,19 +87,35 @@ class Trace:
         """Records not yet written."""
         return len(self._pending)
 
+    def recorded(self) -> list[Record]:
+        """Every record so far, as a file holds them: for who makes the result, whether or not the disk took them.
+
+        Takes some 10 us a record.
+        """
+        records: list[Record] = []
+        for batch in self._taken:
+            if isinstance(batch, bytes):
+                records += [json.loads(line) for line in zlib.decompress(batch).splitlines()]
+            else:
+                records += batch
+        return records + self._pending
+
     def take_pending(self) -> Callable[[], None]:
         """Take what is pending and return the job that writes it, for the writer's thread.
 
         A durable trace is forced to the disk with it: without its header the frames of a run have no angles.
         """
         pending, self._pending = self._pending, []
+        place = len(self._taken)
+        self._taken.append(pending)
 
         def write() -> None:
+            lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in pending).encode()
+            self._taken[place] = zlib.compress(lines, 1)
             if self._file is None:
                 return
-            lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in pending)
             try:
-                self._disk.write(self._file, lines.encode())
+                self._disk.write(self._file, lines)
                 if self._durable:
                     self._disk.sync(self._file)
             except OSError as error:

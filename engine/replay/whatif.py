@@ -33,7 +33,7 @@ class Question:
     dead_time_s: float | None = None
 
 
-def parse_question(words: Sequence[str], latency: Any, aliases: Mapping[str, str]) -> Question:
+def parse_question(words: Sequence[str], latency: Any, aliases: Mapping[str, str] | None = None) -> Question:
     """`key=value` words to a question. latency: the class that reads a time, factor or `resample`. aliases: short names
     of plan keys (`ExperimentType.what_if`).
 
@@ -56,7 +56,7 @@ def parse_question(words: Sequence[str], latency: Any, aliases: Mapping[str, str
             times[key] = parsed.fixed_s
         else:
             keys, setting = parse_setting(word)
-            plan[aliases.get(keys[0], keys[0])] = setting
+            plan[(aliases or {}).get(keys[0], keys[0])] = setting
     return Question(plan, latencies, times.get("settling"), times.get("dead_time"))
 
 

@@ -15,7 +15,6 @@ from engine.record.frametable import write_frames
 from engine.record.remains import Remains, RunEnd, entries_of
 from engine.record.spool import Spool, SpooledFrame, crc_of, read_spool
 from engine.record.spoolformat import Columns
-from engine.record.trace import Record
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -37,13 +36,7 @@ class RunData:
         self._columns = {frames.name: tuple(c.name for c in frames.arrival) for frames in kind.frame_kinds}
         self._spool = Spool(run.folder / SPOOL_FILE, run.writer, durable=run.durable)
         run.files.callback(self._spool.close)
-        self._records: list[Record] = []
         self._extra: dict[str, Picture] = {}
-        run.trace.observe(self._note)
-
-    def _note(self, record: Record) -> None:
-        if record["kind"] != "wake":
-            self._records.append(record)
 
     async def keep(self, kind: str, frame: Frame, *, arrived_ns: int, columns: Columns | None = None) -> bool:
         """Queue a frame for the disk and record it; False, and it is lost by name, when the disk has failed.
@@ -97,12 +90,13 @@ class RunData:
     def remains(self) -> Remains:
         """What there is of the run now, as far as it is on disk."""
         written = self._spool.written if self._run.writer.error is not None else self._spool.frames
+        records = self._run.trace.recorded()
         return Remains(
             header=self._run.trace.first or {},
             plan=self._plan.model_dump(mode="json"),
-            records=self._records,
-            frames=entries_of(self._records, lambda kind: self._columns[kind], written),
-            states=[record["name"] for record in self._records if record["kind"] == "state"],
+            records=records,
+            frames=entries_of(records, lambda kind: self._columns[kind], written),
+            states=[record["name"] for record in records if record["kind"] == "state"],
         )
 
     def end(self) -> RunEnd:

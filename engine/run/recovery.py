@@ -26,7 +26,7 @@ from engine.run.lastwords import LastWords
 from engine.run.registry import experiment_type
 
 DAMAGED_SPOOL_FILE = "frames.damaged.spool"
-REST_SPOOL_FILE = "frames.rest.spool"
+OTHER_SPOOL_FILE = "frames.other.spool"
 # What run.json says under `recovered: products` until they are made.
 PENDING = "pending"
 
@@ -126,7 +126,7 @@ def _recover_data(kind: Kind, found: Found, document: RunDocument) -> RunDocumen
         to_disk(folder)
     if spool.exists():
         if found.damaged or found.misfits:
-            spool.replace(folder / (DAMAGED_SPOOL_FILE if found.damaged else REST_SPOOL_FILE))
+            spool.replace(folder / (DAMAGED_SPOOL_FILE if found.damaged else OTHER_SPOOL_FILE))
         else:
             spool.unlink()
     return document
@@ -140,7 +140,7 @@ def _lost_files(found: Found) -> list[str]:
     if found.damaged:
         lost.append(f"{SPOOL_FILE}: parts of it are damaged; it is kept as {DAMAGED_SPOOL_FILE}")
     elif found.misfits:
-        lost.append(f"frames of another shape or type than the others: whole, and kept in {REST_SPOOL_FILE}")
+        lost.append(f"frames of another type or shape than the first: they are whole, and kept in {OTHER_SPOOL_FILE}")
     if found.remains.plan.get("truth") and not (folder / "truth.h5").exists():
         lost.append("truth.h5: was not written any more; only the simulation knew what stands in it")
     return lost

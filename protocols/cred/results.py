@@ -163,7 +163,7 @@ def write_snapshots(folder: Path, frames: Iterator[SpooledFrame]) -> list[Path]:
                 continue
             file = folder / snapshot_file(slot)
             file.parent.mkdir(exist_ok=True)
-            TifImage(data=frame.counts).write(str(file))
+            TifImage(data=frame.counts.astype(frame.counts.dtype.newbyteorder("="))).write(str(file))
             files.append(file)
     except OSError as error:
         raise StorageError(

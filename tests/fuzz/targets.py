@@ -28,10 +28,11 @@ from engine.record.salvage import salvage_journal, salvage_spool, salvage_trace
 from engine.record.spool import SpooledFrame, read_spool
 from engine.record.trace import Record, open_trace, read_trace
 from engine.replay.replay import first_divergence, load_run, replay_with_result
-from engine.replay.whatif import ask, figures, parse_question, parse_sweep
+from engine.replay.whatif import ask, parse_question, parse_sweep
 from engine.run.devicesfile import connect_devices
 from engine.run.perform import Request, execute
 from engine.run.planfile import build_plan, parse_setting
+from engine.run.recovery import recover_run
 from engine.run.run import Run
 from engine.views.bluesky import Documents, WallTime, bluesky_text
 from engine.views.lines import Selection, view
@@ -266,7 +267,7 @@ def prepare(plan: CredPlan, devices: str) -> None:
         assert isinstance(loop, VirtualLoop)
         async with connect_devices(devices, VirtualClock(loop), 0, CRED.device_options(plan)) as microscope:
             prepared = CRED.prepare(plan, microscope)
-            json.dumps([prepared.instrument, dict(prepared.facts), prepared.size_bytes, prepared.smallest_margin_s])
+            json.dumps([prepared.instrument, dict(prepared.words), prepared.size_bytes, prepared.smallest_margin_s])
             _ = [(budget.available_s, budget.slack_s) for budget in prepared.budgets]
 
     json.dumps(plan.model_dump(mode="json"))
@@ -346,7 +347,7 @@ def use_replay(folder: Path, content: bytes) -> None:
         if record["kind"] in ("fault", "command") and "internal error" in record["reason"]:
             raise Broken(record["reason"])
     first_divergence(records, made)
-    figures(made, result)
+    CRED.figures(made, result)
 
 
 QUESTIONS = (
@@ -477,7 +478,7 @@ def damaged_run(source: Path, name: str) -> Use:
         spool = run / "frames.spool"
         before = spool.read_bytes() if spool.exists() else None
         try:
-            CRED.recover(run)
+            recover_run(run)
         except BaseException:
             if before is not None and (not spool.exists() or spool.read_bytes() != before):
                 raise Broken("the spool was lost by a recovery that failed") from None

@@ -18,8 +18,9 @@ from engine.commands.main import app
 from engine.errors import Refused
 from engine.run.contract import ExperimentType
 from engine.run.registry import experiment_type
+from engine.run.trial import Case, SoakedRun
 from engine.testing import soak
-from engine.testing.soak import Case, SoakedRun, draw, minimised, quiet, trial_of, try_case
+from engine.testing.soak import draw, minimised, quiet, try_case
 from protocols.cred.sequence import CredSequence
 from protocols.cred.soak.trial import CredTrial
 
@@ -76,14 +77,6 @@ def test_troubles_reach_the_run(cred: ExperimentType) -> None:
 def test_a_plan_that_does_not_fit_is_refused_and_breaks_nothing(cred: ExperimentType) -> None:
     verdict = try_case(cred, replace(EIGHT_SLOTS, plan={**PLAN, "range_deg": 170.0}))
     assert (verdict.status, verdict.broken) == ("refused", ())
-
-
-def test_a_protocol_without_a_trial_is_refused() -> None:
-    class Untried:
-        name = "untried"
-
-    with pytest.raises(Refused, match=r"'untried' brings no trial .* nothing was run"):
-        trial_of(Untried())  # type: ignore[arg-type]
 
 
 # --- what it finds

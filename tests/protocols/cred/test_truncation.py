@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import CredlineError
 from engine.record.spoolformat import HEAD, MAGIC, head_at
-from protocols.cred.recovery.recovery import recover_run
+from engine.run.recovery import recover_run
 from tests.protocols.cred.wrecks import Held, contents, copy_of, cut_off_run, held, recovered, spooled
 
 LAST_SLOT = 14

@@ -10,7 +10,8 @@ from drivers.replayed.whatif import Latency
 from engine.commands.main import app
 from engine.errors import Refused
 from engine.replay.replay import load_run
-from engine.replay.whatif import ask, figures, original, parse_question, parse_sweep, sweep
+from engine.replay.whatif import ask, original, parse_question, parse_sweep, sweep
+from protocols.cred import CRED
 from tests.protocols.cred.conftest import Finished, Perform
 
 # Latencies without jitter, so that the two runs differ in what is asked about and in nothing else.
@@ -19,7 +20,7 @@ SAME = ("slots", "frames", "snapshot_slots", "lost_slot_numbers", "gap_slots")
 
 
 def same(predicted: dict[str, Any], run: Finished) -> None:
-    actual = figures(run.trace, run.result)
+    actual = CRED.figures(run.trace, run.result)
     assert {key: predicted[key] for key in SAME} == {key: actual[key] for key in SAME}
 
 
@@ -33,7 +34,7 @@ def test_other_latencies_of_the_interface_are_foretold(perform: Perform, latency
 @pytest.mark.parametrize("exposure_s", [0.1, 0.3, 1.0])
 def test_another_exposure_is_foretold(perform: Perform, exposure_s: float) -> None:
     recorded = perform(devices=STEADY)
-    predicted = ask(recorded.trace, parse_question([f"exposure={exposure_s}"], Latency))
+    predicted = ask(recorded.trace, parse_question([f"exposure={exposure_s}"], Latency, CRED.what_if.aliases))
     same(predicted, perform(devices=STEADY, exposure_s=exposure_s))
 
 
@@ -77,10 +78,12 @@ def test_resampling_is_the_same_for_the_same_seed(perform: Perform) -> None:
 def test_latencies_can_be_drawn_from_another_trace(perform: Perform) -> None:
     recorded, slow = perform(devices=STEADY), perform(devices=STEADY | {"api_call_s": 0.08})
     words = [f"api_latency=@{slow.folder}"]
-    same(ask(recorded.trace, parse_question(words, Latency)), slow)
+    same(ask(recorded.trace, parse_question(words, Latency, CRED.what_if.aliases)), slow)
     one_call = [f"optics.set_focus=@{slow.folder}:beam.unblank"]
     fixed = ["optics.set_focus=80ms"]
-    asked, known = (ask(recorded.trace, parse_question(words, Latency)) for words in (one_call, fixed))
+    asked, known = (
+        ask(recorded.trace, parse_question(words, Latency, CRED.what_if.aliases)) for words in (one_call, fixed)
+    )
     assert {key: asked[key] for key in SAME} == {key: known[key] for key in SAME}
     with pytest.raises(Refused, match=r"no times of optics\.wobble"):
         ask(recorded.trace, parse_question([f"optics.set_focus=@{slow.folder}:optics.wobble"], Latency))
@@ -118,7 +121,7 @@ def test_a_sweep_shows_where_the_budget_breaks(perform: Perform) -> None:
 def test_a_question_that_makes_no_sense_is_refused(perform: Perform, words: list[str], says: str) -> None:
     recorded = perform(range_deg=3.0)
     with pytest.raises(Refused, match=says):
-        ask(recorded.trace, parse_question(words, Latency))
+        ask(recorded.trace, parse_question(words, Latency, CRED.what_if.aliases))
 
 
 @pytest.mark.parametrize(

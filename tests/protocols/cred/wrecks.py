@@ -15,9 +15,9 @@ from engine.record.spool import SpooledFrame, read_spool
 from engine.record.trace import Record
 from engine.run.contract import Prepared
 from engine.run.perform import Request, execute
+from engine.run.recovery import recover_run
 from engine.run.run import Run
 from protocols.cred import CRED
-from protocols.cred.recovery.recovery import recover_run
 
 SHORT: dict[str, Any] = {"range_deg": 4.5, "relax_cycles": 0, "snapshot_interval": 5, "formats": ()}
 

@@ -8,8 +8,8 @@ import pytest
 
 from engine.record.salvage import nothing_began, protocol_of
 from engine.record.trace import Record
+from engine.run.recovery import recover_run
 from engine.run.run import Run
-from protocols.cred.recovery.recovery import recover_run
 from protocols.cred.soak.agreement import check_run
 from tests.protocols.cred.wrecks import StepCopies, contents, copy_of, cut_off_run, held, perform, spooled
 

@@ -19,8 +19,8 @@ from engine.record.lock import drop_lock, take_lock
 from engine.record.spool import read_spool
 from engine.record.spoolformat import MAGIC
 from engine.record.trace import Record
+from engine.run.recovery import recover_run
 from engine.run.run import Run
-from protocols.cred.recovery.recovery import recover_run
 from tests.protocols.cred.conftest import Finished, Perform
 
 

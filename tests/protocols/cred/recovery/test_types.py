@@ -11,7 +11,7 @@ from engine.frame import Frame
 from engine.record.frametable import FramesFile
 from engine.record.spool import read_spool
 from engine.record.spoolformat import MAGIC, packed
-from protocols.cred.recovery.recovery import recover_run
+from engine.run.recovery import recover_run
 from tests.protocols.cred.wrecks import copy_of, cut_off_run
 
 

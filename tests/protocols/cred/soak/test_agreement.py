@@ -166,7 +166,7 @@ def test_a_folder_whose_files_do_not_agree_is_told_of(
 def test_a_frame_lost_on_the_way_from_the_camera_to_the_disk_is_found(tmp_path: Path) -> None:
     # As if the program dropped it before it wrote anything of it but the step.
     folder = cut_off_run(tmp_path, 14)
-    from protocols.cred.recovery.recovery import recover_run
+    from engine.run.recovery import recover_run
 
     recover_run(folder)
     assert check_run(folder) == []

@@ -7,7 +7,8 @@ import structlog
 
 from benchmarks.planted import PLANTED, planted
 from engine.run.registry import experiment_type
-from engine.testing.soak import Case, quiet, try_case
+from engine.run.trial import Case
+from engine.testing.soak import quiet, try_case
 
 PLAIN = {
     "exposure_s": 0.2,
@@ -31,7 +32,7 @@ FOUND = {
     "focus forgotten at the end": (SNAPSHOTS, "optics.set_focus 2 error", "the lens is in focus, or the alarm says so"),
     "an alarm that nobody hears": (PLAIN, "beam.blank 1 away 60", "the beam is off, or the alarm says so"),
     "a frame dropped by the pump": (PLAIN, "", "no frame is lost without a name"),
-    "frames numbered on after a lost slot": (PLAIN, "detector.frames 5 late 0.5", "slots lie on one grid"),
+    "frames numbered on after a lost slot": (PLAIN, "detector.frames 5 late 0.5", "the files of the run agree"),
     "one slot too many after a lost one": (PLAIN, "detector.frames 5 late 0.5", "the files of the run agree"),
     "a lost slot without its name": (PLAIN, "detector.frames 5 late 0.5", "the files of the run agree"),
     "a doubled frame is taken for the next": (PLAIN, "detector.frames 9 double", "frames begin where their slots do"),

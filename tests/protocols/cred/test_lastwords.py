@@ -1,15 +1,27 @@
 """What is said of beam, stage and lens when a run was cut off: nothing is called safe without its own word."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from protocols.cred.recovery.lastwords import BEAM_ALARM, LENS_ALARM, STAGE_ALARM, last_words
-from protocols.cred.recovery.missing import NO_WORD, missing_slots
 
+from engine.record.remains import Remains
 from engine.record.trace import Record
+from engine.run.lastwords import LastWords
+from protocols.cred.lastwords import BEAM_ALARM, LENS_ALARM, STAGE_ALARM, cred_last_words
+from protocols.cred.missing import NO_WORD, missing_slots
 from protocols.cred.plan import CredPlan
 
 PLAN = CredPlan()
+
+
+def last_words(
+    records: list[Record], states: list[str], plan: CredPlan, watchdog: Sequence[Mapping[str, object]] = ()
+) -> LastWords:
+    asked = plan.model_dump(mode="json")
+    return cred_last_words(Remains({}, asked, records, (), states, cut_off=True, watchdog=watchdog))
+
+
 STATES = ["relax", "wait-for-rotation", "delay", "expose", "defocus-snapshot", "refocus", "expose"]
 
 
@@ -77,28 +89,28 @@ CASES: dict[str, tuple[list[Record], list[str], set[str]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_only_what_has_its_own_word_is_safe(case: str) -> None:
     records, states, unsafe = CASES[case]
-    words = last_words(records, states, PLAN, over=False)
+    words = last_words(records, states, PLAN)
     assert {alarm for alarm in (BEAM_ALARM, STAGE_ALARM, LENS_ALARM) if any(alarm in a for a in words.alarms)} == unsafe
     assert len(words.alarms) == len(unsafe)
 
 
 def test_the_last_word_is_quoted() -> None:
-    words = last_words(UNTIL_EXPOSE, STATES[:4], PLAN, over=False)
+    words = last_words(UNTIL_EXPOSE, STATES[:4], PLAN)
     assert words.alarms[0] == f"{BEAM_ALARM} (last word: unblanked at 1.000 s)"
 
 
 def test_a_beam_that_the_plan_leaves_on_is_on_from_the_beginning() -> None:
     plan = CredPlan(unblank=False)
-    assert BEAM_ALARM in last_words([state("relax")], STATES[:1], plan, over=False).alarms[0]
+    assert BEAM_ALARM in last_words([state("relax")], STATES[:1], plan).alarms[0]
 
 
 def test_the_watchdog_has_the_last_word_on_the_beam() -> None:
     blanked = [{"what": "watching"}, {"what": "blanked", "utc": "2026-11-20T10:00:00+00:00"}]
-    words = last_words(UNTIL_EXPOSE, STATES[:4], PLAN, blanked, over=False)
+    words = last_words(UNTIL_EXPOSE, STATES[:4], PLAN, blanked)
     assert not any(BEAM_ALARM in alarm for alarm in words.alarms)
     assert any("the watchdog blanked the beam at 2026" in note for note in words.notes)
     failed = [{"what": "given up", "cause": "no answer"}]
-    words = last_words(UNTIL_EXPOSE, STATES[:4], PLAN, failed, over=False)
+    words = last_words(UNTIL_EXPOSE, STATES[:4], PLAN, failed)
     assert any(BEAM_ALARM in alarm and "could not blank it: no answer" in alarm for alarm in words.alarms)
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from protocols.cred.recovery.remains import _placed
 
+from engine.record.spoolformat import FrameInfo
 from engine.record.trace import Record
+from engine.run.recovery import recover_run
+from protocols.cred.finish import _placed
 from protocols.cred.records import Collected, FrameRecord
-from protocols.cred.recovery.recovery import recover_run
 from tests.protocols.cred.conftest import Perform
 from tests.protocols.cred.recovery.test_recovery import cut_off
 
@@ -17,9 +18,11 @@ PERIOD_NS = 100_000_000
 SLOWER = {"detector": {"slow_first_s": [0.0] * 15 + [0.01] * 1000}}
 
 
-def frame(slot: int, late_ns: int = 0, begin_ns: int = 0) -> FrameRecord:
+def frame(slot: int, late_ns: int = 0, begin_ns: int = 0) -> FrameInfo:
     start_ns = begin_ns + slot * PERIOD_NS + late_ns
-    return FrameRecord(slot, start_ns, start_ns + PERIOD_NS // 2, 0)
+    end_ns = start_ns + PERIOD_NS // 2
+    bounds = (start_ns, start_ns), (end_ns, end_ns)
+    return FrameInfo(slot, "diffraction", {"slot": slot}, slot, start_ns, end_ns, *bounds)
 
 
 def step(slot: int) -> Record:
@@ -47,7 +50,8 @@ def test_a_frame_off_the_grid_begins_a_part_of_its_own() -> None:
 
 def test_without_a_period_nothing_is_judged() -> None:
     frames = [frame(1), frame(2, 60_000_000), frame(9)]
-    assert _placed(frames, [], 0, Collected()) == frames
+    placed = _placed(frames, [], 0, Collected())
+    assert placed == [FrameRecord(slot, f.start_ns, f.end_ns, 0) for slot, f in zip((1, 2, 9), frames, strict=True)]
 
 
 def test_a_lengthened_period_is_known_again(perform: Perform, tmp_path: Path) -> None:
