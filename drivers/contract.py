@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.options import is_number
+from drivers.parts import Deflectors, Illumination, Mode, StageXYZ
 from engine.errors import Refused, shown
 from engine.frame import Frame
 
@@ -221,6 +222,10 @@ class SecondConnection:
     limit_s: float = 3.0
 
 
+OPTIONAL_PARTS = ("stagexyz", "deflectors", "mode", "illumination")
+"""Parts that a microscope need not have, by the names of its fields and of the tables of a devices file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Microscope:
     """Four devices that work together, with what is known of the instrument they make."""
@@ -237,6 +242,11 @@ class Microscope:
     """Only in a rehearsal of bad days: `drivers.faults.Faults`, to be begun with the run and ended after it."""
     second_connection: SecondConnection | None = None
     """For the watchdog; None where the instrument (or its interface) allows one program only."""
+    stagexyz: StageXYZ | None = None
+    deflectors: Deflectors | None = None
+    mode: Mode | None = None
+    illumination: Illumination | None = None
+    """The optional parts (`drivers.parts`), each None where nobody has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +265,10 @@ class Parts:
     timing: Timing | None = None
     truth: "Truth | None" = None
     second_connection: SecondConnection | None = None
+    stagexyz: StageXYZ | None = None
+    deflectors: Deflectors | None = None
+    mode: Mode | None = None
+    illumination: Illumination | None = None
 
     def assembled(
         self,
@@ -273,6 +287,13 @@ class Parts:
             if device is None:
                 raise Refused(
                     f"devices: there is no {name}; nothing was started. Add a table [{name}] with its driver."
+                )
+        for name in OPTIONAL_PARTS:
+            devices[name] = getattr(others.get(name, self), name)
+            if name in others and devices[name] is None:
+                raise Refused(
+                    f"devices: the driver of [{name}] has no {name}; nothing was started. Leave this table out, or "
+                    "name a driver that has one."
                 )
         known: dict[str, float] = dict(self.geometry)
         if "detector" in others:

@@ -9,6 +9,7 @@ which second of the run), what happens, and how much of it:
     stage.angle 3 wrong 2.5        ... is off by 2.5 (a truth value is the other one)
     beam.blank 1 ignored           ... is accepted, and nothing happens
     optics.set_focus 2 away 1.5    from this call on the device is gone for 1.5 s, then it is back
+    stagexyz.move_xy 1 error       the parts that an instrument may have are befallen by their names, as the others
     detector.frames 4 drop         the fourth frame never comes; also double, torn, late 0.8
     stage.motion 3.5 jump 0.4      at 3.5 s the stage jumps by 0.4 deg; also stop, reverse, slip 0.5 (stands for 0.5 s)
     host 2.0 starve 0.3            at 2 s nothing of the program runs for 0.3 s
@@ -26,20 +27,25 @@ import errno
 import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import wraps
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 
-from drivers.contract import Beam, Detector, Microscope, Optics, Reading, Stage
+from drivers.contract import OPTIONAL_PARTS, Detector, Microscope, Reading
+from drivers.parts import OpticalMode, PositionReading
 from engine.clock import Clock, ns
 from engine.errors import DeviceError, Refused
 from engine.frame import Frame
 from engine.record.disk import Disk
 from engine.record.trace import Trace
 
-DEVICES = ("stage", "beam", "optics", "detector")
+DEVICES = ("stage", "beam", "optics", "detector", *OPTIONAL_PARTS)
 CALLS = {"slow": True, "hang": False, "error": False, "wrong": True, "ignored": False, "away": True}
-ANSWERED = ("angle", "is_blanked", "focus", "start")
+ANSWERED = (
+    *("angle", "is_blanked", "focus", "start"),
+    *("position", "is_moving", "read", "mode", "magnification", "camera_length_mm", "spot_size", "brightness"),
+)
+Device = TypeVar("Device")
 FRAMES = {"drop": False, "double": False, "torn": False, "late": True}
 KINDS: dict[str, dict[str, bool]] = {
     "detector.frames": FRAMES,
@@ -261,6 +267,14 @@ def _off(result: Any, by: float) -> Any:
         return not result
     if isinstance(result, Reading):
         return dataclasses.replace(result, value=result.value + by)
+    if isinstance(result, PositionReading):
+        return dataclasses.replace(result, x_nm=result.x_nm + by, y_nm=result.y_nm + by, z_nm=result.z_nm + by)
+    if isinstance(result, OpticalMode):
+        return next(mode for mode in OpticalMode if mode is not result)
+    if isinstance(result, tuple):
+        return tuple(_off(value, by) for value in result)
+    if isinstance(result, float):
+        return result + by
     return result + round(by) if isinstance(result, int) else result
 
 
@@ -302,13 +316,25 @@ def inject(microscope: Microscope, clock: Clock, faults: Sequence[str]) -> Micro
     if microscope.truth is not None:
         injected.move_stage = microscope.truth.disturb_stage
     for name, method in sorted({(f.what.split(".")[0], f.what.split(".")[1]) for f in parsed if f.what not in KINDS}):
-        if not inspect.iscoroutinefunction(getattr(getattr(microscope, name), method, None)):
+        device: object = getattr(microscope, name)
+        if device is None:
+            raise Refused(f"fault {name}.{method}: this instrument has no {name}. Nothing was started.")
+        if not inspect.iscoroutinefunction(getattr(device, method, None)):
             raise Refused(f"fault {name}.{method}: the {name} has no such call. Nothing was started.")
+
+    def befallen(name: str, device: Device) -> Device:
+        """A part with its faults around it; None stays None."""
+        return device if device is None else cast(Device, _Faulty(name, device, injected))
+
     return dataclasses.replace(
         microscope,
         faults=injected,
-        stage=cast(Stage, _Faulty("stage", microscope.stage, injected)),
-        beam=cast(Beam, _Faulty("beam", microscope.beam, injected)),
-        optics=cast(Optics, _Faulty("optics", microscope.optics, injected)),
+        stage=befallen("stage", microscope.stage),
+        beam=befallen("beam", microscope.beam),
+        optics=befallen("optics", microscope.optics),
         detector=cast(Detector, _FaultyDetector("detector", microscope.detector, injected)),
+        stagexyz=befallen("stagexyz", microscope.stagexyz),
+        deflectors=befallen("deflectors", microscope.deflectors),
+        mode=befallen("mode", microscope.mode),
+        illumination=befallen("illumination", microscope.illumination),
     )

@@ -9,7 +9,7 @@ from functools import partial, update_wrapper
 from typing import Any
 
 from drivers.conformance.responsive import LONGEST_TURN_MS
-from drivers.contract import Microscope, Parts
+from drivers.contract import OPTIONAL_PARTS, Microscope, Parts
 from engine.clock import Clock, RealClock, ns
 from engine.frame import Frame
 
@@ -20,9 +20,9 @@ Body = Callable[[Clock, Microscope], Awaitable[None]]
 class Bench:
     """An instrument to test. run: connects it, awaits the body with its clock and disconnects.
 
-    scatter_deg: how far apart two readings of a stage at rest may be. longest_turn_ms: for how long a call to the
-    camera may hold up the event loop; more than the contract's 2 ms only for a simulation that waits precisely. The
-    other values are used for the tests: short ones make a suite on the real clock quick.
+    scatter_deg, scatter_nm: how far apart two readings of a stage at rest may be. longest_turn_ms: for how long a call
+    to the camera may hold up the event loop; more than the contract's 2 ms only for a simulation that waits precisely.
+    The other values are used for the tests: short ones make a suite on the real clock quick.
     """
 
     run: Callable[[Body], None]
@@ -32,6 +32,9 @@ class Bench:
     travel_deg: float = 2.0
     scatter_deg: float = 0.02
     defocus: int = 1500
+    distance_nm: float = 20_000.0
+    scatter_nm: float = 100.0
+    deflection: int = 100
     patience_s: float = 60.0
     longest_turn_ms: float = LONGEST_TURN_MS
 
@@ -48,7 +51,7 @@ def bench_for(instrument: Callable[[Clock], AbstractAsyncContextManager[Parts]],
 
         clock = RealClock()
         async with instrument(clock) as parts, SIMULATED_TIMING.connect(clock, 1, {}) as rest:
-            names = ("stage", "beam", "optics", "detector")
+            names = ("stage", "beam", "optics", "detector", *OPTIONAL_PARTS)
             others = {name: parts for name in names if getattr(parts, name) is not None}
             timing = {} if parts.timing is None else asdict(parts.timing)
             await body(clock, rest.assembled(others, dict(parts.geometry), timing))

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from drivers.contract import Geometry, Parts, SecondConnection, Timing
+from drivers.contract import OPTIONAL_PARTS, Geometry, Parts, SecondConnection, Timing
 from drivers.simulated.column import Blanker, Lens, LensSettings
+from drivers.simulated.deflectors import Coils, DeflectorSettings
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.goniometer import Goniometer, GoniometerSettings
+from drivers.simulated.illumination import Condenser, IlluminationSettings
 from drivers.simulated.latency import Interface
+from drivers.simulated.lensmode import LensMode, ModeSettings
 from drivers.simulated.pictures import PictureMaker, PictureSettings
 from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Shot, Studio, WorkerStudio
+from drivers.simulated.stagexyz import StageXYZSettings, Translation
 from drivers.simulated.truthfile import write_truth
 from engine.clock import Clock
 from engine.errors import Refused, shown
@@ -110,7 +114,8 @@ class SimulatedMicroscope:
 
         options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
         `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), and the tables
-        `crystal`, `geometry`, `stage`, `lens`, `detector` and `pictures` with the fields of the settings classes.
+        `crystal`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `stagexyz`, `deflectors`, `mode` and
+        `illumination` with the fields of the settings classes.
         """
         known = {
             "start_deg",
@@ -124,6 +129,7 @@ class SimulatedMicroscope:
             "lens",
             "detector",
             "pictures",
+            *OPTIONAL_PARTS,
         }
         if unknown := sorted(set(options) - known):
             raise Refused(
@@ -154,6 +160,8 @@ class SimulatedMicroscope:
             second = SecondConnection(f"{blank_beam.__module__}:{blank_beam.__name__}", {"path": str(path)})
         lens = Lens(clock, interface, lens_settings)
         blanker = Blanker(clock, interface, beam_on=beam_on, register=register)
+        translation_settings = configure(StageXYZSettings(), "stagexyz", options)
+        mode_settings = configure(ModeSettings(camera_length_mm=geometry.camera_length_mm), "mode", options)
 
         def look(number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot:
             return Shot(
@@ -196,6 +204,12 @@ class SimulatedMicroscope:
                 timing=Timing(api_call_s, interface.worst_s, stage_settings.stage_read_s),
                 truth=SimulatedTruth(goniometer, lens, blanker, detector, source),
                 second_connection=second,
+                stagexyz=Translation(
+                    clock, interface, seed, translation_settings, stage_settings.stage_read_s, goniometer.is_rotating
+                ),
+                deflectors=Coils(clock, interface, configure(DeflectorSettings(), "deflectors", options)),
+                mode=LensMode(interface, mode_settings),
+                illumination=Condenser(interface, configure(IlluminationSettings(), "illumination", options)),
             )
         finally:
             await detector.disarm()

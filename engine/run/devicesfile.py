@@ -1,8 +1,8 @@
 """A devices file: the instrument it names, connected; and measured figures written into it.
 
 A devices file (TOML) has a table `[microscope]` with `driver` and its options, `[detector]`, `[stage]`, `[beam]`,
-`[optics]` for parts taken from other drivers, and `[geometry]` and `[timing]` for what is known of the instrument and
-its drivers do not tell.
+`[optics]`, `[stagexyz]`, `[deflectors]`, `[mode]`, `[illumination]` for parts taken from other drivers, and
+`[geometry]` and `[timing]` for what is known of the instrument and its drivers do not tell.
 """
 
 import os
@@ -18,7 +18,7 @@ from engine.record.lock import instruments_locked
 from engine.run.planfile import read_toml
 from engine.run.registry import registered
 
-PARTS = ("stage", "beam", "optics", "detector")
+PARTS = ("stage", "beam", "optics", "detector", "stagexyz", "deflectors", "mode", "illumination")
 FACTS = ("geometry", "timing")
 
 

@@ -1,0 +1,99 @@
+"""The simulated deflectors: four pairs of coils, linear and without hysteresis, each with its own true calibration.
+
+What a unit moves is known here and nowhere else, for calibrations to be judged by. Pictures do not use it yet.
+"""
+
+import math
+from dataclasses import dataclass
+
+from drivers.parts import Deflector, DeflectorFacts
+from drivers.simulated.latency import Interface
+from engine.clock import NS_PER_S, Clock
+from engine.errors import DeviceError
+
+LOWEST, NEUTRAL, HIGHEST = 0, 0x8000, 0xFFFF
+LEFT_AT_REST = 1e-3
+"""A beam counts as standing still when this much of its way is left."""
+
+Matrix = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DeflectorSettings:
+    """Properties of the coils: values of 16 bits as on a JEOL, their effects round and chosen here.
+
+    beam_shift_nm, image_shift_nm (at the specimen), beam_tilt_mrad, diffraction_shift_px: what a unit of x and of y
+    does along the two axes of the picture, by rows: (fast of x, fast of y, slow of x, slow of y). time_s: time constant
+    of the approach to a new value.
+    """
+
+    beam_shift_nm: tuple[float, float, float, float] = (0.9, -0.2, 0.2, 0.9)
+    beam_tilt_mrad: tuple[float, float, float, float] = (0.002, 0.0, 0.0, 0.002)
+    image_shift_nm: tuple[float, float, float, float] = (0.5, 0.1, -0.1, 0.5)
+    diffraction_shift_px: tuple[float, float, float, float] = (0.03, 0.01, -0.01, 0.03)
+    time_s: float = 0.005
+
+    def matrix(self, which: Deflector) -> Matrix:
+        """What a unit of this pair does."""
+        return {
+            Deflector.BEAM_SHIFT: self.beam_shift_nm,
+            Deflector.BEAM_TILT: self.beam_tilt_mrad,
+            Deflector.IMAGE_SHIFT: self.image_shift_nm,
+            Deflector.DIFFRACTION_SHIFT: self.diffraction_shift_px,
+        }[which]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """From `begin_ns` a pair approaches (x, y); it was `away` from it then."""
+
+    begin_ns: int
+    x: float
+    y: float
+    away: tuple[float, float] = (0.0, 0.0)
+
+
+class Coils:
+    """Implements `drivers.parts.Deflectors`; all begin neutral."""
+
+    def __init__(self, clock: Clock, interface: Interface, settings: DeflectorSettings) -> None:
+        self._interface = interface
+        self._settings = settings
+        self._changes = {which: [_Change(clock.now_ns(), NEUTRAL, NEUTRAL)] for which in Deflector}
+        limits = {which: (float(LOWEST), float(HIGHEST)) for which in Deflector}
+        self._facts = DeflectorFacts(
+            limits, whole_numbers=True, settling_s=max(0.0, -settings.time_s * math.log(LEFT_AT_REST))
+        )
+
+    @property
+    def facts(self) -> DeflectorFacts:
+        """See `Deflectors.facts`."""
+        return self._facts
+
+    async def read(self, which: Deflector) -> tuple[float, float]:
+        """See `Deflectors.read`."""
+        async with self._interface.call():
+            last = self._changes[which][-1]
+            return last.x, last.y
+
+    async def set(self, which: Deflector, x: float, y: float) -> None:
+        """See `Deflectors.set`. The request reaches the coils when the call returns."""
+        if (said := self._facts.outside(which, x, y)) is not None:
+            raise DeviceError(f"deflectors: {said}; nothing was set. Stay within what the facts of the part say.")
+        async with self._interface.call() as (_, now_ns):
+            there_x, there_y = self._value_at(which, now_ns)
+            self._changes[which].append(_Change(now_ns, x, y, (there_x - x, there_y - y)))
+
+    def _value_at(self, which: Deflector, t_ns: int) -> tuple[float, float]:
+        changes = self._changes[which]
+        change = next((each for each in reversed(changes) if each.begin_ns <= t_ns), changes[0])
+        left = 1.0
+        if self._settings.time_s > 0:
+            left = math.exp(-max(0, t_ns - change.begin_ns) / NS_PER_S / self._settings.time_s)
+        return change.x + change.away[0] * left, change.y + change.away[1] * left
+
+    def effect_at(self, which: Deflector, t_ns: int) -> tuple[float, float]:
+        """What a pair truly did at an instant, past or present, along (fast, slow): nm, mrad or px by its settings."""
+        x, y = (value - NEUTRAL for value in self._value_at(which, t_ns))
+        fast_x, fast_y, slow_x, slow_y = self._settings.matrix(which)
+        return fast_x * x + fast_y * y, slow_x * x + slow_y * y

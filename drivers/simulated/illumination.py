@@ -1,0 +1,66 @@
+"""The simulated condenser as its panel: spot size and brightness. Neither changes the pictures yet."""
+
+from dataclasses import dataclass
+
+from drivers.parts import IlluminationFacts
+from drivers.simulated.latency import Interface
+from engine.errors import DeviceError, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class IlluminationSettings:
+    """What the panel has, and how the operator left it.
+
+    spot_sizes: they are numbered from 1 to this. brightness: the condenser lens, 16 bits as on a JEOL.
+    """
+
+    spot_sizes: int = 5
+    spot_size: int = 1
+    brightness_limits: tuple[float, float] = (0.0, 65535.0)
+    brightness: int = 40_000
+
+
+class Condenser:
+    """Implements `drivers.parts.Illumination`. Raises Refused for a beginning that it could not be set to."""
+
+    def __init__(self, interface: Interface, settings: IlluminationSettings) -> None:
+        self._interface = interface
+        self._facts = IlluminationFacts(
+            tuple(range(1, round(settings.spot_sizes) + 1)), settings.brightness_limits, whole_numbers=True
+        )
+        self._spot_size: int = settings.spot_size
+        self._brightness: float = settings.brightness
+        if (said := self._facts.outside(settings.spot_size, settings.brightness)) is not None:
+            raise Refused(f"devices: [illumination] {said}; nothing was started.")
+
+    @property
+    def facts(self) -> IlluminationFacts:
+        """See `Illumination.facts`."""
+        return self._facts
+
+    async def spot_size(self) -> int:
+        """See `Illumination.spot_size`."""
+        async with self._interface.call():
+            return self._spot_size
+
+    async def set_spot_size(self, value: int) -> None:
+        """See `Illumination.set_spot_size`."""
+        _require(self._facts.outside(spot_size=value))
+        async with self._interface.call():
+            self._spot_size = value
+
+    async def brightness(self) -> float:
+        """See `Illumination.brightness`."""
+        async with self._interface.call():
+            return self._brightness
+
+    async def set_brightness(self, value: float) -> None:
+        """See `Illumination.set_brightness`."""
+        _require(self._facts.outside(brightness=value))
+        async with self._interface.call():
+            self._brightness = value
+
+
+def _require(otherwise: str | None) -> None:
+    if otherwise is not None:
+        raise DeviceError(f"illumination: {otherwise}; nothing was set. Choose a value that the panel has.")
