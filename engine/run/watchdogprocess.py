@@ -1,4 +1,4 @@
-"""The watchdog: a small process that takes the beam off the crystal when the engine cannot any more.
+"""The watchdog: a small process that takes the beam off the specimen when the engine cannot any more.
 
 `python -m engine.run.watchdogprocess`, started by `engine.run.watchdog` for one run. Its standard input is a pipe that
 only the engine holds: a line says how to blank the beam, a second one that the run begins and in which folder, then
@@ -112,7 +112,7 @@ class Watchdog:
                 return
             if attempt == 1:
                 self._note("not blanked", why=why, cause=cause)
-                self._cry(f"credline watchdog: {why}. THE BEAM MAY STILL BE ON THE CRYSTAL ({cause}); trying again")
+                self._cry(f"credline watchdog: {why}. THE BEAM MAY STILL BE ON THE SPECIMEN ({cause}); trying again")
                 tell(blanked=False, why=why, cause=cause)
             if self._hear(AGAIN_S) == SAFE:
                 return  # the engine came back and did it
