@@ -33,6 +33,7 @@ check: .venv/installed-dev
 	$(BIN)/lint-imports
 
 bench: .venv/installed-dev
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/timing.py
 	$(BIN)/python benchmarks/virtual.py
 	$(BIN)/python benchmarks/export.py

@@ -1,4 +1,4 @@
-"""Runs experiments: clock, run, record, replay. Knows no vendor and no crystallography.
+"""Runs experiments: clock, run, record, replay. Knows no vendor and nothing of what is measured.
 
 Rooms, each importing only from those before it: `clock` (the one time source), `record` (what a run leaves on disk),
 `run` (an experiment carried out on an instrument), `replay` (a recorded run again), `views` (traces for people),

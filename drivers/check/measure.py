@@ -43,7 +43,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Cadence:
+class CameraTimes:
     """How fast the camera goes at one exposure.
 
     first_s, second_s, rest: from one start to the next, each begun as soon as the frame before has arrived.
@@ -71,7 +71,7 @@ class Measured:
 
     calls: Mapping[str, Times]
     call: Times
-    cadence: Cadence
+    cadence: CameraTimes
     faults: tuple[str, ...]
 
     @property
@@ -156,12 +156,14 @@ async def _calls(clock: Clock, microscope: Any, focus: int, defocus: int) -> tup
     return took, faults
 
 
-async def _cadence(clock: Clock, detector: Any, exposure_s: float, snapshot_exposure_s: float, frames: int) -> Cadence:
+async def _cadence(
+    clock: Clock, detector: Any, exposure_s: float, snapshot_exposure_s: float, frames: int
+) -> CameraTimes:
     exposure = _Exposure(exposure_s, snapshot_exposure_s)
     intervals, missing = await _as_fast_as_it_goes(clock, detector, exposure, frames)
     busy, gaps = await _at_the_declared_pace(clock, detector, exposure, frames)
     snapshots = await _snapshots(clock, detector, exposure)
-    return Cadence(
+    return CameraTimes(
         exposure_s,
         detector.cycle_s(exposure_s),
         intervals[0],
@@ -258,7 +260,7 @@ async def _snapshots(clock: Clock, detector: Any, exposure: _Exposure) -> list[f
 class _AsMeasured:
     """A camera that declares the cycles it was measured to have."""
 
-    def __init__(self, detector: Any, cadence: Cadence) -> None:
+    def __init__(self, detector: Any, cadence: CameraTimes) -> None:
         self._detector = detector
         late_s = cadence.rest.p99_s - cadence.declared_s if cadence.busy else 0.0
         self._frame_s = max(late_s, 0.0)

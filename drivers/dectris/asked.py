@@ -41,7 +41,7 @@ class Window:
         return self.seen + 1 == self.count
 
 
-class Pace:
+class ImageTimes:
     """When the images of a self-paced series begin, learned from their arrivals. All times in ns of our clock.
 
     Image k begins at `origin + k * period`. Each arrival says that it began no later than one period before; the
@@ -76,7 +76,7 @@ class Pace:
 class Series:
     """One armed series: exposures asked for, frames on their way to the receiver. pace: None where triggers pace it."""
 
-    def __init__(self, identity: int, pace: Pace | None) -> None:
+    def __init__(self, identity: int, pace: ImageTimes | None) -> None:
         self.identity = identity
         self.pace = pace
         self.closing = False

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.contract import Exposure
-from drivers.dectris.asked import NARROW_MARKER, SUM_MARKER, Pace, Series
+from drivers.dectris.asked import NARROW_MARKER, SUM_MARKER, ImageTimes, Series
 from drivers.dectris.rest import Simplon
 from drivers.dectris.socket import StreamSocket
 from drivers.dectris.stream import Message, SeriesBegin, SeriesEnd
@@ -241,7 +241,7 @@ class Dectris:
                 f"{self._simplon.name}: armed without saying which series it is; its images could not be told from "
                 "others. It counts as not armed. Restart it, or update its firmware."
             )
-        pace = Pace(ns(period_s)) if self._paced else None
+        pace = ImageTimes(ns(period_s)) if self._paced else None
         series = Series(identity, pace)
         self._series = series
         try:
@@ -317,7 +317,7 @@ class Dectris:
             return self._pick(series, series.pace, exposure_s)
         return await self._fire(series, exposure_s)
 
-    def _pick(self, series: Series, pace: Pace, exposure_s: float) -> int:
+    def _pick(self, series: Series, pace: ImageTimes, exposure_s: float) -> int:
         """Take the images out of the running series that begin next."""
         now_ns = self._clock.now_ns()
         silence_ns = now_ns - pace.last_ns

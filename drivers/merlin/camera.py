@@ -19,7 +19,7 @@ from drivers.merlin.link import Commands, Frames
 from drivers.options import Options
 from drivers.selfpaced import framesocket
 from drivers.selfpaced.framesocket import Silent
-from drivers.selfpaced.series import Cadence, SelfPaced
+from drivers.selfpaced.series import PartTiming, SelfPaced
 from engine.clock import Clock
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 
@@ -91,7 +91,7 @@ class Merlin:
     def __init__(self, clock: Clock, settings: MerlinSettings) -> None:
         self.shape = (0, 0)
         readout_s = READOUT_24_BITS_S if settings.depth == 24 else 0.0
-        self.cadence = Cadence(
+        self.cadence = PartTiming(
             live_s=settings.subframe_s, period_s=settings.subframe_s + readout_s, top=2**settings.depth - 1
         )
         self._clock = clock

@@ -52,7 +52,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Cadence:
+class PartTiming:
     """How parts follow one another: exposed for `live_s`, one every `period_s`. top: largest count of a part."""
 
     live_s: float
@@ -77,7 +77,7 @@ class Camera(Protocol):
 
     name: str
     shape: tuple[int, int]
-    cadence: Cadence
+    cadence: PartTiming
 
     async def begin(self) -> Receiver:
         """Start a series of parts. Raises DeviceError. Cancel: `end` is called before anything else."""

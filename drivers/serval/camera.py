@@ -17,7 +17,7 @@ from typing import Any
 from drivers.contract import Parts
 from drivers.options import Options
 from drivers.selfpaced import framesocket
-from drivers.selfpaced.series import Cadence, Receiver, SelfPaced
+from drivers.selfpaced.series import PartTiming, Receiver, SelfPaced
 from drivers.serval.frames import BYTE_ORDERS
 from drivers.serval.http import ImageRequests, ImageStream, Refusal, Serval, load_httpx
 from engine.clock import Clock
@@ -84,7 +84,7 @@ class ServalCamera:
     def __init__(self, clock: Clock, httpx: ModuleType, settings: ServalSettings) -> None:
         self.shape = (0, 0)
         shut_s = SHUT_S if settings.trigger_mode == TIMED else 0.0
-        self.cadence = Cadence(settings.subframe_s, settings.subframe_s + shut_s, TOP)
+        self.cadence = PartTiming(settings.subframe_s, settings.subframe_s + shut_s, TOP)
         self._clock = clock
         self._httpx = httpx
         self._settings = settings

@@ -19,7 +19,7 @@ from drivers.simulated.goniometer import Goniometer, GoniometerSettings
 from drivers.simulated.illumination import Condenser, IlluminationSettings
 from drivers.simulated.latency import Interface
 from drivers.simulated.lensmode import LensMode, ModeSettings
-from drivers.simulated.pictures import PictureMaker, PictureSettings
+from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Shot, Studio, WorkerStudio
 from drivers.simulated.stagexyz import StageXYZSettings, Translation
@@ -178,6 +178,8 @@ class SimulatedMicroscope:
         studio: Studio = CheapStudio(pictures)
         flatfield = None
         if self.pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
+            from drivers.simulated.pictures import PictureMaker  # costs 0.1 s and more: not for a run of timing alone
+
             maker = PictureMaker(source.load(), geometry, pictures)
             flatfield = maker.flatfield
         if self.pictures:

@@ -10,15 +10,18 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.contract import Geometry
 from drivers.simulated.crystal import Crystal, load_crystal
-from drivers.simulated.pictures import PictureMaker, PictureSettings
+from drivers.simulated.picturesettings import PictureSettings
 from engine.worker import begin_worker
+
+if TYPE_CHECKING:  # loaded where pictures are made: in the process of their own, on the real clock
+    from drivers.simulated.pictures import PictureMaker
 
 # A defocus beyond this share of the focus-to-snapshot distance shows the crystal, less shows a diffraction pattern.
 SNAPSHOT_FRACTION = 0.3
@@ -68,7 +71,7 @@ class Studio(Protocol):
         ...
 
 
-def develop(maker: PictureMaker, shot: Shot) -> NDArray[np.uint16]:
+def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
     """Choose between a dark picture, a snapshot of the crystal and a diffraction pattern."""
     if shot.beam_share <= 0.0:
         return maker.blank(noise_seed=shot.noise_seed, exposure_s=shot.exposure_s)
@@ -88,7 +91,7 @@ def develop(maker: PictureMaker, shot: Shot) -> NDArray[np.uint16]:
 class LocalStudio:
     """Makes pictures in this process; for virtual time."""
 
-    def __init__(self, maker: PictureMaker) -> None:
+    def __init__(self, maker: "PictureMaker") -> None:
         self._maker = maker
 
     async def open(self) -> None:
@@ -102,12 +105,14 @@ class LocalStudio:
         """Nothing to do."""
 
 
-_maker: PictureMaker | None = None  # in the worker process only
+_maker: "PictureMaker | None" = None  # in the worker process only
 
 
 def _begin_worker(source: CrystalSource, geometry: Geometry, settings: PictureSettings) -> None:
     global _maker
     begin_worker()
+    from drivers.simulated.pictures import PictureMaker
+
     _maker = PictureMaker(source.load(), geometry, settings)
 
 

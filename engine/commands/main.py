@@ -31,7 +31,7 @@ ASKS_ONLY = {"-h", "--help", "--version"}
 
 app = typer.Typer(
     name="credline",
-    help="Timing-critical electron diffraction experiments on a transmission electron microscope.",
+    help="Timing-critical experiments on a transmission electron microscope.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -14,7 +14,7 @@ class ClockKind(StrEnum):
     VIRTUAL = "virtual"
 
 
-Protocol = Annotated[str, typer.Argument(help="Which experiment, for example cred.")]
+Protocol = Annotated[str, typer.Argument(help="Which experiment, by its name, as in the example.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Plan as a TOML file; see examples/.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="One key of the plan, key=value; repeatable.")]
 Devices = Annotated[str, typer.Option("--devices", help="A registered driver, or a devices file (.toml).")]

@@ -8,7 +8,7 @@ LARGEST_SEED = 2**62
 
 
 def soak(
-    protocol: Annotated[str, typer.Argument(help="Which experiment, for example cred.")],
+    protocol: Annotated[str, typer.Argument(help="Which experiment, by its name, as in the example.")],
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many runs.")] = 200,
     first: Annotated[
         int, typer.Option("--first", min=0, max=LARGEST_SEED, help="The first seed; each run has its own.")

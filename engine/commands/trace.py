@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from engine.commands.options import Json
-from engine.errors import Refused, StorageError
+from engine.errors import Refused, StorageError, shown
 
 trace_app = typer.Typer(
     help="Look at the trace of a run, draw it, export it; import logs of other programs.",
@@ -149,18 +149,26 @@ def export(
     typer.echo(str(out))
 
 
-@trace_app.command(
-    "import", epilog="Example: credline trace import cRED_log.txt instamatic_2024-11-18.log -o run.jsonl"
-)
+@trace_app.command("import", epilog="Example: credline trace import their.log -o run.jsonl")
 def import_log(
-    log: Annotated[Path, typer.Argument(help="Instamatic's cRED_log.txt.")],
+    log: Annotated[Path, typer.Argument(help="What the program logged; docs/traces.md says in which file.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The trace to make (.jsonl).")],
-    debug_log: Annotated[Path | None, typer.Argument(help="Instamatic's own log of that day.")] = None,
+    second_log: Annotated[Path | None, typer.Argument(help="A second log, of a program that keeps two.")] = None,
+    program: Annotated[
+        str, typer.Option("--from", help="Which program logged; may be left out when one importer is installed.")
+    ] = "",
 ) -> None:
-    """Make a trace of what Instamatic logged; what its logs do not tell stays unknown."""
+    """Make a trace of what another program logged; what its logs do not tell stays unknown."""
     from engine.run.registry import registered
 
-    imported = registered("importers")["instamatic"].load()(log, debug_log)
+    importers = registered("importers")
+    known = ", ".join(sorted(importers)) or "none"
+    if not program and len(importers) != 1:
+        raise Refused(f"--from: say which program logged; nothing was written. Importers are installed for: {known}.")
+    point = next(iter(importers.values())) if not program else importers.get(program)
+    if point is None:
+        raise Refused(f"--from: {shown(program)!r} is not known; nothing was written. Installed are: {known}.")
+    imported = point.load()(log, second_log)
     _write_new(out, imported.lines())
     for warning in imported.warnings:
         typer.echo(f"warning: {warning}", err=True)

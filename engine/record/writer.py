@@ -113,7 +113,7 @@ class Writer:
     async def _wait_for_room(self, asked: int) -> None:
         while self._pending_bytes > self.limit_bytes and self.error is None:
             done, _ = await asyncio.wait([self._pending[0][0]], timeout=STUCK_S)
-            if not done:  # the beam does not stay on the crystal for a disk that hangs
+            if not done:  # the beam does not stay on for a disk that hangs
                 self.fail(
                     StorageError(
                         f"the disk has taken nothing for {STUCK_S:g} s; frames written before stay valid. Check the "

@@ -1,4 +1,4 @@
-"""The watchdog: a small process that takes the beam off the crystal when the engine cannot any more.
+"""The watchdog: a small process that takes the beam off the specimen when the engine cannot any more.
 
 `python -m engine.run.watchdogprocess`, started by `engine.run.watchdog` for one run. Its standard input is a pipe that
 only the engine holds: a line says how to blank the beam, a second one that the run begins and in which folder, then
@@ -30,7 +30,7 @@ ATTEMPTS = 300
 """About five minutes, and far more if every attempt takes its whole limit; then only a person can help."""
 
 
-class Scribe:
+class WritingThread:
     """Does one writing job after the other in a thread: a disk or terminal that hangs must not hold up the blanking."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Scribe:
         self._thread.join(LAST_WORDS_S)
 
 
-class Watchdog:
+class WatchdogProcess:
     """What the process knows: how to blank, what it heard from the engine, where it writes what it does."""
 
     def __init__(self, order: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class Watchdog:
         self._limit_s = order["limit_s"]
         self._silence_s = order["silence_s"]
         self._path = Path()
-        self._paper, self._voice = Scribe(), Scribe()
+        self._file_writing, self._terminal_writing = WritingThread(), WritingThread()
         self._heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._over = False
 
@@ -85,8 +85,8 @@ class Watchdog:
                 self._act("the program could not make everything safe itself")
             elif word == GONE:
                 self._act("the program ended before the beam was known to be off")
-        self._paper.finish()
-        self._voice.finish()
+        self._file_writing.finish()
+        self._terminal_writing.finish()
 
     def _hear(self, limit_s: float) -> bytes | None:
         """The next word from the engine; None for silence."""
@@ -112,7 +112,7 @@ class Watchdog:
                 return
             if attempt == 1:
                 self._note("not blanked", why=why, cause=cause)
-                self._cry(f"credline watchdog: {why}. THE BEAM MAY STILL BE ON THE CRYSTAL ({cause}); trying again")
+                self._cry(f"credline watchdog: {why}. THE BEAM MAY STILL BE ON THE SPECIMEN ({cause}); trying again")
                 tell(blanked=False, why=why, cause=cause)
             if self._hear(AGAIN_S) == SAFE:
                 return  # the engine came back and did it
@@ -149,11 +149,11 @@ class Watchdog:
             except OSError as error:
                 self._cry(f"credline watchdog: {self._path} could not be written ({error})")
 
-        self._paper.put(write)
+        self._file_writing.put(write)
 
     def _cry(self, text: str) -> None:
         """A line for the person at the terminal; it may be closed."""
-        self._voice.put(lambda: _write(2, text))
+        self._terminal_writing.put(lambda: _write(2, text))
 
 
 def tell(**fields: object) -> None:
@@ -201,7 +201,7 @@ def main() -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     order = _read_line()
     try:
-        watchdog = Watchdog(order)
+        watchdog = WatchdogProcess(order)
     except Exception as error:
         tell(ready=False, cause=f"{type(error).__name__}: {error}")
         return

@@ -40,21 +40,17 @@ class Key:
     units: str | None = None
 
 
+FRAME_KEYS: Mapping[str, Key] = {
+    "slot": Key("integer", "engine"),
+    "start_s": Key("number", "detector", "s"),
+    "end_s": Key("number", "detector", "s"),
+    "angle_deg": Key("number", "stage", "deg"),
+    "frame_index": Key("integer", "detector"),
+}
+"""Of the streams of frames: `primary` for the kind that comes first, for each other kind its own, named after it."""
+
 STREAMS: Mapping[str, Mapping[str, Key]] = {
-    "primary": {
-        "slot": Key("integer", "engine"),
-        "start_s": Key("number", "detector", "s"),
-        "end_s": Key("number", "detector", "s"),
-        "angle_deg": Key("number", "stage", "deg"),
-        "frame_index": Key("integer", "detector"),
-    },
-    "snapshots": {
-        "slot": Key("integer", "engine"),
-        "start_s": Key("number", "detector", "s"),
-        "end_s": Key("number", "detector", "s"),
-        "angle_deg": Key("number", "stage", "deg"),
-        "frame_index": Key("integer", "detector"),
-    },
+    "primary": FRAME_KEYS,
     "stage": {
         "angle_deg": Key("number", "stage", "deg"),
         "before_s": Key("number", "stage", "s"),
@@ -110,6 +106,7 @@ class Documents:
     untimed: int = 0
     _counts: dict[str, int] = field(default_factory=dict)
     _last_ns: int = 0
+    _first_kind: str | None = None
     _end: tuple[str, str] = ("fail", "the trace ends before the run did")
     _namespace: UUID = field(init=False)
 
@@ -193,7 +190,7 @@ class Documents:
         )
 
     def _descriptor(self, stream: str, epoch: float) -> dict[str, Any]:
-        keys = STREAMS[stream]
+        keys = STREAMS.get(stream, FRAME_KEYS)
         objects: dict[str, list[str]] = {}
         for name, key in keys.items():
             objects.setdefault(key.source, []).append(name)
@@ -230,7 +227,7 @@ class Documents:
                     "frame_index": record.get("index"),
                 }
                 began_ns = record.get("start_ns")
-                return "snapshots" if name == "snapshot" else "primary", t_ns if began_ns is None else began_ns, data
+                return self._stream_of(name), t_ns if began_ns is None else began_ns, data
             case "call" if name == "stage.angle" and isinstance(record.get("result"), dict):
                 reading = record["result"]
                 before_ns, after_ns = (_instant(reading.get(key)) for key in ("t_before_ns", "t_after_ns"))
@@ -259,6 +256,13 @@ class Documents:
             case "slot" if name == "lost":
                 return "lost_slots", t_ns, {"slot": record["slot"], "reason": record.get("reason", "")}
         return None
+
+    def _stream_of(self, kind: str) -> str:
+        """The stream of a kind of frames: `primary` for the first kind, else one named after it."""
+        self._first_kind = self._first_kind or kind
+        if kind == self._first_kind:
+            return "primary"
+        return f"{kind}_frames" if f"{kind}s" in STREAMS else f"{kind}s"
 
     def _since_start(self, t_ns: int | None) -> float | None:
         return None if t_ns is None else (t_ns - (self.header["t_ns"] or 0)) / NS_PER_S

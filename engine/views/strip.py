@@ -4,6 +4,7 @@ One lane for states, one for steps with their budgets, one for each device; over
 in red. Reads trace.jsonl, so it draws any run, also one that failed, and imported logs as far as their times are known.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice, pairwise
@@ -25,8 +26,8 @@ log = structlog.get_logger()
 
 DRAW_LIMIT_S = 60.0
 COLOURS = {
-    "frame": "#4477aa",
-    "snapshot": "#ccbb44",
+    "start": "#4477aa",
+    "slack": "#ccbb44",
     "call": "#66ccee",
     "step": "#77bb88",
     "budget": "#d5ead5",
@@ -34,6 +35,8 @@ COLOURS = {
     "over": "#cc0000",
     "state": "#dddddd",
 }
+KIND_COLOURS = ("#4477aa", "#ccbb44", "#aa3377", "#228833")
+"""Of exposures, by kinds of frames in the order in which these first come; more kinds share the last."""
 DURATIONS = ("slack_ns", "left_ns", "period_ns")
 CLOSE_UP_SLOTS = 12
 RECORDS_DRAWN = 50_000
@@ -57,9 +60,9 @@ def draw_strip(trace: Path, picture: Path) -> None:
     first_s, last_s = _span(records)
     _lanes(whole, records, first_s, last_s)
     whole.set_title(f"the first {RECORDS_DRAWN} records" if cut_off else "whole run", loc="left")
-    middle_s = _close_up(records, first_s, last_s)
-    _lanes(close_up, records, *middle_s)
-    close_up.set_title("around the first snapshot", loc="left")
+    title, begin_s, end_s = _close_up(records, first_s, last_s)
+    _lanes(close_up, records, begin_s, end_s)
+    close_up.set_title(title, loc="left")
     _lateness(late, records)
     figure.savefig(picture, dpi=110)
 
@@ -107,16 +110,20 @@ def _span(records: list[Record]) -> tuple[float, float]:
     return first_s, max(last_s, first_s + 0.001)
 
 
-def _close_up(records: list[Record], first_s: float, last_s: float) -> tuple[float, float]:
-    """The seconds around the first snapshot, or the first frames when there is none."""
+def _close_up(records: list[Record], first_s: float, last_s: float) -> tuple[str, float, float]:
+    """What is shown larger, from when to when in seconds: where frames of one kind first give way to another kind, or
+    the first frames when all are of one kind.
+    """
     frames = [r for r in records if r["kind"] == "frame" and "start_ns" in r]
     if not frames:
-        return first_s, last_s
-    mark = next((r for r in frames if r["name"] == "snapshot"), frames[0])
+        return "whole run", first_s, last_s
+    other = next((r for r in frames if r["name"] != frames[0]["name"]), None)
+    mark = frames[0] if other is None else other
+    title = "around the first frame" if other is None else f"around the first {_literal(other['name'])}"
     intervals_ns = [b["start_ns"] - a["start_ns"] for a, b in pairwise(frames)]
     slot_ns = min((interval for interval in intervals_ns if interval > 0), default=NS_PER_S)
     reach_s = CLOSE_UP_SLOTS * int(slot_ns) / NS_PER_S / 2
-    return mark["start_ns"] / NS_PER_S - reach_s, mark["start_ns"] / NS_PER_S + reach_s
+    return title, mark["start_ns"] / NS_PER_S - reach_s, mark["start_ns"] / NS_PER_S + reach_s
 
 
 def _lanes(axes: "Axes", records: list[Record], first_s: float, last_s: float) -> None:
@@ -125,11 +132,11 @@ def _lanes(axes: "Axes", records: list[Record], first_s: float, last_s: float) -
     _draw_states(axes, records, first_s, last_s)
     _draw_steps(axes, [r for r in records if r["kind"] == "step" and "start_ns" in r], 1)
     frames = [r for r in records if r["kind"] == "frame"]
-    for name in ("diffraction", "snapshot"):
-        exposures = _bars(r for r in frames if r["name"] == name)
-        axes.broken_barh(exposures, (1.6, 0.8), facecolor=COLOURS["frame" if name == "diffraction" else name])
+    for k, kind in enumerate(dict.fromkeys(r["name"] for r in frames)):
+        colour = KIND_COLOURS[min(k, len(KIND_COLOURS) - 1)]
+        axes.broken_barh(_bars(r for r in frames if r["name"] == kind), (1.6, 0.8), facecolor=colour)
     arrivals = [r["arrived_ns"] / NS_PER_S for r in frames if "start_ns" not in r and "arrived_ns" in r]
-    axes.vlines(arrivals, 1.6, 2.4, colors=COLOURS["frame"], linewidth=1)
+    axes.vlines(arrivals, 1.6, 2.4, colors=KIND_COLOURS[0], linewidth=1)
     axes.broken_barh(_calls(records, "detector"), (2.3, 0.15), facecolor=COLOURS["call"])
     for lane, device in enumerate(devices, start=3):
         axes.broken_barh(_calls(records, device), (lane - 0.4, 0.8), facecolor=COLOURS["call"])
@@ -153,7 +160,7 @@ def _draw_states(axes: "Axes", records: list[Record], first_s: float, last_s: fl
     axes.broken_barh(bars, (-0.4, 0.8), facecolor=COLOURS["state"], edgecolor="white")
     for state, begin_s, end_s in zip(states, begins_s, ends_s, strict=True):
         if min(end_s, last_s) - max(begin_s, first_s) > 0.07 * (last_s - first_s):
-            name = state["name"].replace("$", r"\$")
+            name = _literal(state["name"])
             axes.text(max(begin_s, first_s), 0, f" {name}", va="center", fontsize=7, clip_on=True)
 
 
@@ -171,6 +178,11 @@ def _draw_steps(axes: "Axes", steps: list[Record], lane: int) -> None:
     axes.vlines(budget_ends_s, lane - 0.4, lane + 0.4, colors="black", linewidth=1)
 
 
+def _literal(text: str) -> str:
+    """Text in which the plotting library sees no formula."""
+    return text.replace("$", r"\$")
+
+
 def _calls(records: list[Record], device: str) -> list[tuple[float, float]]:
     return _bars(r for r in records if r["kind"] == "call" and r["name"].split(".")[0] == device)
 
@@ -182,15 +194,18 @@ def _bars(records: Iterable[Record]) -> list[tuple[float, float]]:
 
 
 def _lateness(axes: "Axes", records: list[Record]) -> None:
-    steps = [r for r in records if r["kind"] == "step" and r["name"] == "frame" and r["slot"] is not None]
+    """When the steps of a slot that are commonest, those of its exposures as a rule, began, slot by slot."""
+    slotted = [r for r in records if r["kind"] == "step" and r["slot"] is not None]
+    commonest = Counter(r["name"] for r in slotted).most_common(1)
+    steps = [r for r in slotted if r["name"] == commonest[0][0]]
     started = [
         (r["slot"], late / NS_PER_MS) for r in steps if (late := between(r, "planned_ns", "start_ns")) is not None
     ]
     lost = [r["slot"] for r in records if r["kind"] == "slot" and r["name"] == "lost" and r["slot"] is not None]
     over = [r for r in steps if r["verdict"] == "over" and "left_ns" in r]
     usual = [(r["slot"], r["slack_ns"] / NS_PER_MS) for r in steps if r.get("slack_ns", NS_PER_S) < 20 * NS_PER_MS]
-    _dots(axes, started, "frame", "start late")
-    _dots(axes, usual, "snapshot", "slack before start")
+    _dots(axes, started, "start", "start late")
+    _dots(axes, usual, "slack", "slack before start")
     _dots(axes, [(r["slot"], -r["left_ns"] / NS_PER_MS) for r in over], "over", "over budget by")
     axes.vlines(lost, 0, max((late for _, late in started), default=1.0) or 1.0, colors=COLOURS["lost"], linewidth=1)
     axes.set_xlabel("slot")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.dectris.asked import SUM_MARKER, Pace, Series, added, narrowed, summed
+from drivers.dectris.asked import SUM_MARKER, ImageTimes, Series, added, narrowed, summed
 from drivers.dectris.stream import StreamImage
 from engine.clock import NS_PER_MS
 from engine.errors import DeviceError
@@ -40,7 +40,7 @@ def feed(series: Series, numbers: list[int]) -> None:
 
 
 def asked(*windows: tuple[int, int]) -> Series:
-    series = Series(1, Pace(PERIOD_NS))
+    series = Series(1, ImageTimes(PERIOD_NS))
     for first, count in windows:
         series.ask(first, count, first * PERIOD_NS, (first + count) * PERIOD_NS)
     return series
@@ -124,7 +124,7 @@ def test_what_does_not_fit_into_16_bits_reads_as_overloaded(counts: list[int], d
 def test_an_image_never_seems_earlier_than_it_was_nor_later_than_the_best_delay(
     delays_ns: list[int], origin_ns: int
 ) -> None:
-    pace = Pace(PERIOD_NS)
+    pace = ImageTimes(PERIOD_NS)
     for number, delay_ns in enumerate(delays_ns):
         pace.arrived(number, origin_ns + (number + 1) * PERIOD_NS + delay_ns)
     late_ns = pace.begin_ns(1000) - (origin_ns + 1000 * PERIOD_NS)
@@ -135,7 +135,7 @@ def test_an_image_never_seems_earlier_than_it_was_nor_later_than_the_best_delay(
 
 @given(st.integers(-50 * NS_PER_MS, 5000 * NS_PER_MS))
 def test_the_first_image_from_an_instant_begins_then_or_at_most_a_period_later(after_ns: int) -> None:
-    pace = Pace(PERIOD_NS)
+    pace = ImageTimes(PERIOD_NS)
     pace.arrived(3, 7 * NS_PER_MS + 4 * PERIOD_NS)
     at_ns = 7 * NS_PER_MS + after_ns
     first = pace.first_from(at_ns)
@@ -145,7 +145,7 @@ def test_the_first_image_from_an_instant_begins_then_or_at_most_a_period_later(a
 
 @pytest.mark.parametrize("drift", [-80e-6, 80e-6])
 def test_a_detector_whose_clock_drifts_is_followed(drift: float) -> None:
-    pace = Pace(PERIOD_NS)
+    pace = ImageTimes(PERIOD_NS)
     true_ns = PERIOD_NS * (1 + drift)
     for number in range(100_000):  # 17 minutes
         pace.arrived(number, round((number + 1) * true_ns) + NS_PER_MS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drivers.contract import Exposure
-from drivers.selfpaced.series import Cadence, Part, SelfPaced
+from drivers.selfpaced.series import Part, PartTiming, SelfPaced
 from engine.clock import NS_PER_MS, RealClock, ns
 from engine.errors import DeviceError, DeviceLost
 from tests.engine.virtually import really
@@ -48,7 +48,7 @@ class PacedReceiver:
 class PacedCamera:
     name = "paced"
     shape = (2, 3)
-    cadence = Cadence(PERIOD_S, PERIOD_S, 65_535)
+    cadence = PartTiming(PERIOD_S, PERIOD_S, 65_535)
 
     def __init__(
         self,

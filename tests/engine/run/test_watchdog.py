@@ -168,7 +168,7 @@ def test_it_tries_until_the_beam_is_known_to_be_off(tmp_path: Path, function: st
         assert process.gone() == 0
     assert process.attempts() == 2
     assert process.did() == ["watching", "blanking", "not blanked", "blanked"]
-    assert "THE BEAM MAY STILL BE ON THE CRYSTAL" in process.errors.read_text()
+    assert "THE BEAM MAY STILL BE ON THE SPECIMEN" in process.errors.read_text()
 
 
 def test_it_stops_trying_when_the_engine_came_back_and_did_it(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""What the simulated pictures look like: the camera, the illumination, the widths of spots and beam.
+
+Apart from `pictures`, which computes them, so that a program that only starts the process in which pictures are made
+need not load what computing them needs.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSettings:
+    """The camera and the illumination. Fluxes are electrons per second, one count each on a perfect pixel.
+
+    shape: rows and columns of a raw picture. wide_cross: whether the two middle rows and columns are 3x wide.
+    pixel_response_sigma, response_seed: pixels differ in sensitivity by this relative standard deviation.
+    flux_s: primary beam through the selected-area aperture. diffracting_share: the part of it that diffracts as
+        kinematic theory says, for the crystal fills a fraction of the aperture, absorbs, and scatters more than
+        once; chosen so that strong reflections of 500 nm of mordenite collect a few thousand counts in a frame of
+        0.5 s and 0.23 deg. Spots scale with wavelength^2 * thickness / cell volume^2, so other crystals follow.
+    rocking_sigma_invA, mosaicity_deg: the rocking curve, see `pattern.spots`.
+    spot_sigma_px, beam_sigma_px: widths of a spot and of the focused primary beam.
+    halo: inelastic background around the primary beam, as Gaussians (share of the flux, sigma in px).
+    constant_s: background per physical pixel and second. dark_s: false counts with the beam off, likewise.
+    aperture_nm: diameter of the selected-area aperture on the specimen; disc_radius_px: its radius in a snapshot
+        at full defocus. transmission: of the crystal in a snapshot.
+    """
+
+    shape: tuple[int, int] = (512, 512)
+    wide_cross: bool = True
+    saturation: int = 11810
+    pixel_response_sigma: float = 0.03
+    response_seed: int = 0
+    flux_s: float = 1.0e7
+    diffracting_share: float = 1.0e-3
+    rocking_sigma_invA: float = 2.0e-4
+    mosaicity_deg: float = 0.08
+    spot_sigma_px: float = 0.85
+    beam_sigma_px: float = 1.3
+    halo: tuple[tuple[float, float], ...] = ((0.03, 9.0), (0.02, 32.0), (0.015, 110.0))
+    constant_s: float = 0.2
+    dark_s: float = 2.0e-5
+    aperture_nm: float = 1500.0
+    disc_radius_px: float = 80.0
+    transmission: float = 0.3
