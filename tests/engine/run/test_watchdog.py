@@ -280,7 +280,7 @@ async def test_a_run_that_goes_well_does_not_need_it(clock: RealClock, tmp_path:
         experiment.works[State.MEASURE] = measure
         ending = await drive(experiment, second(tmp_path))
         assert ending.status is Status.DONE
-        assert experiment.run.document["watchdog"] == "watching"
+        assert experiment.run.document.watchdog == "watching"
         assert "safe" in (tmp_path / "watchdog.jsonl").read_text()
         assert attempts(tmp_path) == 0
         assert not [record for record in experiment.records if record["name"] == "watchdog"]
@@ -337,7 +337,7 @@ async def test_a_run_goes_on_without_a_watchdog_and_says_so(clock: RealClock, tm
                 while not (notes.exists() and notes.stat().st_size) and time.monotonic() < overdue:
                     await clock.sleep_s(0.05)
                 os.kill(json.loads(notes.read_text())["pid"], getattr(signal, "SIGKILL", signal.SIGTERM))
-            while experiment.run.document["watchdog"] == "watching" and time.monotonic() < overdue:
+            while experiment.run.document.watchdog == "watching" and time.monotonic() < overdue:
                 await clock.sleep_s(0.05)
             return "finish"
 
@@ -345,7 +345,7 @@ async def test_a_run_goes_on_without_a_watchdog_and_says_so(clock: RealClock, tm
         ending = await drive(experiment, second(tmp_path, function))
         assert ending.status is Status.DONE
         (note,) = [record for record in experiment.records if record["name"] == "watchdog"]
-        assert note["text"] == experiment.run.document["watchdog"]
+        assert note["text"] == experiment.run.document.watchdog
         said = {"no_such_function": "could not be started (AttributeError", "obedient": "ended before the run"}
         assert said[function] in note["text"]
 
@@ -370,5 +370,5 @@ async def test_without_a_second_connection_nothing_is_different(clock: RealClock
     with on_the_real_clock(clock, tmp_path) as experiment:
         async with watchdog(None, clock) as dog, dog.watching(experiment.run):
             assert len(asyncio.all_tasks()) == 1
-        assert "watchdog" not in experiment.run.document
+        assert experiment.run.document.watchdog is None
         assert not (tmp_path / "watchdog.jsonl").exists()
