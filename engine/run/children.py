@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.clock import Clock
-from engine.errors import CredlineError, DeviceBusy
+from engine.errors import CredlineError, DataError, DeviceBusy
 from engine.record.endings import Ending, Status
 from engine.record.trace import Trace
 from engine.run.commands import Command, Commands, Source, Wish
@@ -181,5 +181,7 @@ def _told(report: ChildReport) -> dict[str, Any]:
 
 def recorded_report(record: Mapping[str, Any]) -> ChildReport:
     """The report that a parent's trace holds of a child that ended."""
+    if record["status"] not in {status.value for status in Status}:
+        raise DataError(f"trace: {record['name']} ended as nothing that there is; the file was damaged or edited.")
     ending = Ending(Status(record["status"]), record["reason"])
     return ChildReport(ending, tuple(map(str, record["alarms"])), record["result"], record["name"])

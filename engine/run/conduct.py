@@ -110,7 +110,8 @@ async def conduct(kind: ExperimentType, plan: Any, prepared: Prepared, folder: P
         instrument.watch(run, prepared)
     try:
         async with instrument.watched(run):
-            await run.drive(experiment)
+            ending = await run.drive(experiment)
+            run.finish(ending.status, ending.reason)  # where the experiment left it to the engine to say done
     finally:
         if faults is not None:
             await faults.end()
