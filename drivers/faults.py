@@ -111,7 +111,9 @@ class Faults:
         self._of_calls = [f for f in faults if f.what not in ("host", "stage.motion") and f not in on_disk]
         self._of_time = sorted((f for f in faults if f.what in ("host", "stage.motion")), key=lambda f: f.when)
         self._calls: dict[str, int] = {}
-        self._trace: Trace | None = None
+        self._traces: list[Trace] = []
+        """Of the runs under way: the last one is of the innermost, which is told."""
+        self._began_ns: int | None = None
         self._later: asyncio.Task[None] | None = None
         self.move_stage: Callable[[str, float], bool] | None = None
 
@@ -130,24 +132,27 @@ class Faults:
         return left
 
     def begin(self, trace: Trace) -> None:
-        """The run begins: from now on its trace is told, and what is due at an instant counts from here."""
-        self._trace = trace
+        """A run begins: from now on its trace is told, and what is due at an instant counts from the first one."""
+        self._traces.append(trace)
         if self.disk is not None:
             for fault in self.disk.faults:
                 self._tell(fault)
-        if self._of_time:
+        if self._began_ns is None:
+            self._began_ns = self.clock.now_ns()
+        if self._of_time and self._later is None:
             self._later = asyncio.get_running_loop().create_task(self._in_time(), name="faults")
 
     async def end(self) -> None:
-        """Nothing more happens."""
-        self._trace = None
-        if self._later is not None:
+        """The innermost run has ended; after the outermost nothing happens until the next begins."""
+        self._traces.pop()
+        if self._later is not None and not self._traces:
             self._later.cancel()
             await asyncio.wait([self._later])
+            self._later = None
 
     def due(self, what: str) -> Fault | None:
         """Count a call of `what`; the fault that befalls it."""
-        if self._trace is None:  # before and after the run
+        if not self._traces:  # before and after the run
             return None
         number = self._calls[what] = self._calls.get(what, 0) + 1
         for fault in self._of_calls:
@@ -158,9 +163,10 @@ class Faults:
         return None
 
     async def _in_time(self) -> None:
-        began_ns = self.clock.now_ns()
-        for fault in self._of_time:
+        began_ns = self._began_ns or 0
+        for fault in tuple(self._of_time):
             await self.clock.sleep_until(began_ns + ns(fault.when))
+            self._of_time.remove(fault)
             if fault.what == "host":
                 if fault.kind == "leap" and self.move_stage is not None:
                     self.move_stage("slip", fault.value)
@@ -172,8 +178,8 @@ class Faults:
                 self.happened.append(fault)
 
     def _tell(self, fault: Fault) -> None:
-        if self._trace is not None:
-            self._trace.record("injected", fault.what, fault=str(fault))
+        if self._traces:
+            self._traces[-1].record("injected", fault.what, fault=str(fault))
 
 
 class FaultyDisk(Disk):

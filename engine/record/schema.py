@@ -101,6 +101,17 @@ KINDS: Mapping[str, Kind] = {
     "slot": Kind({"slot": SLOT_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
     "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}),
     "command": Kind({"reason": TEXT}, {"source": TEXT}),
+    "child": Kind(
+        {"event": TEXT, "protocol": TEXT, "digest": TEXT},
+        {
+            "begin_ns": INTEGER_OR_NULL,
+            "end_ns": INTEGER_OR_NULL,
+            "status": TEXT,
+            "reason": TEXT,
+            "alarms": LIST,
+            "result": OBJECT,
+        },
+    ),
     "injected": Kind({"fault": TEXT}),
     "fault": Kind({"reason": TEXT}, {"alarm": TEXT}),
     "note": Kind(),
@@ -121,6 +132,8 @@ def gap(record: Mapping[str, object]) -> str | None:
     """What a replay misses in a record of which `problem` says nothing; None when it misses nothing."""
     kind = str(record["kind"])
     needed = {"t_ns": INSTANT, **REPLAYED.get(kind, {})}
+    if kind == "child" and record.get("event") == "end":
+        needed |= {"end_ns": INSTANT, "status": TEXT, "reason": TEXT, "alarms": LIST, "result": OBJECT}
     if kind == "call":
         needed |= {"error": TEXT, "text": TEXT, "foreign": BOOLEAN} if "error" in record else {"result": ANYTHING}
     for name, kind_of_value in needed.items():

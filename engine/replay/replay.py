@@ -129,14 +129,19 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
 
     def give(command: Record) -> None:
         reason = command["reason"]
+        source = Source(command.get("source", "operator"))
         if command["name"] == "stopped":
-            run.commands.stop(reason)
+            run.commands.stop(reason, source)
         elif command["name"] == "aborted":
-            run.commands.abort(reason)
+            run.commands.abort(reason, source)
+        elif command["name"] == "paused":
+            run.commands.pause(reason, source)
+        elif command["name"] == "resumed":
+            run.commands.resume(reason, source)
         elif command.get("source") == "disk":
             run.writer.fail(StorageError(reason))
         else:
-            run.commands.fail(reason, Source(command.get("source", "task")))
+            run.commands.fail(reason, source)
 
     prompted: dict[int, Record] = {}
     timed: list[Record] = []
