@@ -12,6 +12,7 @@ from engine.record.endings import Ending, Status
 from engine.record.journal import Journal
 from engine.record.trace import Record, Trace
 from engine.record.writer import Writer
+from engine.replay.computations import RecordedComputations
 from engine.run.contract import ExperimentType
 from engine.run.run import Run
 
@@ -26,7 +27,7 @@ class _DiscardingWriter(Writer):
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
             raise TypeError("a rehearsal needs virtual time")
-        self._clock = VirtualClock(loop)  # punctual, whatever other waits were late
+        self.clock = VirtualClock(loop)  # punctual, whatever other waits were late
         calls = [r for r in records if r["kind"] == "call"]
         self._waits = {r["args"][0]: r for r in calls if r["name"] == "disk.room"}
         self._drain = next((r for r in calls if r["name"] == "disk.drain"), None)
@@ -52,7 +53,7 @@ class _DiscardingWriter(Writer):
             raise self.error
 
     async def _again(self, call: Record) -> None:
-        await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
+        await self.clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
         if call.get("error") == "StorageError":
             self.fail(StorageError(call["text"]))
             raise self.error or StorageError(call["text"])
@@ -85,6 +86,7 @@ async def rehearse(
         folder = Path(name)
         journal = Journal(folder / "journal.jsonl", writer, durable=False)
         run = Run(clock, trace, writer, journal, folder, durable=False)
+        run.compute.computing = RecordedComputations(writer.clock, records)
         run.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
         try:
             experiment = prepared.begin(run)

@@ -1,6 +1,6 @@
 """Replay: the same protocol and machine on a virtual clock, with recorded answers at their recorded instants.
 
-Everything that differs from run to run entered through four gates (`engine.record.trace`); here the recorded events
+Everything that differs from run to run entered through five gates (`engine.record.trace`); here the recorded events
 enter again. What the program makes of them must then be the same, byte for byte; the first difference is the answer to
 "what did my change do?".
 """

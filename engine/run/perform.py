@@ -173,6 +173,7 @@ async def _run(
     )
     if faults is not None:
         faults.begin(trace)
+        run.compute.trouble = faults.of_computation
     journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
     run.document = {
         "schema": RUN_SCHEMA,

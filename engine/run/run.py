@@ -27,6 +27,8 @@ from engine.record.folder import write_json
 from engine.record.journal import Journal
 from engine.record.trace import Trace
 from engine.record.writer import Writer
+from engine.run.compute import ComputeGate
+from engine.run.computeworkers import SPOOL_FILE, Workers
 from engine.run.contract import FINISH, Experiment, SafeAction
 from engine.run.gate import DISK, CallGate
 from engine.run.timeline import Timeline
@@ -133,6 +135,8 @@ class Run:
         """What run.json says of the run before it began."""
         self.files = ExitStack()
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
+        self.compute = ComputeGate(clock, trace, Workers(clock, writer, folder, folder / SPOOL_FILE, durable=durable))
+        self.files.callback(self.compute.close)
         self._safe: asyncio.Task[None] | None = None
         self._safe_begun = asyncio.Event()
         self._disk_told = False
@@ -196,6 +200,7 @@ class Run:
         """
         machine, activities = experiment.machine, experiment.activities()
         try:
+            await self.compute.ready()
             self.entered(machine.state, "")
             while not machine.at_end:
                 trigger = await self._work(machine.state, activities[machine.state], experiment)

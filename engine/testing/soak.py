@@ -183,6 +183,7 @@ def _run(kind: ExperimentType, trial: Trial, case: Case, out: Path) -> tuple[Ord
 
     def watch(run: Run, prepared: Any) -> None:
         run.writer.limit_bytes = DISK_LIMIT_BYTES
+        run.compute.inline = True
         seen.update(run=run, microscope=prepared.microscope, trace=[])
         made: list[Record] = seen["trace"]
 
