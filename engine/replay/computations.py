@@ -6,13 +6,19 @@ worker dead. The queue's rule is applied anew, so a change of it shows as a dive
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.clock import Clock
 from engine.errors import ComputationError, DataError
 from engine.record.trace import Record, ends_early
-from engine.run.compute import Bulk, Computation, Job, Json, Outcome, Trouble, Verdict
-from engine.run.computeworker import PictureOf, Question, answer_from
-from engine.run.computeworkers import Holder, nothing
+from engine.run.compute import Bulk, Computation, ComputeGate, Job, Json, Outcome, Trouble, Verdict
+from engine.run.computeworker import PictureOf, Question, answer_from, read_picture
+from engine.run.computeworkers import SPOOL_FILE, Holder, nothing
+from engine.run.registry import registered
+
+if TYPE_CHECKING:
+    from engine.frame import Picture
 
 NEVER_NS = 2**62
 
@@ -106,6 +112,34 @@ class Difference:
     found: Json
 
 
+def recompute_run(records: Sequence[Record], folder: Path) -> tuple[int, list[Difference]]:
+    """The same for a run folder, with its pictures; what its experiment declares is asked of a replay.
+
+    Raises DataError where a picture cannot be read.
+    """
+    from engine.replay.replay import replay_with_result  # which begins with this module
+
+    gates: list[ComputeGate] = []
+    replay_with_result(records, folder, lambda run: gates.append(run.compute))
+    declared = [computation for gate in gates for computation in gate.declared]
+    spool = folder / SPOOL_FILE
+    if spool.exists():
+        return recompute(declared, records, lambda index: read_picture(spool, index))
+    stored = registered("recorded")["pictures"].load()(folder)
+    frames = {record["index"]: record for record in records if record["kind"] == "frame"}
+
+    def picture_of(index: int) -> "Picture":
+        picture: Picture | None = stored.find(frames[index]) if index in frames else None
+        if picture is None:
+            raise DataError(f"{folder.name} has no picture {index} any more")
+        return picture
+
+    try:
+        return recompute(declared, records, picture_of)
+    finally:
+        stored.close()
+
+
 def recompute(
     computations: Sequence[Computation], records: Sequence[Record], picture_of: PictureOf
 ) -> tuple[int, list[Difference]]:
@@ -116,9 +150,12 @@ def recompute(
     known = {computation.name: computation for computation in computations}
     done, differences = 0, []
     for record in records:
-        if record["kind"] != "computation" or "result" not in record or record["name"] not in known:
+        if record["kind"] != "computation" or "result" not in record:
             continue
         done += 1
+        if record["name"] not in known:
+            differences.append(Difference(record["name"], record["number"], "function", "declared", "declared no more"))
+            continue
         computation = known[record["name"]]
         found = answer_from(Question(computation, record["arguments"], tuple(record["pictures"])), picture_of)
         steps = computation.resolution if isinstance(computation.resolution, Mapping) else {}

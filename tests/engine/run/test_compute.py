@@ -441,6 +441,15 @@ def test_a_picture_that_is_another_one_makes_a_difference(tmp_path: Path) -> Non
     assert (difference.name, difference.recorded, difference.found) == ("total", 16, 0)
 
 
+def test_what_is_declared_no_more_cannot_be_computed_again(tmp_path: Path) -> None:
+    records = recorded(tmp_path, inline=True)
+    done, differences = recompute([NEWEST], records, lambda _: np.ones((4, 4), np.uint16))
+    assert done == 5
+    assert [(d.name, d.found) for d in differences] == [
+        (name, "declared no more") for name in ("total", "third", "bulky")
+    ]
+
+
 def test_a_what_if_refuses_a_run_that_fed_back_from_data(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="feeds back from data"):
         ask(recorded(tmp_path, inline=True), Question())
