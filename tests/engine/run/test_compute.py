@@ -372,7 +372,7 @@ def recorded(folder: Path, *, inline: bool, **faults: str) -> list[Record]:
         return runner.run(scene())
 
 
-def replayed(records: Sequence[Record], busy: Scene = busy) -> list[Record]:
+def replayed(records: Sequence[Record], busy: Scene = busy, declared: Sequence[Computation] = SCENE) -> list[Record]:
     async def scene() -> list[Record]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
@@ -381,7 +381,7 @@ def replayed(records: Sequence[Record], busy: Scene = busy) -> list[Record]:
         trace = Trace(clock)
         trace.observe(made.append)
         gate = ComputeGate(clock, trace, RecordedComputations(clock, records))
-        gate.declare(*SCENE)
+        gate.declare(*declared)
         await gate.ready()
         await busy(clock, gate, trace)
         gate.close()
@@ -494,3 +494,32 @@ async def test_one_that_never_answers_is_late_at_its_limit(clock: RealClock, tmp
         assert (await bench.gate.compute(asked, {})).verdict is Verdict.LATE
     (record,) = bench.records
     assert record["end_ns"] - record["begin_ns"] >= 0.3 * NS_PER_S
+
+
+async def mishaps(clock: Clock, gate: ComputeGate, trace: Trace) -> None:
+    echo, stuck = REAL
+    for what in (echo, stuck, echo):
+        outcome = await gate.compute(what, {"n": 1})
+        trace.record("note", "decided", by=outcome.verdict.value)
+
+
+REAL = (computation(limit_s=20.0), computation("stuck", latency_s=0.1, limit_s=0.3))
+
+
+@pytest.mark.realtime
+def test_what_befell_on_the_real_clock_is_replayed_byte_for_byte(tmp_path: Path) -> None:
+    async def really_recorded() -> list[Record]:
+        clock = RealClock()
+        async with Bench(clock, tmp_path, *REAL, inline=False, echo1="dead") as bench:
+            await mishaps(clock, bench.gate, bench.trace)
+        return bench.records
+
+    records = asyncio.run(really_recorded())
+    assert [r["verdict"] for r in records if r["kind"] == "computation"] == ["dead", "late", "in time"]
+
+    async def again(clock: VirtualClock, gate: ComputeGate, trace: Trace) -> None:
+        await clock.sleep_until(records[0]["asked_ns"])
+        trace.tick()
+        await mishaps(clock, gate, trace)
+
+    assert lines(replayed(records, again, REAL)) == lines(records)
