@@ -16,6 +16,7 @@ which second of the run), what happens, and how much of it:
     host 2.0 leap 5                ... the clock leaps by 5 s while the stage does not move
     disk.write 40 full             the 40th write finds the disk full, half done; also error
     disk.sync 12 slow 3            the 12th forcing to the disk takes 3 s
+    compute.score 2 late           the second computation `score` ends after its limit; also dead, never
 
 Every fault that comes about is written to the trace as `injected` (those of the disk, which happen in another thread,
 at the beginning). A replay leaves these records out: it shows what the run made of the faults.
@@ -39,12 +40,14 @@ from engine.frame import Frame
 from engine.record.disk import Disk
 from engine.record.trace import Trace
 
+COMPUTE = "compute"
 DEVICES = ("stage", "beam", "optics", "detector", *OPTIONAL_PARTS)
 CALLS = {"slow": True, "hang": False, "error": False, "wrong": True, "ignored": False, "away": True}
 ANSWERED = (
     *("angle", "is_blanked", "focus", "start"),
     *("position", "is_moving", "read", "mode", "magnification", "camera_length_mm", "spot_size", "brightness"),
 )
+COMPUTATIONS = {"late": False, "dead": False, "never": False}
 Device = TypeVar("Device")
 FRAMES = {"drop": False, "double": False, "torn": False, "late": True}
 KINDS: dict[str, dict[str, bool]] = {
@@ -71,9 +74,9 @@ class Fault:
         """A fault from its words. Raises Refused saying what there is."""
         what, when, kind, *value = [*text.split(), "", "", ""][: max(3, len(text.split()))]
         device, _, method = what.partition(".")
-        kinds = KINDS.get(what, CALLS if device in DEVICES and method else None)
+        kinds = KINDS.get(what, _kinds_of(device) if method else None)
         if kinds is None or kind not in kinds:
-            known = ", ".join(kinds or ["DEVICE.METHOD", *KINDS])
+            known = ", ".join(kinds or ["DEVICE.METHOD", "compute.NAME", *KINDS])
             raise Refused(
                 f"fault {text!r}: {kind if kinds else what!r} is not known; use {known}. Nothing was started."
             )
@@ -94,8 +97,16 @@ class Fault:
         return cls(what, number, kind, amount)
 
     def __str__(self) -> str:
-        value = [f"{self.value:g}"] if KINDS.get(self.what, CALLS)[self.kind] else []
+        kinds = KINDS.get(self.what) or _kinds_of(self.what.partition(".")[0]) or {}
+        value = [f"{self.value:g}"] if kinds[self.kind] else []
         return " ".join([self.what, f"{self.when:g}", self.kind, *value])
+
+
+def _kinds_of(device: str) -> dict[str, bool] | None:
+    """What can befall a call of a device, or a computation; None where that is neither."""
+    if device == COMPUTE:
+        return COMPUTATIONS
+    return CALLS if device in DEVICES else None
 
 
 class Faults:
@@ -160,6 +171,15 @@ class Faults:
                 self._tell(fault)
                 self.happened.append(fault)
                 return fault
+        return None
+
+    def of_computation(self, name: str, number: int) -> str | None:
+        """What befalls the how manieth computation of a name, counted by the run."""
+        for fault in self._of_calls:
+            if (fault.what, fault.when) == (f"{COMPUTE}.{name}", number):
+                self._tell(fault)
+                self.happened.append(fault)
+                return fault.kind
         return None
 
     async def _in_time(self) -> None:
@@ -321,7 +341,8 @@ def inject(microscope: Microscope, clock: Clock, faults: Sequence[str]) -> Micro
         raise Refused("fault stage.motion: only a simulated stage can be disturbed. Nothing was started.")
     if microscope.truth is not None:
         injected.move_stage = microscope.truth.disturb_stage
-    for name, method in sorted({(f.what.split(".")[0], f.what.split(".")[1]) for f in parsed if f.what not in KINDS}):
+    calls = [f for f in parsed if f.what not in KINDS and f.what.partition(".")[0] != COMPUTE]
+    for name, method in sorted({(f.what.split(".")[0], f.what.split(".")[1]) for f in calls}):
         device: object = getattr(microscope, name)
         if device is None:
             raise Refused(f"fault {name}.{method}: this instrument has no {name}. Nothing was started.")

@@ -12,7 +12,7 @@ from typing import Any
 from engine.errors import DataError
 from engine.frame import Picture
 from engine.record.document import RUN_FILE, RunDocument
-from engine.record.frametable import FramesFile
+from engine.record.frametable import DATA_FILE, FramesFile
 from engine.record.remains import LostFrame, Remains
 from engine.record.salvage import (
     DamagedBytes,
@@ -22,12 +22,10 @@ from engine.record.salvage import (
     salvage_spool,
     salvage_trace,
 )
-from engine.record.spool import SpooledFrame
+from engine.record.spool import SPOOL_FILE, SpooledFrame
 from engine.record.spoolformat import Columns, FrameInfo
 from engine.record.trace import Record
 
-SPOOL_FILE = "frames.spool"
-DATA_FILE = "frames.h5"
 ENDS = ("done", "stopped", "aborted", "failed")
 
 

@@ -22,6 +22,7 @@ INSTANT = "instant"
 COUNT = "count of 31 bits"
 CHECKSUM = "checksum of 32 bits"
 INTEGER_OR_NULL = "integer or null"
+INSTANT_OR_NULL = "instant or null"
 SLOT = "slot"
 SLOT_OR_NULL = "slot or null"
 NUMBER_OR_NULL = "number or null"
@@ -66,6 +67,18 @@ KINDS: Mapping[str, Kind] = {
     "call": Kind(
         {"args": LIST, "begin_ns": INTEGER_OR_NULL, "end_ns": INTEGER_OR_NULL},
         {"result": ANYTHING, "error": TEXT, "text": TEXT, "given_up": BOOLEAN, "foreign": BOOLEAN},
+    ),
+    "computation": Kind(
+        {
+            "number": INTEGER,
+            "arguments": OBJECT,
+            "pictures": LIST,
+            "asked_ns": INTEGER,
+            "begin_ns": INTEGER_OR_NULL,
+            "end_ns": INTEGER,
+            "verdict": TEXT,
+        },
+        {"result": ANYTHING, "error": TEXT, "bulk": OBJECT},
     ),
     "step": Kind(
         {"slot": SLOT_OR_NULL, "planned_ns": INTEGER_OR_NULL, "slack_ns": INTEGER_OR_NULL, "verdict": TEXT},
@@ -121,6 +134,7 @@ KINDS: Mapping[str, Kind] = {
 REPLAYED: Mapping[str, Fields] = {
     "header": {"protocol": TEXT, "plan": OBJECT, "instrument": OBJECT},
     "call": {"begin_ns": INSTANT, "end_ns": INSTANT},
+    "computation": {"number": COUNT, "asked_ns": INSTANT, "begin_ns": INSTANT_OR_NULL, "end_ns": INSTANT},
     "frame": {"number": COUNT, "start_ns": INSTANT, "end_ns": INSTANT, "arrived_ns": INSTANT, "crc": CHECKSUM},
     "refused": {"number": INTEGER, "start_ns": INSTANT, "end_ns": INSTANT, "arrived_ns": INSTANT, "crc": INTEGER},
     "wake": {"deadline_ns": INSTANT, "woke_ns": INSTANT},
@@ -170,7 +184,7 @@ def _is(value: object, kind_of_value: str) -> bool:
         return True
     if kind_of_value in (COUNT, CHECKSUM):
         return type(value) is int and 0 <= value < (2**31 if kind_of_value is COUNT else 2**32)
-    if kind_of_value is INSTANT:
+    if kind_of_value.startswith(INSTANT):
         return type(value) is int and -INSTANT_LIMIT_NS < value < INSTANT_LIMIT_NS
     if kind_of_value.startswith(INTEGER):
         return type(value) is int and -NS_LIMIT < value < NS_LIMIT

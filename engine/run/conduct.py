@@ -98,6 +98,7 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
     )
     if faults is not None:
         faults.begin(trace)
+        run.compute.trouble = faults.of_computation
     health = instrument.health
     journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
     run.document = _document(kind, plan, prepared, folder, instrument)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from engine.errors import StorageError
 from engine.frame import Frame, Picture, bounds
 from engine.record.folder import to_disk
-from engine.record.frametable import write_frames
+from engine.record.frametable import DATA_FILE, write_frames
 from engine.record.remains import Remains, RunEnd, entries_of
-from engine.record.spool import Spool, SpooledFrame, crc_of, read_spool
+from engine.record.spool import SPOOL_FILE, Spool, SpooledFrame, crc_of, read_spool
 from engine.record.spoolformat import Columns
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from engine.run.contract import AnyExperiment, Experiment
     from engine.run.run import Run
-
-SPOOL_FILE = "frames.spool"
-DATA_FILE = "frames.h5"
 
 
 class RunData:
