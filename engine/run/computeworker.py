@@ -74,7 +74,13 @@ def answer(question: Question, spool: Path) -> Answer:
         Event().wait(None if question.trouble == "never" else question.computation.limit_s)
     from engine.record.spool import read_picture  # numpy comes with it, which only a worker needs
 
-    return answer_from(question, lambda index: read_picture(spool, index))
+    def picture(index: int) -> "Picture":
+        try:
+            return read_picture(spool, index)
+        except DataError as error:  # a trace holds no paths
+            raise DataError(f"{spool.name}: has no picture {index}") from error
+
+    return answer_from(question, picture)
 
 
 def answer_from(question: Question, picture_of: PictureOf) -> Answer:

@@ -25,7 +25,7 @@ from engine.replay.computations import RecordedComputations, recompute
 from engine.replay.whatif import Question, ask
 from engine.run.compute import Computation, ComputeGate, Outcome, Verdict
 from engine.run.computeworkers import Workers
-from engine.run.contract import FINISH
+from engine.run.machine import FINISH
 from tests.engine.small_experiment import State, rehearsal
 from tests.engine.virtually import really, virtual
 
@@ -62,7 +62,7 @@ class Bench:
 
     async def __aenter__(self) -> "Bench":
         for k in range(4):
-            await self.spool.append(k, Frame(np.full((4, 4), k, np.uint16), k, 0, 1))
+            await self.spool.append(Frame(np.full((4, 4), k, np.uint16), k, 0, 1), "still", {})
         await self.gate.ready()
         return self
 
