@@ -210,7 +210,7 @@ class Cred(ExperimentType[CredPlan]):
         fast_px, slow_px = summary.beam_px
         return (
             f"{summary.files} files in {', '.join(summary.formats)} from {summary.frames} frames",
-            f"primary beam at {fast_px:.2f}, {slow_px:.2f} px (fast, slow); {summary.clipped_pixels} pixels clipped",
+            f"primary beam at {fast_px:.2f}, {slow_px:.2f} px (fast, slow); {summary.clipped}",
             *summary.warnings,
         )
 
