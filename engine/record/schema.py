@@ -109,7 +109,8 @@ KINDS: Mapping[str, Kind] = {
             "arrived_ns": INTEGER_OR_NULL,
             "shape": LIST,
             "crc": INTEGER_OR_NULL,
-        }
+        },
+        {"dtype": TEXT},
     ),
     "slot": Kind({"slot": SLOT_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
     "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}),
