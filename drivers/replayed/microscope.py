@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
-from drivers.contract import Exposure, Geometry, Microscope, Reading, Timing
+from drivers.contract import Detector, Exposure, Geometry, Microscope, Reading, Timing
 from engine import errors
 from engine.clock import Clock
 from engine.errors import DataError, DeviceError, shown
@@ -29,6 +29,7 @@ from engine.record.trace import Record, ends_early, jsonable
 NEVER_NS = 2**62
 DEG_BELIEVED = 1e6
 REFUSED_TYPE = re.compile(r"[<>|](b1|[iu][1248]|f(2|4|8|16)|c(8|16|32))")
+SAME_S = 1e-9
 TYPE_SEEN = "type of counts"
 """The note of a run whose camera had not declared `Detector.dtype`: the type of its first frame, as `dtype`."""
 
@@ -42,24 +43,35 @@ class NotRecorded(DeviceError):
     """The program asked the instrument for something that the recorded run did not ask for at this point."""
 
 
-def describe(microscope: Microscope, exposure_s: float, defocus: int) -> dict[str, Any]:
-    """What a plan needs to know of an instrument, for the header of a trace."""
-    detector, stage = microscope.detector, microscope.stage
+def describe(microscope: Microscope, exposures_s: Sequence[float], lens_change: int) -> dict[str, Any]:
+    """What the parts of an instrument tell without a call, those that are there: for the header of a trace.
+
+    exposures_s, lens_change: those that the plan makes, for cycle and settling may depend on them.
+    """
+    told: dict[str, Any] = {"geometry": asdict(microscope.geometry), "timing": asdict(microscope.timing)}
+    if (stage := microscope.stage) is not None:
+        told["stage"] = {"limits_deg": list(stage.limits_deg), "backlash_deg": stage.backlash_deg}
+    if (optics := microscope.optics) is not None:
+        told["optics"] = {"settling_s": optics.settling_s(lens_change)}
+    if (detector := microscope.detector) is not None:
+        told["detector"] = _describe_detector(detector, exposures_s)
+    return told
+
+
+def _describe_detector(detector: Detector, exposures_s: Sequence[float]) -> dict[str, Any]:
+    dead_times_s = [(exposure_s, detector.cycle_s(exposure_s) - exposure_s) for exposure_s in exposures_s]
+    dead_time_s = dead_times_s[0][1]
+    others = [list(each) for each in dead_times_s if abs(each[1] - dead_time_s) > SAME_S]
     return {
-        "geometry": asdict(microscope.geometry),
-        "timing": asdict(microscope.timing),
-        "stage": {"limits_deg": list(stage.limits_deg), "backlash_deg": stage.backlash_deg},
-        "optics": {"settling_s": microscope.optics.settling_s(defocus)},
-        "detector": {
-            "shape": list(detector.shape),
-            "dtype": detector.dtype,
-            "saturation": detector.saturation,
-            "wide_cross": detector.wide_cross,
-            "has_pictures": detector.has_pictures,
-            "flatfield": detector.flatfield is not None,
-            "exposure_limits_s": list(detector.exposure_limits_s),
-            "dead_time_s": detector.cycle_s(exposure_s) - exposure_s,
-        },
+        "shape": list(detector.shape),
+        "dtype": detector.dtype,
+        "saturation": detector.saturation,
+        "wide_cross": detector.wide_cross,
+        "has_pictures": detector.has_pictures,
+        "flatfield": detector.flatfield is not None,
+        "exposure_limits_s": list(detector.exposure_limits_s),
+        "dead_time_s": dead_time_s,
+        **({"dead_times_s": others} if others else {}),
     }
 
 
@@ -71,13 +83,13 @@ class StageFacts(BaseModel):
 
 
 class OpticsFacts(BaseModel):
-    """What a plan needs to know of the lens: its settling for the run's defocus."""
+    """What a plan needs to know of the lens: its settling after the plan's change."""
 
     settling_s: Seconds
 
 
 class DetectorFacts(BaseModel):
-    """What a plan needs to know of a camera."""
+    """What a plan needs to know of a camera. dead_times_s: exposures whose dead time is another, each with its own."""
 
     shape: tuple[Pixels, Pixels]
     dtype: Annotated[str, Field(pattern=r"^([<>|]([iu][1248]|f4))?$")] = ""
@@ -86,6 +98,12 @@ class DetectorFacts(BaseModel):
     flatfield: bool = False
     exposure_limits_s: tuple[Seconds, Seconds]
     dead_time_s: Seconds
+    dead_times_s: tuple[tuple[Seconds, Seconds], ...] = ()
+
+    def cycle_s(self, exposure_s: float) -> float:
+        """From one start to the next, for an exposure of the plan."""
+        others = (dead_s for each_s, dead_s in self.dead_times_s if each_s == exposure_s)
+        return exposure_s + next(others, self.dead_time_s)
 
 
 class TimingFacts(BaseModel):
@@ -97,13 +115,15 @@ class TimingFacts(BaseModel):
 
 
 class InstrumentFacts(BaseModel):
-    """What `describe` wrote, read again from a header. Fields that a later version adds are let through."""
+    """What `describe` wrote, read again from a header; None for a part that was not there. Fields that a later version
+    adds are let through.
+    """
 
     geometry: Geometry
     timing: TimingFacts
-    stage: StageFacts
-    optics: OpticsFacts
-    detector: DetectorFacts
+    stage: StageFacts | None = None
+    optics: OpticsFacts | None = None
+    detector: DetectorFacts | None = None
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "InstrumentFacts":
@@ -365,11 +385,11 @@ class RecordedDetector:
         self.wide_cross = facts.wide_cross
         self.has_pictures = False
         self.flatfield: NDArray[np.float32] | None = np.ones((1, 1), np.float32) if facts.flatfield else None
-        self._dead_time_s = facts.dead_time_s
+        self._facts = facts
 
     def cycle_s(self, exposure_s: float) -> float:
         """See `Detector.cycle_s`."""
-        return exposure_s + self._dead_time_s
+        return self._facts.cycle_s(exposure_s)
 
     async def arm(self, exposure: Exposure) -> None:
         """See `Detector.arm`."""
@@ -413,19 +433,19 @@ class RecordedDetector:
 def recorded_microscope(
     clock: Clock, facts: Mapping[str, Any], records: Sequence[Record], folder: Path | None = None
 ) -> Microscope:
-    """The instrument of a trace whose header holds `facts` (from `describe`); with the pictures of a run folder.
+    """The instrument of a trace whose header holds `facts` (from `describe`), of the parts that it had; with the
+    pictures of a run folder.
 
     Raises DataError when these are no such facts.
     """
     known = InstrumentFacts.of(facts)
     recording = Recording(clock, records)
-    return Microscope(
-        stage=RecordedStage(recording, known.stage),
-        beam=RecordedBeam(recording),
-        optics=RecordedOptics(recording, known.optics),
-        detector=RecordedDetector(
-            clock, recording, known.detector, StoredPictures(folder) if folder is not None else None
-        ),
-        geometry=known.geometry,
-        timing=Timing(**known.timing.model_dump()),
-    )
+    parts: dict[str, Any] = {"stage": None, "beam": RecordedBeam(recording), "optics": None, "detector": None}
+    if known.stage is not None:
+        parts["stage"] = RecordedStage(recording, known.stage)
+    if known.optics is not None:
+        parts["optics"] = RecordedOptics(recording, known.optics)
+    if known.detector is not None:
+        stored = StoredPictures(folder) if folder is not None else None
+        parts["detector"] = RecordedDetector(clock, recording, known.detector, stored)
+    return Microscope(**parts, geometry=known.geometry, timing=Timing(**known.timing.model_dump()))

@@ -9,6 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +120,8 @@ class Course:
                 rest = self._stretches[-1][1][-1:]
                 self._stretches.append((record["end_ns"], [(record["end_ns"], angle) for _, angle in rest]))
                 stopped = False
-        if sum(len(points) for _, points in self._stretches) < 2 or not self._stretches[0][1]:
+        readings = sum(len(points) for _, points in self._stretches)
+        if len(self._stretches) > 1 and (readings < 2 or not self._stretches[0][1]):
             raise Refused("this run has fewer than two stage readings, so nobody knows where the stage was.")
         self._now = 0
         self._offset_ns = 0
@@ -132,13 +134,16 @@ class Course:
 
     def stop(self, now_ns: int) -> None:
         """The motion was stopped: from now on it stands."""
-        self._stands_deg = self.angle_deg(now_ns)
+        if self._stretches[self._now][1]:
+            self._stands_deg = self.angle_deg(now_ns)
 
     def angle_deg(self, t_ns: int) -> float:
         """Angle at an instant; at rest before the first motion, and past the last reading it goes on as before it."""
         if self._stands_deg is not None:
             return self._stands_deg
         points = self._stretches[self._now][1]
+        if not points:
+            raise DeviceError("stage: the recorded run never read it, so nobody knows where it was; it did not move.")
         if self._now == 0 or len(points) < 2:
             return points[-1][1]
         times = [float(t) for t, _ in points]
@@ -262,9 +267,9 @@ class WhatIfDetector:
         self.wide_cross = facts.wide_cross
         self.has_pictures = False
         self.flatfield: NDArray[np.float32] | None = None
-        self._dead_time_s = facts.dead_time_s
+        self._facts = facts
         frames = sorted((r for r in records if r["kind"] == "frame"), key=lambda frame: int(frame["arrived_ns"]))
-        readouts = [frame["arrived_ns"] - frame["end_ns"] for frame in frames] or [ns(self._dead_time_s)]
+        readouts = [frame["arrived_ns"] - frame["end_ns"] for frame in frames] or [ns(facts.dead_time_s)]
         self._recorded = [round(slower * readout) for readout in readouts]
         self._next = deque(self._recorded)
         self._number = 0
@@ -273,7 +278,7 @@ class WhatIfDetector:
 
     def cycle_s(self, exposure_s: float) -> float:
         """See `Detector.cycle_s`."""
-        return exposure_s + self._dead_time_s
+        return self._facts.cycle_s(exposure_s)
 
     async def arm(self, exposure: Exposure) -> None:
         """See `Detector.arm`."""
@@ -313,7 +318,7 @@ def what_if_microscope(
     beam_on: bool,
     seed: int,
 ) -> Microscope:
-    """The instrument of a trace with other latencies, settling time or camera dead time."""
+    """The instrument of a trace, of the parts that it had, with other latencies, settling time or camera dead time."""
     facts = InstrumentFacts.of(records[0]["instrument"])
     latencies = Latencies(records, changes, seed)
     interface = _Interface(clock, latencies)
@@ -328,15 +333,15 @@ def what_if_microscope(
         timing = {"api_call_s": median_s, "api_call_worst_s": worst_s, "stage_read_s": median_s}
     elif api is not None:
         timing = {name: seconds * api.scale for name, seconds in timing.items()}
-    detector, slower = facts.detector, 1.0
-    if dead_time_s is not None:
-        slower = dead_time_s / detector.dead_time_s if detector.dead_time_s else 1.0
-        detector = detector.model_copy(update={"dead_time_s": dead_time_s})
-    return Microscope(
-        stage=WhatIfStage(interface, Course(records), facts.stage),
-        beam=WhatIfBeam(interface, on=beam_on),
-        optics=WhatIfOptics(interface, focus, facts.optics.settling_s if settling_s is None else settling_s),
-        detector=WhatIfDetector(clock, records, latencies, detector, slower),
-        geometry=facts.geometry,
-        timing=Timing(**timing),
-    )
+    parts: dict[str, Any] = {"stage": None, "beam": WhatIfBeam(interface, on=beam_on), "optics": None, "detector": None}
+    if facts.stage is not None:
+        parts["stage"] = WhatIfStage(interface, Course(records), facts.stage)
+    if facts.optics is not None:
+        parts["optics"] = WhatIfOptics(interface, focus, facts.optics.settling_s if settling_s is None else settling_s)
+    if (detector := facts.detector) is not None:
+        slower = 1.0
+        if dead_time_s is not None:
+            slower = dead_time_s / detector.dead_time_s if detector.dead_time_s else 1.0
+            detector = detector.model_copy(update={"dead_time_s": dead_time_s, "dead_times_s": ()})
+        parts["detector"] = WhatIfDetector(clock, records, latencies, detector, slower)
+    return Microscope(**parts, geometry=facts.geometry, timing=Timing(**timing))

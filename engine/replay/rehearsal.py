@@ -95,8 +95,13 @@ async def rehearse(
     """Drive an experiment on this clock and instrument; its records, and what its run.json would say.
 
     operator: gives commands to the run. records: of a run whose disk was behind at times, to be so again. Raises
-    Refused when the plan does not fit the instrument.
+    Refused when the plan does not fit the instrument, DataError when that lacks a part which the experiment needs.
     """
+    if missing := [part for part in kind.needs if getattr(microscope, part, None) is None]:
+        raise DataError(
+            f"trace: its header tells of no {missing[0]}, which a run of {kind.name} needs, so nothing can answer for "
+            "it; nothing was changed. Take a copy of the trace from elsewhere if there is one."
+        )
     prepared = kind.prepare(plan, microscope)
     made: list[Record] = []
     trace = Trace(clock)

@@ -28,9 +28,10 @@ from engine.record.trace import Trace
 from engine.record.writer import Writer
 from engine.run.children import Performer
 from engine.run.commands import Commands
-from engine.run.contract import AnyExperiment, Experiment, Prepared
+from engine.run.contract import AnyExperiment, Experiment, Prepared, Times
 from engine.run.data import RunData
 from engine.run.header import digest_of, plan_in_trace
+from engine.run.registry import registered
 from engine.run.run import Run
 
 log = structlog.get_logger()
@@ -78,6 +79,7 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
     disk = faults.disk if faults is not None else None
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
     durable = not clock.is_virtual or disk is not None
+    told = told_by(instrument.microscope, kind.times(plan))
     writer = Writer(disk=disk)
     trace = Trace(clock, folder / "trace.jsonl", disk, durable=durable)
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
@@ -92,7 +94,7 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
         devices=Path(instrument.devices).name,
         clock="virtual" if clock.is_virtual else "real",
         seed=instrument.seed,
-        instrument=dict(prepared.instrument),
+        instrument=told,
         **({"look": dict(instrument.look)} if instrument.look else {}),
         **({"continued": dict(instrument.continued)} if instrument.continued is not None else {}),
     )
@@ -101,7 +103,7 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
         run.compute.trouble = faults.of_computation
     health = instrument.health
     journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
-    run.document = _document(kind, plan, prepared, folder, instrument)
+    run.document = _document(kind, plan, told, folder, instrument)
     run.microscope = instrument.microscope
     run.keep_data(RunData(run, kind, plan))
     experiment = prepared.begin(run, instrument.microscope)
@@ -133,7 +135,15 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
     return Outcome(folder, ending, tuple(run.alarms), document.to_json())
 
 
-def _document(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Path, instrument: Conditions) -> RunDocument:
+def told_by(microscope: Any, times: Times) -> dict[str, Any]:
+    """What the parts of an instrument tell without a call: a replay prepares the plan from it again."""
+    told: dict[str, Any] = registered("recorded")["describe"].load()(microscope, times.exposures_s, times.lens_change)
+    return told
+
+
+def _document(
+    kind: AnyExperiment, plan: Any, told: Mapping[str, Any], folder: Path, instrument: Conditions
+) -> RunDocument:
     """What run.json says before the run has begun."""
     health = instrument.health
     return RunDocument(
@@ -151,7 +161,7 @@ def _document(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Path, 
         plan=plan.model_dump(mode="json"),
         watchdog=instrument.watchdog,
         parent=instrument.parent,
-        instrument={name: part for name, part in prepared.instrument.items() if name in INSTRUMENT},
+        instrument={name: told[name] for name in INSTRUMENT if name in told},
     )
 
 

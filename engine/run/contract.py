@@ -57,7 +57,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What `devices check` is to measure for a plan.
+    """What a plan asks of camera, lens and stage: `devices check` measures it, and the header of a trace holds what the
+    instrument tells of it.
 
     exposures_s: the one that it makes most, and one that it makes in between. lens_change: that it makes, in the
     lens's own units. speed_deg_s: of the stage's rotation; commanded: whether the plan commands it.
@@ -110,11 +111,6 @@ class Prepared(ABC):
     @property
     def words(self) -> Mapping[str, str]:
         """What else a person wants to know before starting, with units."""
-        return {}
-
-    @property
-    def instrument(self) -> Mapping[str, Any]:
-        """What the plan was told by the instrument, for the header of the trace: a replay prepares from it again."""
         return {}
 
     @property
@@ -261,7 +257,7 @@ class ExperimentType(ABC, Generic[PlanT]):
         raise Refused(f"{folder}: the protocol {self.name!r} makes no products; nothing was exported.")
 
     def times(self, plan: PlanT) -> Times:
-        """What `devices check` is to measure for a plan."""
+        """What a plan asks of camera, lens and stage: a replay and `devices check` know these times, and no others."""
         return Times()
 
     def trial(self) -> "Trial":

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
-from drivers.replayed.microscope import describe
 from engine.frame import picture_type
 from engine.record.document import RunDocument
 from engine.record.remains import Remains, RunEnd
@@ -92,11 +91,6 @@ class PreparedCred(Prepared):
             "smallest margin": f"{slots.smallest_margin_s * 1000:.1f} ms",
             "disk space": f"{self.size_bytes / 1e6:.0f} MB",
         }
-
-    @property
-    def instrument(self) -> Mapping[str, Any]:
-        """See `Prepared.instrument`."""
-        return describe(self.facts, self.plan.exposure_s, self.plan.defocus)
 
     @property
     def total(self) -> int:

@@ -82,7 +82,7 @@ async def performed(body: Body, clock: Clock, microscope: Microscope) -> list[Re
 async def on_the_instrument(body: Body, clock: Clock) -> tuple[dict[str, Any], list[Record]]:
     async with SIMULATED_TIMING.connect(clock, 7, {}) as parts:
         microscope = parts.assembled()
-        facts = describe(microscope, EXPOSURE_S, DEFOCUS)
+        facts = describe(microscope, (EXPOSURE_S,), DEFOCUS)
         return json.loads(json.dumps(facts)), await performed(body, clock, microscope)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from drivers.replayed.microscope import describe
 from engine.clock import ns
 from engine.record.remains import Remains, RunEnd
 from engine.run.contract import Experiment, ExperimentType, Prepared, Work
@@ -66,11 +65,6 @@ class Toy(Experiment):
 class PreparedToy(Prepared):
     kind: "ToyKind"
     plan: ToyPlan
-    microscope: Any
-
-    @property
-    def instrument(self) -> Mapping[str, Any]:
-        return describe(self.microscope, 0.5, 0)
 
     def begin(self, run: Run, microscope: Any) -> Toy:
         return Toy(self.kind, self.plan, microscope, run)
@@ -89,7 +83,7 @@ class ToyKind(ExperimentType[ToyPlan]):
         return plan.sample
 
     def prepare(self, plan: ToyPlan, facts: Any) -> PreparedToy:
-        return PreparedToy(self, plan, facts)
+        return PreparedToy(self, plan)
 
     def finish(self, remains: Remains) -> RunEnd:
         endings = [r["status"] for r in remains.records if r["kind"] == "child" and r["event"] != "begin"]

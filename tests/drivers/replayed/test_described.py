@@ -1,0 +1,117 @@
+"""What a header holds of an instrument is enough to make it again, of the parts that were there."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from drivers.contract import Microscope
+from drivers.replayed.microscope import describe, recorded_microscope
+from drivers.replayed.whatif import what_if_microscope
+from drivers.simulated.microscope import SIMULATED_TIMING
+from engine.clock import Clock
+from engine.clock.virtual import VirtualClock, VirtualLoop
+from engine.errors import DataError, DeviceError, Refused
+
+Again = Callable[[Clock, dict[str, Any], list[dict[str, Any]]], Microscope]
+
+
+def recorded(clock: Clock, told: dict[str, Any], records: list[dict[str, Any]]) -> Microscope:
+    return recorded_microscope(clock, told, records)
+
+
+def asked(clock: Clock, told: dict[str, Any], records: list[dict[str, Any]]) -> Microscope:
+    header = {"kind": "header", "name": "credline", "instrument": told}
+    return what_if_microscope(clock, [header, *records], {}, settling_s=None, dead_time_s=None, beam_on=False, seed=0)
+
+
+AGAIN = pytest.mark.parametrize("again", [recorded, asked])
+
+
+def on_virtual_time(work: Callable[[VirtualClock], Any]) -> Any:
+    async def main() -> Any:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        return await work(VirtualClock(loop))
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main())
+
+
+def told_by_the_simulated(exposures_s: tuple[float, ...] = (0.5,), **changes: Any) -> dict[str, Any]:
+    async def work(clock: VirtualClock) -> dict[str, Any]:
+        async with SIMULATED_TIMING.connect(clock, 1, {}) as parts:
+            microscope = parts.assembled()
+            for name, change in changes.items():
+                object.__setattr__(microscope, name, change(getattr(microscope, name)))
+            told: dict[str, Any] = json.loads(json.dumps(describe(microscope, exposures_s, 0)))
+            return told
+
+    told: dict[str, Any] = on_virtual_time(work)
+    return told
+
+
+class InWholeParts:
+    """A camera whose dead time is another for each exposure."""
+
+    def __init__(self, detector: Any) -> None:
+        self._detector = detector
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._detector, name)
+
+    def cycle_s(self, exposure_s: float) -> float:
+        return -(-exposure_s // 0.1) * 0.1 + 0.2
+
+
+@AGAIN
+def test_a_part_that_was_not_there_is_not_there_again(again: Again) -> None:
+    told = told_by_the_simulated(stage=lambda _: None, detector=lambda _: None)
+    assert "stage" not in told
+
+    async def work(clock: VirtualClock) -> None:
+        microscope = again(clock, told, [])
+        assert (microscope.stage, microscope.detector) == (None, None)
+        assert microscope.beam is not None
+        assert microscope.optics is not None
+
+    on_virtual_time(work)
+
+
+@AGAIN
+def test_every_exposure_of_the_plan_has_its_own_cycle(again: Again) -> None:
+    told = told_by_the_simulated((0.5, 0.05), detector=InWholeParts)
+
+    async def work(clock: VirtualClock) -> None:
+        detector = again(clock, told, []).detector
+        assert detector.cycle_s(0.5) == pytest.approx(0.7)
+        assert detector.cycle_s(0.05) == pytest.approx(0.3)
+
+    on_virtual_time(work)
+
+
+def test_a_header_without_a_geometry_describes_no_instrument() -> None:
+    async def work(clock: VirtualClock) -> None:
+        with pytest.raises(DataError, match=r"instrument\.geometry"):
+            recorded_microscope(clock, {}, [])
+
+    on_virtual_time(work)
+
+
+ROTATED = {"kind": "call", "name": "stage.rotate", "args": [1.0, 1.0], "begin_ns": 0, "end_ns": 1, "result": None}
+
+
+def test_what_if_needs_readings_only_of_a_stage_that_moved_or_is_asked() -> None:
+    told = told_by_the_simulated()
+
+    async def work(clock: VirtualClock) -> None:
+        stage = asked(clock, told, []).stage
+        await stage.stop()
+        with pytest.raises(DeviceError, match="never read it"):
+            await stage.angle()
+        with pytest.raises(Refused, match="fewer than two stage readings"):
+            asked(clock, told, [ROTATED])
+
+    on_virtual_time(work)
