@@ -95,6 +95,7 @@ KINDS: Mapping[str, Kind] = {
             "end_ns": INTEGER_OR_NULL,
             "arrived_ns": INTEGER_OR_NULL,
             "shape": LIST,
+            "dtype": TEXT,
             "crc": INTEGER_OR_NULL,
         }
     ),

@@ -67,8 +67,13 @@ class RunData:
         )
         return True
 
-    def refuse(self, frame: Frame, reason: str, *, arrived_ns: int, columns: Columns | None = None) -> None:
-        """Say of a frame that it was not kept, with all that a replay needs for getting it again."""
+    def refuse(
+        self, frame: Frame, reason: str, *, arrived_ns: int, columns: Columns | None = None, dtype: str = ""
+    ) -> None:
+        """Say of a frame that it was not kept, with all that a replay needs for getting it again.
+
+        dtype: of its counts, where that is why.
+        """
         self._run.trace.record(
             "refused",
             "frame",
@@ -79,6 +84,7 @@ class RunData:
             end_ns=frame.end_ns,
             arrived_ns=arrived_ns,
             shape=list(frame.counts.shape),
+            **({"dtype": dtype} if dtype else {}),
             crc=crc_of(frame),
         )
 
