@@ -5,6 +5,7 @@ costs no import of anybody's package, and a package that cannot be imported spoi
 """
 
 import ast
+import tokenize
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ from typer.core import TyperCommand
 from typer.main import get_group
 
 from engine.errors import Refused
+
+BEFORE_DOCSTRING = {tokenize.ENCODING, tokenize.COMMENT, tokenize.NL}
 
 
 class PromisedGroup(TyperCommand):
@@ -54,10 +57,22 @@ def first_line(module: str) -> str:
         spec = _spec(module)
         if spec is None or spec.origin is None:
             return ""
-        docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes()))
-    except (ImportError, OSError, SyntaxError, ValueError):
+        docstring = _docstring(Path(spec.origin))
+    except (ImportError, OSError, SyntaxError, ValueError, tokenize.TokenError):
         return ""
-    return docstring.partition("\n")[0] if docstring else ""
+    return docstring.strip().partition("\n")[0]
+
+
+def _docstring(source: Path) -> str:
+    """The docstring of a source file, of which no more is read than that: to parse it all takes some 10 ms."""
+    with source.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.STRING:
+                value = ast.literal_eval(token.string)
+                return value if isinstance(value, str) else ""
+            if token.type not in BEFORE_DOCSTRING:
+                break
+    return ""
 
 
 def _spec(module: str) -> ModuleSpec | None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -120,6 +121,30 @@ def test_an_app_that_is_none_is_refused() -> None:
 )
 def test_a_module_that_is_not_there_has_an_empty_first_line(module: str) -> None:
     assert first_line(module) == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ('# encoding: utf-8\n\n"""Größe.\n\nMore."""\n', "Größe."),
+        ("'''\n  Begins below.\n'''", "Begins below."),
+        ('r"""Raw."""', "Raw."),
+        ('import os\n"""No docstring."""', ""),
+        ('b"""No text."""', ""),
+        ('"""Never ends', ""),
+        ("\x00", ""),
+        ("", ""),
+        ('"""Broken below."""\ndef', "Broken below."),
+    ],
+)
+def test_the_first_line_is_that_of_the_docstring_and_of_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, line: str
+) -> None:
+    package = tmp_path / "lab"
+    package.mkdir()
+    (package / "inside.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr("engine.commands.groups.find_spec", lambda name: PathFinder.find_spec(name, [str(tmp_path)]))
+    assert first_line("lab.inside") == line
 
 
 def test_every_group_that_is_installed_here_has_a_first_line_and_loads() -> None:
