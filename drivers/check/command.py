@@ -110,7 +110,7 @@ async def _check(request: _Request) -> dict[str, Any]:
     options = kind.device_options(plan)
     async with connect_devices(request.devices, clock, request.seed, options) as microscope:
         times = kind.times(plan)
-        measured = await measure(clock, microscope, times.exposures_s, times.defocus, request.frames)
+        measured = await measure(clock, microscope, times.exposures_s, times.lens_change, request.frames)
         judgement = judge(kind, plan, microscope, measured)
         rotation = await _rotations(clock, microscope.stage, times.speed_deg_s) if request.move else {}
         problems = [*judgement.problems, *rotation.pop("problems", [])]

@@ -173,7 +173,7 @@ def without_counts(frame: SpooledFrame) -> FrameInfo:
 
 
 def _from_data(path: Path, kinds: Mapping[str, Sequence[str]], records: Sequence[Record]) -> list[FrameInfo]:
-    """The frames of a frames.h5; of a kind that is not in it (snapshots of schema 1) those that the trace tells of."""
+    """The frames of a frames.h5; of a kind that is not in it (of schema 1: files of their own) those that the trace has."""
     frames: list[FrameInfo] = []
     try:
         with FramesFile(path) as file:

@@ -89,7 +89,7 @@ class Children:
             )
         self._number += 1
         name = f"{self._number}_{label_of(plan)}"
-        said = {"protocol": kind.name, "digest": digest_of(plan_in_trace(plan))}
+        said = {"protocol": kind.name, "digest": digest_of(plan_in_trace(plan, kind.path_keys))}
         unfit = self.closed or (f"an alarm stands: {self._alarms[0]}" if self._alarms else "")
         if unfit or self.performer is None:
             report = failed(name, f"not begun: {unfit or 'there is no instrument for it'}")

@@ -59,12 +59,12 @@ class Progress:
 class Times:
     """What `devices check` is to measure for a plan.
 
-    exposures_s: the one that it makes most, and one that it makes in between. defocus: a change of the lens, in its own
-    units. speed_deg_s: of the stage's rotation; commanded: whether the plan commands it.
+    exposures_s: the one that it makes most, and one that it makes in between. lens_change: that it makes, in the
+    lens's own units. speed_deg_s: of the stage's rotation; commanded: whether the plan commands it.
     """
 
     exposures_s: tuple[float, float] = (0.5, 0.5)
-    defocus: int = 0
+    lens_change: int = 0
     speed_deg_s: float = 1.0
     commanded: bool = False
 
@@ -178,7 +178,7 @@ class ExperimentType(ABC, Generic[PlanT]):
     unit: str = "frames"
     """What `Prepared.total` and `Progress.done` count."""
     path_keys: Sequence[str] = ()
-    """Keys of the plan that are files (`crystal.cif`): a trace holds their names, for folders differ by machine."""
+    """Keys of the plan that are files (`table.key`): a trace holds their names, for folders differ by machine."""
     frame_kinds: Sequence[FrameKind] = ()
     formats: Sequence[str] = ()
     """Products that `export` can make of a run folder."""

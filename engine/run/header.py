@@ -1,6 +1,6 @@
 """What the header of a trace, and a parent's records of its children, say of a plan: its keys, and a short hash."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,17 @@ def digest_of(plan: Mapping[str, Any]) -> str:
     return sha256(repr(sorted(plan.items())).encode()).hexdigest()[:16]
 
 
-def plan_in_trace(plan: BaseModel) -> dict[str, Any]:
-    """The plan as a trace holds it: a file by its name, for its folder differs from machine to machine."""
+def plan_in_trace(plan: BaseModel, path_keys: Sequence[str]) -> dict[str, Any]:
+    """The plan as a trace holds it: a file by its name, for its folder differs from machine to machine.
+
+    path_keys: which keys are files, those in tables with dots (`ExperimentType.path_keys`).
+    """
     keys = plan.model_dump(mode="json")
-    crystal = keys.get("crystal")
-    if isinstance(crystal, dict) and crystal.get("cif"):
-        return {**keys, "crystal": {**crystal, "cif": Path(crystal["cif"]).name}}
+    for key in path_keys:
+        *tables, last = key.split(".")
+        table = keys
+        for name in tables:
+            table = table.get(name) or {}
+        if table.get(last):
+            table[last] = Path(table[last]).name
     return keys

@@ -12,10 +12,8 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from engine.record.writer import Writer
 from engine.run.contract import AnyExperiment, Prepared
 from engine.run.data import RunData
 from engine.run.devicesfile import connect_devices
+from engine.run.header import digest_of, plan_in_trace
 from engine.run.run import Run
 from engine.run.watchdog import Watchdog, watchdog
 from engine.views.strip import StripProcess
@@ -167,8 +166,8 @@ async def _run(
     trace.header(
         version=version("credline"),
         protocol=request.kind.name,
-        plan=_without_paths(plan, request.kind.path_keys),
-        digest=sha256(repr(sorted(plan.items())).encode()).hexdigest()[:16],
+        plan=plan_in_trace(request.plan, request.kind.path_keys),
+        digest=digest_of(plan),
         devices=Path(request.devices).name,
         clock="virtual" if clock.is_virtual else "real",
         seed=request.seed,
@@ -241,19 +240,6 @@ async def _close(run: Run) -> Ending:
                 Status.FAILED, f"a file could not be closed ({error}); run 'credline recover' on the run folder."
             )
     return run.ending or Ending(Status.ABORTED, "the program was told to end")
-
-
-def _without_paths(plan: dict[str, Any], path_keys: Sequence[str]) -> dict[str, Any]:
-    """The plan as the trace holds it: a file by its name, for its folder differs from machine to machine."""
-    plan = deepcopy(plan)
-    for key in path_keys:
-        *tables, last = key.split(".")
-        table = plan
-        for name in tables:
-            table = table.get(name, {})
-        if table.get(last):
-            table[last] = Path(table[last]).name
-    return plan
 
 
 def check_space(out: Path, needed_bytes: int) -> None:

@@ -212,7 +212,7 @@ class HasParts(Protocol):
 
     @property
     def stage(self) -> Mover | None:
-        """What moves the crystal."""
+        """What moves the specimen."""
         ...
 
     @property
@@ -252,5 +252,5 @@ def sure_of(beam: Blanker) -> SafeAction:
         if not await beam.is_blanked():
             raise DeviceError("beam: told to blank, the blanker does not close. Close it at the microscope.")
 
-    alarm = "THE BEAM MAY STILL BE ON THE CRYSTAL: blank it at the microscope now"
+    alarm = "THE BEAM MAY STILL BE ON THE SPECIMEN: blank it at the microscope now"
     return SafeAction("make sure of the beam", make_sure, ACTION_LIMIT_S, alarm)

@@ -35,12 +35,9 @@ EXAMPLE = re.compile(r'"Example: credline [^"]*"')
 """Help shows commands as somebody would type them, and so with some experiment's name."""
 
 STILL = {
-    "commands/display.py": "shows the states and the result of one experiment; the summary becomes the protocol's",
-    "commands/replay.py": "the columns of a sweep are one experiment's figures; they become the protocol's",
     "record/agreement.py": "knows two kinds of frames and where each is kept; kinds become the protocol's",
-    "record/spool.py": "has a mark for each of two kinds of frames; kinds become the protocol's",
-    "replay/whatif.py": "its figures and the keys it refuses are one experiment's; they become the protocol's",
-    "run/perform.py": "looks for one experiment's paths in a plan; the contract will name the keys that are paths",
+    "record/frametable.py": "reads files of schema 1, which held the frames of one experiment without saying so",
+    "record/spoolformat.py": "reads spools of format 1, whose marks name the kinds of frames of one experiment",
 }
 """Files that are still to be cleaned, each with what has to come first. A file that is clean leaves this list."""
 
