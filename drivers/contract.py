@@ -158,6 +158,13 @@ class Detector(Protocol):
         ...
 
     @property
+    def dtype(self) -> str:
+        """Type of the counts, as numpy writes it ("<u2"): integers of up to 64 bits or float32, in any order of bytes.
+        Settled when `arm` returns. Empty where nobody knows before the first frame; all frames are of one type anyway.
+        """
+        ...
+
+    @property
     def saturation(self) -> int:
         """Largest count the detector can give."""
         ...

@@ -16,6 +16,7 @@ which second of the run), what happens, and how much of it:
     host 2.0 leap 5                ... the clock leaps by 5 s while the stage does not move
     disk.write 40 full             the 40th write finds the disk full, half done; also error
     disk.sync 12 slow 3            the 12th forcing to the disk takes 3 s
+    compute.score 2 late           the second computation `score` ends after its limit; also dead, never
 
 Every fault that comes about is written to the trace as `injected` (those of the disk, which happen in another thread,
 at the beginning). A replay leaves these records out: it shows what the run made of the faults.
@@ -39,12 +40,14 @@ from engine.frame import Frame
 from engine.record.disk import Disk
 from engine.record.trace import Trace
 
+COMPUTE = "compute"
 DEVICES = ("stage", "beam", "optics", "detector", *OPTIONAL_PARTS)
 CALLS = {"slow": True, "hang": False, "error": False, "wrong": True, "ignored": False, "away": True}
 ANSWERED = (
     *("angle", "is_blanked", "focus", "start"),
     *("position", "is_moving", "read", "mode", "magnification", "camera_length_mm", "spot_size", "brightness"),
 )
+COMPUTATIONS = {"late": False, "dead": False, "never": False}
 Device = TypeVar("Device")
 FRAMES = {"drop": False, "double": False, "torn": False, "late": True}
 KINDS: dict[str, dict[str, bool]] = {
@@ -71,9 +74,9 @@ class Fault:
         """A fault from its words. Raises Refused saying what there is."""
         what, when, kind, *value = [*text.split(), "", "", ""][: max(3, len(text.split()))]
         device, _, method = what.partition(".")
-        kinds = KINDS.get(what, CALLS if device in DEVICES and method else None)
+        kinds = KINDS.get(what, _kinds_of(device) if method else None)
         if kinds is None or kind not in kinds:
-            known = ", ".join(kinds or ["DEVICE.METHOD", *KINDS])
+            known = ", ".join(kinds or ["DEVICE.METHOD", "compute.NAME", *KINDS])
             raise Refused(
                 f"fault {text!r}: {kind if kinds else what!r} is not known; use {known}. Nothing was started."
             )
@@ -94,8 +97,16 @@ class Fault:
         return cls(what, number, kind, amount)
 
     def __str__(self) -> str:
-        value = [f"{self.value:g}"] if KINDS.get(self.what, CALLS)[self.kind] else []
+        kinds = KINDS.get(self.what) or _kinds_of(self.what.partition(".")[0]) or {}
+        value = [f"{self.value:g}"] if kinds[self.kind] else []
         return " ".join([self.what, f"{self.when:g}", self.kind, *value])
+
+
+def _kinds_of(device: str) -> dict[str, bool] | None:
+    """What can befall a call of a device, or a computation; None where that is neither."""
+    if device == COMPUTE:
+        return COMPUTATIONS
+    return CALLS if device in DEVICES else None
 
 
 class Faults:
@@ -111,7 +122,9 @@ class Faults:
         self._of_calls = [f for f in faults if f.what not in ("host", "stage.motion") and f not in on_disk]
         self._of_time = sorted((f for f in faults if f.what in ("host", "stage.motion")), key=lambda f: f.when)
         self._calls: dict[str, int] = {}
-        self._trace: Trace | None = None
+        self._traces: list[Trace] = []
+        """Of the runs under way: the last one is of the innermost, which is told."""
+        self._began_ns: int | None = None
         self._later: asyncio.Task[None] | None = None
         self.move_stage: Callable[[str, float], bool] | None = None
 
@@ -130,24 +143,27 @@ class Faults:
         return left
 
     def begin(self, trace: Trace) -> None:
-        """The run begins: from now on its trace is told, and what is due at an instant counts from here."""
-        self._trace = trace
+        """A run begins: from now on its trace is told, and what is due at an instant counts from the first one."""
+        self._traces.append(trace)
         if self.disk is not None:
             for fault in self.disk.faults:
                 self._tell(fault)
-        if self._of_time:
+        if self._began_ns is None:
+            self._began_ns = self.clock.now_ns()
+        if self._of_time and self._later is None:
             self._later = asyncio.get_running_loop().create_task(self._in_time(), name="faults")
 
     async def end(self) -> None:
-        """Nothing more happens."""
-        self._trace = None
-        if self._later is not None:
+        """The innermost run has ended; after the outermost nothing happens until the next begins."""
+        self._traces.pop()
+        if self._later is not None and not self._traces:
             self._later.cancel()
             await asyncio.wait([self._later])
+            self._later = None
 
     def due(self, what: str) -> Fault | None:
         """Count a call of `what`; the fault that befalls it."""
-        if self._trace is None:  # before and after the run
+        if not self._traces:  # before and after the run
             return None
         number = self._calls[what] = self._calls.get(what, 0) + 1
         for fault in self._of_calls:
@@ -157,10 +173,20 @@ class Faults:
                 return fault
         return None
 
+    def of_computation(self, name: str, number: int) -> str | None:
+        """What befalls the how manieth computation of a name, counted by the run."""
+        for fault in self._of_calls:
+            if (fault.what, fault.when) == (f"{COMPUTE}.{name}", number):
+                self._tell(fault)
+                self.happened.append(fault)
+                return fault.kind
+        return None
+
     async def _in_time(self) -> None:
-        began_ns = self.clock.now_ns()
-        for fault in self._of_time:
+        began_ns = self._began_ns or 0
+        for fault in tuple(self._of_time):
             await self.clock.sleep_until(began_ns + ns(fault.when))
+            self._of_time.remove(fault)
             if fault.what == "host":
                 if fault.kind == "leap" and self.move_stage is not None:
                     self.move_stage("slip", fault.value)
@@ -172,8 +198,8 @@ class Faults:
                 self.happened.append(fault)
 
     def _tell(self, fault: Fault) -> None:
-        if self._trace is not None:
-            self._trace.record("injected", fault.what, fault=str(fault))
+        if self._traces:
+            self._traces[-1].record("injected", fault.what, fault=str(fault))
 
 
 class FaultyDisk(Disk):
@@ -315,7 +341,8 @@ def inject(microscope: Microscope, clock: Clock, faults: Sequence[str]) -> Micro
         raise Refused("fault stage.motion: only a simulated stage can be disturbed. Nothing was started.")
     if microscope.truth is not None:
         injected.move_stage = microscope.truth.disturb_stage
-    for name, method in sorted({(f.what.split(".")[0], f.what.split(".")[1]) for f in parsed if f.what not in KINDS}):
+    calls = [f for f in parsed if f.what not in KINDS and f.what.partition(".")[0] != COMPUTE]
+    for name, method in sorted({(f.what.split(".")[0], f.what.split(".")[1]) for f in calls}):
         device: object = getattr(microscope, name)
         if device is None:
             raise Refused(f"fault {name}.{method}: this instrument has no {name}. Nothing was started.")

@@ -5,6 +5,7 @@ started.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, TypeGuard
 
 from engine.errors import Refused, shown
@@ -66,6 +67,24 @@ class Options:
         ):
             raise self._refused(key, values, f"two rising numbers from {low:g} to {high:g}, like {list(default)}")
         return float(values[0]), float(values[1])
+
+    def rising(self, key: str) -> tuple[float, ...]:
+        """A list of rising numbers above 0; empty where it is missing."""
+        values = self._take(key, ())
+        if not (
+            isinstance(values, list | tuple)
+            and all(is_number(value) and value > 0 for value in values)
+            and all(before < after for before, after in pairwise(values))
+        ):
+            raise self._refused(key, values, "a list of rising numbers above 0")
+        return tuple(float(value) for value in values)
+
+    def part(self, key: str) -> "Options":
+        """A table of options within this one; without any where it is missing."""
+        given = self._take(key, {})
+        if not isinstance(given, Mapping):
+            raise self._refused(key, given, f"a table; write [microscope.{key}] and its keys below")
+        return Options(f"{self._driver}: [{key}]", given)
 
     def flag(self, key: str, default: bool) -> bool:
         """A yes or no, written true or false."""

@@ -46,6 +46,10 @@ class DeviceLost(DeviceError):
     """A device does not answer any more; whether its last action happened is unknown."""
 
 
+class ComputationError(CredlineError):
+    """A computation has no result: it was late, its worker died, it was replaced, or its function failed."""
+
+
 class RunAborted(CredlineError):
     """The operator aborted the run: data kept as far as it got, products not made."""
 

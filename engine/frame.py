@@ -1,5 +1,6 @@
 """What travels from a detector to the disk: one picture with the instants that bound its exposure."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ Bounds = tuple[int, int]
 """Earliest and latest possible instant, integer nanoseconds."""
 
 NOT_GIVEN: Bounds = (1, 0)
+
+TYPE_NAME = re.compile(r"[<>|]([iu][1248]|f4)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ def bounds(frame: Frame) -> dict[str, list[int]]:
 def is_picture_type(dtype: "np.dtype[Any]") -> bool:
     """Whether counts of this type can be kept: integers of up to 64 bits and float32, in either order of bytes."""
     return dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize == 4)
+
+
+def picture_type(name: str) -> "np.dtype[Any] | None":
+    """The type that a camera declares by this name ("<u2"); None for a name of no type that can be kept."""
+    return np.dtype(name) if TYPE_NAME.fullmatch(name) else None
 
 
 def same_type(one: "np.dtype[Any]", other: "np.dtype[Any]") -> bool:

@@ -17,7 +17,7 @@ from drivers.conformance.responsive import assert_responsive
 from drivers.contract import Exposure, Microscope
 from engine.clock import NS_PER_MS, Clock, ns
 from engine.errors import DeviceBusy, DeviceError
-from engine.frame import Frame
+from engine.frame import Frame, is_picture_type, picture_type, same_type
 
 
 class DetectorConformance:
@@ -35,7 +35,8 @@ class DetectorConformance:
         detector = microscope.detector
         rows, columns = detector.shape
         assert min(rows, columns) > 0
-        assert 255 <= detector.saturation
+        assert 127 <= detector.saturation
+        assert detector.dtype == "" or picture_type(detector.dtype) is not None
         shortest_s, longest_s = detector.exposure_limits_s
         assert 0 < shortest_s < longest_s
         assert detector.cycle_s(bench.exposure_s) >= bench.exposure_s
@@ -55,11 +56,23 @@ class DetectorConformance:
             assert asked_ns <= opened_ns
             assert frame.number == number
             assert frame.counts.shape == microscope.detector.shape
-            assert np.issubdtype(frame.counts.dtype, np.integer)
             assert 0 <= frame.counts.min() <= frame.counts.max() <= microscope.detector.saturation
             assert abs(frame.start_ns - opened_ns) <= NS_PER_MS
             assert frame.end_ns - frame.start_ns >= ns(bench.exposure_s)
             assert frame.end_ns <= clock.now_ns()
+
+    @on_bench
+    async def test_all_frames_are_of_the_type_that_was_declared(
+        self, bench: Bench, clock: Clock, microscope: Microscope
+    ) -> None:
+        frames = await self._arm(bench, microscope)
+        declared = picture_type(microscope.detector.dtype)
+        for exposure_s in (bench.exposure_s, bench.snapshot_exposure_s):
+            await microscope.detector.start(exposure_s)
+            counts = (await anext(frames)).counts
+            assert is_picture_type(counts.dtype)
+            declared = declared or counts.dtype
+            assert same_type(counts.dtype, declared)
 
     @on_bench
     async def test_the_next_start_may_follow_after_the_cycle_time(

@@ -208,6 +208,13 @@ class Dectris:
     # -- the contract -------------------------------------------------------------------------------------------------
 
     @property
+    def dtype(self) -> str:
+        """See `Detector.dtype`. With depth_bits = 32, images that are not summed have the detector's own depth."""
+        if self._settings.depth_bits == 16:
+            return "<u2"
+        return "<u4" if self._paced else ""
+
+    @property
     def exposure_limits_s(self) -> tuple[float, float]:
         """See `Detector.exposure_limits_s`. A paced series makes nothing shorter than one of its images."""
         shortest_s, longest_s = self._count_time_s

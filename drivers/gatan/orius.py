@@ -65,6 +65,7 @@ class Orius:
     flatfield: NDArray[np.float32] | None = None  # DigitalMicrograph applies its own gain reference
     wide_cross = False
     has_pictures = True
+    dtype = "<u2"
 
     def __init__(self, clock: Clock, plug_in: PlugIn, settings: Settings) -> None:
         self.shape = (settings.rows // settings.binning, settings.columns // settings.binning)

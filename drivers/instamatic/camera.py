@@ -33,14 +33,14 @@ from drivers.options import Options, is_number
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
 from engine.clock import Clock, ns
 from engine.devicethread import DeviceThread
-from engine.errors import DeviceBusy, DeviceError, DeviceLost
-from engine.frame import Counts, Frame
+from engine.errors import DeviceBusy, DeviceError, DeviceLost, shown
+from engine.frame import Frame, Picture, is_picture_type, same_type
 
 PORT = 8087  # cam_server_port in Instamatic's settings.yaml
 SHARED_MEMORY = Path("/dev/shm")
 # The names that Python's shared_memory gives, on Linux and on Windows: nothing else is opened.
 SEGMENT = re.compile(r"(psm|wnsm)_[0-9a-f]{1,32}")
-DTYPES = ("uint8", "uint16", "uint32", "int16", "int32", "int64")
+TYPE_NAME = re.compile(r"[<>|=]?([iu][1248]|f4)|u?int(8|16|32|64)|float32")
 LARGEST_SIDE = 16384
 
 
@@ -60,8 +60,8 @@ def segment(value: Any) -> Segment:
     name, dtype = value["name"], value["dtype"]
     if not isinstance(name, str) or not SEGMENT.fullmatch(name):
         raise ValueError("not the name of shared memory")
-    if dtype not in DTYPES:
-        raise ValueError("not a type of whole numbers")
+    if not isinstance(dtype, str) or not TYPE_NAME.fullmatch(dtype) or not is_picture_type(np.dtype(dtype)):
+        raise ValueError(f"not counts that can be kept (integers or float32) but {shown(repr(dtype))}")
     return Segment(name, sides(value["shape"]), dtype)
 
 
@@ -82,7 +82,7 @@ def positive(value: Any) -> float:
     return float(value)
 
 
-def copied(picture: Segment) -> Counts:
+def copied(picture: Segment) -> Picture:
     """A picture out of shared memory, as an array of our own. Raises OSError or ValueError. For the camera's thread."""
     rows, columns = picture.shape
     if sys.platform == "win32":
@@ -90,14 +90,14 @@ def copied(picture: Segment) -> Counts:
 
         memory = SharedMemory(picture.name)
         try:
-            whole: Counts = np.ndarray(picture.shape, picture.dtype, memory.buf).copy()
+            whole: Picture = np.ndarray(picture.shape, picture.dtype, memory.buf).copy()
         finally:
             memory.close()
         return whole
     # Read as the file it is: SharedMemory of Python before 3.13 removes the segment when the reader ends.
     handle = os.open(SHARED_MEMORY / picture.name, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(handle, "rb") as file:
-        counts: NDArray[np.integer[Any]] = np.fromfile(file, picture.dtype, rows * columns)
+        counts: Picture = np.fromfile(file, picture.dtype, rows * columns)
     if counts.size != rows * columns:
         raise ValueError(f"the segment holds {counts.size} pixels")
     return counts.reshape(rows, columns)
@@ -108,6 +108,7 @@ class InstamaticCamera:
 
     wide_cross = False  # Instamatic's Timepix driver has already split the wide pixels into three
     has_pictures = True
+    dtype = ""  # the server does not say before its first picture
     flatfield: NDArray[np.float32] | None = None
 
     def __init__(
@@ -128,6 +129,7 @@ class InstamaticCamera:
         self._thread = thread
         self._readout_s = readout_s
         self._number = 0
+        self._pixel: np.dtype[Any] | None = None
         self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
 
@@ -142,6 +144,7 @@ class InstamaticCamera:
         await self.disarm()
         await self._wire.connect()
         self._number = 0
+        self._pixel = None
         self._queue = asyncio.Queue()
 
     async def start(self, exposure_s: float) -> int:
@@ -174,7 +177,7 @@ class InstamaticCamera:
         exposure_s: float,
         opened: asyncio.Future[int],
     ) -> None:
-        async def take(wire: Wire) -> Counts:
+        async def take(wire: Wire) -> Picture:
             if not opened.done():  # else it was disarmed in this very moment
                 opened.set_result(self._clock.now_ns())
             picture = await wire.ask("get_image", segment, extra_s=exposure_s, exposure=exposure_s)
@@ -195,13 +198,20 @@ class InstamaticCamera:
                 opened.set_exception(DeviceError("camera: it was disarmed; no exposure was made. Arm it again."))
                 opened.exception()
 
-    async def _copied(self, picture: Segment, number: int) -> Counts:
+    async def _copied(self, picture: Segment, number: int) -> Picture:
         """The picture, copied before the next one can be asked for."""
         if picture.shape != self.shape:
             raise DeviceError(
                 f"camera: frame {number} has {picture.shape[0]} x {picture.shape[1]} pixels instead of "
                 f"{self.shape[0]} x {self.shape[1]}; it is lost. Did another program change the binning?"
             )
+        pixel = np.dtype(picture.dtype)
+        if self._pixel is not None and not same_type(pixel, self._pixel):
+            raise DeviceError(
+                f"camera: frame {number} has counts of {pixel.name}, those before it had {self._pixel.name}; it is "
+                "lost. Did another program change the camera's settings?"
+            )
+        self._pixel = pixel
         try:
             return await self._thread.call(copied, picture)
         except (OSError, ValueError) as error:

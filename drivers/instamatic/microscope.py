@@ -1,4 +1,4 @@
-"""A microscope behind Instamatic's TEM server: stage, beam blanker and diffraction lens.
+"""A microscope behind Instamatic's TEM server: stage, beam blanker, diffraction lens, and the parts in files beside.
 
     [microscope]
     driver = "instamatic"
@@ -15,16 +15,30 @@ Source of functions, units and their defects: Instamatic 2.2.2, `microscope/inte
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from drivers.calibration.lenssettling import lens_settling_s
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
 from drivers.calibration.wavelength import wavelength_A
 from drivers.contract import Parts, Reading, SecondConnection, Timing
-from drivers.instamatic.codec import CODECS, StagePosition
+from drivers.instamatic.answers import (
+    DIFFRACTION,
+    Known,
+    lens_value,
+    mode_name,
+    motion,
+    nothing,
+    plain_number,
+    position,
+    truth,
+)
+from drivers.instamatic.codec import CODECS
+from drivers.instamatic.deflectors import InstamaticDeflectors, deflector_facts
+from drivers.instamatic.illumination import InstamaticIllumination, illumination_facts
+from drivers.instamatic.lensmode import InstamaticMode, ModeOptions
+from drivers.instamatic.stagexyz import InstamaticStageXYZ, StageXYZOptions
 from drivers.instamatic.wire import ServerError, Wire
-from drivers.options import Options, is_number
+from drivers.options import Options
 from engine.clock import Clock, ns
 from engine.errors import DeviceError
 
@@ -39,64 +53,6 @@ UNCALIBRATED = RotationSpeeds(levels={setting: float(setting) for setting in ran
 
 STOPS_WITHIN_S = 0.4
 POLL_S = 0.02
-
-
-def position(value: Any) -> StagePosition:
-    """The shape of a stage position: five finite numbers."""
-    if not (isinstance(value, list | tuple) and len(value) == 5 and all(is_number(item) for item in value)):
-        raise ValueError("not a stage position")
-    return StagePosition(*value)
-
-
-def truth(value: Any) -> bool:
-    """The shape of a yes or no; a JEOL's status is a number."""
-    if not isinstance(value, bool) and value not in (0, 1):
-        raise ValueError("not true or false")
-    return bool(value)
-
-
-def motion(value: Any) -> bool:
-    """The shape of `isStageMoving`: a JEOL gives the status number of an axis, 0 for rest."""
-    if not isinstance(value, bool | int):
-        raise ValueError("neither true, false nor a status")
-    return bool(value)
-
-
-def lens_value(value: Any) -> int:
-    """The shape of a lens value: a whole number."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("not a lens value")
-    return value
-
-
-def plain_number(value: Any) -> float:
-    """The shape of any other number."""
-    if not is_number(value):
-        raise ValueError("not a number")
-    return float(value)
-
-
-def mode_name(value: Any) -> str:
-    """The shape of a function mode: `mag1`, `diff`, ..."""
-    if not isinstance(value, str) or not value.isidentifier():
-        raise ValueError("not the name of a mode")
-    return value
-
-
-def nothing(value: Any) -> None:
-    """The shape of the answer of functions that only do something."""
-    if value is not None:
-        raise ValueError("not empty")
-
-
-@dataclass(slots=True)
-class Known:
-    """What the microscope was last known to be, to be compared after a new connection; None = not known."""
-
-    blanked: bool | None = None
-    mode: str | None = None
-    focus: int | None = None
-    speed_setting: float | None = None
 
 
 class InstamaticStage:
@@ -283,7 +239,7 @@ async def state(wire: Wire, known: Known) -> list[str]:
     """Read what the microscope is; returns what differs from what was known, in words, and remembers the new."""
     mode = await wire.ask("getFunctionMode", mode_name)
     blanked = await wire.ask("isBeamBlanked", truth)
-    focus = await wire.ask("getDiffFocus", lens_value) if mode == "diff" else None
+    focus = await wire.ask("getDiffFocus", lens_value) if mode == DIFFRACTION else None
     differs = []
     if known.blanked not in (None, blanked):
         differs.append("the beam is blanked (was on)" if blanked else "the BEAM IS ON (was blanked)")
@@ -321,6 +277,10 @@ class InstamaticDriver:
         settling_s = table.number("settling_s", 0.4, 0.0, 5.0)
         rotation = table.table("rotation")
         speeds = None if rotation is None else rotation_speeds(rotation, UNCALIBRATED)
+        of_stagexyz = StageXYZOptions.read(table.part("stagexyz"))
+        of_deflectors = deflector_facts(table.part("deflectors"))
+        of_mode = ModeOptions.read(table.part("mode"))
+        of_illumination = illumination_facts(table.part("illumination"))
         table.finish()
         known = Known()
 
@@ -347,6 +307,10 @@ class InstamaticDriver:
                 second_connection=SecondConnection(
                     "drivers.instamatic.blanker:blank_beam", {"host": host, "port": port, "protocol": codec.name}
                 ),
+                stagexyz=InstamaticStageXYZ(clock, wire, of_stagexyz),
+                deflectors=InstamaticDeflectors(wire, of_deflectors),
+                mode=InstamaticMode(wire, known, of_mode),
+                illumination=InstamaticIllumination(wire, of_illumination),
             )
         finally:
             if found_setting not in (None, known.speed_setting):

@@ -7,6 +7,7 @@ which it was answered then. A call that was not recorded, or with other argument
 
 import asyncio
 import builtins
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
@@ -21,12 +22,15 @@ from drivers.contract import Exposure, Geometry, Microscope, Reading, Timing
 from engine import errors
 from engine.clock import Clock
 from engine.errors import DataError, DeviceError, shown
-from engine.frame import Frame, Picture
+from engine.frame import Frame, Picture, picture_type
 from engine.record.frametable import FramesFile
 from engine.record.trace import Record, ends_early, jsonable
 
 NEVER_NS = 2**62
 DEG_BELIEVED = 1e6
+REFUSED_TYPE = re.compile(r"[<>|](b1|[iu][1248]|f(2|4|8|16)|c(8|16|32))")
+TYPE_SEEN = "type of counts"
+"""The note of a run whose camera had not declared `Detector.dtype`: the type of its first frame, as `dtype`."""
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -48,6 +52,7 @@ def describe(microscope: Microscope, exposure_s: float, defocus: int) -> dict[st
         "optics": {"settling_s": microscope.optics.settling_s(defocus)},
         "detector": {
             "shape": list(detector.shape),
+            "dtype": detector.dtype,
             "saturation": detector.saturation,
             "wide_cross": detector.wide_cross,
             "has_pictures": detector.has_pictures,
@@ -75,6 +80,8 @@ class DetectorFacts(BaseModel):
     """What a plan needs to know of a camera."""
 
     shape: tuple[Pixels, Pixels]
+    dtype: Annotated[str, Field(pattern=r"^([<>|]([iu][1248]|f4))?$")] | None = None
+    """`Detector.dtype`; None in a trace of a version that did not record it."""
     saturation: int
     wide_cross: bool
     flatfield: bool = False
@@ -139,11 +146,15 @@ class Recording:
         self._clock = clock
         self._calls: dict[str, deque[Record]] = {}
         self.frames: deque[Record] = deque()
+        self.dtype = ""
+        """Of the counts, from the first frame, where the camera had not declared it."""
         for record in records:
             if record["kind"] == "call":
                 self._calls.setdefault(record["name"].split(".")[0], deque()).append(record)
             elif record["kind"] in ("frame", "refused"):
                 self.frames.append(record)
+            elif record["kind"] == "note" and record["name"] == TYPE_SEEN:
+                self.dtype = str(record.get("dtype", ""))
         self._ends_early = ends_early(records)
         # Each is answered to who began it: calls that overlap may end in another order.
         for name, calls in self._calls.items():
@@ -241,6 +252,16 @@ class StoredPictures:
             f"replayed: credline replay {self._folder / 'trace.jsonl'}"
         )
 
+    @property
+    def dtype(self) -> str:
+        """Type of the frames in frames.h5; empty where there are none."""
+        if self._file is None or not self._file.kinds:
+            return ""
+        try:
+            return self._file.dtype(self._file.kinds[0]).str
+        except UNREADABLE as error:
+            raise self._damaged("frames.h5", error) from error
+
     def find(self, record: Record) -> Picture | None:
         """The counts of a recorded frame; None where the folder does not have them."""
         if record["kind"] == "refused":
@@ -253,7 +274,8 @@ class StoredPictures:
     def _read(self, record: Record) -> Picture | None:
         if record["slot"] is None:
             return None
-        if record["name"] == "snapshot":
+        row = self._rows.get((record["name"], record["slot"]))
+        if record["name"] == "snapshot" and row is None:  # as in a file of schema 1
             path = self._folder / "snapshots" / f"{record['slot']:05d}.tiff"
             if not path.exists():
                 return None
@@ -261,7 +283,6 @@ class StoredPictures:
 
             with fabio.open(str(path)) as image:
                 return np.asarray(image.data)
-        row = self._rows.get((record["name"], record["slot"]))
         return None if row is None or self._file is None else self._file.picture(record["name"], row)
 
     def close(self) -> None:
@@ -347,6 +368,10 @@ class RecordedDetector:
         self._pictures = pictures
         self._clock = clock
         self._recording = recording
+        self.dtype = facts.dtype or ""
+        if facts.dtype is None:  # before types were declared
+            self.dtype = (pictures.dtype if pictures is not None else "") or "<u2"
+        self._pixel = picture_type(self.dtype or recording.dtype) or np.dtype(np.uint16)
         self.shape = facts.shape
         self.exposure_limits_s = facts.exposure_limits_s
         self.saturation = facts.saturation
@@ -374,15 +399,22 @@ class RecordedDetector:
             await self._clock.sleep_until(record["arrived_ns"])
             self._recording.frames.popleft()  # not before: who is cancelled while it is on its way loses none
             stored = self._pictures.find(record) if self._pictures is not None else None
-            shape = record.get("shape", self.shape)
-            # Of the right shape, and of no size in memory.
-            placeholder = np.broadcast_to(np.uint16(0), shape)
-            counts, crc = (placeholder, record["crc"]) if stored is None else (stored, None)
+            if stored is None:
+                # Of the right shape and type, and of no size in memory.
+                counts: Picture = np.broadcast_to(np.zeros((), self._pixel_of(record)), record.get("shape", self.shape))
+                crc = record["crc"]
+            else:
+                counts, crc = stored.astype(stored.dtype.newbyteorder(self._pixel.byteorder), copy=False), None
             yield Frame(counts, record["number"], record["start_ns"], record["end_ns"], crc)
         try:
             await self._recording.end_of_frames()
         except StopAsyncIteration:  # no generator may raise it: the series ended, and so does this
             return
+
+    def _pixel_of(self, record: Record) -> "np.dtype[Any]":
+        """The type of a frame: as all have it, but for one that was refused for its type."""
+        name = str(record.get("dtype", ""))
+        return np.dtype(name) if REFUSED_TYPE.fullmatch(name) else self._pixel
 
     async def disarm(self) -> None:
         """See `Detector.disarm`."""

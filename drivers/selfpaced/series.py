@@ -282,6 +282,7 @@ class SelfPaced:
     """Implements `drivers.contract.Detector` on a camera that paces itself."""
 
     has_pictures = True
+    dtype = "<u2"  # the sums of parts, see `_Wanted`
     flatfield = None
 
     def __init__(

@@ -87,7 +87,7 @@ class Coils:
     def _value_at(self, which: Deflector, t_ns: int) -> tuple[float, float]:
         changes = self._changes[which]
         change = next((each for each in reversed(changes) if each.begin_ns <= t_ns), changes[0])
-        left = 1.0
+        left = 0.0
         if self._settings.time_s > 0:
             left = math.exp(-max(0, t_ns - change.begin_ns) / NS_PER_S / self._settings.time_s)
         return change.x + change.away[0] * left, change.y + change.away[1] * left

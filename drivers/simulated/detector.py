@@ -12,8 +12,8 @@ from drivers.selfpaced.framequeue import FrameQueue, frames_of
 from drivers.simulated.latency import generator
 from drivers.simulated.shots import Shot, Studio
 from engine.clock import Clock, ns
-from engine.errors import DeviceBusy, DeviceError
-from engine.frame import Frame
+from engine.errors import DeviceBusy, DeviceError, Refused, shown
+from engine.frame import Frame, Picture, picture_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class DetectorSettings:
     """Times of the camera, from Cichocka et al. (2018): 8 ms readout, "approximately 3-4 ms" overhead.
 
     slow_first_s: extra time of the first frames after arming, as users report of some detectors; empty = none.
+    dtype: of the counts, as numpy writes it ("<u2"); what does not fit into whole numbers is clipped.
     """
 
     readout_s: float = 0.008
@@ -28,6 +29,7 @@ class DetectorSettings:
     arm_s: float = 0.15
     exposure_limits_s: tuple[float, float] = (0.001, 10.0)
     slow_first_s: tuple[float, ...] = ()
+    dtype: str = "<u2"
 
 
 class Timepix:
@@ -49,8 +51,15 @@ class Timepix:
         flatfield: NDArray[np.float32] | None,
         has_pictures: bool = True,
     ) -> None:
+        pixel = picture_type(settings.dtype)
+        if pixel is None:
+            raise Refused(
+                f"devices: [detector] dtype = {shown(repr(settings.dtype))} is no type of counts; nothing was started. "
+                "Write one as numpy does: '<u2', '>i4', '|i1', '<f4'."
+            )
+        self.dtype = settings.dtype
         self.shape = shape
-        self.saturation = saturation
+        self.saturation = saturation if pixel.kind == "f" else min(saturation, int(np.iinfo(pixel).max))
         self.wide_cross = wide_cross
         self.flatfield = flatfield
         self.has_pictures = has_pictures
@@ -58,6 +67,7 @@ class Timepix:
         self._settings = settings
         self._studio = studio
         self._look = look
+        self._pixel = pixel
         self._rng = generator(seed, "detector")
         self._number = 0
         self.read_out: list[tuple[int, int]] = []
@@ -120,9 +130,15 @@ class Timepix:
                 counts = await self._studio.picture(self._look(number, begin_ns, end_ns, exposure_s))
                 await self._clock.sleep_until(ready_ns, precise=True)
             self.read_out.append((begin_ns, end_ns))
-            queue.put_nowait(Frame(counts, number, begin_ns, end_ns))
+            queue.put_nowait(Frame(self._as_declared(counts), number, begin_ns, end_ns))
         except Exception as error:
             queue.put_nowait(error)
+
+    def _as_declared(self, counts: NDArray[np.uint16]) -> Picture:
+        if self._pixel == counts.dtype:
+            return counts
+        fitting = counts if self._pixel.kind == "f" else np.minimum(counts, min(65535, int(np.iinfo(self._pixel).max)))
+        return fitting.astype(self._pixel)
 
     def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`."""

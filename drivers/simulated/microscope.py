@@ -263,6 +263,7 @@ def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Set
         if not _like(default, value):
             wanted = f"like {list(default)!r}" if isinstance(default, tuple) else "a number"
             wanted = "true or false" if isinstance(default, bool) else wanted
+            wanted = "a text" if isinstance(default, str) else wanted
             raise Refused(f"devices: [{table}] {key} = {shown(repr(value))} is not {wanted}; nothing was started.")
     whole = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     return dataclasses.replace(defaults, **whole)

@@ -24,6 +24,9 @@ def replay(
     what_if: Changes = None,
     sweep: Sweep = None,
     plot: Plot = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Compute again, from its pictures, what the run computed; compare.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of resampled latencies.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +39,9 @@ def replay(
     from engine.replay.replay import load_run
 
     records = load_run(run)
-    if sweep is not None:
+    if recompute:
+        _recompute(records, run, as_json)
+    elif sweep is not None:
         _sweep(records, sweep, what_if or [], plot, as_json)
     elif what_if:
         _what_if(records, what_if, seed, as_json)
@@ -70,6 +75,22 @@ def _compare(records: "list[Record]", folder: Path | None, as_json: bool) -> Non
     typer.echo(f"  - recorded: {json.dumps(divergence.recorded)}", err=True)
     typer.echo(f"  + replayed: {json.dumps(divergence.replayed)}", err=True)
     raise typer.Exit(1)
+
+
+def _recompute(records: "list[Record]", folder: Path, as_json: bool) -> None:
+    from engine.replay.computations import recompute_run
+
+    if not folder.is_dir():
+        raise Refused(f"--recompute {folder}: needs the run's pictures; nothing was computed. Name the run folder.")
+    done, differences = recompute_run(records, folder)
+    for each in differences:
+        recorded, found = json.dumps(each.recorded), json.dumps(each.found)
+        typer.echo(f"{each.name}, number {each.number}: {each.where} was {recorded}, is now {found}", err=True)
+    if as_json:
+        typer.echo(json.dumps({"computed": done, "differ": len(differences)}))
+    typer.echo(f"{done} computed again, {len(differences)} differ by more than their resolution.", err=as_json)
+    if differences:
+        raise typer.Exit(1)
 
 
 def _say_where_it_ends(records: "list[Record]") -> None:

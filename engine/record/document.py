@@ -31,9 +31,9 @@ class RunDocument:
     """What run.json says. None, or empty: not known, as after a crash that cost run.json, or not so.
 
     label: the first part of the run folder's name. created_at: wall time at instant 0 of all times in the run folder,
-    ISO 8601 with its offset. watchdog: what became of it. trace_cut_off, disk_failed: why trace and data end before
-    the run. instrument: `geometry` and `detector`. recovered: what `credline recover` found. own: what else the
-    protocol says beside its result.
+    ISO 8601 with its offset. watchdog: what became of it. parent: the folder of the run whose child it is.
+    trace_cut_off, disk_failed: why trace and data end before the run. instrument: `geometry` and `detector`. recovered:
+    what `credline recover` found. own: what else the protocol says beside its result.
     """
 
     protocol: str
@@ -51,6 +51,7 @@ class RunDocument:
     reason: str = ""
     alarms: tuple[str, ...] = ()
     watchdog: str | None = None
+    parent: str | None = None
     trace_cut_off: str | None = None
     disk_failed: str | None = None
     instrument: JsonObject = field(default_factory=dict)
@@ -100,6 +101,7 @@ class RunDocument:
             reason=reader.text("reason") or "",
             alarms=reader.texts("alarms"),
             watchdog=reader.text("watchdog"),
+            parent=reader.text("parent"),
             trace_cut_off=reader.text("trace_cut_off"),
             disk_failed=reader.text("disk_failed"),
             instrument={name: part for name in INSTRUMENT if (part := reader.object(name)) is not None},
@@ -148,6 +150,7 @@ class RunDocument:
             "timing_health": self.timing_health,
             "plan": dict(self.plan),
             "watchdog": self.watchdog,
+            "parent": self.parent,
             "status": self.status,
             "reason": self.reason,
             "alarms": list(self.alarms),
@@ -158,7 +161,7 @@ class RunDocument:
             **self.own,
             "recovered": self.recovered,
         }
-        optional = ("watchdog", "trace_cut_off", "disk_failed", "recovered")
+        optional = ("watchdog", "parent", "trace_cut_off", "disk_failed", "recovered")
         return {name: value for name, value in document.items() if value is not None or name not in optional}
 
     def write(self, folder: Path, *, durable: bool = True) -> None:

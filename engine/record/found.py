@@ -5,14 +5,14 @@ was asked. What could not be read is said, one line each for a person, and stays
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import DataError
 from engine.frame import Picture
 from engine.record.document import RUN_FILE, RunDocument
-from engine.record.frametable import FramesFile
+from engine.record.frametable import DATA_FILE, FramesFile
 from engine.record.remains import LostFrame, Remains
 from engine.record.salvage import (
     DamagedBytes,
@@ -22,12 +22,10 @@ from engine.record.salvage import (
     salvage_spool,
     salvage_trace,
 )
-from engine.record.spool import SpooledFrame
+from engine.record.spool import SPOOL_FILE, SpooledFrame
 from engine.record.spoolformat import Columns, FrameInfo
 from engine.record.trace import Record
 
-SPOOL_FILE = "frames.spool"
-DATA_FILE = "frames.h5"
 ENDS = ("done", "stopped", "aborted", "failed")
 
 
@@ -140,8 +138,8 @@ def _from_spool(path: Path, kinds: Mapping[str, Sequence[str]]) -> _Spooled:
             spooled.lost.append(LostFrame(item.kind, item.columns, reason, item.torn))
         elif item.kind not in kinds:
             spooled.extra[item.kind] = item.counts
-        else:
-            _take(spooled, item)
+        else:  # a spool of format 1 lacks columns that were declared since
+            _take(spooled, replace(item, columns={name: item.columns.get(name) for name in kinds[item.kind]}))
     return spooled
 
 
@@ -173,7 +171,7 @@ def without_counts(frame: SpooledFrame) -> FrameInfo:
 
 
 def _from_data(path: Path, kinds: Mapping[str, Sequence[str]], records: Sequence[Record]) -> list[FrameInfo]:
-    """The frames of a frames.h5; of a kind that is not in it (of schema 1: files of their own) those that the trace has."""
+    """The frames of a frames.h5; of a kind that is not in it, as in files of schema 1, those that the trace has."""
     frames: list[FrameInfo] = []
     try:
         with FramesFile(path) as file:

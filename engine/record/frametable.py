@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import h5py
 
 SCHEMA = 2
+DATA_FILE = "frames.h5"
+"""Its name in a run folder."""
 DEFLATE_LEVEL = 1
 BATCH_FRAMES = 16
 CAUSE_LETTERS = 200

@@ -22,6 +22,7 @@ INSTANT = "instant"
 COUNT = "count of 31 bits"
 CHECKSUM = "checksum of 32 bits"
 INTEGER_OR_NULL = "integer or null"
+INSTANT_OR_NULL = "instant or null"
 SLOT = "slot"
 SLOT_OR_NULL = "slot or null"
 NUMBER_OR_NULL = "number or null"
@@ -67,6 +68,18 @@ KINDS: Mapping[str, Kind] = {
         {"args": LIST, "begin_ns": INTEGER_OR_NULL, "end_ns": INTEGER_OR_NULL},
         {"result": ANYTHING, "error": TEXT, "text": TEXT, "given_up": BOOLEAN, "foreign": BOOLEAN},
     ),
+    "computation": Kind(
+        {
+            "number": INTEGER,
+            "arguments": OBJECT,
+            "pictures": LIST,
+            "asked_ns": INTEGER,
+            "begin_ns": INTEGER_OR_NULL,
+            "end_ns": INTEGER,
+            "verdict": TEXT,
+        },
+        {"result": ANYTHING, "error": TEXT, "bulk": OBJECT},
+    ),
     "step": Kind(
         {"slot": SLOT_OR_NULL, "planned_ns": INTEGER_OR_NULL, "slack_ns": INTEGER_OR_NULL, "verdict": TEXT},
         {"start_ns": INTEGER_OR_NULL, "end_ns": INTEGER_OR_NULL, "left_ns": INTEGER_OR_NULL},
@@ -96,11 +109,23 @@ KINDS: Mapping[str, Kind] = {
             "arrived_ns": INTEGER_OR_NULL,
             "shape": LIST,
             "crc": INTEGER_OR_NULL,
-        }
+        },
+        {"dtype": TEXT},
     ),
     "slot": Kind({"slot": SLOT_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
     "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}),
     "command": Kind({"reason": TEXT}, {"source": TEXT}),
+    "child": Kind(
+        {"event": TEXT, "protocol": TEXT, "digest": TEXT},
+        {
+            "begin_ns": INTEGER_OR_NULL,
+            "end_ns": INTEGER_OR_NULL,
+            "status": TEXT,
+            "reason": TEXT,
+            "alarms": LIST,
+            "result": OBJECT,
+        },
+    ),
     "injected": Kind({"fault": TEXT}),
     "fault": Kind({"reason": TEXT}, {"alarm": TEXT}),
     "note": Kind(),
@@ -110,6 +135,7 @@ KINDS: Mapping[str, Kind] = {
 REPLAYED: Mapping[str, Fields] = {
     "header": {"protocol": TEXT, "plan": OBJECT, "instrument": OBJECT},
     "call": {"begin_ns": INSTANT, "end_ns": INSTANT},
+    "computation": {"number": COUNT, "asked_ns": INSTANT, "begin_ns": INSTANT_OR_NULL, "end_ns": INSTANT},
     "frame": {"number": COUNT, "start_ns": INSTANT, "end_ns": INSTANT, "arrived_ns": INSTANT, "crc": CHECKSUM},
     "refused": {"number": INTEGER, "start_ns": INSTANT, "end_ns": INSTANT, "arrived_ns": INSTANT, "crc": INTEGER},
     "wake": {"deadline_ns": INSTANT, "woke_ns": INSTANT},
@@ -121,6 +147,8 @@ def gap(record: Mapping[str, object]) -> str | None:
     """What a replay misses in a record of which `problem` says nothing; None when it misses nothing."""
     kind = str(record["kind"])
     needed = {"t_ns": INSTANT, **REPLAYED.get(kind, {})}
+    if kind == "child" and record.get("event") == "end":
+        needed |= {"end_ns": INSTANT, "status": TEXT, "reason": TEXT, "alarms": LIST, "result": OBJECT}
     if kind == "call":
         needed |= {"error": TEXT, "text": TEXT, "foreign": BOOLEAN} if "error" in record else {"result": ANYTHING}
     for name, kind_of_value in needed.items():
@@ -157,7 +185,7 @@ def _is(value: object, kind_of_value: str) -> bool:
         return True
     if kind_of_value in (COUNT, CHECKSUM):
         return type(value) is int and 0 <= value < (2**31 if kind_of_value is COUNT else 2**32)
-    if kind_of_value is INSTANT:
+    if kind_of_value.startswith(INSTANT):
         return type(value) is int and -INSTANT_LIMIT_NS < value < INSTANT_LIMIT_NS
     if kind_of_value.startswith(INTEGER):
         return type(value) is int and -NS_LIMIT < value < NS_LIMIT

@@ -30,6 +30,9 @@ from engine.record.spoolformat import (
 )
 from engine.record.writer import Writer
 
+SPOOL_FILE = "frames.spool"
+"""Its name in a run folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpooledFrame(FrameInfo):

@@ -1,9 +1,10 @@
 """The trace of a run: everything that entered it and everything it did, one JSON object a line.
 
-The trace also keeps the *run's time*: the instant of the last event that entered through one of the four gates (a
-wake, the end of a call, a frame, a command). Between two gates nothing depends on the clock, so a replay that lets
-the same events in at the same instants writes the same trace, byte for byte, also of a run on the real clock. There an
-event enters when the reaction to the one before is over (`Clock.at_rest`), as where time stands still meanwhile.
+The trace also keeps the *run's time*: the instant of the last event that entered through one of the five gates (a
+wake, the end of a call, a frame, the outcome of a computation, a command). Between two gates nothing depends on the
+clock, so a replay that lets the same events in at the same instants writes the same trace, byte for byte, also of a
+run on the real clock. There an event enters when the reaction to the one before is over (`Clock.at_rest`), as where
+time stands still meanwhile.
 
 Flat records `{seq, t_ns, kind, name, ...}`; the first is the header. Recording is an append to a list (the hot
 path); lines are made and written by `drain`, which the run calls where it has time. A virtual run with the same

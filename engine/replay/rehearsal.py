@@ -7,11 +7,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.clock.virtual import VirtualClock, VirtualLoop
-from engine.errors import StorageError
+from engine.errors import DataError, StorageError
 from engine.record.endings import Ending, Status
 from engine.record.journal import Journal
 from engine.record.trace import Record, Trace
 from engine.record.writer import Writer
+from engine.replay.computations import RecordedComputations
+from engine.run.children import ChildOrder, ChildReport, recorded_report
 from engine.run.contract import AnyExperiment
 from engine.run.data import RunData
 from engine.run.run import Run
@@ -27,7 +29,7 @@ class _DiscardingWriter(Writer):
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
             raise TypeError("a rehearsal needs virtual time")
-        self._clock = VirtualClock(loop)  # punctual, whatever other waits were late
+        self.clock = VirtualClock(loop)  # punctual, whatever other waits were late
         calls = [r for r in records if r["kind"] == "call"]
         self._waits = {r["args"][0]: r for r in calls if r["name"] == "disk.room"}
         self._drain = next((r for r in calls if r["name"] == "disk.drain"), None)
@@ -53,13 +55,32 @@ class _DiscardingWriter(Writer):
             raise self.error
 
     async def _again(self, call: Record) -> None:
-        await self._clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
+        await self.clock.sleep_until(NEVER_NS if call.get("given_up") else call["end_ns"])
         if call.get("error") == "StorageError":
             self.fail(StorageError(call["text"]))
             raise self.error or StorageError(call["text"])
 
     async def run(self, job: Callable[[], object]) -> None:
         """Drop the job."""
+
+
+class _RecordedChildren:
+    """Performs no child: says what came of each, as the parent's trace holds it, at the instant at which it ended."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise TypeError("a rehearsal needs virtual time")
+        self._clock = VirtualClock(loop)
+        self._ends = {r["name"]: r for r in records if r["kind"] == "child" and r["event"] == "end"}
+
+    async def perform(self, order: ChildOrder) -> ChildReport:
+        """Wait until the child ended then; for ever where the recording ends before."""
+        record = self._ends.get(order.name)
+        await self._clock.sleep_until(NEVER_NS if record is None else record["end_ns"])
+        if record is None:
+            raise DataError(f"{order.name}: no child of that name ended in the recording.")
+        return recorded_report(record)
 
 
 async def rehearse(
@@ -86,6 +107,9 @@ async def rehearse(
         folder = Path(name)
         journal = Journal(folder / "journal.jsonl", writer, durable=False)
         run = Run(clock, trace, writer, journal, folder, durable=False)
+        run.compute.computing = RecordedComputations(writer.clock, records)
+        run.children.performer = _RecordedChildren(records).perform
+        run.continued = header.get("continued")
         run.safety.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
         try:
             run.keep_data(RunData(run, kind, plan))

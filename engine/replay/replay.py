@@ -1,13 +1,13 @@
 """Replay: the same protocol and machine on a virtual clock, with recorded answers at their recorded instants.
 
-Everything that differs from run to run entered through four gates (`engine.record.trace`); here the recorded events
+Everything that differs from run to run entered through five gates (`engine.record.trace`); here the recorded events
 enter again. What the program makes of them must then be the same, byte for byte; the first difference is the answer to
 "what did my change do?".
 """
 
 import asyncio
 import json
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -90,13 +90,17 @@ def replay(records: Sequence[Record], folder: Path | None = None) -> list[Record
     return replay_with_result(records, folder)[0]
 
 
-def replay_with_result(records: Sequence[Record], folder: Path | None = None) -> tuple[list[Record], dict[str, Any]]:
-    """The same, with the result that stands in the run's run.json."""
+def replay_with_result(
+    records: Sequence[Record], folder: Path | None = None, watch: Callable[[Run], None] | None = None
+) -> tuple[list[Record], dict[str, Any]]:
+    """The same, with the result that stands in the run's run.json. watch: told of the run before it is driven."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(_replay(records, folder))
+        return runner.run(_replay(records, folder, watch))
 
 
-async def _replay(records: Sequence[Record], folder: Path | None) -> tuple[list[Record], dict[str, Any]]:
+async def _replay(
+    records: Sequence[Record], folder: Path | None, watch: Callable[[Run], None] | None
+) -> tuple[list[Record], dict[str, Any]]:
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError("a replay needs virtual time")
@@ -106,6 +110,12 @@ async def _replay(records: Sequence[Record], folder: Path | None) -> tuple[list[
     punctual = VirtualClock(loop)  # recorded devices and commands come at their instants, whatever waits were late
     await punctual.sleep_until(header["t_ns"])
     microscope = registered("recorded")["microscope"].load()(punctual, header["instrument"], records, folder)
+
+    def operator(run: Run) -> Awaitable[None]:
+        if watch is not None:
+            watch(run)
+        return _operator(run, punctual, records)
+
     own = ("seq", "t_ns", "kind", "name", "schema")
     made, document = await rehearse(
         kind,
@@ -113,7 +123,7 @@ async def _replay(records: Sequence[Record], folder: Path | None) -> tuple[list[
         clock,
         microscope,
         {key: value for key, value in header.items() if key not in own},
-        lambda run: _operator(run, punctual, records),
+        operator,
         records,
     )
     # As a file would hold them: what was recorded was read from one.
@@ -129,27 +139,38 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
 
     def give(command: Record) -> None:
         reason = command["reason"]
+        source = Source(command.get("source", "operator"))
         if command["name"] == "stopped":
-            run.commands.stop(reason)
+            run.commands.stop(reason, source)
         elif command["name"] == "aborted":
-            run.commands.abort(reason)
+            run.commands.abort(reason, source)
+        elif command["name"] == "paused":
+            run.commands.pause(reason, source)
+        elif command["name"] == "resumed":
+            run.commands.resume(reason, source)
         elif command.get("source") == "disk":
             run.writer.fail(StorageError(reason))
         else:
-            run.commands.fail(reason, Source(command.get("source", "task")))
+            run.commands.fail(reason, source)
 
+    # A recording of an earlier schema may lack notes that are made today, so for it notes are not counted.
+    counted = {"note"} if "recorded_schema" in records[0] else set()
     prompted: dict[int, Record] = {}
     timed: list[Record] = []
+    place, made = -1, sum(record["kind"] not in counted for record in run.trace.recorded()) - 1
     for before, record in pairwise(records):
+        place += before["kind"] not in counted
         # Failures of tasks in the background have no source, for they come about again by themselves.
         if record["kind"] == "command" and (record["name"] != "failed" or "source" in record):
             if before["t_ns"] == record["t_ns"]:
-                prompted[before["seq"]] = record
+                prompted[place] = record
             else:
                 timed.append(record)
 
     def prompt(record: Record) -> None:
-        if command := prompted.get(record["seq"]):
+        nonlocal made
+        made += record["kind"] not in counted
+        if record["kind"] not in counted and (command := prompted.get(made)):
             give(command)
 
     async def wait_and_give() -> None:

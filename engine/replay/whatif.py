@@ -78,6 +78,11 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError("a what-if needs virtual time")
+    if decided := sorted({record["name"] for record in records if record["kind"] == "computation"}):
+        raise Refused(
+            f"--what-if: this run feeds back from data: what it computed from its pictures ({', '.join(decided)}) "
+            "decided what it did next, and there are no other pictures. Nothing was computed. Make a run of it instead."
+        )
     header = records[0]
     kind = experiment_type(header["protocol"])
     _check_answerable(kind.what_if, build_plan_from(kind, header["plan"]).model_dump(), question)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.clock import Clock
-from engine.errors import CredlineError, DeviceBusy
+from engine.errors import CredlineError, DataError, DeviceBusy
 from engine.record.endings import Ending, Status
 from engine.record.trace import Trace
 from engine.run.commands import Command, Commands, Source, Wish
@@ -88,7 +88,7 @@ class Children:
                 "for its end."
             )
         self._number += 1
-        name = f"{self._number}_{label_of(plan)}"
+        name = f"{self._number}_{kind.label(plan)}"
         said = {"protocol": kind.name, "digest": digest_of(plan_in_trace(plan, kind.path_keys))}
         unfit = self.closed or (f"an alarm stands: {self._alarms[0]}" if self._alarms else "")
         if unfit or self.performer is None:
@@ -154,11 +154,6 @@ class Children:
         await asyncio.wait({task})
 
 
-def label_of(plan: Any) -> str:
-    """What the folder of a run is called, but for its number."""
-    return str(plan.sample)
-
-
 def failed(name: str, reason: str, alarms: tuple[str, ...] = ()) -> ChildReport:
     """The report of a child that failed without a result."""
     return ChildReport(Ending(Status.FAILED, reason), alarms, {}, name)
@@ -181,5 +176,7 @@ def _told(report: ChildReport) -> dict[str, Any]:
 
 def recorded_report(record: Mapping[str, Any]) -> ChildReport:
     """The report that a parent's trace holds of a child that ended."""
+    if record["status"] not in {status.value for status in Status}:
+        raise DataError(f"trace: {record['name']} ended as nothing that there is; the file was damaged or edited.")
     ending = Ending(Status(record["status"]), record["reason"])
     return ChildReport(ending, tuple(map(str, record["alarms"])), record["result"], record["name"])

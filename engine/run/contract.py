@@ -205,6 +205,12 @@ class ExperimentType(ABC, Generic[PlanT]):
         """What a simulated microscope is told of the plan."""
         return {}
 
+    async def look(self, plan: PlanT, microscope: Any) -> Mapping[str, Any]:
+        """What is read of the instrument before the folder is made, for the header of the trace: a mode, a
+        magnification. Reads only. Raises Refused for what does not fit the plan.
+        """
+        return {}
+
     def progress(self, record: Record) -> Progress | None:
         """How far the run is, where this record tells; called with every record."""
         return None

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from engine.errors import StorageError
 from engine.frame import Frame, Picture, bounds
 from engine.record.folder import to_disk
-from engine.record.frametable import write_frames
+from engine.record.frametable import DATA_FILE, write_frames
 from engine.record.remains import Remains, RunEnd, entries_of
-from engine.record.spool import Spool, SpooledFrame, crc_of, read_spool
+from engine.record.spool import SPOOL_FILE, Spool, SpooledFrame, crc_of, read_spool
 from engine.record.spoolformat import Columns
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from engine.run.contract import AnyExperiment, Experiment
     from engine.run.run import Run
-
-SPOOL_FILE = "frames.spool"
-DATA_FILE = "frames.h5"
 
 
 class RunData:
@@ -67,8 +64,13 @@ class RunData:
         )
         return True
 
-    def refuse(self, frame: Frame, reason: str, *, arrived_ns: int, columns: Columns | None = None) -> None:
-        """Say of a frame that it was not kept, with all that a replay needs for getting it again."""
+    def refuse(
+        self, frame: Frame, reason: str, *, arrived_ns: int, columns: Columns | None = None, dtype: str = ""
+    ) -> None:
+        """Say of a frame that it was not kept, with all that a replay needs for getting it again.
+
+        dtype: of its counts, where that is why.
+        """
         self._run.trace.record(
             "refused",
             "frame",
@@ -79,6 +81,7 @@ class RunData:
             end_ns=frame.end_ns,
             arrived_ns=arrived_ns,
             shape=list(frame.counts.shape),
+            **({"dtype": dtype} if dtype else {}),
             crc=crc_of(frame),
         )
 

@@ -17,11 +17,13 @@ from engine.record.document import RunDocument
 from engine.record.endings import Status
 from engine.record.folder import to_disk
 from engine.record.found import Found, read_found
+from engine.record.frametable import DATA_FILE
 from engine.record.lock import alone_in
 from engine.record.remains import Remains, RunEnd
 from engine.record.salvage import nothing_began, protocol_of
+from engine.record.spool import SPOOL_FILE
 from engine.run.contract import AnyExperiment
-from engine.run.data import DATA_FILE, SPOOL_FILE, write_data
+from engine.run.data import write_data
 from engine.run.lastwords import LastWords
 from engine.run.registry import experiment_type
 

@@ -21,10 +21,13 @@ from engine.errors import CredlineError, DeviceError, RunAborted, StorageError
 from engine.record.document import RUNNING, RunDocument
 from engine.record.endings import Ending, Status
 from engine.record.journal import Journal
+from engine.record.spool import SPOOL_FILE
 from engine.record.trace import Trace
 from engine.record.writer import Writer
 from engine.run.children import Children, ChildReport
 from engine.run.commands import UNNAMED, Command, Commands, Source, Wish
+from engine.run.compute import ComputeGate
+from engine.run.computeworkers import Workers
 from engine.run.contract import Experiment, Work
 from engine.run.gate import DISK, CallGate
 from engine.run.machine import FINISH
@@ -77,6 +80,8 @@ class Run:
         """What run.json says of the run before it began."""
         self.files = ExitStack()
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
+        self.compute = ComputeGate(clock, trace, Workers(clock, writer, folder, folder / SPOOL_FILE, durable=durable))
+        self.files.callback(self.compute.close)
         self.continued: Mapping[str, Any] | None = None
         """What an earlier run carried over to this one, from the header; None for one that begins anew."""
         self._data: RunData | None = None
@@ -196,6 +201,7 @@ class Run:
 
         activities: dict[Enum, Work] = {machine.finalizing: finalize, **experiment.activities()}
         try:
+            await self.compute.ready()
             self.entered(machine.state, "")
             while not machine.at_end:
                 trigger = await self._work(machine.state, activities[machine.state], experiment)

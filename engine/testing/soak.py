@@ -116,6 +116,7 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
 
     def watch(run: Run, prepared: Any) -> None:
         run.writer.limit_bytes = DISK_LIMIT_BYTES
+        run.compute.inline = True
         seen.update(run=run, microscope=run.microscope, trace=[])
         made: list[Record] = seen["trace"]
 

@@ -32,6 +32,7 @@ class OurCamera:
 
     # What the camera is. A property of the instrument that you can ask for belongs into connect().
     shape = SHAPE
+    dtype = "<u2"
     saturation = 65_535
     wide_cross = False
     has_pictures = True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
 from drivers.replayed.microscope import describe
+from engine.frame import picture_type
 from engine.record.document import RunDocument
 from engine.record.remains import Remains, RunEnd
 from engine.record.spool import SpooledFrame
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # Spool and frames.h5 stand side by side for a moment; counts deflate to less than 0.6 of their size.
 DISK_FACTOR = 1.6
+# Most cameras whose servers do not say give 16 or 32 bits.
+UNKNOWN_PIXEL_BYTES = 4
 DISK_RESERVE_BYTES = 16 * 1024 * 1024
 
 WHAT_IF = WhatIf(
@@ -109,7 +112,9 @@ class PreparedCred(Prepared):
     def size_bytes(self) -> int:
         """See `Prepared.size_bytes`."""
         rows, columns = self.facts.detector.shape
-        return round(DISK_FACTOR * self.total * rows * columns * 2) + DISK_RESERVE_BYTES
+        pixel = picture_type(self.facts.detector.dtype)
+        pixel_bytes = UNKNOWN_PIXEL_BYTES if pixel is None else pixel.itemsize
+        return round(DISK_FACTOR * self.total * rows * columns * pixel_bytes) + DISK_RESERVE_BYTES
 
     def begin(self, run: Run, microscope: Microscope) -> CredSequence:
         """See `Prepared.begin`."""
@@ -205,7 +210,7 @@ class Cred(ExperimentType[CredPlan]):
         fast_px, slow_px = summary.beam_px
         return (
             f"{summary.files} files in {', '.join(summary.formats)} from {summary.frames} frames",
-            f"primary beam at {fast_px:.2f}, {slow_px:.2f} px (fast, slow); {summary.clipped_pixels} pixels clipped",
+            f"primary beam at {fast_px:.2f}, {slow_px:.2f} px (fast, slow); {summary.clipped}",
             *summary.warnings,
         )
 

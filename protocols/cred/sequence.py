@@ -8,11 +8,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from enum import Enum
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from drivers.contract import Exposure, Microscope
+from drivers.replayed.microscope import TYPE_SEEN
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost, Underflow
-from engine.frame import Frame
+from engine.frame import Frame, is_picture_type, picture_type, same_type
 from engine.record.endings import Status
 from engine.run.contract import Experiment, SafeAction, Work
 from engine.run.run import Run
@@ -61,6 +65,7 @@ class CredSequence(Experiment):
         self._optics = run.gate.wrap("optics", microscope.optics)
         self._detector = run.gate.wrap("detector", microscope.detector)
         self._frames: AsyncIterator[Frame] | None = None
+        self._pixel: np.dtype[Any] | None = None
         self._focus: int | None = None
         period_ns = ns(slots.period_s)
         self._exposures = 0
@@ -119,6 +124,7 @@ class CredSequence(Experiment):
             await self.run.data.keep_extra("flatfield", self._detector.flatfield)
         await self._detector.arm(Exposure(self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._frames = self._detector.frames()
+        self._pixel = picture_type(self._detector.dtype)
         return "relaxed"
 
     async def _go_to_start(self) -> None:
@@ -243,16 +249,31 @@ class CredSequence(Experiment):
                 f"detector: no frame {FRAME_OVERDUE_S:g} s after its exposure; it is lost, all before are kept. "
                 "Check the camera's own software."
             ) from error
-        wrong = ""
+        wrong = dtype = ""
         if frame.number != self._exposures - 1:
             came, belongs = frame.number + 1, self._exposures
             wrong = f"picture {came} of its series came where {belongs} belongs, so one was lost or doubled"
         elif frame.counts.shape != self._detector.shape:
             wrong = f"a frame of {frame.counts.shape} pixels came where {self._detector.shape} belong"
+        elif misfit := self._wrong_type(frame.counts.dtype):
+            wrong, dtype = misfit, frame.counts.dtype.str
         if wrong:
-            self.run.data.refuse(frame, wrong, arrived_ns=self._timeline.now_ns, columns={"slot": self.slot})
+            columns = {"slot": self.slot}
+            self.run.data.refuse(frame, wrong, arrived_ns=self._timeline.now_ns, columns=columns, dtype=dtype)
             raise DeviceError(f"detector: {wrong}; it was not kept, all before are. Check the camera's own software.")
         return frame
+
+    def _wrong_type(self, came: "np.dtype[Any]") -> str:
+        """What is wrong with the type of a frame; settled by the first one where the camera had declared nothing."""
+        if self._pixel is None and is_picture_type(came):
+            self._pixel = came
+            self.run.trace.record("note", TYPE_SEEN, dtype=came.str)
+        if self._pixel is None:
+            return f"its counts are {came.name}, and only integers of up to 64 bits and float32 can be kept"
+        if same_type(came, self._pixel):
+            return ""
+        who = "it declared" if self._detector.dtype else "its first frame had"
+        return f"a frame of {came.name} counts came where {who} {self._pixel.name}"
 
     async def _store(self) -> None:
         """Write the frame that arrived last; called while the next one is exposed."""

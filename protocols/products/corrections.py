@@ -20,6 +20,40 @@ DEAD_RESPONSE = 0.05
 MAX_COUNT = 65535
 
 
+@dataclass(frozen=True, slots=True)
+class Clipped:
+    """Pixels whose counts 16 bits without sign cannot hold, by what became of them.
+
+    below: below zero, now 0. above: above 65535, now 65535. no_number: NaN, now 0.
+    """
+
+    below: int = 0
+    above: int = 0
+    no_number: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.below + self.above + self.no_number
+
+    def __add__(self, other: "Clipped") -> "Clipped":
+        """Both together."""
+        return Clipped(self.below + other.below, self.above + other.above, self.no_number + other.no_number)
+
+    def __str__(self) -> str:
+        """For people: how many, and why."""
+        kinds = (
+            (self.below, "below zero"),
+            (self.above, f"above {MAX_COUNT}"),
+            (self.no_number, "not a number"),
+        )
+        why = ", ".join(f"{count} {what}" for count, what in kinds if count)
+        return f"{self.total} pixels clipped" + (f" ({why})" if why else "")
+
+
+NONE_CLIPPED = Clipped()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Correction:
     """How the pictures of one detector are corrected; made once a run by `correction`.
@@ -35,8 +69,8 @@ class Correction:
     wide_cross: bool
     saturation: int = 0
 
-    def apply(self, raw: Picture) -> tuple[NDArray[np.uint16], int]:
-        """Correct one picture of raw counts; returns it, and the number of pixels clipped to 0 .. 65535.
+    def apply(self, raw: Picture) -> tuple[NDArray[np.uint16], Clipped]:
+        """Correct one picture of raw counts; returns it, and which pixels were clipped to 0 .. 65535.
 
         (rows, columns) becomes (rows + 4, columns + 4) with a wide cross. The input is not changed.
         """
@@ -111,28 +145,21 @@ def repair(counts: NDArray[np.float32], dead: NDArray[np.bool_]) -> NDArray[np.f
     return out
 
 
-def to_uint16(counts: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
-    """Round to whole counts and clip to 0 .. 65535, never wrapping; returns them, and how many were clipped.
+def to_uint16(counts: NDArray[Any]) -> tuple[NDArray[np.uint16], Clipped]:
+    """Round to whole counts and clip to 0 .. 65535, never wrapping; returns them, and what was clipped.
 
-    NaN becomes 0 and counts as clipped.
+    Counts of any type, in either order of bytes; NaN becomes 0.
     """
     if counts.dtype == np.uint16:
-        return counts, 0
-    if np.issubdtype(counts.dtype, np.integer):
-        low, high = int(counts.min(initial=0)), int(counts.max(initial=0))
-        if low >= 0 and high <= MAX_COUNT:
-            return counts.astype(np.uint16), 0
-        clipped = int(np.count_nonzero((counts < 0) | (counts > MAX_COUNT)))
-        whole_counts = counts.astype(np.uint16)  # wraps; what does not fit is set below
-        whole_counts[counts < 0] = 0
-        whole_counts[counts > MAX_COUNT] = MAX_COUNT
-        return whole_counts, clipped
-    whole = np.rint(counts)
+        return counts, NONE_CLIPPED
+    whole = counts if np.issubdtype(counts.dtype, np.integer) else np.rint(counts)
     low, high = whole.min(initial=0), whole.max(initial=0)
-    if low >= 0 and high <= MAX_COUNT:
-        return whole.astype(np.uint16), 0
-    clipped = int(np.count_nonzero(~((whole >= 0) & (whole <= MAX_COUNT))))
-    return np.clip(np.nan_to_num(whole, nan=0.0), 0, MAX_COUNT).astype(np.uint16), clipped
+    if low >= 0 and high <= MAX_COUNT:  # never so with a NaN
+        return whole.astype(np.uint16), NONE_CLIPPED
+    below, above, no_number = whole < 0, whole > MAX_COUNT, np.isnan(whole)
+    fitting = np.where(below | above | no_number, np.zeros((), whole.dtype), whole).astype(np.uint16)
+    fitting[above] = MAX_COUNT
+    return fitting, Clipped(*(int(np.count_nonzero(each)) for each in (below, above, no_number)))
 
 
 def untrusted(raw_shape: tuple[int, int], wide_cross: bool, dead: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ import numpy as np
 from engine.errors import Refused, StorageError
 from engine.worker import begin_worker
 from protocols.products.atomic import make_folder, write_text
+from protocols.products.corrections import Clipped
 from protocols.products.metadata import RunHeader, run_header
 from protocols.products.pictures import (
     PictureFolders,
@@ -27,7 +28,7 @@ from protocols.products.pictures import (
     write_placeholders,
 )
 from protocols.products.source import RunInfo, RunSource, open_run
-from protocols.products.survey import FrameSurvey
+from protocols.products.survey import FrameSurvey, clipped_in
 from protocols.spots.beam_centre import run_beam
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
@@ -46,7 +47,7 @@ class ExportSummary:
     """What an export did.
 
     formats: written, in the order of FORMATS. files: pictures and other files. beam_px: primary beam (fast, slow).
-    clipped_pixels: in all pictures together. warnings: one line each, for people.
+    clipped: in all pictures together. warnings: one line each, for people.
     """
 
     run_dir: Path
@@ -55,7 +56,7 @@ class ExportSummary:
     gaps: int
     files: int
     beam_px: tuple[float, float]
-    clipped_pixels: int
+    clipped: Clipped
     warnings: tuple[str, ...]
 
 
@@ -93,7 +94,7 @@ def export_run(
             gaps=len(info.gaps),
             files=files,
             beam_px=beam,
-            clipped_pixels=sum(s.clipped for s in surveys),
+            clipped=clipped_in(surveys),
             warnings=tuple(_warnings(source, surveys, beam)),
         )
 
@@ -238,12 +239,9 @@ def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: tuple[float, 
         yield f"{info.folder / 'frames.h5'}: {FLATFIELD_MISSING}"
     if all(np.isnan(s.beam_fast_px) for s in surveys):
         yield "the primary beam was found in no frame: the nominal centre stands in the headers"
-    clipped = sum(s.clipped for s in surveys)
-    if clipped:
-        yield (
-            f"{clipped} pixels did not fit into 16 bits (below 0, above 65535, or no number) and were clipped; each "
-            "header says how many"
-        )
+    clipped = clipped_in(surveys)
+    if clipped.total:
+        yield f"{clipped}: they did not fit into 16 bits; each header says how many, frames.h5 has them as they were"
     off = float(np.hypot(beam[0] - info.nominal_beam_fast_px, beam[1] - info.nominal_beam_slow_px))
     if off > 0.1 * min(info.shape):
         yield f"the primary beam is {off:.0f} px from its nominal place: check the centring of the pattern"

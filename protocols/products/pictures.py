@@ -63,7 +63,7 @@ def write_frames(run_dir: Path, indices: Sequence[int], header: RunHeader, folde
         for index in indices:
             counts, clipped = correct.apply(source.raw(index))
             counts = np.ascontiguousarray(counts)
-            frame = frame_header(info, index, clipped)
+            frame = frame_header(info, index, clipped.total)
             if folders.tiff is not None:
                 write_tiff(folders.tiff / f"{frame.slot:05d}.tiff", counts, header, frame)
                 files += 1

@@ -17,7 +17,7 @@ from protocols.products.cred_log import parameters
 from protocols.products.metadata import RunHeader
 from protocols.products.pictures import run_correction
 from protocols.products.source import RunInfo, RunSource
-from protocols.products.survey import FrameSurvey
+from protocols.products.survey import FrameSurvey, clipped_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,8 @@ def write_report(source: RunSource, run: RunHeader, surveys: list[FrameSurvey]) 
             f"<h2>{html.escape(title)}</h2><p>{html.escape(caption)}</p>"
             f'<img alt="{html.escape(title)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
         )
-    rows = "\n".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in parameters(info, run))
+    told = [*parameters(info, run), ("In 16 bits", str(clipped_in(surveys)))]
+    rows = "\n".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in told)
     body.append(f"<h2>Parameters</h2><table>{rows}</table>")
     title = html.escape(f"{info.sample}: run {info.run_id}")
     write_text(folder / "index.html", PAGE.format(title=title, body="\n".join(body)))

@@ -5,11 +5,13 @@ against the frame number tells whether the crystal stayed in the aperture, as SC
 Cichocka et al., 2018).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.products.corrections import Clipped
 from protocols.spots.beam_centre import beside_cross, find_beam
 
 BLOCK_PX = 12
@@ -38,13 +40,13 @@ class FrameSurvey:
     spot_pixels: int
     spot_mean: float
     maximum: int
-    clipped: int
+    clipped: Clipped
 
 
 def survey(
     slot: int,
     counts: NDArray[np.uint16],
-    clipped: int,
+    clipped: Clipped,
     nominal_px: tuple[float, float],
     untrusted: NDArray[np.bool_] | None,
     even_level: int | None = None,
@@ -74,6 +76,11 @@ def survey(
         maximum=int(counts.max()),
         clipped=clipped,
     )
+
+
+def clipped_in(surveys: Iterable[FrameSurvey]) -> Clipped:
+    """What was clipped in all of these pictures together."""
+    return sum((survey.clipped for survey in surveys), Clipped())
 
 
 def _spot_heights(

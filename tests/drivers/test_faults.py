@@ -1,18 +1,20 @@
 """Faults: what a run sees of each, what its trace says, what is refused, and how runs end that met with one."""
 
 import asyncio
+import dataclasses
 import errno
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from structlog.testing import capture_logs
 
-from drivers.contract import Exposure, Microscope
+from drivers.contract import OPTIONAL_PARTS, Exposure, Microscope
 from drivers.faults import Fault, Faults, FaultyDisk, inject
+from drivers.parts import Deflector, OpticalMode
 from engine.clock import ns
 from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError, Refused
@@ -22,6 +24,8 @@ from engine.run.registry import registered
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
 from tests.engine.virtually import virtual
+
+Device = TypeVar("Device")
 
 
 class Bench:
@@ -48,6 +52,12 @@ class Bench:
         await self.clock.sleep_s(1.0)
 
 
+def part(device: Device | None) -> Device:
+    """A part that this instrument has."""
+    assert device is not None
+    return device
+
+
 @asynccontextmanager
 async def bench(clock: VirtualClock, *faults: str) -> AsyncIterator[Bench]:
     driver = registered("drivers")["simulated-timing"].load()
@@ -71,10 +81,17 @@ WORDS = [
     "stage.angle 3 wrong -2.5",
     "beam.blank 1 ignored",
     "optics.set_focus 2 away 1.5",
+    "stagexyz.move_xy 1 error",
+    "deflectors.set 1 ignored",
+    "mode.mode 2 wrong 1",
+    "illumination.brightness 1 wrong -20",
     "detector.frames 4 drop",
     "detector.frames 4 double",
     "detector.frames 4 torn",
     "detector.frames 4 late 0.8",
+    "compute.score 2 late",
+    "compute.score 1 dead",
+    "compute.score 3 never",
     "stage.motion 3.5 jump -0.4",
     "stage.motion 3.5 stop",
     "stage.motion 3.5 reverse",
@@ -114,6 +131,10 @@ def test_a_fault_is_written_as_it_is_read(words: str) -> None:
         ("beam.blank", "is not known"),
         ("stage.angle 1 ignored", "so it cannot be ignored"),
         ("detector.start 1 ignored", "so it cannot be ignored"),
+        ("stagexyz.is_moving 1 ignored", "so it cannot be ignored"),
+        ("deflectors.read 1 ignored", "so it cannot be ignored"),
+        ("mode.magnification 1 ignored", "so it cannot be ignored"),
+        ("illumination.spot_size 1 ignored", "so it cannot be ignored"),
         ("detector.frames 1 slow 1", "'slow' is not known; use drop, double, torn, late"),
         ("stage.motion 1 hang", "'hang' is not known; use stop, reverse, jump, slip"),
         ("host 1 hang", "'hang' is not known; use starve, leap"),
@@ -129,7 +150,16 @@ def test_words_that_are_no_fault_are_refused_in_one_line(words: str, says: str) 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("words", ["stage.fly 1 error", "detector.shape 1 error", "optics.blank 1 hang"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "stage.fly 1 error",
+        "detector.shape 1 error",
+        "optics.blank 1 hang",
+        "stagexyz.rotate 1 hang",
+        "mode.set 1 error",
+    ],
+)
 @virtual
 async def test_a_call_that_a_device_does_not_have_is_refused(clock: VirtualClock, words: str) -> None:
     with pytest.raises(Refused, match="has no such call"):
@@ -200,6 +230,59 @@ async def lens_is_off(on: Bench) -> None:
     assert await on.microscope.optics.focus() == 31_000
 
 
+async def the_move_is_refused_and_nothing_moves(on: Bench) -> None:
+    stage = part(on.microscope.stagexyz)
+    with pytest.raises(DeviceError, match="nothing was done"):
+        await stage.move_xy(5000.0, 0.0)
+    assert await stage.is_moving() is False
+    await stage.move_xy(5000.0, 0.0)
+    assert await stage.is_moving() is True
+
+
+async def the_flag_is_the_other(on: Bench) -> None:
+    stage = part(on.microscope.stagexyz)
+    assert await stage.is_moving() is True
+    assert await stage.is_moving() is False
+
+
+async def the_place_is_off(on: Bench) -> None:
+    stage = part(on.microscope.stagexyz)
+    reading = await stage.position()
+    assert (reading.x_nm, reading.y_nm, reading.z_nm) == pytest.approx((700.0, 700.0, 700.0), abs=20.0)
+    assert (await stage.position()).x_nm == pytest.approx(0.0, abs=20.0)
+
+
+async def the_pair_stays(on: Bench) -> None:
+    deflectors = part(on.microscope.deflectors)
+    neutral = await deflectors.read(Deflector.BEAM_SHIFT)
+    await deflectors.set(Deflector.BEAM_SHIFT, 40_000, 40_000)
+    assert await deflectors.read(Deflector.BEAM_SHIFT) == neutral
+
+
+async def the_pair_is_off(on: Bench) -> None:
+    deflectors = part(on.microscope.deflectors)
+    x, y = await deflectors.read(Deflector.BEAM_TILT)
+    assert (x, y) == (0x8000 - 50, 0x8000 - 50)
+
+
+async def the_mode_is_another(on: Bench) -> None:
+    mode = part(on.microscope.mode)
+    assert await mode.mode() is not OpticalMode.DIFFRACTION
+    assert await mode.mode() is OpticalMode.DIFFRACTION
+
+
+async def the_camera_length_is_off(on: Bench) -> None:
+    mode = part(on.microscope.mode)
+    assert await mode.camera_length_mm() == 260.0
+    assert await mode.camera_length_mm() == 250.0
+
+
+async def the_spot_is_another(on: Bench) -> None:
+    illumination = part(on.microscope.illumination)
+    assert await illumination.spot_size() == 3
+    assert await illumination.spot_size() == 1
+
+
 CALLS: dict[str, Seen] = {
     "beam.blank 2 slow 0.4": second_is_slow,
     "beam.blank 1 hang": never_returns,
@@ -209,6 +292,14 @@ CALLS: dict[str, Seen] = {
     "stage.angle 2 wrong -2.5": angle_is_off,
     "beam.is_blanked 1 wrong 1": truth_is_the_other,
     "optics.focus 1 wrong 500": lens_is_off,
+    "stagexyz.move_xy 1 error": the_move_is_refused_and_nothing_moves,
+    "stagexyz.is_moving 1 wrong 1": the_flag_is_the_other,
+    "stagexyz.position 1 wrong 700": the_place_is_off,
+    "deflectors.set 1 ignored": the_pair_stays,
+    "deflectors.read 1 wrong -50": the_pair_is_off,
+    "mode.mode 1 wrong 1": the_mode_is_another,
+    "mode.camera_length_mm 1 wrong 10": the_camera_length_is_off,
+    "illumination.spot_size 1 wrong 2": the_spot_is_another,
 }
 
 
@@ -219,6 +310,17 @@ async def test_a_call_meets_its_fault_and_the_trace_says_so_once(clock: VirtualC
         await CALLS[words](on)
         assert on.injected == [words]
         assert [str(fault) for fault in on.faults.came_about] == [words]
+
+
+@pytest.mark.parametrize("name", OPTIONAL_PARTS)
+@virtual
+async def test_a_part_that_the_instrument_does_not_have_cannot_be_befallen(clock: VirtualClock, name: str) -> None:
+    driver = registered("drivers")["simulated-timing"].load()
+    async with driver.connect(clock, 1, {}) as parts:
+        microscope: Microscope = dataclasses.replace(parts, **{name: None}).assembled()
+        with pytest.raises(Refused, match=f"this instrument has no {name}. Nothing was started"):
+            inject(microscope, clock, [f"{name}.read 1 error"])
+        assert getattr(inject(microscope, clock, ["beam.blank 1 error"]), name) is None
 
 
 @virtual

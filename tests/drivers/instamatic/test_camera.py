@@ -100,7 +100,7 @@ LIES: dict[str, tuple[Any, str]] = {
     ),
     "objects instead of counts": (
         (200, {"shape": (64, 48), "dtype": "object", "name": "psm_0"}),
-        "not a type of whole numbers",
+        "not counts that can be kept",
     ),
     "another size": ((200, {"shape": (32, 24), "dtype": "uint16", "name": "psm_0"}), "32 x 24 pixels instead"),
     "a size without end": (

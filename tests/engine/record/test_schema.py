@@ -103,7 +103,13 @@ def test_every_field_of_a_fresh_trace_is_documented(traces: list[Path]) -> None:
             assert set(record) <= known, record
             seen.add((kind, name) if kind == "slot" else kind)
     # Bad days have runs of their own: tests/drivers/test_faults.py.
-    assert seen == {*KINDS, ("slot", "lost"), ("slot", "stretched")} - {"slot", "injected", "refused"}
+    assert seen == {*KINDS, ("slot", "lost"), ("slot", "stretched")} - {
+        "slot",
+        "injected",
+        "refused",
+        "computation",
+        "child",
+    }
 
 
 def test_only_imported_records_leave_something_unknown(traces: list[Path]) -> None:

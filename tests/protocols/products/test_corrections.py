@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protocols.products.corrections import correction, flatfield_from, repair, to_uint16, untrusted
+from protocols.products.corrections import Clipped, correction, flatfield_from, repair, to_uint16, untrusted
 from protocols.products.cross import pixel_area
 
 
@@ -12,7 +12,7 @@ def test_a_flat_exposure_becomes_flat_wide_pixels_included() -> None:
     response = pixel_area((64, 64)) * rng.normal(1, 0.05, (64, 64)).astype(np.float32)
     correct = correction(response / response.mean(), wide_cross=True)
     counts, clipped = correct.apply(np.rint(1000 * response).astype(np.uint16))
-    assert clipped == 0
+    assert clipped == Clipped()
     assert counts.shape == (68, 68)
     assert np.ptp(counts.astype(int)) <= 3
     assert counts.mean() == pytest.approx(1000, rel=0.005)
@@ -36,7 +36,7 @@ def test_a_dead_pixel_of_the_flatfield_is_replaced_by_its_neighbours(bad: float)
     raw[5, 6] = 9
     correct = correction(response, wide_cross=False)
     counts, clipped = correct.apply(raw)
-    assert clipped == 0
+    assert clipped == Clipped()
     np.testing.assert_array_equal(counts, 40)
     assert untrusted((16, 16), False, correct.dead).sum() == 1
 
@@ -83,9 +83,9 @@ def test_a_saturated_pixel_stays_recognisable() -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected", "clipped"),
-    [(70000, 65535, 1), (-3, 0, 1), (65535, 65535, 0), (0, 0, 0)],
+    [(70000, 65535, Clipped(above=1)), (-3, 0, Clipped(below=1)), (65535, 65535, Clipped()), (0, 0, Clipped())],
 )
-def test_whole_counts_are_clipped_and_never_wrap(value: int, expected: int, clipped: int) -> None:
+def test_whole_counts_are_clipped_and_never_wrap(value: int, expected: int, clipped: Clipped) -> None:
     counts, n = to_uint16(np.array([[value, 5]], dtype=np.int64))
     assert (counts[0, 0], n) == (expected, clipped)
     assert counts.dtype == np.uint16
@@ -93,9 +93,19 @@ def test_whole_counts_are_clipped_and_never_wrap(value: int, expected: int, clip
 
 @pytest.mark.parametrize(
     ("value", "expected", "clipped"),
-    [(10.9, 11, 0), (10.4, 10, 0), (-0.4, 0, 0), (-3.0, 0, 1), (65535.4, 65535, 0), (7e4, 65535, 1), (np.nan, 0, 1)],
+    [
+        (10.9, 11, Clipped()),
+        (10.4, 10, Clipped()),
+        (-0.4, 0, Clipped()),
+        (-3.0, 0, Clipped(below=1)),
+        (65535.4, 65535, Clipped()),
+        (7e4, 65535, Clipped(above=1)),
+        (np.inf, 65535, Clipped(above=1)),
+        (-np.inf, 0, Clipped(below=1)),
+        (np.nan, 0, Clipped(no_number=1)),
+    ],
 )
-def test_fractions_are_rounded_and_not_cut(value: float, expected: int, clipped: int) -> None:
+def test_fractions_are_rounded_and_not_cut(value: float, expected: int, clipped: Clipped) -> None:
     counts, n = to_uint16(np.array([[value, 5.0]]))
     assert (counts[0, 0], n) == (expected, clipped)
 
@@ -115,4 +125,11 @@ def test_counts_of_any_type_fit_into_16_bits_and_what_did_not_is_counted(pixel: 
     expected = [[min(max(int(c), 0), 65535) if c == c else 0 for c in ends] + [5]]
     assert counts.dtype == np.uint16
     assert counts.tolist() == expected
-    assert clipped == sum(not 0 <= c <= 65535 for c in ends)
+    below, above, no_number = (c < 0 for c in ends), (c > 65535 for c in ends), (c != c for c in ends)
+    assert clipped == Clipped(sum(below), sum(above), sum(no_number))
+
+
+def test_what_was_clipped_is_told_by_its_cause() -> None:
+    both = Clipped(below=1) + Clipped(above=2, no_number=1)
+    assert str(both) == "4 pixels clipped (1 below zero, 2 above 65535, 1 not a number)"
+    assert str(Clipped()) == "0 pixels clipped"

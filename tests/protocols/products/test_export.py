@@ -12,6 +12,7 @@ import pytest
 
 from engine.errors import DataError, Refused, StorageError
 from protocols.products import atomic
+from protocols.products.corrections import Clipped
 from protocols.products.export import FORMATS, export_run
 from tests.protocols.products.runs import disc, write_run
 
@@ -35,7 +36,7 @@ def test_every_format_in_its_place_under_its_slot_number(tmp_path: Path) -> None
     assert names(folder / "SMV") == ["XDS.INP", "data", "dials.bat", "dials.sh"]
     assert {"cred_log.txt", "master.nxs", "pets.pts2", "report", "run.json", "frames.h5"} <= set(names(folder))
     assert summary.formats == FORMATS
-    assert (summary.frames, summary.gaps, summary.clipped_pixels) == (10, 2, 0)
+    assert (summary.frames, summary.gaps, summary.clipped.total) == (10, 2, 0)
     assert summary.files == len(contents(folder)) - len(raw)
     assert {name: contents(folder)[name] for name in raw} == raw
 
@@ -170,9 +171,10 @@ def test_clipped_pixels_are_counted_and_said(tmp_path: Path) -> None:
         flatfield=flat,
         changes={"detector.saturation": 65535},
     )
-    summary = export_run(folder, ["smv"])
-    assert summary.clipped_pixels == 3
-    assert any("clipped" in w for w in summary.warnings)
+    summary = export_run(folder, ["smv", "report"])
+    assert summary.clipped == Clipped(above=3)
+    assert any("3 pixels clipped (3 above 65535)" in w for w in summary.warnings)
+    assert "3 pixels clipped (3 above 65535)" in (folder / "report" / "index.html").read_text()
     image = fabio.open(folder / "SMV" / "data" / "00002.img")
     assert image.header["CLIPPED_PIXELS"] == "1"
     assert image.data[5, 2] == 65535

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protocols.products.corrections import Clipped
 from protocols.products.export import export_run
 from protocols.products.report import angle_residuals_deg, scale_of
 from protocols.products.source import open_run
@@ -40,7 +41,7 @@ def spots(height: float, rng: np.random.Generator) -> np.ndarray:
 def test_the_scale_follows_a_crystal_that_leaves_the_aperture() -> None:
     rng = np.random.default_rng(9)
     heights = [200.0] * 8 + [100.0] * 4
-    seen = [survey(k, spots(h, rng), 0, (128.0, 128.0), None) for k, h in enumerate(heights, start=1)]
+    seen = [survey(k, spots(h, rng), Clipped(), (128.0, 128.0), None) for k, h in enumerate(heights, start=1)]
     scale = scale_of(seen)
     assert scale[:8] == pytest.approx(1.0, abs=0.06)
     assert scale[8:] == pytest.approx(0.5, abs=0.06)
@@ -48,7 +49,7 @@ def test_the_scale_follows_a_crystal_that_leaves_the_aperture() -> None:
 
 
 def test_a_frame_without_spots_has_no_scale() -> None:
-    seen = [survey(1, np.zeros((64, 64), dtype=np.uint16), 0, (32.0, 32.0), None)]
+    seen = [survey(1, np.zeros((64, 64), dtype=np.uint16), Clipped(), (32.0, 32.0), None)]
     assert np.isnan(scale_of(seen)).all()
     assert np.isnan(seen[0].beam_fast_px)
 

@@ -1,0 +1,169 @@
+"""Where a computation is computed: in a warmed process of its own, or at once in this program.
+
+Made by `engine.run.computeworkers` for each computation that a run declares. A process that dies, or does not answer,
+is replaced by a new one; whoever waited is told.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from pathlib import Path
+from threading import Lock
+from typing import Protocol, TypeVar
+
+from engine.run.compute import Computation
+from engine.run.computeworker import Answer, Question, answer, begin_computing, warm_up
+
+T = TypeVar("T")
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+WARM_S = 60.0
+"""A worker that is not ready by then will not be."""
+
+_environment = Lock()
+
+
+class Computer(Protocol):
+    """Computes one question after the other."""
+
+    def warm(self) -> Future[str]:
+        """Be ready; why it cannot be, or nothing."""
+        ...
+
+    def ask(self, question: Question) -> Future[Answer]:
+        """Begin to compute. A future that is cancelled before its turn is not computed."""
+        ...
+
+    def close(self) -> None:
+        """End, whatever is under way."""
+        ...
+
+
+class InProcess:
+    """Computes at once, in the calling thread: for virtual time."""
+
+    def __init__(self, spool: Path) -> None:
+        self._spool = spool
+
+    def warm(self) -> Future[str]:
+        """See `Computer.warm`."""
+        return _done("")
+
+    def ask(self, question: Question) -> Future[Answer]:
+        """See `Computer.ask`."""
+        return _done(Answer(died=True) if question.trouble == "dead" else answer(question, self._spool))
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class WorkerProcess:
+    """A process of low priority with one thread for linear algebra, and a thread of this program that talks to it.
+
+    patience_s: one that has not answered by then is ended. After that, or when it died, a new one is made at once.
+    """
+
+    def __init__(self, computation: Computation, spool: Path, patience_s: float) -> None:
+        self._computation = computation
+        self._spool = spool
+        self._patience_s = patience_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"computation {computation.name}")
+        self._pool: ProcessPoolExecutor | None = None
+        self._pid = 0
+        self._busy = False
+        self._closing = False
+
+    def warm(self) -> Future[str]:
+        """See `Computer.warm`."""
+        return self._thread.submit(self._warm)
+
+    def ask(self, question: Question) -> Future[Answer]:
+        """See `Computer.ask`."""
+        return self._thread.submit(self._exchange, question)
+
+    def close(self) -> None:
+        """See `Computer.close`."""
+        self._closing = True
+        if self._busy:
+            self._kill()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._drop()
+
+    def _warm(self) -> str:
+        if self._closing:
+            return ""
+        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin_computing)
+        try:
+            with _one_thread():  # the process begins here, and takes over the environment
+                loaded = self._pool.submit(warm_up, self._computation.function)
+            self._pid, failed = loaded.result(WARM_S)
+        except (BrokenProcessPool, TimeoutError, OSError) as error:
+            self._drop()
+            return f"its worker process did not begin ({type(error).__name__})"
+        return failed
+
+    def _exchange(self, question: Question) -> Answer:
+        failed = "it was closed"
+        for _ in range(2):  # one that died while it had nothing to do is replaced first
+            if self._pool is None:
+                failed = self._warm() or failed
+            if self._pool is None or self._closing:
+                return Answer(failed=failed, died=True)
+            try:
+                asked = self._pool.submit(answer, question, self._spool)
+                break
+            except BrokenProcessPool:
+                self._drop()
+        else:
+            return Answer(died=True)
+        self._busy = True
+        try:
+            return asked.result(self._patience_s)
+        except BrokenProcessPool:
+            failed = ""
+        except TimeoutError:
+            failed = f"it had not answered after {self._patience_s:g} s and was ended"
+            self._kill()
+        finally:
+            self._busy = False
+        self._drop()
+        if not self._closing:
+            with suppress(RuntimeError):  # closed meanwhile
+                self._thread.submit(self._warm)
+        return Answer(failed=failed, died=True)
+
+    def _kill(self) -> None:
+        with suppress(OSError):
+            os.kill(self._pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+
+    def _drop(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool, self._pid = None, 0
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """What begins meanwhile finds an environment in which libraries of linear algebra use one thread."""
+    with _environment:
+        before = {name: os.environ.get(name) for name in ONE_THREAD}
+        os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def _done(value: T) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future

@@ -1,0 +1,172 @@
+"""One run in a folder of its own: header, journal, run.json, the run driven to its end, everything brought to the disk.
+
+Called by the opened instrument (`engine.run.instrument`) when all checks have been passed; it lets nothing go that the
+instrument holds.
+"""
+
+import platform
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from engine.clock import Clock, utc_now
+from engine.clock.selftest import TimingHealth
+from engine.errors import StorageError
+from engine.record.document import INSTRUMENT, RunDocument
+from engine.record.endings import Ending, Status
+from engine.record.folder import to_disk
+from engine.record.journal import Journal
+from engine.record.trace import Trace
+from engine.record.writer import Writer
+from engine.run.children import Performer
+from engine.run.commands import Commands
+from engine.run.contract import AnyExperiment, Experiment, Prepared
+from engine.run.data import RunData
+from engine.run.header import digest_of, plan_in_trace
+from engine.run.run import Run
+
+log = structlog.get_logger()
+
+Watch = Callable[[Run, Prepared], None]
+
+
+class Outcome(NamedTuple):
+    """How a run ended, and what its run.json says."""
+
+    folder: Path
+    ending: Ending
+    alarms: tuple[str, ...]
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a run finds: the instrument's clock, seed and name, its troubles, and who watches.
+
+    microscope: with its faults (`drivers.faults`), None on good days. watched: holds a run under the watchdog's eyes.
+    commands: those that a child is given by its parent. watchdog: what run.json says of it before it watches. parent:
+    the folder of a child's parent. began: called with the run and its experiment before it goes.
+    """
+
+    clock: Clock
+    seed: int
+    devices: str
+    microscope: Any
+    health: TimingHealth | None
+    performer: Performer
+    watch: Watch | None
+    watched: Callable[[Run], AbstractAsyncContextManager[None]]
+    commands: Commands
+    look: Mapping[str, Any]
+    continued: Mapping[str, Any] | None
+    watchdog: str | None = None
+    parent: str | None = None
+    began: Callable[[Run, Experiment], None] | None = None
+
+
+async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Path, instrument: Conditions) -> Outcome:
+    """Carry out a prepared run in its folder, which is empty; how it ended. Never leaves the instrument unsafe."""
+    clock, faults = instrument.clock, instrument.microscope.faults
+    disk = faults.disk if faults is not None else None
+    # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
+    durable = not clock.is_virtual or disk is not None
+    writer = Writer(disk=disk)
+    trace = Trace(clock, folder / "trace.jsonl", disk, durable=durable)
+    journal = Journal(folder / "journal.jsonl", writer, durable=durable)
+    run = Run(clock, trace, writer, journal, folder, durable=durable, commands=instrument.commands)
+    run.children.performer = instrument.performer
+    run.continued = instrument.continued
+    trace.header(
+        version=version("credline"),
+        protocol=kind.name,
+        plan=plan_in_trace(plan, kind.path_keys),
+        digest=digest_of(plan.model_dump(mode="json")),
+        devices=Path(instrument.devices).name,
+        clock="virtual" if clock.is_virtual else "real",
+        seed=instrument.seed,
+        instrument=dict(prepared.instrument),
+        **({"look": dict(instrument.look)} if instrument.look else {}),
+        **({"continued": dict(instrument.continued)} if instrument.continued is not None else {}),
+    )
+    if faults is not None:
+        faults.begin(trace)
+        run.compute.trouble = faults.of_computation
+    health = instrument.health
+    journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
+    run.document = _document(kind, plan, prepared, folder, instrument)
+    run.microscope = instrument.microscope
+    run.keep_data(RunData(run, kind, plan))
+    experiment = prepared.begin(run, instrument.microscope)
+    run.save(None)
+    if durable:  # the names of the files as well
+        to_disk(folder)
+        to_disk(folder.parent)
+    if instrument.began is not None:
+        instrument.began(run, experiment)
+    if instrument.watch is not None:
+        instrument.watch(run, prepared)
+    try:
+        async with instrument.watched(run):
+            ending = await run.drive(experiment)
+            run.finish(ending.status, ending.reason)  # where the experiment left it to the engine to say done
+    finally:
+        if faults is not None:
+            await faults.end()
+        ending = await _close(run)
+        try:
+            document = run.save(ending)
+        except OSError as error:  # a full disk must not cost the alarms
+            run.finish(
+                Status.FAILED,
+                f"run.json could not be written ({error}). Free some space, then run 'credline recover'.",
+            )
+            ending = run.ending or ending
+            document = run.document_now(ending)
+    return Outcome(folder, ending, tuple(run.alarms), document.to_json())
+
+
+def _document(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Path, instrument: Conditions) -> RunDocument:
+    """What run.json says before the run has begun."""
+    health = instrument.health
+    return RunDocument(
+        protocol=kind.name,
+        version=version("credline"),
+        run_id=f"{folder.name}-{uuid.uuid4().hex[:8]}",
+        label=kind.label(plan),
+        # The wall time at instant 0 of all times in this run folder.
+        created_at=(utc_now() - timedelta(microseconds=instrument.clock.now_ns() / 1000)).isoformat(),
+        clock="virtual" if instrument.clock.is_virtual else "real",
+        seed=instrument.seed,
+        devices=instrument.devices,
+        host={"system": platform.platform(), "python": sys.version.split()[0]},
+        timing_health=asdict(health) if health else None,
+        plan=plan.model_dump(mode="json"),
+        watchdog=instrument.watchdog,
+        parent=instrument.parent,
+        instrument={name: part for name, part in prepared.instrument.items() if name in INSTRUMENT},
+    )
+
+
+async def _close(run: Run) -> Ending:
+    """Bring everything to the disk and close the files; how the run ended."""
+    try:
+        await run.flush()
+    except StorageError as error:
+        run.finish(Status.FAILED, str(error))
+    run.writer.close()
+    for close in (run.files.close, lambda: run.trace.close(sync=run.durable), run.journal.close):
+        try:
+            close()
+        except OSError as error:
+            run.finish(
+                Status.FAILED, f"a file could not be closed ({error}); run 'credline recover' on the run folder."
+            )
+    return run.ending or Ending(Status.ABORTED, "the program was told to end")

@@ -1,0 +1,292 @@
+"""An opened instrument: connected and locked once, and runs performed on it one after the other.
+
+Opened by `engine.run.perform` for a single run, or by whoever performs many. Runs within a run (`Run.perform`) are
+performed here too. The clock is the instrument's; faults and observers belong to it and see every run.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from engine.clock import Clock, ns
+from engine.clock.selftest import TimingHealth, check_timing, measure_timing, undisturbed
+from engine.errors import DeviceBusy, Refused
+from engine.record.folder import create_run_folder
+from engine.record.lock import drop_lock, take_lock
+from engine.record.trace import Record
+from engine.run.children import ChildOrder, ChildReport, failed, report_of
+from engine.run.commands import Commands
+from engine.run.conduct import Conditions, Outcome, Watch, conduct
+from engine.run.contract import AnyExperiment, Experiment, Prepared
+from engine.run.devicesfile import connect_devices
+from engine.run.run import Run
+from engine.run.safety import bound_s, let_go
+from engine.run.signals import signals_to
+from engine.run.watchdog import watchdog
+
+log = structlog.get_logger()
+
+TIMING_GOOD_FOR_S = 600.0
+"""After so long the machine's timing is tested again before a run, if the beam is off."""
+
+FINISH_LIMIT_S = 600.0
+"""So long a child may take for its data once it is safe; then its parent goes on without it."""
+
+
+class Instrument:
+    """An instrument that is connected; made by `Instrument.open`."""
+
+    def __init__(
+        self,
+        devices: str,
+        clock: Clock,
+        seed: int,
+        microscope: Any,
+        *,
+        watched: bool,
+        signals: bool,
+        watch: Watch | None,
+    ) -> None:
+        self.devices, self.clock, self.seed, self.microscope = devices, clock, seed, microscope
+        self.watch = watch
+        """Called with every run, children included, before it goes."""
+        self._watched, self._signals = watched, signals
+        self._health: TimingHealth | None = None
+        self._tested_ns = 0
+        self._busy = False
+        self._accept_timing = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        devices: str,
+        clock: Clock,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+        faults: Sequence[str] = (),
+        *,
+        watchdog: bool = True,
+        signals: bool = True,
+        watch: Watch | None = None,
+    ) -> AsyncIterator["Instrument"]:
+        """Connect and lock an instrument. Raises as `connect_devices` does.
+
+        options: what simulated devices are told. faults: what is to befall it (`drivers.faults`), over all runs.
+        watchdog: whether a process of its own watches the runs, where there is a second connection. signals: whether
+        Ctrl-C and the like are given to the run under way.
+        """
+        async with connect_devices(devices, clock, seed, options or {}, faults) as microscope:
+            instrument = cls(devices, clock, seed, microscope, watched=watchdog, signals=signals, watch=watch)
+            try:
+                yield instrument
+            finally:
+                instrument._tell_faults()
+
+    async def perform(
+        self,
+        kind: AnyExperiment,
+        plan: Any,
+        *,
+        out: Path,
+        accept_timing: bool = False,
+        continued: Mapping[str, Any] | None = None,
+    ) -> Outcome:
+        """Perform a run in a new folder of `out`; how it ended. Raises Refused, nothing made, for what cannot be.
+
+        accept_timing: run although this machine wakes too late for the plan. continued: what an earlier run carried
+        over. Raises DeviceBusy while another run is under way: one of its own is performed by `Run.perform`.
+        """
+        if self._busy:
+            raise DeviceBusy(f"{kind.name}: another run has the instrument; nothing was begun. Wait for its end.")
+        self._busy, self._accept_timing = True, accept_timing
+        try:
+            prepared = self._prepared(kind, plan, out)
+            with nullcontext() if self.clock.is_virtual else undisturbed():
+                health = await self._timing(prepared.smallest_margin_s)
+                look = await kind.look(plan, self.microscope)
+                second = None if self.clock.is_virtual or not self._watched else self.microscope.second_connection
+                async with watchdog(second, self.clock) as dog:
+                    folder = create_run_folder(out, kind.label(plan))
+                    commands = Commands(self.clock)
+                    # Until run.json is whole: a terminal and its shell hang up one after the other.
+                    with signals_to(commands) if self._signals else nullcontext():
+                        conditions = self._conditions(
+                            health,
+                            commands,
+                            look=look,
+                            watched=dog.watching,
+                            continued=continued,
+                            watchdog=None if self._watched else "off, as asked",
+                        )
+                        return await self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions))
+        finally:
+            self._busy = False
+
+    def _conditions(self, health: TimingHealth | None, commands: Commands, **more: Any) -> Conditions:
+        return Conditions(
+            self.clock,
+            self.seed,
+            self.devices,
+            self.microscope,
+            health,
+            self._perform_child,
+            self.watch,
+            commands=commands,
+            **more,
+        )
+
+    @staticmethod
+    async def _locked(folder: Path, work: Callable[[], Any]) -> Outcome:
+        """Work in a folder that no other program works in."""
+        try:
+            lock = take_lock(folder)
+        except OSError as error:
+            lock = None
+            log.warning("the run folder's file system knows no locks: keep other programs from it", cause=str(error))
+        try:
+            outcome: Outcome = await work()
+            return outcome
+        finally:
+            if lock is not None:
+                drop_lock(folder, lock)
+
+    async def _timing(self, smallest_margin_s: float) -> TimingHealth | None:
+        """How punctual this machine is: tested before the first run, and again where that is long ago.
+
+        Raises Refused when it is not punctual enough for the margin. While the beam is on it is not tested again.
+        """
+        if self.clock.is_virtual:
+            return None
+        old = self.clock.now_ns() - self._tested_ns > ns(TIMING_GOOD_FOR_S)
+        if self._health is None or (old and await self.microscope.beam.is_blanked()):
+            self._health = await measure_timing(self.clock)
+            self._tested_ns = self.clock.now_ns()
+        if not self._accept_timing:
+            check_timing(self._health, smallest_margin_s)
+        return self._health
+
+    def _prepared(self, kind: AnyExperiment, plan: Any, out: Path) -> Prepared:
+        """The plan prepared for this instrument. Raises Refused for what cannot be; nothing was made."""
+        parts = [part for part in kind.needs if getattr(self.microscope, part, None) is None]
+        if parts:
+            raise Refused(
+                f"{kind.name}: the instrument {self.devices} has no {parts[0]}; nothing was started. Name a driver "
+                f"that has it in a table [{parts[0]}] of the devices file."
+            )
+        prepared = kind.prepare(plan, self.microscope)
+        check_space(out, prepared.size_bytes)
+        return prepared
+
+    async def _perform_child(self, order: ChildOrder) -> ChildReport:
+        """The performer of the runs on this instrument (`engine.run.children`); bounded once the child is to end."""
+        kind, plan, parent = order.kind, order.plan, order.parent
+        prepared = self._prepared(kind, plan, parent.folder)
+        health = await self._timing(prepared.smallest_margin_s)
+        look = await kind.look(plan, self.microscope)
+        folder = parent.folder / order.name
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise Refused(f"{folder}: cannot be made ({error}); the child was not begun.") from error
+        limit = _Limit(self.clock)
+        conditions = self._conditions(
+            health,
+            order.commands,
+            look=look,
+            watched=lambda _: nullcontext(),  # the watchdog watches its parent, which is not safe yet
+            continued=None,
+            parent=parent.folder.name,
+            began=limit.watch,
+        )
+        work = asyncio.get_running_loop().create_task(
+            self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions)), name=order.name
+        )
+        try:
+            waits: set[asyncio.Future[Any]] = {work, limit.expired}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            limit.close()
+        if work.done():
+            outcome = work.result()
+            return report_of(order.name, outcome.ending, outcome.alarms, outcome.document.get("result"))
+        limit.take_instrument()
+        await let_go(parent.trace, work)
+        alarms = () if limit.is_safe else ("IT IS NOT KNOWN WHETHER THE CHILD MADE EVERYTHING SAFE",)
+        return failed(order.name, f"given up: it {limit.what}; run 'credline recover' on its folder.", alarms)
+
+    def _tell_faults(self) -> None:
+        faults = self.microscope.faults
+        if faults is not None and (missed := faults.never_came):
+            asked = len(faults.asked)
+            log.warning(f"{asked - len(missed)} of {asked} faults came about; not: {', '.join(map(str, missed))}")
+
+
+class _Limit:
+    """How long a child may take to end: to be safe within the bound of its actions, then for its data."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.expired: asyncio.Future[None] = self._loop.create_future()
+        self.is_safe = False
+        self.what = "has not begun"
+        self._timer: asyncio.TimerHandle | None = None
+        self._run: Run | None = None
+        self._bound_s = 0.0
+        self._finalizing = ""
+
+    def watch(self, run: Run, experiment: Experiment) -> None:
+        """Watch this run by its records."""
+        self._run = run
+        self._bound_s = bound_s(experiment.safe_actions())
+        self._finalizing = str(experiment.machine.finalizing.value)
+        run.trace.observe(self._observe)
+
+    def _observe(self, record: Record) -> None:
+        kind, name = record["kind"], record["name"]
+        if kind == "note" and name == "safe state":
+            self.is_safe = True
+            self._begin(FINISH_LIMIT_S, f"was safe, and did not end within {FINISH_LIMIT_S:g} s")
+        elif self._timer is None and (
+            (kind == "state" and name == self._finalizing) or (kind == "command" and name not in ("paused", "resumed"))
+        ):
+            self._begin(self._bound_s, f"was to end, and did not make safe within {self._bound_s:g} s")
+
+    def _begin(self, seconds: float, what: str) -> None:
+        self.close()
+        self.what = what
+        self._timer = self._loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        if not self.expired.done():
+            self.expired.set_result(None)
+
+    def take_instrument(self) -> None:
+        """The child calls no device any more."""
+        if self._run is not None:
+            self._run.gate.lent_to = "its parent, which does not wait for it any more,"
+
+    def close(self) -> None:
+        """Let the timer go."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def check_space(out: Path, needed_bytes: int) -> None:
+    """Raise Refused when the disk of `out` (or of its nearest existing parent) has less than is needed."""
+    place = out.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free_bytes = shutil.disk_usage(place).free
+    if free_bytes < needed_bytes:
+        raise Refused(
+            f"--out {out}: {free_bytes / 1e6:.0f} MB are free, the run needs {needed_bytes / 1e6:.0f} MB; nothing was "
+            "started. Free some space or choose another folder."
+        )

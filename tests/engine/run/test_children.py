@@ -1,0 +1,147 @@
+"""Runs within a run: their endings, the commands that reach them, the pause between them, and the parent's replay."""
+
+import asyncio
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine.replay.replay as replaying
+from engine.clock.virtual import VirtualClock
+from engine.record.endings import Status
+from engine.record.trace import read_trace
+from engine.replay.replay import first_divergence, replay
+from engine.run.conduct import Outcome
+from engine.run.contract import Prepared
+from engine.run.instrument import FINISH_LIMIT_S, Instrument
+from engine.run.run import Run
+from tests.engine.run.toy_session import TOY, ToyPlan
+from tests.engine.virtually import virtual
+
+
+async def session(
+    clock: VirtualClock, out: Path, plan: ToyPlan, *commands: tuple[float, str], faults: Any = ()
+) -> Outcome:
+    """A session, told these commands at these seconds; the beam is off after every run in it."""
+    outermost: list[Run] = []
+    blanked: list[bool] = []
+
+    def watch(run: Run, prepared: Prepared) -> None:
+        if not outermost:
+            outermost.append(run)
+            for when_s, command in commands:
+                asyncio.get_running_loop().call_at(when_s, getattr(run.commands, command), "operator")
+
+        def observe(record: dict[str, Any]) -> None:
+            if record["name"] == "safe state":
+                blanked.append(instrument.microscope.truth.is_blanked())
+
+        run.trace.observe(observe)
+
+    async with Instrument.open(
+        "simulated-timing", clock, 1, faults=faults, watchdog=False, signals=False, watch=watch
+    ) as instrument:
+        outcome = await instrument.perform(TOY, plan, out=out)
+        if not faults:
+            assert blanked
+            assert all(blanked)
+        return outcome
+
+
+def records_of(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [record for record in read_trace(folder) if record["kind"] == kind]
+
+
+def ends(folder: Path) -> list[tuple[str, str]]:
+    return [(r["name"], r["status"]) for r in records_of(folder, "child") if r["event"] != "begin"]
+
+
+def calls_of(*folders: Path) -> list[tuple[int, int]]:
+    return [(call["begin_ns"], call["end_ns"]) for folder in folders for call in records_of(folder, "call")]
+
+
+CASES = {
+    "left alone": ((), "done", [("1_toy", "done"), ("2_toy", "done")]),
+    "stopped in the first": (((4.0, "stop"),), "stopped", [("1_toy", "stopped")]),
+    "aborted in the second": (((8.0, "abort"),), "aborted", [("1_toy", "done"), ("2_toy", "aborted")]),
+    "paused in the first": (((4.0, "pause"), (60.0, "resume")), "done", [("1_toy", "done"), ("2_toy", "done")]),
+    "stopped while paused": (((4.0, "pause"), (60.0, "stop")), "stopped", [("1_toy", "done")]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_session_and_its_children_end_as_they_are_told_and_the_parent_replays_alone(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands, status, children = CASES[case]
+    seen: list[Outcome] = []
+
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        seen.append(await session(clock, tmp_path, ToyPlan(sample="day", children=2), *commands))
+
+    scenario()
+    (outcome,) = seen
+    assert outcome.ending.status.value == status
+    assert ends(outcome.folder) == children
+    assert outcome.document["result"]["children"] == [ending for _, ending in children]
+    for name, ending in children:
+        assert json.loads((outcome.folder / name / "run.json").read_text())["status"] == ending
+    calls = sorted(calls_of(outcome.folder, *(outcome.folder / name for name, _ in children)))
+    assert all(ended <= begun for (_, ended), (begun, _) in pairwise(calls))  # nothing interleaves
+    monkeypatch.setattr(replaying, "experiment_type", lambda _: TOY)
+    records = list(read_trace(outcome.folder))
+    assert first_divergence(records, replay(records)) is None
+
+
+def test_a_pause_holds_the_next_child_and_not_the_one_under_way(tmp_path: Path) -> None:
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        outcome = await session(clock, tmp_path, ToyPlan(children=2), (4.0, "pause"), (60.0, "resume"))
+        first, second = (r for r in records_of(outcome.folder, "child") if r["event"] == "end")
+        assert first["end_ns"] < 10e9
+        assert second["begin_ns"] == 60_000_000_000
+
+    scenario()
+
+
+def test_a_command_stands_in_both_traces(tmp_path: Path) -> None:
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        outcome = await session(clock, tmp_path, ToyPlan(children=1), (4.0, "stop"))
+        (told,) = records_of(outcome.folder, "command")
+        (handed_on,) = records_of(outcome.folder / "1_toy", "command")
+        assert "source" not in told
+        assert (handed_on["name"], handed_on["source"]) == ("stopped", "parent")
+
+    scenario()
+
+
+def test_a_child_that_hangs_in_its_finalizing_is_given_up(tmp_path: Path) -> None:
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        outcome = await session(clock, tmp_path, ToyPlan(children=1, hang=True))
+        assert outcome.ending.status is Status.DONE
+        (child,) = (r for r in records_of(outcome.folder, "child") if r["event"] == "end")
+        assert child["status"] == "failed"
+        assert f"did not end within {FINISH_LIMIT_S:g} s" in child["reason"]
+        assert outcome.alarms == ()
+
+    scenario()
+
+
+def test_after_an_alarm_no_child_begins(tmp_path: Path) -> None:
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        outcome = await session(clock, tmp_path, ToyPlan(children=2), faults=["stage.stop 1 hang"])
+        assert [(r["name"], r["event"]) for r in records_of(outcome.folder, "child")] == [
+            ("1_toy", "begin"),
+            ("1_toy", "end"),
+            ("2_toy", "refused"),
+        ]
+        assert outcome.alarms[0].startswith("1_toy: THE STAGE MAY STILL BE MOVING")
+        assert not (outcome.folder / "2_toy").exists()
+
+    scenario()

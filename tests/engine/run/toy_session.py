@@ -1,0 +1,99 @@
+"""A toy session: toy children, one after the other, on a simulated instrument that keeps only the timing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+
+from drivers.replayed.microscope import describe
+from engine.clock import ns
+from engine.record.remains import Remains, RunEnd
+from engine.run.contract import Experiment, ExperimentType, Prepared, Work
+from engine.run.machine import FINISH, StrictMachine, Transition
+from engine.run.run import Run
+
+
+class State(Enum):
+    WORK = "work"
+    FINALIZE = "finalize"
+    DONE = "done"
+    STOPPED = "stopped"
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+
+ENDS = (State.DONE, State.STOPPED, State.ABORTED, State.FAILED)
+TRANSITIONS = (
+    Transition(FINISH, (State.WORK,), State.FINALIZE),
+    *(Transition(f"end_{end.value}", (State.FINALIZE,), end) for end in ENDS),
+)
+
+
+class ToyPlan(BaseModel):
+    sample: str = "toy"
+    children: int = 0
+    light_s: float = 3.0
+    hang: bool = False
+    """Whether its finalizing never ends."""
+
+
+class Toy(Experiment):
+    """Puts the beam on for a while, and performs its children."""
+
+    def __init__(self, kind: "ToyKind", plan: ToyPlan, microscope: Any, run: Run) -> None:
+        super().__init__(run, microscope, kind.machine(run.entered))
+        self.kind, self.plan = kind, plan
+        self.beam = run.gate.wrap("beam", microscope.beam)
+
+    def activities(self) -> Mapping[Enum, Work]:
+        return {State.WORK: self.work}
+
+    async def work(self) -> str:
+        await self.beam.unblank()
+        await self.run.timeline.wait("light", self.run.timeline.now_ns + ns(self.plan.light_s))
+        for _ in range(self.plan.children):
+            await self.run.perform(self.kind, ToyPlan(light_s=self.plan.light_s, hang=self.plan.hang))
+        return FINISH
+
+    async def when_safe(self) -> None:
+        if self.plan.hang and not self.plan.children:
+            await self.run.clock.sleep_s(1e6)
+
+
+@dataclass
+class PreparedToy(Prepared):
+    kind: "ToyKind"
+    plan: ToyPlan
+    microscope: Any
+
+    @property
+    def instrument(self) -> Mapping[str, Any]:
+        return describe(self.microscope, 0.5, 0)
+
+    def begin(self, run: Run, microscope: Any) -> Toy:
+        return Toy(self.kind, self.plan, microscope, run)
+
+
+class ToyKind(ExperimentType[ToyPlan]):
+    name = "toy"
+    summary = "a toy"
+    plan_type = ToyPlan
+    needs = ("beam",)
+
+    def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
+        return StrictMachine(State, TRANSITIONS, State.WORK, ENDS, entered)
+
+    def label(self, plan: ToyPlan) -> str:
+        return plan.sample
+
+    def prepare(self, plan: ToyPlan, facts: Any) -> PreparedToy:
+        return PreparedToy(self, plan, facts)
+
+    def finish(self, remains: Remains) -> RunEnd:
+        endings = [r["status"] for r in remains.records if r["kind"] == "child" and r["event"] != "begin"]
+        return RunEnd({"children": endings})
+
+
+TOY = ToyKind()
