@@ -92,7 +92,8 @@ class DetectorFacts(BaseModel):
     """What a plan needs to know of a camera. dead_times_s: exposures whose dead time is another, each with its own."""
 
     shape: tuple[Pixels, Pixels]
-    dtype: Annotated[str, Field(pattern=r"^([<>|]([iu][1248]|f4))?$")] = ""
+    dtype: Annotated[str, Field(pattern=r"^([<>|]([iu][1248]|f4))?$")] | None = None
+    """`Detector.dtype`; None in a trace of a version that did not record it."""
     saturation: int
     wide_cross: bool
     flatfield: bool = False
@@ -271,6 +272,16 @@ class StoredPictures:
             f"replayed: credline replay {self._folder / 'trace.jsonl'}"
         )
 
+    @property
+    def dtype(self) -> str:
+        """Type of the frames in frames.h5; empty where there are none."""
+        if self._file is None or not self._file.kinds:
+            return ""
+        try:
+            return self._file.dtype(self._file.kinds[0]).str
+        except UNREADABLE as error:
+            raise self._damaged("frames.h5", error) from error
+
     def find(self, record: Record) -> Picture | None:
         """The counts of a recorded frame; None where the folder does not have them."""
         if record["kind"] == "refused":
@@ -377,9 +388,11 @@ class RecordedDetector:
         self._pictures = pictures
         self._clock = clock
         self._recording = recording
-        self._pixel = picture_type(facts.dtype or recording.dtype) or np.dtype(np.uint16)
+        self.dtype = facts.dtype or ""
+        if facts.dtype is None:  # before types were declared
+            self.dtype = (pictures.dtype if pictures is not None else "") or "<u2"
+        self._pixel = picture_type(self.dtype or recording.dtype) or np.dtype(np.uint16)
         self.shape = facts.shape
-        self.dtype = facts.dtype
         self.exposure_limits_s = facts.exposure_limits_s
         self.saturation = facts.saturation
         self.wide_cross = facts.wide_cross

@@ -261,7 +261,7 @@ class WhatIfDetector:
         self._clock = clock
         self._latencies = latencies
         self.shape = facts.shape
-        self.dtype = facts.dtype
+        self.dtype = facts.dtype or "<u2"
         self.exposure_limits_s = facts.exposure_limits_s
         self.saturation = facts.saturation
         self.wide_cross = facts.wide_cross
@@ -274,7 +274,7 @@ class WhatIfDetector:
         self._next = deque(self._recorded)
         self._number = 0
         self._queue: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
-        self._placeholder = np.broadcast_to(np.zeros((), facts.dtype or np.uint16), self.shape)
+        self._placeholder = np.broadcast_to(np.zeros((), self.dtype), self.shape)
 
     def cycle_s(self, exposure_s: float) -> float:
         """See `Detector.cycle_s`."""

@@ -33,6 +33,16 @@ def create_run_folder(out: Path, sample: str) -> Path:
         ) from error
 
 
+def children_of(folder: Path) -> list[Path]:
+    """The folders of the runs that a run has performed, in the order in which they began.
+
+    They lie in its own as `<n>_<label>`. Raises OSError.
+    """
+    numbered = [(path.name.partition("_"), path) for path in folder.iterdir() if path.is_dir()]
+    found = [(int(number), path) for (number, mark, _), path in numbered if mark and number.isdecimal()]
+    return [path for _, path in sorted(found)]
+
+
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Replace `path` by `content` so that a reader, or a crash, sees the old or the new and never a half."""
     temporary = path.with_name(f".{path.name}.new")

@@ -5,7 +5,7 @@ was asked. What could not be read is said, one line each for a person, and stays
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +138,8 @@ def _from_spool(path: Path, kinds: Mapping[str, Sequence[str]]) -> _Spooled:
             spooled.lost.append(LostFrame(item.kind, item.columns, reason, item.torn))
         elif item.kind not in kinds:
             spooled.extra[item.kind] = item.counts
-        else:
-            _take(spooled, item)
+        else:  # a spool of format 1 lacks columns that were declared since
+            _take(spooled, replace(item, columns={name: item.columns.get(name) for name in kinds[item.kind]}))
     return spooled
 
 

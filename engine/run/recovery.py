@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from engine.errors import CredlineError, DataError, StorageError
 from engine.record.document import RunDocument
 from engine.record.endings import Status
-from engine.record.folder import to_disk
+from engine.record.folder import children_of, to_disk
 from engine.record.found import Found, read_found
 from engine.record.frametable import DATA_FILE
 from engine.record.lock import alone_in
@@ -38,6 +38,7 @@ Kind = AnyExperiment
 def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
     """Write what the run could not; lines for a person. May be repeated, and cut off, at any point.
 
+    The runs that it has performed come first: what they have left is whole when their parent's ending is written.
     draw: whether the timing strip is drawn too (half a second of another process). Raises DataError for a folder that
     holds no run, and for one at which a program is still at work; StorageError when the disk fails or is full. What
     could not be read stays as it is.
@@ -50,10 +51,11 @@ def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
             return nothing_began(folder)
         kind = experiment_type(protocol)
         with alone_in(folder):
+            before = [line for child in children_of(folder) for line in recover_run(child, draw=draw)]
             lines = list(_recover(kind, folder))
             if draw:
                 _draw(folder)
-            return [f"{folder}: {lines[0]}", *lines[1:]]
+            return [*before, f"{folder}: {lines[0]}", *lines[1:]]
     except OSError as error:
         raise StorageError(
             f"{folder}: could not be recovered ({error.strerror or error}); the spool is kept as it is. See to the "

@@ -17,6 +17,7 @@ from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING
 from drivers.simulated.shots import Shot
 from engine.clock import NS_PER_S, RealClock, ns
 from engine.clock.virtual import VirtualClock
+from engine.errors import Refused
 from engine.frame import Frame
 from tests.engine.virtually import really, virtual
 
@@ -272,3 +273,31 @@ async def test_on_the_real_clock_another_process_makes_the_same_pictures(clock: 
         frame = await anext(aiter(microscope.detector.frames()))
         assert (frame.start_ns, frame.end_ns) == (began_ns, began_ns + ns(0.02))
         assert np.array_equal(frame.counts, expected[0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most"), [("|i1", 127), ("|u1", 255), (">i2", 11810), ("<f4", 11810), (">u8", 11810)]
+)
+@virtual
+async def test_counts_come_in_the_type_that_was_asked_for_and_are_clipped_to_it(
+    clock: VirtualClock, dtype: str, most: int
+) -> None:
+    async with SIMULATED.connect(clock, 3, {**SMALL, "detector": {"dtype": dtype}}) as microscope:
+        assert microscope.detector is not None
+        assert (microscope.detector.dtype, microscope.detector.saturation) == (dtype, most)
+        await microscope.detector.arm(EXPOSURE)
+        await microscope.detector.start(0.5)
+        counts = (await anext(aiter(microscope.detector.frames()))).counts
+        assert counts.dtype == np.dtype(dtype)
+        assert counts.min() >= 0
+        assert counts.max() == most  # the primary beam
+
+
+@pytest.mark.parametrize("dtype", ["<f8", "uint16", "words", "", 2])
+@virtual
+async def test_a_type_that_cannot_be_kept_is_refused_before_anything_is_connected(
+    clock: VirtualClock, dtype: object
+) -> None:
+    with pytest.raises(Refused, match=r"dtype = .* nothing was started"):
+        async with SIMULATED.connect(clock, 3, {**SMALL, "detector": {"dtype": dtype}}):
+            pass

@@ -12,6 +12,8 @@ from engine.record.remains import Remains, RunEnd
 from engine.run.contract import Experiment, ExperimentType, Prepared, Work
 from engine.run.machine import FINISH, StrictMachine, Transition
 from engine.run.run import Run
+from protocols.cred import CRED
+from protocols.cred.plan import CredPlan
 
 
 class State(Enum):
@@ -30,10 +32,17 @@ TRANSITIONS = (
 )
 
 
+SHORT_CRED = CredPlan(
+    rotation="commanded", start_deg=0.0, range_deg=2.0, snapshot_interval=4, relax_cycles=0, formats=()
+)
+
+
 class ToyPlan(BaseModel):
     sample: str = "toy"
     children: int = 0
     light_s: float = 3.0
+    cred: bool = False
+    """Whether every other child is a short cRED run."""
     hang: bool = False
     """Whether its finalizing never ends."""
 
@@ -52,8 +61,12 @@ class Toy(Experiment):
     async def work(self) -> str:
         await self.beam.unblank()
         await self.run.timeline.wait("light", self.run.timeline.now_ns + ns(self.plan.light_s))
-        for _ in range(self.plan.children):
-            await self.run.perform(self.kind, ToyPlan(light_s=self.plan.light_s, hang=self.plan.hang))
+        for k in range(self.plan.children):
+            if self.plan.cred and k % 2:
+                await self.run.perform(CRED, SHORT_CRED)
+            else:
+                await self.run.perform(self.kind, ToyPlan(light_s=self.plan.light_s, hang=self.plan.hang))
+            await self.run.checkpoint()
         return FINISH
 
     async def when_safe(self) -> None:

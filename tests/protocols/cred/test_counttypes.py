@@ -98,6 +98,17 @@ def test_a_run_of_any_type_replays(record_run: RecordRun, dtype: str, with_pictu
     assert first_divergence(records, again) is None
 
 
+@pytest.mark.parametrize("with_pictures", [False, True])
+@pytest.mark.parametrize("dtype", ["<u2", "<i4"])
+def test_a_trace_from_before_types_were_declared_replays(
+    record_run: RecordRun, dtype: str, with_pictures: bool
+) -> None:
+    run = record_run("cred", devices=camera(dtype), **PLAN)
+    records = load_run(run.folder)
+    del records[0]["instrument"]["detector"]["dtype"]
+    assert first_divergence(records, replay(records, run.folder if with_pictures else None)) is None
+
+
 def failed(record_run: RecordRun, dtype: str) -> RecordedRun:
     run = record_run("cred", devices=camera(dtype), **PLAN)
     records = load_run(run.folder)
