@@ -4,6 +4,8 @@ Each message holds the cause, whether the action happened, the state afterwards 
 The command line prints that line and no traceback for anything derived from `CredlineError`.
 """
 
+import builtins
+
 SHOWN_LETTERS = 100
 
 
@@ -70,3 +72,12 @@ class VirtualDeadlock(CredlineError):
 
 class MachineError(CredlineError):
     """A state machine is malformed, or was sent a trigger its state does not know; the state did not change."""
+
+
+def error_again(name: str, text: str, *, foreign: bool) -> Exception:
+    """An error that a trace tells of: it is called as it was, says what it said, and is of this tree if it was."""
+    kind: object = vars(builtins).get(name) if foreign else globals().get(name, DeviceError)
+    if not isinstance(kind, type) or not issubclass(kind, Exception) or issubclass(kind, ExceptionGroup):
+        kind = Exception
+    error: Exception = type(name, (kind,), {"__init__": lambda *_: None, "__str__": lambda _: text})()
+    return error

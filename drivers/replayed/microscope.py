@@ -6,7 +6,6 @@ which it was answered then. A call that was not recorded, or with other argument
 """
 
 import asyncio
-import builtins
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from drivers.contract import Detector, Exposure, Geometry, Microscope, Reading, Timing
-from engine import errors
 from engine.clock import Clock
-from engine.errors import DataError, DeviceError, shown
+from engine.errors import DataError, DeviceError, error_again, shown
 from engine.frame import Frame, Picture, picture_type
 from engine.record.frametable import FramesFile
 from engine.record.trace import Record, ends_early, jsonable
@@ -206,7 +204,7 @@ class Recording:
             await self._clock.sleep_until(call["end_ns"])
             raise
         if "error" in call:
-            raise _error(call)
+            raise error_again(call["error"], call["text"], foreign=call["foreign"])
         return call
 
     def _take(self, name: str, args: list[object]) -> Record | None:
@@ -228,16 +226,6 @@ class Recording:
         if (call := self._take("detector.frames", [])) is not None:
             await self._again(call)
         await self._clock.sleep_until(NEVER_NS)
-
-
-def _error(call: Record) -> Exception:
-    """A recorded error again: it is called as it was, says what it said, and is of our tree if it was."""
-    name, text = call["error"], call["text"]
-    kind: Any = getattr(builtins, name, Exception) if call["foreign"] else getattr(errors, name, DeviceError)
-    if not issubclass(kind, Exception) or issubclass(kind, ExceptionGroup):
-        kind = Exception
-    error: Exception = type(name, (kind,), {"__init__": lambda *_: None, "__str__": lambda _: text})()
-    return error
 
 
 # What h5py and fabio raise for a damaged file, depending on where the damage is.

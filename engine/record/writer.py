@@ -130,6 +130,10 @@ class Writer:
         if self.error is not None:
             raise self.error
 
+    async def carry_out(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do long work at the end of a run, of several jobs; `name` is what a trace calls it (`Run.on_disk`)."""
+        await work()
+
     async def run(self, job: Callable[[], object]) -> None:
         """Run a job in the writer's thread after everything queued, and wait for it; its errors are raised here."""
         await asyncio.get_running_loop().run_in_executor(self._executor, job)

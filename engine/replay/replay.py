@@ -7,6 +7,7 @@ enter again. What the program makes of them must then be the same, byte for byte
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +18,7 @@ from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import DataError, StorageError, shown
 from engine.record.schema import gap
 from engine.record.trace import Record, ends_early, read_trace
-from engine.replay.rehearsal import rehearse
+from engine.replay.rehearsal import NEVER_NS, rehearse
 from engine.run.commands import Source
 from engine.run.planfile import build_plan_from
 from engine.run.registry import experiment_type, registered
@@ -40,19 +41,29 @@ class Divergence:
 
 
 class ReplayClock(VirtualClock):
-    """Virtual time in which waits end as late as they were recorded to."""
+    """Virtual time in which waits end as late as they were recorded to, and not at all where they were given up."""
 
     def __init__(self, loop: VirtualLoop, records: Sequence[Record]) -> None:
         super().__init__(loop)
-        self._late: dict[int, list[int]] = {}
+        self._late: dict[int, deque[Record]] = {}
         for record in records:
             if record["kind"] == "wake":
-                self._late.setdefault(record["deadline_ns"], []).append(record["woke_ns"])
+                self._late.setdefault(record["deadline_ns"], deque()).append(record)
 
     async def sleep_until(self, deadline_ns: int, *, precise: bool = False, at_rest: bool = False) -> int:
         """Wait until the recorded wake of this deadline; until the deadline itself where none was late."""
         late = self._late.get(deadline_ns)
-        return await super().sleep_until(late.pop(0) if late else deadline_ns, precise=precise, at_rest=at_rest)
+        if not late:
+            return await super().sleep_until(deadline_ns, precise=precise, at_rest=at_rest)
+        wake = late.popleft()
+        if not wake.get("given_up"):
+            return await super().sleep_until(wake["woke_ns"], precise=precise, at_rest=at_rest)
+        try:
+            return await super().sleep_until(NEVER_NS)
+        except asyncio.CancelledError:
+            # Who is cancelled goes no earlier than he was then: on a real clock time-outs come late.
+            await super().sleep_until(wake["woke_ns"])
+            raise
 
 
 def load_run(run: Path) -> list[Record]:

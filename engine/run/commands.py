@@ -61,6 +61,8 @@ class Commands:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._asked: deque[Command] = deque()
+        self._failed_ns = 0
+        """When a task of the run's own last failed."""
         self._came = asyncio.Event()
         self._aborting = False
 
@@ -87,6 +89,8 @@ class Commands:
     def give(self, command: Command) -> None:
         """Add a command; returns at once."""
         self._aborting |= command.wish is Wish.ABORT
+        if command.source is Source.TASK:
+            self._failed_ns = self._clock.now_ns()
         self._asked.append(command)
         self._came.set()
 
@@ -105,4 +109,10 @@ class Commands:
             await self._came.wait()
         if self._asked[0].source is not Source.TASK:
             await self._clock.at_rest()
+            self._failures_first()
         return self._asked.popleft()
+
+    def _failures_first(self) -> None:
+        """A task that failed before what comes from outside enters did so by an event that entered before."""
+        if self._failed_ns < self._clock.now_ns():
+            self._asked = deque(sorted(self._asked, key=lambda asked: asked.source is not Source.TASK))

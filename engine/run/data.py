@@ -5,6 +5,7 @@ records and the frames that are on disk; frames.h5 and run.json are written from
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,10 +111,18 @@ class RunData:
         """Bring the data into their final form; the instrument is safe. In the writer's thread, so that stop and abort
         stay heard. Raises StorageError; the spool then stays.
         """
-        run, folder = self._run, self._run.folder
+        run = self._run
         await run.drain()
         self._spool.close()
         remains, end = self.remains(), self.end()
+        await run.on_disk("write", partial(self._write, experiment, remains, end))
+        formats = self._kind.products(self._plan)
+        if run.products_wanted and formats and not end.unusable:
+            await run.on_disk("export", lambda: run.writer.run(lambda: self._export(formats)))
+
+    async def _write(self, experiment: "Experiment", remains: Remains, end: RunEnd) -> None:
+        """Write the files, and let the spool go."""
+        run, folder = self._run, self._run.folder
         on_disk = {frame.index for frame in remains.frames}
         files: list[Path] = []
 
@@ -128,9 +137,6 @@ class RunData:
         if run.durable:
             await run.writer.run(lambda: to_disk(folder))
         (folder / SPOOL_FILE).unlink()
-        formats = self._kind.products(self._plan)
-        if run.products_wanted and formats and not end.unusable:
-            await run.writer.run(lambda: self._export(formats))
 
     def _export(self, formats: Sequence[str]) -> None:
         self._run.save(self._run.ending)  # the exporters read it

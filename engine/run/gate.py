@@ -54,6 +54,13 @@ class CallGate:
         with self._entered(f"{device}.{method}"):
             return await self._call(device, method, func, *args)
 
+    async def long_work(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Wait for work of the disk, and record it, as a call, where it took time: its end is an event like any other.
+
+        Under virtual time it mostly takes none. Raises what the work raises.
+        """
+        await self._call(DISK, name, work, only_if_long=True)
+
     @contextmanager
     def _entered(self, name: str) -> Iterator[None]:
         if self.lent_to:
@@ -67,7 +74,9 @@ class CallGate:
         finally:
             self.under_way.remove(name)
 
-    async def _call(self, device: str, method: str, func: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    async def _call(
+        self, device: str, method: str, func: Callable[..., Awaitable[Any]], *args: Any, only_if_long: bool = False
+    ) -> Any:
         name, begin_ns = f"{device}.{method}", self._trace.now_ns
         fields = {"args": [jsonable(arg) for arg in args], "begin_ns": begin_ns}
         limit_ns = self._hard_limit_ns if device != DISK else PATIENT_NS
@@ -78,7 +87,7 @@ class CallGate:
             await self._clock.at_rest()
         except BaseException as error:
             if not limit.expired():
-                await self._failed(name, fields, error, given_up=False)
+                await self._failed(name, fields, error, given_up=False, only_if_long=only_if_long)
                 raise
             lost = DeviceLost(
                 f"{name}: no answer for {self._hard_limit_ns / NS_PER_S:.0f} s; whether it happened is unknown. "
@@ -86,7 +95,8 @@ class CallGate:
             )
             await self._failed(name, fields, lost, given_up=True)
             raise lost from error
-        self._trace.record("call", name, **fields, end_ns=self._trace.tick(), result=jsonable(result))
+        if (end_ns := self._trace.tick()) > begin_ns or not only_if_long:
+            self._trace.record("call", name, **fields, end_ns=end_ns, result=jsonable(result))
         return result
 
     async def next_item(self, name: str, items: AsyncIterator[Item], limit_s: float) -> Item:
@@ -111,7 +121,9 @@ class CallGate:
         self._trace.tick()
         return item
 
-    async def _failed(self, name: str, fields: dict[str, Any], error: BaseException, *, given_up: bool) -> None:
+    async def _failed(
+        self, name: str, fields: dict[str, Any], error: BaseException, *, given_up: bool, only_if_long: bool = False
+    ) -> None:
         """Record a call without result; who is cancelled while this waits for its turn was given up.
 
         given_up: nobody waited for it any more, so its own end is not known.
@@ -122,16 +134,17 @@ class CallGate:
                 await self._clock.at_rest()
             except asyncio.CancelledError as cancelled:
                 ended = cancelled
-        self._trace.record(
-            "call",
-            name,
-            **fields,
-            end_ns=self._trace.tick(),
-            error=type(ended).__name__,
-            text=str(ended),
-            given_up=given_up or isinstance(ended, asyncio.CancelledError),
-            foreign=not isinstance(ended, CredlineError),
-        )
+        if (end_ns := self._trace.tick()) > fields["begin_ns"] or not only_if_long:
+            self._trace.record(
+                "call",
+                name,
+                **fields,
+                end_ns=end_ns,
+                error=type(ended).__name__,
+                text=str(ended),
+                given_up=given_up or isinstance(ended, asyncio.CancelledError),
+                foreign=not isinstance(ended, CredlineError),
+            )
         if ended is not error:
             raise ended
 

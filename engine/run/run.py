@@ -7,7 +7,7 @@ both with the data kept. Each goes through the safe state (`engine.run.safety`).
 
 import asyncio
 from asyncio import FIRST_COMPLETED
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from enum import Enum
@@ -352,6 +352,10 @@ class Run:
     async def drain(self) -> None:
         """Wait until everything queued is on disk. Raises StorageError; how long it took enters the run."""
         await self.gate.call(DISK, "drain", self.writer.drain)
+
+    async def on_disk(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Wait for long work of the disk, the call `disk.<name>` of the trace; how long it took enters the run."""
+        await self.gate.long_work(name, partial(self.writer.carry_out, name, work))
 
     async def flush(self) -> None:
         """Bring everything recorded so far to the disk. Raises StorageError if frames or journal cannot be written."""

@@ -5,6 +5,7 @@ placed at absolute instants, so nothing drifts. After ARTIQ, *slack* is the time
 start when the engine gets to it: negative slack is an underflow.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -90,8 +91,16 @@ class Timeline:
         return self._trace.now_ns
 
     async def wait(self, name: str, deadline_ns: int, *, precise: bool = False) -> int:
-        """Wait until an instant; return when it woke. A late wake is recorded: replay needs it."""
-        await self.clock.sleep_until(deadline_ns, precise=precise, at_rest=True)
+        """Wait until an instant; return when it woke. A late wake is recorded: replay needs it.
+
+        So is a wait whose instant had passed, but who waited was cancelled by an event that entered before the wake.
+        """
+        try:
+            await self.clock.sleep_until(deadline_ns, precise=precise, at_rest=True)
+        except asyncio.CancelledError:
+            if (gone_ns := self.clock.now_ns()) > deadline_ns:
+                self._trace.record("wake", name, deadline_ns=deadline_ns, woke_ns=gone_ns, given_up=True)
+            raise
         woke_ns = self._trace.tick()
         if woke_ns > deadline_ns:
             self._trace.record("wake", name, deadline_ns=deadline_ns, woke_ns=woke_ns)

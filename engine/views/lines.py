@@ -193,7 +193,8 @@ def _slot(record: Record) -> str:
 
 
 def _wake(record: Record) -> str:
-    return f"{record['name']}: {ms(between(record, 'deadline_ns', 'woke_ns'))} late"
+    late = ms(between(record, "deadline_ns", "woke_ns"))
+    return f"{record['name']}: {f'given up when {late} overdue' if record.get('given_up') else f'{late} late'}"
 
 
 def _reasoned(record: Record) -> str:

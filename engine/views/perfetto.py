@@ -173,8 +173,9 @@ class Perfetto:
 
     def _wake(self, record: Record) -> Iterator[Event]:
         late_ms = (record["woke_ns"] - record["deadline_ns"]) / NS_PER_MS
+        what = "given up" if record.get("given_up") else "late"
         yield {
-            **self._event("i", "marks", f"late: {record['name']}", record["woke_ns"], {"late_ms": late_ms}),
+            **self._event("i", "marks", f"{what}: {record['name']}", record["woke_ns"], {"late_ms": late_ms}),
             "s": "t",
         }
 

@@ -92,7 +92,7 @@ class TraceStats:
             self._add_call(record)
         elif kind == "step":
             self._add_step(state, record)
-        elif kind == "wake":
+        elif kind == "wake" and not record.get("given_up"):
             self.wakes.setdefault(record["name"], _numbers()).append(
                 _bounded(record["woke_ns"] - record["deadline_ns"])
             )

@@ -1,5 +1,6 @@
 """Slots, the watch on the period, and steps: what is done, what is not, and what the trace says of it."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from fractions import Fraction
@@ -253,6 +254,23 @@ async def test_a_wake_is_recorded_only_when_it_was_late(
     await line.wait("work", begin_ns)
     assert await line.wait("settle", 1000) == max(begin_ns, 1000)
     assert [(r["deadline_ns"], r["woke_ns"]) for r in records if r["kind"] == "wake"] == expected
+
+
+@pytest.mark.parametrize(("deadline_ns", "given_up"), [(500, True), (600, False), (900, False)])
+@virtual
+async def test_a_wait_that_was_given_up_is_recorded_when_its_instant_had_passed(
+    clock: VirtualClock, deadline_ns: int, given_up: bool
+) -> None:
+    """The loop is held up over both, so that who cancels comes to it first."""
+    line, records = timeline(clock)
+    work = asyncio.ensure_future(line.wait("settle", deadline_ns))
+    await clock.sleep_until(400)
+    clock.block_s(200e-9)
+    work.cancel()
+    await asyncio.wait({work})
+    assert work.cancelled()
+    expected = {"deadline_ns": deadline_ns, "woke_ns": 600, "given_up": True}
+    assert [{key: r[key] for key in expected} for r in records] == ([expected] if given_up else [])
 
 
 @given(
