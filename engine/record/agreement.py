@@ -15,9 +15,9 @@ from engine.errors import DataError
 from engine.frame import Picture
 from engine.record.document import RUNNING, RunDocument
 from engine.record.endings import Status
-from engine.record.frametable import FramesFile
+from engine.record.frametable import DATA_FILE, FramesFile
 from engine.record.journal import read_journal
-from engine.record.spool import read_spool
+from engine.record.spool import SPOOL_FILE, read_spool
 from engine.record.spoolformat import UNKNOWN_INDEX
 from engine.record.trace import Record, read_trace
 
@@ -125,7 +125,7 @@ def check(files: RunFiles) -> list[str]:
 
 
 def _read_pictures(files: RunFiles) -> None:
-    spool, data = files.folder / "frames.spool", files.folder / "frames.h5"
+    spool, data = files.folder / SPOOL_FILE, files.folder / DATA_FILE
     if spool.exists():
         told = {record["name"] for record in files.of("frame")}  # the others are no exposures: a flatfield
         for frame in read_spool(spool):
@@ -230,5 +230,5 @@ def _leftovers(files: RunFiles) -> Iterator[str]:
         yield f"{path.relative_to(folder)}: was left half-written"
     # Who aborts while the data are written has them in the spool.
     ended = files.status in ENDS and files.status != Status.ABORTED.value
-    if (folder / "frames.spool").exists() and ended and not files.disk_failed:
-        yield "frames.spool: is still there although the run has ended"
+    if (folder / SPOOL_FILE).exists() and ended and not files.disk_failed:
+        yield f"{SPOOL_FILE}: is still there although the run has ended"

@@ -14,7 +14,7 @@ from engine.errors import DataError, shown
 from engine.record import journal, trace
 from engine.record.document import RunDocument
 from engine.record.schema import problem
-from engine.record.spool import SpooledFrame, numbered, with_counts
+from engine.record.spool import SPOOL_FILE, SpooledFrame, numbered, with_counts
 from engine.record.spoolformat import (
     HEAD_SIZES,
     LONGEST_HEAD,
@@ -248,11 +248,11 @@ def nothing_began(run: Path) -> list[str]:
 
     A program that was cut off before run.json was written had not touched the instrument.
     """
-    spool = run / "frames.spool"
+    spool = run / SPOOL_FILE
     if spool.exists() and spool.stat().st_size > len(MAGIC):
         raise DataError(
             f"{run}: run.json and the header of the trace are both lost, so nothing tells what was asked; the pictures "
-            "stay in frames.spool. Take a copy of run.json from elsewhere if there is one."
+            f"stay in {SPOOL_FILE}. Take a copy of run.json from elsewhere if there is one."
         )
     return [
         f"{run}: the program ended before the run began: nothing was moved and nothing was measured; there is nothing "

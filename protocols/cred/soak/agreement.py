@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.record.agreement import RunFiles, check, read_folder
 from engine.record.document import RunDocument
+from engine.record.spool import SPOOL_FILE
 from protocols.cred.finish import pace_of
 from protocols.cred.missing import NO_WORD, missing_slots
 from protocols.cred.results import snapshot_file
@@ -68,7 +69,7 @@ def _snapshots(files: RunFiles, document: RunDocument) -> Iterator[str]:
     """Every snapshot of the trace is a file with the counts that the camera delivered, or excused by name."""
     from fabio import open as open_image
 
-    if (files.folder / "frames.spool").exists():
+    if (files.folder / SPOOL_FILE).exists():
         return  # they are in there still, and the engine's check has seen them
     listed = {shot["slot"]: shot for shot in document.own.get("snapshots", ())}
     for record in files.of("frame", "snapshot"):

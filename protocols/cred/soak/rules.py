@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clock import NS_PER_S, ns
-from engine.record.frametable import FramesFile
-from engine.record.spool import read_spool
+from engine.record.frametable import DATA_FILE, FramesFile
+from engine.record.spool import SPOOL_FILE, read_spool
 from engine.run.gate import HARD_LIMIT_S
 from engine.run.safety import LET_GO_S
 from engine.run.trial import OPERATOR, SoakedRun
@@ -106,8 +106,8 @@ def _kept_on_a_failing_disk(soaked: SoakedRun) -> Rules:
         return
     failed_ns = min((r["t_ns"] for r in soaked.of("command") if r.get("source") == "disk"), default=2**62)
     before = sum(record["t_ns"] < failed_ns for record in soaked.of("frame"))
-    spool = soaked.folder / "frames.spool"
-    stored = before if (soaked.folder / "frames.h5").exists() else 0
+    spool = soaked.folder / SPOOL_FILE
+    stored = before if (soaked.folder / DATA_FILE).exists() else 0
     if spool.exists():
         stored = sum(frame.kind != "flatfield" for frame in read_spool(spool))
     yield "a disk that fails costs no frame written before", stored >= before - 1, f"{stored} of {before}"
@@ -180,7 +180,7 @@ def _angles_true(soaked: SoakedRun) -> Rules:
 
 def _kept(soaked: SoakedRun) -> NDArray[np.void]:
     """The rows of frames.h5 that are for use; none without the file."""
-    path = soaked.folder / "frames.h5"
+    path = soaked.folder / DATA_FILE
     if not path.exists():
         return np.empty(0, DIFFRACTION.row)
     with FramesFile(path) as file:
