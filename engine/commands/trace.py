@@ -16,6 +16,7 @@ import typer
 
 from engine.commands.options import Json
 from engine.errors import Refused, StorageError, shown
+from engine.record.folder import of_this_process, replacing
 
 trace_app = typer.Typer(
     help="Look at the trace of a run, draw it, export it; import logs of other programs.",
@@ -177,18 +178,13 @@ def import_log(
 
 def _write_new(path: Path, pieces: Iterable[str]) -> None:
     """Write a file that is not there yet; an export that fails leaves nothing behind."""
-    part = path.with_name(f".{path.name}.part{os.getpid()}")
     if path.exists():
         raise Refused(f"-o {path}: is there already, and was not touched. Choose another name, or move it away.")
     try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
+        with replacing(path, of_this_process()) as part, part.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
-        part.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> StorageError:

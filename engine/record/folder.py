@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.errors import Refused
@@ -43,15 +44,36 @@ def children_of(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+@contextmanager
+def replacing(path: Path, mark: str = "new") -> Iterator[Path]:
+    """Give a place beside `path` to write to; on leaving it becomes `path`, and a reader sees the old or the new.
+
+    On an error it is removed, and `path` stays as it was. mark: how the name of the place ends, `.<name>.<mark>`: `new`
+    for the files of a run, which one program writes; `of_this_process` for a file that several may write. A recovery
+    removes the places that a program left behind when it was cut off.
+    """
+    place = path.with_name(f".{path.name}.{mark}")
+    try:
+        yield place
+        place.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            place.unlink(missing_ok=True)
+        raise
+
+
+def of_this_process() -> str:
+    """The mark of `replacing` for a file that several programs may write at a time."""
+    return f"part{os.getpid()}"
+
+
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Replace `path` by `content` so that a reader, or a crash, sees the old or the new and never a half."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
+    with replacing(path) as place, place.open("wb") as file:
         file.write(content)
         file.flush()
         if durable:
             os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def write_json(path: Path, document: object, *, durable: bool = True) -> None:

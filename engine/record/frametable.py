@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from engine.errors import DataError, StorageError
 from engine.frame import Picture, same_type
+from engine.record.folder import replacing
 from engine.record.framekinds import STANDARD
 from engine.record.spoolformat import UNKNOWN_INDEX
 
@@ -56,9 +57,12 @@ def write_frames(
     """
     import h5py
 
-    temporary = path.with_name(f".{path.name}.new")
     try:
-        with h5py.File(temporary, "w", libver=("v110", "v114")) as file, ThreadPoolExecutor(2) as threads:
+        with (
+            replacing(path) as place,
+            h5py.File(place, "w", libver=("v110", "v114")) as file,
+            ThreadPoolExecutor(2) as threads,
+        ):
             file.attrs["schema"] = SCHEMA
             for kind, table in tables.items():
                 group = file.create_group(kind)
@@ -66,14 +70,11 @@ def write_frames(
                 group.create_dataset("frames", data=table)
             for name, picture in extra.items():
                 file.create_dataset(name, data=picture, compression="gzip")
-        temporary.replace(path)
     except OSError as error:
         raise StorageError(
             f"{path}: could not be written ({error}); the spool beside it holds every frame. Free some space, then "
             "run 'credline recover' on the run folder."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_pictures(

@@ -5,7 +5,6 @@ A devices file (TOML) has a table `[microscope]` with `driver` and its options, 
 `[geometry]` and `[timing]` for what is known of the instrument and its drivers do not tell.
 """
 
-import os
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 from engine.clock import Clock
 from engine.errors import Refused, StorageError, shown
+from engine.record.folder import write_atomically
 from engine.record.lock import instruments_locked
 from engine.run.planfile import read_toml
 from engine.run.registry import registered
@@ -108,11 +108,8 @@ def update_devices_file(path: Path, tables: Mapping[str, Mapping[str, float]], r
     text = tomlkit.dumps(document)
     if "\r\n" in before:
         text = re.sub(r"(?<!\r)\n", "\r\n", text)
-    new = path.with_name(path.name + ".new")
     try:
-        with new.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.replace(new, path)
+        write_atomically(path, text.encode("utf-8"))
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror}); it was left as it is.") from error
     return text

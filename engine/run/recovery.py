@@ -130,6 +130,7 @@ def _recover_data(kind: Kind, found: Found, document: RunDocument) -> RunDocumen
         to_disk(folder)
     if spool.exists():
         if found.damaged or found.misfits:
+            # Not written anew, only called otherwise: a rename is the whole of it.
             spool.replace(folder / (DAMAGED_SPOOL_FILE if found.damaged else OTHER_SPOOL_FILE))
         else:
             spool.unlink()

@@ -3,9 +3,8 @@
 An export that is interrupted, or runs into a full disk, leaves complete files only; a second export replaces them.
 """
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import StorageError
+from engine.record import folder
 
 
 @contextmanager
@@ -21,22 +21,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
     OSError becomes StorageError with the file, the cause and what to do.
     """
-    part = path.with_name(f".{path.name}.part{os.getpid()}")
     try:
-        yield part
-        os.replace(part, path)
+        with folder.replacing(path, folder.of_this_process()) as part:
+            yield part
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         cause = error.strerror or str(error)
         raise StorageError(
             f"{path}: {cause}; this file was not written; what was there before is whole. Make room, or give "
             "another place, and do it again"
         ) from error
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 def write_file(path: Path, *parts: "bytes | NDArray[Any]") -> None:

@@ -86,7 +86,7 @@ def test_what_is_no_toml_is_left_as_it_is(file: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_told(file: Path) -> None:
-    (file.parent / "devices.toml.new").mkdir()
+    (file.parent / ".devices.toml.new").mkdir()
     with pytest.raises(StorageError, match="left as it is"):
         update_devices_file(file, {"timing": TIMING}, "measured")
     assert file.read_text(encoding="utf-8") == WRITTEN
