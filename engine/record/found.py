@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import DataError
-from engine.frame import Picture
 from engine.record.document import RUN_FILE, RunDocument
-from engine.record.frametable import DATA_FILE, FramesFile
+from engine.record.frametable import DATA_FILE, Extra, FramesFile
 from engine.record.remains import LostFrame, Remains
 from engine.record.salvage import (
     DamagedBytes,
@@ -40,7 +39,7 @@ class Found:
     folder: Path
     document: RunDocument | None
     remains: Remains
-    extra: dict[str, Picture]
+    extra: dict[str, Extra]
     lost: list[str]
     damaged: bool = False
     misfits: bool = False
@@ -59,7 +58,7 @@ class _Spooled:
 
     frames: list[FrameInfo] = field(default_factory=list)
     lost: list[LostFrame] = field(default_factory=list)
-    extra: dict[str, Picture] = field(default_factory=dict)
+    extra: dict[str, Extra] = field(default_factory=dict)
     like: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
     damaged: bool = False
     misfits: bool = False
@@ -137,7 +136,7 @@ def _from_spool(path: Path, kinds: Mapping[str, Sequence[str]]) -> _Spooled:
             reason = "its record in the spool is damaged"
             spooled.lost.append(LostFrame(item.kind, item.columns, reason, item.torn))
         elif item.kind not in kinds:
-            spooled.extra[item.kind] = item.counts
+            spooled.extra[item.kind] = Extra(item.counts, item.index)
         else:  # a spool of format 1 lacks columns that were declared since
             _take(spooled, replace(item, columns={name: item.columns.get(name) for name in kinds[item.kind]}))
     return spooled

@@ -10,6 +10,7 @@ and whoever checks a folder read it, of this schema and of the one before, throu
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -33,17 +34,27 @@ DATA_FILE = "frames.h5"
 DEFLATE_LEVEL = 1
 BATCH_FRAMES = 16
 CAUSE_LETTERS = 200
+INDEX = "index"
+"""The attribute of a picture that is no frame which tells its place in the spool; files of before have none."""
 OLD_KIND = "diffraction"
 """The one kind that a file of schema 1 holds; snapshots were files of their own then."""
 UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError)
 """What h5py raises for a damaged file, depending on where the damage is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A picture that is no frame. index: its place in the spool, by which a computation names it."""
+
+    counts: Picture
+    index: int = UNKNOWN_INDEX
+
+
 def write_frames(
     path: Path,
     tables: Mapping[str, NDArray[np.void]],
     pictures: Callable[[str], Iterable[Picture]],
-    extra: Mapping[str, Picture],
+    extra: Mapping[str, Extra],
 ) -> None:
     """Write frames.h5. Blocks: for a thread.
 
@@ -69,7 +80,8 @@ def write_frames(
                 _write_pictures(path, group, threads, len(table), pictures(kind))
                 group.create_dataset("frames", data=table)
             for name, picture in extra.items():
-                file.create_dataset(name, data=picture, compression="gzip")
+                dataset = file.create_dataset(name, data=picture.counts, compression="gzip")
+                dataset.attrs[INDEX] = picture.index
     except OSError as error:
         raise StorageError(
             f"{path}: could not be written ({error}); the spool beside it holds every frame. Free some space, then "
@@ -236,6 +248,14 @@ class FramesFile:
         except UNREADABLE as error:
             raise self.damaged(f"/{name}: {first_line(error)}") from error
         return found
+
+    def extra_at(self, index: int) -> Picture | None:
+        """The picture that is no frame and had this place in the spool; None where the file has none such."""
+        try:
+            names = [name for name, item in self._file.items() if item.attrs.get(INDEX) == index]
+        except UNREADABLE as error:
+            raise self.damaged(error) from error
+        return self.extra(names[0]) if names else None
 
     def damaged(self, cause: object) -> DataError:
         """What to tell of the file when this was found in it."""

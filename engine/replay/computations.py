@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.clock import Clock
 from engine.errors import ComputationError, DataError
+from engine.record.frametable import DATA_FILE, FramesFile
 from engine.record.spool import SPOOL_FILE, read_picture
 from engine.record.trace import Record, ends_early
 from engine.run.compute import Bulk, Computation, ComputeGate, Job, Json, Outcome, Trouble, Verdict
@@ -130,7 +131,7 @@ def recompute_run(records: Sequence[Record], folder: Path) -> tuple[int, list[Di
     frames = {record["index"]: record for record in records if record["kind"] == "frame"}
 
     def picture_of(index: int) -> "Picture":
-        picture: Picture | None = stored.find(frames[index]) if index in frames else None
+        picture: Picture | None = stored.find(frames[index]) if index in frames else _extra(folder, index)
         if picture is None:
             raise DataError(f"{folder.name} has no picture {index} any more")
         return picture
@@ -139,6 +140,12 @@ def recompute_run(records: Sequence[Record], folder: Path) -> tuple[int, list[Di
         return recompute(declared, records, picture_of)
     finally:
         stored.close()
+
+
+def _extra(folder: Path, index: int) -> "Picture | None":
+    """A picture that is no frame, as the flatfield: it has no record of its own."""
+    with FramesFile(folder / DATA_FILE) as file:
+        return file.extra_at(index)
 
 
 def recompute(

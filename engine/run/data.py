@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from engine.errors import StorageError
 from engine.frame import Frame, Picture, bounds
 from engine.record.folder import to_disk
-from engine.record.frametable import DATA_FILE, write_frames
+from engine.record.frametable import DATA_FILE, Extra, write_frames
 from engine.record.remains import Remains, RunEnd, entries_of
 from engine.record.spool import SPOOL_FILE, Spool, SpooledFrame, crc_of, read_spool
 from engine.record.spoolformat import Columns
@@ -34,7 +34,7 @@ class RunData:
         self._columns = {frames.name: tuple(c.name for c in frames.arrival) for frames in kind.frame_kinds}
         self._spool = Spool(run.folder / SPOOL_FILE, run.writer, durable=run.durable)
         run.files.callback(self._spool.close)
-        self._extra: dict[str, Picture] = {}
+        self._extra: dict[str, Extra] = {}
 
     async def keep(self, kind: str, frame: Frame, *, arrived_ns: int, columns: Columns | None = None) -> bool:
         """Queue a frame for the disk and record it; False, and it is lost by name, when the disk has failed.
@@ -86,10 +86,14 @@ class RunData:
             crc=crc_of(frame),
         )
 
-    async def keep_extra(self, name: str, counts: Picture) -> None:
-        """Keep a picture that belongs to all frames (a flatfield): a dataset of its own in frames.h5."""
-        self._extra[name] = counts
-        await self._spool.append(Frame(counts, 0, 0, 0), name, {})
+    async def keep_extra(self, name: str, counts: Picture) -> int:
+        """Keep a picture that belongs to all frames (a flatfield): a dataset of its own in frames.h5.
+
+        Returns its index in the spool: a computation that corrects the frames it is given names this picture as well.
+        """
+        index = await self._spool.append(Frame(counts, 0, 0, 0), name, {})
+        self._extra[name] = Extra(counts, index)
+        return index
 
     def remains(self) -> Remains:
         """What there is of the run now, as far as it is on disk."""
@@ -151,7 +155,7 @@ def write_data(
     remains: Remains,
     end: RunEnd,
     frames: Callable[[str], Iterator[SpooledFrame]],
-    extra: Mapping[str, Picture],
+    extra: Mapping[str, Extra],
 ) -> list[Path]:
     """Write frames.h5, and the protocol's own files; which were written. Blocks: for a thread.
 

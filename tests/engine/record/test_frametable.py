@@ -39,7 +39,7 @@ def table(count: int) -> NDArray[np.void]:
 
 
 def write(path: Path, frames: Any, rows: NDArray[np.void], flatfield: Any = None) -> None:
-    extra = {} if flatfield is None else {"flatfield": flatfield}
+    extra = {} if flatfield is None else {"flatfield": framesfile.Extra(flatfield, 7)}
     write_frames(path, {"diffraction": rows}, lambda kind: frames, extra)
 
 
@@ -55,6 +55,9 @@ def test_what_was_written_is_read_back(tmp_path: Path, count: int) -> None:
             assert np.array_equal(got, expected)
         assert np.array_equal(file["diffraction/frames"][()], table(count))
         assert np.array_equal(file["flatfield"][()], flatfield)
+    with FramesFile(tmp_path / "frames.h5") as read:
+        assert np.array_equal(read.extra_at(7), flatfield)
+        assert read.extra_at(0) is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["frames.h5"]
 
 

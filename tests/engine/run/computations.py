@@ -15,6 +15,10 @@ def total(arguments: Mapping[str, Any], picture: Pictures) -> Any:
     return {"total": int(sum(picture(index).sum() for index in arguments["of"]))}
 
 
+def evened(arguments: Mapping[str, Any], picture: Pictures) -> Any:
+    return {"mean": float((picture(arguments["frame"]) / picture(arguments["flatfield"])).mean())}
+
+
 def third(arguments: Mapping[str, Any], picture: Pictures) -> Any:
     return {"third": arguments["x"] / 3, "parts": [np.float64(0.1) * 3], "n": np.int64(arguments["x"])}
 
