@@ -41,6 +41,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/longrun.py virtual
 	$(BIN)/credline soak cred --seeds 10000
 	$(BIN)/python benchmarks/kills.py --kills 200
+	$(BIN)/python -m benchmarks.stops --runs 150
 	$(BIN)/python -m benchmarks.fuzz --inputs 100000
 	$(BIN)/python benchmarks/zones.py
 	$(BIN)/python benchmarks/zonesframes.py
