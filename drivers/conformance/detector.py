@@ -32,16 +32,17 @@ class DetectorConformance:
     async def test_what_the_camera_says_of_itself_makes_sense(
         self, bench: Bench, clock: Clock, microscope: Microscope
     ) -> None:
-        detector = microscope.detector
-        rows, columns = detector.shape
+        detector, facts = microscope.detector, microscope.detector.facts
+        rows, columns = facts.shape
         assert min(rows, columns) > 0
-        assert 127 <= detector.saturation
-        assert detector.dtype == "" or picture_type(detector.dtype) is not None
-        shortest_s, longest_s = detector.exposure_limits_s
+        assert 127 <= facts.saturation_of(bench.exposure_s) <= facts.saturation
+        assert facts.dtype == "" or picture_type(facts.dtype) is not None
+        shortest_s, longest_s = facts.exposure_limits_s
         assert 0 < shortest_s < longest_s
-        assert detector.cycle_s(bench.exposure_s) >= bench.exposure_s
+        assert facts.cycle_s(bench.exposure_s) >= bench.exposure_s
+        assert facts.flatfield is (detector.flatfield is not None)
         if detector.flatfield is not None:
-            assert detector.flatfield.shape == detector.shape
+            assert detector.flatfield.shape == facts.shape
             assert detector.flatfield.dtype == np.float32
             assert detector.flatfield.mean() == pytest.approx(1.0, abs=0.01)
             assert detector.flatfield.min() >= 0
@@ -55,8 +56,9 @@ class DetectorConformance:
             frame = await anext(frames)
             assert asked_ns <= opened_ns
             assert frame.number == number
-            assert frame.counts.shape == microscope.detector.shape
-            assert 0 <= frame.counts.min() <= frame.counts.max() <= microscope.detector.saturation
+            assert frame.counts.shape == microscope.detector.facts.shape
+            most = microscope.detector.facts.saturation_of(bench.exposure_s)
+            assert 0 <= frame.counts.min() <= frame.counts.max() <= most
             assert abs(frame.start_ns - opened_ns) <= NS_PER_MS
             assert frame.end_ns - frame.start_ns >= ns(bench.exposure_s)
             assert frame.end_ns <= clock.now_ns()
@@ -66,7 +68,7 @@ class DetectorConformance:
         self, bench: Bench, clock: Clock, microscope: Microscope
     ) -> None:
         frames = await self._arm(bench, microscope)
-        declared = picture_type(microscope.detector.dtype)
+        declared = picture_type(microscope.detector.facts.dtype)
         for exposure_s in (bench.exposure_s, bench.snapshot_exposure_s):
             await microscope.detector.start(exposure_s)
             counts = (await anext(frames)).counts
@@ -222,7 +224,7 @@ class DetectorConformance:
     async def test_an_impossible_exposure_is_refused_and_leaves_the_camera_not_armed(
         self, bench: Bench, clock: Clock, microscope: Microscope, which: str
     ) -> None:
-        shortest_s, longest_s = microscope.detector.exposure_limits_s
+        shortest_s, longest_s = microscope.detector.facts.exposure_limits_s
         impossible = {
             "too short": Exposure(shortest_s / 2, bench.snapshot_exposure_s),
             "too long": Exposure(longest_s * 2, bench.snapshot_exposure_s),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.contract import Exposure
+from drivers.facts import DetectorFacts
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
 from drivers.simulated.latency import generator
 from drivers.simulated.shots import Shot, Studio
@@ -57,12 +58,18 @@ class Timepix:
                 f"devices: [detector] dtype = {shown(repr(settings.dtype))} is no type of counts; nothing was started. "
                 "Write one as numpy does: '<u2', '>i4', '|i1', '<f4'."
             )
-        self.dtype = settings.dtype
-        self.shape = shape
-        self.saturation = saturation if pixel.kind == "f" else min(saturation, int(np.iinfo(pixel).max))
-        self.wide_cross = wide_cross
+        self.facts = DetectorFacts(
+            shape,
+            settings.dtype,
+            saturation if pixel.kind == "f" else min(saturation, int(np.iinfo(pixel).max)),
+            settings.exposure_limits_s,
+            settings.readout_s,
+            settings.overhead_s[1],
+            wide_cross,
+            has_pictures,
+            flatfield is not None,
+        )
         self.flatfield = flatfield
-        self.has_pictures = has_pictures
         self._clock = clock
         self._settings = settings
         self._studio = studio
@@ -74,15 +81,6 @@ class Timepix:
         """Begin and end of every exposure that became a frame, for the truth."""
         self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
-
-    @property
-    def exposure_limits_s(self) -> tuple[float, float]:
-        """See `Detector.exposure_limits_s`."""
-        return self._settings.exposure_limits_s
-
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`."""
-        return exposure_s + self._settings.readout_s + self._settings.overhead_s[1]
 
     async def arm(self, exposure: Exposure) -> None:
         """See `Detector.arm`."""
@@ -109,7 +107,7 @@ class Timepix:
         return begin_ns
 
     def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self.exposure_limits_s
+        shortest_s, longest_s = self.facts.exposure_limits_s
         if not shortest_s <= exposure_s <= longest_s:
             raise DeviceError(
                 f"detector: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to {longest_s:g} s."

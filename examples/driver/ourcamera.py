@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from drivers.contract import Exposure, Parts
+from drivers.facts import DetectorFacts
 from engine.clock import Clock, ns
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from engine.frame import Frame
@@ -30,14 +31,10 @@ SHAPE = (64, 64)
 class OurCamera:
     """Implements `drivers.contract.Detector`."""
 
-    # What the camera is. A property of the instrument that you can ask for belongs into connect().
-    shape = SHAPE
-    dtype = "<u2"
-    saturation = 65_535
-    wide_cross = False
-    has_pictures = True
+    # What the camera is. A property of the instrument that you can ask for belongs into connect(). Of readout and
+    # overhead the worst case, for plans are made with it.
+    facts = DetectorFacts(SHAPE, "<u2", 65_535, EXPOSURE_LIMITS_S, readout_s=READOUT_S, overhead_s=0.005)
     flatfield = None
-    exposure_limits_s = EXPOSURE_LIMITS_S
 
     def __init__(self, clock: Clock, link: "_Link") -> None:
         self._clock = clock
@@ -46,10 +43,6 @@ class OurCamera:
         self._opened: tuple[int, float] | None = None  # instant and length of the exposure that is under way
         link.on_frame = self._received
         link.on_lost = self._lost
-
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`: the worst case, for plans are made with it."""
-        return exposure_s + READOUT_S + 0.005
 
     async def arm(self, exposure: Exposure) -> None:
         """See `Detector.arm`."""

@@ -154,7 +154,7 @@ def test_words_that_are_no_fault_are_refused_in_one_line(words: str, says: str) 
     "words",
     [
         "stage.fly 1 error",
-        "detector.shape 1 error",
+        "detector.facts 1 error",
         "optics.blank 1 hang",
         "stagexyz.rotate 1 hang",
         "mode.set 1 error",
@@ -338,9 +338,9 @@ async def test_calls_before_and_after_the_run_meet_no_fault(clock: VirtualClock)
 @virtual
 async def test_what_is_no_call_passes_through(clock: VirtualClock) -> None:
     async with bench(clock, "stage.angle 1 error") as on:
-        assert on.microscope.stage.limits_deg == (-80.0, 80.0)
-        assert on.microscope.detector.shape == (32, 32)
-        assert on.microscope.optics.settling_s(1500) > 0
+        assert on.microscope.stage.facts.limits_deg == (-80.0, 80.0)
+        assert on.microscope.detector.facts.shape == (32, 32)
+        assert on.microscope.optics.facts.settling_s(1500) > 0
 
 
 # --- frames

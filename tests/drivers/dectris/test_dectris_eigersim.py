@@ -132,7 +132,7 @@ async def test_a_broken_network_to_it_is_a_fault_and_arming_again_helps(
             rest.mode = stream.mode = "pass"
             await detector.arm(EXPOSURE)
             began_ns = await detector.start(0.05)
-            await clock.sleep_until(began_ns + ns(detector.cycle_s(0.05)))
+            await clock.sleep_until(began_ns + ns(detector.facts.cycle_s(0.05)))
             frames = detector.frames()
             await detector.disarm()
             assert await numbers_left(frames) == [0]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from drivers.conformance import Bench, Body, DetectorConformance
-from drivers.contract import Exposure, Geometry, Microscope, Parts, Timing
+from drivers.contract import Exposure, Microscope, Parts
+from drivers.facts import Geometry, Timing
 from drivers.merlin.camera import MERLIN
 from drivers.selfpaced.series import SelfPaced
 from engine.clock import NS_PER_S, RealClock

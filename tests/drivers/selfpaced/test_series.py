@@ -153,7 +153,7 @@ async def test_exposures_whose_data_is_late_wait_for_it_in_order(clock: RealCloc
     await detector.arm(Exposure(0.02, 0.01))
     frames = detector.frames()
     for _ in range(3):
-        await clock.sleep_until(await detector.start(0.02) + ns(detector.cycle_s(0.02)))
+        await clock.sleep_until(await detector.start(0.02) + ns(detector.facts.cycle_s(0.02)))
     assert [(await anext(frames)).number for _ in range(3)] == [0, 1, 2]
     await detector.disarm()
 
@@ -212,4 +212,4 @@ def test_an_exposure_takes_as_many_parts_as_it_needs_and_its_cycle_is_whole(expo
     clock = RealClock()
     detector = detector_of(clock, PacedCamera(clock))
     # One for the wait until the next part begins, one for the delivery.
-    assert detector.cycle_s(exposure_s) == pytest.approx((parts + 2) * PERIOD_S)
+    assert detector.facts.cycle_s(exposure_s) == pytest.approx((parts + 2) * PERIOD_S)

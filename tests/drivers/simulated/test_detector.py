@@ -78,7 +78,7 @@ async def test_a_frame_is_there_after_exposure_readout_and_overhead(clock: Virtu
 
 @virtual
 async def test_the_cycle_is_the_worst_case(clock: VirtualClock) -> None:
-    assert camera(clock).cycle_s(0.5) == pytest.approx(0.512)
+    assert camera(clock).facts.cycle_s(0.5) == pytest.approx(0.512)
 
 
 @given(exposure_s=st.floats(0.001, 10.0), seed=st.integers(0, 1000))
@@ -90,7 +90,7 @@ async def test_whatever_the_exposure_the_camera_is_ready_after_its_cycle(
     await detector.arm(Exposure(exposure_s, exposure_s))
     for _ in range(5):
         began_ns = await detector.start(exposure_s)
-        await clock.sleep_until(began_ns + ns(detector.cycle_s(exposure_s)))
+        await clock.sleep_until(began_ns + ns(detector.facts.cycle_s(exposure_s)))
 
 
 @virtual
@@ -248,7 +248,7 @@ async def test_cheap_pictures_bear_their_number(clock: VirtualClock) -> None:
         for number in range(3):
             await microscope.detector.start(0.01)
             counts = (await anext(frames)).counts
-            assert counts.shape == microscope.detector.shape == (32, 32)
+            assert counts.shape == microscope.detector.facts.shape == (32, 32)
             assert (counts[0, 0], counts.sum()) == (number, number)
 
 
@@ -284,7 +284,7 @@ async def test_counts_come_in_the_type_that_was_asked_for_and_are_clipped_to_it(
 ) -> None:
     async with SIMULATED.connect(clock, 3, {**SMALL, "detector": {"dtype": dtype}}) as microscope:
         assert microscope.detector is not None
-        assert (microscope.detector.dtype, microscope.detector.saturation) == (dtype, most)
+        assert (microscope.detector.facts.dtype, microscope.detector.facts.saturation) == (dtype, most)
         await microscope.detector.arm(EXPOSURE)
         await microscope.detector.start(0.5)
         counts = (await anext(aiter(microscope.detector.frames()))).counts
