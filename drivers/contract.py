@@ -34,14 +34,6 @@ class Reading:
     t_after_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
-    """What the detector is armed for: frames of `exposure_s`, and snapshots of `snapshot_exposure_s` between."""
-
-    exposure_s: float
-    snapshot_exposure_s: float
-
-
 class Stage(Protocol):
     """The goniometer's tilt axis."""
 
@@ -125,13 +117,17 @@ class Detector(Protocol):
         """Relative response of each pixel, (rows, columns), mean 1; None where it was never collected."""
         ...
 
-    async def arm(self, exposure: Exposure) -> None:
-        """Prepare a series; may take long. Raises DeviceError for what it cannot do (nothing armed)."""
+    async def arm(self, exposures_s: Sequence[float]) -> None:
+        """Prepare a series of exposures, each of one of these lengths, in any order and number; may take long.
+
+        Raises DeviceError for what it cannot do (nothing armed).
+        """
         ...
 
     async def start(self, exposure_s: float) -> int:
         """Open the shutter now and return the instant in ns at which it opened; takes under 1 ms.
 
+        exposure_s: one of the lengths that it was armed for.
         Raises DeviceBusy while an exposure is under way, DeviceError when not armed (no exposure either way).
         """
         ...

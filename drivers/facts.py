@@ -6,7 +6,7 @@ them together. A plan is prepared from these alone, and they are written whole i
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -180,6 +180,14 @@ class DetectorFacts:
         if self.paced is None or self.paced.saturation is None:
             return self.saturation
         return min(self.paced.parts(exposure_s) * self.paced.saturation, self.saturation)
+
+    def cannot_expose(self, exposures_s: Sequence[float]) -> str | None:
+        """In words, why a series cannot have these exposures; None where it can. No exposure makes no series."""
+        shortest_s, longest_s = self.exposure_limits_s
+        for exposure_s in exposures_s:
+            if not shortest_s <= exposure_s <= longest_s:  # so it is with what is no number
+                return f"cannot expose for {exposure_s:g} s, only for {shortest_s:g} to {longest_s:g} s"
+        return None if exposures_s else "no exposure was asked for"
 
     @property
     def dead_time_s(self) -> float:

@@ -160,10 +160,10 @@ async def _calls(clock: Clock, microscope: Any, focus: int, defocus: int) -> tup
 async def _cadence(
     clock: Clock, detector: Any, exposure_s: float, snapshot_exposure_s: float, frames: int
 ) -> CameraTimes:
-    exposure = _Exposure(exposure_s, snapshot_exposure_s)
-    intervals, missing = await _as_fast_as_it_goes(clock, detector, exposure, frames)
-    busy, gaps = await _at_the_declared_pace(clock, detector, exposure, frames)
-    snapshots = await _snapshots(clock, detector, exposure)
+    exposures_s = exposure_s, snapshot_exposure_s
+    intervals, missing = await _as_fast_as_it_goes(clock, detector, exposures_s, frames)
+    busy, gaps = await _at_the_declared_pace(clock, detector, exposures_s, frames)
+    snapshots = await _snapshots(clock, detector, exposures_s)
     return CameraTimes(
         exposure_s,
         detector.facts.cycle_s(exposure_s),
@@ -179,16 +179,8 @@ async def _cadence(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Exposure:
-    """As `drivers.contract.Exposure`, which the engine may not import."""
-
-    exposure_s: float
-    snapshot_exposure_s: float
-
-
-async def _armed(clock: Clock, detector: Any, exposure: _Exposure) -> AsyncIterator[Any]:
-    await bounded(clock, "detector.arm", lambda: detector.arm(exposure))
+async def _armed(clock: Clock, detector: Any, exposures_s: Sequence[float]) -> AsyncIterator[Any]:
+    await bounded(clock, "detector.arm", lambda: detector.arm(exposures_s))
     frames: AsyncIterator[Any] = aiter(detector.frames())
     return frames
 
@@ -197,12 +189,14 @@ async def _next(clock: Clock, frames: AsyncIterator[Any]) -> Any:
     return await bounded(clock, "detector.frames", lambda: anext(frames))
 
 
-async def _as_fast_as_it_goes(clock: Clock, detector: Any, exposure: _Exposure, count: int) -> tuple[list[float], int]:
+async def _as_fast_as_it_goes(
+    clock: Clock, detector: Any, exposures_s: Sequence[float], count: int
+) -> tuple[list[float], int]:
     """From start to start, in seconds, each as soon as the frame before is there; and how many frames were lost."""
-    frames = await _armed(clock, detector, exposure)
+    frames = await _armed(clock, detector, exposures_s)
     starts_ns, numbers = [], []
     for _ in range(count + 1):
-        starts_ns.append(await _started(clock, detector, exposure.exposure_s))
+        starts_ns.append(await _started(clock, detector, exposures_s[0]))
         numbers.append((await _next(clock, frames)).number)
     await bounded(clock, "detector.disarm", detector.disarm)
     intervals = [(after - before) / NS_PER_S for before, after in pairwise(starts_ns)]
@@ -222,36 +216,38 @@ async def _started(clock: Clock, detector: Any, exposure_s: float) -> int:
         await clock.sleep_s(0.001)
 
 
-async def _at_the_declared_pace(clock: Clock, detector: Any, exposure: _Exposure, count: int) -> tuple[int, int]:
+async def _at_the_declared_pace(
+    clock: Clock, detector: Any, exposures_s: Sequence[float], count: int
+) -> tuple[int, int]:
     """How many starts were refused, and how many frames lost, at the pace the driver calls safe."""
-    frames = await _armed(clock, detector, exposure)
-    cycle_ns, busy, numbers = ns(detector.facts.cycle_s(exposure.exposure_s)), 0, []
-    start_ns = await _started(clock, detector, exposure.exposure_s)
+    frames = await _armed(clock, detector, exposures_s)
+    cycle_ns, busy, numbers = ns(detector.facts.cycle_s(exposures_s[0])), 0, []
+    start_ns = await _started(clock, detector, exposures_s[0])
     for _ in range(count):
         # The frame is fetched when it must be there anyway: waiting for it would set another pace.
         start_ns = max(start_ns + cycle_ns, clock.now_ns())
         await clock.sleep_until(start_ns, precise=True)
         try:
-            start_ns = await bounded(clock, "detector.start", lambda: detector.start(exposure.exposure_s))
+            start_ns = await bounded(clock, "detector.start", lambda: detector.start(exposures_s[0]))
             numbers.append((await _next(clock, frames)).number)
         except DeviceBusy:
             busy += 1
             numbers.append((await _next(clock, frames)).number)
-            start_ns = await _started(clock, detector, exposure.exposure_s)
+            start_ns = await _started(clock, detector, exposures_s[0])
     numbers.append((await _next(clock, frames)).number)
     await bounded(clock, "detector.disarm", detector.disarm)
     return busy, numbers[-1] - count
 
 
-async def _snapshots(clock: Clock, detector: Any, exposure: _Exposure) -> list[float]:
+async def _snapshots(clock: Clock, detector: Any, exposures_s: Sequence[float]) -> list[float]:
     """From the start of a snapshot between two frames until its picture is there, in seconds."""
-    frames = await _armed(clock, detector, exposure)
+    frames = await _armed(clock, detector, exposures_s)
     took = []
     for _ in range(SNAPSHOTS):
-        await _started(clock, detector, exposure.exposure_s)
+        await _started(clock, detector, exposures_s[0])
         await _next(clock, frames)
         begin_ns = clock.now_ns()
-        await _started(clock, detector, exposure.snapshot_exposure_s)
+        await _started(clock, detector, exposures_s[1])
         await _next(clock, frames)
         took.append((clock.now_ns() - begin_ns) / NS_PER_S)
     await bounded(clock, "detector.disarm", detector.disarm)

@@ -6,14 +6,13 @@ are read by `simplonstream` as they come from `simplonsocket`, `simplonseries` k
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure
 from drivers.dectris.asked import NARROW_MARKER, SUM_MARKER, ImageTimes, Series
 from drivers.dectris.rest import Simplon
 from drivers.dectris.socket import StreamSocket
@@ -224,17 +223,16 @@ class Dectris:
             paced=self._paced,
         )
 
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`. Configures, arms and, where the series paces itself, starts it. Cancel: not armed."""
-        for exposure_s in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(exposure_s, "not armed")
+        self._check(exposures_s, "not armed")
         await self.disarm()
         await self._awake()
         await self._configure(STREAM, "stream")  # as well: it may have been restarted
         if self._doubtful:
             await self._listen()
             self._doubtful = False
-        period_s = await self._set_up(min(exposure.exposure_s, exposure.snapshot_exposure_s))
+        period_s = await self._set_up(min(exposures_s))
         self._maybe_armed = True
         answer = await self._simplon.command("arm", ARM_LIMIT_S)
         identity = answer.get("sequence id")
@@ -298,21 +296,17 @@ class Dectris:
             )
         return period_s
 
-    def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self.facts.exposure_limits_s
-        if not shortest_s <= exposure_s <= longest_s:
-            remedy = " A smaller subframe_s in the devices file allows shorter ones." if self._paced else ""
-            raise DeviceError(
-                f"{self._simplon.name}: cannot expose for {exposure_s:g} s; {state}. "
-                f"Choose {shortest_s:g} to {longest_s:g} s.{remedy}"
-            )
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            remedy = ", or a smaller subframe_s in the devices file for a shorter one" if self._paced else ""
+            raise DeviceError(f"{self._simplon.name}: {why}; {state}. Choose another exposure{remedy}.")
 
     async def start(self, exposure_s: float) -> int:
         """See `Detector.start`. Triggered: when the trigger was handed to the network; it opens one latency later."""
         series = self._series
         if series is None or series.closing:
             raise DeviceError(f"{self._simplon.name}: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s, "no exposure was made")
+        self._check((exposure_s,), "no exposure was made")
         if series.fault is not None:
             raise DeviceError(f"{series.fault} No exposure was made.") from series.fault
         if series.pace is not None and self._paced is not None:

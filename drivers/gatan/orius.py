@@ -6,7 +6,7 @@ nothing of the camera but whether it is inserted: its size and times are options
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure, Parts
+from drivers.contract import Parts
 from drivers.facts import DetectorFacts
 from drivers.gatan.socket import (
     GET_NUMBER_OF_CAMERAS,
@@ -96,10 +96,9 @@ class Orius:
                 f"{self._plug_in.name}: camera {camera} is not inserted; not armed. Insert it in DigitalMicrograph."
             )
 
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`. Waits for an exposure that was given up, for as long as it may take."""
-        for exposure_s in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(exposure_s, "not armed")
+        self._check(exposures_s, "not armed")
         await self.disarm()
         if self._exposing is not None:
             await asyncio.wait([self._exposing])  # bounded: its reply is
@@ -107,20 +106,16 @@ class Orius:
         self._number = 0
         self._queue = asyncio.Queue()
 
-    def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self.facts.exposure_limits_s
-        if not shortest_s <= exposure_s <= longest_s:
-            raise DeviceError(
-                f"{self._plug_in.name}: cannot expose for {exposure_s:g} s; {state}. "
-                f"Choose {shortest_s:g} to {longest_s:g} s."
-            )
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            raise DeviceError(f"{self._plug_in.name}: {why}; {state}. Choose another exposure.")
 
     async def start(self, exposure_s: float) -> int:
         """See `Detector.start`. The instant is that of the request plus the option `open_delay_s`."""
         queue = self._queue
         if queue is None:
             raise DeviceError(f"{self._plug_in.name}: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s, "no exposure was made")
+        self._check((exposure_s,), "no exposure was made")
         if self._exposing is not None and not self._exposing.done():
             if self._clock.now_ns() < self._begun_ns + self._over_ns:
                 raise self._busy()

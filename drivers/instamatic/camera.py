@@ -17,7 +17,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure, Parts
+from drivers.contract import Parts
 from drivers.facts import DetectorFacts
 from drivers.instamatic.codec import CODECS
 from drivers.instamatic.wire import ServerError, Wire
@@ -130,10 +130,9 @@ class InstamaticCamera:
         self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
 
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`. Waits for an exposure that was given up: the server cannot break one off."""
-        for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(seconds, "not armed")
+        self._check(exposures_s, "not armed")
         await self.disarm()
         await self._wire.connect()
         self._number = 0
@@ -144,7 +143,7 @@ class InstamaticCamera:
         """See `Detector.start`. The instant is that at which the question was sent; the camera opens a little later."""
         if self._queue is None:
             raise DeviceError("camera: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s, "nothing was exposed")
+        self._check((exposure_s,), "nothing was exposed")
         if self._wire.busy or (self._exposing is not None and not self._exposing.done()):
             raise DeviceBusy("camera: an exposure is under way; no new one was begun. Wait for its frame.")
         if not self._wire.connected:
@@ -156,12 +155,9 @@ class InstamaticCamera:
         self._number += 1
         return await asyncio.shield(opened)
 
-    def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self.facts.exposure_limits_s
-        if not shortest_s <= exposure_s <= longest_s:
-            raise DeviceError(
-                f"camera: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to {longest_s:g} s."
-            )
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            raise DeviceError(f"camera: {why}; {state}. Choose another exposure.")
 
     async def _expose(
         self,

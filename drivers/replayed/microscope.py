@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure, Microscope, Reading
+from drivers.contract import Microscope, Reading
 from drivers.facts import DetectorFacts, Facts, OpticsFacts, StageFacts
 from engine import errors
 from engine.clock import Clock
@@ -273,9 +273,9 @@ class RecordedDetector:
         self._pixel = picture_type(facts.dtype or recording.dtype) or np.dtype(np.uint16)
         self.flatfield: NDArray[np.float32] | None = np.ones((1, 1), np.float32) if facts.flatfield else None
 
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`."""
-        await self._recording.answer("detector.arm", exposure)
+        await self._recording.answer("detector.arm", exposures_s)
 
     async def start(self, exposure_s: float) -> int:
         """See `Detector.start`."""

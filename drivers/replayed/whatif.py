@@ -7,14 +7,14 @@ stage goes where the recorded readings say it went, calls take recorded, scaled,
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure, Microscope, Reading
+from drivers.contract import Microscope, Reading
 from drivers.facts import DetectorFacts, Facts, OpticsFacts, StageFacts, Timing
 from drivers.replayed.microscope import recorded_integer, recorded_reading
 from engine.clock import NS_PER_S, Clock, ns
@@ -266,7 +266,7 @@ class WhatIfDetector:
         self._queue: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
         self._placeholder = np.broadcast_to(np.zeros((), facts.dtype or "<u2"), facts.shape)
 
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`."""
         await self._clock.sleep_s(self._latencies.seconds("detector.arm"))
 

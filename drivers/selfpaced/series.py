@@ -16,13 +16,12 @@ import asyncio
 import math
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from drivers.contract import Exposure
 from drivers.facts import DetectorFacts, PacedFacts
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
 from engine.clock import NS_PER_MS, NS_PER_S, Clock, ns
@@ -323,14 +322,13 @@ class SelfPaced:
             paced=self._paced,
         )
 
-    async def arm(self, exposure: Exposure, *, every_part: bool = False) -> None:
+    async def arm(self, exposures_s: Sequence[float], *, every_part: bool = False) -> None:
         """See `Detector.arm`: starts the series and returns when its cadence is known.
 
         every_part: `every_part` will be asked for them, and must be, for the camera is held up otherwise.
         """
         await self.disarm()
-        for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(seconds, "not armed")
+        self._check(exposures_s, "not armed")
         self._unknown = True
         receiver = await self._camera.begin()
         series = self._ending = _Series(self._clock, self._camera, receiver, every_part=every_part)
@@ -355,16 +353,12 @@ class SelfPaced:
         """See `Detector.start`; the instant returned lies up to one part ahead."""
         if self._series is None:
             raise DeviceError(f"{self._camera.name}: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s, "nothing was exposed")
+        self._check((exposure_s,), "nothing was exposed")
         return self._series.expose(self._paced.parts(exposure_s))
 
-    def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self._exposure_limits_s
-        if not shortest_s <= exposure_s <= longest_s:
-            raise DeviceError(
-                f"{self._camera.name}: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to "
-                f"{longest_s:g} s."
-            )
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            raise DeviceError(f"{self._camera.name}: {why}; {state}. Choose another exposure.")
 
     def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`. A frame of which parts were lost raises DeviceError in its place."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from drivers.contract import Exposure, Microscope
+from drivers.contract import Microscope
 from drivers.replayed.microscope import TYPE_SEEN
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost, Underflow
@@ -122,7 +122,7 @@ class CredSequence(Experiment):
             await self._check_focus()
         if self._detector.flatfield is not None:  # into the spool: a run that is cut off needs it as well
             await self.run.data.keep_extra("flatfield", self._detector.flatfield)
-        await self._detector.arm(Exposure(self.plan.exposure_s, self.plan.snapshot_exposure_s))
+        await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._frames = self._detector.frames()
         self._pixel = picture_type(self._detector.facts.dtype)
         return "relaxed"

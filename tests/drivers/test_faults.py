@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from structlog.testing import capture_logs
 
-from drivers.contract import OPTIONAL_PARTS, Exposure, Microscope
+from drivers.contract import OPTIONAL_PARTS, Microscope
 from drivers.faults import Fault, Faults, FaultyDisk, inject
 from drivers.parts import Deflector, OpticalMode
 from engine.clock import ns
@@ -349,7 +349,7 @@ async def test_what_is_no_call_passes_through(clock: VirtualClock) -> None:
 async def numbers(on: Bench, exposures: int = 4) -> list[tuple[int, tuple[int, ...], float]]:
     """Number, shape and moment of every frame that comes of so many exposures, one a second."""
     detector = on.microscope.detector
-    await detector.arm(Exposure(0.1, 0.01))
+    await detector.arm((0.1, 0.01))
     frames = detector.frames()
     began_ns = on.clock.now_ns()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from drivers.conformance.bench import cancelled_soon, numbers_left
-from drivers.contract import Detector, Exposure
+from drivers.contract import Detector
 from drivers.dectris.driver import DECTRIS
 from engine.clock import RealClock, ns
 from engine.errors import DeviceBusy, DeviceError, Refused
@@ -23,7 +23,7 @@ pytest.importorskip("dectris.compression", reason="make counterparts installs it
 
 pytestmark = pytest.mark.realtime
 
-EXPOSURE = Exposure(0.05, 0.01)
+EXPOSURE = (0.05, 0.01)
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def armed(clock: RealClock, **options: Any) -> AsyncIterator[tuple[Simplon
         yield emulator, detector
 
 
-async def one(detector: Detector, exposure_s: float = EXPOSURE.exposure_s) -> Frame:
+async def one(detector: Detector, exposure_s: float = EXPOSURE[0]) -> Frame:
     await detector.start(exposure_s)
     return await anext(aiter(detector.frames()))
 
@@ -107,7 +107,7 @@ async def test_an_external_series_waits_for_its_pulse(clock: RealClock) -> None:
         assert emulator.commands == ["arm"]
         assert emulator.found["detector/trigger_mode"] == "exts"
         with pytest.raises(DeviceError, match=r"external trigger; no exposure"):
-            await detector.start(EXPOSURE.exposure_s)
+            await detector.start(EXPOSURE[0])
         emulator.pulse()
         async with clock.timeout_at(clock.now_ns() + ns(20)):
             while True:

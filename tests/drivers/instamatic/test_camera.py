@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from drivers.conformance import Bench, Body, DetectorConformance
-from drivers.contract import Detector, Exposure
+from drivers.contract import Detector
 from drivers.instamatic.camera import INSTAMATIC_CAMERA
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import RealClock
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.realtime,
     pytest.mark.skipif(sys.platform == "darwin", reason="no shared memory of this kind on macOS"),
 ]
-EXPOSURE = Exposure(0.02, 0.005)
+EXPOSURE = (0.02, 0.005)
 
 
 @asynccontextmanager

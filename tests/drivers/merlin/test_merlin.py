@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers.contract import Detector, Exposure
+from drivers.contract import Detector
 from drivers.merlin.camera import MERLIN
 from drivers.merlin.link import Commands
 from drivers.selfpaced.series import SelfPaced
@@ -24,7 +24,7 @@ from tests.engine.virtually import really
 
 pytestmark = pytest.mark.realtime
 
-LONG = Exposure(0.05, 0.01)
+LONG = (0.05, 0.01)
 TIMEOUT_S = 1.0
 # The emulator runs in the test's own loop, on a machine that may be busy with other things.
 PATIENT_S = 5.0

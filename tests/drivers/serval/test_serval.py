@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from drivers.conformance import Bench, Body, DetectorConformance
-from drivers.contract import Detector, Exposure, Microscope
+from drivers.contract import Detector, Microscope
 from drivers.facts import Geometry, Timing
 from drivers.selfpaced.series import SelfPaced
 from drivers.serval.camera import SERVAL, ServalSettings
@@ -26,7 +26,7 @@ from tests.engine.virtually import really
 pytest.importorskip("httpx")
 pytestmark = pytest.mark.realtime
 
-LONG = Exposure(0.05, 0.01)
+LONG = (0.05, 0.01)
 TIMEOUT_S = 1.0
 # The emulator runs in the test's own loop, on a machine that may be busy with other things.
 PATIENT_S = 5.0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure, Microscope
+from drivers.contract import Microscope
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING
 from drivers.simulated.shots import Shot
@@ -21,7 +21,7 @@ from engine.errors import Refused
 from engine.frame import Frame
 from tests.engine.virtually import really, virtual
 
-EXPOSURE = Exposure(0.5, 0.01)
+EXPOSURE = (0.5, 0.01)
 
 
 @dataclass
@@ -87,7 +87,7 @@ async def test_whatever_the_exposure_the_camera_is_ready_after_its_cycle(
     clock: VirtualClock, exposure_s: float, seed: int
 ) -> None:
     detector = camera(clock, seed=seed)
-    await detector.arm(Exposure(exposure_s, exposure_s))
+    await detector.arm((exposure_s, exposure_s))
     for _ in range(5):
         began_ns = await detector.start(exposure_s)
         await clock.sleep_until(began_ns + ns(detector.facts.cycle_s(exposure_s)))
@@ -262,13 +262,13 @@ async def test_on_the_real_clock_another_process_makes_the_same_pictures(clock: 
     @virtual
     async def virtually(other: VirtualClock) -> None:
         async with SIMULATED.connect(other, 3, options) as microscope:
-            await microscope.detector.arm(Exposure(0.02, 0.02))
+            await microscope.detector.arm((0.02, 0.02))
             await microscope.detector.start(0.02)
             expected.append((await anext(aiter(microscope.detector.frames()))).counts)
 
     await asyncio.to_thread(virtually)
     async with SIMULATED.connect(clock, 3, options) as microscope:
-        await microscope.detector.arm(Exposure(0.02, 0.02))
+        await microscope.detector.arm((0.02, 0.02))
         began_ns = await microscope.detector.start(0.02)
         frame = await anext(aiter(microscope.detector.frames()))
         assert (frame.start_ns, frame.end_ns) == (began_ns, began_ns + ns(0.02))

@@ -33,9 +33,7 @@ def prepared_from(monkeypatch: pytest.MonkeyPatch) -> list[Facts]:
     return seen
 
 
-def test_plan_run_replay_and_what_if_prepare_from_the_same(
-    prepared_from: list[Facts], record_run: RecordRun
-) -> None:
+def test_plan_run_replay_and_what_if_prepare_from_the_same(prepared_from: list[Facts], record_run: RecordRun) -> None:
     run = record_run("cred", seed=1, **PLAN, formats=())
     records = list(run.trace)
     replay(records)
