@@ -119,7 +119,7 @@ class JeolStage:
         if self.rotation_speeds is not None:
             return int(self.rotation_speeds.choose(speed_deg_s).setting)
         fixed = self._settings.fixed_speed_deg_s
-        if not fixed or not abs(speed_deg_s - fixed) <= 0.05 * fixed:
+        if self.facts.no_speed(speed_deg_s):
             known = f"turns at {fixed:g} deg/s" if fixed else "tells no speed"
             raise DeviceError(
                 f"stage: this microscope's TEMCOM cannot set a speed and {known}; nothing moved. Rotate with the "

@@ -10,6 +10,7 @@ from engine.clock import NS_PER_S, Clock
 
 # A pattern counts as standing still when the primary beam is within this of its place (the paper: under 0.2 px).
 STILL_PX = 0.15
+NOTHING_PX = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class LensSettings:
     def facts(self) -> OpticsFacts:
         """How it settles: the slow part is away by the longer the farther it was, in time constants."""
         slow_px = math.hypot(*self.shift_px) / 1000 * self.slow_share  # that one unit of defocus displaces the beam by
-        if not slow_px > 0:
+        if slow_px < NOTHING_PX:
             return OpticsFacts(0.0)
         return OpticsFacts(0.0, self.slow_s, STILL_PX / slow_px)
 
