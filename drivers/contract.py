@@ -1,7 +1,8 @@
 """The contract between experiments and hardware: four small protocols and the data that passes through them.
 
 A microscope is a stage, a beam, optics and a detector. A driver for a vendor's interface implements one or more
-of them; `Microscope` puts four together. All calls are coroutines, none blocks the event loop longer than 2 ms,
+of them; `Microscope` puts four together. What a part knows without a call is frozen data under its `facts`
+(drivers/facts.py), and nowhere else. All calls are coroutines, none blocks the event loop longer than 2 ms,
 every one may be cancelled (the device is then as the docstring says). Times are integer nanoseconds on the
 engine's clock, angles degrees, lengths in the unit in the name.
 """
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.options import is_number
 from drivers.parts import Deflectors, Illumination, Mode, StageXYZ
 from engine.errors import Refused, shown
@@ -32,60 +34,12 @@ class Reading:
     t_after_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
-    """What the detector is armed for: frames of `exposure_s`, and snapshots of `snapshot_exposure_s` between."""
-
-    exposure_s: float
-    snapshot_exposure_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """The instrument as a crystallographer needs it, for headers and instruction files.
-
-    rotation_axis_deg: direction of the stage's tilt axis in the image, from fast (+x) towards up (+y) with the
-        image's rows running down: the axis is (cos, sin, 0) in a frame of fast = +x, slow = -y, beam towards -z.
-        A positive stage angle is a right-handed rotation about it.
-    beam_fast_px, beam_slow_px: nominal primary beam on the grid of equal pixels (516 x 516 for a 512 x 512
-        Timepix, whose wide cross pixels count three times); pixel i covers [i, i+1).
-    distortion_amplitude_percent, distortion_azimuth_deg: elliptical lens distortion, 0 where there is none.
-    """
-
-    wavelength_A: float
-    camera_length_mm: float
-    pixel_size_mm: float
-    rotation_axis_deg: float
-    beam_fast_px: float
-    beam_slow_px: float
-    distortion_amplitude_percent: float = 0.0
-    distortion_azimuth_deg: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long this hardware takes, for plans: measured or declared by the driver, in seconds.
-
-    api_call_s: typical time of one microscope call. api_call_worst_s: its 99th percentile.
-    stage_read_s: typical time of a stage reading.
-    """
-
-    api_call_s: float
-    api_call_worst_s: float
-    stage_read_s: float
-
-
 class Stage(Protocol):
     """The goniometer's tilt axis."""
 
     @property
-    def limits_deg(self) -> tuple[float, float]:
-        """Lowest and highest tilt the mounted holder allows."""
-        ...
-
-    @property
-    def backlash_deg(self) -> float:
-        """Lost motion after a change of direction, which a run-in must cover."""
+    def facts(self) -> StageFacts:
+        """Limits, backlash and speeds."""
         ...
 
     async def angle(self) -> Reading:
@@ -131,6 +85,11 @@ class Beam(Protocol):
 class Optics(Protocol):
     """The diffraction lens (IL1, diffraction focus)."""
 
+    @property
+    def facts(self) -> OpticsFacts:
+        """How it settles."""
+        ...
+
     async def focus(self) -> int:
         """Read the lens value in the instrument's own units (one call)."""
         ...
@@ -139,44 +98,18 @@ class Optics(Protocol):
         """Set the lens value; the lens *starts* towards it when the call returns, and settles exponentially."""
         ...
 
-    def settling_s(self, defocus: int) -> float:
-        """Time to wait after returning from `defocus` to focus until the pattern stands still."""
-        ...
-
 
 class Detector(Protocol):
     """The camera: `arm -> (start -> next frame)* -> disarm`.
 
     After `arm`, each `start` begins one exposure at once and `frames` yields it when it was read out. The next
-    `start` may follow `cycle_s` later. A detector that paces itself is asked the same way; its driver takes the
+    `start` may follow `facts.cycle_s` later. A detector that paces itself is asked the same way; its driver takes the
     frame out of the running series that begins next.
     """
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a picture."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """Type of the counts, as numpy writes it ("<u2"): integers of up to 64 bits or float32, in any order of bytes.
-        Settled when `arm` returns. Empty where nobody knows before the first frame; all frames are of one type anyway.
-        """
-        ...
-
-    @property
-    def saturation(self) -> int:
-        """Largest count the detector can give."""
-        ...
-
-    @property
-    def wide_cross(self) -> bool:
-        """Whether the pixels that join four modules are three times as wide (Timepix)."""
-        ...
-
-    @property
-    def has_pictures(self) -> bool:
-        """False where counts are placeholders (simulations and replays of timing): then nothing is exported."""
+    def facts(self) -> DetectorFacts:
+        """Its pictures and its pace. Arming may settle what nobody knew before: ask again after `arm`."""
         ...
 
     @property
@@ -184,22 +117,17 @@ class Detector(Protocol):
         """Relative response of each pixel, (rows, columns), mean 1; None where it was never collected."""
         ...
 
-    @property
-    def exposure_limits_s(self) -> tuple[float, float]:
-        """Shortest and longest exposure it can make."""
-        ...
+    async def arm(self, exposures_s: Sequence[float]) -> None:
+        """Prepare a series of exposures, each of one of these lengths, in any order and number; may take long.
 
-    def cycle_s(self, exposure_s: float) -> float:
-        """Shortest safe time from one start to the next: exposure + readout + overhead (worst case)."""
-        ...
-
-    async def arm(self, exposure: Exposure) -> None:
-        """Prepare a series; may take long. Raises DeviceError for what it cannot do (nothing armed)."""
+        Raises DeviceError for what it cannot do (nothing armed).
+        """
         ...
 
     async def start(self, exposure_s: float) -> int:
         """Open the shutter now and return the instant in ns at which it opened; takes under 1 ms.
 
+        exposure_s: one of the lengths that it was armed for.
         Raises DeviceBusy while an exposure is under way, DeviceError when not armed (no exposure either way).
         """
         ...
@@ -254,6 +182,21 @@ class Microscope:
     mode: Mode | None = None
     illumination: Illumination | None = None
     """The optional parts (`drivers.parts`), each None where nobody has it."""
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the whole instrument without a call, as its parts say it now."""
+        return Facts(
+            self.geometry,
+            self.timing,
+            stage=None if self.stage is None else self.stage.facts,  # of a recorded instrument any part may be missing
+            optics=None if self.optics is None else self.optics.facts,
+            detector=None if self.detector is None else self.detector.facts,
+            stagexyz=None if self.stagexyz is None else self.stagexyz.facts,
+            deflectors=None if self.deflectors is None else self.deflectors.facts,
+            mode=None if self.mode is None else self.mode.facts,
+            illumination=None if self.illumination is None else self.illumination.facts,
+        )
 
 
 @dataclass(frozen=True, slots=True)

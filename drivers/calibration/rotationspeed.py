@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from drivers.facts import SPEED_SHARE, StageFacts
 from drivers.options import is_number
 from engine.errors import DataError, DeviceError, Refused, shown
 
-# A rotation at another speed than asked for is a rotation by other angles per frame.
-TOLERANCE = 0.05
 FEWEST = 3
 
 
@@ -151,7 +150,7 @@ class RotationSpeeds:
         if not (speed_deg_s > 0 and math.isfinite(speed_deg_s)):
             raise DeviceError(f"stage: cannot rotate at {speed_deg_s:g} deg/s; nothing moved. Give a positive speed.")
         chosen = self.nearest(speed_deg_s)
-        if abs(chosen.speed_deg_s - speed_deg_s) > TOLERANCE * speed_deg_s:
+        if abs(chosen.speed_deg_s - speed_deg_s) > SPEED_SHARE * speed_deg_s:
             raise DeviceError(
                 f"stage: cannot rotate at {speed_deg_s:g} deg/s; nothing moved. The nearest it can do is "
                 f"{chosen.speed_deg_s:.4g} deg/s (setting {chosen.setting:g})."
@@ -184,6 +183,16 @@ class RotationSpeeds:
             f"{found.windup:.3f} +- {found.windup_sigma:.3f}, delay {found.delay_s:.3f} +- {found.delay_sigma_s:.3f} s "
             f"({found.rotations} rotations, scatter {found.scatter_s * 1000:.0f} ms)"
         )
+
+
+def stage_facts(limits_deg: tuple[float, float], backlash_deg: float, speeds: RotationSpeeds | None) -> StageFacts:
+    """What is known of a stage that turns at these speeds; None: they were not measured, so it cannot be told to."""
+    if speeds is None:
+        return StageFacts(limits_deg, backlash_deg, can_rotate=False)
+    if speeds.levels is not None:
+        return StageFacts(limits_deg, backlash_deg, speeds_deg_s=speeds.all_deg_s())
+    slowest_deg_s, fastest_deg_s = speeds.all_deg_s()
+    return StageFacts(limits_deg, backlash_deg, speed_limits_deg_s=(slowest_deg_s, fastest_deg_s))
 
 
 def rotation_speeds(given: object, defaults: RotationSpeeds) -> RotationSpeeds:

@@ -111,7 +111,7 @@ async def _check(request: _Request) -> dict[str, Any]:
     async with connect_devices(request.devices, clock, request.seed, options) as microscope:
         times = kind.times(plan)
         measured = await measure(clock, microscope, times.exposures_s, times.lens_change, request.frames)
-        judgement = judge(kind, plan, microscope, measured)
+        judgement = judge(kind, plan, microscope.facts, measured)
         rotation = await _rotations(clock, microscope.stage, times.speed_deg_s) if request.move else {}
         problems = [*judgement.problems, *rotation.pop("problems", [])]
         return {
@@ -119,7 +119,7 @@ async def _check(request: _Request) -> dict[str, Any]:
             "problems": problems,
             "remarks": list(judgement.remarks),
             "timing": measured.timing,
-            "declared": asdict(microscope.timing),
+            "declared": asdict(microscope.facts.timing),
             "calls": {name: asdict(times) for name, times in measured.calls.items()},
             "camera": asdict(measured.cadence),
             "rotation": rotation,

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from drivers.facts import Facts, Timing
 from engine.clock import NS_PER_MS, NS_PER_S, Clock, ns
-from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
+from engine.errors import DeviceBusy, DeviceLost, Refused
 from engine.run.contract import AnyExperiment
 
 CALL_LIMIT_S = 30.0
@@ -47,9 +48,9 @@ class CameraTimes:
     """How fast the camera goes at one exposure.
 
     first_s, second_s, rest: from one start to the next, each begun as soon as the frame before has arrived.
-    declared_s: what the driver says is safe (`cycle_s`). busy: of `paced` starts at that pace, how many the camera
-    refused because it was not ready. missing: numbers that never arrived. snapshot, snapshot_declared_s: a short
-    exposure between two long ones, start to frame.
+    declared_s: what the driver says is safe (`DetectorFacts.cycle_s`). busy: of `paced` starts at that pace, how many
+    the camera refused because it was not ready. missing: numbers that never arrived. snapshot, snapshot_declared_s: a
+    short exposure between two long ones, start to frame.
     """
 
     exposure_s: float
@@ -159,13 +160,13 @@ async def _calls(clock: Clock, microscope: Any, focus: int, defocus: int) -> tup
 async def _cadence(
     clock: Clock, detector: Any, exposure_s: float, snapshot_exposure_s: float, frames: int
 ) -> CameraTimes:
-    exposure = _Exposure(exposure_s, snapshot_exposure_s)
-    intervals, missing = await _as_fast_as_it_goes(clock, detector, exposure, frames)
-    busy, gaps = await _at_the_declared_pace(clock, detector, exposure, frames)
-    snapshots = await _snapshots(clock, detector, exposure)
+    exposures_s = exposure_s, snapshot_exposure_s
+    intervals, missing = await _as_fast_as_it_goes(clock, detector, exposures_s, frames)
+    busy, gaps = await _at_the_declared_pace(clock, detector, exposures_s, frames)
+    snapshots = await _snapshots(clock, detector, exposures_s)
     return CameraTimes(
         exposure_s,
-        detector.cycle_s(exposure_s),
+        detector.facts.cycle_s(exposure_s),
         intervals[0],
         intervals[1],
         Times.of(intervals[2:]),
@@ -174,20 +175,12 @@ async def _cadence(
         missing + gaps,
         snapshot_exposure_s,
         Times.of(snapshots),
-        detector.cycle_s(snapshot_exposure_s),
+        detector.facts.cycle_s(snapshot_exposure_s),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Exposure:
-    """As `drivers.contract.Exposure`, which the engine may not import."""
-
-    exposure_s: float
-    snapshot_exposure_s: float
-
-
-async def _armed(clock: Clock, detector: Any, exposure: _Exposure) -> AsyncIterator[Any]:
-    await bounded(clock, "detector.arm", lambda: detector.arm(exposure))
+async def _armed(clock: Clock, detector: Any, exposures_s: Sequence[float]) -> AsyncIterator[Any]:
+    await bounded(clock, "detector.arm", lambda: detector.arm(exposures_s))
     frames: AsyncIterator[Any] = aiter(detector.frames())
     return frames
 
@@ -196,12 +189,14 @@ async def _next(clock: Clock, frames: AsyncIterator[Any]) -> Any:
     return await bounded(clock, "detector.frames", lambda: anext(frames))
 
 
-async def _as_fast_as_it_goes(clock: Clock, detector: Any, exposure: _Exposure, count: int) -> tuple[list[float], int]:
+async def _as_fast_as_it_goes(
+    clock: Clock, detector: Any, exposures_s: Sequence[float], count: int
+) -> tuple[list[float], int]:
     """From start to start, in seconds, each as soon as the frame before is there; and how many frames were lost."""
-    frames = await _armed(clock, detector, exposure)
+    frames = await _armed(clock, detector, exposures_s)
     starts_ns, numbers = [], []
     for _ in range(count + 1):
-        starts_ns.append(await _started(clock, detector, exposure.exposure_s))
+        starts_ns.append(await _started(clock, detector, exposures_s[0]))
         numbers.append((await _next(clock, frames)).number)
     await bounded(clock, "detector.disarm", detector.disarm)
     intervals = [(after - before) / NS_PER_S for before, after in pairwise(starts_ns)]
@@ -221,60 +216,59 @@ async def _started(clock: Clock, detector: Any, exposure_s: float) -> int:
         await clock.sleep_s(0.001)
 
 
-async def _at_the_declared_pace(clock: Clock, detector: Any, exposure: _Exposure, count: int) -> tuple[int, int]:
+async def _at_the_declared_pace(
+    clock: Clock, detector: Any, exposures_s: Sequence[float], count: int
+) -> tuple[int, int]:
     """How many starts were refused, and how many frames lost, at the pace the driver calls safe."""
-    frames = await _armed(clock, detector, exposure)
-    cycle_ns, busy, numbers = ns(detector.cycle_s(exposure.exposure_s)), 0, []
-    start_ns = await _started(clock, detector, exposure.exposure_s)
+    frames = await _armed(clock, detector, exposures_s)
+    cycle_ns, busy, numbers = ns(detector.facts.cycle_s(exposures_s[0])), 0, []
+    start_ns = await _started(clock, detector, exposures_s[0])
     for _ in range(count):
         # The frame is fetched when it must be there anyway: waiting for it would set another pace.
         start_ns = max(start_ns + cycle_ns, clock.now_ns())
         await clock.sleep_until(start_ns, precise=True)
         try:
-            start_ns = await bounded(clock, "detector.start", lambda: detector.start(exposure.exposure_s))
+            start_ns = await bounded(clock, "detector.start", lambda: detector.start(exposures_s[0]))
             numbers.append((await _next(clock, frames)).number)
         except DeviceBusy:
             busy += 1
             numbers.append((await _next(clock, frames)).number)
-            start_ns = await _started(clock, detector, exposure.exposure_s)
+            start_ns = await _started(clock, detector, exposures_s[0])
     numbers.append((await _next(clock, frames)).number)
     await bounded(clock, "detector.disarm", detector.disarm)
     return busy, numbers[-1] - count
 
 
-async def _snapshots(clock: Clock, detector: Any, exposure: _Exposure) -> list[float]:
+async def _snapshots(clock: Clock, detector: Any, exposures_s: Sequence[float]) -> list[float]:
     """From the start of a snapshot between two frames until its picture is there, in seconds."""
-    frames = await _armed(clock, detector, exposure)
+    frames = await _armed(clock, detector, exposures_s)
     took = []
     for _ in range(SNAPSHOTS):
-        await _started(clock, detector, exposure.exposure_s)
+        await _started(clock, detector, exposures_s[0])
         await _next(clock, frames)
         begin_ns = clock.now_ns()
-        await _started(clock, detector, exposure.snapshot_exposure_s)
+        await _started(clock, detector, exposures_s[1])
         await _next(clock, frames)
         took.append((clock.now_ns() - begin_ns) / NS_PER_S)
     await bounded(clock, "detector.disarm", detector.disarm)
     return took
 
 
-class _AsMeasured:
-    """A camera that declares the cycles it was measured to have."""
-
-    def __init__(self, detector: Any, cadence: CameraTimes) -> None:
-        self._detector = detector
-        late_s = cadence.rest.p99_s - cadence.declared_s if cadence.busy else 0.0
-        self._frame_s = max(late_s, 0.0)
-        self._snapshot_s = max(cadence.snapshot.median_s - cadence.snapshot_declared_s, self._frame_s)
-        self._between_s = cadence.exposure_s
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._detector, name)
-
-    def cycle_s(self, exposure_s: float) -> float:
-        """What the driver declares, and what the camera took longer."""
-        late_s = self._frame_s if exposure_s >= self._between_s else self._snapshot_s
-        cycle_s: float = self._detector.cycle_s(exposure_s) + late_s
-        return cycle_s
+def as_measured(facts: Facts, measured: Measured) -> Facts:
+    """The facts of an instrument that declares the times which it was measured to take."""
+    cadence, detector = measured.cadence, facts.detector
+    if detector is None:
+        return replace(facts, timing=Timing(**measured.timing))
+    late_s = max(cadence.rest.p99_s - cadence.declared_s, 0.0) if cadence.busy else 0.0
+    later_s = max(cadence.snapshot.median_s - cadence.snapshot_declared_s, late_s)
+    # The longer exposure last: where both are of one length it holds.
+    cycles_s = {
+        cadence.snapshot_exposure_s: cadence.snapshot_declared_s + later_s,
+        cadence.exposure_s: cadence.declared_s + late_s,
+    }
+    return replace(
+        facts, timing=Timing(**measured.timing), detector=replace(detector, cycles_s=tuple(cycles_s.items()))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +279,7 @@ class Judgement:
     remarks: tuple[str, ...]
 
 
-def judge(kind: AnyExperiment, plan: Any, microscope: Any, measured: Measured) -> Judgement:
+def judge(kind: AnyExperiment, plan: Any, facts: Facts, measured: Measured) -> Judgement:
     """Compare with what the plan was told by the drivers, in words for the person at the microscope."""
     problems: list[str] = list(measured.faults)
     remarks: list[str] = []
@@ -310,7 +304,7 @@ def judge(kind: AnyExperiment, plan: Any, microscope: Any, measured: Measured) -
             f"A snapshot of {_ms(cadence.snapshot_exposure_s)} takes {_ms(cadence.snapshot.median_s)}, its driver "
             f"declares {_ms(cadence.snapshot_declared_s)}: changing the exposure costs time on this camera."
         )
-    declared = asdict(microscope.timing)
+    declared = asdict(facts.timing)
     for name, what in (
         ("api_call_s", "A call to the microscope usually takes"),
         ("api_call_worst_s", "One call in a hundred takes"),
@@ -318,37 +312,18 @@ def judge(kind: AnyExperiment, plan: Any, microscope: Any, measured: Measured) -
     ):
         if timing[name] > 1.1 * declared[name] + 0.001:
             remarks.append(f"{what} {_ms(timing[name])}, plans have counted on {_ms(declared[name])}.")
-    times = kind.times(plan)
-    if times.commanded:
-        problems += _impossible_speed(microscope.stage, times.speed_deg_s)
-    problems += _refusals(kind, plan, microscope, measured, remarks)
+    problems += _refusals(kind, plan, facts, measured, remarks)
     return Judgement(tuple(problems), tuple(remarks))
 
 
-def _impossible_speed(stage: Any, speed_deg_s: float) -> list[str]:
-    """What is wrong with the plan's speed on a stage that has a few speeds only."""
-    speeds = getattr(stage, "rotation_speeds", None)
-    try:
-        if speeds is not None:
-            speeds.choose(speed_deg_s)
-    except DeviceError as error:
-        return [f"{error} Write it into the plan as speed_deg_s."]
-    return []
-
-
-def _refusals(kind: AnyExperiment, plan: Any, microscope: Any, measured: Measured, remarks: list[str]) -> list[str]:
+def _refusals(kind: AnyExperiment, plan: Any, facts: Facts, measured: Measured, remarks: list[str]) -> list[str]:
     """Prepare the plan as declared and as measured; what no longer fits, and (as remarks) what turns out otherwise."""
-    real = replace(
-        microscope,
-        timing=replace(microscope.timing, **measured.timing),
-        detector=_AsMeasured(microscope.detector, measured.cadence),
-    )
     try:
-        before = kind.prepare(plan, microscope).words
+        before = kind.prepare(plan, facts).words
     except Refused as error:
         return [f"The plan does not fit this instrument, however fast it is: {error}"]
     try:
-        after = kind.prepare(plan, real).words
+        after = kind.prepare(plan, as_measured(facts, measured)).words
     except Refused as error:
         return [f"The plan does not fit what was measured: {error}"]
     remarks += [

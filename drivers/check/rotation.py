@@ -53,7 +53,7 @@ async def measure_rotations(
 ) -> list[MeasuredRotation]:
     """Rotate there and back at every speed over every span. Raises DeviceError when the stage does not obey."""
     here_deg: float = (await bounded(clock, "stage.angle", stage.angle)).value
-    low_deg, high_deg = stage.limits_deg
+    low_deg, high_deg = stage.facts.limits_deg
     direction = 1.0 if here_deg <= (low_deg + high_deg) / 2 else -1.0
     longest_deg = max(spans_deg)
     room_deg = (high_deg - here_deg if direction > 0 else here_deg - low_deg) - ARRIVED_DEG

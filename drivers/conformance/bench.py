@@ -101,7 +101,7 @@ async def cancelled_soon(call: Coroutine[Any, Any, object]) -> None:
 
 async def after_cycle(bench: Bench, clock: Clock, microscope: Microscope, began_ns: int) -> None:
     """Wait until the camera must be ready again, with a few turns of the loop for a driver on a busy machine."""
-    await clock.sleep_until(began_ns + ns(microscope.detector.cycle_s(bench.exposure_s)))
+    await clock.sleep_until(began_ns + ns(microscope.detector.facts.cycle_s(bench.exposure_s)))
     for _ in range(5):
         await asyncio.sleep(0)  # noqa: TID251 a turn of the loop, no time
 

@@ -90,10 +90,10 @@ class OpticsConformance:
     async def test_a_larger_defocus_takes_no_less_to_settle(
         self, bench: Bench, clock: Clock, microscope: Microscope
     ) -> None:
-        times_s = [microscope.optics.settling_s(share * bench.defocus // 4) for share in range(9)]
+        times_s = [microscope.optics.facts.settling_s(share * bench.defocus // 4) for share in range(9)]
         assert times_s == sorted(times_s)
         assert 0 <= times_s[0] <= times_s[4] < 10
-        assert microscope.optics.settling_s(-bench.defocus) == times_s[4]
+        assert microscope.optics.facts.settling_s(-bench.defocus) == times_s[4]
 
     @on_bench
     async def test_a_cancelled_lens_call_leaves_the_lens_usable(

@@ -14,7 +14,7 @@ import pytest
 
 from drivers.conformance.bench import Bench, after_cycle, cancelled_soon, numbers_left, on_bench
 from drivers.conformance.responsive import assert_responsive
-from drivers.contract import Exposure, Microscope
+from drivers.contract import Microscope
 from engine.clock import NS_PER_MS, Clock, ns
 from engine.errors import DeviceBusy, DeviceError
 from engine.frame import Frame, is_picture_type, picture_type, same_type
@@ -25,23 +25,24 @@ class DetectorConformance:
 
     @staticmethod
     async def _arm(bench: Bench, microscope: Microscope) -> AsyncIterator[Frame]:
-        await microscope.detector.arm(Exposure(bench.exposure_s, bench.snapshot_exposure_s))
+        await microscope.detector.arm((bench.exposure_s, bench.snapshot_exposure_s))
         return aiter(microscope.detector.frames())
 
     @on_bench
     async def test_what_the_camera_says_of_itself_makes_sense(
         self, bench: Bench, clock: Clock, microscope: Microscope
     ) -> None:
-        detector = microscope.detector
-        rows, columns = detector.shape
+        detector, facts = microscope.detector, microscope.detector.facts
+        rows, columns = facts.shape
         assert min(rows, columns) > 0
-        assert 127 <= detector.saturation
-        assert detector.dtype == "" or picture_type(detector.dtype) is not None
-        shortest_s, longest_s = detector.exposure_limits_s
+        assert 127 <= facts.saturation_of(bench.exposure_s) <= facts.saturation
+        assert facts.dtype == "" or picture_type(facts.dtype) is not None
+        shortest_s, longest_s = facts.exposure_limits_s
         assert 0 < shortest_s < longest_s
-        assert detector.cycle_s(bench.exposure_s) >= bench.exposure_s
+        assert facts.cycle_s(bench.exposure_s) >= bench.exposure_s
+        assert facts.flatfield is (detector.flatfield is not None)
         if detector.flatfield is not None:
-            assert detector.flatfield.shape == detector.shape
+            assert detector.flatfield.shape == facts.shape
             assert detector.flatfield.dtype == np.float32
             assert detector.flatfield.mean() == pytest.approx(1.0, abs=0.01)
             assert detector.flatfield.min() >= 0
@@ -55,8 +56,9 @@ class DetectorConformance:
             frame = await anext(frames)
             assert asked_ns <= opened_ns
             assert frame.number == number
-            assert frame.counts.shape == microscope.detector.shape
-            assert 0 <= frame.counts.min() <= frame.counts.max() <= microscope.detector.saturation
+            assert frame.counts.shape == microscope.detector.facts.shape
+            most = microscope.detector.facts.saturation_of(bench.exposure_s)
+            assert 0 <= frame.counts.min() <= frame.counts.max() <= most
             assert abs(frame.start_ns - opened_ns) <= NS_PER_MS
             assert frame.end_ns - frame.start_ns >= ns(bench.exposure_s)
             assert frame.end_ns <= clock.now_ns()
@@ -66,7 +68,7 @@ class DetectorConformance:
         self, bench: Bench, clock: Clock, microscope: Microscope
     ) -> None:
         frames = await self._arm(bench, microscope)
-        declared = picture_type(microscope.detector.dtype)
+        declared = picture_type(microscope.detector.facts.dtype)
         for exposure_s in (bench.exposure_s, bench.snapshot_exposure_s):
             await microscope.detector.start(exposure_s)
             counts = (await anext(frames)).counts
@@ -122,6 +124,21 @@ class DetectorConformance:
         assert numbers == [0, 1, 2]
         assert lengths_ns[1] >= ns(bench.snapshot_exposure_s)
         assert lengths_ns[1] < min(lengths_ns[0], lengths_ns[2])
+
+    @on_bench
+    async def test_a_series_may_have_any_number_of_exposure_times(
+        self, bench: Bench, clock: Clock, microscope: Microscope
+    ) -> None:
+        between_s = (bench.exposure_s + bench.snapshot_exposure_s) / 2
+        for exposures_s in ((bench.exposure_s,), (bench.exposure_s, between_s, bench.snapshot_exposure_s)):
+            await microscope.detector.arm(exposures_s)
+            frames = aiter(microscope.detector.frames())
+            for number, exposure_s in enumerate(exposures_s):
+                await microscope.detector.start(exposure_s)
+                frame = await anext(frames)
+                assert frame.number == number
+                assert frame.end_ns - frame.start_ns >= ns(exposure_s)
+            await microscope.detector.disarm()
 
     @on_bench
     async def test_a_start_during_an_exposure_is_refused_and_harms_nothing(
@@ -211,24 +228,28 @@ class DetectorConformance:
     async def test_a_cancelled_arm_leaves_the_camera_usable(
         self, bench: Bench, clock: Clock, microscope: Microscope
     ) -> None:
-        await cancelled_soon(microscope.detector.arm(Exposure(bench.exposure_s, bench.snapshot_exposure_s)))
+        await cancelled_soon(microscope.detector.arm((bench.exposure_s, bench.snapshot_exposure_s)))
         await microscope.detector.disarm()
         frames = await self._arm(bench, microscope)
         await microscope.detector.start(bench.exposure_s)
         assert (await anext(frames)).number == 0
 
-    @pytest.mark.parametrize("which", ["too short", "too long", "negative", "no number", "snapshot too short"])
+    @pytest.mark.parametrize(
+        "which", ["too short", "too long", "negative", "no number", "second too short", "third too long", "none"]
+    )
     @on_bench
     async def test_an_impossible_exposure_is_refused_and_leaves_the_camera_not_armed(
         self, bench: Bench, clock: Clock, microscope: Microscope, which: str
     ) -> None:
-        shortest_s, longest_s = microscope.detector.exposure_limits_s
+        shortest_s, longest_s = microscope.detector.facts.exposure_limits_s
         impossible = {
-            "too short": Exposure(shortest_s / 2, bench.snapshot_exposure_s),
-            "too long": Exposure(longest_s * 2, bench.snapshot_exposure_s),
-            "negative": Exposure(-1.0, bench.snapshot_exposure_s),
-            "no number": Exposure(math.nan, bench.snapshot_exposure_s),
-            "snapshot too short": Exposure(bench.exposure_s, shortest_s / 2),
+            "too short": (shortest_s / 2, bench.snapshot_exposure_s),
+            "too long": (longest_s * 2, bench.snapshot_exposure_s),
+            "negative": (-1.0, bench.snapshot_exposure_s),
+            "no number": (math.nan, bench.snapshot_exposure_s),
+            "second too short": (bench.exposure_s, shortest_s / 2),
+            "third too long": (bench.exposure_s, bench.snapshot_exposure_s, longest_s * 2),
+            "none": (),
         }[which]
         with pytest.raises(DeviceError, match="not armed"):
             await microscope.detector.arm(impossible)
@@ -248,7 +269,7 @@ class DetectorConformance:
             await anext(aiter(detector.frames()))
 
         calls = {
-            "detector.arm": lambda: detector.arm(Exposure(bench.exposure_s, bench.snapshot_exposure_s)),
+            "detector.arm": lambda: detector.arm((bench.exposure_s, bench.snapshot_exposure_s)),
             "detector.start": lambda: detector.start(bench.exposure_s),
             "detector.frames": next_frame,
             "detector.start again": lambda: detector.start(bench.exposure_s),

@@ -3,12 +3,14 @@
 # ruff: noqa: D102, S101
 
 import asyncio
+import json
 
 from drivers.conformance.bench import Bench, on_bench
 from drivers.conformance.column import BeamConformance, OpticsConformance
 from drivers.conformance.detector import DetectorConformance
 from drivers.conformance.stage import StageConformance
 from drivers.contract import Microscope
+from drivers.facts import Facts
 from engine.clock import NS_PER_MS, Clock, ns
 
 
@@ -17,9 +19,16 @@ class MicroscopeConformance(StageConformance, BeamConformance, OpticsConformance
 
     @on_bench
     async def test_timing_is_declared(self, bench: Bench, clock: Clock, microscope: Microscope) -> None:
-        timing = microscope.timing
+        timing = microscope.facts.timing
         assert 0 < timing.api_call_s <= timing.api_call_worst_s
         assert timing.stage_read_s > 0
+
+    @on_bench
+    async def test_what_it_tells_of_itself_is_read_again_from_a_header(
+        self, bench: Bench, clock: Clock, microscope: Microscope
+    ) -> None:
+        facts = microscope.facts
+        assert Facts.of(json.loads(json.dumps(facts.as_dict()))) == facts
 
     @on_bench
     async def test_calls_to_several_devices_at_once_are_all_answered(

@@ -21,9 +21,11 @@ class StageConformance:
 
     @on_bench
     async def test_limits_and_backlash_make_sense(self, bench: Bench, clock: Clock, microscope: Microscope) -> None:
-        low_deg, high_deg = microscope.stage.limits_deg
+        facts = microscope.stage.facts
+        low_deg, high_deg = facts.limits_deg
         assert -180 <= low_deg < high_deg <= 180
-        assert 0 <= microscope.stage.backlash_deg < 5
+        assert 0 <= facts.backlash_deg < 5
+        assert list(facts.speeds_deg_s) == sorted(speed for speed in facts.speeds_deg_s if speed > 0)
 
     @on_bench
     async def test_the_interval_of_a_reading_lies_within_its_call(
@@ -33,7 +35,7 @@ class StageConformance:
             asked_ns = clock.now_ns()
             reading = await microscope.stage.angle()
             assert asked_ns <= reading.t_before_ns <= reading.t_after_ns <= clock.now_ns()
-            low_deg, high_deg = microscope.stage.limits_deg
+            low_deg, high_deg = microscope.stage.facts.limits_deg
             assert low_deg - 0.1 <= reading.value <= high_deg + 0.1
 
     @on_bench
@@ -93,7 +95,7 @@ class StageConformance:
     ) -> None:
         stage = microscope.stage
         before_deg = (await stage.angle()).value
-        past_deg = stage.limits_deg[side] + (-0.5, +0.5)[side]
+        past_deg = stage.facts.limits_deg[side] + (-0.5, +0.5)[side]
         with pytest.raises(DeviceError, match="nothing moved"):
             await stage.rotate(past_deg, bench.speed_deg_s)
         await clock.sleep_s(0.3)

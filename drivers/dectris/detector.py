@@ -6,18 +6,18 @@ are read by `simplonstream` as they come from `simplonsocket`, `simplonseries` k
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure
 from drivers.dectris.asked import NARROW_MARKER, SUM_MARKER, ImageTimes, Series
 from drivers.dectris.rest import Simplon
 from drivers.dectris.socket import StreamSocket
 from drivers.dectris.stream import Message, SeriesBegin, SeriesEnd
+from drivers.facts import DetectorFacts, PacedFacts
 from engine.clock import Clock, ns
 from engine.errors import DeviceBusy, DeviceError
 from engine.frame import Frame
@@ -77,16 +77,16 @@ class Dectris:
     """
 
     flatfield: NDArray[np.float32] | None = None  # the detector applies its own
-    wide_cross = False
-    has_pictures = True
 
     def __init__(self, clock: Clock, simplon: Simplon, settings: Settings) -> None:
-        self.shape = (0, 0)
-        self.saturation = 0
+        self._shape = (0, 0)
+        self._saturation = 0
         self.pixel_size_mm = 0.0
         self._clock = clock
         self._simplon = simplon
         self._settings = settings
+        triggered, subframe_s = settings.series == "triggered", settings.subframe_s
+        self._paced = None if triggered else PacedFacts(subframe_s, subframe_s, spare=1)
         self._count_time_s = (1e-6, 3600.0)
         self._mask: NDArray[np.bool_] | None = None
         self._found: dict[tuple[str, str], Any] = {}
@@ -99,10 +99,6 @@ class Dectris:
         self._stream = StreamSocket(clock, simplon.name, settings.host, settings.stream_port)
         self._announced = -1  # the series that the stream has announced last
         self._doubtful = False  # whether the connection of the stream should be made anew
-
-    @property
-    def _paced(self) -> bool:
-        return self._settings.series != "triggered"
 
     # -- connecting ---------------------------------------------------------------------------------------------------
 
@@ -149,7 +145,7 @@ class Dectris:
     async def _read_facts(self) -> None:
         columns = await self._simplon.number("detector", "x_pixels_in_detector")
         rows = await self._simplon.number("detector", "y_pixels_in_detector")
-        self.shape = (int(rows), int(columns))
+        self._shape = (int(rows), int(columns))
         if await self._simplon.find("detector", "x_pixel_size") is not None:
             self.pixel_size_mm = 1000 * await self._simplon.number("detector", "x_pixel_size")
         limits = await self._simplon.get("detector", "config", "count_time")
@@ -158,13 +154,13 @@ class Dectris:
             self._count_time_s = (float(shortest_s), float(longest_s))
         for key in ("pixel_mask", "threshold/1/pixel_mask"):
             if self._mask is None:
-                self._mask = await self._simplon.mask(key, self.shape)
+                self._mask = await self._simplon.mask(key, self._shape)
         await self._read_saturation()
 
     async def _read_saturation(self) -> None:
         bits = await self._simplon.number("detector", "bit_depth_image")
         most = SUM_MARKER if self._paced else (1 << int(bits)) - 1
-        self.saturation = min(most, NARROW_MARKER) if self._settings.depth_bits == 16 else most
+        self._saturation = min(most, NARROW_MARKER) if self._settings.depth_bits == 16 else most
 
     async def _listen(self) -> None:
         """Connect to the stream, anew if it was connected before."""
@@ -208,38 +204,35 @@ class Dectris:
     # -- the contract -------------------------------------------------------------------------------------------------
 
     @property
-    def dtype(self) -> str:
-        """See `Detector.dtype`. With depth_bits = 32, images that are not summed have the detector's own depth."""
-        if self._settings.depth_bits == 16:
-            return "<u2"
-        return "<u4" if self._paced else ""
+    def facts(self) -> DetectorFacts:
+        """See `Detector.facts`; how far it counts is read anew when it is armed.
 
-    @property
-    def exposure_limits_s(self) -> tuple[float, float]:
-        """See `Detector.exposure_limits_s`. A paced series makes nothing shorter than one of its images."""
+        A paced series makes nothing shorter than one of its images, and up to one more passes until the first of an
+        exposure begins. With depth_bits = 32, images that are not summed have the detector's own depth.
+        """
         shortest_s, longest_s = self._count_time_s
-        return (max(shortest_s, self._settings.subframe_s) if self._paced else shortest_s), longest_s
+        if self._paced is not None:
+            shortest_s = max(shortest_s, self._settings.subframe_s)
+        dtype = "<u2" if self._settings.depth_bits == 16 else "" if self._paced is None else "<u4"
+        return DetectorFacts(
+            self._shape,
+            dtype,
+            self._saturation,
+            (shortest_s, longest_s),
+            overhead_s=self._settings.overhead_s,
+            paced=self._paced,
+        )
 
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`. Paced: whole images, and up to one more until the first of them begins."""
-        if self._paced:
-            exposure_s = (self._images(exposure_s) + 1) * self._settings.subframe_s
-        return exposure_s + self._settings.overhead_s
-
-    def _images(self, exposure_s: float) -> int:
-        return max(1, math.ceil(exposure_s / self._settings.subframe_s - 1e-6))
-
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`. Configures, arms and, where the series paces itself, starts it. Cancel: not armed."""
-        for exposure_s in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(exposure_s, "not armed")
+        self._check(exposures_s, "not armed")
         await self.disarm()
         await self._awake()
         await self._configure(STREAM, "stream")  # as well: it may have been restarted
         if self._doubtful:
             await self._listen()
             self._doubtful = False
-        period_s = await self._set_up(min(exposure.exposure_s, exposure.snapshot_exposure_s))
+        period_s = await self._set_up(min(exposures_s))
         self._maybe_armed = True
         answer = await self._simplon.command("arm", ARM_LIMIT_S)
         identity = answer.get("sequence id")
@@ -303,28 +296,24 @@ class Dectris:
             )
         return period_s
 
-    def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self.exposure_limits_s
-        if not shortest_s <= exposure_s <= longest_s:
-            remedy = " A smaller subframe_s in the devices file allows shorter ones." if self._paced else ""
-            raise DeviceError(
-                f"{self._simplon.name}: cannot expose for {exposure_s:g} s; {state}. "
-                f"Choose {shortest_s:g} to {longest_s:g} s.{remedy}"
-            )
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            remedy = ", or a smaller subframe_s in the devices file for a shorter one" if self._paced else ""
+            raise DeviceError(f"{self._simplon.name}: {why}; {state}. Choose another exposure{remedy}.")
 
     async def start(self, exposure_s: float) -> int:
         """See `Detector.start`. Triggered: when the trigger was handed to the network; it opens one latency later."""
         series = self._series
         if series is None or series.closing:
             raise DeviceError(f"{self._simplon.name}: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s, "no exposure was made")
+        self._check((exposure_s,), "no exposure was made")
         if series.fault is not None:
             raise DeviceError(f"{series.fault} No exposure was made.") from series.fault
-        if series.pace is not None:
-            return self._pick(series, series.pace, exposure_s)
+        if series.pace is not None and self._paced is not None:
+            return self._pick(series, series.pace, self._paced, exposure_s)
         return await self._fire(series, exposure_s)
 
-    def _pick(self, series: Series, pace: ImageTimes, exposure_s: float) -> int:
+    def _pick(self, series: Series, pace: ImageTimes, paced: PacedFacts, exposure_s: float) -> int:
         """Take the images out of the running series that begin next."""
         now_ns = self._clock.now_ns()
         silence_ns = now_ns - pace.last_ns
@@ -334,7 +323,7 @@ class Dectris:
             self._doubtful = True
             series.fail(self._error(f"sent no image for {silence_ns / 1e9:.1f} s though its series runs"))
             raise DeviceError(f"{series.fault} No exposure was made.")
-        first, count = pace.first_from(now_ns), self._images(exposure_s)
+        first, count = pace.first_from(now_ns), paced.parts(exposure_s)
         if now_ns < self._exposing_until_ns and series.owes:
             raise self._busy()
         first = max(first, series.next_image)  # the estimate of their times moves a little
@@ -466,14 +455,16 @@ class Dectris:
         if isinstance(message, SeriesEnd):
             series.fail(self._error(f"ended the series after {series.next_number} exposures"))
             return
-        if message.shape != self.shape:
-            raise ValueError(f"an image of {message.shape} pixels instead of {self.shape}")
+        if message.shape != self._shape:
+            raise ValueError(f"an image of {message.shape} pixels instead of {self._shape}")
         if series.pace is not None:
             series.pace.arrived(message.number, at_ns)
         window = series.window_of(message.number)
         if window is not None:
             narrow = self._settings.depth_bits == 16 and window.wants_one
-            counts = await self._stream.count(message, window.counts, self._mask, sums=self._paced, narrow=narrow)
+            counts = await self._stream.count(
+                message, window.counts, self._mask, sums=self._paced is not None, narrow=narrow
+            )
             series.taken(window, counts, at_ns)
         elif series.pace is None:
             series.fail(self._error(f"sent image {message.number}, which was not asked for"))

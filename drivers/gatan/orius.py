@@ -6,7 +6,7 @@ nothing of the camera but whether it is inserted: its size and times are options
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure, Parts
+from drivers.contract import Parts
+from drivers.facts import DetectorFacts
 from drivers.gatan.socket import (
     GET_NUMBER_OF_CAMERAS,
     GET_PLUGIN_VERSION,
@@ -63,14 +64,12 @@ class Orius:
     """
 
     flatfield: NDArray[np.float32] | None = None  # DigitalMicrograph applies its own gain reference
-    wide_cross = False
-    has_pictures = True
-    dtype = "<u2"
 
     def __init__(self, clock: Clock, plug_in: PlugIn, settings: Settings) -> None:
-        self.shape = (settings.rows // settings.binning, settings.columns // settings.binning)
-        self.saturation = settings.saturation
-        self.exposure_limits_s = settings.exposure_limits_s
+        shape = (settings.rows // settings.binning, settings.columns // settings.binning)
+        self.facts = DetectorFacts(
+            shape, "<u2", settings.saturation, settings.exposure_limits_s, overhead_s=settings.overhead_s
+        )
         self._clock = clock
         self._plug_in = plug_in
         self._settings = settings
@@ -78,10 +77,6 @@ class Orius:
         self._begun_ns = self._over_ns = 0
         self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
-
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`."""
-        return exposure_s + self._settings.overhead_s
 
     async def select(self) -> None:
         """Connect if need be, select the camera and see that it is there and inserted."""
@@ -101,10 +96,9 @@ class Orius:
                 f"{self._plug_in.name}: camera {camera} is not inserted; not armed. Insert it in DigitalMicrograph."
             )
 
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`. Waits for an exposure that was given up, for as long as it may take."""
-        for exposure_s in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(exposure_s, "not armed")
+        self._check(exposures_s, "not armed")
         await self.disarm()
         if self._exposing is not None:
             await asyncio.wait([self._exposing])  # bounded: its reply is
@@ -112,20 +106,16 @@ class Orius:
         self._number = 0
         self._queue = asyncio.Queue()
 
-    def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self.exposure_limits_s
-        if not shortest_s <= exposure_s <= longest_s:
-            raise DeviceError(
-                f"{self._plug_in.name}: cannot expose for {exposure_s:g} s; {state}. "
-                f"Choose {shortest_s:g} to {longest_s:g} s."
-            )
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            raise DeviceError(f"{self._plug_in.name}: {why}; {state}. Choose another exposure.")
 
     async def start(self, exposure_s: float) -> int:
         """See `Detector.start`. The instant is that of the request plus the option `open_delay_s`."""
         queue = self._queue
         if queue is None:
             raise DeviceError(f"{self._plug_in.name}: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s, "no exposure was made")
+        self._check((exposure_s,), "no exposure was made")
         if self._exposing is not None and not self._exposing.done():
             if self._clock.now_ns() < self._begun_ns + self._over_ns:
                 raise self._busy()
@@ -136,7 +126,7 @@ class Orius:
             raise DeviceError(
                 f"{self._plug_in.name}: the connection was lost; no exposure was made. Arm it again to reconnect."
             )
-        request = image_request(self.shape, self._settings.binning, self._settings.processing, exposure_s)
+        request = image_request(self.facts.shape, self._settings.binning, self._settings.processing, exposure_s)
         self._begun_ns, self._over_ns = self._clock.now_ns(), ns(exposure_s)
         await self._plug_in.send(request, CALL_LIMIT_S)
         open_ns = self._begun_ns + ns(self._settings.open_delay_s)
@@ -148,7 +138,7 @@ class Orius:
         """Read the image, wanted or not: what is left unread would be taken for the next reply."""
         try:
             limit_s = exposure_s + self._settings.overhead_s + LATE_IMAGE_S
-            counts = await self._plug_in.image(limit_s, self.shape)
+            counts = await self._plug_in.image(limit_s, self.facts.shape)
         except DeviceError as error:
             queue.put_nowait(error)
             return

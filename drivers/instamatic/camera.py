@@ -17,7 +17,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure, Parts
+from drivers.contract import Parts
+from drivers.facts import DetectorFacts
 from drivers.instamatic.codec import CODECS
 from drivers.instamatic.wire import ServerError, Wire
 from drivers.options import Options, is_number
@@ -106,9 +107,6 @@ def copied(picture: Segment) -> Picture:
 class InstamaticCamera:
     """Implements `drivers.contract.Detector`."""
 
-    wide_cross = False  # Instamatic's Timepix driver has already split the wide pixels into three
-    has_pictures = True
-    dtype = ""  # the server does not say before its first picture
     flatfield: NDArray[np.float32] | None = None
 
     def __init__(
@@ -121,26 +119,20 @@ class InstamaticCamera:
         exposure_limits_s: tuple[float, float],
         readout_s: float,
     ) -> None:
-        self.shape = shape
-        self.saturation = saturation
-        self.exposure_limits_s = exposure_limits_s
+        # Of no known type: the server does not say before its first picture. And without a wide cross: Instamatic's
+        # Timepix driver has already split its pixels into three.
+        self.facts = DetectorFacts(shape, "", saturation, exposure_limits_s, readout_s)
         self._clock = clock
         self._wire = wire
         self._thread = thread
-        self._readout_s = readout_s
         self._number = 0
         self._pixel: np.dtype[Any] | None = None
         self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
 
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`; readout_s of the devices file on top of the exposure."""
-        return exposure_s + self._readout_s
-
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`. Waits for an exposure that was given up: the server cannot break one off."""
-        for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(seconds, "not armed")
+        self._check(exposures_s, "not armed")
         await self.disarm()
         await self._wire.connect()
         self._number = 0
@@ -151,7 +143,7 @@ class InstamaticCamera:
         """See `Detector.start`. The instant is that at which the question was sent; the camera opens a little later."""
         if self._queue is None:
             raise DeviceError("camera: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s, "nothing was exposed")
+        self._check((exposure_s,), "nothing was exposed")
         if self._wire.busy or (self._exposing is not None and not self._exposing.done()):
             raise DeviceBusy("camera: an exposure is under way; no new one was begun. Wait for its frame.")
         if not self._wire.connected:
@@ -163,12 +155,9 @@ class InstamaticCamera:
         self._number += 1
         return await asyncio.shield(opened)
 
-    def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self.exposure_limits_s
-        if not shortest_s <= exposure_s <= longest_s:
-            raise DeviceError(
-                f"camera: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to {longest_s:g} s."
-            )
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            raise DeviceError(f"camera: {why}; {state}. Choose another exposure.")
 
     async def _expose(
         self,
@@ -200,10 +189,11 @@ class InstamaticCamera:
 
     async def _copied(self, picture: Segment, number: int) -> Picture:
         """The picture, copied before the next one can be asked for."""
-        if picture.shape != self.shape:
+        rows, columns = self.facts.shape
+        if picture.shape != (rows, columns):
             raise DeviceError(
                 f"camera: frame {number} has {picture.shape[0]} x {picture.shape[1]} pixels instead of "
-                f"{self.shape[0]} x {self.shape[1]}; it is lost. Did another program change the binning?"
+                f"{rows} x {columns}; it is lost. Did another program change the binning?"
             )
         pixel = np.dtype(picture.dtype)
         if self._pixel is not None and not same_type(pixel, self._pixel):

@@ -17,10 +17,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from drivers.calibration.lenssettling import lens_settling_s
-from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
+from drivers.calibration.lenssettling import lens_settling
+from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
 from drivers.calibration.wavelength import wavelength_A
-from drivers.contract import Parts, Reading, SecondConnection, Timing
+from drivers.contract import Parts, Reading, SecondConnection
+from drivers.facts import StageFacts, Timing
 from drivers.instamatic.answers import (
     DIFFRACTION,
     Known,
@@ -65,12 +66,10 @@ class InstamaticStage:
         clock: Clock,
         wire: Wire,
         known: Known,
-        limits_deg: tuple[float, float],
-        backlash_deg: float,
+        facts: StageFacts,
         speeds: RotationSpeeds | None,
     ) -> None:
-        self.limits_deg = limits_deg
-        self.backlash_deg = backlash_deg
+        self.facts = facts
         self._clock = clock
         self._wire = wire
         self._known = known
@@ -88,7 +87,7 @@ class InstamaticStage:
 
     async def rotate(self, target_deg: float, speed_deg_s: float) -> None:
         """See `Stage.rotate`. Two calls where the speed changes, else one."""
-        low_deg, high_deg = self.limits_deg
+        low_deg, high_deg = self.facts.limits_deg
         if not low_deg <= target_deg <= high_deg:
             raise DeviceError(
                 f"stage: {target_deg:.2f} deg is outside limits_deg = {low_deg:g}..{high_deg:g} of the devices file; "
@@ -199,7 +198,7 @@ class InstamaticOptics:
     def __init__(self, wire: Wire, known: Known, settling_s: float) -> None:
         self._wire = wire
         self._known = known
-        self._settling_s = settling_s
+        self.facts = lens_settling(settling_s)
 
     async def focus(self) -> int:
         """See `Optics.focus`. Raises DeviceError outside diffraction mode."""
@@ -225,10 +224,6 @@ class InstamaticOptics:
             self._known.focus = int(value)
 
         await self._wire.in_turn(change)
-
-    def settling_s(self, defocus: int) -> float:
-        """See `Optics.settling_s`."""
-        return lens_settling_s(self._settling_s, defocus)
 
 
 def _explained(error: ServerError) -> DeviceError:
@@ -299,7 +294,7 @@ class InstamaticDriver:
             found_setting = await _known_or_none(wire, "getRotationSpeed")
             known.speed_setting = found_setting
             yield Parts(
-                stage=InstamaticStage(clock, wire, known, limits_deg, backlash_deg, speeds),
+                stage=InstamaticStage(clock, wire, known, stage_facts(limits_deg, backlash_deg, speeds), speeds),
                 beam=InstamaticBeam(wire, known),
                 optics=InstamaticOptics(wire, known, settling_s),
                 geometry={"wavelength_A": wavelength_A(high_tension_v)} if high_tension_v else {},

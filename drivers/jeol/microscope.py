@@ -9,14 +9,14 @@ drivers/contract.py.
 import asyncio
 import contextlib
 import dataclasses
-import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
+from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
 from drivers.calibration.wavelength import wavelength_A
-from drivers.contract import Parts, Reading, SecondConnection, Timing
+from drivers.contract import Parts, Reading, SecondConnection
+from drivers.facts import OpticsFacts, Timing
 from drivers.jeol.temcom import Answer, Connection, OpenLibrary, blank_beam, numbers, open_temcom
 from drivers.options import Options
 from engine.clock import Clock, ns
@@ -78,6 +78,9 @@ class JeolStage:
     def __init__(
         self, clock: Clock, stage: Connection, motion: Connection, settings: JeolSettings, speeds: RotationSpeeds | None
     ) -> None:
+        self.facts = stage_facts(settings.limits_deg, settings.backlash_deg, speeds)
+        if speeds is None and settings.fixed_speed_deg_s:
+            self.facts = dataclasses.replace(self.facts, can_rotate=True, speeds_deg_s=(settings.fixed_speed_deg_s,))
         self.rotation_speeds = speeds
         self._clock = clock
         self._stage = stage
@@ -86,16 +89,6 @@ class JeolStage:
         self._turning: asyncio.Task[Answer] | None = None
         self._rate_found: int | None = None
 
-    @property
-    def limits_deg(self) -> tuple[float, float]:
-        """See `Stage.limits_deg`; the option, TEMCOM does not know the holder's."""
-        return self._settings.limits_deg
-
-    @property
-    def backlash_deg(self) -> float:
-        """See `Stage.backlash_deg`; the option."""
-        return self._settings.backlash_deg
-
     async def angle(self) -> Reading:
         """See `Stage.angle`."""
         answer = await self._stage.call("Stage3", "GetPos")
@@ -103,7 +96,7 @@ class JeolStage:
 
     async def rotate(self, target_deg: float, speed_deg_s: float) -> None:
         """See `Stage.rotate`; two calls where the speed can be set. A speed that no rate gives raises DeviceError."""
-        low_deg, high_deg = self._settings.limits_deg
+        low_deg, high_deg = self.facts.limits_deg
         if not low_deg <= target_deg <= high_deg:
             raise DeviceError(
                 f"stage: {target_deg:.2f} deg is outside the holder's limits {low_deg:g}..{high_deg:g} deg; nothing "
@@ -126,7 +119,7 @@ class JeolStage:
         if self.rotation_speeds is not None:
             return int(self.rotation_speeds.choose(speed_deg_s).setting)
         fixed = self._settings.fixed_speed_deg_s
-        if not fixed or not abs(speed_deg_s - fixed) <= 0.05 * fixed:
+        if self.facts.no_speed(speed_deg_s):
             known = f"turns at {fixed:g} deg/s" if fixed else "tells no speed"
             raise DeviceError(
                 f"stage: this microscope's TEMCOM cannot set a speed and {known}; nothing moved. Rotate with the "
@@ -196,8 +189,8 @@ class JeolLens:
     """Implements `drivers.contract.Optics`: IL1 through the diffraction focus, 0 to 65535, in diffraction mode."""
 
     def __init__(self, column: Connection, settings: JeolSettings) -> None:
+        self.facts = OpticsFacts(0.0, settings.settling_time_constant_s, settings.still)
         self._column = column
-        self._settings = settings
         self._diffraction = False
 
     async def focus(self) -> int:
@@ -216,10 +209,6 @@ class JeolLens:
                 )
             self._diffraction = True
         await self._column.call("Lens3", "SetDiffFocus", value)
-
-    def settling_s(self, defocus: int) -> float:
-        """See `Optics.settling_s`."""
-        return self._settings.settling_time_constant_s * math.log(max(abs(defocus) / self._settings.still, 1.0))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

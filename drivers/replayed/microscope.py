@@ -1,23 +1,22 @@
 """A microscope that answers as a recorded one did: the same results, after the same time.
 
-`describe` notes in a trace's header what a plan asks of an instrument; `RecordedMicroscope` is made from that and
-from the trace's calls and frames. Calls are answered in the order in which they were recorded, each at the instant at
-which it was answered then. A call that was not recorded, or with other arguments, raises `NotRecorded`.
+`recorded_microscope` makes one from the facts in a trace's header (drivers/facts.py) and from its calls and frames.
+Calls are answered in the order in which they were recorded, each at the instant at which it was answered then. A call
+that was not recorded, or with other arguments, raises `NotRecorded`.
 """
 
 import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
 
-from drivers.contract import Detector, Exposure, Geometry, Microscope, Reading, Timing
+from drivers.contract import Microscope, Reading
+from drivers.facts import DetectorFacts, Facts, OpticsFacts, StageFacts
 from engine.clock import Clock
 from engine.errors import DataError, DeviceError, error_again, shown
 from engine.frame import Frame, Picture, picture_type
@@ -27,115 +26,12 @@ from engine.record.trace import Record, ends_early, jsonable
 NEVER_NS = 2**62
 DEG_BELIEVED = 1e6
 REFUSED_TYPE = re.compile(r"[<>|](b1|[iu][1248]|f(2|4|8|16)|c(8|16|32))")
-SAME_S = 1e-9
 TYPE_SEEN = "type of counts"
-"""The note of a run whose camera had not declared `Detector.dtype`: the type of its first frame, as `dtype`."""
-
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-Pixels = Annotated[int, Field(ge=1, le=100_000)]
+"""The note of a run whose camera had not declared the type of its counts: the type of its first frame, as `dtype`."""
 
 
 class NotRecorded(DeviceError):
     """The program asked the instrument for something that the recorded run did not ask for at this point."""
-
-
-def describe(microscope: Microscope, exposures_s: Sequence[float], lens_change: int) -> dict[str, Any]:
-    """What the parts of an instrument tell without a call, those that are there: for the header of a trace.
-
-    exposures_s, lens_change: those that the plan makes, for cycle and settling may depend on them.
-    """
-    told: dict[str, Any] = {"geometry": asdict(microscope.geometry), "timing": asdict(microscope.timing)}
-    if (stage := microscope.stage) is not None:
-        told["stage"] = {"limits_deg": list(stage.limits_deg), "backlash_deg": stage.backlash_deg}
-    if (optics := microscope.optics) is not None:
-        told["optics"] = {"settling_s": optics.settling_s(lens_change)}
-    if (detector := microscope.detector) is not None:
-        told["detector"] = _describe_detector(detector, exposures_s)
-    return told
-
-
-def _describe_detector(detector: Detector, exposures_s: Sequence[float]) -> dict[str, Any]:
-    dead_times_s = [(exposure_s, detector.cycle_s(exposure_s) - exposure_s) for exposure_s in exposures_s]
-    dead_time_s = dead_times_s[0][1]
-    others = [list(each) for each in dead_times_s if abs(each[1] - dead_time_s) > SAME_S]
-    return {
-        "shape": list(detector.shape),
-        "dtype": detector.dtype,
-        "saturation": detector.saturation,
-        "wide_cross": detector.wide_cross,
-        "has_pictures": detector.has_pictures,
-        "flatfield": detector.flatfield is not None,
-        "exposure_limits_s": list(detector.exposure_limits_s),
-        "dead_time_s": dead_time_s,
-        **({"dead_times_s": others} if others else {}),
-    }
-
-
-class StageFacts(BaseModel):
-    """What a plan needs to know of a stage."""
-
-    limits_deg: tuple[Finite, Finite]
-    backlash_deg: Finite
-
-
-class OpticsFacts(BaseModel):
-    """What a plan needs to know of the lens: its settling after the plan's change."""
-
-    settling_s: Seconds
-
-
-class DetectorFacts(BaseModel):
-    """What a plan needs to know of a camera. dead_times_s: exposures whose dead time is another, each with its own."""
-
-    shape: tuple[Pixels, Pixels]
-    dtype: Annotated[str, Field(pattern=r"^([<>|]([iu][1248]|f4))?$")] | None = None
-    """`Detector.dtype`; None in a trace of a version that did not record it."""
-    saturation: int
-    wide_cross: bool
-    flatfield: bool = False
-    exposure_limits_s: tuple[Seconds, Seconds]
-    dead_time_s: Seconds
-    dead_times_s: tuple[tuple[Seconds, Seconds], ...] = ()
-
-    def cycle_s(self, exposure_s: float) -> float:
-        """From one start to the next, for an exposure of the plan."""
-        others = (dead_s for each_s, dead_s in self.dead_times_s if each_s == exposure_s)
-        return exposure_s + next(others, self.dead_time_s)
-
-
-class TimingFacts(BaseModel):
-    """The fields of `Timing`."""
-
-    api_call_s: Seconds
-    api_call_worst_s: Seconds
-    stage_read_s: Seconds
-
-
-class InstrumentFacts(BaseModel):
-    """What `describe` wrote, read again from a header; None for a part that was not there. Fields that a later version
-    adds are let through.
-    """
-
-    geometry: Geometry
-    timing: TimingFacts
-    stage: StageFacts | None = None
-    optics: OpticsFacts | None = None
-    detector: DetectorFacts | None = None
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> "InstrumentFacts":
-        """The facts, checked. Raises DataError for a header that was damaged, or tells too little."""
-        try:
-            return cls.model_validate(facts)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(("instrument", *(str(part) for part in first["loc"])))
-            raise DataError(
-                f"trace: its header does not describe an instrument ({where}: {first['msg']}), so nothing can answer "
-                "for it; nothing was changed. Take a copy of the trace from elsewhere if there is one."
-            ) from error
 
 
 def recorded_reading(call: Record) -> Reading:
@@ -260,16 +156,6 @@ class StoredPictures:
             f"replayed: credline replay {self._folder / 'trace.jsonl'}"
         )
 
-    @property
-    def dtype(self) -> str:
-        """Type of the frames in frames.h5; empty where there are none."""
-        if self._file is None or not self._file.kinds:
-            return ""
-        try:
-            return self._file.dtype(self._file.kinds[0]).str
-        except UNREADABLE as error:
-            raise self._damaged("frames.h5", error) from error
-
     def find(self, record: Record) -> Picture | None:
         """The counts of a recorded frame; None where the folder does not have them."""
         if record["kind"] == "refused":
@@ -305,8 +191,7 @@ class RecordedStage:
 
     def __init__(self, recording: Recording, facts: StageFacts) -> None:
         self._recording = recording
-        self.limits_deg = facts.limits_deg
-        self.backlash_deg = facts.backlash_deg
+        self.facts = facts
 
     async def angle(self) -> Reading:
         """See `Stage.angle`."""
@@ -349,7 +234,7 @@ class RecordedOptics:
 
     def __init__(self, recording: Recording, facts: OpticsFacts) -> None:
         self._recording = recording
-        self._settling_s = facts.settling_s
+        self.facts = facts
 
     async def focus(self) -> int:
         """See `Optics.focus`."""
@@ -358,10 +243,6 @@ class RecordedOptics:
     async def set_focus(self, value: int) -> None:
         """See `Optics.set_focus`."""
         await self._recording.answer("optics.set_focus", value)
-
-    def settling_s(self, defocus: int) -> float:
-        """See `Optics.settling_s`; what it was for the recorded run's defocus."""
-        return self._settling_s
 
 
 class RecordedDetector:
@@ -376,25 +257,13 @@ class RecordedDetector:
         self._pictures = pictures
         self._clock = clock
         self._recording = recording
-        self.dtype = facts.dtype or ""
-        if facts.dtype is None:  # before types were declared
-            self.dtype = (pictures.dtype if pictures is not None else "") or "<u2"
-        self._pixel = picture_type(self.dtype or recording.dtype) or np.dtype(np.uint16)
-        self.shape = facts.shape
-        self.exposure_limits_s = facts.exposure_limits_s
-        self.saturation = facts.saturation
-        self.wide_cross = facts.wide_cross
-        self.has_pictures = False
+        self.facts = facts
+        self._pixel = picture_type(facts.dtype or recording.dtype) or np.dtype(np.uint16)
         self.flatfield: NDArray[np.float32] | None = np.ones((1, 1), np.float32) if facts.flatfield else None
-        self._facts = facts
 
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`."""
-        return self._facts.cycle_s(exposure_s)
-
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`."""
-        await self._recording.answer("detector.arm", exposure)
+        await self._recording.answer("detector.arm", exposures_s)
 
     async def start(self, exposure_s: float) -> int:
         """See `Detector.start`."""
@@ -409,7 +278,9 @@ class RecordedDetector:
             stored = self._pictures.find(record) if self._pictures is not None else None
             if stored is None:
                 # Of the right shape and type, and of no size in memory.
-                counts: Picture = np.broadcast_to(np.zeros((), self._pixel_of(record)), record.get("shape", self.shape))
+                counts: Picture = np.broadcast_to(
+                    np.zeros((), self._pixel_of(record)), record.get("shape", self.facts.shape)
+                )
                 crc = record["crc"]
             else:
                 counts, crc = stored.astype(stored.dtype.newbyteorder(self._pixel.byteorder), copy=False), None
@@ -432,14 +303,14 @@ class RecordedDetector:
 
 
 def recorded_microscope(
-    clock: Clock, facts: Mapping[str, Any], records: Sequence[Record], folder: Path | None = None
+    clock: Clock, told: Mapping[str, Any], records: Sequence[Record], folder: Path | None = None
 ) -> Microscope:
-    """The instrument of a trace whose header holds `facts` (from `describe`), of the parts that it had; with the
-    pictures of a run folder.
+    """The instrument of a trace whose header told its facts, of the parts that it had; with the pictures of a run
+    folder.
 
-    Raises DataError when these are no such facts.
+    Raises DataError when these are no facts.
     """
-    known = InstrumentFacts.of(facts)
+    known = Facts.of(told)
     recording = Recording(clock, records)
     parts: dict[str, Any] = {"stage": None, "beam": RecordedBeam(recording), "optics": None, "detector": None}
     if known.stage is not None:
@@ -449,4 +320,4 @@ def recorded_microscope(
     if known.detector is not None:
         stored = StoredPictures(folder) if folder is not None else None
         parts["detector"] = RecordedDetector(clock, recording, known.detector, stored)
-    return Microscope(**parts, geometry=known.geometry, timing=Timing(**known.timing.model_dump()))
+    return Microscope(**parts, geometry=known.geometry, timing=known.timing)

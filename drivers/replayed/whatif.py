@@ -7,15 +7,16 @@ stage goes where the recorded readings say it went, calls take recorded, scaled,
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure, Microscope, Reading, Timing
-from drivers.replayed.microscope import DetectorFacts, InstrumentFacts, StageFacts, recorded_integer, recorded_reading
+from drivers.contract import Microscope, Reading
+from drivers.facts import DetectorFacts, Facts, OpticsFacts, StageFacts, Timing
+from drivers.replayed.microscope import recorded_integer, recorded_reading
 from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import DeviceError, Refused
 from engine.frame import Frame
@@ -177,8 +178,7 @@ class WhatIfStage:
     def __init__(self, interface: _Interface, course: Course, facts: StageFacts) -> None:
         self._interface = interface
         self._course = course
-        self.limits_deg = facts.limits_deg
-        self.backlash_deg = facts.backlash_deg
+        self.facts = facts
 
     async def angle(self) -> Reading:
         """See `Stage.angle`."""
@@ -227,10 +227,10 @@ class WhatIfBeam:
 class WhatIfOptics:
     """Implements `drivers.contract.Optics`."""
 
-    def __init__(self, interface: _Interface, focus: int, settling_s: float) -> None:
+    def __init__(self, interface: _Interface, focus: int, facts: OpticsFacts) -> None:
         self._interface = interface
         self._focus = focus
-        self._settling_s = settling_s
+        self.facts = facts
 
     async def focus(self) -> int:
         """See `Optics.focus`."""
@@ -241,10 +241,6 @@ class WhatIfOptics:
         """See `Optics.set_focus`."""
         await self._interface.call("optics.set_focus")
         self._focus = value
-
-    def settling_s(self, defocus: int) -> float:
-        """See `Optics.settling_s`; what it was for the recorded run's defocus, or what is asked."""
-        return self._settling_s
 
 
 class WhatIfDetector:
@@ -260,27 +256,17 @@ class WhatIfDetector:
     ) -> None:
         self._clock = clock
         self._latencies = latencies
-        self.shape = facts.shape
-        self.dtype = facts.dtype or "<u2"
-        self.exposure_limits_s = facts.exposure_limits_s
-        self.saturation = facts.saturation
-        self.wide_cross = facts.wide_cross
-        self.has_pictures = False
+        self.facts = facts
         self.flatfield: NDArray[np.float32] | None = None
-        self._facts = facts
         frames = sorted((r for r in records if r["kind"] == "frame"), key=lambda frame: int(frame["arrived_ns"]))
         readouts = [frame["arrived_ns"] - frame["end_ns"] for frame in frames] or [ns(facts.dead_time_s)]
         self._recorded = [round(slower * readout) for readout in readouts]
         self._next = deque(self._recorded)
         self._number = 0
         self._queue: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
-        self._placeholder = np.broadcast_to(np.zeros((), self.dtype), self.shape)
+        self._placeholder = np.broadcast_to(np.zeros((), facts.dtype or "<u2"), facts.shape)
 
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`."""
-        return self._facts.cycle_s(exposure_s)
-
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`."""
         await self._clock.sleep_s(self._latencies.seconds("detector.arm"))
 
@@ -319,29 +305,30 @@ def what_if_microscope(
     seed: int,
 ) -> Microscope:
     """The instrument of a trace, of the parts that it had, with other latencies, settling time or camera dead time."""
-    facts = InstrumentFacts.of(records[0]["instrument"])
+    facts = Facts.of(records[0]["instrument"])
     latencies = Latencies(records, changes, seed)
     interface = _Interface(clock, latencies)
     asked = (r for r in records if r["kind"] == "call" and r["name"] == "optics.focus" and "error" not in r)
     focus = next((recorded_integer(call) for call in asked), 0)
-    timing = facts.timing.model_dump()
+    timing = facts.timing
     api = changes.get("api_latency")
     if api is not None and api.fixed_s is not None:
-        timing = {"api_call_s": api.fixed_s, "api_call_worst_s": api.fixed_s, "stage_read_s": api.fixed_s}
+        timing = Timing(api.fixed_s, api.fixed_s, api.fixed_s)
     elif api is not None and api.drawn_s:
         median_s, worst_s = (float(value) for value in np.percentile(api.drawn_s, (50, 99.5)))
-        timing = {"api_call_s": median_s, "api_call_worst_s": worst_s, "stage_read_s": median_s}
+        timing = Timing(median_s, worst_s, median_s)
     elif api is not None:
-        timing = {name: seconds * api.scale for name, seconds in timing.items()}
+        timing = Timing(*(seconds * api.scale for seconds in astuple(timing)))
     parts: dict[str, Any] = {"stage": None, "beam": WhatIfBeam(interface, on=beam_on), "optics": None, "detector": None}
     if facts.stage is not None:
         parts["stage"] = WhatIfStage(interface, Course(records), facts.stage)
     if facts.optics is not None:
-        parts["optics"] = WhatIfOptics(interface, focus, facts.optics.settling_s if settling_s is None else settling_s)
+        optics = facts.optics if settling_s is None else OpticsFacts(settling_s)
+        parts["optics"] = WhatIfOptics(interface, focus, optics)
     if (detector := facts.detector) is not None:
         slower = 1.0
         if dead_time_s is not None:
             slower = dead_time_s / detector.dead_time_s if detector.dead_time_s else 1.0
-            detector = detector.model_copy(update={"dead_time_s": dead_time_s, "dead_times_s": ()})
+            detector = detector.with_dead_time(dead_time_s)
         parts["detector"] = WhatIfDetector(clock, records, latencies, detector, slower)
-    return Microscope(**parts, geometry=facts.geometry, timing=Timing(**timing))
+    return Microscope(**parts, geometry=facts.geometry, timing=timing)

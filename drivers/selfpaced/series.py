@@ -16,13 +16,13 @@ import asyncio
 import math
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from drivers.contract import Exposure
+from drivers.facts import DetectorFacts, PacedFacts
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
 from engine.clock import NS_PER_MS, NS_PER_S, Clock, ns
 from engine.errors import DeviceBusy, DeviceError
@@ -281,8 +281,6 @@ class _Series:
 class SelfPaced:
     """Implements `drivers.contract.Detector` on a camera that paces itself."""
 
-    has_pictures = True
-    dtype = "<u2"  # the sums of parts, see `_Wanted`
     flatfield = None
 
     def __init__(
@@ -294,47 +292,43 @@ class SelfPaced:
         *,
         wide_cross: bool,
     ) -> None:
-        self.wide_cross = wide_cross
-        self.exposure_limits_s = exposure_limits_s
+        self._wide_cross = wide_cross
+        self._exposure_limits_s = exposure_limits_s
         self._clock = clock
         self._camera = camera
         self._timeout_s = timeout_s
-        self._parts_armed = 1
         self._series: _Series | None = None
         self._ending: _Series | None = None  # to be waited for
         self._unknown = False  # a call was cut off or failed: the camera may run a series
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """See `Detector.shape`."""
-        return self._camera.shape
+    def _paced(self) -> PacedFacts:
+        """Until the next exposure pass the wait for the next part and the delivery, in whole parts: a grid of such
+        periods keeps its place among the parts, so one frame follows the other without a beat.
+        """
+        cadence = self._camera.cadence
+        spare = 1 + math.ceil(DELIVERY_S / cadence.period_s - 1e-9)
+        return PacedFacts(cadence.live_s, cadence.period_s, spare, cadence.top)
 
     @property
-    def saturation(self) -> int:
-        """See `Detector.saturation`: of the longer exposure it was armed for last."""
-        return saturation(self._camera.cadence.top, self._parts_armed)
+    def facts(self) -> DetectorFacts:
+        """See `Detector.facts`. Frames are sums of parts (`_Wanted`); shape and parts are known after connecting."""
+        return DetectorFacts(
+            self._camera.shape,
+            "<u2",
+            LARGEST_COUNT,
+            self._exposure_limits_s,
+            wide_cross=self._wide_cross,
+            paced=self._paced,
+        )
 
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`: the wait for the next part, the parts, and the delivery, in whole parts.
-
-        A grid of such periods keeps its place among the parts, so one frame follows the other without a beat.
-        """
-        period_s = self._camera.cadence.period_s
-        return (self._parts(exposure_s) + 1 + math.ceil(DELIVERY_S / period_s - 1e-9)) * period_s
-
-    def _parts(self, exposure_s: float) -> int:
-        return max(1, -(-ns(exposure_s) // ns(self._camera.cadence.live_s)))
-
-    async def arm(self, exposure: Exposure, *, every_part: bool = False) -> None:
+    async def arm(self, exposures_s: Sequence[float], *, every_part: bool = False) -> None:
         """See `Detector.arm`: starts the series and returns when its cadence is known.
 
         every_part: `every_part` will be asked for them, and must be, for the camera is held up otherwise.
         """
         await self.disarm()
-        longest_s = max(exposure.exposure_s, exposure.snapshot_exposure_s)
-        for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(seconds, "not armed")
-        self._parts_armed = self._parts(longest_s)
+        self._check(exposures_s, "not armed")
         self._unknown = True
         receiver = await self._camera.begin()
         series = self._ending = _Series(self._clock, self._camera, receiver, every_part=every_part)
@@ -359,16 +353,12 @@ class SelfPaced:
         """See `Detector.start`; the instant returned lies up to one part ahead."""
         if self._series is None:
             raise DeviceError(f"{self._camera.name}: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s, "nothing was exposed")
-        return self._series.expose(self._parts(exposure_s))
+        self._check((exposure_s,), "nothing was exposed")
+        return self._series.expose(self._paced.parts(exposure_s))
 
-    def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self.exposure_limits_s
-        if not shortest_s <= exposure_s <= longest_s:
-            raise DeviceError(
-                f"{self._camera.name}: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to "
-                f"{longest_s:g} s."
-            )
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            raise DeviceError(f"{self._camera.name}: {why}; {state}. Choose another exposure.")
 
     def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`. A frame of which parts were lost raises DeviceError in its place."""

@@ -3,12 +3,14 @@
 import math
 from dataclasses import dataclass
 
+from drivers.facts import OpticsFacts
 from drivers.simulated.latency import Interface
 from drivers.simulated.register import Register
 from engine.clock import NS_PER_S, Clock
 
 # A pattern counts as standing still when the primary beam is within this of its place (the paper: under 0.2 px).
 STILL_PX = 0.15
+NOTHING_PX = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,14 @@ class LensSettings:
     hysteresis_px: tuple[float, float] = (1.4, -0.9)
     hysteresis_left: float = 0.35
 
+    @property
+    def facts(self) -> OpticsFacts:
+        """How it settles: the slow part is away by the longer the farther it was, in time constants."""
+        slow_px = math.hypot(*self.shift_px) / 1000 * self.slow_share  # that one unit of defocus displaces the beam by
+        if slow_px < NOTHING_PX:
+            return OpticsFacts(0.0)
+        return OpticsFacts(0.0, self.slow_s, STILL_PX / slow_px)
+
 
 @dataclass(frozen=True, slots=True)
 class _Change:
@@ -45,6 +55,7 @@ class Lens:
     """Implements `drivers.contract.Optics`, and tells the pictures where the beam is at any past instant."""
 
     def __init__(self, clock: Clock, interface: Interface, settings: LensSettings) -> None:
+        self.facts = settings.facts
         self._interface = interface
         self._settings = settings
         self._changes = [_Change(clock.now_ns(), settings.focus, 0.0, 0.0, 0)]
@@ -70,11 +81,6 @@ class Lens:
     def is_in_focus(self) -> bool:
         """Whether it was last sent to where the operator left it."""
         return self._changes[-1].target == self._settings.focus
-
-    def settling_s(self, defocus: int) -> float:
-        """See `Optics.settling_s`; the logarithm of how far the slow part is away, in time constants."""
-        away_px = math.hypot(*self._settings.shift_px) * abs(defocus) / 1000 * self._settings.slow_share
-        return self._settings.slow_s * math.log(max(away_px / STILL_PX, 1.0))
 
     def _away(self, change: _Change, t_ns: int) -> tuple[float, float]:
         elapsed_s = (t_ns - change.begin_ns) / NS_PER_S

@@ -1,13 +1,13 @@
 """The simulated Timepix: exposure, 8 ms readout and 3-4 ms overhead a frame, one frame at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure
+from drivers.facts import DetectorFacts
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
 from drivers.simulated.latency import generator
 from drivers.simulated.shots import Shot, Studio
@@ -57,12 +57,18 @@ class Timepix:
                 f"devices: [detector] dtype = {shown(repr(settings.dtype))} is no type of counts; nothing was started. "
                 "Write one as numpy does: '<u2', '>i4', '|i1', '<f4'."
             )
-        self.dtype = settings.dtype
-        self.shape = shape
-        self.saturation = saturation if pixel.kind == "f" else min(saturation, int(np.iinfo(pixel).max))
-        self.wide_cross = wide_cross
+        self.facts = DetectorFacts(
+            shape,
+            settings.dtype,
+            saturation if pixel.kind == "f" else min(saturation, int(np.iinfo(pixel).max)),
+            settings.exposure_limits_s,
+            settings.readout_s,
+            settings.overhead_s[1],
+            wide_cross,
+            has_pictures,
+            flatfield is not None,
+        )
         self.flatfield = flatfield
-        self.has_pictures = has_pictures
         self._clock = clock
         self._settings = settings
         self._studio = studio
@@ -75,19 +81,9 @@ class Timepix:
         self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
 
-    @property
-    def exposure_limits_s(self) -> tuple[float, float]:
-        """See `Detector.exposure_limits_s`."""
-        return self._settings.exposure_limits_s
-
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`."""
-        return exposure_s + self._settings.readout_s + self._settings.overhead_s[1]
-
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`."""
-        for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            self._check(seconds, "not armed")
+        self._check(exposures_s, "not armed")
         await self.disarm()
         await self._studio.open()
         await self._clock.sleep_s(self._settings.arm_s)
@@ -98,7 +94,7 @@ class Timepix:
         """See `Detector.start`."""
         if self._queue is None:
             raise DeviceError("detector: not armed; no exposure was made. Arm it first.")
-        self._check(exposure_s, "nothing was exposed")
+        self._check((exposure_s,), "nothing was exposed")
         if self._exposing is not None and not self._exposing.done():
             raise DeviceBusy("detector: an exposure is under way; no new one was begun. Wait for its frame.")
         begin_ns = self._clock.now_ns()
@@ -108,12 +104,9 @@ class Timepix:
         self._number += 1
         return begin_ns
 
-    def _check(self, exposure_s: float, state: str) -> None:
-        shortest_s, longest_s = self.exposure_limits_s
-        if not shortest_s <= exposure_s <= longest_s:
-            raise DeviceError(
-                f"detector: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to {longest_s:g} s."
-            )
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            raise DeviceError(f"detector: {why}; {state}. Choose another exposure.")
 
     async def _expose(self, queue: FrameQueue, number: int, begin_ns: int, exposure_s: float) -> None:
         end_ns = begin_ns + ns(exposure_s)

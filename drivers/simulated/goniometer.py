@@ -7,6 +7,7 @@ an exposure) needs no simulation step.
 from dataclasses import dataclass, replace
 
 from drivers.contract import Reading
+from drivers.facts import StageFacts
 from drivers.simulated.latency import Interface, generator
 from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import DeviceError
@@ -65,6 +66,7 @@ class Goniometer:
     def __init__(
         self, clock: Clock, interface: Interface, seed: int, settings: GoniometerSettings, start_deg: float = 0.0
     ) -> None:
+        self.facts = StageFacts(settings.limits_deg, settings.backlash_deg)
         self._clock = clock
         self._interface = interface
         self._settings = settings
@@ -75,16 +77,6 @@ class Goniometer:
         self._sampled_at = float(self._rng.uniform(0.2, 0.8))
         self._direction = 1.0
         self._motions = [Motion(clock.now_ns(), start_deg, start_deg, 0.0, 0.0, settings.acceleration_s)]
-
-    @property
-    def limits_deg(self) -> tuple[float, float]:
-        """See `Stage.limits_deg`."""
-        return self._settings.limits_deg
-
-    @property
-    def backlash_deg(self) -> float:
-        """See `Stage.backlash_deg`."""
-        return self._settings.backlash_deg
 
     def angle_deg(self, t_ns: int) -> float:
         """True angle at an instant, for the pictures and the truth file."""

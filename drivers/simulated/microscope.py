@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from drivers.contract import OPTIONAL_PARTS, Geometry, Parts, SecondConnection, Timing
+from drivers.contract import OPTIONAL_PARTS, Parts, SecondConnection
+from drivers.facts import Geometry, Timing
 from drivers.simulated.column import Blanker, Lens, LensSettings
 from drivers.simulated.deflectors import Coils, DeflectorSettings
 from drivers.simulated.detector import DetectorSettings, Timepix

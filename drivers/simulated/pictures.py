@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from drivers.contract import Geometry
+from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal
 from drivers.simulated.pattern import spots
 from drivers.simulated.picturesettings import PictureSettings

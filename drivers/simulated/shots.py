@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Geometry
+from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.picturesettings import PictureSettings
 from engine.worker import begin_worker

@@ -23,10 +23,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from drivers.calibration.lenssettling import lens_settling_s
-from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
+from drivers.calibration.lenssettling import lens_settling
+from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
 from drivers.calibration.wavelength import wavelength_A
-from drivers.contract import Parts, Reading, SecondConnection, Timing
+from drivers.contract import Parts, Reading, SecondConnection
+from drivers.facts import StageFacts, Timing
 from drivers.options import Options, is_number
 from drivers.thermo.wire import TemscriptWire
 from engine.clock import Clock, ns
@@ -156,12 +157,10 @@ class ThermoStage:
         clock: Clock,
         session: Session,
         motion: TemscriptWire,
-        limits_deg: tuple[float, float],
-        backlash_deg: float,
+        facts: StageFacts,
         speeds: RotationSpeeds | None,
     ) -> None:
-        self.limits_deg = limits_deg
-        self.backlash_deg = backlash_deg
+        self.facts = facts
         self.rotation_speeds = speeds
         self._clock = clock
         self._session = session
@@ -186,7 +185,7 @@ class ThermoStage:
 
         Raises DeviceBusy while an earlier rotation is under way (that one goes on): there is no way to stop it.
         """
-        low_deg, high_deg = self.limits_deg
+        low_deg, high_deg = self.facts.limits_deg
         if not low_deg <= target_deg <= high_deg:
             raise DeviceError(
                 f"stage: {target_deg:.2f} deg is outside the limits {low_deg:g}..{high_deg:g} deg of holder and "
@@ -303,7 +302,7 @@ class ThermoOptics:
 
     def __init__(self, session: Session, settling_s: float) -> None:
         self._session = session
-        self._settling_s = settling_s
+        self.facts = lens_settling(settling_s)
         self._in_diffraction = False
 
     async def focus(self) -> int:
@@ -328,10 +327,6 @@ class ThermoOptics:
                 "Put the microscope into diffraction mode."
             )
         self._in_diffraction = True
-
-    def settling_s(self, defocus: int) -> float:
-        """See `Optics.settling_s`."""
-        return lens_settling_s(self._settling_s, defocus)
 
 
 class ThermoDriver:
@@ -372,7 +367,8 @@ class ThermoDriver:
         motion = TemscriptWire(clock, self.name, host, motion_port, timeout_s)
         if motion_port != port:
             await motion.get("version")
-        stage = ThermoStage(clock, session, motion, await self._limits(session, limits_deg), backlash_deg, speeds)
+        facts = stage_facts(await self._limits(session, limits_deg), backlash_deg, speeds)
+        stage = ThermoStage(clock, session, motion, facts, speeds)
         blanker = {"host": host, "port": port}
         try:
             yield Parts(

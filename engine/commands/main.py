@@ -140,7 +140,7 @@ def plan(protocol: Protocol, devices: Devices = "simulated", config: Config = No
             raise TypeError("plans are prepared under virtual time")
         options = kind.device_options(values)
         async with connect_devices(devices, VirtualClock(loop), 0, options) as microscope:
-            _print_plan(kind.prepare(values, microscope))
+            _print_plan(kind.prepare(values, microscope.facts))
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(prepare())

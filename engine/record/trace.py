@@ -226,8 +226,11 @@ def upgraded(record: Record) -> Record:
     """A record of a trace of any schema as this one has it.
 
     Schema 1 had frames of one protocol alone: their slot is a column now, in the same field, and their bounds are
-    their instants. So it differs in its header alone.
+    their instants. So it differs in its header alone. And a camera was armed with a table of exposure times; now it is
+    with a list of them.
     """
+    if record["kind"] == "call" and record["name"] == "detector.arm":
+        return {**record, "args": [list(arg.values()) if isinstance(arg, dict) else arg for arg in record["args"]]}
     if record["kind"] != "header" or record["schema"] == SCHEMA:
         return record
     return {**record, "schema": SCHEMA, "recorded_schema": record["schema"]}

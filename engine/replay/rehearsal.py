@@ -117,7 +117,7 @@ async def rehearse(
             f"trace: its header tells of no {missing[0]}, which a run of {kind.name} needs, so nothing can answer for "
             "it; nothing was changed. Take a copy of the trace from elsewhere if there is one."
         )
-    prepared = kind.prepare(plan, microscope)
+    prepared = kind.prepare(plan, microscope.facts)
     made: list[Record] = []
     trace = Trace(clock)
     trace.observe(made.append)

@@ -28,10 +28,9 @@ from engine.record.trace import Trace
 from engine.record.writer import Writer
 from engine.run.children import Performer
 from engine.run.commands import Commands
-from engine.run.contract import AnyExperiment, Experiment, Prepared, Times
+from engine.run.contract import AnyExperiment, Experiment, Prepared
 from engine.run.data import RunData
 from engine.run.header import digest_of, plan_in_trace
-from engine.run.registry import registered
 from engine.run.run import Run
 
 log = structlog.get_logger()
@@ -79,7 +78,7 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
     disk = faults.disk if faults is not None else None
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
     durable = not clock.is_virtual or disk is not None
-    told = told_by(instrument.microscope, kind.times(plan))
+    told: dict[str, Any] = instrument.microscope.facts.as_dict()
     writer = Writer(disk=disk)
     trace = Trace(clock, folder / "trace.jsonl", disk, durable=durable)
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
@@ -133,12 +132,6 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
             ending = run.ending or ending
             document = run.document_now(ending)
     return Outcome(folder, ending, tuple(run.alarms), document.to_json())
-
-
-def told_by(microscope: Any, times: Times) -> dict[str, Any]:
-    """What the parts of an instrument tell without a call: a replay prepares the plan from it again."""
-    told: dict[str, Any] = registered("recorded")["describe"].load()(microscope, times.exposures_s, times.lens_change)
-    return told
 
 
 def _document(

@@ -57,17 +57,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What a plan asks of camera, lens and stage: `devices check` measures it, and the header of a trace holds what the
-    instrument tells of it.
+    """What a plan asks of camera, lens and stage: `devices check` measures it.
 
     exposures_s: the one that it makes most, and one that it makes in between. lens_change: that it makes, in the
-    lens's own units. speed_deg_s: of the stage's rotation; commanded: whether the plan commands it.
+    lens's own units. speed_deg_s: of the stage's rotation.
     """
 
     exposures_s: tuple[float, float] = (0.5, 0.5)
     lens_change: int = 0
     speed_deg_s: float = 1.0
-    commanded: bool = False
 
 
 class Experiment(ABC):
@@ -191,6 +189,9 @@ class ExperimentType(ABC, Generic[PlanT]):
     def prepare(self, plan: PlanT, facts: Any) -> Prepared:
         """Check a plan against what is known of the instrument. Raises Refused with the step and by how much it does
         not fit.
+
+        facts: `drivers.facts.Facts`, frozen data that holds no device. The header of the trace has them whole, so a
+        replay prepares from the same.
         """
 
     def label(self, plan: PlanT) -> str:
@@ -257,7 +258,7 @@ class ExperimentType(ABC, Generic[PlanT]):
         raise Refused(f"{folder}: the protocol {self.name!r} makes no products; nothing was exported.")
 
     def times(self, plan: PlanT) -> Times:
-        """What a plan asks of camera, lens and stage: a replay and `devices check` know these times, and no others."""
+        """What a plan asks of camera, lens and stage, for `devices check` to measure."""
         return Times()
 
     def trial(self) -> "Trial":

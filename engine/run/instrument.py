@@ -180,7 +180,7 @@ class Instrument:
                 f"{kind.name}: the instrument {self.devices} has no {parts[0]}; nothing was started. Name a driver "
                 f"that has it in a table [{parts[0]}] of the devices file."
             )
-        prepared = kind.prepare(plan, self.microscope)
+        prepared = kind.prepare(plan, self.microscope.facts)
         check_space(out, prepared.size_bytes)
         return prepared
 

@@ -10,12 +10,13 @@ The camera of this template takes lines over TCP and answers each with `OK ...` 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import numpy as np
-from drivers.contract import Exposure, Parts
+from drivers.contract import Parts
+from drivers.facts import DetectorFacts
 from engine.clock import Clock, ns
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from engine.frame import Frame
@@ -30,14 +31,10 @@ SHAPE = (64, 64)
 class OurCamera:
     """Implements `drivers.contract.Detector`."""
 
-    # What the camera is. A property of the instrument that you can ask for belongs into connect().
-    shape = SHAPE
-    dtype = "<u2"
-    saturation = 65_535
-    wide_cross = False
-    has_pictures = True
+    # What the camera is. A property of the instrument that you can ask for belongs into connect(). Of readout and
+    # overhead the worst case, for plans are made with it.
+    facts = DetectorFacts(SHAPE, "<u2", 65_535, EXPOSURE_LIMITS_S, readout_s=READOUT_S, overhead_s=0.005)
     flatfield = None
-    exposure_limits_s = EXPOSURE_LIMITS_S
 
     def __init__(self, clock: Clock, link: "_Link") -> None:
         self._clock = clock
@@ -47,14 +44,9 @@ class OurCamera:
         link.on_frame = self._received
         link.on_lost = self._lost
 
-    def cycle_s(self, exposure_s: float) -> float:
-        """See `Detector.cycle_s`: the worst case, for plans are made with it."""
-        return exposure_s + READOUT_S + 0.005
-
-    async def arm(self, exposure: Exposure) -> None:
+    async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`."""
-        for seconds in (exposure.exposure_s, exposure.snapshot_exposure_s):
-            _check(seconds, "not armed")
+        self._check(exposures_s, "not armed")
         await self.disarm()
         await self._link.ask("ARM")
         self._series = asyncio.Queue()
@@ -63,7 +55,7 @@ class OurCamera:
         """See `Detector.start`."""
         if self._series is None:
             raise DeviceError("ourcamera: not armed; no exposure was made. Arm it first.")
-        _check(exposure_s, "nothing was exposed")
+        self._check((exposure_s,), "nothing was exposed")
         if self._opened is not None:
             raise DeviceBusy("ourcamera: an exposure is under way; no new one was begun. Wait for its frame.")
         opened_ns = self._clock.now_ns()
@@ -96,18 +88,14 @@ class OurCamera:
             (begin_ns, exposure_s), self._opened = self._opened, None
             self._series.put_nowait(Frame(counts, number, begin_ns, begin_ns + ns(exposure_s)))
 
+    def _check(self, exposures_s: Sequence[float], state: str) -> None:
+        if why := self.facts.cannot_expose(exposures_s):
+            raise DeviceError(f"ourcamera: {why}; {state}. Choose another exposure.")
+
     def _lost(self, error: DeviceLost) -> None:
         """The connection is gone: whoever waits for a frame is told."""
         if self._series is not None:
             self._series.put_nowait(error)
-
-
-def _check(exposure_s: float, state: str) -> None:
-    shortest_s, longest_s = EXPOSURE_LIMITS_S
-    if not shortest_s <= exposure_s <= longest_s:  # also refuses "not a number"
-        raise DeviceError(
-            f"ourcamera: cannot expose for {exposure_s:g} s; {state}. Choose {shortest_s:g} to {longest_s:g} s."
-        )
 
 
 class _Link:

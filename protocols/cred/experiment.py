@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
+from drivers.facts import Facts
 from engine.frame import picture_type
 from engine.record.document import RunDocument
 from engine.record.remains import Remains, RunEnd
@@ -64,7 +65,6 @@ class PreparedCred(Prepared):
 
     plan: CredPlan
     slot_plan: SlotPlan
-    facts: Microscope
 
     @property
     def budgets(self) -> Sequence[Budget]:
@@ -105,8 +105,8 @@ class PreparedCred(Prepared):
     @property
     def size_bytes(self) -> int:
         """See `Prepared.size_bytes`."""
-        rows, columns = self.facts.detector.shape
-        pixel = picture_type(self.facts.detector.dtype)
+        rows, columns = self.slot_plan.detector.shape
+        pixel = picture_type(self.slot_plan.detector.dtype)
         pixel_bytes = UNKNOWN_PIXEL_BYTES if pixel is None else pixel.itemsize
         return round(DISK_FACTOR * self.total * rows * columns * pixel_bytes) + DISK_RESERVE_BYTES
 
@@ -132,9 +132,9 @@ class Cred(ExperimentType[CredPlan]):
         """See `ExperimentType.machine`."""
         return cred_machine(entered)
 
-    def prepare(self, plan: CredPlan, facts: Microscope) -> PreparedCred:
+    def prepare(self, plan: CredPlan, facts: Facts) -> PreparedCred:
         """See `ExperimentType.prepare`."""
-        return PreparedCred(plan, SlotPlan(plan, facts), facts)
+        return PreparedCred(plan, SlotPlan(plan, facts))
 
     def label(self, plan: CredPlan) -> str:
         """See `ExperimentType.label`: the sample."""
@@ -211,7 +211,7 @@ class Cred(ExperimentType[CredPlan]):
     def times(self, plan: CredPlan) -> Times:
         """See `ExperimentType.times`."""
         exposures_s = (plan.exposure_s, plan.snapshot_exposure_s)
-        return Times(exposures_s, plan.defocus, plan.speed_deg_s, plan.rotation == "commanded")
+        return Times(exposures_s, plan.defocus, plan.speed_deg_s)
 
     def trial(self) -> "CredTrial":
         """See `ExperimentType.trial`."""

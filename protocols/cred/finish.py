@@ -10,9 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from drivers.replayed.microscope import recorded_microscope
+from drivers.facts import Facts
 from engine.clock import NS_PER_S, ns
-from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import CredlineError
 from engine.record.remains import Remains, RunEnd
 from engine.record.spoolformat import FrameInfo
@@ -110,13 +109,7 @@ def pace_of(plan: Mapping[str, Any], header: Record) -> SlotTimes:
     does not.
     """
     try:
-        loop = VirtualLoop()
-        try:
-            slots = SlotPlan(
-                CredPlan.model_validate(plan), recorded_microscope(VirtualClock(loop), header["instrument"], ())
-            )
-        finally:
-            loop.close()
+        slots = SlotPlan(CredPlan.model_validate(plan), Facts.of(header["instrument"]))
     except (KeyError, TypeError, ValueError, AttributeError, CredlineError):
         return SlotTimes(0.0, 0.0, None, 0.0)
     return SlotTimes(slots.period_s, slots.oscillation_deg, slots.snapshot_slots, slots.settling_s)

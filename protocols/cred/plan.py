@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from drivers.contract import Microscope
+from drivers.facts import DetectorFacts, Facts, StageFacts, Timing
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
 
@@ -119,13 +119,16 @@ class SlotPlan:
     Every number is in seconds or counts slots; nothing is touched.
     """
 
-    def __init__(self, plan: CredPlan, microscope: Microscope) -> None:
+    def __init__(self, plan: CredPlan, facts: Facts) -> None:
         self.plan = plan
-        self._check_exposures(microscope)
-        detector, timing = microscope.detector, microscope.timing
+        stage, optics, detector, timing = facts.stage, facts.optics, facts.detector, facts.timing
+        if stage is None or optics is None or detector is None:
+            raise Refused("cred: needs a stage, a lens and a camera, of which this instrument lacks one; not started.")
+        self.detector = detector
+        self._check_exposures(detector)
         self.period_s = detector.cycle_s(plan.exposure_s)
-        self.settling_s = microscope.optics.settling_s(plan.defocus)
-        self._check_times(microscope)
+        self.settling_s = optics.settling_s(plan.defocus)
+        self._check_times(detector, timing)
         self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
         self.slots = max(1, self._slots_in_range())
         self.tolerance_s = LATE_SHARE * self.period_s
@@ -147,7 +150,7 @@ class SlotPlan:
         )
         self.snapshot_slots = max(1, math.ceil(sum(step.worst_s for step in steps) / self.period_s - 1e-9))
         self.snapshot = Budget("snapshot cycle", steps, self.snapshot_slots * self.period_s)
-        self._check(microscope)
+        self._check(stage)
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -201,21 +204,21 @@ class SlotPlan:
             )
         return round(abs(plan.range_deg) / slot_deg)
 
-    def _check_times(self, microscope: Microscope) -> None:
+    def _check_times(self, detector: DetectorFacts, timing: Timing) -> None:
         """Refuse what an instrument says of itself when it cannot be."""
-        snapshot_s = microscope.detector.cycle_s(self.plan.snapshot_exposure_s)
+        snapshot_s = detector.cycle_s(self.plan.snapshot_exposure_s)
         for what, seconds in (
             ("detector: a frame", self.period_s),
             ("detector: a snapshot", snapshot_s),
             ("optics: settling", self.settling_s),
-            ("timing: a call", microscope.timing.api_call_s),
-            ("timing: a slow call", microscope.timing.api_call_worst_s),
+            ("timing: a call", timing.api_call_s),
+            ("timing: a slow call", timing.api_call_worst_s),
         ):
             if not 0 <= seconds <= LONGEST_S or (seconds == 0 and what.startswith("detector")):
                 raise Refused(f"{what} would take {seconds:g} s; nothing was started. Correct the devices file.")
 
-    def _check_exposures(self, microscope: Microscope) -> None:
-        shortest_s, longest_s = microscope.detector.exposure_limits_s
+    def _check_exposures(self, detector: DetectorFacts) -> None:
+        shortest_s, longest_s = detector.exposure_limits_s
         for key in ("exposure_s", "snapshot_exposure_s"):
             if not shortest_s <= getattr(self.plan, key) <= longest_s:
                 raise Refused(
@@ -223,7 +226,7 @@ class SlotPlan:
                     "nothing was started. Choose a value in between."
                 )
 
-    def _check(self, microscope: Microscope) -> None:
+    def _check(self, stage: StageFacts) -> None:
         plan = self.plan
         if plan.snapshot_interval and self.snapshot_slots >= plan.snapshot_interval:
             # Between snapshots at least one whole slot must be left for a frame.
@@ -232,7 +235,12 @@ class SlotPlan:
                 self.snapshot.steps,
                 (plan.snapshot_interval - 1) * self.period_s,
             ).check(f"Set snapshot_interval to {self.snapshot_slots + 1} or more, or lengthen exposure_s.")
-        low_deg, high_deg = microscope.stage.limits_deg
+        if plan.rotation == "commanded" and (why := stage.no_speed(plan.speed_deg_s)):
+            raise Refused(
+                f"speed_deg_s = {plan.speed_deg_s:g}: {why}; nothing was started. Choose another speed, or rotation = "
+                "pedal."
+            )
+        low_deg, high_deg = stage.limits_deg
         for angle_deg, key in zip(self.travel_deg, ("start_deg", "range_deg"), strict=True):
             if not low_deg <= angle_deg <= high_deg:
                 raise Refused(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from drivers.contract import Exposure, Microscope
+from drivers.contract import Microscope
 from drivers.replayed.microscope import TYPE_SEEN
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost, Underflow
@@ -122,9 +122,9 @@ class CredSequence(Experiment):
             await self._check_focus()
         if self._detector.flatfield is not None:  # into the spool: a run that is cut off needs it as well
             await self.run.data.keep_extra("flatfield", self._detector.flatfield)
-        await self._detector.arm(Exposure(self.plan.exposure_s, self.plan.snapshot_exposure_s))
+        await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._frames = self._detector.frames()
-        self._pixel = picture_type(self._detector.dtype)
+        self._pixel = picture_type(self._detector.facts.dtype)
         return "relaxed"
 
     async def _go_to_start(self) -> None:
@@ -253,8 +253,8 @@ class CredSequence(Experiment):
         if frame.number != self._exposures - 1:
             came, belongs = frame.number + 1, self._exposures
             wrong = f"picture {came} of its series came where {belongs} belongs, so one was lost or doubled"
-        elif frame.counts.shape != self._detector.shape:
-            wrong = f"a frame of {frame.counts.shape} pixels came where {self._detector.shape} belong"
+        elif frame.counts.shape != self._detector.facts.shape:
+            wrong = f"a frame of {frame.counts.shape} pixels came where {self._detector.facts.shape} belong"
         elif misfit := self._wrong_type(frame.counts.dtype):
             wrong, dtype = misfit, frame.counts.dtype.str
         if wrong:
@@ -272,7 +272,7 @@ class CredSequence(Experiment):
             return f"its counts are {came.name}, and only integers of up to 64 bits and float32 can be kept"
         if same_type(came, self._pixel):
             return ""
-        who = "it declared" if self._detector.dtype else "its first frame had"
+        who = "it declared" if self._detector.facts.dtype else "its first frame had"
         return f"a frame of {came.name} counts came where {who} {self._pixel.name}"
 
     async def _store(self) -> None:

@@ -251,7 +251,7 @@ def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
             distortion_amplitude_percent=float(geometry.get("distortion_amplitude_percent", 0.0)),
             distortion_azimuth_deg=float(geometry.get("distortion_azimuth_deg", 0.0)),
             raw_shape=(int(detector["shape"][0]), int(detector["shape"][1])),
-            saturation=_saturation(detector.get("saturation"), frames),
+            saturation=_saturation(detector, float(result["exposure_s"]), frames),
             raw_place=frames.data_place(KIND),
             table_place=frames.table_place(KIND),
             raw_type=frames.dtype(KIND).newbyteorder("<").str,
@@ -288,10 +288,17 @@ def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
     return info
 
 
-def _saturation(told: object, frames: FramesFile) -> int:
-    """As the camera says; the largest count of its type where it does not."""
-    if told:
-        return int(str(told))
+def _saturation(detector: Mapping[str, Any], exposure_s: float, frames: FramesFile) -> int:
+    """As the camera says; the largest count of its type where it does not.
+
+    Where a frame is the sum of parts, it is full when each of them is (`DetectorFacts.saturation_of`).
+    """
+    if told := int(detector.get("saturation") or 0):
+        paced = detector.get("paced")
+        if not paced or not paced.get("saturation"):
+            return told
+        parts = max(1, math.ceil(exposure_s / float(paced["part_s"]) - 1e-6))
+        return min(parts * int(paced["saturation"]), told)
     pixel = frames.dtype(KIND)
     return int(np.iinfo(pixel).max) if pixel.kind in "iu" else MAX_COUNT
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from drivers.contract import Geometry, Microscope, Parts, Timing
+from drivers.contract import Microscope, Parts
+from drivers.facts import Geometry, Timing
 
 GEOMETRY = Geometry(0.0251, 250.0, 0.075, 0.0, 32.0, 24.0)
 

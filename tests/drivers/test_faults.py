@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from structlog.testing import capture_logs
 
-from drivers.contract import OPTIONAL_PARTS, Exposure, Microscope
+from drivers.contract import OPTIONAL_PARTS, Microscope
 from drivers.faults import Fault, Faults, FaultyDisk, inject
 from drivers.parts import Deflector, OpticalMode
 from engine.clock import ns
@@ -154,7 +154,7 @@ def test_words_that_are_no_fault_are_refused_in_one_line(words: str, says: str) 
     "words",
     [
         "stage.fly 1 error",
-        "detector.shape 1 error",
+        "detector.facts 1 error",
         "optics.blank 1 hang",
         "stagexyz.rotate 1 hang",
         "mode.set 1 error",
@@ -338,9 +338,9 @@ async def test_calls_before_and_after_the_run_meet_no_fault(clock: VirtualClock)
 @virtual
 async def test_what_is_no_call_passes_through(clock: VirtualClock) -> None:
     async with bench(clock, "stage.angle 1 error") as on:
-        assert on.microscope.stage.limits_deg == (-80.0, 80.0)
-        assert on.microscope.detector.shape == (32, 32)
-        assert on.microscope.optics.settling_s(1500) > 0
+        assert on.microscope.stage.facts.limits_deg == (-80.0, 80.0)
+        assert on.microscope.detector.facts.shape == (32, 32)
+        assert on.microscope.optics.facts.settling_s(1500) > 0
 
 
 # --- frames
@@ -349,7 +349,7 @@ async def test_what_is_no_call_passes_through(clock: VirtualClock) -> None:
 async def numbers(on: Bench, exposures: int = 4) -> list[tuple[int, tuple[int, ...], float]]:
     """Number, shape and moment of every frame that comes of so many exposures, one a second."""
     detector = on.microscope.detector
-    await detector.arm(Exposure(0.1, 0.01))
+    await detector.arm((0.1, 0.01))
     frames = detector.frames()
     began_ns = on.clock.now_ns()
 

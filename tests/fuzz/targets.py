@@ -29,7 +29,6 @@ from engine.record.spool import SpooledFrame, read_spool
 from engine.record.trace import Record, open_trace, read_trace
 from engine.replay.replay import first_divergence, load_run, replay_with_result
 from engine.replay.whatif import ask, parse_question, parse_sweep
-from engine.run.conduct import told_by
 from engine.run.devicesfile import connect_devices
 from engine.run.perform import Request, execute
 from engine.run.planfile import build_plan, parse_setting
@@ -267,9 +266,10 @@ def prepare(plan: CredPlan, devices: str) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         async with connect_devices(devices, VirtualClock(loop), 0, CRED.device_options(plan)) as microscope:
-            prepared = CRED.prepare(plan, microscope)
-            told = told_by(microscope, CRED.times(plan))
-            json.dumps([told, dict(prepared.words), prepared.size_bytes, prepared.smallest_margin_s])
+            prepared = CRED.prepare(plan, microscope.facts)
+            json.dumps(
+                [microscope.facts.as_dict(), dict(prepared.words), prepared.size_bytes, prepared.smallest_margin_s]
+            )
             _ = [(budget.available_s, budget.slack_s) for budget in prepared.budgets]
 
     json.dumps(plan.model_dump(mode="json"))

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 import pytest
 from camera_emulator import camera_emulator
 from drivers.conformance import Bench, DetectorConformance, bench_for
-from drivers.contract import Exposure
 from engine.clock import RealClock
 from engine.errors import DeviceError, DeviceLost, Refused
 
@@ -34,7 +33,7 @@ def test_a_camera_that_fails_is_lost_and_never_misunderstood(fault, told, monkey
     async def body():
         clock = RealClock()
         async with camera_emulator() as (emulator, port), OURCAMERA.connect(clock, 0, {"port": port}) as parts:
-            await parts.detector.arm(Exposure(0.02, 0.002))
+            await parts.detector.arm((0.02, 0.002))
             emulator.fault = fault
             with pytest.raises(DeviceLost, match=told):
                 await parts.detector.start(0.02)

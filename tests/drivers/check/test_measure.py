@@ -3,7 +3,7 @@
 import asyncio
 import json
 import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from drivers.calibration.rotationspeed import RotationSpeeds
+from drivers.calibration.rotationspeed import RotationSpeeds, stage_facts
 from drivers.check.command import devices_app
 from drivers.check.measure import CALLS, Judgement, Measured, Times, judge, measure
 from drivers.check.rotation import measure_rotations, speeds_to_try
@@ -38,7 +38,7 @@ async def connected(clock: Any, **options: Any) -> AsyncIterator[Microscope]:
 class Wrapped:
     """A device with some of its methods replaced, that notes which ones are called."""
 
-    def __init__(self, device: Any, **replaced: Callable[..., Any]) -> None:
+    def __init__(self, device: Any, **replaced: Any) -> None:
         self.device = device
         self.replaced = replaced
         self.asked: list[tuple[str, tuple[Any, ...]]] = []
@@ -63,7 +63,7 @@ async def checked(clock: Any, microscope: Microscope, plan: CredPlan = PLAN, fra
 
 
 async def judged(clock: Any, microscope: Microscope, plan: CredPlan = PLAN) -> Judgement:
-    return judge(CRED, plan, microscope, await checked(clock, microscope, plan))
+    return judge(CRED, plan, microscope.facts, await checked(clock, microscope, plan))
 
 
 @virtual
@@ -94,7 +94,7 @@ async def test_the_cameras_first_frames_are_told_apart(clock: VirtualClock) -> N
 async def test_the_simulated_microscope_has_nothing_to_complain_of(clock: VirtualClock) -> None:
     async with connected(clock) as microscope:
         measured = await checked(clock, microscope)
-        assert judge(CRED, PLAN, microscope, measured).problems == ()
+        assert judge(CRED, PLAN, microscope.facts, measured).problems == ()
     assert (measured.cadence.busy, measured.cadence.missing) == (0, 0)
 
 
@@ -149,7 +149,8 @@ async def test_a_device_that_never_answers_ends_the_check(clock: VirtualClock) -
 @virtual
 async def test_a_camera_slower_than_its_driver_says_would_not_work(clock: VirtualClock) -> None:
     async with connected(clock) as microscope:
-        optimist = Wrapped(microscope.detector, cycle_s=lambda exposure_s: exposure_s + 0.002)
+        facts = replace(microscope.detector.facts, readout_s=0.002, overhead_s=0.0)
+        optimist = Wrapped(microscope.detector, facts=facts)
         problems = (await judged(clock, replace(microscope, detector=optimist))).problems
     assert any("not ready again after the 502 ms that its driver declares" in problem for problem in problems)
 
@@ -159,7 +160,7 @@ async def test_a_camera_that_is_late_now_and_then_is_worth_a_remark(clock: Virtu
     async with connected(clock) as microscope:
         measured = await checked(clock, microscope)
         cadence = replace(measured.cadence, busy=1, paced=30, rest=Times(30, 0.51, 0.52))
-        judgement = judge(CRED, PLAN, microscope, replace(measured, cadence=cadence))
+        judgement = judge(CRED, PLAN, microscope.facts, replace(measured, cadence=cadence))
     assert judgement.problems == ()
     assert any("(1 of 30 starts refused)" in remark for remark in judgement.remarks)
     assert "acquisition period: 520.0 ms as measured, 512.0 ms as declared." in judgement.remarks
@@ -234,12 +235,13 @@ async def test_a_plan_that_fits_nothing_is_told_as_such(clock: VirtualClock) -> 
 
 @virtual
 async def test_a_speed_that_the_stage_does_not_have_would_not_work(clock: VirtualClock) -> None:
+    speeds = RotationSpeeds(levels={2: 1.0, 3: 0.5})
     async with connected(clock) as microscope:
-        stage = Wrapped(microscope.stage)
-        stage.rotation_speeds = RotationSpeeds(levels={2: 1.0, 3: 0.5})
+        facts = stage_facts((-70.0, 70.0), 0.1, speeds)
+        stage = Wrapped(microscope.stage, facts=facts, rotation_speeds=speeds)
         stepped = replace(microscope, stage=stage)
         problems = (await judged(clock, stepped, CredPlan(rotation="commanded"))).problems
-        assert [problem for problem in problems if "nearest it can do is 0.5 deg/s (setting 3)" in problem]
+        assert [problem for problem in problems if "nearest it can do is 0.5 deg/s" in problem]
         assert (await judged(clock, stepped, CredPlan(rotation="commanded", speed_deg_s=0.5))).problems == ()
         assert (await judged(clock, stepped, CredPlan(rotation="pedal"))).problems == ()  # the operator's affair
         assert speeds_to_try(stage, 0.45) == [0.5, 1.0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from drivers.conformance.bench import numbers_left
-from drivers.contract import Detector, Exposure
+from drivers.contract import Detector
 from drivers.dectris.driver import DECTRIS
 from engine.clock import RealClock, ns
 from engine.errors import DeviceError
@@ -19,7 +19,7 @@ from tests.engine.virtually import really
 
 pytestmark = [pytest.mark.counterpart, pytest.mark.realtime]
 
-EXPOSURE = Exposure(0.05, 0.01)
+EXPOSURE = (0.05, 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ async def test_a_snapshot_is_one_of_its_images_and_a_frame_the_sum_of_consecutiv
 @really
 async def test_four_hundred_exposures_of_one_image_lose_none(clock: RealClock, simulator: EigerSimulator) -> None:
     async with camera(clock, simulator, subframe_s=0.02) as detector:
-        await detector.arm(Exposure(0.02, 0.02))
+        await detector.arm((0.02, 0.02))
         frames = aiter(detector.frames())
         for number in range(400):
             await detector.start(0.02)
@@ -132,7 +132,7 @@ async def test_a_broken_network_to_it_is_a_fault_and_arming_again_helps(
             rest.mode = stream.mode = "pass"
             await detector.arm(EXPOSURE)
             began_ns = await detector.start(0.05)
-            await clock.sleep_until(began_ns + ns(detector.cycle_s(0.05)))
+            await clock.sleep_until(began_ns + ns(detector.facts.cycle_s(0.05)))
             frames = detector.frames()
             await detector.disarm()
             assert await numbers_left(frames) == [0]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from drivers.conformance import Bench, Body, DetectorConformance
-from drivers.contract import Detector, Exposure
+from drivers.contract import Detector
 from drivers.instamatic.camera import INSTAMATIC_CAMERA
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import RealClock
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.realtime,
     pytest.mark.skipif(sys.platform == "darwin", reason="no shared memory of this kind on macOS"),
 ]
-EXPOSURE = Exposure(0.02, 0.005)
+EXPOSURE = (0.02, 0.005)
 
 
 @asynccontextmanager
@@ -83,7 +83,7 @@ async def test_a_picture_is_copied_before_the_next_overwrites_it(clock: RealCloc
 @really
 async def test_a_large_picture_is_copied_whole(clock: RealClock) -> None:
     async with CameraServerEmulator(shape=(2048, 1024), dtype="int64") as server, a_camera(clock, server) as camera:
-        assert camera.shape == (2048, 1024)
+        assert camera.facts.shape == (2048, 1024)
         await camera.arm(EXPOSURE)
         await camera.start(0.005)
         frame = await anext(camera.frames())
@@ -200,7 +200,7 @@ async def test_a_camera_whose_range_nobody_knows_is_not_used(clock: RealClock) -
             async with a_camera(clock, server):
                 pass
         async with a_camera(clock, server, saturation=4095) as camera:
-            assert camera.saturation == 4095
+            assert camera.facts.saturation == 4095
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class Spots(CameraServerEmulator):
 @really
 async def test_counts_come_in_the_type_that_the_server_has(clock: RealClock, dtype: str) -> None:
     async with CameraServerEmulator(dtype=dtype) as server, a_camera(clock, server) as camera:
-        assert camera.dtype == ""
+        assert camera.facts.dtype == ""
         await camera.arm(EXPOSURE)
         for number in range(2):
             await camera.start(0.005)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers.contract import Detector, Exposure
+from drivers.contract import Detector
 from drivers.merlin.camera import MERLIN
 from drivers.merlin.link import Commands
 from drivers.selfpaced.series import SelfPaced
@@ -24,7 +24,7 @@ from tests.engine.virtually import really
 
 pytestmark = pytest.mark.realtime
 
-LONG = Exposure(0.05, 0.01)
+LONG = (0.05, 0.01)
 TIMEOUT_S = 1.0
 # The emulator runs in the test's own loop, on a machine that may be busy with other things.
 PATIENT_S = 5.0
@@ -104,7 +104,7 @@ async def test_a_grid_of_cycle_times_keeps_its_place_among_the_frames(clock: Rea
             # On a busy machine the question comes too late for the part that was meant, and gets one of the next.
             places.append((await detector.start(0.05) - at_ns) % (10 * NS_PER_MS))
             await anext(frames)
-            at_ns += ns(detector.cycle_s(0.05))
+            at_ns += ns(detector.facts.cycle_s(0.05))
         off = sorted((place - places[-1] + 5 * NS_PER_MS) % (10 * NS_PER_MS) - 5 * NS_PER_MS for place in places)
         assert abs(off[5]) < 2 * NS_PER_MS
 
@@ -117,7 +117,7 @@ async def test_every_depth_is_asked_for_and_summed(clock: RealClock, depth: int,
     async with connected(clock, emulator, depth=depth) as (detector, _, _):
         await detector.arm(LONG)
         frame = await one_frame(detector)
-        assert detector.saturation == min(5 * (2**depth - 1), 65535)
+        assert detector.facts.saturation_of(0.05) == min(5 * (2**depth - 1), 65535)
         assert int(frame.counts.max()) == 5
         assert emulator.parameters["COUNTERDEPTH"] == str(depth)
         assert float(emulator.parameters["ACQUISITIONPERIOD"]) == pytest.approx(10 + 1000 * readout_s)
@@ -137,7 +137,7 @@ async def test_a_pixel_that_was_full_in_one_frame_is_saturated_in_the_sum(clock:
     async with connected(clock, emulator) as (detector, _, _):
         await detector.arm(LONG)
         frame = await one_frame(detector)
-        assert int(frame.counts[3, 4]) == detector.saturation
+        assert int(frame.counts[3, 4]) == detector.facts.saturation_of(0.05)
         assert int(frame.counts[0, 0]) == 5
 
 
@@ -149,7 +149,7 @@ async def test_a_sum_that_sixteen_bits_cannot_hold_is_saturated_and_never_wraps(
         await detector.arm(LONG)
         frame = await one_frame(detector)
         assert frame.counts.dtype == np.uint16
-        assert set(frame.counts.flat) == {65535} == {detector.saturation}
+        assert set(frame.counts.flat) == {65535} == {detector.facts.saturation}
 
 
 @really

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from drivers.conformance import Bench, Body, DetectorConformance
-from drivers.contract import Exposure, Geometry, Microscope, Parts, Timing
+from drivers.contract import Microscope, Parts
+from drivers.facts import Geometry, Timing
 from drivers.merlin.camera import MERLIN
 from drivers.selfpaced.series import SelfPaced
 from engine.clock import NS_PER_S, RealClock
@@ -77,7 +78,7 @@ async def test_a_thousand_frames_at_the_highest_rate_and_none_is_lost(
         async with MERLIN.connect(clock, 1, options) as parts:
             detector = parts.detector
             assert isinstance(detector, SelfPaced)
-            await detector.arm(Exposure(0.01, 0.01), every_part=True)
+            await detector.arm((0.01, 0.01), every_part=True)
             made = list(noise((512, 512), 10))
             numbers, begin_ns, end_ns = [], 0, 0
             async for frame in detector.every_part():
@@ -104,7 +105,7 @@ async def test_every_mode_of_the_simulator_is_understood(clock: RealClock, tmp_p
         async with MERLIN.connect(clock, 1, {**options, "timeout_s": PATIENT_S}) as parts:
             detector = parts.detector
             assert detector is not None
-            await detector.arm(Exposure(0.05, 0.01))
+            await detector.arm((0.05, 0.01))
             frames = detector.frames()
             await detector.start(0.05)
             frame = await anext(frames)
@@ -122,7 +123,7 @@ async def test_a_spoilt_stream_of_the_simulator_is_said(clock: RealClock, tmp_pa
             async with MERLIN.connect(clock, 1, options) as parts:
                 detector = parts.detector
                 assert detector is not None
-                await detector.arm(Exposure(0.05, 0.01))
+                await detector.arm((0.05, 0.01))
                 frames = detector.frames()
                 await detector.start(0.05)
                 data.mode = fault
@@ -131,7 +132,7 @@ async def test_a_spoilt_stream_of_the_simulator_is_said(clock: RealClock, tmp_pa
                 data.mode = "pass"
                 if not accepts(found.port):  # a simulator that did not survive its own stream says nothing of ours
                     pytest.skip("the simulator takes no connections any more")
-                await detector.arm(Exposure(0.05, 0.01))
+                await detector.arm((0.05, 0.01))
                 frames = detector.frames()
                 await detector.start(0.05)
                 assert (await anext(frames)).number == 0
@@ -147,12 +148,12 @@ async def test_a_simulator_that_ends_in_the_middle_is_said_also_when_settings_ca
         instrument = MERLIN.connect(clock, 1, options)
         detector = (await instrument.__aenter__()).detector
         assert detector is not None
-        await detector.arm(Exposure(0.05, 0.01))
+        await detector.arm((0.05, 0.01))
         frames = detector.frames()
         await detector.start(0.05)
         found.process.kill()
         with pytest.raises(DeviceError, match="the series is over"):
             await anext(frames)
-        for left in (detector.arm(Exposure(0.05, 0.01)), instrument.__aexit__(None, None, None)):
+        for left in (detector.arm((0.05, 0.01)), instrument.__aexit__(None, None, None)):
             with pytest.raises(DeviceError, match="Check that the Merlin software runs"):
                 await left

@@ -15,7 +15,7 @@ import pytest
 
 from drivers.conformance import Bench, Body, MicroscopeConformance
 from drivers.contract import Microscope
-from drivers.replayed.microscope import describe, recorded_microscope
+from drivers.replayed.microscope import recorded_microscope
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import Clock
 from engine.clock.virtual import VirtualClock, VirtualLoop
@@ -82,8 +82,7 @@ async def performed(body: Body, clock: Clock, microscope: Microscope) -> list[Re
 async def on_the_instrument(body: Body, clock: Clock) -> tuple[dict[str, Any], list[Record]]:
     async with SIMULATED_TIMING.connect(clock, 7, {}) as parts:
         microscope = parts.assembled()
-        facts = describe(microscope, (EXPOSURE_S,), DEFOCUS)
-        return json.loads(json.dumps(facts)), await performed(body, clock, microscope)
+        return json.loads(json.dumps(microscope.facts.as_dict())), await performed(body, clock, microscope)
 
 
 def on_virtual_time(performance: Any) -> Any:

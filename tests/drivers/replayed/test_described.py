@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from drivers.contract import Microscope
-from drivers.replayed.microscope import describe, recorded_microscope
+from drivers.facts import Facts
+from drivers.replayed.microscope import recorded_microscope
 from drivers.replayed.whatif import what_if_microscope
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import Clock
@@ -40,36 +42,21 @@ def on_virtual_time(work: Callable[[VirtualClock], Any]) -> Any:
         return runner.run(main())
 
 
-def told_by_the_simulated(exposures_s: tuple[float, ...] = (0.5,), **changes: Any) -> dict[str, Any]:
+def told_by_the_simulated(**changes: Any) -> dict[str, Any]:
     async def work(clock: VirtualClock) -> dict[str, Any]:
         async with SIMULATED_TIMING.connect(clock, 1, {}) as parts:
-            microscope = parts.assembled()
-            for name, change in changes.items():
-                object.__setattr__(microscope, name, change(getattr(microscope, name)))
-            told: dict[str, Any] = json.loads(json.dumps(describe(microscope, exposures_s, 0)))
+            facts = replace(parts.assembled(), **changes).facts
+            told: dict[str, Any] = json.loads(json.dumps(facts.as_dict()))
             return told
 
     told: dict[str, Any] = on_virtual_time(work)
     return told
 
 
-class InWholeParts:
-    """A camera whose dead time is another for each exposure."""
-
-    def __init__(self, detector: Any) -> None:
-        self._detector = detector
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._detector, name)
-
-    def cycle_s(self, exposure_s: float) -> float:
-        return -(-exposure_s // 0.1) * 0.1 + 0.2
-
-
 @AGAIN
 def test_a_part_that_was_not_there_is_not_there_again(again: Again) -> None:
-    told = told_by_the_simulated(stage=lambda _: None, detector=lambda _: None)
-    assert "stage" not in told
+    told = told_by_the_simulated(stage=None, detector=None)
+    assert not {"stage", "detector"} & set(told)
 
     async def work(clock: VirtualClock) -> None:
         microscope = again(clock, told, [])
@@ -81,13 +68,13 @@ def test_a_part_that_was_not_there_is_not_there_again(again: Again) -> None:
 
 
 @AGAIN
-def test_every_exposure_of_the_plan_has_its_own_cycle(again: Again) -> None:
-    told = told_by_the_simulated((0.5, 0.05), detector=InWholeParts)
+def test_a_plan_is_prepared_from_what_the_run_knew(again: Again) -> None:
+    told = told_by_the_simulated()
 
     async def work(clock: VirtualClock) -> None:
-        detector = again(clock, told, []).detector
-        assert detector.cycle_s(0.5) == pytest.approx(0.7)
-        assert detector.cycle_s(0.05) == pytest.approx(0.3)
+        facts, before = again(clock, told, []).facts, Facts.of(told)
+        for name in ("geometry", "timing", "stage", "optics", "detector"):
+            assert getattr(facts, name) == getattr(before, name)
 
     on_virtual_time(work)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from drivers.contract import Exposure
 from drivers.selfpaced.series import Part, PartTiming, SelfPaced
 from engine.clock import NS_PER_MS, RealClock, ns
 from engine.errors import DeviceError, DeviceLost
@@ -76,7 +75,7 @@ def detector_of(clock: RealClock, camera: PacedCamera) -> SelfPaced:
 async def test_a_part_that_came_late_does_not_move_what_follows(clock: RealClock) -> None:
     camera = PacedCamera(clock, lambda number: 0.15 if number in (2, 17) else 0.0)
     detector = detector_of(clock, camera)
-    await detector.arm(Exposure(0.03, 0.01))
+    await detector.arm((0.03, 0.01))
     frames = detector.frames()
     for _ in range(5):
         await detector.start(0.03)
@@ -91,7 +90,7 @@ async def test_a_part_that_came_late_does_not_move_what_follows(clock: RealClock
 async def test_an_exposure_takes_the_first_part_that_begins_after_it_was_asked_for(clock: RealClock) -> None:
     camera = PacedCamera(clock)
     detector = detector_of(clock, camera)
-    await detector.arm(Exposure(0.01, 0.01))
+    await detector.arm((0.01, 0.01))
     frames = detector.frames()
     for _ in range(10):
         asked_ns = clock.now_ns()
@@ -108,7 +107,7 @@ async def test_an_exposure_takes_the_first_part_that_begins_after_it_was_asked_f
 async def test_parts_that_come_late_now_and_then_do_not_move_the_instants(clock: RealClock) -> None:
     camera = PacedCamera(clock, lambda number: 0.006 * (number % 2))
     detector = detector_of(clock, camera)
-    await detector.arm(Exposure(0.01, 0.01))
+    await detector.arm((0.01, 0.01))
     frames = detector.frames()
     places = []
     for turn in range(12):
@@ -123,7 +122,7 @@ async def test_parts_that_come_late_now_and_then_do_not_move_the_instants(clock:
 async def test_a_frame_has_never_ended_after_it_arrived(clock: RealClock) -> None:
     camera = PacedCamera(clock, lambda number: 0.0 if number > 40 else 0.009)
     detector = detector_of(clock, camera)
-    await detector.arm(Exposure(0.02, 0.01))
+    await detector.arm((0.02, 0.01))
     frames = detector.frames()
     for _ in range(15):
         await detector.start(0.02)
@@ -137,7 +136,7 @@ async def test_a_frame_has_never_ended_after_it_arrived(clock: RealClock) -> Non
 async def test_one_lost_part_in_the_middle_costs_its_frame_and_no_other(clock: RealClock) -> None:
     camera = PacedCamera(clock, numbers=lambda number: number if number < 60 else number + 1)
     detector = detector_of(clock, camera)
-    await detector.arm(Exposure(1.0, 0.01))
+    await detector.arm((1.0, 0.01))
     await detector.start(1.0)
     with pytest.raises(DeviceError, match=r"paced: 1 of the parts \d+ to \d+ .* frame 0 was exposed and not delivered"):
         await anext(detector.frames())
@@ -150,10 +149,10 @@ async def test_one_lost_part_in_the_middle_costs_its_frame_and_no_other(clock: R
 async def test_exposures_whose_data_is_late_wait_for_it_in_order(clock: RealClock) -> None:
     camera = PacedCamera(clock, lambda number: 0.0 if number < 16 else 0.2)
     detector = detector_of(clock, camera)
-    await detector.arm(Exposure(0.02, 0.01))
+    await detector.arm((0.02, 0.01))
     frames = detector.frames()
     for _ in range(3):
-        await clock.sleep_until(await detector.start(0.02) + ns(detector.cycle_s(0.02)))
+        await clock.sleep_until(await detector.start(0.02) + ns(detector.facts.cycle_s(0.02)))
     assert [(await anext(frames)).number for _ in range(3)] == [0, 1, 2]
     await detector.disarm()
 
@@ -162,7 +161,7 @@ async def test_exposures_whose_data_is_late_wait_for_it_in_order(clock: RealCloc
 async def test_a_series_that_somebody_else_started_anew_is_over(clock: RealClock) -> None:
     camera = PacedCamera(clock, numbers=lambda number: number if number < 30 else number - 30)
     detector = detector_of(clock, camera)
-    await detector.arm(Exposure(0.02, 0.01))
+    await detector.arm((0.02, 0.01))
     await detector.start(1.0)
     with pytest.raises(DeviceError, match="somebody else started another one"):
         await anext(detector.frames())
@@ -173,7 +172,7 @@ async def test_a_series_that_somebody_else_started_anew_is_over(clock: RealClock
 async def test_a_camera_that_is_slower_than_it_was_set_is_found_out(clock: RealClock) -> None:
     camera = PacedCamera(clock, lambda number: 0.0005 * number)
     detector = detector_of(clock, camera)
-    await detector.arm(Exposure(10.0, 0.01))
+    await detector.arm((10.0, 0.01))
     await detector.start(10.0)
     with pytest.raises(DeviceError, match=r"a frame every 10\.[2-9]\d\d ms or more, 10 ms were set"):
         await anext(detector.frames())
@@ -184,7 +183,7 @@ async def test_a_camera_that_is_slower_than_it_was_set_is_found_out(clock: RealC
 async def test_an_error_of_the_receiver_never_leaves_a_waiter_behind(clock: RealClock) -> None:
     camera = PacedCamera(clock)
     detector = detector_of(clock, camera)
-    await detector.arm(Exposure(0.02, 0.01))
+    await detector.arm((0.02, 0.01))
     frames = detector.frames()
     await detector.start(0.02)
     camera.receivers[0].instead.put(ValueError("seven bytes are no picture"))
@@ -201,7 +200,7 @@ async def test_whatever_happened_the_camera_is_told_to_stop(clock: RealClock) ->
     await detector.disarm()
     assert camera.ended == 0
     for _ in range(2):
-        await detector.arm(Exposure(0.02, 0.01))
+        await detector.arm((0.02, 0.01))
     await detector.disarm()
     assert camera.ended == 2
     assert all(receiver.closed.is_set() for receiver in camera.receivers)
@@ -212,4 +211,4 @@ def test_an_exposure_takes_as_many_parts_as_it_needs_and_its_cycle_is_whole(expo
     clock = RealClock()
     detector = detector_of(clock, PacedCamera(clock))
     # One for the wait until the next part begins, one for the delivery.
-    assert detector.cycle_s(exposure_s) == pytest.approx((parts + 2) * PERIOD_S)
+    assert detector.facts.cycle_s(exposure_s) == pytest.approx((parts + 2) * PERIOD_S)

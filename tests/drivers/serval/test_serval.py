@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from drivers.conformance import Bench, Body, DetectorConformance
-from drivers.contract import Detector, Exposure, Geometry, Microscope, Timing
+from drivers.contract import Detector, Microscope
+from drivers.facts import Geometry, Timing
 from drivers.selfpaced.series import SelfPaced
 from drivers.serval.camera import SERVAL, ServalSettings
 from engine.clock import RealClock, ns
@@ -25,7 +26,7 @@ from tests.engine.virtually import really
 pytest.importorskip("httpx")
 pytestmark = pytest.mark.realtime
 
-LONG = Exposure(0.05, 0.01)
+LONG = (0.05, 0.01)
 TIMEOUT_S = 1.0
 # The emulator runs in the test's own loop, on a machine that may be busy with other things.
 PATIENT_S = 5.0
@@ -128,7 +129,7 @@ async def test_other_keys_of_the_configuration_are_left_alone(clock: RealClock) 
         await detector.arm(LONG)
         assert emulator.config["BothCounters"] is False
         assert emulator.config["Tdc"] == ["PN0123", "PN0123"]
-        assert detector.saturation == 5 * 4095
+        assert detector.facts.saturation_of(0.05) == 5 * 4095
     assert emulator.config["BothCounters"] is True
 
 
@@ -157,16 +158,16 @@ async def test_older_versions_tell_their_size_elsewhere(clock: RealClock) -> Non
     emulator = ServalEmulator((64, 128))
     emulator.has_info = False
     async with connected(clock, emulator) as (detector, _, _):
-        assert detector.shape == (64, 128)
-        assert not detector.wide_cross
+        assert detector.facts.shape == (64, 128)
+        assert not detector.facts.wide_cross
 
 
 @really
 async def test_the_cross_of_a_quad_is_wide_unless_the_devices_file_says_otherwise(clock: RealClock) -> None:
     async with connected(clock, ServalEmulator((512, 512))) as (detector, _, _):
-        assert detector.wide_cross
+        assert detector.facts.wide_cross
     async with connected(clock, ServalEmulator((512, 512)), wide_cross=False) as (detector, _, _):
-        assert not detector.wide_cross
+        assert not detector.facts.wide_cross
 
 
 @really

@@ -62,7 +62,7 @@ async def test_after_the_settling_time_a_frame_is_shifted_by_less_than_a_fifth_o
     await lens.set_focus(NO_HYSTERESIS.focus + defocus)
     await clock.sleep_s(defocused_s)
     await lens.set_focus(NO_HYSTERESIS.focus)
-    await clock.sleep_s(lens.settling_s(defocus))
+    await clock.sleep_s(lens.facts.settling_s(defocus))
     assert shift_px(lens, clock.now_ns()) < 0.2
 
 
@@ -70,9 +70,9 @@ def test_the_settling_time_of_a_snapshot_is_a_third_of_a_second() -> None:
     @virtual
     async def settling(clock: VirtualClock) -> None:
         lens = lens_of(clock)
-        assert 0.30 <= lens.settling_s(1500) <= 0.40
-        assert lens.settling_s(-1500) == lens.settling_s(1500)
-        assert lens.settling_s(0) == 0.0
+        assert 0.30 <= lens.facts.settling_s(1500) <= 0.40
+        assert lens.facts.settling_s(-1500) == lens.facts.settling_s(1500)
+        assert lens.facts.settling_s(0) == 0.0
 
     settling()
 
@@ -91,9 +91,9 @@ async def test_without_settling_the_frame_is_shifted(clock: VirtualClock) -> Non
 async def test_a_larger_defocus_never_settles_sooner(clock: VirtualClock, first: int, second: int) -> None:
     lens = lens_of(clock)
     small, large = sorted((first, second))
-    assert lens.settling_s(small) <= lens.settling_s(large)
+    assert lens.facts.settling_s(small) <= lens.facts.settling_s(large)
     if small >= 200 and large > small:
-        assert lens.settling_s(small) < lens.settling_s(large)
+        assert lens.facts.settling_s(small) < lens.facts.settling_s(large)
 
 
 @virtual

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drivers.contract import Exposure, Microscope
+from drivers.contract import Microscope
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING
 from drivers.simulated.shots import Shot
@@ -21,7 +21,7 @@ from engine.errors import Refused
 from engine.frame import Frame
 from tests.engine.virtually import really, virtual
 
-EXPOSURE = Exposure(0.5, 0.01)
+EXPOSURE = (0.5, 0.01)
 
 
 @dataclass
@@ -78,7 +78,7 @@ async def test_a_frame_is_there_after_exposure_readout_and_overhead(clock: Virtu
 
 @virtual
 async def test_the_cycle_is_the_worst_case(clock: VirtualClock) -> None:
-    assert camera(clock).cycle_s(0.5) == pytest.approx(0.512)
+    assert camera(clock).facts.cycle_s(0.5) == pytest.approx(0.512)
 
 
 @given(exposure_s=st.floats(0.001, 10.0), seed=st.integers(0, 1000))
@@ -87,10 +87,10 @@ async def test_whatever_the_exposure_the_camera_is_ready_after_its_cycle(
     clock: VirtualClock, exposure_s: float, seed: int
 ) -> None:
     detector = camera(clock, seed=seed)
-    await detector.arm(Exposure(exposure_s, exposure_s))
+    await detector.arm((exposure_s, exposure_s))
     for _ in range(5):
         began_ns = await detector.start(exposure_s)
-        await clock.sleep_until(began_ns + ns(detector.cycle_s(exposure_s)))
+        await clock.sleep_until(began_ns + ns(detector.facts.cycle_s(exposure_s)))
 
 
 @virtual
@@ -248,7 +248,7 @@ async def test_cheap_pictures_bear_their_number(clock: VirtualClock) -> None:
         for number in range(3):
             await microscope.detector.start(0.01)
             counts = (await anext(frames)).counts
-            assert counts.shape == microscope.detector.shape == (32, 32)
+            assert counts.shape == microscope.detector.facts.shape == (32, 32)
             assert (counts[0, 0], counts.sum()) == (number, number)
 
 
@@ -262,13 +262,13 @@ async def test_on_the_real_clock_another_process_makes_the_same_pictures(clock: 
     @virtual
     async def virtually(other: VirtualClock) -> None:
         async with SIMULATED.connect(other, 3, options) as microscope:
-            await microscope.detector.arm(Exposure(0.02, 0.02))
+            await microscope.detector.arm((0.02, 0.02))
             await microscope.detector.start(0.02)
             expected.append((await anext(aiter(microscope.detector.frames()))).counts)
 
     await asyncio.to_thread(virtually)
     async with SIMULATED.connect(clock, 3, options) as microscope:
-        await microscope.detector.arm(Exposure(0.02, 0.02))
+        await microscope.detector.arm((0.02, 0.02))
         began_ns = await microscope.detector.start(0.02)
         frame = await anext(aiter(microscope.detector.frames()))
         assert (frame.start_ns, frame.end_ns) == (began_ns, began_ns + ns(0.02))
@@ -284,7 +284,7 @@ async def test_counts_come_in_the_type_that_was_asked_for_and_are_clipped_to_it(
 ) -> None:
     async with SIMULATED.connect(clock, 3, {**SMALL, "detector": {"dtype": dtype}}) as microscope:
         assert microscope.detector is not None
-        assert (microscope.detector.dtype, microscope.detector.saturation) == (dtype, most)
+        assert (microscope.detector.facts.dtype, microscope.detector.facts.saturation) == (dtype, most)
         await microscope.detector.arm(EXPOSURE)
         await microscope.detector.start(0.5)
         counts = (await anext(aiter(microscope.detector.frames()))).counts

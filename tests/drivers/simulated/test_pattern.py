@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.contract import Geometry
+from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.pattern import (
     distortion_matrix,

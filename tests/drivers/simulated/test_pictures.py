@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from drivers.contract import Geometry
+from drivers.facts import Geometry
 from drivers.simulated.crystal import load_crystal
 from drivers.simulated.pattern import spots
 from drivers.simulated.pictures import PictureMaker, PictureSettings, pixel_edges_px

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.contract import Exposure, Microscope
+from drivers.contract import Microscope
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING
 from drivers.simulated.register import Register, blank_beam
 from engine.clock.virtual import VirtualClock
@@ -43,7 +43,7 @@ async def test_what_another_process_does_is_seen_and_the_pictures_go_dark(clock:
     async with SIMULATED.connect(clock, 1, {"register": str(path), "beam_on": True}) as parts:
         microscope: Microscope = parts.assembled()
         detector = microscope.detector
-        await detector.arm(Exposure(0.1, 0.01))
+        await detector.arm((0.1, 0.01))
         frames = detector.frames()
         await detector.start(0.1)
         lit = await anext(frames)

@@ -182,7 +182,7 @@ async def test_what_the_microscope_knows_of_itself_is_taken_over(clock: RealCloc
         assert parts.geometry["wavelength_A"] == pytest.approx(0.02508, abs=1e-5)
         assert parts.geometry["camera_length_mm"] == pytest.approx(1000.0)
         assert parts.stage is not None
-        assert parts.stage.limits_deg == pytest.approx((-30, 30))  # those of the null microscope
+        assert parts.stage.facts.limits_deg == pytest.approx((-30, 30))  # those of the null microscope
 
 
 @really

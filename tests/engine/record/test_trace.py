@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from drivers.contract import Exposure, Reading
+from drivers.contract import Reading
 from engine.clock.virtual import VirtualClock
 from engine.record.trace import SCHEMA, Record, Trace, jsonable
 from tests.engine.virtually import virtual
@@ -151,7 +151,6 @@ CASES: list[tuple[object, object]] = [
     ("stage", "stage"),
     ((1, [2.0, "x"]), [1, [2.0, "x"]]),
     ({"a": (1,), 2: None}, {"a": [1], "2": None}),
-    (Exposure(0.5, 0.01), {"exposure_s": 0.5, "snapshot_exposure_s": 0.01}),
     (
         Nested(Reading(1.5, 1, 2), ("a",)),
         {"reading": {"value": 1.5, "t_before_ns": 1, "t_after_ns": 2}, "names": ["a"]},

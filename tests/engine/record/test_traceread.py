@@ -164,6 +164,13 @@ def test_kinds_and_fields_of_later_versions_are_let_through(tmp_path: Path) -> N
     assert any("x_px=3.5" in text for text in view(path, Selection()))
 
 
+@pytest.mark.parametrize("args", [[{"exposure_s": 0.5, "snapshot_exposure_s": 0.01}], [[0.5, 0.01]]])
+def test_a_camera_was_armed_with_a_table_and_now_with_a_list(tmp_path: Path, args: list[object]) -> None:
+    armed = {**NOTE, "kind": "call", "name": "detector.arm", "args": args, "begin_ns": 0, "end_ns": 1, "result": None}
+    path = write_trace(tmp_path / "trace.jsonl", [HEADER, armed])
+    assert read_until_error(path)[0][1]["args"] == [[0.5, 0.01]]
+
+
 def use_everything(path: Path) -> None:
     """Whatever reads a trace, except the picture."""
     for _ in view(path, Selection()):

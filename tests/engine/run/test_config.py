@@ -203,7 +203,7 @@ async def test_a_devices_file_gives_a_driver_its_options(clock: VirtualClock, tm
     )
     microscope = await connect(clock, name, {"api_call_s": 0.05})
     assert microscope.timing.api_call_s == 0.07  # the file knows its devices better than the plan
-    assert microscope.stage.limits_deg == (-30, 30)
+    assert microscope.stage.facts.limits_deg == (-30, 30)
 
 
 @virtual
@@ -216,8 +216,8 @@ async def test_a_devices_file_mixes_drivers(clock: VirtualClock, tmp_path: Path)
     )
     microscope = await connect(clock, name)
     assert isinstance(microscope.detector, Timepix)
-    assert microscope.detector.cycle_s(1.0) == pytest.approx(1.1)
-    assert microscope.stage.limits_deg == (-5, 5)
+    assert microscope.detector.facts.cycle_s(1.0) == pytest.approx(1.1)
+    assert microscope.stage.facts.limits_deg == (-5, 5)
 
 
 @virtual

@@ -189,12 +189,12 @@ def test_the_microscope_is_what_the_marker_says(lab: pytest.Pytester) -> None:
         async def test_default(simulated_microscope, virtual_clock):
             reading = await simulated_microscope.stage.angle()
             assert 0 < reading.t_after_ns == virtual_clock.now_ns() < 200_000_000
-            assert simulated_microscope.detector.shape[0] < 512
+            assert simulated_microscope.detector.facts.shape[0] < 512
 
         @pytest.mark.microscope("simulated", start_deg=12.0)
         async def test_another(simulated_microscope):
             assert (await simulated_microscope.stage.angle()).value == pytest.approx(12.0, abs=0.02)
-            assert simulated_microscope.detector.shape == (512, 512)
+            assert simulated_microscope.detector.facts.shape == (512, 512)
 
         @pytest.mark.parametrize("call_s", [
             pytest.param(s, marks=pytest.mark.microscope(seed=k, api_call_s=s)) for k, s in enumerate((0.02, 0.2))])

@@ -25,7 +25,7 @@ def slots_of(plan: Any, **options: Any) -> SlotPlan:
         clock: Clock = VirtualClock(loop)
         merged = {**plan.device_options(), **options}
         async with connect_devices("simulated-timing", clock, 0, merged) as microscope:
-            return SlotPlan(plan, microscope)
+            return SlotPlan(plan, microscope.facts)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(prepare())

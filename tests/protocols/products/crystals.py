@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Geometry
+from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.pictures import PictureMaker, PictureSettings
 from tests.protocols.products.runs import write_run

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drivers.contract import Geometry
+from drivers.facts import Geometry
 from drivers.simulated.crystal import load_crystal
 from drivers.simulated.pattern import distortion_matrix as simulated_matrix
 from drivers.simulated.pattern import spots

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from drivers.facts import DetectorFacts, PacedFacts
 from engine.errors import DataError
 from engine.record.framekinds import Column, FrameKind
 from engine.record.frametable import FramesFile, write_frames
@@ -44,6 +45,16 @@ def test_pixel_size_in_reciprocal_space(tmp_path: Path) -> None:
     with open_run(write_run(tmp_path / "run", slots=3)) as source:
         # lambda L d* = r, so one pixel is 0.055 / (250 * 0.02508) per A.
         assert source.info.angstrom_per_px == pytest.approx(0.0087719, rel=1e-4)
+
+
+@pytest.mark.parametrize(("top", "most"), [(100, 5000), (4095, 65535), (None, 65535)])
+def test_a_sum_of_parts_is_saturated_when_each_of_them_is(tmp_path: Path, top: int | None, most: int) -> None:
+    """As the camera's own facts say it, which the products cannot ask: they import no driver."""
+    facts = DetectorFacts((512, 512), "<u2", 65535, (0.01, 10.0), paced=PacedFacts(0.01, 0.012, 2, top))
+    told = {"part_s": 0.01, "period_s": 0.012, "spare": 2, "saturation": top}
+    changes = {"detector.saturation": 65535, "detector.paced": told}
+    with open_run(write_run(tmp_path / "run", slots=3, changes=changes)) as source:
+        assert source.info.saturation == facts.saturation_of(source.info.exposure_s) == most
 
 
 @pytest.mark.parametrize(("slots", "joined"), [((), []), ((3,), [(3, 3)]), ((3, 4, 5, 9), [(3, 5), (9, 9)])])

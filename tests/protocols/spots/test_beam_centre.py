@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drivers.contract import Geometry
+from drivers.facts import Geometry
 from drivers.simulated.crystal import load_crystal
 from drivers.simulated.pictures import PictureMaker, PictureSettings
 from protocols.products.corrections import correction

@@ -1,0 +1,270 @@
+"""What is known of an instrument without asking it: frozen facts of its parts, and what follows from them.
+
+Every part has its own under `facts` (those of the optional parts are in drivers/parts.py), and `Microscope.facts` puts
+them together. A plan is prepared from these alone, and they are written whole into the header of a trace, so that
+`plan`, a run, its replay and a what-if count with the same figures. All methods are pure; no fact holds a device.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
+from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+# What a header may hold; a driver is trusted to know what it says.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Pixels = Annotated[int, Field(ge=1, le=100_000)]
+TypeOfCounts = Annotated[str, Field(pattern=r"^([<>|]([iu][1248]|f4))?$")]
+
+# An exposure longer than whole parts by less than this share of one is not worth another part.
+PART_SHARE = 1e-6
+
+SPEED_SHARE = 0.05
+"""A rotation that is faster or slower than asked for by more than this share covers other angles than planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The instrument as a crystallographer needs it, for headers and instruction files.
+
+    rotation_axis_deg: direction of the stage's tilt axis in the image, from fast (+x) towards up (+y) with the
+        image's rows running down: the axis is (cos, sin, 0) in a frame of fast = +x, slow = -y, beam towards -z.
+        A positive stage angle is a right-handed rotation about it.
+    beam_fast_px, beam_slow_px: nominal primary beam on the grid of equal pixels (516 x 516 for a 512 x 512
+        Timepix, whose wide cross pixels count three times); pixel i covers [i, i+1).
+    distortion_amplitude_percent, distortion_azimuth_deg: elliptical lens distortion, 0 where there is none.
+    """
+
+    wavelength_A: float
+    camera_length_mm: float
+    pixel_size_mm: float
+    rotation_axis_deg: float
+    beam_fast_px: float
+    beam_slow_px: float
+    distortion_amplitude_percent: float = 0.0
+    distortion_azimuth_deg: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long this hardware takes, for plans: measured or declared by the driver, in seconds.
+
+    api_call_s: typical time of one microscope call. api_call_worst_s: its 99th percentile.
+    stage_read_s: typical time of a stage reading.
+    """
+
+    api_call_s: Seconds
+    api_call_worst_s: Seconds
+    stage_read_s: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class StageFacts:
+    """The goniometer's tilt axis.
+
+    limits_deg: lowest and highest tilt that the mounted holder allows. backlash_deg: lost motion after a change of
+    direction, which a run-in must cover. can_rotate: whether `rotate` can be asked; False where nobody knows its
+    speeds, and only the operator starts a rotation. speeds_deg_s: the only speeds there are, slowest first; empty for
+    a stage that takes any, between speed_limits_deg_s where these are known.
+    """
+
+    limits_deg: tuple[Finite, Finite]
+    backlash_deg: Finite
+    can_rotate: bool = True
+    speeds_deg_s: tuple[Finite, ...] = ()
+    speed_limits_deg_s: tuple[Finite, Finite] | None = None
+
+    def no_speed(self, speed_deg_s: float) -> str | None:
+        """In words, why a rotation at this speed cannot be asked for; None where it can, within 5 %."""
+        if not self.can_rotate:
+            return "what speeds this stage has is not known, so only the operator can start a rotation"
+        nearest_deg_s = speed_deg_s
+        if self.speeds_deg_s:
+            nearest_deg_s = min(self.speeds_deg_s, key=lambda speed: abs(speed - speed_deg_s))
+        elif self.speed_limits_deg_s is not None:
+            slowest_deg_s, fastest_deg_s = self.speed_limits_deg_s
+            nearest_deg_s = min(max(speed_deg_s, slowest_deg_s), fastest_deg_s)
+        if abs(nearest_deg_s - speed_deg_s) <= SPEED_SHARE * speed_deg_s:
+            return None
+        return f"the stage cannot rotate at {speed_deg_s:g} deg/s, the nearest it can do is {nearest_deg_s:.4g} deg/s"
+
+
+@dataclass(frozen=True, slots=True)
+class OpticsFacts:
+    """How the diffraction lens settles: exponentially, so that twice the defocus takes a constant time more.
+
+    reference_settling_s: from the return from `reference_defocus` (in the lens's own units) until the pattern stands
+    still. time_constant_s: of the approach; 0 where one figure holds for any defocus.
+    """
+
+    reference_settling_s: Seconds
+    time_constant_s: Seconds = 0.0
+    reference_defocus: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1500.0
+
+    def settling_s(self, defocus: int) -> float:
+        """Time to wait after returning from `defocus` to focus until the pattern stands still; 0 for none."""
+        if defocus == 0:
+            return 0.0
+        more_s = self.time_constant_s * math.log(abs(defocus) / self.reference_defocus)
+        return max(0.0, self.reference_settling_s + more_s)
+
+
+@dataclass(frozen=True, slots=True)
+class PacedFacts:
+    """The running series of a camera that paces itself: parts of `part_s`, one every `period_s`.
+
+    An exposure is made of whole parts, and `spare` more pass until the next may begin. saturation: the largest count of
+    a part; None where that of a frame does not depend on its parts.
+    """
+
+    part_s: Annotated[float, Field(ge=1e-6, le=1e6)]
+    period_s: Seconds
+    spare: Annotated[int, Field(ge=0, le=1_000_000)]
+    saturation: int | None = None
+
+    def parts(self, exposure_s: float) -> int:
+        """How many parts an exposure is made of."""
+        return max(1, math.ceil(exposure_s / self.part_s - PART_SHARE))
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorFacts:
+    """The camera: its pictures, and how fast exposures may follow one another.
+
+    shape: rows and columns of a picture. dtype: of its counts, as numpy writes it ("<u2"): integers of up to 64 bits or
+        float32, in any order of bytes; settled when `arm` returns, empty where nobody knows before the first frame.
+        saturation: the largest count that a frame can have, of any exposure.
+    exposure_limits_s: shortest and longest exposure. readout_s, overhead_s: what one takes beyond itself, worst case.
+    wide_cross: whether the pixels that join four modules are three times as wide (Timepix). has_pictures: False where
+        counts are placeholders (a simulation of timing): then nothing is exported. flatfield: whether the detector
+        brings its relative response along, as `Detector.flatfield`.
+    paced: of a camera that paces itself. cycles_s: exposures whose cycle is another than the rest tells, each with its
+        own: those that were measured.
+    """
+
+    shape: tuple[Pixels, Pixels]
+    dtype: TypeOfCounts
+    saturation: int
+    exposure_limits_s: tuple[Seconds, Seconds]
+    readout_s: Seconds = 0.0
+    overhead_s: Seconds = 0.0
+    wide_cross: bool = False
+    has_pictures: bool = True
+    flatfield: bool = False
+    paced: PacedFacts | None = None
+    cycles_s: tuple[tuple[Seconds, Seconds], ...] = ()
+
+    def cycle_s(self, exposure_s: float) -> float:
+        """Shortest safe time from one start to the next: exposure, readout and overhead, worst case.
+
+        Of a camera that paces itself whole parts, so that a grid of such periods keeps its place among them.
+        """
+        for known_s, cycle_s in self.cycles_s:
+            if known_s == exposure_s:
+                return cycle_s
+        if self.paced is not None:
+            exposure_s = (self.paced.parts(exposure_s) + self.paced.spare) * self.paced.period_s
+        return exposure_s + self.readout_s + self.overhead_s
+
+    def saturation_of(self, exposure_s: float) -> int:
+        """The largest count that a frame of this exposure can have."""
+        if self.paced is None or self.paced.saturation is None:
+            return self.saturation
+        return min(self.paced.parts(exposure_s) * self.paced.saturation, self.saturation)
+
+    def cannot_expose(self, exposures_s: Sequence[float]) -> str | None:
+        """In words, why a series cannot have these exposures; None where it can. No exposure makes no series."""
+        shortest_s, longest_s = self.exposure_limits_s
+        for exposure_s in exposures_s:
+            if not shortest_s <= exposure_s <= longest_s:  # so it is with what is no number
+                return f"cannot expose for {exposure_s:g} s, only for {shortest_s:g} to {longest_s:g} s"
+        return None if exposures_s else "no exposure was asked for"
+
+    @property
+    def dead_time_s(self) -> float:
+        """What an exposure takes beyond itself, or beyond its parts."""
+        spare_s = 0.0 if self.paced is None else self.paced.spare * self.paced.period_s
+        return spare_s + self.readout_s + self.overhead_s
+
+    def with_dead_time(self, dead_time_s: float) -> "DetectorFacts":
+        """The same camera with this dead time for every exposure, in one piece."""
+        return replace(self, readout_s=dead_time_s, overhead_s=0.0, paced=None, cycles_s=())
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is known of an instrument without a call; None for a part that it does not have.
+
+    A blanker is not here: of that nothing is known without asking.
+    """
+
+    geometry: Geometry
+    timing: Timing
+    stage: StageFacts | None = None
+    optics: OpticsFacts | None = None
+    detector: DetectorFacts | None = None
+    stagexyz: StageXYZFacts | None = None
+    deflectors: DeflectorFacts | None = None
+    mode: ModeFacts | None = None
+    illumination: IlluminationFacts | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON holds them, for the header of a trace; parts that there are not are left out."""
+        told: dict[str, Any] = _reader().dump_python(self, mode="json", exclude_none=True)
+        return told
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "Facts":
+        """What `as_dict` wrote, read again from a header, also what earlier versions wrote. What a later version adds
+        is let through. Raises DataError for a header that was damaged, or tells too little.
+        """
+        from pydantic import ValidationError
+
+        try:
+            return _reader().validate_python(upgraded(told))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(("instrument", *(str(part) for part in first["loc"])))
+            raise DataError(
+                f"trace: its header does not describe an instrument ({where}: {first['msg']}), so nothing can answer "
+                "for it; nothing was changed. Take a copy of the trace from elsewhere if there is one."
+            ) from error
+
+
+@cache
+def _reader() -> "TypeAdapter[Facts]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Facts)
+
+
+def upgraded(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The `instrument` of a header in the words of today.
+
+    Until facts were frozen data, a header told the settling for the plan's own defocus, the dead time of the plan's
+    exposures (`dead_times_s`: of those for which it is another), and at first no type of counts: all were uint16.
+    """
+    now = dict(told)
+    optics, detector = now.get("optics"), now.get("detector")
+    if isinstance(optics, Mapping) and "settling_s" in optics:
+        now["optics"] = {"reference_settling_s": optics["settling_s"]}
+    if isinstance(detector, Mapping) and "dead_time_s" in detector:
+        now["detector"] = camera = dict(detector)
+        camera["readout_s"] = camera.pop("dead_time_s")
+        if camera.get("dtype") is None:
+            camera["dtype"] = "<u2"
+        others = camera.pop("dead_times_s", [])
+        try:
+            camera["cycles_s"] = [(exposure_s, exposure_s + dead_s) for exposure_s, dead_s in others]
+        except (TypeError, ValueError, OverflowError):  # damaged: who reads it says so
+            camera["cycles_s"] = others
+    return now
