@@ -7,7 +7,7 @@ instrument holds.
 import platform
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -79,7 +79,7 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
     disk = faults.disk if faults is not None else None
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
     durable = not clock.is_virtual or disk is not None
-    told = told_by(instrument.microscope, kind.times(plan))
+    told = told_by(instrument.microscope, kind.times(plan), kind.needs)
     writer = Writer(disk=disk)
     trace = Trace(clock, folder / "trace.jsonl", disk, durable=durable)
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
@@ -135,9 +135,14 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
     return Outcome(folder, ending, tuple(run.alarms), document.to_json())
 
 
-def told_by(microscope: Any, times: Times) -> dict[str, Any]:
-    """What the parts of an instrument tell without a call: a replay prepares the plan from it again."""
-    told: dict[str, Any] = registered("recorded")["describe"].load()(microscope, times.exposures_s, times.lens_change)
+def told_by(microscope: Any, times: Times, needs: Sequence[str] = ()) -> dict[str, Any]:
+    """What the parts of an instrument tell without a call: a replay prepares the plan from it again.
+
+    needs: parts that the experiment needs (`ExperimentType.needs`), for the facts of the optional ones.
+    """
+    recorded = registered("recorded")
+    told: dict[str, Any] = recorded["describe"].load()(microscope, times.exposures_s, times.lens_change)
+    told |= recorded["describe_parts"].load()(microscope, needs)
     return told
 
 

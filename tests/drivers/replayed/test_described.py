@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from drivers.contract import Microscope
-from drivers.replayed.microscope import describe, recorded_microscope
+from drivers.replayed.facts import describe
+from drivers.replayed.microscope import recorded_microscope
 from drivers.replayed.whatif import what_if_microscope
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import Clock
