@@ -1,6 +1,9 @@
-"""A run that uses the optional parts of a microscope replays byte for byte, whole or cut off; no what-if answers for it."""
+"""A run that uses the optional parts of a microscope replays byte for byte, whole or cut off; no what-if answers it."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,13 +18,12 @@ from engine.record.trace import Record
 from engine.replay.computations import recompute_run
 from engine.replay.replay import first_divergence, load_run, only_cut_off, replay
 from engine.replay.whatif import Question, ask
-from engine.run.perform import Request, execute
-from tests.drivers.replayed.toy_parts import OPTIONAL, PARTS, PartsPlan
+from tests.drivers.replayed.toy_parts import OPTIONAL, PARTS, PartsPlan, made
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return recorded(tmp_path_factory.mktemp("runs"))
+    return recorded(tmp_path_factory.mktemp("runs"), PartsPlan())
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +32,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "experiment_type", lambda _: PARTS)
 
 
-def recorded(out: Path, **plan: bool) -> Path:
-    report = execute(Request(PARTS, PartsPlan(**plan), out, "simulated-timing", virtual=True, seed=3, draw=False))
+def recorded(out: Path, plan: PartsPlan) -> Path:
+    report = made(out, plan)
     assert report.ending.status.value == "done", report.ending
     return report.folder
 
@@ -77,6 +79,29 @@ def test_cut_off_anywhere_it_replays_as_far_as_it_goes(folder: Path) -> None:
         assert only_cut_off(kept, divergence), (cut, divergence)
 
 
+@pytest.mark.realtime
+def test_killed_on_the_real_clock_it_replays_as_far_as_it_went(tmp_path: Path) -> None:
+    names = "PartsPlan, made"
+    program = f"from pathlib import Path; from {made.__module__} import {names}; "
+    program += f"made(Path({str(tmp_path)!r}), PartsPlan(), virtual=False)"
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    trace, overdue = tmp_path / "parts_001" / "trace.jsonl", time.monotonic() + 120
+    try:
+        while time.monotonic() < overdue and process.poll() is None:
+            if trace.exists() and '"mode.set_mode"' in trace.read_text():
+                break
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    records = load_run(trace.parent)
+    assert '"mode.set_mode"' in trace.read_text()
+    assert records[-1]["kind"] != "state"
+    divergence = first_divergence(records, replay(records))
+    assert divergence is not None
+    assert only_cut_off(records, divergence), divergence
+
+
 def test_another_call_than_the_recorded_one_is_named(folder: Path) -> None:
     records = load_run(folder)
     k = next(k for k, record in enumerate(records) if record["name"] == "deflectors.set")
@@ -115,9 +140,7 @@ def test_what_if_refuses_a_run_that_used_an_optional_part(folder: Path) -> None:
 
 
 def test_what_if_answers_where_the_parts_were_there_and_not_used(tmp_path: Path) -> None:
-    records = load_run(recorded(tmp_path, optional=False))
+    records = load_run(recorded(tmp_path, PartsPlan(optional=False)))
     assert set(OPTIONAL) <= set(records[0]["instrument"])
     assert first_divergence(records, replay(records)) is None
-    records = [record for record in records if record["kind"] != "computation"]
-    with pytest.raises(CredlineError, match="had no outcome|was not recorded|would end as"):
-        ask(records, Question())
+    assert ask(records, Question(latencies={"api_latency": "60ms"}))["frames"] == 4

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,6 +18,7 @@ from engine.record.framekinds import Column, FrameKind
 from engine.run.compute import Computation
 from engine.run.contract import Experiment, ExperimentType, Prepared, Work
 from engine.run.machine import FINISH, StrictMachine, Transition
+from engine.run.perform import Report, Request, execute
 from engine.run.run import Run
 
 
@@ -43,7 +45,7 @@ OPTIONAL = ("stagexyz", "deflectors", "mode", "illumination")
 
 class PartsPlan(BaseModel):
     optional: bool = True
-    """Whether the optional parts are called at all."""
+    """Whether the optional parts are called, and something is computed."""
 
 
 class UsesParts(Experiment):
@@ -64,6 +66,7 @@ class UsesParts(Experiment):
         return {State.MOVE: self.move, State.LOOK: self.look}
 
     async def wait(self, what: str, seconds: float) -> None:
+        self.run.write_trace()
         await self.run.timeline.wait(what, self.run.timeline.now_ns + ns(seconds))
 
     def told(self, what: str, value: object) -> None:
@@ -115,6 +118,8 @@ class UsesParts(Experiment):
                 await self.run.data.keep(kind, frame, arrived_ns=arrived_ns, columns={"series": series})
                 await self.wait("next", EXPOSURE_S)
             await self.detector.disarm()
+        if not self.plan.optional:
+            return FINISH
         outcome = await self.run.compute.compute(TOTAL, {"of": self.kept}, self.kept)
         self.told("total", outcome.result)
         return FINISH
@@ -147,3 +152,8 @@ class PartsKind(ExperimentType[PartsPlan]):
 
 
 PARTS = PartsKind()
+
+
+def made(out: Path, plan: PartsPlan, *, virtual: bool = True) -> Report:
+    """A run of it on the simulated instrument."""
+    return execute(Request(PARTS, plan, out, "simulated-timing", virtual, seed=3, draw=False, accept_timing=True))
