@@ -113,7 +113,7 @@ def _fields(kind: type, told: object) -> object:
     """A dataclass; fields that a later version added are let through."""
     if not isinstance(told, Mapping):
         raise ValueError(f"{_short(told)} is no table")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     given: dict[str, object] = {}
     for item in fields(kind):
         if item.name in told:
@@ -132,10 +132,15 @@ def _fields(kind: type, told: object) -> object:
     return made
 
 
+@cache
+def _hints(kind: type) -> Mapping[str, object]:
+    return get_type_hints(kind)
+
+
 def _words(kind: object) -> str:
-    named = {int: "whole number", float: "number", bool: "yes or no", Reading: "stage reading"}
-    known = isinstance(kind, type) and kind in named
-    return named[kind] if known and isinstance(kind, type) else getattr(kind, "__name__", str(kind))
+    if not isinstance(kind, type):
+        return str(kind)
+    return {int: "whole number", float: "number", bool: "yes or no", Reading: "stage reading"}.get(kind, kind.__name__)
 
 
 def _short(told: object) -> str:

@@ -14,7 +14,7 @@ from drivers.replayed.pictures import StoredPictures
 from engine.errors import Refused
 from engine.frame import Frame
 from engine.record.spool import crc_of
-from engine.record.trace import Record
+from engine.record.trace import Record, read_trace
 from engine.replay.computations import recompute_run
 from engine.replay.replay import first_divergence, load_run, only_cut_off, replay
 from engine.replay.whatif import Question, ask
@@ -67,6 +67,28 @@ TYPES = {
 def test_every_answer_has_the_type_that_the_live_part_gave(folder: Path) -> None:
     notes = {r["name"]: r["type"] for r in replay(load_run(folder)) if r["kind"] == "note" and "type" in r}
     assert {what: notes[what] for what in TYPES} == TYPES
+
+
+BEFALLS = {
+    "stagexyz.move_xy 1 error": "failed",
+    "stagexyz.is_moving 3 slow 0.4": "done",
+    "stagexyz.position 1 hang": "failed",
+    "deflectors.set 1 ignored": "done",
+    "deflectors.read 1 hang": "failed",
+    "mode.mode 1 wrong 1": "done",
+    "mode.set_mode 1 away 30": "failed",
+    "illumination.spot_size 1 error": "failed",
+    "illumination.set_brightness 1 slow 0.5": "done",
+}
+
+
+@pytest.mark.parametrize(("fault", "status"), BEFALLS.items(), ids=BEFALLS)
+def test_whatever_befell_a_part_is_replayed(fault: str, status: str, tmp_path: Path) -> None:
+    report = made(tmp_path, PartsPlan(), fault)
+    assert report.ending.status.value == status
+    assert any(record["kind"] == "injected" for record in read_trace(report.folder))
+    records = load_run(report.folder)
+    assert first_divergence(records, replay(records)) is None
 
 
 def test_cut_off_anywhere_it_replays_as_far_as_it_goes(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,7 @@ class PartsKind(ExperimentType[PartsPlan]):
 PARTS = PartsKind()
 
 
-def made(out: Path, plan: PartsPlan, *, virtual: bool = True) -> Report:
-    """A run of it on the simulated instrument."""
-    return execute(Request(PARTS, plan, out, "simulated-timing", virtual, seed=3, draw=False, accept_timing=True))
+def made(out: Path, plan: PartsPlan, *faults: str, virtual: bool = True) -> Report:
+    """A run of it on the simulated instrument, with what befalls that (`drivers.faults`)."""
+    request = Request(PARTS, plan, out, "simulated-timing", virtual, seed=3, draw=False, accept_timing=True)
+    return execute(replace(request, faults=faults))
