@@ -44,8 +44,9 @@ def unmodelled_parts(told: Mapping[str, object], records: Iterable[Record]) -> d
     """
     devices = [device_of(record) for record in records if record["kind"] == "call"]
     if used := [name for name in OPTIONAL_PARTS if name in devices]:
+        calls = devices.count(used[0])
         raise Refused(
-            f"--what-if: this run used its {used[0]} ({devices.count(used[0])} calls), and a recording cannot tell how "
-            "that would have answered at other times. Nothing was computed. Make a run of it instead."
+            f"--what-if: this run used its {used[0]} ({calls} call{'s' if calls > 1 else ''}), and a recording cannot "
+            "tell how that would have answered at other times. Nothing was computed. Make a run of it instead."
         )
     return {name: UnmodelledPart(name, PARTS[name][0], facts) for name, facts in part_facts(told).items()}
