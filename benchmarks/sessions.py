@@ -191,9 +191,7 @@ def main() -> None:
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     for what, how, count in (("seed", tried, asked.seeds), ("kill", killed, asked.kills)):
         for seed in range(asked.first, asked.first + count):
-            with TemporaryDirectory(
-                prefix="credline-session-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
-            ) as name:
+            with TemporaryDirectory(prefix="credline-session-", dir=memory) as name:
                 for line in how(seed, Path(name))[:3]:
                     broken[what] += 1
                     print(f"{what} {seed}: {line[:300]}", flush=True)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from drivers.contract import Microscope, Reading
 from drivers.facts import DetectorFacts, Facts, OpticsFacts, StageFacts, Timing
-from drivers.replayed.microscope import recorded_integer, recorded_reading
+from drivers.replayed.unmodelled import unmodelled_parts
+from drivers.replayed.values import recorded_as
 from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import DeviceError, Refused
 from engine.frame import Frame
@@ -114,7 +115,7 @@ class Course:
             if record["name"] == "stage.stop":
                 stopped = len(self._stretches) > 1  # what is read from now on tells nothing of the motion
             elif record["name"] == "stage.angle" and not stopped:
-                reading = recorded_reading(record)
+                reading = recorded_as(record, Reading)
                 middle_ns = (reading.t_before_ns + reading.t_after_ns) // 2
                 self._stretches[-1][1].append((middle_ns, reading.value))
             elif record["name"] in ("stage.rotate", "stage.release_to_pedal"):
@@ -304,12 +305,16 @@ def what_if_microscope(
     beam_on: bool,
     seed: int,
 ) -> Microscope:
-    """The instrument of a trace, of the parts that it had, with other latencies, settling time or camera dead time."""
+    """The instrument of a trace, of the parts that it had, with other latencies, settling time or camera dead time.
+
+    Raises Refused for a run that called an optional part (`drivers.parts`): of these there is no model.
+    """
     facts = Facts.of(records[0]["instrument"])
+    parts: dict[str, Any] = dict(unmodelled_parts(facts, records))
     latencies = Latencies(records, changes, seed)
     interface = _Interface(clock, latencies)
     asked = (r for r in records if r["kind"] == "call" and r["name"] == "optics.focus" and "error" not in r)
-    focus = next((recorded_integer(call) for call in asked), 0)
+    focus = next((recorded_as(call, int) for call in asked), 0)
     timing = facts.timing
     api = changes.get("api_latency")
     if api is not None and api.fixed_s is not None:
@@ -319,7 +324,7 @@ def what_if_microscope(
         timing = Timing(median_s, worst_s, median_s)
     elif api is not None:
         timing = Timing(*(seconds * api.scale for seconds in astuple(timing)))
-    parts: dict[str, Any] = {"stage": None, "beam": WhatIfBeam(interface, on=beam_on), "optics": None, "detector": None}
+    parts |= {"stage": None, "beam": WhatIfBeam(interface, on=beam_on), "optics": None, "detector": None}
     if facts.stage is not None:
         parts["stage"] = WhatIfStage(interface, Course(records), facts.stage)
     if facts.optics is not None:

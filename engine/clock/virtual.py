@@ -12,6 +12,7 @@
 
 import asyncio
 import heapq
+import math
 import selectors
 import threading
 from collections import deque
@@ -28,6 +29,7 @@ from engine.errors import VirtualDeadlock
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+RESOLUTION_S = 1e-9
 # How long a wait for a thread lasts before the loop looks whether that thread has asked for something.
 THREAD_POLL_S = 0.02
 
@@ -95,7 +97,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._busy_until_ns: WeakKeyDictionary[Executor, int] = WeakKeyDictionary()
         super().__init__(_JumpingSelector(self))
         # With a resolution of 0 a timer that is exactly due would never be released (busy loop).
-        self._clock_resolution = 1e-9
+        self._clock_resolution = RESOLUTION_S
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
@@ -133,10 +135,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._thread_calls.append(_ThreadCall(executor, call, answer, timed))
         return answer
 
+    def pass_time(self, duration_ns: int) -> None:
+        """Move the loop's time, however far: 97 days away its seconds, which are floats, tell nanoseconds no more
+        apart, and a timer that is due must still be released.
+        """
+        self.now_ns += duration_ns
+        self._clock_resolution = max(RESOLUTION_S, math.ulp(self.time()))
+
     def block(self, duration_ns: int) -> None:
         """Hold up the calling thread: the loop's own, so that its timers come late, or a thread call."""
         if threading.get_ident() == self._thread_id:  # type: ignore[attr-defined]
-            self.now_ns += duration_ns
+            self.pass_time(duration_ns)
         else:
             self._thread_time.blocked_ns += duration_ns
 
@@ -171,7 +180,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if not timers:
             raise VirtualDeadlock(self._waiting())
         when_s: float = timers[0].when()
-        return max(0, round(when_s * NS_PER_S) - self.now_ns)
+        far_ns = int(math.ulp(when_s) * NS_PER_S)  # never too short, or the timer would be set anew for ever
+        return max(0, round(when_s * NS_PER_S) + far_ns - self.now_ns)
 
     def _waiting(self) -> str:
         names = []
@@ -204,7 +214,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             events = super().select(step_ns / NS_PER_S / self._loop.rate)
             if events:
                 return events
-        self._loop.now_ns += step_ns
+        self._loop.pass_time(step_ns)
         return events
 
 

@@ -102,7 +102,6 @@ KINDS: Mapping[str, Kind] = {
     "refused": Kind(
         {
             "reason": TEXT,
-            "slot": SLOT_OR_NULL,
             "number": INTEGER_OR_NULL,
             "start_ns": INTEGER_OR_NULL,
             "end_ns": INTEGER_OR_NULL,
@@ -110,7 +109,7 @@ KINDS: Mapping[str, Kind] = {
             "shape": LIST,
             "crc": INTEGER_OR_NULL,
         },
-        {"dtype": TEXT},
+        {"slot": SLOT_OR_NULL, "dtype": TEXT},  # and the columns of its kind, as a frame has them
     ),
     "slot": Kind({"slot": SLOT_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
     "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}, {"given_up": BOOLEAN}),

@@ -40,7 +40,9 @@ class CallGate:
         """Calls of devices that have not returned."""
 
     def wrap(self, name: str, device: Device) -> Device:
-        """The device behind the gate; `name` is what the trace calls it."""
+        """The device behind the gate. name: what the trace calls it, and a replay finds it by: of a part of the
+        microscope the name of its field.
+        """
         return cast(Device, _Gated(self, name, device))
 
     async def call(self, device: str, method: str, func: Callable[..., Awaitable[Any]], *args: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from drivers.contract import Microscope
-from drivers.replayed.microscope import TYPE_SEEN
+from drivers.replayed.recording import TYPE_SEEN
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost, Underflow
 from engine.frame import Frame, is_picture_type, picture_type, same_type

@@ -10,12 +10,14 @@ import pytest
 
 from drivers.contract import Microscope
 from drivers.facts import Facts
+from drivers.parts import IlluminationFacts
 from drivers.replayed.microscope import recorded_microscope
 from drivers.replayed.whatif import what_if_microscope
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import Clock
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import DataError, DeviceError, Refused
+from engine.record.trace import jsonable
 
 Again = Callable[[Clock, dict[str, Any], list[dict[str, Any]]], Microscope]
 
@@ -100,5 +102,23 @@ def test_what_if_needs_readings_only_of_a_stage_that_moved_or_is_asked() -> None
             await stage.angle()
         with pytest.raises(Refused, match="fewer than two stage readings"):
             asked(clock, told, [ROTATED])
+
+    on_virtual_time(work)
+
+
+def test_what_if_has_the_facts_of_an_optional_part_and_no_answers() -> None:
+    facts = IlluminationFacts((1, 2, 3), (0.0, 65535.0), whole_numbers=True)
+    told = {**told_by_the_simulated(mode=None), "illumination": json.loads(json.dumps(jsonable(facts)))}
+
+    async def work(clock: VirtualClock) -> None:
+        microscope = asked(clock, told, [])
+        assert microscope.mode is None
+        assert microscope.illumination is not None
+        assert microscope.illumination.facts == facts
+        with pytest.raises(DeviceError, match=r"illumination\.set_spot_size: the recorded run never called"):
+            await microscope.illumination.set_spot_size(2)
+        called = {**ROTATED, "name": "illumination.spot_size", "args": [], "result": 1}
+        with pytest.raises(Refused, match=r"used its illumination \(1 call\)"):
+            asked(clock, told, [called])
 
     on_virtual_time(work)

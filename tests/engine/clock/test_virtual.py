@@ -24,6 +24,19 @@ async def test_time_begins_at_zero_and_jumps_to_the_next_timer(clock: VirtualClo
 
 
 @virtual
+async def test_waits_end_also_where_floats_of_seconds_are_coarse(clock: VirtualClock) -> None:
+    """As in a replay that waits for what its recording does not have, and then makes safe."""
+    for deadline_ns in (2**53 + 1, 2**55 + 3, 2**62, 2**62 + 1):
+        assert await clock.sleep_until(deadline_ns) >= deadline_ns
+    for k in range(100):
+        began_ns = clock.now_ns()
+        assert await clock.sleep_s(0.1) >= began_ns + NS_PER_S // 10
+        with pytest.raises(TimeoutError):
+            async with clock.timeout_at(clock.now_ns() + k):
+                await asyncio.Event().wait()
+
+
+@virtual
 async def test_the_clock_and_asyncio_see_the_same_time(clock: VirtualClock) -> None:
     await clock.sleep_until(1_500_000_001)
     assert asyncio.get_running_loop().time() == 1.500000001
