@@ -281,8 +281,12 @@ def test_a_run_on_the_real_clock_that_a_background_task_ends_replays(
 @pytest.mark.realtime
 @pytest.mark.parametrize("ending", ["done", "stopped"])
 def test_a_run_on_the_real_clock_replays(record_run: RecordRun, ending: str) -> None:
+    told: list[int] = []
+
     def stop(record: Record, run: Run) -> None:
-        if ending == "stopped" and record["kind"] == "frame" and record["slot"] == 15:
+        # Any slot may be lost on a machine that is late.
+        if ending == "stopped" and record["kind"] == "frame" and record["slot"] >= 9 and not told:
+            told.append(record["slot"])
             asyncio.get_running_loop().call_later(0.013, run.commands.stop, "test")
 
     plan = {"exposure_s": 0.03, "speed_deg_s": 2.0, "range_deg": 2.5, "snapshot_interval": 10, "rotation": "commanded"}
