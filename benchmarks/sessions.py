@@ -188,7 +188,6 @@ def main() -> None:
     quiet()
     broken: Counter[str] = Counter()
     begun = time.monotonic()
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     for what, how, count in (("seed", tried, asked.seeds), ("kill", killed, asked.kills)):
         for seed in range(asked.first, asked.first + count):
             with TemporaryDirectory(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from engine.run.run import Run
 
 NOT_WAITED_FOR = "its parent does not wait for it any more"
+NOT_KNOWN_SAFE = "IT IS NOT KNOWN WHETHER THE CHILD MADE EVERYTHING SAFE"
+"""The alarm of a child that was given up before it was safe: its parent makes safe in its place, and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ class Children:
                 "child", order.name, event="end", **said, begin_ns=begin_ns, end_ns=end_ns, **_told(report)
             )
             self._alarms += [f"{order.name}: {alarm}" for alarm in report.alarms]
+            if NOT_KNOWN_SAFE in report.alarms:
+                order.parent.commands.fail(f"{order.name} did not make safe in time; its parent does so now")
             order.parent.write_trace()
         finally:
             self._gate.lent_to = ""

@@ -20,7 +20,7 @@ from engine.errors import DeviceBusy, Refused
 from engine.record.folder import create_run_folder
 from engine.record.lock import drop_lock, take_lock
 from engine.record.trace import Record
-from engine.run.children import ChildOrder, ChildReport, failed, report_of
+from engine.run.children import NOT_KNOWN_SAFE, ChildOrder, ChildReport, failed, report_of
 from engine.run.commands import Commands
 from engine.run.conduct import Conditions, Outcome, Watch, conduct
 from engine.run.contract import AnyExperiment, Experiment, Prepared
@@ -28,7 +28,8 @@ from engine.run.devicesfile import connect_devices
 from engine.run.run import Run
 from engine.run.safety import bound_s, let_go
 from engine.run.signals import signals_to
-from engine.run.watchdog import watchdog
+from engine.run.watchdog import Watchdog
+from engine.run.watchdog import watchdog as watching_process
 
 log = structlog.get_logger()
 
@@ -48,6 +49,7 @@ class Instrument:
         clock: Clock,
         seed: int,
         microscope: Any,
+        dog: Watchdog,
         *,
         watched: bool,
         signals: bool,
@@ -56,7 +58,7 @@ class Instrument:
         self.devices, self.clock, self.seed, self.microscope = devices, clock, seed, microscope
         self.watch = watch
         """Called with every run, children included, before it goes."""
-        self._watched, self._signals = watched, signals
+        self._dog, self._watched, self._signals = dog, watched, signals
         self._health: TimingHealth | None = None
         self._tested_ns = 0
         self._busy = False
@@ -79,15 +81,17 @@ class Instrument:
         """Connect and lock an instrument. Raises as `connect_devices` does.
 
         options: what simulated devices are told. faults: what is to befall it (`drivers.faults`), over all runs.
-        watchdog: whether a process of its own watches the runs, where there is a second connection. signals: whether
-        Ctrl-C and the like are given to the run under way.
+        watchdog: whether a process of its own watches from now to the end, where there is a second connection and the
+        clock is real. signals: whether Ctrl-C and the like are given to the run under way.
         """
         async with connect_devices(devices, clock, seed, options or {}, faults) as microscope:
-            instrument = cls(devices, clock, seed, microscope, watched=watchdog, signals=signals, watch=watch)
-            try:
-                yield instrument
-            finally:
-                instrument._tell_faults()
+            second = microscope.second_connection if watchdog and not clock.is_virtual else None
+            async with watching_process(second, clock) as dog:
+                instrument = cls(devices, clock, seed, microscope, dog, watched=watchdog, signals=signals, watch=watch)
+                try:
+                    yield instrument
+                finally:
+                    instrument._tell_faults()
 
     async def perform(
         self,
@@ -111,21 +115,12 @@ class Instrument:
             with nullcontext() if self.clock.is_virtual else undisturbed():
                 health = await self._timing(prepared.smallest_margin_s)
                 look = await kind.look(plan, self.microscope)
-                second = None if self.clock.is_virtual or not self._watched else self.microscope.second_connection
-                async with watchdog(second, self.clock) as dog:
-                    folder = create_run_folder(out, kind.label(plan))
-                    commands = Commands(self.clock)
-                    # Until run.json is whole: a terminal and its shell hang up one after the other.
-                    with signals_to(commands) if self._signals else nullcontext():
-                        conditions = self._conditions(
-                            health,
-                            commands,
-                            look=look,
-                            watched=dog.watching,
-                            continued=continued,
-                            watchdog=None if self._watched else "off, as asked",
-                        )
-                        return await self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions))
+                folder = create_run_folder(out, kind.label(plan))
+                commands = Commands(self.clock)
+                # Until run.json is whole: a terminal and its shell hang up one after the other.
+                with signals_to(commands) if self._signals else nullcontext():
+                    conditions = self._conditions(health, commands, look=look, continued=continued)
+                    return await self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions))
         finally:
             self._busy = False
 
@@ -138,7 +133,9 @@ class Instrument:
             health,
             self._perform_child,
             self.watch,
+            watched=self._dog.watching,
             commands=commands,
+            watchdog=None if self._watched else "off, as asked",
             **more,
         )
 
@@ -200,7 +197,6 @@ class Instrument:
             health,
             order.commands,
             look=look,
-            watched=lambda _: nullcontext(),  # the watchdog watches its parent, which is not safe yet
             continued=None,
             parent=parent.folder.name,
             began=limit.watch,
@@ -217,8 +213,8 @@ class Instrument:
             outcome = work.result()
             return report_of(order.name, outcome.ending, outcome.alarms, outcome.document.get("result"))
         limit.take_instrument()
-        await let_go(parent.trace, work)
-        alarms = () if limit.is_safe else ("IT IS NOT KNOWN WHETHER THE CHILD MADE EVERYTHING SAFE",)
+        await let_go(None, work)
+        alarms = () if limit.is_safe else (NOT_KNOWN_SAFE,)
         return failed(order.name, f"given up: it {limit.what}; run 'credline recover' on its folder.", alarms)
 
     def _tell_faults(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -43,8 +43,10 @@ class ToyPlan(BaseModel):
     light_s: float = 3.0
     cred: bool = False
     """Whether every other child is a short cRED run."""
-    hang: bool = False
-    """Whether its finalizing never ends."""
+    hang: Literal["", "data", "safe"] = ""
+    """What of its finalizing never ends: its data, or already the way into the safe state."""
+    relight_s: float = 0.0
+    """For so long the beam is put on again after each child."""
 
 
 class Toy(Experiment):
@@ -56,22 +58,32 @@ class Toy(Experiment):
         self.beam = run.gate.wrap("beam", microscope.beam)
 
     def activities(self) -> Mapping[Enum, Work]:
-        return {State.WORK: self.work}
+        hangs = {State.FINALIZE: self.never} if self.plan.hang == "safe" and not self.plan.children else {}
+        return {State.WORK: self.work, **hangs}
 
     async def work(self) -> str:
-        await self.beam.unblank()
-        await self.run.timeline.wait("light", self.run.timeline.now_ns + ns(self.plan.light_s))
+        await self.light(self.plan.light_s)
         for k in range(self.plan.children):
             if self.plan.cred and k % 2:
                 await self.run.perform(CRED, SHORT_CRED)
             else:
                 await self.run.perform(self.kind, ToyPlan(light_s=self.plan.light_s, hang=self.plan.hang))
+            if self.plan.relight_s:
+                await self.light(self.plan.relight_s)
             await self.run.checkpoint()
         return FINISH
 
+    async def light(self, seconds: float) -> None:
+        await self.beam.unblank()
+        await self.run.timeline.wait("light", self.run.timeline.now_ns + ns(seconds))
+
     async def when_safe(self) -> None:
-        if self.plan.hang and not self.plan.children:
-            await self.run.clock.sleep_s(1e6)
+        if self.plan.hang == "data" and not self.plan.children:
+            await self.never()
+
+    async def never(self) -> str:
+        await self.run.clock.sleep_s(1e6)
+        return FINISH
 
 
 @dataclass
