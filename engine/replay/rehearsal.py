@@ -16,6 +16,7 @@ from engine.replay.computations import RecordedComputations
 from engine.run.children import ChildOrder, ChildReport, recorded_report
 from engine.run.contract import AnyExperiment
 from engine.run.data import RunData
+from engine.run.header import carried_over_by
 from engine.run.run import Run
 
 NEVER_NS = 2**62
@@ -73,11 +74,12 @@ class _RecordedChildren:
             raise TypeError("a rehearsal needs virtual time")
         self._clock = VirtualClock(loop)
         self._ends = {r["name"]: r for r in records if r["kind"] == "child" and r["event"] == "end"}
+        self._last_ns = max((r["t_ns"] for r in records), default=0)
 
     async def perform(self, order: ChildOrder) -> ChildReport:
-        """Wait until the child ended then; for ever where the recording ends before."""
+        """Wait until the child ended then; until nothing more is recorded where the recording ends before."""
         record = self._ends.get(order.name)
-        await self._clock.sleep_until(NEVER_NS if record is None else record["end_ns"])
+        await self._clock.sleep_until(self._last_ns + 1 if record is None else record["end_ns"])
         if record is None:
             raise DataError(f"{order.name}: no child of that name ended in the recording.")
         return recorded_report(record)
@@ -114,7 +116,7 @@ async def rehearse(
         run = Run(clock, trace, writer, journal, folder, durable=False)
         run.compute.computing = RecordedComputations(writer.clock, records)
         run.children.performer = _RecordedChildren(records).perform
-        run.continued = header.get("continued")
+        run.carried_over = carried_over_by(header.get("continued"))
         run.safety.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
         try:
             run.keep_data(RunData(run, kind, plan))

@@ -30,7 +30,7 @@ from engine.run.children import Performer
 from engine.run.commands import Commands
 from engine.run.contract import AnyExperiment, Experiment, Prepared, Times
 from engine.run.data import RunData
-from engine.run.header import digest_of, plan_in_trace
+from engine.run.header import carried_over_by, digest_of, plan_in_trace
 from engine.run.registry import registered
 from engine.run.run import Run
 
@@ -53,8 +53,9 @@ class Conditions:
     """What a run finds: the instrument's clock, seed and name, its troubles, and who watches.
 
     microscope: with its faults (`drivers.faults`), None on good days. watched: holds a run under the watchdog's eyes.
-    commands: those that a child is given by its parent. watchdog: what run.json says of it before it watches. parent:
-    the folder of a child's parent. began: called with the run and its experiment before it goes.
+    commands: those that a child is given by its parent. continued: of the run that this one goes on from
+    (`engine.run.continuing`). watchdog: what run.json says of it before it watches. parent: the folder of a child's
+    parent. began: called with the run and its experiment before it goes.
     """
 
     clock: Clock
@@ -85,7 +86,7 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
     run = Run(clock, trace, writer, journal, folder, durable=durable, commands=instrument.commands)
     run.children.performer = instrument.performer
-    run.continued = instrument.continued
+    run.carried_over = carried_over_by(instrument.continued)
     trace.header(
         version=version("credline"),
         protocol=kind.name,
@@ -161,6 +162,7 @@ def _document(
         plan=plan.model_dump(mode="json"),
         watchdog=instrument.watchdog,
         parent=instrument.parent,
+        continued=instrument.continued,
         instrument={name: told[name] for name in INSTRUMENT if name in told},
     )
 

@@ -104,8 +104,9 @@ class Instrument:
     ) -> Outcome:
         """Perform a run in a new folder of `out`; how it ended. Raises Refused, nothing made, for what cannot be.
 
-        accept_timing: run although this machine wakes too late for the plan. continued: what an earlier run carried
-        over. Raises DeviceBusy while another run is under way: one of its own is performed by `Run.perform`.
+        accept_timing: run although this machine wakes too late for the plan. continued: of an earlier run that this one
+        goes on from (`engine.run.continuing`). Raises DeviceBusy while another run is under way: one of its own is
+        performed by `Run.perform`.
         """
         if self._busy:
             raise DeviceBusy(f"{kind.name}: another run has the instrument; nothing was begun. Wait for its end.")

@@ -82,8 +82,9 @@ class Run:
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
         self.compute = ComputeGate(clock, trace, Workers(clock, writer, folder, folder / SPOOL_FILE, durable=durable))
         self.files.callback(self.compute.close)
-        self.continued: Mapping[str, Any] | None = None
-        """What an earlier run carried over to this one, from the header; None for one that begins anew."""
+        self.carried_over: Mapping[str, Any] | None = None
+        """What was done in an earlier run that this one goes on from (`ExperimentType.carried_over`); None for one that
+        begins anew."""
         self._data: RunData | None = None
         self.microscope: Any = None
         """The instrument that it drives; None before it was given one."""

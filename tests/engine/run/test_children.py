@@ -190,9 +190,9 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
             with pytest.raises(DeviceBusy, match="another run has the instrument; nothing was begun"):
                 await instrument.perform(TOY, ToyPlan(sample="second"), out=tmp_path)
             assert (await first).ending.status is Status.DONE
-        assert [path.name for path in tmp_path.iterdir()] == ["toy_001"]
 
     scenario()
+    assert [path.name for path in tmp_path.iterdir()] == ["toy_001"]
 
 
 def test_after_an_alarm_no_child_begins(tmp_path: Path) -> None:

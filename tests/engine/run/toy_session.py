@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.clock import ns
+from engine.errors import Refused
 from engine.record.remains import Remains, RunEnd
 from engine.run.contract import Experiment, ExperimentType, Prepared, Work
 from engine.run.machine import FINISH, StrictMachine, Transition
@@ -40,6 +41,8 @@ SHORT_CRED = CredPlan(
 class ToyPlan(BaseModel):
     sample: str = "toy"
     children: int = 0
+    number: int = 0
+    """Of a child: the how manieth of the session it is, counted over all folders."""
     light_s: float = 3.0
     cred: bool = False
     """Whether every other child is a short cRED run."""
@@ -63,11 +66,13 @@ class Toy(Experiment):
 
     async def work(self) -> str:
         await self.light(self.plan.light_s)
-        for k in range(self.plan.children):
+        first = (self.run.carried_over or {}).get("children", 0)
+        for k in range(first, self.plan.children):
             if self.plan.cred and k % 2:
                 await self.run.perform(CRED, SHORT_CRED)
             else:
-                await self.run.perform(self.kind, ToyPlan(light_s=self.plan.light_s, hang=self.plan.hang))
+                child = ToyPlan(light_s=self.plan.light_s, hang=self.plan.hang, number=k + 1)
+                await self.run.perform(self.kind, child)
             if self.plan.relight_s:
                 await self.light(self.plan.relight_s)
             await self.run.checkpoint()
@@ -113,6 +118,13 @@ class ToyKind(ExperimentType[ToyPlan]):
     def finish(self, remains: Remains) -> RunEnd:
         endings = [r["status"] for r in remains.records if r["kind"] == "child" and r["event"] != "begin"]
         return RunEnd({"children": endings})
+
+    def carried_over(self, plan: ToyPlan, remains: Remains) -> Mapping[str, int]:
+        before = remains.header.get("continued", {"done": {}})["done"].get("children", 0)
+        made = before + sum(r["kind"] == "child" and r["event"] == "end" for r in remains.records)
+        if made >= plan.children:
+            raise Refused(f"toy: {made} children were made and {plan.children} are asked for; nothing is left to do.")
+        return {"children": made}
 
 
 TOY = ToyKind()
