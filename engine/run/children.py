@@ -68,6 +68,8 @@ class Children:
         self.performer: Performer | None = None
         self.closed = ""
         """Why no child may begin any more; empty while one may."""
+        self._settled: set[int] = set()
+        """Of the alarms, by their places: what was not safe then has been made safe since."""
         self._number = 0
         self._commands = Commands(clock)
         self._task: asyncio.Task[ChildReport] | None = None
@@ -92,7 +94,8 @@ class Children:
         self._number += 1
         name = f"{self._number}_{kind.label(plan)}"
         said = {"protocol": kind.name, "digest": digest_of(plan_in_trace(plan, kind.path_keys))}
-        unfit = self.closed or (f"an alarm stands: {self._alarms[0]}" if self._alarms else "")
+        standing = [alarm for k, alarm in enumerate(self._alarms) if k not in self._settled]
+        unfit = self.closed or (f"an alarm stands: {standing[0]}" if standing else "")
         if unfit or self.performer is None:
             report = failed(name, f"not begun: {unfit or 'there is no instrument for it'}")
             self._trace.record("child", name, event="refused", **said, **_told(report))
@@ -139,6 +142,10 @@ class Children:
             self._gate.lent_to = ""
             self._task = None
         return report
+
+    def settle(self, text: str) -> None:
+        """The alarms of this text stand no longer: a part that was lost was connected anew and made safe."""
+        self._settled |= {k for k, alarm in enumerate(self._alarms) if text in alarm}
 
     def tell(self, command: Command) -> None:
         """Hand a command of the run on to the child that is under way; a run that failed has its child stopped."""

@@ -7,7 +7,7 @@ instrument holds.
 import platform
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -64,6 +64,7 @@ class Conditions:
     microscope: Any
     health: TimingHealth | None
     performer: Performer
+    connector: Callable[[str], Awaitable[list[str]]]
     watch: Watch | None
     watched: Callable[[Run], AbstractAsyncContextManager[None]]
     commands: Commands
@@ -86,6 +87,7 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
     run = Run(clock, trace, writer, journal, folder, durable=durable, commands=instrument.commands)
     run.children.performer = instrument.performer
+    run.connector = instrument.connector
     run.carried_over = carried_over_by(instrument.continued)
     trace.header(
         version=version("credline"),

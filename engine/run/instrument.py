@@ -24,7 +24,7 @@ from engine.run.children import NOT_KNOWN_SAFE, ChildOrder, ChildReport, failed,
 from engine.run.commands import Commands
 from engine.run.conduct import Conditions, Outcome, Watch, conduct
 from engine.run.contract import AnyExperiment, Experiment, Prepared
-from engine.run.devicesfile import connect_devices
+from engine.run.devicesfile import Connections, connected
 from engine.run.run import Run
 from engine.run.safety import bound_s, let_go
 from engine.run.signals import signals_to
@@ -48,16 +48,19 @@ class Instrument:
         devices: str,
         clock: Clock,
         seed: int,
-        microscope: Any,
+        connections: Connections,
         dog: Watchdog,
         *,
         watched: bool,
         signals: bool,
         watch: Watch | None,
     ) -> None:
-        self.devices, self.clock, self.seed, self.microscope = devices, clock, seed, microscope
+        self.devices, self.clock, self.seed = devices, clock, seed
+        self._connections = connections
         self.watch = watch
         """Called with every run, children included, before it goes."""
+        self._runs: list[Run] = []
+        """Under way, the innermost last."""
         self._dog, self._watched, self._signals = dog, watched, signals
         self._health: TimingHealth | None = None
         self._tested_ns = 0
@@ -84,10 +87,10 @@ class Instrument:
         watchdog: whether a process of its own watches from now to the end, where there is a second connection and the
         clock is real. signals: whether Ctrl-C and the like are given to the run under way.
         """
-        async with connect_devices(devices, clock, seed, options or {}, faults) as microscope:
-            second = microscope.second_connection if watchdog and not clock.is_virtual else None
+        async with connected(devices, clock, seed, options or {}, faults) as connections:
+            second = connections.microscope.second_connection if watchdog and not clock.is_virtual else None
             async with watching_process(second, clock) as dog:
-                instrument = cls(devices, clock, seed, microscope, dog, watched=watchdog, signals=signals, watch=watch)
+                instrument = cls(devices, clock, seed, connections, dog, watched=watchdog, signals=signals, watch=watch)
                 try:
                     yield instrument
                 finally:
@@ -125,6 +128,43 @@ class Instrument:
         finally:
             self._busy = False
 
+    @property
+    def microscope(self) -> Any:
+        """Its parts, with their faults; others once one was connected anew."""
+        return self._connections.microscope
+
+    async def reconnect(self, part: str) -> None:
+        """Connect a part anew that was lost, between two runs; under the same lock and watchdog.
+
+        What else the driver of that part connects is new as well. Raises DeviceBusy while a run is under way (it has
+        `Run.reconnect`), Refused for a part that there is not, DeviceError when it cannot be connected: the instrument
+        is as it was then.
+        """
+        if self._busy:
+            raise DeviceBusy(f"{part}: a run has the instrument; nothing was connected anew. Wait for its end.")
+        self._busy = True
+        try:
+            await self._connect_anew(part)
+        finally:
+            self._busy = False
+
+    async def _connect_anew(self, part: str) -> list[str]:
+        """For all runs under way: a parent has the new part as well when its child has connected it."""
+        new = await self._connections.reconnect(part)
+        for run in self._runs:
+            run.gate.connected_anew |= new
+            run.microscope = self.microscope
+        return sorted(new)
+
+    @asynccontextmanager
+    async def _under_way(self, run: Run) -> AsyncIterator[None]:
+        self._runs.append(run)
+        try:
+            async with self._dog.watching(run):
+                yield
+        finally:
+            self._runs.remove(run)
+
     def _conditions(self, health: TimingHealth | None, commands: Commands, **more: Any) -> Conditions:
         return Conditions(
             self.clock,
@@ -133,8 +173,9 @@ class Instrument:
             self.microscope,
             health,
             self._perform_child,
+            self._connect_anew,
             self.watch,
-            watched=self._dog.watching,
+            watched=self._under_way,
             commands=commands,
             watchdog=None if self._watched else "off, as asked",
             **more,

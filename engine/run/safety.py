@@ -6,6 +6,7 @@ not known to be safe afterwards stands in the alarms.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -223,6 +224,15 @@ class HasParts(Protocol):
     def detector(self) -> Camera | None:
         """The camera."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SomeParts:
+    """Some parts of a microscope; None for those that are left alone."""
+
+    beam: Blanker | None = None
+    stage: Mover | None = None
+    detector: Camera | None = None
 
 
 def default_safe_actions(microscope: HasParts, gate: CallGate) -> tuple[SafeAction, ...]:

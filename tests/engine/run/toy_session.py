@@ -1,6 +1,7 @@
 """A toy session: toy children, one after the other, on a simulated instrument that keeps only the timing."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
@@ -8,7 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from engine.clock import ns
-from engine.errors import Refused
+from engine.errors import DeviceError, Refused
+from engine.record.endings import Status
 from engine.record.remains import Remains, RunEnd
 from engine.run.contract import Experiment, ExperimentType, Prepared, Work
 from engine.run.machine import FINISH, StrictMachine, Transition
@@ -48,6 +50,8 @@ class ToyPlan(BaseModel):
     """Whether every other child is a short cRED run."""
     hang: Literal["", "data", "safe"] = ""
     """What of its finalizing never ends: its data, or already the way into the safe state."""
+    mend: str = ""
+    """A part that is connected anew after a child that failed."""
     relight_s: float = 0.0
     """For so long the beam is put on again after each child."""
 
@@ -69,10 +73,13 @@ class Toy(Experiment):
         first = (self.run.carried_over or {}).get("children", 0)
         for k in range(first, self.plan.children):
             if self.plan.cred and k % 2:
-                await self.run.perform(CRED, SHORT_CRED)
+                report = await self.run.perform(CRED, SHORT_CRED)
             else:
                 child = ToyPlan(light_s=self.plan.light_s, hang=self.plan.hang, number=k + 1)
-                await self.run.perform(self.kind, child)
+                report = await self.run.perform(self.kind, child)
+            if self.plan.mend and report.ending.status is Status.FAILED:
+                with suppress(DeviceError):
+                    await self.run.reconnect(self.plan.mend)
             if self.plan.relight_s:
                 await self.light(self.plan.relight_s)
             await self.run.checkpoint()
