@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.options import is_number
-from drivers.parts import Deflectors, Illumination, Mode, StageXYZ
+from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ
 from engine.errors import Refused, shown
 from engine.frame import Frame
 
@@ -254,6 +254,8 @@ class Microscope:
     mode: Mode | None = None
     illumination: Illumination | None = None
     """The optional parts (`drivers.parts`), each None where nobody has it."""
+    specimens: tuple[Specimen, ...] = ()
+    """Of the simulated parts, to be set before each run; none where all is real."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,7 @@ class Parts:
     deflectors: Deflectors | None = None
     mode: Mode | None = None
     illumination: Illumination | None = None
+    specimen: Specimen | None = None
 
     def assembled(
         self,
@@ -313,6 +316,7 @@ class Parts:
             timing=Timing(**_figures(Timing, "timing", {**times, **(timing or {})})),
             truth=self.truth,
             second_connection=others.get("beam", self).second_connection,
+            specimens=tuple(parts.specimen for parts in (self, *others.values()) if parts.specimen is not None),
         )
 
 

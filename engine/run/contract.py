@@ -198,7 +198,9 @@ class ExperimentType(ABC, Generic[PlanT]):
         return self.name
 
     def device_options(self, plan: PlanT) -> Mapping[str, object]:
-        """What a simulated microscope is told of the plan."""
+        """What a simulated microscope is told of the plan before the run: `start_deg` and `beam_on`, how its operator
+        left stage and beam, and the table `crystal`.
+        """
         return {}
 
     async def look(self, plan: PlanT, microscope: Any) -> Mapping[str, Any]:

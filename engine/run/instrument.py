@@ -17,7 +17,7 @@ import structlog
 from engine.clock import Clock, ns
 from engine.clock.selftest import TimingHealth, check_timing, measure_timing, undisturbed
 from engine.errors import DeviceBusy, Refused
-from engine.record.folder import create_run_folder
+from engine.record.folder import create_run_folder, number_of
 from engine.record.lock import drop_lock, take_lock
 from engine.record.trace import Record
 from engine.run.children import NOT_KNOWN_SAFE, ChildOrder, ChildReport, failed, report_of
@@ -74,7 +74,6 @@ class Instrument:
         devices: str,
         clock: Clock,
         seed: int = 0,
-        options: Mapping[str, Any] | None = None,
         faults: Sequence[str] = (),
         *,
         watchdog: bool = True,
@@ -83,11 +82,11 @@ class Instrument:
     ) -> AsyncIterator["Instrument"]:
         """Connect and lock an instrument. Raises as `connect_devices` does.
 
-        options: what simulated devices are told. faults: what is to befall it (`drivers.faults`), over all runs.
+        faults: what is to befall it (`drivers.faults`), over all runs.
         watchdog: whether a process of its own watches from now to the end, where there is a second connection and the
         clock is real. signals: whether Ctrl-C and the like are given to the run under way.
         """
-        async with connected(devices, clock, seed, options or {}, faults) as connections:
+        async with connected(devices, clock, seed, {}, faults) as connections:
             second = connections.microscope.second_connection if watchdog and not clock.is_virtual else None
             async with watching_process(second, clock) as dog:
                 instrument = cls(devices, clock, seed, connections, dog, watched=watchdog, signals=signals, watch=watch)
@@ -115,6 +114,7 @@ class Instrument:
             raise DeviceBusy(f"{kind.name}: another run has the instrument; nothing was begun. Wait for its end.")
         self._busy, self._accept_timing = True, accept_timing
         try:
+            self._set_specimens(kind, plan)
             prepared = self._prepared(kind, plan, out)
             with nullcontext() if self.clock.is_virtual else undisturbed():
                 health = await self._timing(prepared.smallest_margin_s)
@@ -223,9 +223,16 @@ class Instrument:
         check_space(out, prepared.size_bytes)
         return prepared
 
+    def _set_specimens(self, kind: AnyExperiment, plan: Any, child: Sequence[int] = ()) -> None:
+        """Of a simulated instrument: what lies in it. Raises Refused, nothing made."""
+        for specimen in self.microscope.specimens:
+            specimen.set(kind.device_options(plan), child)
+
     async def _perform_child(self, order: ChildOrder) -> ChildReport:
         """The performer of the runs on this instrument (`engine.run.children`); bounded once the child is to end."""
         kind, plan, parent = order.kind, order.plan, order.parent
+        around = [run.folder for run in self._runs[1:]]
+        self._set_specimens(kind, plan, [number_of(folder) for folder in (*around, parent.folder / order.name)])
         prepared = self._prepared(kind, plan, parent.folder)
         health = await self._timing(prepared.smallest_margin_s)
         look = await kind.look(plan, self.microscope)

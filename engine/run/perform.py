@@ -79,14 +79,12 @@ async def carry_out(request: Request, watch: Watch | None = None) -> Outcome:
     """The same on the running loop, virtual if that is, without the drawing."""
     loop = asyncio.get_running_loop()
     clock: Clock = VirtualClock(loop) if isinstance(loop, VirtualLoop) else RealClock()
-    options = request.kind.device_options(request.plan)
     outcome: Outcome | None = None
     try:
         async with Instrument.open(
             request.devices,
             clock,
             request.seed,
-            options,
             request.faults,
             watchdog=request.watchdog,
             signals=request.signals,
