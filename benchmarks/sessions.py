@@ -1,4 +1,4 @@
-"""Sessions on bad days: a parent with children, stopped, aborted, failing, killed; and what must hold of each folder.
+"""Sessions on bad days: a parent with children, stopped, aborted, failing, killed, gone on from; what must hold of all.
 
 `python -m benchmarks.sessions --seeds 2000 --kills 50`: virtual sessions from seeds, then real ones killed by `kill -9`
 at random instants and recovered. Prints what was broken, and how each began again (`--first SEED --seeds 1`).
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,14 +22,18 @@ from typing import Any
 from unittest.mock import patch
 
 import engine.replay.replay as replaying
+import engine.run.continuing as continuing
 import engine.run.recovery as recovering
 from drivers.simulated.register import Register
 from engine.clock import RealClock
 from engine.clock.virtual import VirtualClock, VirtualLoop
+from engine.errors import Refused
+from engine.record.endings import Status
 from engine.record.folder import children_of
 from engine.record.trace import Record, read_trace
 from engine.replay.replay import first_divergence, load_run, only_cut_off, replay
 from engine.run.conduct import Outcome
+from engine.run.continuing import earlier_run
 from engine.run.instrument import Instrument
 from engine.run.recovery import recover_run
 from engine.run.registry import experiment_type
@@ -36,6 +41,8 @@ from engine.run.run import Run
 from engine.testing.soak import quiet
 from tests.engine.run.toy_session import TOY, ToyKind, ToyPlan
 
+SESSION = ToyPlan(sample="day", children=4, light_s=0.5, cred=True, relight_s=0.3)
+"""The one that is killed."""
 MOST_S = 60.0
 """A session of five children ends before, left alone."""
 
@@ -48,7 +55,14 @@ def kind_of(name: str) -> Any:
 def drawn(seed: int) -> tuple[ToyPlan, tuple[tuple[float, str], ...], tuple[str, ...]]:
     """A session, what its operator does, and its faults."""
     rng = random.Random(seed)
-    plan = ToyPlan(sample="day", children=rng.randint(0, 5), light_s=rng.choice([0.5, 2.0]), cred=rng.random() < 0.7)
+    plan = ToyPlan(
+        sample="day",
+        children=rng.randint(0, 5),
+        light_s=rng.choice([0.5, 2.0]),
+        cred=rng.random() < 0.7,
+        mend=rng.choice(["", "detector"]),
+        relight_s=rng.choice([0.0, 0.0, 1.0]),
+    )
     at_s = [round(rng.uniform(0.0, MOST_S / 2), 3) for _ in range(2)]
     commands = rng.choice(
         [
@@ -61,6 +75,7 @@ def drawn(seed: int) -> tuple[ToyPlan, tuple[tuple[float, str], ...], tuple[str,
     call = rng.choice(["beam.blank", "beam.unblank", "stage.stop", "stage.angle", "detector.start", "detector.disarm"])
     troubles = [
         f"{call} {rng.randint(1, 12)} {rng.choice(['error', 'hang', 'slow 0.7'])}",
+        f"{rng.choice(['detector.start', 'detector.arm'])} {rng.randint(1, 9)} lost {rng.choice([0.2, 3.0, 1000.0])}",
         f"stage.motion {at_s[1]} stop",
         f"host {at_s[1]} starve 0.5",
     ]
@@ -68,8 +83,37 @@ def drawn(seed: int) -> tuple[ToyPlan, tuple[tuple[float, str], ...], tuple[str,
 
 
 def tried(seed: int, out: Path) -> list[str]:
-    """Perform the session of a seed; what is wrong with what it left."""
+    """Perform the session of a seed, and go on from it where it ended early; what is wrong with what they left."""
     plan, commands, faults = drawn(seed)
+    outcome, wrong = performed(seed, out, plan, commands, faults)
+    replays = not any(words.startswith("host") for words in faults)
+    return wrong + judged(outcome.folder, replays=replays) + gone_on(outcome.folder, plan)
+
+
+def gone_on(folder: Path, plan: ToyPlan) -> list[str]:
+    """Go on from a session on a good day; what is wrong with that, nothing where nothing is left to do."""
+    with patch.object(recovering, "experiment_type", kind_of), patch.object(continuing, "experiment_type", kind_of):
+        earlier = earlier_run(folder, ToyKind.name)
+        try:
+            continued = earlier.carried_over(plan)
+        except Refused:
+            return []
+    outcome, wrong = performed(0, folder.parent, plan, (), (), continued)
+    made = continued["done"]["children"] + len(children_of(outcome.folder))
+    if outcome.ending.status is not Status.DONE or made != plan.children:
+        wrong.append(f"gone on: {outcome.ending}, {made} of {plan.children} children")
+    return wrong + judged(outcome.folder, replays=True)
+
+
+def performed(
+    seed: int,
+    out: Path,
+    plan: ToyPlan,
+    commands: Sequence[tuple[float, str]],
+    faults: Sequence[str],
+    continued: Mapping[str, Any] | None = None,
+) -> tuple[Outcome, list[str]]:
+    """A session on the virtual clock; what is wrong with its end."""
     outermost: list[Run] = []
     truths: list[bool] = []
 
@@ -86,7 +130,7 @@ def tried(seed: int, out: Path) -> list[str]:
         async with Instrument.open(
             "simulated-timing", VirtualClock(loop), seed, faults=faults, watchdog=False, signals=False, watch=watch
         ) as instrument:
-            outcome = await instrument.perform(TOY, plan, out=out)
+            outcome = await instrument.perform(TOY, plan, out=out, continued=continued)
             truths.append(instrument.microscope.truth.is_blanked())
             return outcome
 
@@ -97,7 +141,7 @@ def tried(seed: int, out: Path) -> list[str]:
         wrong.append("the beam is on, and no alarm says so")
     if "internal error" in outcome.ending.reason:
         wrong.append(f"surprised: {outcome.ending.reason}")
-    return wrong + judged(outcome.folder, replays=not any(words.startswith("host") for words in faults))
+    return outcome, wrong
 
 
 def judged(folder: Path, *, replays: bool, cut_off: bool = False) -> list[str]:
@@ -150,8 +194,7 @@ def child_program(out: Path, register: Path) -> None:
         devices = out / "devices.toml"
         devices.write_text(f'[microscope]\ndriver = "simulated-timing"\nregister = "{register}"\n')
         async with Instrument.open(str(devices), RealClock()) as instrument:
-            plan = ToyPlan(sample="day", children=4, light_s=0.5, cred=True)
-            await instrument.perform(TOY, plan, out=out, accept_timing=True)
+            await instrument.perform(TOY, SESSION, out=out, accept_timing=True)
 
     asyncio.run(perform())
 
@@ -175,7 +218,7 @@ def killed(seed: int, out: Path) -> list[str]:
     wrong = [] if Register(register).is_blanked() else ["the beam is on ten seconds after the kill"]
     with patch.object(recovering, "experiment_type", kind_of):
         recover_run(folder)
-    return wrong + judged(folder, replays=True, cut_off=True)
+    return wrong + judged(folder, replays=True, cut_off=True) + gone_on(folder, SESSION)
 
 
 def main() -> None:
@@ -188,10 +231,11 @@ def main() -> None:
     quiet()
     broken: Counter[str] = Counter()
     begun = time.monotonic()
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     for what, how, count in (("seed", tried, asked.seeds), ("kill", killed, asked.kills)):
         for seed in range(asked.first, asked.first + count):
-            with TemporaryDirectory(prefix="credline-session-", dir=memory) as name:
+            with TemporaryDirectory(
+                prefix="credline-session-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+            ) as name:
                 for line in how(seed, Path(name))[:3]:
                     broken[what] += 1
                     print(f"{what} {seed}: {line[:300]}", flush=True)

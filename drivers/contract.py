@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.options import is_number
-from drivers.parts import Deflectors, Illumination, Mode, StageXYZ
+from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ
 from engine.errors import Refused, shown
 from engine.frame import Frame
 
@@ -182,6 +182,8 @@ class Microscope:
     mode: Mode | None = None
     illumination: Illumination | None = None
     """The optional parts (`drivers.parts`), each None where nobody has it."""
+    specimens: tuple[Specimen, ...] = ()
+    """Of the simulated parts, to be set before each run; none where all is real."""
 
     @property
     def facts(self) -> Facts:
@@ -219,6 +221,7 @@ class Parts:
     deflectors: Deflectors | None = None
     mode: Mode | None = None
     illumination: Illumination | None = None
+    specimen: Specimen | None = None
 
     def assembled(
         self,
@@ -256,6 +259,7 @@ class Parts:
             timing=Timing(**_figures(Timing, "timing", {**times, **(timing or {})})),
             truth=self.truth,
             second_connection=others.get("beam", self).second_connection,
+            specimens=tuple(parts.specimen for parts in (self, *others.values()) if parts.specimen is not None),
         )
 
 

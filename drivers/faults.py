@@ -9,6 +9,7 @@ which second of the run), what happens, and how much of it:
     stage.angle 3 wrong 2.5        ... is off by 2.5 (a truth value is the other one)
     beam.blank 1 ignored           ... is accepted, and nothing happens
     optics.set_focus 2 away 1.5    from this call on the device is gone for 1.5 s, then it is back
+    detector.start 3 lost 20       ... is gone until it is connected anew, which fails for 20 s
     stagexyz.move_xy 1 error       the parts that an instrument may have are befallen by their names, as the others
     detector.frames 4 drop         the fourth frame never comes; also double, torn, late 0.8
     stage.motion 3.5 jump 0.4      at 3.5 s the stage jumps by 0.4 deg; also stop, reverse, slip 0.5 (stands for 0.5 s)
@@ -35,14 +36,14 @@ import numpy as np
 from drivers.contract import OPTIONAL_PARTS, Detector, Microscope, Reading
 from drivers.parts import OpticalMode, PositionReading
 from engine.clock import Clock, ns
-from engine.errors import DeviceError, Refused
+from engine.errors import DeviceError, DeviceLost, Refused
 from engine.frame import Frame
 from engine.record.disk import Disk
 from engine.record.trace import Trace
 
 COMPUTE = "compute"
 DEVICES = ("stage", "beam", "optics", "detector", *OPTIONAL_PARTS)
-CALLS = {"slow": True, "hang": False, "error": False, "wrong": True, "ignored": False, "away": True}
+CALLS = {"slow": True, "hang": False, "error": False, "wrong": True, "ignored": False, "away": True, "lost": True}
 ANSWERED = (
     *("angle", "is_blanked", "focus", "start"),
     *("position", "is_moving", "read", "mode", "magnification", "camera_length_mm", "spot_size", "brightness"),
@@ -127,6 +128,8 @@ class Faults:
         self._began_ns: int | None = None
         self._later: asyncio.Task[None] | None = None
         self.move_stage: Callable[[str, float], bool] | None = None
+        self.lost_until_ns: dict[str, int] = {}
+        """Devices that are gone until they are connected anew, and when that can be."""
 
     @property
     def came_about(self) -> list[Fault]:
@@ -172,6 +175,36 @@ class Faults:
                 self.happened.append(fault)
                 return fault
         return None
+
+    def reconnect(self, devices: Sequence[str]) -> None:
+        """These are about to be connected anew. Raises DeviceLost while one of them cannot be reached yet."""
+        for device in devices:
+            if self.clock.now_ns() < self.lost_until_ns.get(device, 0):
+                raise DeviceLost(f"{device}: does not answer; nothing was done. Check its cable and its power.")
+        for device in devices:
+            self.lost_until_ns.pop(device, None)
+
+    def around(self, microscope: Microscope) -> Microscope:
+        """A microscope with these faults around its devices."""
+
+        def befallen(name: str, device: Device) -> Device:
+            """A part with its faults around it; None stays None."""
+            return device if device is None else cast(Device, _Faulty(name, device, self))
+
+        if microscope.truth is not None:
+            self.move_stage = microscope.truth.disturb_stage
+        return dataclasses.replace(
+            microscope,
+            faults=self,
+            stage=befallen("stage", microscope.stage),
+            beam=befallen("beam", microscope.beam),
+            optics=befallen("optics", microscope.optics),
+            detector=cast(Detector, _FaultyDetector("detector", microscope.detector, self)),
+            stagexyz=befallen("stagexyz", microscope.stagexyz),
+            deflectors=befallen("deflectors", microscope.deflectors),
+            mode=befallen("mode", microscope.mode),
+            illumination=befallen("illumination", microscope.illumination),
+        )
 
     def of_computation(self, name: str, number: int) -> str | None:
         """What befalls the how manieth computation of a name, counted by the run."""
@@ -269,6 +302,10 @@ class _Faulty:
         fault, clock = self._faults.due(what), self._faults.clock
         if fault is not None and fault.kind == "away":
             self._back_ns = clock.now_ns() + ns(fault.value)
+        if fault is not None and fault.kind == "lost":
+            self._faults.lost_until_ns[self._name] = clock.now_ns() + ns(fault.value)
+        if self._name in self._faults.lost_until_ns:
+            raise DeviceLost(f"{self._name}: not connected; {what} was not done. It has to be connected anew.")
         if clock.now_ns() < self._back_ns:
             raise DeviceError(f"{self._name}: not connected; {what} was not done. Check its cable and its power.")
         if fault is None:
@@ -339,8 +376,6 @@ def inject(microscope: Microscope, clock: Clock, faults: Sequence[str]) -> Micro
     injected = Faults(clock, parsed)
     if any(fault.what == "stage.motion" for fault in parsed) and microscope.truth is None:
         raise Refused("fault stage.motion: only a simulated stage can be disturbed. Nothing was started.")
-    if microscope.truth is not None:
-        injected.move_stage = microscope.truth.disturb_stage
     calls = [f for f in parsed if f.what not in KINDS and f.what.partition(".")[0] != COMPUTE]
     for name, method in sorted({(f.what.split(".")[0], f.what.split(".")[1]) for f in calls}):
         device: object = getattr(microscope, name)
@@ -348,20 +383,4 @@ def inject(microscope: Microscope, clock: Clock, faults: Sequence[str]) -> Micro
             raise Refused(f"fault {name}.{method}: this instrument has no {name}. Nothing was started.")
         if not inspect.iscoroutinefunction(getattr(device, method, None)):
             raise Refused(f"fault {name}.{method}: the {name} has no such call. Nothing was started.")
-
-    def befallen(name: str, device: Device) -> Device:
-        """A part with its faults around it; None stays None."""
-        return device if device is None else cast(Device, _Faulty(name, device, injected))
-
-    return dataclasses.replace(
-        microscope,
-        faults=injected,
-        stage=befallen("stage", microscope.stage),
-        beam=befallen("beam", microscope.beam),
-        optics=befallen("optics", microscope.optics),
-        detector=cast(Detector, _FaultyDetector("detector", microscope.detector, injected)),
-        stagexyz=befallen("stagexyz", microscope.stagexyz),
-        deflectors=befallen("deflectors", microscope.deflectors),
-        mode=befallen("mode", microscope.mode),
-        illumination=befallen("illumination", microscope.illumination),
-    )
+    return injected.around(microscope)

@@ -7,7 +7,7 @@ may be old or new. "One call" takes typically 35 ms. Facts are frozen, known wit
 of a trace; a value that they do not allow is refused with DeviceError before anything is sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -285,6 +285,19 @@ class Illumination(Protocol):
         """Set the condenser lens (one call). Raises DeviceError for what the facts do not allow (nothing was set).
 
         Cancel: it may be old or new.
+        """
+        ...
+
+
+class Specimen(Protocol):
+    """What lies in a simulated instrument, and how its operator left it; a real one needs nobody to say so."""
+
+    def set(self, told: Mapping[str, object], child: Sequence[int] = ()) -> None:
+        """Before a run: what its plan says of a simulation (`ExperimentType.device_options`). Takes no time.
+
+        child: the numbers of the run and of those around it, where it is performed within another one: it has a
+        crystal of its own, and stage and beam are as its parent left them. What the devices file says holds in any
+        case. Raises Refused for what it does not know or cannot use, nothing changed.
         """
         ...
 

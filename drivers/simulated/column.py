@@ -128,6 +128,13 @@ class Blanker:
         blanked = not beam_on if register is None else register.is_blanked()
         self._changes: list[tuple[int, bool]] = [(clock.now_ns(), blanked)]
 
+    def leave(self, *, beam_on: bool) -> None:
+        """Be like this from now on, as an operator left it."""
+        if self._register is not None:
+            self._register.set_blanked(not beam_on)
+        if self._changes[-1][1] is beam_on:
+            self._changes.append((self._clock.now_ns(), not beam_on))
+
     async def blank(self) -> None:
         """See `Beam.blank`."""
         await self._set(True)

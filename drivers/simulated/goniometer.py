@@ -112,6 +112,13 @@ class Goniometer:
             self._motions += [standing, replace(onward, begin_ns=now_ns + ns(value))]
         return True
 
+    def leave(self, angle_deg: float) -> None:
+        """Stand here from now on, as an operator left it."""
+        now_ns = self._clock.now_ns()
+        if self.angle_deg(now_ns) != angle_deg or self.is_rotating(now_ns):
+            self._forget_after(now_ns)
+            self._motions.append(Motion(now_ns, angle_deg, angle_deg, 0.0, 0.0, self._settings.acceleration_s))
+
     async def angle(self) -> Reading:
         """See `Stage.angle`."""
         async with self._interface.call(self._settings.stage_read_s) as (begin_ns, end_ns):

@@ -52,6 +52,55 @@ PLACEHOLDERS = PictureSettings(shape=(32, 32), wide_cross=False)
 FULL_DEFOCUS = 1500
 
 
+TOLD = ("start_deg", "beam_on", "crystal")
+"""What a plan may say of a simulation."""
+
+
+class SimulatedSpecimen:
+    """Implements `drivers.parts.Specimen`.
+
+    blanker: None where it is an instrument of its own, which stays as it was left. said: what the devices file says
+    already, so that no plan says otherwise.
+    """
+
+    def __init__(
+        self,
+        source: CrystalSource,
+        seed: int,
+        goniometer: Goniometer,
+        blanker: Blanker | None,
+        studio: Studio,
+        said: frozenset[str],
+    ) -> None:
+        self.source = source
+        self._seed, self._goniometer, self._blanker, self._studio = seed, goniometer, blanker, studio
+        self._said = said
+
+    def set(self, told: Mapping[str, object], child: Sequence[int] = ()) -> None:
+        """See `Specimen.set`."""
+        if unknown := sorted(set(told) - set(TOLD)):
+            raise Refused(
+                f"devices: a plan may say {', '.join(TOLD)} of a simulation, not {shown(unknown[0])!r}; nothing was "
+                "started."
+            )
+        new = {key: value for key, value in told.items() if key not in self._said}
+        source = configure(CrystalSource(), "crystal", new) if "crystal" in new else self.source
+        if child and "crystal" not in self._said:
+            entropy = (source.orientation_seed, self._seed, *child)
+            drawn = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+            source = dataclasses.replace(source, orientation_seed=drawn >> 1)
+        start_deg = number(new, "start_deg", 0.0)
+        if source != self.source:
+            self._studio.show(source)
+            self.source = source
+        if child:
+            return
+        if "start_deg" in new:
+            self._goniometer.leave(start_deg)
+        if "beam_on" in new and self._blanker is not None:
+            self._blanker.leave(beam_on=bool(new["beam_on"]))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class SimulatedTruth:
     """Implements `drivers.contract.Truth`."""
@@ -60,7 +109,7 @@ class SimulatedTruth:
     lens: Lens
     blanker: Blanker
     detector: Timepix
-    source: CrystalSource
+    specimen: SimulatedSpecimen
 
     def angle_deg(self, t_ns: int) -> float:
         """See `Truth.angle_deg`."""
@@ -93,7 +142,7 @@ class SimulatedTruth:
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
-        write_truth(path, self.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
+        write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -154,10 +203,10 @@ class SimulatedMicroscope:
         goniometer = Goniometer(clock, interface, seed, stage_settings, number(options, "start_deg", 0.0))
         lens_settings = configure(LensSettings(), "lens", options)
         beam_on = bool(options.get("beam_on", False))
-        register, second = None, None
+        register, second, is_new = None, None, True
         if (path := register_path(options)) is not None:
             register = Register(path)
-            register.switch_on(blanked=not beam_on)
+            is_new = register.switch_on(blanked=not beam_on)
             second = SecondConnection(f"{blank_beam.__module__}:{blank_beam.__name__}", {"path": str(path)})
         lens = Lens(clock, interface, lens_settings)
         blanker = Blanker(clock, interface, beam_on=beam_on, register=register)
@@ -197,6 +246,9 @@ class SimulatedMicroscope:
             flatfield,
             self.pictures,
         )
+        specimen = SimulatedSpecimen(
+            source, seed, goniometer, blanker if is_new else None, studio, frozenset(options) & set(TOLD)
+        )
         try:
             yield Parts(
                 stage=goniometer,
@@ -205,8 +257,9 @@ class SimulatedMicroscope:
                 detector=detector,
                 geometry=dataclasses.asdict(geometry),
                 timing=Timing(api_call_s, interface.worst_s, stage_settings.stage_read_s),
-                truth=SimulatedTruth(goniometer, lens, blanker, detector, source),
+                truth=SimulatedTruth(goniometer, lens, blanker, detector, specimen),
                 second_connection=second,
+                specimen=specimen,
                 stagexyz=Translation(
                     clock, interface, seed, translation_settings, stage_settings.stage_read_s, goniometer.is_rotating
                 ),

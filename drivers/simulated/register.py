@@ -22,17 +22,19 @@ class Register:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def switch_on(self, *, blanked: bool) -> None:
-        """Make the instrument if there is none, with the blanker like this; else it stays as it was left.
+    def switch_on(self, *, blanked: bool) -> bool:
+        """Make the instrument if there is none, with the blanker like this; else it stays as it was left. Whether it
+        was made.
 
         Raises DeviceError when the file cannot be made, or is no register (it is left as it is).
         """
         try:
-            if not self._path.exists():
+            if is_new := not self._path.exists():
                 self._path.write_bytes(TEXT + (YES if blanked else NO) + b"\n")
         except OSError as error:
             raise self._unreachable(error) from error
         self.is_blanked()
+        return is_new
 
     def is_blanked(self) -> bool:
         """Whether the blanker is closed, whoever closed it. Raises DeviceError when the file is no register."""

@@ -66,6 +66,10 @@ class Studio(Protocol):
         """The raw counts of a shot."""
         ...
 
+    def show(self, source: CrystalSource) -> None:
+        """Another crystal from now on. Raises Refused for a CIF that is none."""
+        ...
+
     def close(self) -> None:
         """Let processes go. Harmless when not open."""
         ...
@@ -93,6 +97,10 @@ class LocalStudio:
 
     def __init__(self, maker: "PictureMaker") -> None:
         self._maker = maker
+
+    def show(self, source: CrystalSource) -> None:
+        """See `Studio.show`."""
+        self._maker = type(self._maker)(source.load(), self._maker.geometry, self._maker.settings)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -127,6 +135,12 @@ class WorkerStudio:
         self._arguments = (source, geometry, settings)
         self._pool: ProcessPoolExecutor | None = None
 
+    def show(self, source: CrystalSource) -> None:
+        """See `Studio.show`: the process that has the old one is let go, the next series starts another."""
+        source.load()
+        self.close()
+        self._arguments = (source, *self._arguments[1:])
+
     async def open(self) -> None:
         """Start the process and wait until it is ready (1-2 s the first time)."""
         if self._pool is None:
@@ -157,6 +171,11 @@ class CheapStudio:
 
     def __init__(self, settings: PictureSettings) -> None:
         self._shape = settings.shape
+
+    def show(self, source: CrystalSource) -> None:
+        """See `Studio.show`; nobody sees it, but what is no CIF is refused all the same."""
+        if source.cif is not None:
+            source.load()
 
     async def open(self) -> None:
         """Nothing to do."""

@@ -60,7 +60,9 @@ def _credline(
 
 @app.command(epilog="Example: credline run cred --config examples/demo.toml --clock virtual --seed 1")
 def run(
-    protocol: Protocol,
+    protocol: Annotated[
+        str | None, typer.Argument(help="Which experiment, by its name; with --continue that of the earlier run.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the run folder is made.")] = Path("runs"),
     devices: Devices = "simulated",
     clock: Annotated[ClockKind, typer.Option("--clock", help="Virtual: a run takes moments.")] = ClockKind.REAL,
@@ -78,6 +80,13 @@ def run(
         list[str] | None,
         typer.Option("--fault", help="A bad day: what is to befall the run, see docs/reliability.md; repeatable."),
     ] = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue",
+            help="Go on from this run, in a new folder: with its plan, save what --config or --set say.",
+        ),
+    ] = None,
 ) -> None:
     """Run an experiment and leave a run folder."""
     from rich.console import Console
@@ -88,12 +97,34 @@ def run(
     from engine.run.planfile import build_plan
     from engine.run.registry import experiment_type
 
-    kind = experiment_type(protocol)
-    plan = build_plan(kind, config, settings or [])
+    continued = None
+    if earlier is not None:
+        from engine.run.continuing import earlier_run
+
+        before = earlier_run(earlier, protocol, devices)
+        for line in before.told:
+            typer.echo(line, err=True)
+        kind = before.kind
+        plan = build_plan(kind, config, settings or [], before.plan)
+        continued = before.carried_over(plan)
+    elif protocol is not None:
+        kind = experiment_type(protocol)
+        plan = build_plan(kind, config, settings or [])
+    else:
+        raise Refused("run: which experiment? Nothing was started. Name one, for example credline run cred.")
     display = LiveDisplay(Console(stderr=True), kind)
     virtual = clock is ClockKind.VIRTUAL
     request = Request(
-        kind, plan, out, devices, virtual, seed, accept_timing, watchdog=not no_watchdog, faults=tuple(faults or ())
+        kind,
+        plan,
+        out,
+        devices,
+        virtual,
+        seed,
+        accept_timing,
+        watchdog=not no_watchdog,
+        faults=tuple(faults or ()),
+        continued=continued,
     )
     try:
         report = execute(request, display.watch)

@@ -31,9 +31,10 @@ class RunDocument:
     """What run.json says. None, or empty: not known, as after a crash that cost run.json, or not so.
 
     label: the first part of the run folder's name. created_at: wall time at instant 0 of all times in the run folder,
-    ISO 8601 with its offset. watchdog: what became of it. parent: the folder of the run whose child it is.
-    trace_cut_off, disk_failed: why trace and data end before the run. instrument: `geometry` and `detector`. recovered:
-    what `credline recover` found. own: what else the protocol says beside its result.
+    ISO 8601 with its offset. watchdog: what became of it. parent: the folder of the run whose child it is. continued:
+    the run that it goes on from, and what was done there. trace_cut_off, disk_failed: why trace and data end before the
+    run. instrument: `geometry` and `detector`. recovered: what `credline recover` found. own: what else the protocol
+    says beside its result.
     """
 
     protocol: str
@@ -52,6 +53,7 @@ class RunDocument:
     alarms: tuple[str, ...] = ()
     watchdog: str | None = None
     parent: str | None = None
+    continued: JsonObject | None = None
     trace_cut_off: str | None = None
     disk_failed: str | None = None
     instrument: JsonObject = field(default_factory=dict)
@@ -102,6 +104,7 @@ class RunDocument:
             alarms=reader.texts("alarms"),
             watchdog=reader.text("watchdog"),
             parent=reader.text("parent"),
+            continued=reader.object("continued"),
             trace_cut_off=reader.text("trace_cut_off"),
             disk_failed=reader.text("disk_failed"),
             instrument={name: part for name in INSTRUMENT if (part := reader.object(name)) is not None},
@@ -130,6 +133,7 @@ class RunDocument:
             seed=seed if type(seed) is int else None,
             devices=reader.text("devices"),
             plan=plan,
+            continued=reader.object("continued"),
             instrument={name: instrument[name] for name in INSTRUMENT if isinstance(instrument.get(name), dict)},
         )
 
@@ -151,6 +155,7 @@ class RunDocument:
             "plan": dict(self.plan),
             "watchdog": self.watchdog,
             "parent": self.parent,
+            "continued": self.continued,
             "status": self.status,
             "reason": self.reason,
             "alarms": list(self.alarms),
@@ -161,7 +166,7 @@ class RunDocument:
             **self.own,
             "recovered": self.recovered,
         }
-        optional = ("watchdog", "parent", "trace_cut_off", "disk_failed", "recovered")
+        optional = ("watchdog", "parent", "continued", "trace_cut_off", "disk_failed", "recovered")
         return {name: value for name, value in document.items() if value is not None or name not in optional}
 
     def write(self, folder: Path, *, durable: bool = True) -> None:

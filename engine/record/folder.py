@@ -39,9 +39,14 @@ def children_of(folder: Path) -> list[Path]:
 
     They lie in its own as `<n>_<label>`. Raises OSError.
     """
-    numbered = [(path.name.partition("_"), path) for path in folder.iterdir() if path.is_dir()]
-    found = [(int(number), path) for (number, mark, _), path in numbered if mark and number.isdecimal()]
-    return [path for _, path in sorted(found)]
+    numbered = [(number_of(path), path) for path in folder.iterdir() if path.is_dir()]
+    return [path for number, path in sorted(numbered) if number]
+
+
+def number_of(child: Path) -> int:
+    """The how manieth child of its parent lies in this folder, from 1; 0 for one that is no child's."""
+    number, mark, _ = child.name.partition("_")
+    return int(number) if mark and number.isdecimal() else 0
 
 
 @contextmanager

@@ -59,6 +59,8 @@ KINDS: Mapping[str, Kind] = {
             "clock": TEXT_OR_NULL,
             "seed": INTEGER_OR_NULL,
             "instrument": OBJECT_OR_NULL,
+            "look": OBJECT,
+            "continued": OBJECT,
             "source": TEXT,
             "origin": OBJECT,
         },

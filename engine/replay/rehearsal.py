@@ -1,13 +1,14 @@
 """Carry out an experiment without leaving anything on disk: for replays, what-ifs and tests of plans."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.clock.virtual import VirtualClock, VirtualLoop
-from engine.errors import DataError, StorageError, error_again
+from engine.errors import DataError, DeviceError, Refused, StorageError, error_again
 from engine.record.endings import Ending, Status
 from engine.record.journal import Journal
 from engine.record.trace import Record, Trace, ends_early
@@ -16,7 +17,8 @@ from engine.replay.computations import RecordedComputations
 from engine.run.children import ChildOrder, ChildReport, recorded_report
 from engine.run.contract import AnyExperiment
 from engine.run.data import RunData
-from engine.run.gate import DISK
+from engine.run.gate import DISK, INSTRUMENT
+from engine.run.header import carried_over_by
 from engine.run.run import Run
 
 NEVER_NS = 2**62
@@ -88,14 +90,37 @@ class _RecordedChildren:
             raise TypeError("a rehearsal needs virtual time")
         self._clock = VirtualClock(loop)
         self._ends = {r["name"]: r for r in records if r["kind"] == "child" and r["event"] == "end"}
+        self._last_ns = max((r["t_ns"] for r in records), default=0)
 
     async def perform(self, order: ChildOrder) -> ChildReport:
-        """Wait until the child ended then; for ever where the recording ends before."""
+        """Wait until the child ended then; until nothing more is recorded where the recording ends before."""
         record = self._ends.get(order.name)
-        await self._clock.sleep_until(NEVER_NS if record is None else record["end_ns"])
+        await self._clock.sleep_until(self._last_ns + 1 if record is None else record["end_ns"])
         if record is None:
             raise DataError(f"{order.name}: no child of that name ended in the recording.")
         return recorded_report(record)
+
+
+class _RecordedConnections:
+    """Connects nothing anew: each attempt ends when it did then, and as it did."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise TypeError("a rehearsal needs virtual time")
+        self._clock = VirtualClock(loop)
+        self._calls = deque(r for r in records if r["kind"] == "call" and r["name"] == f"{INSTRUMENT}.reconnect")
+
+    async def reconnect(self, part: str) -> list[str]:
+        """The next attempt of the recording: the parts that were new. Waits for ever where the recording ends.
+
+        Raises DeviceError as it did then.
+        """
+        call = self._calls.popleft() if self._calls else None
+        await self._clock.sleep_until(NEVER_NS if call is None or call.get("given_up") else call["end_ns"])
+        if call is not None and "error" in call:
+            raise {"Refused": Refused}.get(call["error"], DeviceError)(call["text"])
+        return [] if call is None else list(call["result"])
 
 
 async def rehearse(
@@ -129,7 +154,9 @@ async def rehearse(
         run = Run(clock, trace, writer, journal, folder, durable=False)
         run.compute.computing = RecordedComputations(writer.clock, records)
         run.children.performer = _RecordedChildren(records).perform
-        run.continued = header.get("continued")
+        run.microscope = microscope
+        run.connector = _RecordedConnections(records).reconnect
+        run.carried_over = carried_over_by(header.get("continued"))
         run.safety.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
         try:
             run.keep_data(RunData(run, kind, plan))

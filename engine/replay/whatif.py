@@ -98,7 +98,8 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
         beam_on=bool(kind.device_options(plan).get("beam_on", False)),
         seed=seed,
     )
-    made, document = await rehearse(kind, plan, clock, microscope, {"protocol": kind.name, "what_if": True})
+    before = {"continued": header["continued"]} if "continued" in header else {}
+    made, document = await rehearse(kind, plan, clock, microscope, {"protocol": kind.name, "what_if": True, **before})
     if document["status"] in ("failed", "aborted"):
         raise CredlineError(f"what-if: the run would end as {document['status']}: {document['reason']}")
     return dict(kind.figures(made, document["result"]))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from engine.run.run import Run
 
 NOT_WAITED_FOR = "its parent does not wait for it any more"
+NOT_KNOWN_SAFE = "IT IS NOT KNOWN WHETHER THE CHILD MADE EVERYTHING SAFE"
+"""The alarm of a child that was given up before it was safe: its parent makes safe in its place, and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Children:
         self.performer: Performer | None = None
         self.closed = ""
         """Why no child may begin any more; empty while one may."""
+        self._settled: set[int] = set()
+        """Of the alarms, by their places: what was not safe then has been made safe since."""
         self._number = 0
         self._commands = Commands(clock)
         self._task: asyncio.Task[ChildReport] | None = None
@@ -90,7 +94,8 @@ class Children:
         self._number += 1
         name = f"{self._number}_{kind.label(plan)}"
         said = {"protocol": kind.name, "digest": digest_of(plan_in_trace(plan, kind.path_keys))}
-        unfit = self.closed or (f"an alarm stands: {self._alarms[0]}" if self._alarms else "")
+        standing = [alarm for k, alarm in enumerate(self._alarms) if k not in self._settled]
+        unfit = self.closed or (f"an alarm stands: {standing[0]}" if standing else "")
         if unfit or self.performer is None:
             report = failed(name, f"not begun: {unfit or 'there is no instrument for it'}")
             self._trace.record("child", name, event="refused", **said, **_told(report))
@@ -130,11 +135,17 @@ class Children:
                 "child", order.name, event="end", **said, begin_ns=begin_ns, end_ns=end_ns, **_told(report)
             )
             self._alarms += [f"{order.name}: {alarm}" for alarm in report.alarms]
+            if NOT_KNOWN_SAFE in report.alarms:
+                order.parent.commands.fail(f"{order.name} did not make safe in time; its parent does so now")
             order.parent.write_trace()
         finally:
             self._gate.lent_to = ""
             self._task = None
         return report
+
+    def settle(self, text: str) -> None:
+        """The alarms of this text stand no longer: a part that was lost was connected anew and made safe."""
+        self._settled |= {k for k, alarm in enumerate(self._alarms) if text in alarm}
 
     def tell(self, command: Command) -> None:
         """Hand a command of the run on to the child that is under way; a run that failed has its child stopped."""

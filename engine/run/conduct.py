@@ -7,7 +7,7 @@ instrument holds.
 import platform
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -30,7 +30,7 @@ from engine.run.children import Performer
 from engine.run.commands import Commands
 from engine.run.contract import AnyExperiment, Experiment, Prepared
 from engine.run.data import RunData
-from engine.run.header import digest_of, plan_in_trace
+from engine.run.header import carried_over_by, digest_of, plan_in_trace
 from engine.run.run import Run
 
 log = structlog.get_logger()
@@ -52,8 +52,9 @@ class Conditions:
     """What a run finds: the instrument's clock, seed and name, its troubles, and who watches.
 
     microscope: with its faults (`drivers.faults`), None on good days. watched: holds a run under the watchdog's eyes.
-    commands: those that a child is given by its parent. watchdog: what run.json says of it before it watches. parent:
-    the folder of a child's parent. began: called with the run and its experiment before it goes.
+    commands: those that a child is given by its parent. continued: of the run that this one goes on from
+    (`engine.run.continuing`). watchdog: what run.json says of it before it watches. parent: the folder of a child's
+    parent. began: called with the run and its experiment before it goes.
     """
 
     clock: Clock
@@ -62,6 +63,7 @@ class Conditions:
     microscope: Any
     health: TimingHealth | None
     performer: Performer
+    connector: Callable[[str], Awaitable[list[str]]]
     watch: Watch | None
     watched: Callable[[Run], AbstractAsyncContextManager[None]]
     commands: Commands
@@ -84,7 +86,8 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
     run = Run(clock, trace, writer, journal, folder, durable=durable, commands=instrument.commands)
     run.children.performer = instrument.performer
-    run.continued = instrument.continued
+    run.connector = instrument.connector
+    run.carried_over = carried_over_by(instrument.continued)
     trace.header(
         version=version("credline"),
         protocol=kind.name,
@@ -154,6 +157,7 @@ def _document(
         plan=plan.model_dump(mode="json"),
         watchdog=instrument.watchdog,
         parent=instrument.parent,
+        continued=instrument.continued,
         instrument={name: told[name] for name in INSTRUMENT if name in told},
     )
 

@@ -199,7 +199,9 @@ class ExperimentType(ABC, Generic[PlanT]):
         return self.name
 
     def device_options(self, plan: PlanT) -> Mapping[str, object]:
-        """What a simulated microscope is told of the plan."""
+        """What a simulated microscope is told of the plan before the run: `start_deg` and `beam_on`, how its operator
+        left stage and beam, and the table `crystal`.
+        """
         return {}
 
     async def look(self, plan: PlanT, microscope: Any) -> Mapping[str, Any]:
@@ -245,6 +247,17 @@ class ExperimentType(ABC, Generic[PlanT]):
     def products(self, plan: PlanT) -> Sequence[str]:
         """The formats that a run makes at its end."""
         return ()
+
+    def carried_over(self, plan: PlanT, remains: Remains) -> Mapping[str, Any]:
+        """What a new run of this plan goes on from, as JSON can hold it: what was done in an earlier one.
+
+        Stands in the header of the new run, which finds it as `Run.carried_over`. remains: the earlier run, recovered
+        if it was cut off; where it went on from one itself, that is `remains.header["continued"]["done"]`. Raises
+        Refused where it cannot go on, or the plan does not fit what was done.
+        """
+        raise Refused(
+            f"the protocol {self.name!r} cannot go on from an earlier run; nothing was started. Perform a new one."
+        )
 
     def held(self, result: Mapping[str, Any]) -> str:
         """What a recovered run holds, as one sentence."""

@@ -6,13 +6,14 @@ A devices file (TOML) has a table `[microscope]` with `driver` and its options, 
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.clock import Clock
-from engine.errors import Refused, StorageError, shown
+from engine.clock import Clock, ns
+from engine.errors import DeviceError, Refused, StorageError, shown
 from engine.record.folder import write_atomically
 from engine.record.lock import instruments_locked
 from engine.run.planfile import read_toml
@@ -20,18 +21,115 @@ from engine.run.registry import registered
 
 PARTS = ("stage", "beam", "optics", "detector", "stagexyz", "deflectors", "mode", "illumination")
 FACTS = ("geometry", "timing")
+LET_GO_S = 2.0
+"""So long a lost connection may take to be let go before the new one is made."""
+
+
+class _Driver:
+    """One driver of a devices file, with its connection, which can be made anew."""
+
+    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        self._connect = connect
+        self._connection: AbstractAsyncContextManager[Any] | None = None
+        self.parts: Any = None
+        """What it connected, at last."""
+
+    async def __aenter__(self) -> None:
+        connection = self._connect()
+        self.parts = await connection.__aenter__()
+        self._connection = connection
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        connection, self._connection = self._connection, None
+        return None if connection is None else await connection.__aexit__(*error)
+
+
+class Connections:
+    """The drivers of an instrument, connected, and the microscope that they make together."""
+
+    def __init__(self, clock: Clock, drivers: Mapping[str, _Driver], facts: Mapping[str, Any]) -> None:
+        self._clock, self._drivers, self._facts = clock, drivers, facts
+        self.microscope: Any = None
+
+    def assemble(self) -> None:
+        """Make the microscope of what is connected. Raises Refused for a part or a figure that nobody has."""
+        others = {part: driver.parts for part, driver in self._drivers.items() if part != "microscope"}
+        self.microscope = self._drivers["microscope"].parts.assembled(others, **self._facts)
+
+    def inject(self, faults: Sequence[str]) -> None:
+        """Put faults around the microscope (`drivers.faults`). Raises Refused for words that are no fault."""
+        self.microscope = registered("faults")["inject"].load()(self.microscope, self._clock, faults)
+
+    async def reconnect(self, part: str) -> Mapping[str, Any]:
+        """Connect a part anew, with its driver whatever else that connects; the parts that are new, by their names.
+
+        The old connection is let go first, for many devices have one at a time. The others are not touched, nor is the
+        instrument's lock. Raises Refused for a part that this instrument has not, DeviceError when it cannot be
+        connected: then the instrument is as it was, so the part is as lost as it was.
+        """
+        if part not in PARTS or getattr(self.microscope, part) is None:
+            raise Refused(f"{part}: this instrument has none; nothing was connected anew.")
+        driver, before = self._drivers.get(part, self._drivers["microscope"]), self.microscope
+        names = [
+            name
+            for name in PARTS
+            if self._drivers.get(name, self._drivers["microscope"]) is driver and getattr(before, name) is not None
+        ]
+        try:
+            if before.faults is not None:
+                before.faults.reconnect(names)
+            with suppress(Exception):  # it is lost: what it says at its end helps nobody
+                async with self._clock.timeout_at(self._clock.now_ns() + ns(LET_GO_S)):
+                    await driver.__aexit__(None, None, None)
+            await driver.__aenter__()
+            self.assemble()
+        except Exception as error:
+            raise DeviceError(
+                f"{part}: could not be connected anew ({error or type(error).__name__}); the instrument is as it was, "
+                f"without the {part}. Look at its power and its cable, then try again."
+            ) from error
+        if before.faults is not None:
+            self.microscope = before.faults.around(self.microscope)
+        return {name: getattr(self.microscope, name) for name in names}
 
 
 @asynccontextmanager
 async def connect_devices(
     name: str, clock: Clock, seed: int, options: Mapping[str, Any], faults: Sequence[str] = ()
 ) -> AsyncIterator[Any]:
-    """The microscope of a registered driver, or of a devices file that mixes drivers.
+    """The microscope alone of `connected`, for who connects nothing anew. Raises as that."""
+    async with connected(name, clock, seed, options, faults) as connections:
+        yield connections.microscope
+
+
+@asynccontextmanager
+async def connected(
+    name: str, clock: Clock, seed: int, options: Mapping[str, Any], faults: Sequence[str] = ()
+) -> AsyncIterator[Connections]:
+    """A registered driver, or those that a devices file mixes, locked and connected.
 
     options: what the plan tells simulated devices. faults: what is to befall it (`drivers.faults`).
     Raises Refused for names and keys that are not known and for an instrument that another program drives,
     DeviceError when a device cannot be reached.
     """
+    entries, facts = _read(name, options)
+    addresses = [entry.address(given) for entry, given in entries.values() if hasattr(entry, "address")]
+    async with AsyncExitStack() as stack:
+        stack.enter_context(instruments_locked([address for address in addresses if address is not None]))
+        drivers = {
+            part: _Driver(partial(entry.connect, clock, seed, given)) for part, (entry, given) in entries.items()
+        }
+        for driver in drivers.values():
+            await stack.enter_async_context(driver)
+        connections = Connections(clock, drivers, facts)
+        connections.assemble()
+        if faults:
+            connections.inject(faults)
+        yield connections
+
+
+def _read(name: str, options: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, dict[str, Any]]], dict[str, Any]]:
+    """The drivers that a devices file names, each with its options, and what else it says of the instrument."""
     drivers = registered("drivers")
     tables: dict[str, Any] = {"microscope": {"driver": name}}
     if name not in drivers:
@@ -64,15 +162,7 @@ async def connect_devices(
             )
         entry = drivers[driver].load()
         entries[part] = entry, {**options, **table} if getattr(entry, "takes_plan_options", False) else table
-    addresses = [entry.address(given) for entry, given in entries.values() if hasattr(entry, "address")]
-    async with AsyncExitStack() as stack:
-        stack.enter_context(instruments_locked([address for address in addresses if address is not None]))
-        connected: dict[str, Any] = {}
-        for part, (entry, given) in entries.items():
-            connected[part] = await stack.enter_async_context(entry.connect(clock, seed, given))
-        whole = connected.pop("microscope")
-        microscope = whole.assembled(connected, **facts)
-        yield registered("faults")["inject"].load()(microscope, clock, faults) if faults else microscope
+    return entries, facts
 
 
 def update_devices_file(path: Path, tables: Mapping[str, Mapping[str, float]], remark: str) -> str:

@@ -20,6 +20,9 @@ HARD_LIMIT_S = 10.0
 """After so long without an answer a device counts as lost."""
 
 DISK = "disk"
+INSTRUMENT = "instrument"
+CONNECT_LIMIT_S = 60.0
+"""Cameras take long to come up."""
 PATIENT_NS = 2**62
 """For the disk, whose waits enter a run as calls: data are waited for as long as the operator does."""
 
@@ -38,10 +41,12 @@ class CallGate:
         """Who has the instrument in the run's place (`engine.run.children`); empty while the run has it."""
         self.under_way: list[str] = []
         """Calls of devices that have not returned."""
+        self.connected_anew: dict[str, object] = {}
+        """Devices in the place of those that were wrapped by their names."""
 
     def wrap(self, name: str, device: Device) -> Device:
-        """The device behind the gate. name: what the trace calls it, and a replay finds it by: of a part of the
-        microscope the name of its field.
+        """The device behind the gate, also where its part is connected anew. name: what the trace calls it, and a
+        replay finds it by: of a part of the microscope the name of its field.
         """
         return cast(Device, _Gated(self, name, device))
 
@@ -63,6 +68,15 @@ class CallGate:
         """
         await self._call(DISK, name, work, only_if_long=True)
 
+    async def connect(self, part: str, func: Callable[[str], Awaitable[list[str]]]) -> list[str]:
+        """Have a part connected anew, recorded as a call of the instrument; the parts that are new.
+
+        Raises as `call`, and what `func` does.
+        """
+        with self._entered(f"{INSTRUMENT}.reconnect"):
+            names: list[str] = await self._call(INSTRUMENT, "reconnect", func, part)
+            return names
+
     @contextmanager
     def _entered(self, name: str) -> Iterator[None]:
         if self.lent_to:
@@ -81,7 +95,7 @@ class CallGate:
     ) -> Any:
         name, begin_ns = f"{device}.{method}", self._trace.now_ns
         fields = {"args": [jsonable(arg) for arg in args], "begin_ns": begin_ns}
-        limit_ns = self._hard_limit_ns if device != DISK else PATIENT_NS
+        limit_ns = {DISK: PATIENT_NS, INSTRUMENT: ns(CONNECT_LIMIT_S)}.get(device, self._hard_limit_ns)
         limit = self._clock.timeout_at(self._clock.now_ns() + limit_ns)
         try:
             async with limit:
@@ -92,7 +106,7 @@ class CallGate:
                 await self._failed(name, fields, error, given_up=False, only_if_long=only_if_long)
                 raise
             lost = DeviceLost(
-                f"{name}: no answer for {self._hard_limit_ns / NS_PER_S:.0f} s; whether it happened is unknown. "
+                f"{name}: no answer for {limit_ns / NS_PER_S:.0f} s; whether it happened is unknown. "
                 f"Check the {device} and its connection before the next run."
             )
             await self._failed(name, fields, lost, given_up=True)
@@ -152,21 +166,24 @@ class CallGate:
 
 
 class _Gated:
-    """The proxy: looks up methods on the device once, and keeps the gated ones."""
+    """The proxy: looks up once what is a call of the device, and keeps the gated ones."""
 
     def __init__(self, gate: CallGate, name: str, device: object) -> None:
         self._gate = gate
         self._name = name
         self._device = device
 
+    def _present(self) -> object:
+        return self._gate.connected_anew.get(self._name, self._device)
+
     def __getattr__(self, method: str) -> Any:
-        attribute = getattr(self._device, method)
+        attribute = getattr(self._present(), method)
         if not inspect.iscoroutinefunction(attribute):
             return attribute
 
         @wraps(attribute)
         async def gated(*args: Any) -> Any:
-            return await self._gate.call(self._name, method, attribute, *args)
+            return await self._gate.call(self._name, method, getattr(self._present(), method), *args)
 
         setattr(self, method, gated)
         return gated

@@ -13,6 +13,12 @@ def digest_of(plan: Mapping[str, Any]) -> str:
     return sha256(repr(sorted(plan.items())).encode()).hexdigest()[:16]
 
 
+def carried_over_by(continued: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What the earlier run had done, of what the header says of it; None for a run that begins anew."""
+    done = None if continued is None else continued.get("done")
+    return done if isinstance(done, Mapping) else None
+
+
 def plan_in_trace(plan: BaseModel, path_keys: Sequence[str]) -> dict[str, Any]:
     """The plan as a trace holds it: a file by its name, for its folder differs from machine to machine.
 

@@ -17,18 +17,19 @@ import structlog
 from engine.clock import Clock, ns
 from engine.clock.selftest import TimingHealth, check_timing, measure_timing, undisturbed
 from engine.errors import DeviceBusy, Refused
-from engine.record.folder import create_run_folder
+from engine.record.folder import create_run_folder, number_of
 from engine.record.lock import drop_lock, take_lock
 from engine.record.trace import Record
-from engine.run.children import ChildOrder, ChildReport, failed, report_of
+from engine.run.children import NOT_KNOWN_SAFE, ChildOrder, ChildReport, failed, report_of
 from engine.run.commands import Commands
 from engine.run.conduct import Conditions, Outcome, Watch, conduct
 from engine.run.contract import AnyExperiment, Experiment, Prepared
-from engine.run.devicesfile import connect_devices
+from engine.run.devicesfile import Connections, connected
 from engine.run.run import Run
 from engine.run.safety import bound_s, let_go
 from engine.run.signals import signals_to
-from engine.run.watchdog import watchdog
+from engine.run.watchdog import Watchdog
+from engine.run.watchdog import watchdog as watching_process
 
 log = structlog.get_logger()
 
@@ -47,16 +48,20 @@ class Instrument:
         devices: str,
         clock: Clock,
         seed: int,
-        microscope: Any,
+        connections: Connections,
+        dog: Watchdog,
         *,
         watched: bool,
         signals: bool,
         watch: Watch | None,
     ) -> None:
-        self.devices, self.clock, self.seed, self.microscope = devices, clock, seed, microscope
+        self.devices, self.clock, self.seed = devices, clock, seed
+        self._connections = connections
         self.watch = watch
         """Called with every run, children included, before it goes."""
-        self._watched, self._signals = watched, signals
+        self._runs: list[Run] = []
+        """Under way, the innermost last."""
+        self._dog, self._watched, self._signals = dog, watched, signals
         self._health: TimingHealth | None = None
         self._tested_ns = 0
         self._busy = False
@@ -69,7 +74,6 @@ class Instrument:
         devices: str,
         clock: Clock,
         seed: int = 0,
-        options: Mapping[str, Any] | None = None,
         faults: Sequence[str] = (),
         *,
         watchdog: bool = True,
@@ -78,16 +82,18 @@ class Instrument:
     ) -> AsyncIterator["Instrument"]:
         """Connect and lock an instrument. Raises as `connect_devices` does.
 
-        options: what simulated devices are told. faults: what is to befall it (`drivers.faults`), over all runs.
-        watchdog: whether a process of its own watches the runs, where there is a second connection. signals: whether
-        Ctrl-C and the like are given to the run under way.
+        faults: what is to befall it (`drivers.faults`), over all runs.
+        watchdog: whether a process of its own watches from now to the end, where there is a second connection and the
+        clock is real. signals: whether Ctrl-C and the like are given to the run under way.
         """
-        async with connect_devices(devices, clock, seed, options or {}, faults) as microscope:
-            instrument = cls(devices, clock, seed, microscope, watched=watchdog, signals=signals, watch=watch)
-            try:
-                yield instrument
-            finally:
-                instrument._tell_faults()
+        async with connected(devices, clock, seed, {}, faults) as connections:
+            second = connections.microscope.second_connection if watchdog and not clock.is_virtual else None
+            async with watching_process(second, clock) as dog:
+                instrument = cls(devices, clock, seed, connections, dog, watched=watchdog, signals=signals, watch=watch)
+                try:
+                    yield instrument
+                finally:
+                    instrument._tell_faults()
 
     async def perform(
         self,
@@ -100,34 +106,64 @@ class Instrument:
     ) -> Outcome:
         """Perform a run in a new folder of `out`; how it ended. Raises Refused, nothing made, for what cannot be.
 
-        accept_timing: run although this machine wakes too late for the plan. continued: what an earlier run carried
-        over. Raises DeviceBusy while another run is under way: one of its own is performed by `Run.perform`.
+        accept_timing: run although this machine wakes too late for the plan. continued: of an earlier run that this one
+        goes on from (`engine.run.continuing`). Raises DeviceBusy while another run is under way: one of its own is
+        performed by `Run.perform`.
         """
         if self._busy:
             raise DeviceBusy(f"{kind.name}: another run has the instrument; nothing was begun. Wait for its end.")
         self._busy, self._accept_timing = True, accept_timing
         try:
+            self._set_specimens(kind, plan)
             prepared = self._prepared(kind, plan, out)
             with nullcontext() if self.clock.is_virtual else undisturbed():
                 health = await self._timing(prepared.smallest_margin_s)
                 look = await kind.look(plan, self.microscope)
-                second = None if self.clock.is_virtual or not self._watched else self.microscope.second_connection
-                async with watchdog(second, self.clock) as dog:
-                    folder = create_run_folder(out, kind.label(plan))
-                    commands = Commands(self.clock)
-                    # Until run.json is whole: a terminal and its shell hang up one after the other.
-                    with signals_to(commands) if self._signals else nullcontext():
-                        conditions = self._conditions(
-                            health,
-                            commands,
-                            look=look,
-                            watched=dog.watching,
-                            continued=continued,
-                            watchdog=None if self._watched else "off, as asked",
-                        )
-                        return await self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions))
+                folder = create_run_folder(out, kind.label(plan))
+                commands = Commands(self.clock)
+                # Until run.json is whole: a terminal and its shell hang up one after the other.
+                with signals_to(commands) if self._signals else nullcontext():
+                    conditions = self._conditions(health, commands, look=look, continued=continued)
+                    return await self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions))
         finally:
             self._busy = False
+
+    @property
+    def microscope(self) -> Any:
+        """Its parts, with their faults; others once one was connected anew."""
+        return self._connections.microscope
+
+    async def reconnect(self, part: str) -> None:
+        """Connect a part anew that was lost, between two runs; under the same lock and watchdog.
+
+        What else the driver of that part connects is new as well. Raises DeviceBusy while a run is under way (it has
+        `Run.reconnect`), Refused for a part that there is not, DeviceError when it cannot be connected: the instrument
+        is as it was then.
+        """
+        if self._busy:
+            raise DeviceBusy(f"{part}: a run has the instrument; nothing was connected anew. Wait for its end.")
+        self._busy = True
+        try:
+            await self._connect_anew(part)
+        finally:
+            self._busy = False
+
+    async def _connect_anew(self, part: str) -> list[str]:
+        """For all runs under way: a parent has the new part as well when its child has connected it."""
+        new = await self._connections.reconnect(part)
+        for run in self._runs:
+            run.gate.connected_anew |= new
+            run.microscope = self.microscope
+        return sorted(new)
+
+    @asynccontextmanager
+    async def _under_way(self, run: Run) -> AsyncIterator[None]:
+        self._runs.append(run)
+        try:
+            async with self._dog.watching(run):
+                yield
+        finally:
+            self._runs.remove(run)
 
     def _conditions(self, health: TimingHealth | None, commands: Commands, **more: Any) -> Conditions:
         return Conditions(
@@ -137,8 +173,11 @@ class Instrument:
             self.microscope,
             health,
             self._perform_child,
+            self._connect_anew,
             self.watch,
+            watched=self._under_way,
             commands=commands,
+            watchdog=None if self._watched else "off, as asked",
             **more,
         )
 
@@ -184,9 +223,16 @@ class Instrument:
         check_space(out, prepared.size_bytes)
         return prepared
 
+    def _set_specimens(self, kind: AnyExperiment, plan: Any, child: Sequence[int] = ()) -> None:
+        """Of a simulated instrument: what lies in it. Raises Refused, nothing made."""
+        for specimen in self.microscope.specimens:
+            specimen.set(kind.device_options(plan), child)
+
     async def _perform_child(self, order: ChildOrder) -> ChildReport:
         """The performer of the runs on this instrument (`engine.run.children`); bounded once the child is to end."""
         kind, plan, parent = order.kind, order.plan, order.parent
+        around = [run.folder for run in self._runs[1:]]
+        self._set_specimens(kind, plan, [number_of(folder) for folder in (*around, parent.folder / order.name)])
         prepared = self._prepared(kind, plan, parent.folder)
         health = await self._timing(prepared.smallest_margin_s)
         look = await kind.look(plan, self.microscope)
@@ -200,7 +246,6 @@ class Instrument:
             health,
             order.commands,
             look=look,
-            watched=lambda _: nullcontext(),  # the watchdog watches its parent, which is not safe yet
             continued=None,
             parent=parent.folder.name,
             began=limit.watch,
@@ -217,8 +262,8 @@ class Instrument:
             outcome = work.result()
             return report_of(order.name, outcome.ending, outcome.alarms, outcome.document.get("result"))
         limit.take_instrument()
-        await let_go(parent.trace, work)
-        alarms = () if limit.is_safe else ("IT IS NOT KNOWN WHETHER THE CHILD MADE EVERYTHING SAFE",)
+        await let_go(None, work)
+        alarms = () if limit.is_safe else (NOT_KNOWN_SAFE,)
         return failed(order.name, f"given up: it {limit.what}; run 'credline recover' on its folder.", alarms)
 
     def _tell_faults(self) -> None:

@@ -4,7 +4,7 @@ All checks come before the folder is made, so a refused run leaves nothing behin
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Request:
     draw: bool = True
     watchdog: bool = True
     faults: Sequence[str] = ()
+    continued: Mapping[str, Any] | None = None
+    """Of the run that this one goes on from (`engine.run.continuing`); None for one that begins anew."""
     signals: bool = True
     """Whether Ctrl-C and the like are this run's; not where many runs follow one another."""
 
@@ -77,21 +79,23 @@ async def carry_out(request: Request, watch: Watch | None = None) -> Outcome:
     """The same on the running loop, virtual if that is, without the drawing."""
     loop = asyncio.get_running_loop()
     clock: Clock = VirtualClock(loop) if isinstance(loop, VirtualLoop) else RealClock()
-    options = request.kind.device_options(request.plan)
     outcome: Outcome | None = None
     try:
         async with Instrument.open(
             request.devices,
             clock,
             request.seed,
-            options,
             request.faults,
             watchdog=request.watchdog,
             signals=request.signals,
             watch=watch,
         ) as instrument:
             outcome = await instrument.perform(
-                request.kind, request.plan, out=request.out, accept_timing=request.accept_timing
+                request.kind,
+                request.plan,
+                out=request.out,
+                accept_timing=request.accept_timing,
+                continued=request.continued,
             )
     except CredlineError as error:
         if outcome is None:

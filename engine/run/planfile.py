@@ -3,6 +3,7 @@
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,14 @@ def parse_setting(word: str) -> tuple[list[str], Any]:
     return [part.strip() for part in key.split(".")], value
 
 
-def build_plan(kind: AnyExperiment, config: Path | None, settings: Sequence[str]) -> Any:
-    """The plan from a file and `--set` words, later words winning. Raises Refused naming the key and the remedy."""
-    values = read_toml(config, "--config") if config else {}
+def build_plan(
+    kind: AnyExperiment, config: Path | None, settings: Sequence[str], before: Mapping[str, Any] | None = None
+) -> Any:
+    """The plan from a file and `--set` words, later words winning. Raises Refused naming the key and the remedy.
+
+    before: keys that hold where there is no file, of an earlier run.
+    """
+    values = read_toml(config, "--config") if config else deepcopy(dict(before or {}))
     for word in settings:
         keys, value = parse_setting(word)
         table = values

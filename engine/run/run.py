@@ -17,7 +17,7 @@ from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 from engine.clock import Clock
-from engine.errors import CredlineError, DeviceError, RunAborted, StorageError
+from engine.errors import CredlineError, DeviceBusy, DeviceError, RunAborted, StorageError
 from engine.record.document import RUNNING, RunDocument
 from engine.record.endings import Ending, Status
 from engine.record.journal import Journal
@@ -31,7 +31,7 @@ from engine.run.computeworkers import Workers
 from engine.run.contract import Experiment, Work
 from engine.run.gate import DISK, CallGate
 from engine.run.machine import FINISH
-from engine.run.safety import Safety, let_go
+from engine.run.safety import Safety, SomeParts, default_safe_actions, let_go
 from engine.run.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -82,9 +82,12 @@ class Run:
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
         self.compute = ComputeGate(clock, trace, Workers(clock, writer, folder, folder / SPOOL_FILE, durable=durable))
         self.files.callback(self.compute.close)
-        self.continued: Mapping[str, Any] | None = None
-        """What an earlier run carried over to this one, from the header; None for one that begins anew."""
+        self.carried_over: Mapping[str, Any] | None = None
+        """What was done in an earlier run that this one goes on from (`ExperimentType.carried_over`); None for one that
+        begins anew."""
         self._data: RunData | None = None
+        self.connector: Callable[[str], Awaitable[list[str]]] | None = None
+        """Connects a part anew: the opened instrument, or a recording."""
         self.microscope: Any = None
         """The instrument that it drives; None before it was given one."""
         self._disk_told = False
@@ -174,6 +177,27 @@ class Run:
         if self.safety.is_begun or self._told_to_end:
             await asyncio.get_running_loop().create_future()  # to be cancelled: nothing more is begun
         return report
+
+    async def reconnect(self, part: str) -> None:
+        """Connect a part of the instrument anew that was lost (`camera`, `stage`), and what else its driver connects.
+
+        For a parent between its children, and wherever nothing is under way. From then on what was wrapped by
+        `gate.wrap` under the part's name is the new one. Beam, stage and detector are made safe when they are new: the
+        alarms of a child that could not do that keep no other child from beginning then (they stand in run.json all
+        the same). Tried once; all calls are in the trace. Raises DeviceError when it cannot be connected: the
+        instrument is as it was. Raises DeviceBusy, nothing done, while a call of this run has not returned or a child
+        has the instrument.
+        """
+        if calls := self.gate.under_way:
+            raise DeviceBusy(f"{part}: a call has not returned ({calls[0]}); nothing was connected anew. Wait for it.")
+        if self.connector is None:
+            raise DeviceError(f"{part}: there is no instrument to connect anew; nothing was done.")
+        new = await self.gate.connect(part, self.connector)
+        parts = {name: getattr(self.microscope, name) for name in ("beam", "stage", "detector") if name in new}
+        for action in default_safe_actions(SomeParts(**parts), self.gate):
+            await action.call()
+            if action.alarm:
+                self.children.settle(action.alarm)
 
     def describe(self, error: Exception) -> str:
         """An error in words for a person; of one that nobody foresaw, the whole is kept in the folder."""

@@ -6,6 +6,7 @@ not known to be safe afterwards stands in the alarms.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -159,16 +160,20 @@ class Safety:
             self.sound_alarm(action.alarm, cause)
 
 
-async def let_go(trace: Trace, *tasks: "asyncio.Task[Any]") -> None:
-    """Cancel work and wait, but not for ever, until it has let go; its own errors while doing so do not matter."""
+async def let_go(trace: Trace | None, *tasks: "asyncio.Task[Any]") -> None:
+    """Cancel work and wait, but not for ever, until it has let go; its own errors while doing so do not matter.
+
+    trace: where it stands that something did not let go; None for a child, whose report says it.
+    """
     under_way = [task for task in tasks if not task.done()]
     for task in under_way:
         if not task.cancelling():  # a second cancellation would break into its cleaning up
             task.cancel()
     if under_way:
         _, clinging = await asyncio.wait(under_way, timeout=LET_GO_S)
-        for name in sorted(task.get_name() for task in clinging):
-            trace.record("fault", name, reason=f"did not let go within {LET_GO_S:g} s; not waited for")
+        if trace is not None:
+            for name in sorted(task.get_name() for task in clinging):
+                trace.record("fault", name, reason=f"did not let go within {LET_GO_S:g} s; not waited for")
     for task in tasks:
         if task.done() and not task.cancelled():
             task.exception()
@@ -219,6 +224,15 @@ class HasParts(Protocol):
     def detector(self) -> Camera | None:
         """The camera."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SomeParts:
+    """Some parts of a microscope; None for those that are left alone."""
+
+    beam: Blanker | None = None
+    stage: Mover | None = None
+    detector: Camera | None = None
 
 
 def default_safe_actions(microscope: HasParts, gate: CallGate) -> tuple[SafeAction, ...]:

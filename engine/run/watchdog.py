@@ -1,9 +1,8 @@
-"""The engine's side of the watchdog: starts it for a run, tells it that all is well, hears from it when it had to act.
+"""The engine's side of the watchdog: starts it, tells it that all is well, hears from it when it had to act.
 
 The watchdog itself is a process of its own (`engine.run.watchdogprocess`), so that it outlives this one. It blanks the
-beam through the instrument's second connection when this process dies or its event loop stands still. What it promises
-and
-why: docs/decisions/0008-watchdog.md.
+beam through the instrument's second connection when this process dies or its event loop stands still, from the opening
+of the instrument to its end, in runs and between them. What it promises and why: docs/decisions/0008-watchdog.md.
 """
 
 import asyncio
@@ -14,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from threading import Thread
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from engine.clock import Clock, ns
 from engine.record.trace import Record
 from engine.run.commands import Source
 from engine.run.run import Run
-from engine.run.watchdogprocess import BEAT, BLANK, SAFE
+from engine.run.watchdogprocess import BEAT, BETWEEN, BLANK, CLOSED, RUNS, SAFE
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class SecondConnection(Protocol):
 
 @asynccontextmanager
 async def watchdog(second: SecondConnection | None, clock: Clock) -> AsyncIterator["Watchdog"]:
-    """A watchdog process, ready to watch one run; without a second connection there is none, and nothing to watch."""
+    """A watchdog process that watches until the end of this; without a second connection there is none."""
     dog = Watchdog(clock)
     if second is not None:
         await dog.start(second)
@@ -67,8 +67,17 @@ async def watchdog(second: SecondConnection | None, clock: Clock) -> AsyncIterat
         await dog.end()
 
 
+class _Watched:
+    """A run under its eyes. asked: set when the watchdog has answered, where the run could not make safe itself."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.is_safe = False
+        self.asked: asyncio.Event | None = None
+
+
 class Watchdog:
-    """One watchdog process, seen from the run that it watches."""
+    """One watchdog process, seen from the instrument that it watches. Without one, all of this does nothing."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -76,13 +85,16 @@ class Watchdog:
         self._process: subprocess.Popen[bytes] | None = None
         self._ready: asyncio.Future[str] = self._loop.create_future()  # empty, or why it cannot watch
         self._cause = ""
-        self._run: Run | None = None
-        self._dismissed = False
-        self._asked: asyncio.Event | None = None
+        """Why nobody watches; empty while somebody does, or nobody was to."""
+        self._runs: list[_Watched] = []
+        """Under way, the innermost last."""
+        self._beating: asyncio.Task[None] | None = None
+        self._ending = False
         self._ended = asyncio.Event()
 
     async def start(self, second: SecondConnection) -> None:
-        """Start the process and wait until it is ready (0.1 s, ten at most)."""
+        """Start the process and wait until it is ready (0.1 s, ten at most); from then on it watches."""
+        cause = ""
         try:
             order = {
                 "function": second.function,
@@ -97,62 +109,90 @@ class Watchdog:
             if sys.platform != "win32" and self._process.stdin is not None:
                 os.set_blocking(self._process.stdin.fileno(), False)  # the run waits for nobody
             async with self._clock.timeout_at(self._clock.now_ns() + ns(START_LIMIT_S)):
-                self._cause = await self._ready
+                cause = await self._ready
         except TimeoutError:
-            self._cause = f"it was not ready within {START_LIMIT_S:g} s"
+            cause = f"it was not ready within {START_LIMIT_S:g} s"
         except (OSError, TypeError, ValueError) as error:
-            self._cause = str(error) or type(error).__name__
-        if self._cause and self._process is not None:
-            self._process.kill()  # it has not begun to watch
+            cause = str(error) or type(error).__name__
+        if cause:
+            self._cause = f"the watchdog could not be started ({cause})"
+            if self._process is not None:
+                self._process.kill()  # it has not begun to watch
+            return
+        self._beating = self._loop.create_task(self._beat(), name="watchdog heartbeat")
 
     @asynccontextmanager
     async def watching(self, run: Run) -> AsyncIterator[None]:
-        """Have the run watched; the beam must not be put on before this has been entered.
+        """Tell it that this run is the innermost one; the run must not put the beam on before this has been entered.
 
-        A watchdog that could not be started, or dies, is told in trace, run.json and on standard error; the run goes
-        on.
+        Its notes stand in this run's folder, and in those of the runs around it. A watchdog that could not be started,
+        or has died, is told in trace, run.json and on standard error; the run goes on. At the end a run that was not
+        made safe has its beam blanked by the watchdog.
         """
         if self._process is None and not self._cause:
             yield
             return
-        self._run = run
-        if self._cause or self._ended.is_set():
-            self._dismiss()
-            self._without(f"the watchdog could not be started ({self._cause or 'it ended at once'})")
-            yield
-            return
-        run.document = replace(run.document, watchdog="watching")
-        run.trace.observe(self._observe)
-        self._send((json.dumps({"folder": str(run.folder.absolute())}) + "\n").encode())
-        beating = self._loop.create_task(self._beat(), name="watchdog heartbeat")
+        watched = _Watched(run)
+        self._runs.append(watched)
+        if self._cause:
+            self._without(run)
+        else:
+            run.document = replace(run.document, watchdog="watching")
+            run.trace.observe(partial(self._observe, watched))
+            self._tell_runs()
         try:
             yield
         finally:
-            beating.cancel()
-            await asyncio.wait([beating])
-            await self.end()
+            if not watched.is_safe and watched.asked is None:
+                self._ask(watched)
+            try:
+                if watched.asked is not None:
+                    await self._answer(watched.asked)
+            finally:
+                self._runs.remove(watched)
+                if self._runs:
+                    self._tell_runs()
+                else:
+                    self._say(BETWEEN, str(run.folder.absolute().parent))
+
+    def _tell_runs(self) -> None:
+        self._say(RUNS, [str(watched.run.folder.absolute()) for watched in self._runs])
 
     async def _beat(self) -> None:
         """From the run's own loop, so that a loop that stands still is noticed."""
-        while not self._dismissed:
+        while not self._ended.is_set():
             self._send(BEAT)
             await self._clock.sleep_s(BEAT_S)
 
-    def _send(self, word: bytes) -> None:
+    def _say(self, word: str, told: object) -> None:
+        self._send((json.dumps({word: told}) + "\n").encode())
+
+    def _send(self, line: bytes) -> None:
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError, ValueError):
-                self._process.stdin.write(word)
+                self._process.stdin.write(line)
 
-    def _observe(self, record: Record) -> None:
-        """The safe state was reached: that is the end of the watch, or the watchdog's turn to try."""
-        if record["kind"] != "note" or record["name"] != "safe state" or self._dismissed:
+    def _observe(self, watched: _Watched, record: Record) -> None:
+        """The run reached its safe state, which is good, or the watchdog's turn to try."""
+        if record["kind"] != "note" or record["name"] != "safe state":
             return
         if record["alarms"] == 0:
-            self._send(SAFE)
+            watched.is_safe = True
+            self._say(SAFE, str(watched.run.folder.absolute()))
         else:
-            self._asked = asyncio.Event()
-            self._send(BLANK)
-        self._dismissed = True
+            self._ask(watched)
+
+    def _ask(self, watched: _Watched) -> None:
+        """Have it blank the beam of a run that could not."""
+        watched.asked = asyncio.Event()
+        if self._cause:
+            watched.asked.set()
+        self._say(BLANK, str(watched.run.folder.absolute()))
+
+    async def _answer(self, asked: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with self._clock.timeout_at(self._clock.now_ns() + ns(END_LIMIT_S)):
+                await asked.wait()
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         """In a thread of its own: what the process says, and its end."""
@@ -175,15 +215,20 @@ class Watchdog:
             if message["blanked"]
             else f"IT COULD NOT BLANK THE BEAM EITHER ({message['cause']})"
         )
-        if self._run is None:
+        said = f"{MARK}{message['why']}; {state}."
+        asking = [watched for watched in self._runs if watched.asked is not None]
+        for watched in asking:
+            watched.run.alarms.append(said)
+            if watched.asked is not None:
+                watched.asked.set()
+        if asking:
             return
-        if self._asked is not None:
-            self._run.alarms.append(f"{MARK}{message['why']}; {state}.")
-            self._asked.set()
+        if not self._runs or self._runs[-1].is_safe:  # no run has the beam on, so none has lost anything
+            log.warning(said)
             return
-        self._run.commands.fail(
-            f"{MARK}{message['why']}; {state}. What was exposed before is kept. Look what stopped the program: a "
-            "suspended process, a terminal that holds its output back, a machine without memory.",
+        self._runs[-1].run.commands.fail(
+            f"{said} What was exposed before is kept. Look what stopped the program: a suspended process, a terminal "
+            "that holds its output back, a machine without memory.",
             Source.WATCHDOG,
         )
 
@@ -191,35 +236,31 @@ class Watchdog:
         self._ended.set()
         if not self._ready.done():
             self._ready.set_result("it ended at once")
-        elif not self._dismissed and self._run is not None:
-            self._dismiss()
-            self._without("the watchdog process ended before the run")
-        elif self._asked is not None:
-            self._asked.set()
+        elif not self._ending and not self._cause:
+            self._cause = "the watchdog process ended before the run"
+            for watched in self._runs:
+                self._without(watched.run)
+        for watched in self._runs:
+            if watched.asked is not None:
+                watched.asked.set()
 
-    def _without(self, cause: str) -> None:
-        if self._run is None:
-            return
-        self._run.document = replace(self._run.document, watchdog=cause)
-        self._run.trace.record("note", "watchdog", text=cause)
-        log.warning(f"{cause}; the run goes on without one: nobody blanks the beam if this program is killed")
+    def _without(self, run: Run) -> None:
+        run.document = replace(run.document, watchdog=self._cause)
+        run.trace.record("note", "watchdog", text=self._cause)
+        log.warning(f"{self._cause}; the run goes on without one: nobody blanks the beam if this program is killed")
 
-    def _dismiss(self) -> None:
-        self._dismissed = True
+    async def end(self) -> None:
+        """Let the process go: the instrument is let go in good order."""
+        self._ending = True
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+        self._say(CLOSED, True)
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()
-
-    async def end(self) -> None:
-        """Let the process go. If it watched and was not told that everything is safe, it blanks the beam now."""
-        limit_ns = self._clock.now_ns() + ns(END_LIMIT_S)
         with suppress(TimeoutError):
-            async with self._clock.timeout_at(limit_ns):
-                if self._asked is not None:
-                    await self._asked.wait()
-        self._dismiss()
-        with suppress(TimeoutError):
-            async with self._clock.timeout_at(limit_ns):
+            async with self._clock.timeout_at(self._clock.now_ns() + ns(END_LIMIT_S)):
                 if self._process is not None:
                     await self._ended.wait()
 

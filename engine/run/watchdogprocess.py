@@ -1,9 +1,10 @@
 """The watchdog: a small process that takes the beam off the specimen when the engine cannot any more.
 
-`python -m engine.run.watchdogprocess`, started by `engine.run.watchdog` for one run. Its standard input is a pipe that
-only the engine holds: a line says how to blank the beam, a second one that the run begins and in which folder, then
-come single bytes. The end of that pipe is the end of the engine; no byte for too long means that the engine does not
-answer. Either way the beam is blanked through a connection of its own.
+`python -m engine.run.watchdogprocess`, started by `engine.run.watchdog` when an instrument is opened. Its standard
+input is a pipe that only the engine holds: a line says how to blank the beam; the lines after it say that all is well,
+which runs are under way, which of them is safe, and at last that the instrument is let go. The end of that pipe before
+is the end of the engine; no line for too long means that the engine does not answer. Either way the beam is blanked
+through a connection of its own.
 
 It counts looks instead of reading a clock: when the whole machine stood still, that was one look, not many.
 """
@@ -16,11 +17,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-BEAT, SAFE, BLANK = b".", b"s", b"b"
-"""From the engine: all is well; everything is safe, I need you no more; something is not safe, blank the beam."""
+BEAT = b".\n"
+"""From the engine: all is well. What else it says is a line of JSON with one of these keys."""
+RUNS, BETWEEN, SAFE, BLANK, CLOSED = "runs", "between", "safe", "blank", "closed"
+"""The folders of the runs under way, the innermost last; that there is none, and where the last one lies; that the run
+of a folder is safe; that one is not, so that the beam is to be blanked; that the instrument is let go."""
 GONE = b""
 
 LOOK_S = 0.25
@@ -61,15 +66,14 @@ class WatchdogProcess:
         self._arguments = order["arguments"]
         self._limit_s = order["limit_s"]
         self._silence_s = order["silence_s"]
-        self._path = Path()
+        self._folders: list[Path] = []
+        """Where it writes what it does: into each of the runs under way."""
         self._file_writing, self._terminal_writing = WritingThread(), WritingThread()
         self._heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._over = False
 
-    def watch(self, folder: Path) -> None:
-        """Until the engine is safe or gone."""
-        self._path = folder / "watchdog.jsonl"
-        self._note("watching", pid=os.getpid(), engine_pid=os.getppid(), silence_s=self._silence_s)
+    def watch(self) -> None:
+        """Until the instrument is let go, or the engine is gone."""
         threading.Thread(target=_listen, args=(self._heard,), daemon=True).start()
         looks, silent = round(self._silence_s / LOOK_S), 0
         while not self._over:
@@ -81,23 +85,38 @@ class WatchdogProcess:
                 continue
             silent = 0
             if word == BLANK:
-                self._over = True
                 self._act("the program could not make everything safe itself")
-            elif word == GONE:
+            elif word == "gone":
                 self._act("the program ended before the beam was known to be off")
         self._file_writing.finish()
         self._terminal_writing.finish()
 
-    def _hear(self, limit_s: float) -> bytes | None:
-        """The next word from the engine; None for silence."""
+    def _hear(self, limit_s: float) -> str | None:
+        """What the engine says next, in a word; None for silence."""
         try:
-            word = self._heard.get(timeout=limit_s)
+            line = self._heard.get(timeout=limit_s)
         except queue.Empty:
             return None
-        self._over = self._over or word in (SAFE, GONE)
-        if word == SAFE:
-            self._note("safe")
-        return word
+        if line == GONE:
+            self._over = True
+            return "gone"
+        try:
+            ((word, told),) = json.loads(line).items()
+        except (AttributeError, ValueError):
+            return "beat"  # also a line that came in halves: that it came is enough
+        if word == RUNS:
+            self._watch_runs([Path(name) for name in told])
+        elif word == BETWEEN:
+            self._folders = [Path(told)]
+        elif word == SAFE:
+            self._note("safe", folders=[Path(told)])
+        self._over |= word == CLOSED
+        return str(word)
+
+    def _watch_runs(self, runs: list[Path]) -> None:
+        new = [run for run in runs if run not in self._folders]
+        self._folders = runs
+        self._note("watching", folders=new, pid=os.getpid(), engine_pid=os.getppid(), silence_s=self._silence_s)
 
     def _act(self, why: str) -> None:
         """Blank the beam, again and again until it is known to be off; say so to whoever is there."""
@@ -137,19 +156,20 @@ class WatchdogProcess:
         except queue.Empty:
             return False, f"no answer for {self._limit_s:g} s"
 
-    def _note(self, what: str, **fields: object) -> None:
+    def _note(self, what: str, *, folders: list[Path] | None = None, **fields: object) -> None:
+        """A line in the file of these folders; of all runs under way, for each is recovered by itself."""
         from engine.clock import utc_now  # brings asyncio with it: not while the run waits for us to be ready
 
         line = json.dumps({"utc": utc_now().isoformat(), "what": what, **fields}) + "\n"
+        for folder in self._folders if folders is None else folders:
+            self._file_writing.put(partial(self._write_line, folder / "watchdog.jsonl", line))
 
-        def write() -> None:
-            try:
-                with self._path.open("a", encoding="utf-8", newline="\n") as file:
-                    file.write(line)
-            except OSError as error:
-                self._cry(f"credline watchdog: {self._path} could not be written ({error})")
-
-        self._file_writing.put(write)
+    def _write_line(self, path: Path, line: str) -> None:
+        try:
+            with path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(line)
+        except OSError as error:
+            self._cry(f"credline watchdog: {path} could not be written ({error})")
 
     def _cry(self, text: str) -> None:
         """A line for the person at the terminal; it may be closed."""
@@ -169,7 +189,8 @@ def _write(descriptor: int, text: str) -> None:
 
 
 def _listen(heard: "queue.SimpleQueue[bytes]") -> None:
-    """Hand on the engine's bytes one by one, and an empty one at the end of the pipe."""
+    """Hand on the engine's lines one by one, and an empty one at the end of the pipe."""
+    rest = b""
     while True:
         try:
             received = os.read(0, 4096)
@@ -178,8 +199,9 @@ def _listen(heard: "queue.SimpleQueue[bytes]") -> None:
         if not received:
             heard.put(GONE)
             return
-        for k in range(len(received)):
-            heard.put(received[k : k + 1])
+        *lines, rest = (rest + received).split(b"\n")
+        for line in lines:
+            heard.put(line or b" ")
 
 
 def _read_line() -> dict[str, Any]:
@@ -187,7 +209,7 @@ def _read_line() -> dict[str, Any]:
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
         if not byte:
-            sys.exit(0)  # the engine ended before the run had begun: nothing was moved
+            sys.exit(0)  # the engine ended before it had told what there is to watch
         line += byte
     message: dict[str, Any] = json.loads(line)
     return message
@@ -206,7 +228,7 @@ def main() -> None:
         tell(ready=False, cause=f"{type(error).__name__}: {error}")
         return
     tell(ready=True)
-    watchdog.watch(Path(_read_line()["folder"]))
+    watchdog.watch()
     os._exit(0)  # without waiting for an attempt that hangs
 
 

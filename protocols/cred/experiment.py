@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
 from drivers.facts import Facts
+from engine.errors import Refused
 from engine.frame import picture_type
 from engine.record.document import RunDocument
 from engine.record.remains import Remains, RunEnd
@@ -175,6 +176,14 @@ class Cred(ExperimentType[CredPlan]):
 
         return rows_of(result)
 
+    def carried_over(self, plan: CredPlan, remains: Remains) -> Mapping[str, Any]:
+        """See `ExperimentType.carried_over`: a rotation is not resumed."""
+        raise Refused(
+            "cred: a rotation is not taken up again, for the stage has stopped and the crystal has had its dose; "
+            "nothing was started. What was exposed is kept: export it as it is, or rotate over what is missing as a "
+            "new run, with --set start_deg=... range_deg=..."
+        )
+
     def held(self, result: Mapping[str, Any]) -> str:
         """See `ExperimentType.held`."""
         from protocols.cred.summary import held_by
@@ -195,7 +204,6 @@ class Cred(ExperimentType[CredPlan]):
 
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """See `ExperimentType.export`."""
-        from engine.errors import Refused
         from protocols.products.export import export_run
 
         if not RunDocument.read(folder).instrument.get("detector", {}).get("has_pictures", True):

@@ -61,6 +61,8 @@ def test_the_same_seed_writes_the_same_trace_in_any_process(tmp_path: Path) -> N
     ("words", "says"),
     [
         (["run", "nope"], "protocol 'nope' is not known"),
+        (["run"], "which experiment?"),
+        (["run", "--continue", "nowhere"], "--continue nowhere: is no folder"),
         ([*VIRTUAL, "--set", "exposre_s=1"], "Did you mean exposure_s?"),
         ([*VIRTUAL, "--set", "exposure_s=500ms"], "plain number of seconds"),
         ([*VIRTUAL, "--set", "exposure_s=-0.5"], "greater than 0"),

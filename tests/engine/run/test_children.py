@@ -10,6 +10,7 @@ import pytest
 
 import engine.replay.replay as replaying
 from engine.clock.virtual import VirtualClock
+from engine.errors import DeviceBusy
 from engine.record.endings import Status
 from engine.record.trace import read_trace
 from engine.replay.replay import first_divergence, replay
@@ -122,7 +123,7 @@ def test_a_command_stands_in_both_traces(tmp_path: Path) -> None:
 def test_a_child_that_hangs_in_its_finalizing_is_given_up(tmp_path: Path) -> None:
     @virtual
     async def scenario(clock: VirtualClock) -> None:
-        outcome = await session(clock, tmp_path, ToyPlan(children=1, hang=True))
+        outcome = await session(clock, tmp_path, ToyPlan(children=1, hang="data"))
         assert outcome.ending.status is Status.DONE
         (child,) = (r for r in records_of(outcome.folder, "child") if r["event"] == "end")
         assert child["status"] == "failed"
@@ -130,6 +131,68 @@ def test_a_child_that_hangs_in_its_finalizing_is_given_up(tmp_path: Path) -> Non
         assert outcome.alarms == ()
 
     scenario()
+
+
+def test_the_parent_of_a_child_that_never_makes_safe_does_so_in_its_place_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaying, "experiment_type", lambda _: TOY)
+
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        outcome = await session(clock, tmp_path, ToyPlan(children=2, hang="safe"))
+        folder = outcome.folder
+        assert outcome.ending.status is Status.FAILED
+        assert outcome.ending.reason == "1_toy did not make safe in time; its parent does so now"
+        assert outcome.alarms == ("1_toy: IT IS NOT KNOWN WHETHER THE CHILD MADE EVERYTHING SAFE",)
+        (begun,) = (r for r in records_of(folder, "child") if r["event"] == "begin")
+        assert begun["name"] == "1_toy"  # and no second one
+        left_ns = records_of(folder / "1_toy", "state")[-1]["t_ns"]
+        (safe,) = (r for r in records_of(folder, "note") if r["name"] == "safe state")
+        assert left_ns < safe["t_ns"] < left_ns + 30e9
+        last = max((r for r in records_of(folder, "call") if r["name"].startswith("beam.")), key=lambda r: r["seq"])
+        assert (last["name"], last["result"]) == ("beam.is_blanked", True)
+
+    scenario()
+    records = list(read_trace(tmp_path / "toy_001"))
+    assert first_divergence(records, replay(records)) is None
+
+
+def test_faults_and_observers_see_every_run(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        def watch(run: Run, _: Prepared) -> None:
+            seen.append(run.folder.name)
+
+        faults = [f"beam.unblank {number} slow 0.5" for number in (1, 2, 3, 4)]
+        async with Instrument.open(
+            "simulated-timing", clock, 1, faults=faults, watchdog=False, signals=False, watch=watch
+        ) as instrument:
+            for _ in range(2):
+                await instrument.perform(TOY, ToyPlan(children=1), out=tmp_path)
+            assert instrument.microscope.faults.never_came == []
+
+    scenario()
+    assert seen == ["toy_001", "1_toy", "toy_002", "1_toy"]
+    folders = [tmp_path / name for name in ("toy_001", "toy_001/1_toy", "toy_002", "toy_002/1_toy")]
+    told = [[r["fault"] for r in records_of(folder, "injected")] for folder in folders]
+    assert told == [[f"beam.unblank {number} slow 0.5"] for number in (1, 2, 3, 4)]
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        async with Instrument.open("simulated-timing", clock, 1, signals=False) as instrument:
+            first = asyncio.ensure_future(instrument.perform(TOY, ToyPlan(), out=tmp_path))
+            await clock.sleep_s(1)
+            with pytest.raises(DeviceBusy, match="another run has the instrument; nothing was begun"):
+                await instrument.perform(TOY, ToyPlan(sample="second"), out=tmp_path)
+            assert (await first).ending.status is Status.DONE
+
+    scenario()
+    assert [path.name for path in tmp_path.iterdir()] == ["toy_001"]
 
 
 def test_after_an_alarm_no_child_begins(tmp_path: Path) -> None:

@@ -42,14 +42,28 @@ class Dog:
     errors: Path
     told: list[dict[str, Any]] = field(default_factory=list)
 
-    def begin(self) -> None:
-        """The run begins."""
-        assert self.hear() == {"ready": True}
-        self.say(json.dumps({"folder": str(self.folder)}).encode() + b"\n")
+    def begin(self, *around: Path) -> None:
+        """A run begins, inside of others."""
+        if not self.told:
+            assert self.hear() == {"ready": True}
+        self.tell(runs=[str(folder) for folder in (*around, self.folder)])
 
-    def say(self, word: bytes) -> None:
+    def tell(self, **words: object) -> None:
+        self.say(json.dumps(words).encode() + b"\n")
+
+    def beat(self) -> None:
+        self.say(b".\n")
+
+    def safe(self) -> None:
+        self.tell(safe=str(self.folder))
+
+    def close(self) -> None:
+        """The instrument is let go."""
+        self.tell(closed=True)
+
+    def say(self, line: bytes) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(word)
+        self.process.stdin.write(line)
         self.process.stdin.flush()
 
     def hear(self) -> dict[str, Any]:
@@ -66,8 +80,8 @@ class Dog:
     def gone(self) -> int:
         return self.process.wait(60)
 
-    def did(self) -> list[str]:
-        lines = (self.folder / "watchdog.jsonl").read_text().splitlines()
+    def did(self, folder: Path | None = None) -> list[str]:
+        lines = ((folder or self.folder) / "watchdog.jsonl").read_text().splitlines()
         return [json.loads(line)["what"] for line in lines]
 
     def attempts(self) -> int:
@@ -107,7 +121,7 @@ def dog(
 def test_the_end_of_the_engine_blanks_the_beam(tmp_path: Path) -> None:
     with dog(tmp_path, f"{HERE}:obedient") as process:
         process.begin()
-        process.say(b"...")
+        process.beat()
         process.hang_up()
         assert process.gone() == 0
     assert process.attempts() == 1
@@ -115,10 +129,12 @@ def test_the_end_of_the_engine_blanks_the_beam(tmp_path: Path) -> None:
     assert "the program ended before the beam was known to be off; the beam was blanked" in process.errors.read_text()
 
 
-def test_an_engine_that_is_safe_is_left_alone(tmp_path: Path) -> None:
+def test_an_engine_that_closes_its_instrument_is_left_alone(tmp_path: Path) -> None:
     with dog(tmp_path, f"{HERE}:obedient") as process:
         process.begin()
-        process.say(b"..s")
+        process.beat()
+        process.safe()
+        process.close()
         assert process.gone() == 0
     assert process.attempts() == 0
     assert process.did() == ["watching", "safe"]
@@ -132,8 +148,9 @@ def test_silence_blanks_the_beam_once_and_the_watch_goes_on(tmp_path: Path) -> N
             told = process.hear()
             assert told == {"blanked": True, "why": "the program did not answer for 0.5 s"}
             assert process.attempts() == attempt
-            process.say(b".")
-        process.say(b"s")
+            process.beat()
+        process.safe()
+        process.close()
         assert process.gone() == 0
     assert process.did() == ["watching", "blanking", "blanked", "blanking", "blanked", "safe"]
 
@@ -141,8 +158,9 @@ def test_silence_blanks_the_beam_once_and_the_watch_goes_on(tmp_path: Path) -> N
 def test_an_engine_that_could_not_blank_the_beam_itself_may_ask(tmp_path: Path) -> None:
     with dog(tmp_path, f"{HERE}:obedient") as process:
         process.begin()
-        process.say(b"b")
+        process.tell(blank=str(tmp_path))
         assert process.hear()["blanked"]
+        process.close()
         assert process.gone() == 0
     assert process.attempts() == 1
 
@@ -175,7 +193,9 @@ def test_it_stops_trying_when_the_engine_came_back_and_did_it(tmp_path: Path) ->
     with dog(tmp_path, f"{HERE}:unreachable", silence_s=0.5) as process:
         process.begin()
         assert not process.hear()["blanked"]
-        process.say(b".s")
+        process.beat()
+        process.safe()
+        process.close()
         assert process.gone() == 0
     assert process.did()[-1] == "safe"
 
@@ -195,7 +215,7 @@ def test_what_is_meant_for_the_engine_does_not_end_it(tmp_path: Path) -> None:
         process.begin()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(process.process.pid, number)
-        process.say(b".")
+        process.beat()
         process.hang_up()
         assert process.gone() == 0
     assert process.attempts() == 1
@@ -229,13 +249,52 @@ def test_a_terminal_that_holds_its_output_back_does_not_keep_the_beam_on(tmp_pat
     assert process.did() == ["watching", "blanking", "not blanked", "blanked"]
 
 
-def test_an_engine_that_ends_before_its_run_has_begun_left_the_beam_as_it_was(tmp_path: Path) -> None:
+def test_it_watches_before_the_first_run_has_begun(tmp_path: Path) -> None:
     with dog(tmp_path, f"{HERE}:obedient") as process:
         process.hear()
         process.hang_up()
         assert process.gone() == 0
-    assert process.attempts() == 0
+    assert process.attempts() == 1
     assert not (tmp_path / "watchdog.jsonl").exists()
+    assert "the beam was blanked" in process.errors.read_text()
+
+
+def test_it_watches_between_two_runs_and_says_what_it_did_where_the_last_one_lies(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    first.mkdir()
+    with dog(tmp_path, f"{HERE}:obedient") as process:
+        process.folder = first
+        process.begin()
+        process.safe()
+        process.tell(between=str(tmp_path))
+        process.hang_up()
+        assert process.gone() == 0
+    assert process.did(first) == ["watching", "safe"]
+    assert process.did(tmp_path) == ["blanking", "blanked"]
+
+
+def test_what_it_did_in_a_child_stands_in_the_folders_of_child_and_parent(tmp_path: Path) -> None:
+    parent, child = tmp_path / "day_001", tmp_path / "day_001" / "1_toy"
+    child.mkdir(parents=True)
+    with dog(tmp_path, f"{HERE}:obedient") as process:
+        process.folder = parent
+        process.begin()
+        process.folder = child
+        process.begin(parent)
+        process.hang_up()
+        assert process.gone() == 0
+    assert process.attempts() == 1
+    assert process.did(parent) == process.did(child) == ["watching", "blanking", "blanked"]
+
+
+def test_a_line_that_came_in_halves_is_a_sign_of_life(tmp_path: Path) -> None:
+    with dog(tmp_path, f"{HERE}:obedient") as process:
+        process.begin()
+        process.say(b'{"ru.\n')
+        process.safe()
+        process.close()
+        assert process.gone() == 0
+    assert process.attempts() == 0
 
 
 # --- the run
@@ -307,6 +366,27 @@ async def test_a_loop_that_stands_still_costs_the_run_and_not_the_crystal(clock:
 
 
 @really
+async def test_a_loop_that_stands_still_between_runs_has_its_beam_blanked_and_the_next_run_goes_well(
+    clock: RealClock, tmp_path: Path
+) -> None:
+    async with watchdog(second(tmp_path), clock) as dog:
+        overdue = time.monotonic() + 40
+        while not attempts(tmp_path) and time.monotonic() < overdue:
+            time.sleep(0.1)  # noqa: ASYNC251 what no driver should do
+        await clock.sleep_s(0.3)  # it hears of it
+        with on_the_real_clock(clock, tmp_path) as experiment:
+
+            async def measure() -> str:
+                return "finish"
+
+            experiment.works[State.MEASURE] = measure
+            async with dog.watching(experiment.run):
+                ending = await experiment.drive()
+    assert ending.status is Status.DONE
+    assert attempts(tmp_path) == 1
+
+
+@really
 async def test_what_the_run_could_not_make_safe_the_watchdog_tries(clock: RealClock, tmp_path: Path) -> None:
     with on_the_real_clock(clock, tmp_path) as experiment:
 
@@ -359,7 +439,7 @@ async def test_a_run_that_was_never_made_safe_is_made_so_at_the_end(clock: RealC
 
 
 @really
-async def test_a_run_that_never_began_is_not_touched(clock: RealClock, tmp_path: Path) -> None:
+async def test_an_instrument_on_which_no_run_began_is_not_touched(clock: RealClock, tmp_path: Path) -> None:
     async with watchdog(second(tmp_path), clock):
         pass
     assert attempts(tmp_path) == 0

@@ -1,13 +1,16 @@
 """A toy session: toy children, one after the other, on a simulated instrument that keeps only the timing."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from engine.clock import ns
+from engine.errors import DeviceError, Refused
+from engine.record.endings import Status
 from engine.record.remains import Remains, RunEnd
 from engine.run.contract import Experiment, ExperimentType, Prepared, Work
 from engine.run.machine import FINISH, StrictMachine, Transition
@@ -40,11 +43,17 @@ SHORT_CRED = CredPlan(
 class ToyPlan(BaseModel):
     sample: str = "toy"
     children: int = 0
+    number: int = 0
+    """Of a child: the how manieth of the session it is, counted over all folders."""
     light_s: float = 3.0
     cred: bool = False
     """Whether every other child is a short cRED run."""
-    hang: bool = False
-    """Whether its finalizing never ends."""
+    hang: Literal["", "data", "safe"] = ""
+    """What of its finalizing never ends: its data, or already the way into the safe state."""
+    mend: str = ""
+    """A part that is connected anew after a child that failed."""
+    relight_s: float = 0.0
+    """For so long the beam is put on again after each child."""
 
 
 class Toy(Experiment):
@@ -56,22 +65,37 @@ class Toy(Experiment):
         self.beam = run.gate.wrap("beam", microscope.beam)
 
     def activities(self) -> Mapping[Enum, Work]:
-        return {State.WORK: self.work}
+        hangs = {State.FINALIZE: self.never} if self.plan.hang == "safe" and not self.plan.children else {}
+        return {State.WORK: self.work, **hangs}
 
     async def work(self) -> str:
-        await self.beam.unblank()
-        await self.run.timeline.wait("light", self.run.timeline.now_ns + ns(self.plan.light_s))
-        for k in range(self.plan.children):
+        await self.light(self.plan.light_s)
+        first = (self.run.carried_over or {}).get("children", 0)
+        for k in range(first, self.plan.children):
             if self.plan.cred and k % 2:
-                await self.run.perform(CRED, SHORT_CRED)
+                report = await self.run.perform(CRED, SHORT_CRED)
             else:
-                await self.run.perform(self.kind, ToyPlan(light_s=self.plan.light_s, hang=self.plan.hang))
+                child = ToyPlan(light_s=self.plan.light_s, hang=self.plan.hang, number=k + 1)
+                report = await self.run.perform(self.kind, child)
+            if self.plan.mend and report.ending.status is Status.FAILED:
+                with suppress(DeviceError):
+                    await self.run.reconnect(self.plan.mend)
+            if self.plan.relight_s:
+                await self.light(self.plan.relight_s)
             await self.run.checkpoint()
         return FINISH
 
+    async def light(self, seconds: float) -> None:
+        await self.beam.unblank()
+        await self.run.timeline.wait("light", self.run.timeline.now_ns + ns(seconds))
+
     async def when_safe(self) -> None:
-        if self.plan.hang and not self.plan.children:
-            await self.run.clock.sleep_s(1e6)
+        if self.plan.hang == "data" and not self.plan.children:
+            await self.never()
+
+    async def never(self) -> str:
+        await self.run.clock.sleep_s(1e6)
+        return FINISH
 
 
 @dataclass
@@ -101,6 +125,13 @@ class ToyKind(ExperimentType[ToyPlan]):
     def finish(self, remains: Remains) -> RunEnd:
         endings = [r["status"] for r in remains.records if r["kind"] == "child" and r["event"] != "begin"]
         return RunEnd({"children": endings})
+
+    def carried_over(self, plan: ToyPlan, remains: Remains) -> Mapping[str, int]:
+        before = remains.header.get("continued", {"done": {}})["done"].get("children", 0)
+        made = before + sum(r["kind"] == "child" and r["event"] == "end" for r in remains.records)
+        if made >= plan.children:
+            raise Refused(f"toy: {made} children were made and {plan.children} are asked for; nothing is left to do.")
+        return {"children": made}
 
 
 TOY = ToyKind()
