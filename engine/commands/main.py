@@ -111,7 +111,7 @@ def run(
         kind = experiment_type(protocol)
         plan = build_plan(kind, config, settings or [])
     else:
-        raise Refused("run: which experiment? Nothing was started. Name one, for example credline run cred.")
+        raise Refused("run: which experiment? Nothing was started. Name one; credline run -h shows an example.")
     display = LiveDisplay(Console(stderr=True), kind)
     virtual = clock is ClockKind.VIRTUAL
     request = Request(

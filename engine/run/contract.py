@@ -199,8 +199,8 @@ class ExperimentType(ABC, Generic[PlanT]):
         return self.name
 
     def device_options(self, plan: PlanT) -> Mapping[str, object]:
-        """What a simulated microscope is told of the plan before the run: `start_deg` and `beam_on`, how its operator
-        left stage and beam, and the table `crystal`.
+        """What a simulated microscope is told of the plan before the run: what lies in it, and how its operator left
+        stage and beam (`drivers.parts.Specimen`).
         """
         return {}
 
