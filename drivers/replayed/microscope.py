@@ -23,6 +23,7 @@ from engine import errors
 from engine.clock import Clock
 from engine.errors import DataError, DeviceError, shown
 from engine.frame import Frame, Picture, picture_type
+from engine.record.framekinds import TYPE_SEEN
 from engine.record.frametable import FramesFile
 from engine.record.trace import Record, ends_early, jsonable
 
@@ -30,8 +31,6 @@ NEVER_NS = 2**62
 DEG_BELIEVED = 1e6
 REFUSED_TYPE = re.compile(r"[<>|](b1|[iu][1248]|f(2|4|8|16)|c(8|16|32))")
 SAME_S = 1e-9
-TYPE_SEEN = "type of counts"
-"""The note of a run whose camera had not declared `Detector.dtype`: the type of its first frame, as `dtype`."""
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -253,15 +252,15 @@ class StoredPictures:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file: FramesFile | None = None
-        self._rows: dict[tuple[str, int], int] = {}
+        self._rows: dict[tuple[str, str, int], int] = {}
+        """The rows of frames.h5 by kind, and place in the spool or slot: files of schema 1 may not know the former."""
         if (folder / "frames.h5").exists():
             try:
                 self._file = FramesFile(folder / "frames.h5")
-                self._rows = {
-                    (kind, int(slot)): row
-                    for kind in self._file.kinds
-                    for row, slot in enumerate(self._file.table(kind)["slot"])
-                }
+                for kind in self._file.kinds:
+                    table = self._file.table(kind)
+                    for column in {"index", "slot"}.intersection(table.dtype.names or ()):
+                        self._rows.update({(kind, column, int(n)): row for row, n in enumerate(table[column])})
             except (DataError, *UNREADABLE) as error:
                 self.close()
                 raise self._damaged("frames.h5", error) from error
@@ -289,14 +288,14 @@ class StoredPictures:
         try:
             return self._read(record)
         except UNREADABLE as error:
-            raise self._damaged(f"the picture of slot {record['slot']}", error) from error
+            raise self._damaged(f"the picture of {record['name']} {record['number']}", error) from error
 
     def _read(self, record: Record) -> Picture | None:
-        if record["slot"] is None:
-            return None
-        row = self._rows.get((record["name"], record["slot"]))
+        row = self._rows.get((record["name"], "index", record["index"]))
+        if row is None and record.get("slot") is not None:
+            row = self._rows.get((record["name"], "slot", record["slot"]))
         if record["name"] == "snapshot" and row is None:  # as in a file of schema 1
-            path = self._folder / "snapshots" / f"{record['slot']:05d}.tiff"
+            path = self._folder / "snapshots" / f"{record.get('slot') or 0:05d}.tiff"
             if not path.exists():
                 return None
             import fabio

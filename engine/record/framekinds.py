@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine.record.spoolformat import FrameInfo
 
+TYPE_SEEN = "type of counts"
+"""The note of a run whose camera had not declared `Detector.dtype`: the type of its first frame, as `dtype`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

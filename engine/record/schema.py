@@ -99,10 +99,9 @@ KINDS: Mapping[str, Kind] = {
             "exposure_s": NUMBER_OR_NULL,
         },
     ),
-    "refused": Kind(
+    "refused": Kind(  # and the same columns
         {
             "reason": TEXT,
-            "slot": SLOT_OR_NULL,
             "number": INTEGER_OR_NULL,
             "start_ns": INTEGER_OR_NULL,
             "end_ns": INTEGER_OR_NULL,
@@ -110,7 +109,7 @@ KINDS: Mapping[str, Kind] = {
             "shape": LIST,
             "crc": INTEGER_OR_NULL,
         },
-        {"dtype": TEXT},
+        {"slot": SLOT_OR_NULL, "dtype": TEXT},
     ),
     "slot": Kind({"slot": SLOT_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
     "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}),

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import DataError, StorageError
-from engine.record.endings import Ending, Status
+from engine.record.endings import WORK_DONE
 from engine.record.journal import Journal
 from engine.record.trace import Record, Trace
 from engine.record.writer import Writer
@@ -128,5 +128,5 @@ async def rehearse(
             writer.close()
             run.files.close()
             journal.close()
-    ending = run.ending or Ending(Status.DONE, "")
+    ending = run.ending or WORK_DONE
     return made, {"status": ending.status.value, "reason": ending.reason, **end.sections, "result": end.result}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from engine.clock import Clock
 from engine.errors import CredlineError, DeviceError, RunAborted, StorageError
 from engine.record.document import RUNNING, RunDocument
-from engine.record.endings import Ending, Status
+from engine.record.endings import WORK_DONE, Ending, Status
 from engine.record.journal import Journal
 from engine.record.spool import SPOOL_FILE
 from engine.record.trace import Trace
@@ -206,14 +206,14 @@ class Run:
             while not machine.at_end:
                 trigger = await self._work(machine.state, activities[machine.state], experiment)
                 if machine.state is machine.finalizing:
-                    ending = self.ending or Ending(Status.DONE, "")
+                    ending = self.ending or WORK_DONE
                     trigger = f"end_{ending.status.value}"
                 await machine.fire(trigger)
         except Exception as error:  # of the machine or the journal: the machine stays where it is
             self._failed(error)
         finally:
             await self.safety.make(experiment)
-        return self.ending or Ending(Status.DONE, "")
+        return self.ending or WORK_DONE
 
     async def _work(self, state: Enum, activity: Callable[[], Coroutine[Any, Any, str]], experiment: Experiment) -> str:
         """Run one state's work until it returns its trigger, fails, or a command ends it."""
