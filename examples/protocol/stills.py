@@ -115,8 +115,10 @@ class StillsExperiment(Experiment):
     def safe_actions(self) -> Sequence[SafeAction]:
         """What the engine does for every microscope (blank the beam, stop the tilt, disarm), and stop x and y."""
         blank, *others = super().safe_actions()
-        stop = SafeAction("stop x and y", self.stagexyz.stop, 1.5, "THE STAGE MAY STILL BE MOVING: stop it now")
-        return (blank, stop, *others) if self.plan.places_nm else (blank, *others)
+        if self.plan.places_nm:
+            alarm = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
+            others.insert(0, SafeAction("stop x and y", self.stagexyz.stop, 1.5, alarm))
+        return (blank, *others)
 
     async def tilt(self) -> str:
         self.tilt_deg = await arrive_deg(self.stage, self.run.timeline, self.stops[self.at][0], TILT_SPEED_DEG_S)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,14 @@ class Lab:
 
 
 @pytest.fixture(scope="module", params=list(PROJECTS))
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     folder = tmp_path_factory.mktemp(request.param)
     lab = Lab(request.param, folder, installed(PROJECTS[request.param], folder / "site"))
     # Rich takes the pipe for a terminal, so that the live line is drawn.
     live = Lab(lab.protocol, folder, {**lab.environment, "FORCE_COLOR": "1"})
     live.good("run", lab.protocol, "--clock", "virtual", "--devices", "simulated", "--seed", "1")
     live.good("run", lab.protocol, "--accept-timing", "--devices", "simulated-timing")
-    yield lab
+    return lab
 
 
 def test_a_plan_says_that_it_fits(lab: Lab) -> None:
@@ -164,7 +164,7 @@ def test_a_run_that_was_killed_is_recovered(lab: Lab) -> None:
     if lab.protocol == "stills":
         assert document["recovered"]["missing"]
         with h5py.File(folder / "frames.h5") as file:
-            assert list(file["still/table"]["stop"]) == [1 + k // 3 for k in range(frames)]
+            assert list(file["still/frames"]["stop"]) == [1 + k // 3 for k in range(frames)]
     assert "all agree" in lab.good("replay", str(folder))
     assert "nothing to recover" in lab.good("recover", str(folder))
 
@@ -192,6 +192,6 @@ def test_columns_of_its_own_stand_beside_each_frame(lab: Lab) -> None:
         assert not (lab.folder / lab.virtual / "frames.h5").exists()
         return
     with h5py.File(lab.folder / lab.virtual / "frames.h5") as file:
-        table = file["still/table"][:]
+        table = file["still/frames"][:]
     assert [list(table[name]) for name in ("stop",)] == [[1, 1, 1, 2, 2, 2, 3, 3, 3]]
     assert table["tilt_deg"].round().tolist() == [-10.0] * 3 + [0.0] * 3 + [10.0] * 3
