@@ -7,7 +7,7 @@ both with the data kept. Each goes through the safe state (`engine.run.safety`).
 
 import asyncio
 from asyncio import FIRST_COMPLETED
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from enum import Enum
@@ -80,6 +80,8 @@ class Run:
         """What run.json says of the run before it began."""
         self.files = ExitStack()
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """Called once the instrument is safe and the experiment has had its say (`Experiment.when_safe`)."""
         self.compute = ComputeGate(clock, trace, Workers(clock, writer, folder, folder / SPOOL_FILE, durable=durable))
         self.files.callback(self.compute.close)
         self.continued: Mapping[str, Any] | None = None
@@ -196,6 +198,7 @@ class Run:
         async def finalize() -> str:
             await self.make_safe(experiment)
             await experiment.when_safe()
+            await self._let_go()
             await self.data.write(experiment)
             return FINISH
 
@@ -213,7 +216,14 @@ class Run:
             self._failed(error)
         finally:
             await self.safety.make(experiment)
+            await self._let_go()
         return self.ending or WORK_DONE
+
+    async def _let_go(self) -> None:
+        """Close what was opened, once."""
+        closing, self.closing = self.closing, []
+        for close in closing:
+            await close()
 
     async def _work(self, state: Enum, activity: Callable[[], Coroutine[Any, Any, str]], experiment: Experiment) -> str:
         """Run one state's work until it returns its trigger, fails, or a command ends it."""

@@ -1,7 +1,8 @@
 """The frames of an armed camera, one after the other, each looked at before it is kept.
 
 A protocol arms its camera, makes a `Series` of it, and takes each frame from there. A camera that delivers another
-frame than the one that was begun cannot be trusted any further: that frame is named in the trace and not kept.
+frame than the one that was begun cannot be trusted any further. Every frame that came is named in the trace, kept or
+not, for a replay needs it again.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -54,6 +55,8 @@ class Series:
         self._frames = camera.frames()
         self._pixel = picture_type(camera.dtype)
         self._begun = 0
+        self._in_hand: tuple[Frame, int, Columns] | None = None
+        run.closing.append(self.close)
 
     async def start(self, exposure_s: float) -> int:
         """Begin an exposure; the instant in ns at which it began. Takes and raises as `Detector.start`."""
@@ -62,11 +65,12 @@ class Series:
         return start_ns
 
     async def frame(self, exposure_s: float, columns: Columns | None = None) -> Frame:
-        """The frame of the exposure under way. columns: what its record in the trace says of it if it is refused.
+        """The frame of the exposure under way, to be kept before the next one is asked for.
 
-        Raises DeviceLost when none comes within 5 s after its exposure, DeviceError for one of another number, shape or
-        type than was to come: it was not kept.
+        columns: what the trace says of it if it is not kept. Raises DeviceLost when none comes within 5 s after its
+        exposure, DeviceError for one of another number, shape or type than was to come: it was not kept.
         """
+        self._refuse("the next one was asked for")
         try:
             frame = await self._run.gate.next_item("detector.frames", self._frames, exposure_s + FRAME_OVERDUE_S)
         except (TimeoutError, StopAsyncIteration) as error:
@@ -74,6 +78,7 @@ class Series:
                 f"detector: no frame {FRAME_OVERDUE_S:g} s after its exposure; it is lost, all before are kept. "
                 "Check the camera's own software."
             ) from error
+        self._in_hand = (frame, self._run.timeline.now_ns, columns or {})
         wrong = dtype = ""
         if frame.number != self._begun - 1:
             came, belongs = frame.number + 1, self._begun
@@ -83,11 +88,25 @@ class Series:
         elif misfit := self._wrong_type(frame.counts.dtype):
             wrong, dtype = misfit, frame.counts.dtype.str
         if wrong:
-            self._run.data.refuse(
-                frame, wrong, arrived_ns=self._run.timeline.now_ns, columns=columns or {}, dtype=dtype
-            )
+            self._refuse(wrong, dtype)
             raise DeviceError(f"detector: {wrong}; it was not kept, all before are. Check the camera's own software.")
         return frame
+
+    async def keep(self, kind: str, frame: Frame, columns: Columns | None = None) -> bool:
+        """Give the last frame to the disk; takes, returns and raises as `RunData.keep`. Who is cancelled while the disk
+        is behind may try again in `Experiment.when_safe`.
+        """
+        if self._in_hand is None or self._in_hand[0] is not frame:
+            raise ValueError("only the last frame of a series can be kept, and once")
+        kept = await self._run.data.keep(kind, frame, arrived_ns=self._in_hand[1], columns=columns)
+        self._in_hand = None
+        return kept
+
+    def _refuse(self, why: str, dtype: str = "") -> None:
+        """Say of the frame in hand, if there is one, that it is not kept."""
+        if self._in_hand is not None:
+            (frame, arrived_ns, columns), self._in_hand = self._in_hand, None
+            self._run.data.refuse(frame, why, arrived_ns=arrived_ns, columns=columns, dtype=dtype)
 
     def _wrong_type(self, came: "np.dtype[Any]") -> str:
         """What is wrong with the type of a frame; settled by the first one where the camera had declared nothing."""
@@ -102,7 +121,11 @@ class Series:
         return f"a frame of {came.name} counts came where {who} {self._pixel.name}"
 
     async def close(self) -> None:
-        """Let the camera's frames go, for a second at most: one that clings to its frame costs no data."""
+        """Let the camera's frames go; the run does it once the instrument is safe.
+
+        Takes a second at most: a camera that clings to its frame costs no data.
+        """
+        self._refuse("the run ended before it was kept")
         if isinstance(self._frames, AsyncGenerator):
             clock = self._run.clock
             with suppress(Exception):

@@ -149,7 +149,7 @@ class StillsExperiment(Experiment):
             for _ in range(self.plan.frames):
                 await series.start(self.plan.exposure_s)
                 frame = await series.frame(self.plan.exposure_s, columns)
-                await self.run.data.keep("still", frame, arrived_ns=self.run.timeline.now_ns, columns=columns)
+                await series.keep("still", frame, columns)
             await self.beam.blank()
         await self.detector.disarm()
         self.at += 1

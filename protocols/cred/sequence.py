@@ -68,7 +68,7 @@ class CredSequence(Experiment):
         self.grid = SlotGrid(0, period_ns)
         self.slot = 1
         self.last_slot = slots.slots
-        self._unstored: tuple[str, int, int, Frame] | None = None
+        self._unstored: tuple[str, int, Frame] | None = None
         self._watch = StageWatch(run, self._stage, plan, slots.travel_deg[1])
 
     def activities(self) -> Mapping[Enum, Work]:
@@ -217,9 +217,8 @@ class CredSequence(Experiment):
             if self._reading_due(slot):
                 self.run.in_background(self._read_stage(), f"stage reading {slot}")
             frame = await self._next_frame(self.plan.exposure_s)
-        arrived_ns = self._timeline.now_ns
-        self._monitor.observe(arrived_ns - start_ns)
-        self._unstored = ("diffraction", slot, arrived_ns, frame)
+        self._monitor.observe(self._timeline.now_ns - start_ns)
+        self._unstored = ("diffraction", slot, frame)
 
     def _reading_due(self, slot: int) -> bool:
         if slot in EARLY_READINGS or slot == self.last_slot:
@@ -239,11 +238,11 @@ class CredSequence(Experiment):
         """Write the frame that arrived last; called while the next one is exposed."""
         if self._unstored is None:
             return
-        kind, slot, arrived_ns, frame = self._unstored
+        kind, slot, frame = self._unstored
         fit = self._watch.recent_fit
         angle_deg = round(fit.angle_deg(frame.start_ns), 4) if fit else None
         columns = {"slot": slot, "angle_deg": angle_deg}
-        await self.run.data.keep(kind, frame, arrived_ns=arrived_ns, columns=columns)
+        await self._armed.keep(kind, frame, columns)
         self._unstored = None  # not before: who is stopped while the disk is behind tries again when finalizing
         self.run.write_trace(at_least=TRACE_BATCH)
 
@@ -281,7 +280,7 @@ class CredSequence(Experiment):
             await self._armed.start(self.plan.snapshot_exposure_s)
             await self._store()
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
-        self._unstored = ("snapshot", self.slot, self._timeline.now_ns, frame)
+        self._unstored = ("snapshot", self.slot, frame)
         await self._store()
         return "imaged"
 
@@ -342,8 +341,6 @@ class CredSequence(Experiment):
         if self.run.ending is not None and self.run.ending.status is Status.DONE:
             if self.run.data.end().result["frames"] == 0:
                 self.run.finish(Status.FAILED, "range covered, and no frame of it can be used; see run.json")
-        if self._series is not None:
-            await self._series.close()
 
     def write_extra(self, folder: Path) -> None:
         """See `Experiment.write_extra`: truth.h5 if the plan asks for it and the instrument knows it."""

@@ -1,5 +1,7 @@
 """The stills are where they belong, and what cannot be is refused. The fixtures are those of credline's test kit."""
 
+from dataclasses import replace
+
 import pytest
 from engine.errors import Refused
 from engine.replay.replay import replay
@@ -23,6 +25,13 @@ def test_the_beam_is_off_while_the_stage_moves(record_run):
 
 
 @pytest.mark.parametrize("what", [{"tilts_deg": (85.0,)}, {"beam_limit_s": 0.3}, {"exposure_s": 60.0}])
-def test_what_cannot_be_is_refused(simulated_microscope, what):
+@pytest.mark.asyncio
+async def test_what_cannot_be_is_refused(simulated_microscope, what):
     with pytest.raises(Refused):
         STILLS.prepare(StillsPlan(**what), simulated_microscope)
+
+
+@pytest.mark.asyncio
+async def test_where_the_stage_has_no_x_and_y_there_are_no_places(simulated_microscope):
+    with pytest.raises(Refused, match="has no x and y"):
+        STILLS.prepare(StillsPlan(places_nm=((0.0, 0.0),)), replace(simulated_microscope, stagexyz=None))
