@@ -97,12 +97,15 @@ def test_a_replay_agrees_to_the_last_record(lab: Lab, clock: str) -> None:
 
 
 def test_a_what_if_answers_with_the_figures_of_the_protocol(lab: Lab) -> None:
-    answer = json.loads(lab.good("replay", lab.virtual, "--what-if", "api_latency=60ms", "--json"))
-    before, after = answer["original"], answer["what_if"]
-    assert before["frames"] == after["frames"] == lab.document(lab.virtual)["result"]["frames"]
+    said = lab.good("replay", lab.virtual, "--what-if", "api_latency=60ms")
+    rows = dict(re.findall(r"^. (.*?) +. +(\S+ . +\S+) .$", said, re.MULTILINE))
+    figures = {name: [float(value) for value in re.findall(r"[\d.]+", row)] for name, row in rows.items()}
+    frames = lab.document(lab.virtual)["result"]["frames"]
+    assert figures["frames"] == [frames, frames]
+    assert figures["steps over their budget"] == [0, 0]
     if lab.protocol == "stills":
-        assert after["beam_s"] == pytest.approx(before["beam_s"] + 2 * 0.025, abs=0.01)
-    assert "steps over their budget" in lab.good("replay", lab.virtual, "--what-if", "api_latency=60ms")
+        before_s, after_s = figures["in the beam at one stop, max / s"]
+        assert after_s == pytest.approx(before_s + 2 * 0.025, abs=0.01)
 
 
 def test_a_sweep_is_drawn(lab: Lab) -> None:
@@ -112,9 +115,8 @@ def test_a_sweep_is_drawn(lab: Lab) -> None:
 
 def test_a_trace_is_shown_counted_drawn_and_exported(lab: Lab) -> None:
     assert "beam.unblank()" in lab.good("trace", "show", lab.virtual)
-    stats = json.loads(lab.good("trace", "stats", lab.virtual, "--json"))
-    assert stats["frames"] == {"least": {}, "stills": {"still": 9}}[lab.protocol]
-    assert "beam.unblank" in lab.good("trace", "stats", lab.virtual)
+    stats = lab.good("trace", "stats", lab.virtual)
+    assert re.search(r"frames +" + {"least": "none", "stills": "9 still"}[lab.protocol], stats)
     lab.good("trace", "plot", lab.virtual, "-o", "strip.png")
     assert (lab.folder / "strip.png").stat().st_size > 1000
     for form in ("perfetto", "bluesky"):
@@ -138,6 +140,29 @@ def test_devices_are_checked_against_its_plan(lab: Lab) -> None:
 
 def test_it_is_soaked_with_the_rules_that_hold_for_every_protocol(lab: Lab) -> None:
     assert re.search(r"20 runs .* 0 broken", lab.good("soak", lab.protocol, "--seeds", "20", "--jobs", "1"))
+
+
+PLACES = ("--set", "tilts_deg=[5]", "--set", "places_nm=[[1000,0],[2000,500]]", "--set", "beam_shifts=[[32700,32760]]")
+
+
+def test_places_and_beam_shifts_are_visited_and_stand_beside_each_frame(lab: Lab) -> None:
+    if lab.protocol != "stills":
+        pytest.skip("least has no places")
+    lab.good("run", "stills", "--clock", "virtual", "--devices", "simulated-timing", "--out", "places", *PLACES)
+    with h5py.File(lab.folder / "places" / "stills_001" / "frames.h5") as file:
+        table = file["still/frames"][:]
+    rows = [tuple(row) for row in table[["stop", "x_nm", "y_nm", "shift_x", "shift_y"]]]
+    assert rows == [(1, 1000, 0, 32700, 32760)] * 3 + [(2, 2000, 500, 32700, 32760)] * 3
+
+
+@pytest.mark.xfail(
+    strict=False, reason="the header does not tell of the optional parts yet, so nothing answers for them"
+)
+def test_a_run_with_places_and_beam_shifts_is_replayed(lab: Lab) -> None:
+    if lab.protocol != "stills":
+        pytest.skip("least has no places")
+    lab.good("run", "stills", "--clock", "virtual", "--devices", "simulated-timing", "--out", "moved", *PLACES)
+    assert "all agree" in lab.good("replay", "moved/stills_001")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed as on Unix")
@@ -193,5 +218,5 @@ def test_columns_of_its_own_stand_beside_each_frame(lab: Lab) -> None:
         return
     with h5py.File(lab.folder / lab.virtual / "frames.h5") as file:
         table = file["still/frames"][:]
-    assert [list(table[name]) for name in ("stop",)] == [[1, 1, 1, 2, 2, 2, 3, 3, 3]]
+    assert list(table["stop"]) == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert table["tilt_deg"].round().tolist() == [-10.0] * 3 + [0.0] * 3 + [10.0] * 3
