@@ -1,15 +1,23 @@
-"""The way to a place of the stage: always from the same side, so that lost motion is the same each time.
+"""The way to a place of the stage: always from the same side, so that lost motion is the same each time; and to a tilt.
 
-A protocol that wants to come back to a crystal calls `arrive_xy` (or asks `way_points` and makes the moves itself). It
-works on any driver's `StageXYZ`, also behind the gate, where each of its calls is a record of its own.
+A protocol that wants to come back to a crystal calls `arrive_xy` (or asks `way_points` and makes the moves itself), one
+that wants a tilt `arrive_deg`. They work on any driver's stage, also behind the gate, where each of their calls is a
+record of its own.
 """
 
+from typing import Protocol
+
+from drivers.contract import Stage
 from drivers.parts import StageXYZ, StageXYZFacts
 from engine.clock import Clock, ns
 from engine.errors import DeviceError, Refused
 
 POLL_S = 0.1
 LIMIT_S = 60.0
+REACHED_DEG = 0.2
+"""A tilt read within this of its target is there: readings scatter."""
+LATE_S = 5.0
+REST_S = 0.5
 
 
 def way_points(facts: StageXYZFacts, x_nm: float, y_nm: float) -> tuple[tuple[float, float], ...]:
@@ -30,7 +38,36 @@ def way_points(facts: StageXYZFacts, x_nm: float, y_nm: float) -> tuple[tuple[fl
     return places
 
 
-async def arrive_xy(stage: StageXYZ, clock: Clock, x_nm: float, y_nm: float, limit_s: float = LIMIT_S) -> None:
+class Waiting(Protocol):
+    """How time is told and waited for: `Run.timeline`, which records what a replay needs, or `OnClock`."""
+
+    @property
+    def now_ns(self) -> int:
+        """Now."""
+        ...
+
+    async def wait(self, name: str, deadline_ns: int) -> object:
+        """Wait until an instant; name: what for."""
+        ...
+
+
+class OnClock:
+    """The same outside of a run, on a bare clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    @property
+    def now_ns(self) -> int:
+        """See `Waiting.now_ns`."""
+        return self._clock.now_ns()
+
+    async def wait(self, name: str, deadline_ns: int) -> None:
+        """See `Waiting.wait`."""
+        await self._clock.sleep_until(deadline_ns)
+
+
+async def arrive_xy(stage: StageXYZ, waiting: Waiting, x_nm: float, y_nm: float, limit_s: float = LIMIT_S) -> None:
     """Move to (x, y) from below and return when the stage stands there.
 
     Takes the moves and their readings of the flag, every 0.1 s. Raises Refused for a place that cannot be reached so
@@ -39,12 +76,33 @@ async def arrive_xy(stage: StageXYZ, clock: Clock, x_nm: float, y_nm: float, lim
     """
     for x_there_nm, y_there_nm in way_points(stage.facts, x_nm, y_nm):
         await stage.move_xy(x_there_nm, y_there_nm)
-        give_up_ns = clock.now_ns() + ns(limit_s)
+        give_up_ns = waiting.now_ns + ns(limit_s)
         while await stage.is_moving():
-            if clock.now_ns() >= give_up_ns:
+            if waiting.now_ns >= give_up_ns:
                 await stage.stop()
                 raise DeviceError(
                     f"stagexyz: the move to ({x_there_nm:g}, {y_there_nm:g}) nm was not over after {limit_s:g} s; the "
                     "stage was told to stop. Look what holds it, or allow it more time."
                 )
-            await clock.sleep_s(POLL_S)
+            await waiting.wait("stage", waiting.now_ns + ns(POLL_S))
+
+
+async def arrive_deg(stage: Stage, waiting: Waiting, target_deg: float, speed_deg_s: float) -> float:
+    """Rotate to a tilt and return, when the stage has come to rest there, the tilt as read.
+
+    Takes the motion, read every 0.1 s, and half a second for its end. Raises DeviceError when it takes more than twice
+    as long as the speed would have it (the stage was told to stop). Cancel: the motion goes on.
+    """
+    way_deg = abs(target_deg - (await stage.angle()).value)
+    await stage.rotate(target_deg, speed_deg_s)
+    give_up_ns = waiting.now_ns + ns(2 * way_deg / speed_deg_s + LATE_S)
+    while abs((await stage.angle()).value - target_deg) > REACHED_DEG:
+        if waiting.now_ns >= give_up_ns:
+            await stage.stop()
+            raise DeviceError(
+                f"stage: {target_deg:g} deg was not reached in time; the stage was told to stop. Check the holder and "
+                "the stage's own limits."
+            )
+        await waiting.wait("stage", waiting.now_ns + ns(POLL_S))
+    await waiting.wait("stage at rest", waiting.now_ns + ns(REST_S))
+    return (await stage.angle()).value

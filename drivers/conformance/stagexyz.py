@@ -8,7 +8,7 @@ from itertools import cycle
 
 import pytest
 
-from drivers.approach import arrive_xy
+from drivers.approach import OnClock, arrive_xy
 from drivers.conformance.bench import Bench, cancelled_soon, on_bench
 from drivers.conformance.responsive import assert_responsive
 from drivers.contract import Microscope
@@ -156,11 +156,11 @@ class StageXYZConformance:
         stage = _part(microscope)
         begin = await stage.position()
         x_nm, y_nm = begin.x_nm - bench.distance_nm, begin.y_nm + bench.distance_nm
-        await arrive_xy(stage, clock, x_nm, y_nm)
+        await arrive_xy(stage, OnClock(clock), x_nm, y_nm)
         assert await stage.is_moving() is False
         await _assert_at(bench, stage, x_nm, y_nm, begin.z_nm)
         with pytest.raises(Refused):
-            await arrive_xy(stage, clock, stage.facts.limits_nm[0][0] - 1.0, y_nm)
+            await arrive_xy(stage, OnClock(clock), stage.facts.limits_nm[0][0] - 1.0, y_nm)
         await _assert_at(bench, stage, x_nm, y_nm, begin.z_nm)
 
     @on_bench

@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 
 from engine.clock import Clock
 from engine.errors import DeviceError, error_again
+from engine.record.framekinds import TYPE_SEEN
 from engine.record.trace import Record, ends_early, jsonable
 
 NEVER_NS = 2**62
 FRAMES = "detector.frames"
 """The call that stands for a wait for a frame that brought none."""
-TYPE_SEEN = "type of counts"
-"""The note of a run whose camera had not declared `Detector.dtype`: the type of its first frame, as `dtype`."""
 
 
 class NotRecorded(DeviceError):

@@ -9,6 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -263,7 +264,6 @@ class WhatIfDetector:
         readouts = [frame["arrived_ns"] - frame["end_ns"] for frame in frames] or [ns(facts.dead_time_s)]
         self._recorded = [round(slower * readout) for readout in readouts]
         self._next = deque(self._recorded)
-        self._number = 0
         self._queue: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
         self._placeholder = np.broadcast_to(np.zeros((), facts.dtype or "<u2"), facts.shape)
 
@@ -281,14 +281,13 @@ class WhatIfDetector:
         return begin_ns
 
     async def frames(self) -> AsyncIterator[Frame]:
-        """See `Detector.frames`."""
-        while True:
+        """See `Detector.frames`. Each series counts from 0."""
+        for number in count():
             begin_ns, end_ns = await self._queue.get()
             if not self._next:
                 self._next.extend(self._recorded)
             await self._clock.sleep_until(end_ns + self._next.popleft())
-            yield Frame(self._placeholder, self._number, begin_ns, end_ns)
-            self._number += 1
+            yield Frame(self._placeholder, number, begin_ns, end_ns)
 
     async def disarm(self) -> None:
         """See `Detector.disarm`."""

@@ -182,6 +182,8 @@ def _print_plan(prepared: "Prepared") -> None:
     from rich.table import Table
 
     console = Console()
+    if not prepared.budgets and not prepared.words:
+        console.print("The plan fits the instrument.")
     for budget in prepared.budgets:
         table = Table(title=f"{budget.name}: {budget.available_s * 1000:.1f} ms", title_justify="left")
         for heading in ("step", "typical ms", "worst ms", "from"):
@@ -213,7 +215,8 @@ def export(
 
     kind = experiment_type(RunDocument.read(run).protocol)
     wanted = [name.strip() for name in formats.split(",") if name.strip()] or kind.formats
-    if unknown := sorted(set(wanted) - set(kind.formats)):
+    unknown = sorted(set(wanted) - set(kind.formats))
+    if unknown and kind.formats:  # a protocol without formats says so itself
         raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")
     quiet = not sys.stderr.isatty()
     with alone_in(run), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:

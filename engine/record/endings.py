@@ -19,3 +19,7 @@ class Ending:
 
     status: Status
     reason: str
+
+
+WORK_DONE = Ending(Status.DONE, "the work is done")
+"""How a run ends whose experiment left it to the engine to say so."""

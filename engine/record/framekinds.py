@@ -13,6 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine.record.spoolformat import FrameInfo
 
+IN_RECORDS = {"seq", "t_ns", "kind", "name", "arrived_ns", "crc", "shape", "reason", "start_bounds_ns", "end_bounds_ns"}
+"""What the record of a frame in the trace says beside its columns."""
+
+TYPE_SEEN = "type of counts"
+"""The note of a run whose camera had not declared `Detector.dtype`: the type of its first frame, as `dtype`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -40,7 +46,8 @@ class FrameKind:
     """A kind of frame. name: an identifier, and the group in frames.h5.
 
     arrival: columns known when a frame arrives. final: columns computed at the end. Raises ValueError for a name that
-    is none, a column that is declared twice or is a standard one, and a type that a table cannot hold.
+    is none, a column that is declared twice, is a standard one or a field of its record, and a type that a table cannot
+    hold.
     """
 
     name: str
@@ -55,6 +62,8 @@ class FrameKind:
             raise ValueError(f"frames of kind {self.name!r}: kinds and columns are named by identifiers")
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"frames of kind {self.name!r}: column {min(twice)!r} is there twice")
+        if taken := IN_RECORDS.intersection(column.name for column in self.arrival):
+            raise ValueError(f"frames of kind {self.name!r}: column {min(taken)!r} is a field of every frame's record")
         for column in columns:
             if np.dtype(column.dtype).kind not in "iufS":
                 raise ValueError(f"frames of kind {self.name!r}: column {column.name!r} is no number and no S<n>")

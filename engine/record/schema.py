@@ -101,7 +101,7 @@ KINDS: Mapping[str, Kind] = {
             "exposure_s": NUMBER_OR_NULL,
         },
     ),
-    "refused": Kind(
+    "refused": Kind(  # and the same columns
         {
             "reason": TEXT,
             "number": INTEGER_OR_NULL,

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import DataError, DeviceError, Refused, StorageError, error_again
-from engine.record.endings import Ending, Status
+from engine.record.endings import WORK_DONE
 from engine.record.journal import Journal
 from engine.record.trace import Record, Trace, ends_early
 from engine.record.writer import Writer
@@ -170,5 +170,5 @@ async def rehearse(
             writer.close()
             run.files.close()
             journal.close()
-    ending = run.ending or Ending(Status.DONE, "")
+    ending = run.ending or WORK_DONE
     return made, {"status": ending.status.value, "reason": ending.reason, **end.sections, "result": end.result}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from engine.clock import Clock
 from engine.errors import CredlineError, DeviceBusy, DeviceError, RunAborted, StorageError
 from engine.record.document import RUNNING, RunDocument
-from engine.record.endings import Ending, Status
+from engine.record.endings import WORK_DONE, Ending, Status
 from engine.record.journal import Journal
 from engine.record.spool import SPOOL_FILE
 from engine.record.trace import Trace
@@ -80,6 +80,8 @@ class Run:
         """What run.json says of the run before it began."""
         self.files = ExitStack()
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """Called once the instrument is safe and the experiment has had its say (`Experiment.when_safe`)."""
         self.compute = ComputeGate(clock, trace, Workers(clock, writer, folder, folder / SPOOL_FILE, durable=durable))
         self.files.callback(self.compute.close)
         self.carried_over: Mapping[str, Any] | None = None
@@ -220,6 +222,7 @@ class Run:
         async def finalize() -> str:
             await self.make_safe(experiment)
             await experiment.when_safe()
+            await self._let_go()
             await self.data.write(experiment)
             return FINISH
 
@@ -230,14 +233,21 @@ class Run:
             while not machine.at_end:
                 trigger = await self._work(machine.state, activities[machine.state], experiment)
                 if machine.state is machine.finalizing:
-                    ending = self.ending or Ending(Status.DONE, "")
+                    ending = self.ending or WORK_DONE
                     trigger = f"end_{ending.status.value}"
                 await machine.fire(trigger)
         except Exception as error:  # of the machine or the journal: the machine stays where it is
             self._failed(error)
         finally:
             await self.safety.make(experiment)
-        return self.ending or Ending(Status.DONE, "")
+            await self._let_go()
+        return self.ending or WORK_DONE
+
+    async def _let_go(self) -> None:
+        """Close what was opened, once."""
+        closing, self.closing = self.closing, []
+        for close in closing:
+            await close()
 
     async def _work(self, state: Enum, activity: Callable[[], Coroutine[Any, Any, str]], experiment: Experiment) -> str:
         """Run one state's work until it returns its trigger, fails, or a command ends it."""

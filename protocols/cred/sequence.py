@@ -4,22 +4,19 @@ Time is angle here, so every frame begins on its slot's boundary or not at all: 
 by name. Frames are written while the next one is exposed, never between two slots.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from drivers.contract import Microscope
-from drivers.replayed.recording import TYPE_SEEN
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost, Underflow
-from engine.frame import Frame, is_picture_type, picture_type, same_type
+from engine.frame import Frame
 from engine.record.endings import Status
 from engine.run.contract import Experiment, SafeAction, Work
 from engine.run.run import Run
+from engine.run.series import FRAME_OVERDUE_S, Series
 from engine.run.timeline import PeriodMonitor, SlotGrid
 from protocols.cred.finish import put_together
 from protocols.cred.machine import State, cred_machine
@@ -32,7 +29,6 @@ from protocols.cred.plan import (
 )
 from protocols.cred.rotation.stagewatch import StageWatch
 
-FRAME_OVERDUE_S = 5.0
 GOTO_SPEED_DEG_S = 10.0
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
 READING_INTERVAL = 10
@@ -64,17 +60,15 @@ class CredSequence(Experiment):
         self._beam = run.gate.wrap("beam", microscope.beam)
         self._optics = run.gate.wrap("optics", microscope.optics)
         self._detector = run.gate.wrap("detector", microscope.detector)
-        self._frames: AsyncIterator[Frame] | None = None
-        self._pixel: np.dtype[Any] | None = None
+        self._series: Series | None = None
         self._focus: int | None = None
         period_ns = ns(slots.period_s)
-        self._exposures = 0
         self._waits_seen = 0
         self._monitor = PeriodMonitor(period_ns)
         self.grid = SlotGrid(0, period_ns)
         self.slot = 1
         self.last_slot = slots.slots
-        self._unstored: tuple[str, int, int, Frame] | None = None
+        self._unstored: tuple[str, int, Frame] | None = None
         self._watch = StageWatch(run, self._stage, plan, slots.travel_deg[1])
 
     def activities(self) -> Mapping[Enum, Work]:
@@ -123,8 +117,7 @@ class CredSequence(Experiment):
         if self._detector.flatfield is not None:  # into the spool: a run that is cut off needs it as well
             await self.run.data.keep_extra("flatfield", self._detector.flatfield)
         await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))
-        self._frames = self._detector.frames()
-        self._pixel = picture_type(self._detector.facts.dtype)
+        self._series = Series(self.run, self._detector)
         return "relaxed"
 
     async def _go_to_start(self) -> None:
@@ -219,71 +212,37 @@ class CredSequence(Experiment):
             tolerance_ns=ns(self.slots.tolerance_s),
             stretch=True,
         ):
-            start_ns = await self._expose_now(self.plan.exposure_s)
+            start_ns = await self._armed.start(self.plan.exposure_s)
             await self._store()
             if self._reading_due(slot):
                 self.run.in_background(self._read_stage(), f"stage reading {slot}")
             frame = await self._next_frame(self.plan.exposure_s)
-        arrived_ns = self._timeline.now_ns
-        self._monitor.observe(arrived_ns - start_ns)
-        self._unstored = ("diffraction", slot, arrived_ns, frame)
+        self._monitor.observe(self._timeline.now_ns - start_ns)
+        self._unstored = ("diffraction", slot, frame)
 
     def _reading_due(self, slot: int) -> bool:
         if slot in EARLY_READINGS or slot == self.last_slot:
             return True
         return not self.plan.snapshot_interval and slot % READING_INTERVAL == 0
 
-    async def _expose_now(self, exposure_s: float) -> int:
-        start_ns = await self._detector.start(exposure_s)
-        self._exposures += 1
-        return start_ns
+    @property
+    def _armed(self) -> Series:
+        if self._series is None:
+            raise DeviceError("detector: not armed; no exposure was made.")
+        return self._series
 
     async def _next_frame(self, exposure_s: float) -> Frame:
-        """The frame of the exposure under way. A camera that delivers another one cannot be trusted any further."""
-        if self._frames is None:
-            raise DeviceError("detector: not armed; no exposure was made.")
-        try:
-            frame = await self.run.gate.next_item("detector.frames", self._frames, exposure_s + FRAME_OVERDUE_S)
-        except (TimeoutError, StopAsyncIteration) as error:
-            raise DeviceLost(
-                f"detector: no frame {FRAME_OVERDUE_S:g} s after its exposure; it is lost, all before are kept. "
-                "Check the camera's own software."
-            ) from error
-        wrong = dtype = ""
-        if frame.number != self._exposures - 1:
-            came, belongs = frame.number + 1, self._exposures
-            wrong = f"picture {came} of its series came where {belongs} belongs, so one was lost or doubled"
-        elif frame.counts.shape != self._detector.facts.shape:
-            wrong = f"a frame of {frame.counts.shape} pixels came where {self._detector.facts.shape} belong"
-        elif misfit := self._wrong_type(frame.counts.dtype):
-            wrong, dtype = misfit, frame.counts.dtype.str
-        if wrong:
-            columns = {"slot": self.slot}
-            self.run.data.refuse(frame, wrong, arrived_ns=self._timeline.now_ns, columns=columns, dtype=dtype)
-            raise DeviceError(f"detector: {wrong}; it was not kept, all before are. Check the camera's own software.")
-        return frame
-
-    def _wrong_type(self, came: "np.dtype[Any]") -> str:
-        """What is wrong with the type of a frame; settled by the first one where the camera had declared nothing."""
-        if self._pixel is None and is_picture_type(came):
-            self._pixel = came
-            self.run.trace.record("note", TYPE_SEEN, dtype=came.str)
-        if self._pixel is None:
-            return f"its counts are {came.name}, and only integers of up to 64 bits and float32 can be kept"
-        if same_type(came, self._pixel):
-            return ""
-        who = "it declared" if self._detector.facts.dtype else "its first frame had"
-        return f"a frame of {came.name} counts came where {who} {self._pixel.name}"
+        return await self._armed.frame(exposure_s, {"slot": self.slot})
 
     async def _store(self) -> None:
         """Write the frame that arrived last; called while the next one is exposed."""
         if self._unstored is None:
             return
-        kind, slot, arrived_ns, frame = self._unstored
+        kind, slot, frame = self._unstored
         fit = self._watch.recent_fit
         angle_deg = round(fit.angle_deg(frame.start_ns), 4) if fit else None
         columns = {"slot": slot, "angle_deg": angle_deg}
-        await self.run.data.keep(kind, frame, arrived_ns=arrived_ns, columns=columns)
+        await self._armed.keep(kind, frame, columns)
         self._unstored = None  # not before: who is stopped while the disk is behind tries again when finalizing
         self.run.write_trace(at_least=TRACE_BATCH)
 
@@ -318,10 +277,10 @@ class CredSequence(Experiment):
         async with self._snapshot_step("defocus", at_ns, self._budget_ns(0, 1)):
             await self._optics.set_focus(self._in_focus + self.plan.defocus)
         async with self._snapshot_step("snapshot", self._timeline.now_ns, self._budget_ns(1, 3)):
-            await self._expose_now(self.plan.snapshot_exposure_s)
+            await self._armed.start(self.plan.snapshot_exposure_s)
             await self._store()
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
-        self._unstored = ("snapshot", self.slot, self._timeline.now_ns, frame)
+        self._unstored = ("snapshot", self.slot, frame)
         await self._store()
         return "imaged"
 
@@ -382,10 +341,6 @@ class CredSequence(Experiment):
         if self.run.ending is not None and self.run.ending.status is Status.DONE:
             if self.run.data.end().result["frames"] == 0:
                 self.run.finish(Status.FAILED, "range covered, and no frame of it can be used; see run.json")
-        if isinstance(self._frames, AsyncGenerator):
-            with suppress(Exception):  # a camera that clings to its frame costs a second and no data
-                async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + NS_PER_S):
-                    await self._frames.aclose()
 
     def write_extra(self, folder: Path) -> None:
         """See `Experiment.write_extra`: truth.h5 if the plan asks for it and the instrument knows it."""

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.approach import arrive_xy, way_points
+from drivers.approach import OnClock, arrive_deg, arrive_xy, way_points
+from drivers.contract import Reading
 from drivers.parts import PositionReading, StageXYZFacts
 from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError, Refused
@@ -82,6 +83,46 @@ class StuckStage:
 async def test_a_move_that_does_not_end_is_stopped_and_told(clock: VirtualClock) -> None:
     stage = StuckStage()
     with pytest.raises(DeviceError, match=r"the move to \(-300, -450\) nm was not over after 5 s; the stage was told"):
-        await arrive_xy(stage, clock, 100.0, -50.0, limit_s=5.0)
+        await arrive_xy(stage, OnClock(clock), 100.0, -50.0, limit_s=5.0)
     assert stage.told == ["move to -300, -450", "stop"]
     assert clock.now_ns() == pytest.approx(5e9, abs=0.2e9)
+
+
+class Tilting:
+    """A stage that turns at once, or not at all."""
+
+    limits_deg = (-60.0, 60.0)
+    backlash_deg = 0.0
+
+    def __init__(self, *, stuck: bool) -> None:
+        self.stuck = stuck
+        self.tilt_deg = 0.0
+        self.told: list[str] = []
+
+    async def angle(self) -> Reading:
+        return Reading(self.tilt_deg, 0, 0)
+
+    async def rotate(self, target_deg: float, speed_deg_s: float) -> None:
+        self.told.append(f"to {target_deg:g} at {speed_deg_s:g}")
+        self.tilt_deg = self.tilt_deg if self.stuck else target_deg + 0.05
+
+    async def release_to_pedal(self, target_deg: float, speed_deg_s: float) -> None:
+        raise AssertionError("the pedal is the operator's")
+
+    async def stop(self) -> None:
+        self.told.append("stop")
+
+
+@virtual
+async def test_a_tilt_is_told_as_it_is_read_when_the_stage_stands(clock: VirtualClock) -> None:
+    assert await arrive_deg(Tilting(stuck=False), OnClock(clock), 10.0, 2.0) == 10.05
+    assert clock.now_ns() == 0.5e9
+
+
+@virtual
+async def test_a_tilt_that_is_not_reached_in_twice_its_time_is_given_up(clock: VirtualClock) -> None:
+    stage = Tilting(stuck=True)
+    with pytest.raises(DeviceError, match="10 deg was not reached in time; the stage was told to stop"):
+        await arrive_deg(stage, OnClock(clock), 10.0, 2.0)
+    assert stage.told == ["to 10 at 2", "stop"]
+    assert clock.now_ns() == pytest.approx(15e9, abs=0.2e9)

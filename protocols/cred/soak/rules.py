@@ -13,10 +13,11 @@ from engine.record.frametable import DATA_FILE, FramesFile
 from engine.record.spool import SPOOL_FILE, read_spool
 from engine.run.gate import HARD_LIMIT_S
 from engine.run.safety import LET_GO_S
+from engine.run.series import FRAME_OVERDUE_S
 from engine.run.trial import OPERATOR, SoakedRun
 from protocols.cred.machine import State
 from protocols.cred.records import DIFFRACTION
-from protocols.cred.sequence import FRAME_OVERDUE_S, SAFE_LIMIT_S, STOP_LIMIT_S
+from protocols.cred.sequence import SAFE_LIMIT_S, STOP_LIMIT_S
 from protocols.cred.soak.agreement import check_run
 
 # What a stage may be off without being noticed: the scatter of readings, and moves below what is_astray looks for.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.approach import arrive_xy
+from drivers.approach import OnClock, arrive_xy
 from drivers.simulated.latency import Interface
 from drivers.simulated.stagexyz import StageXYZSettings, Translation
 from engine.clock import ns
@@ -85,7 +85,7 @@ async def test_who_always_arrives_from_below_finds_the_same_place_whatever_came_
     stage = stage_of(clock)
     for x_nm, y_nm in places:
         await moved(clock, stage, x_nm, y_nm)
-    await arrive_xy(stage, clock, 1_000.0, -2_000.0)
+    await arrive_xy(stage, OnClock(clock), 1_000.0, -2_000.0)
     assert stage.specimen_nm(clock.now_ns())[:2] == pytest.approx((1_000.0, -2_000.0))
 
 
@@ -94,7 +94,7 @@ async def test_arrivals_scatter_by_the_reproducibility_and_the_past_stands(clock
     stage = stage_of(clock, replace(EXACT, reproducibility_nm=20.0))
     offs_nm, seen = [], []
     for _ in range(200):
-        await arrive_xy(stage, clock, 1_000.0, 0.0)
+        await arrive_xy(stage, OnClock(clock), 1_000.0, 0.0)
         offs_nm.append(stage.specimen_nm(clock.now_ns())[0] - 1_000.0)
         seen.append((clock.now_ns(), stage.specimen_nm(clock.now_ns())))
     mean_square_nm2 = sum(off_nm**2 for off_nm in offs_nm) / len(offs_nm)

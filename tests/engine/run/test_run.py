@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from engine.clock import NS_PER_S, ns
 from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError, DeviceLost, StorageError
-from engine.record.endings import Ending, Status
+from engine.record.endings import WORK_DONE, Ending, Status
 from engine.run.machine import FINISH
 from engine.run.safety import LET_GO_S
 from tests.engine.small_experiment import SAFE, WHOLE_S, State, hang, raising, rehearsal
@@ -26,7 +26,7 @@ from tests.engine.virtually import virtual
 @virtual
 async def test_left_to_itself_a_run_is_done(clock: VirtualClock) -> None:
     with rehearsal(clock) as r:
-        assert await r.drive() == Ending(Status.DONE, "")
+        assert await r.drive() == WORK_DONE
         assert r.states == ["prepare", "measure", "finalize", "done"]
         assert r.products
         assert r.now_s == WHOLE_S
