@@ -197,6 +197,8 @@ class Stills(ExperimentType[StillsPlan]):
         low_deg, high_deg = facts.stage.limits_deg
         if outside := [deg for deg in plan.tilts_deg if not low_deg <= deg <= high_deg]:
             raise Refused(f"tilts_deg: {outside[0]:g} is outside {low_deg:g}..{high_deg:g}; nothing was started.")
+        if said := facts.stage.no_speed(TILT_SPEED_DEG_S):
+            raise Refused(f"tilts_deg: {said}; nothing was started.")
         if said := facts.detector.cannot_expose((plan.exposure_s,)):
             raise Refused(f"exposure_s: the camera {said}; nothing was started.")
         if plan.places_nm and facts.stagexyz is None:
@@ -217,7 +219,7 @@ class Stills(ExperimentType[StillsPlan]):
         return PreparedStills(plan, budget)
 
     def times(self, plan: StillsPlan) -> Times:
-        return Times((plan.exposure_s, plan.exposure_s), speed_deg_s=TILT_SPEED_DEG_S, commanded=True)
+        return Times((plan.exposure_s, plan.exposure_s), speed_deg_s=TILT_SPEED_DEG_S)
 
     def progress(self, record: Record) -> Progress | None:
         return Progress(record["index"] + 1, f"{record['tilt_deg']:.1f} deg") if record["kind"] == "frame" else None

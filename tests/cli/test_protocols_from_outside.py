@@ -155,9 +155,6 @@ def test_places_and_beam_shifts_are_visited_and_stand_beside_each_frame(lab: Lab
     assert rows == [(1, 1000, 0, 32700, 32760)] * 3 + [(2, 2000, 500, 32700, 32760)] * 3
 
 
-@pytest.mark.xfail(
-    strict=False, reason="the header does not tell of the optional parts yet, so nothing answers for them"
-)
 def test_a_run_with_places_and_beam_shifts_is_replayed(lab: Lab) -> None:
     if lab.protocol != "stills":
         pytest.skip("least has no places")

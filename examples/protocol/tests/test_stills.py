@@ -28,10 +28,10 @@ def test_the_beam_is_off_while_the_stage_moves(record_run):
 @pytest.mark.asyncio
 async def test_what_cannot_be_is_refused(simulated_microscope, what):
     with pytest.raises(Refused):
-        STILLS.prepare(StillsPlan(**what), simulated_microscope)
+        STILLS.prepare(StillsPlan(**what), simulated_microscope.facts)
 
 
 @pytest.mark.asyncio
 async def test_where_the_stage_has_no_x_and_y_there_are_no_places(simulated_microscope):
     with pytest.raises(Refused, match="has no x and y"):
-        STILLS.prepare(StillsPlan(places_nm=((0.0, 0.0),)), replace(simulated_microscope, stagexyz=None))
+        STILLS.prepare(StillsPlan(places_nm=((0.0, 0.0),)), replace(simulated_microscope.facts, stagexyz=None))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -24,15 +25,19 @@ class StillKind(ToyKind):
     frame_kinds = (FrameKind("still", (Column("place", "<i4", "where"),)),)
 
 
+@dataclass
+class Facts:
+    shape: tuple[int, int] = (4, 4)
+    dtype: str = "<u2"
+
+
 class Camera:
     """Gives these frames, each 10 ms after it is asked for one; then none any more."""
-
-    shape = (4, 4)
-    dtype = "<u2"
 
     def __init__(self, clock: VirtualClock, frames: list[Frame]) -> None:
         self._clock = clock
         self._given = frames
+        self.facts = Facts()
         self.closed = False
 
     async def start(self, exposure_s: float) -> int:
@@ -108,7 +113,7 @@ def test_another_frame_than_was_begun_ends_the_trust_in_the_camera(came: Frame, 
 async def test_the_first_frame_settles_a_type_that_was_not_declared(clock: VirtualClock) -> None:
     with begun(clock) as (experiment, run):
         camera = Camera(clock, [frame(0, np.zeros((4, 4), ">f4")), frame(1)])
-        camera.dtype = ""
+        camera.facts.dtype = ""
         series = Series(run, camera)
         await series.start(0.1)
         await series.keep("still", await series.frame(0.1), {"place": 1})
