@@ -19,7 +19,7 @@ from typing import Any
 
 from drivers.calibration.lenssettling import lens_settling_s
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
-from drivers.calibration.wavelength import wavelength_A
+from drivers.geometry import wavelength_A
 from drivers.contract import Parts, Reading, SecondConnection, Timing
 from drivers.instamatic.answers import (
     DIFFRACTION,

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
-from drivers.calibration.wavelength import wavelength_A
+from drivers.geometry import wavelength_A
 from drivers.contract import Parts, Reading, SecondConnection, Timing
 from drivers.jeol.temcom import Answer, Connection, OpenLibrary, blank_beam, numbers, open_temcom
 from drivers.options import Options

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.geometry import per_px_A
 from engine.errors import DataError, shown
 from engine.frame import Picture
 from engine.record.document import RUN_FILE, RunDocument
@@ -118,7 +119,7 @@ class RunInfo:
     @property
     def angstrom_per_px(self) -> float:
         """Reciprocal length of one pixel, in 1/A."""
-        return self.pixel_size_mm / (self.camera_length_mm * self.wavelength_A)
+        return per_px_A(self.pixel_size_mm, self.camera_length_mm, self.wavelength_A)
 
     def slot_start_deg(self, slot: int) -> float:
         """Stage angle at which a slot begins."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from drivers.calibration.wavelength import wavelength_A
+from drivers.geometry import wavelength_A
 from drivers.conformance import Bench, Body, MicroscopeConformance
 from drivers.contract import Microscope, Parts
 from drivers.instamatic.blanker import blank_beam
