@@ -1,7 +1,7 @@
 """What the geometry of an instrument means for a pattern: wavelength and voltage, 1/A of a pixel, resolution.
 
-Pure arithmetic of numbers, for drivers that know their high tension, for plans, and for the files of a run. Nothing here
-judges a number: what a microscope can have is said elsewhere. All functions want positive finite numbers.
+Pure arithmetic, for drivers that know their high tension, for plans, and for the files of a run. Nothing here judges
+a number: what a microscope can have is said elsewhere. All functions want positive finite numbers.
 """
 
 import math

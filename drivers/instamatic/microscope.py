@@ -19,8 +19,8 @@ from typing import Any
 
 from drivers.calibration.lenssettling import lens_settling_s
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
-from drivers.geometry import wavelength_A
 from drivers.contract import Parts, Reading, SecondConnection, Timing
+from drivers.geometry import wavelength_A
 from drivers.instamatic.answers import (
     DIFFRACTION,
     Known,

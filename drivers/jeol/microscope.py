@@ -15,8 +15,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
-from drivers.geometry import wavelength_A
 from drivers.contract import Parts, Reading, SecondConnection, Timing
+from drivers.geometry import wavelength_A
 from drivers.jeol.temcom import Answer, Connection, OpenLibrary, blank_beam, numbers, open_temcom
 from drivers.options import Options
 from engine.clock import Clock, ns

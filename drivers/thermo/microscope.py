@@ -25,8 +25,8 @@ from typing import Any
 
 from drivers.calibration.lenssettling import lens_settling_s
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds
-from drivers.geometry import wavelength_A
 from drivers.contract import Parts, Reading, SecondConnection, Timing
+from drivers.geometry import wavelength_A
 from drivers.options import Options, is_number
 from drivers.thermo.wire import TemscriptWire
 from engine.clock import Clock, ns
