@@ -230,4 +230,5 @@ def _bar(record: Record) -> Bar | None:
 
 
 def _instant(record: Record) -> float:
-    return float(record.get("woke_ns", record["t_ns"]) / NS_PER_S)
+    instant_ns: int = record["woke_ns"] if "woke_ns" in record else record["t_ns"]
+    return instant_ns / NS_PER_S
