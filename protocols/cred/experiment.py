@@ -196,11 +196,14 @@ class Cred(ExperimentType[CredPlan]):
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """See `ExperimentType.export`."""
         from engine.errors import Refused
+        from protocols.cred.summary import rows_of
         from protocols.products.export import export_run
 
-        if not RunDocument.read(folder).instrument.get("detector", {}).get("has_pictures", True):
+        document = RunDocument.read(folder)
+        if not document.instrument.get("detector", {}).get("has_pictures", True):
             raise Refused(f"{folder}: its camera delivered no pictures (a run for timing); nothing was exported.")
-        summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress)
+        told = rows_of(document.result)
+        summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress, told)
         fast_px, slow_px = summary.beam_px
         return (
             f"{summary.files} files in {', '.join(summary.formats)} from {summary.frames} frames",
