@@ -19,6 +19,8 @@ LIT_MARGIN = 0.25
 SNAPSHOTS_SHOWN = 120
 """Of more, evenly chosen ones."""
 FRAMES_SHOWN = 6
+BRIGHTER = 1.25
+"""White, against the brightest of the overview: its pixels are means, those of a thumbnail hardly so."""
 QUALITY = 85
 
 Item = TypeVar("Item")
@@ -45,7 +47,7 @@ def snapshot_thumbnails(source: RunSource) -> list[Thumbnail]:
     seen = [picture for picture in overview if picture is not None]
     part = lit_part(seen)
     black = float(np.median([np.percentile(picture, 0.5) for picture in seen])) if seen else 0.0
-    white = float(np.median([np.percentile(picture, 99.5) for picture in seen])) if seen else 1.0
+    white = BRIGHTER * float(np.median([np.percentile(picture, 99.5) for picture in seen])) if seen else 1.0
     made = []
     for shot, picture in zip(chosen, _snapshots(source, chosen), strict=True):
         small = _resized(picture, SNAPSHOT_PX, part)
