@@ -1,21 +1,24 @@
 """What a timing strip shows: the records of a trace sorted into rows of bars and marks over time.
 
-Pure, and without a plotting library: `engine.views.strip` draws what comes out of here. One row for each state, step,
-kind of frame, device and computation, and one for each kind of trouble, so that a row's name says what a bar is,
-however short. Instants are seconds since the trace's header.
+Without a plotting library: `engine.views.strip` draws what comes out of here, `engine.views.zoom` lets a browser do it.
+One row for each state, step, kind of frame, device and computation, and one for each kind of trouble, so that a row's
+name says what a bar is, however short. Instants are seconds since the trace's header.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
 
 from engine.clock import NS_PER_S
 from engine.errors import shown
-from engine.record.trace import Record
+from engine.record.trace import Record, read_trace
 
 Bar = tuple[float, float]
 """Begin and duration in seconds."""
 
+RECORDS_READ = 50_000
+"""A run of ten minutes has some 5000; a picture of more shows nothing, and this bounds its memory."""
 ROWS_OF_A_GROUP = 12
 """More states, steps, devices or kinds than these share the last row of their group."""
 NAME_LETTERS = 24
@@ -75,6 +78,31 @@ class Lane:
     def is_seen(self, window: Window) -> bool:
         """Whether a window shows any of them."""
         return any(map(window.shows, self.bars)) or any(window.shows((at_s, 0.0)) for at_s in self.marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A whole strip. records: as `from_header` makes them. whole: the run. near: what is worth a look from nearby."""
+
+    records: list[Record]
+    lanes: list[Lane]
+    whole: Window
+    near: list[Window]
+
+
+def read_rows(trace: Path) -> Rows:
+    """The strip of a run folder or trace file; of a very long one the first RECORDS_READ records, which it says.
+
+    Raises DataError as `read_trace` does.
+    """
+    reading = read_trace(trace)
+    records = list(islice(reading, RECORDS_READ))
+    cut_off = next(reading, None) is not None
+    origin_ns = records[0]["t_ns"] or 0
+    records = [from_header(record, origin_ns) for record in records]
+    first_s, last_s = span(records)
+    title = f"the first {RECORDS_READ} records" if cut_off else "whole run"
+    return Rows(records, lanes_of(records, last_s), Window(title, first_s, last_s), close_ups(records))
 
 
 def from_header(record: Record, origin_ns: int) -> Record:

@@ -8,7 +8,6 @@ imported logs as far as their times are known.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -16,8 +15,8 @@ from typing import IO, TYPE_CHECKING
 import structlog
 
 from engine.clock import NS_PER_MS, NS_PER_S
-from engine.record.trace import Record, read_trace
-from engine.views.lanes import Bar, Lane, Window, close_ups, from_header, is_alarm, lanes_of, span, visible
+from engine.record.trace import Record
+from engine.views.lanes import Bar, Lane, Window, is_alarm, read_rows, visible
 from engine.views.lines import between
 from engine.worker import begin_worker
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DRAW_LIMIT_S = 60.0
-RECORDS_DRAWN = 50_000
-"""A run of ten minutes has some 5000; a picture of more shows nothing, and this bounds its memory."""
-
 DPI = 110
 SHORTEST_PX = 2.0
 """So wide is every event at least."""
@@ -69,17 +65,9 @@ def draw_strip(trace: Path, picture: Path | IO[bytes]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    reading = read_trace(trace)
-    records = list(islice(reading, RECORDS_DRAWN))
-    cut_off = next(reading, None) is not None
-    origin_ns = records[0]["t_ns"] or 0
-    records = [from_header(record, origin_ns) for record in records]
-    first_s, last_s = span(records)
-    lanes = lanes_of(records, last_s)
-    title = f"the first {RECORDS_DRAWN} records" if cut_off else "whole run"
-    near = close_ups(records)
-    windows = [Window(title, first_s, last_s), *near]
-    rows = [lanes, *([lane for lane in lanes if lane.is_seen(window)] for window in near)]
+    strip = read_rows(trace)
+    windows = [strip.whole, *strip.near]
+    rows = [strip.lanes, *([lane for lane in strip.lanes if lane.is_seen(window)] for window in strip.near)]
     rows_in = [ROW_IN * max(FEWEST_ROWS, len(each)) for each in rows]
     height_in = sum(rows_in) + (len(windows) + 1) * (ABOVE_IN + BELOW_IN) + LATENESS_IN
     figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI)
@@ -87,14 +75,31 @@ def draw_strip(trace: Path, picture: Path | IO[bytes]) -> None:
     bottom_in = height_in
     for window, each, each_in in zip(windows, rows, rows_in, strict=True):
         bottom_in -= ABOVE_IN + each_in
-        whole = window is windows[0]
+        whole = window is strip.whole
         axes = _axes(figure, bottom_in, each_in)
-        _draw_rows(axes, each, window, near if whole else (), counted=whole)
+        _draw_rows(axes, each, window, strip.near if whole else (), counted=whole)
         bottom_in -= BELOW_IN
-    if not any("t_ns" in record for record in records[1:]):
+    if not any("t_ns" in record for record in strip.records[1:]):
         axes.text(0.5, 0.5, "this trace holds no times", transform=axes.transAxes, ha="center", fontsize=9)
-    _draw_lateness(_axes(figure, BELOW_IN, LATENESS_IN), records)
+    _draw_lateness(_axes(figure, BELOW_IN, LATENESS_IN), strip.records)
     figure.savefig(picture)
+
+
+def kinds_of(lanes: Iterable[Lane]) -> list[str]:
+    """The kinds of frames among these rows, in their order."""
+    return [lane.name for lane in lanes if lane.group == "frames"]
+
+
+def layers(lane: Lane, kinds: Sequence[str]) -> list[tuple[str, Sequence[Bar]]]:
+    """What is drawn in a row, the later over the earlier: colours and bars."""
+    colour = KIND_COLOURS[min(kinds.index(lane.name), 3)] if lane.group == "frames" else COLOURS[lane.group]
+    return [
+        (COLOURS["left"], lane.left),
+        (colour, lane.bars),
+        (COLOURS["over"], lane.over),
+        (COLOURS["budget end"], [(end_s, 0.0) for end_s in lane.budget_ends]),
+        (COLOURS["alarm"] if is_alarm(lane) else colour, [(at_s, 0.0) for at_s in lane.marks]),
+    ]
 
 
 class StripProcess:
@@ -138,17 +143,10 @@ def _draw_rows(axes: "Axes", lanes: Sequence[Lane], window: Window, near: Sequen
     for other in near:
         axes.axvspan(other.begin_s, other.end_s, color=COLOURS["window"], linewidth=0, zorder=0)
     shortest_s = (window.end_s - window.begin_s) / (ROW_WIDTH_IN * DPI) * SHORTEST_PX
-    kinds = [lane.name for lane in lanes if lane.group == "frames"]
+    kinds = kinds_of(lanes)
     boxes: dict[str, list[Box]] = {colour: [] for colour in (*COLOURS.values(), *KIND_COLOURS)}
     for row, lane in enumerate(lanes):
-        colour = KIND_COLOURS[min(kinds.index(lane.name), 3)] if lane.group == "frames" else COLOURS[lane.group]
-        for hue, bars in (
-            (COLOURS["left"], lane.left),
-            (colour, lane.bars),
-            (COLOURS["over"], lane.over),
-            (COLOURS["budget end"], [(end_s, 0.0) for end_s in lane.budget_ends]),
-            (COLOURS["alarm"] if is_alarm(lane) else colour, [(at_s, 0.0) for at_s in lane.marks]),
-        ):
+        for hue, bars in layers(lane, kinds):
             boxes[hue] += _boxes(bars, row, window, shortest_s)
         _write(axes, -0.08, row, lane.name, ha="right")
         if counted and lane.events > 1:

@@ -12,6 +12,7 @@ from io import BytesIO
 from engine.errors import CredlineError, shown
 from engine.record.document import RunDocument
 from engine.views.strip import draw_strip
+from engine.views.zoom import fragment
 from protocols.products.atomic import make_folder, write_text
 from protocols.products.cred_log import parameters
 from protocols.products.metadata import RunHeader
@@ -26,6 +27,9 @@ VALUE_LETTERS = 300
 NOT_SHOWN = ("geometry",)
 """Parts of the instrument that stand among the parameters."""
 
+ENDINGS = {"done": "", "stopped": " early"}
+"""Classes of how a run may end that is no failure."""
+
 Rows = Sequence[tuple[str, str]]
 
 PAGE = """<!doctype html>
@@ -36,7 +40,7 @@ img {{ max-width: 100% }} h2 {{ font-size: 1.1rem; margin: 2rem 0 .3rem }} p {{ 
 table {{ border-collapse: collapse }} td {{ padding: .15rem 1rem .15rem 0; vertical-align: top }}
 td:first-child {{ color: #666 }} .tables {{ display: flex; flex-wrap: wrap; gap: 0 4rem }}
 .ended {{ display: inline-block; padding: .1rem .6rem; border-radius: .3rem; background: #d9efdc }}
-.badly {{ background: #f6c9c4 }}
+.badly {{ background: #f6c9c4 }} .early {{ background: #fff3c4 }}
 .warnings {{ border-left: 4px solid #cc0000; background: #fdf0ee; padding: .4rem 1rem .4rem 2rem; margin: .8rem 0 }}
 .gallery {{ display: flex; flex-wrap: wrap; gap: .6rem }} figure {{ margin: 0; font-size: .8rem; line-height: 1.3 }}
 </style></head><body><h1>{title}</h1>
@@ -80,13 +84,13 @@ def _body(
 ) -> Iterator[str]:
     info = source.info
     ended = f"{info.status}: {info.reason}" if info.reason else info.status
-    yield f'<p class="ended{"" if info.status == "done" else " badly"}">{html.escape(ended)}</p>'
+    yield f'<p class="ended{ENDINGS.get(info.status, " badly")}">{html.escape(ended)}</p>'
     wrong = [*troubles(info, document), *warnings]
     if wrong:
         yield f'<ul class="warnings">{"".join(f"<li>{html.escape(line)}</li>" for line in wrong)}</ul>'
     if told:
         yield f"<h2>The run</h2>{_table(told)}"
-    yield _section("Timing strip", STRIP.format(run=info.folder.name))
+    yield _section("Timing strip", STRIP)
     yield _strip(info)
     if info.snapshots:
         yield _section("Snapshots", _count(len(info.snapshots)))
@@ -115,8 +119,7 @@ def _body(
 
 STRIP = (
     "What every part of the instrument did when, in seconds since the run began. Pale: left of a budget; red: over it, "
-    "lost, failed. To zoom in, open what `credline trace export {run} --format perfetto -o {run}.json` makes on "
-    "ui.perfetto.dev."
+    "lost, failed."
 )
 ROTATION = "Stage angle of each frame; distance of frames and stage readings from an even rotation."
 TIMING = "Lateness of each frame's start, and the time from one frame to the next."
@@ -139,7 +142,8 @@ def _strip(info: RunInfo) -> str:
         draw_strip(info.folder, drawn)
     except CredlineError as error:
         return f"<p>Not drawn: {html.escape(str(error))}</p>"
-    return _image("Timing strip", drawn.getvalue(), "png")
+    zoomed = f"<details><summary>Zoom into it</summary>{fragment(info.folder)}</details>"
+    return _image("Timing strip", drawn.getvalue(), "png") + zoomed
 
 
 def _gallery(pictures: Sequence[Thumbnail], origin_ns: int) -> str:

@@ -15,11 +15,10 @@ TEXT_LETTERS = 400
 
 
 def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
-    """One line each: how a run ended that is not done, alarms, slots lost and why, frames that were not kept, what the
-    disk, a crash or the watchdog did to it.
+    """One line each: alarms, slots lost and why, frames that were not kept, what the disk or a crash did to the run.
+
+    How it ended is not among them: that is said above them, once.
     """
-    if document.status != "done":
-        yield f"the run ended as {info.status}: {info.reason or 'no reason is known'}"
     for alarm in document.alarms:
         yield f"ALARM: {shown(alarm, TEXT_LETTERS)}"
     for reason, slots in _lost(info).items():
