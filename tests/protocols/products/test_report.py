@@ -148,7 +148,9 @@ def test_snapshots_stand_with_their_slot_time_and_angle(tmp_path: Path) -> None:
     grey = np.asarray(pictures["slot 20"])
     assert max(grey.shape) == 180
     middle = grey.shape[1] // 2
-    assert grey[90, middle] < 120 < 150 < grey[90, middle + 30]  # the dark crystal in the lit disc, which fills the picture
+    assert (
+        grey[90, middle] < 120 < 150 < grey[90, middle + 30]
+    )  # the dark crystal in the lit disc, which fills the picture
     assert grey[5, 5] < 30
 
 
