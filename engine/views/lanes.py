@@ -6,7 +6,7 @@ name says what a bar is, however short. Instants are seconds since the trace's h
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -182,8 +182,9 @@ def close_ups(records: Sequence[Record]) -> list[Window]:
         found.append(_around(title, mark["start_ns"], reach_s))
     for record in records:
         if (what := trouble(record)) and (at_ns := record.get("start_ns", record.get("t_ns"))) is not None:
-            found.append(_around(f"around the first trouble: {what}", at_ns, reach_s))
-            break
+            if found and found[0].shows((at_ns / NS_PER_S, 0.0)):  # one picture for both
+                return [replace(found[0], title=f"{found[0].title}; first trouble: {what}")]
+            return [*found, _around(f"around the first trouble: {what}", at_ns, reach_s)]
     return found
 
 

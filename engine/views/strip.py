@@ -205,6 +205,7 @@ def _draw_lateness(axes: "Axes", records: list[Record]) -> None:
     for slot in lost:
         axes.axvline(slot, color=COLOURS["alarm"], linewidth=0.8)
     axes.tick_params(labelsize=8)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("slot", fontsize=8, labelpad=1)
     axes.set_ylabel("ms", fontsize=8)
     name = _literal(f", step '{commonest[0][0][:24]}'") if commonest else ""

@@ -115,6 +115,7 @@ def _panels(info: RunInfo, n: int) -> "tuple[Figure, tuple[Axes, ...]]":
     figure = Figure(figsize=(9, 1.2 + 1.9 * n), layout="constrained")
     made: Any = figure.subplots(n, 1, sharex=True, squeeze=False)
     axes = tuple(made[:, 0])
+    axes[-1].locator_params(axis="x", integer=True)
     axes[-1].set_xlabel("slot")
     margin = 0.02 * info.slots + 0.5
     axes[-1].set_xlim(1 - margin, info.slots + margin)

@@ -167,6 +167,11 @@ def test_the_first_trouble_has_a_close_up_of_its_own(record: Record, title: str)
     assert (window.begin_s + window.end_s) / 2 == pytest.approx(3.0)
 
 
+def test_a_trouble_that_the_first_close_up_shows_anyway_has_none_of_its_own() -> None:
+    (window,) = close_ups([*kinds("still", "view"), step("lens", 200 * MS, 300 * MS, -1, slot=2)])
+    assert window.title == "around the first view; first trouble: lens over its budget, slot 2"
+
+
 def test_without_frames_and_trouble_there_is_no_close_up() -> None:
     assert close_ups([state("warm", 0)]) == []
 
