@@ -196,13 +196,15 @@ class Cred(ExperimentType[CredPlan]):
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """See `ExperimentType.export`."""
         from engine.errors import Refused
-        from protocols.cred.summary import rows_of
         from protocols.products.export import export_run
 
         document = RunDocument.read(folder)
         if not document.instrument.get("detector", {}).get("has_pictures", True):
             raise Refused(f"{folder}: its camera delivered no pictures (a run for timing); nothing was exported.")
-        told = rows_of(document.result)
+        try:
+            told = self.told(document.result)
+        except (KeyError, TypeError, ValueError):  # of an older version, or edited: the report has its parameters
+            told = ()
         summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress, told)
         fast_px, slow_px = summary.beam_px
         return (

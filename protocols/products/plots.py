@@ -39,7 +39,7 @@ def rotation_plot(info: RunInfo) -> bytes:
         period_ns = info.period_s * 1e9
         slots = 1 + ((began + ended) / 2 - (info.frame_start_ns[0] - (info.slot[0] - 1) * period_ns)) / period_ns
         # Each reading was true at some instant of its interval: the bar is what the stage turned in half of it.
-        open_mdeg = 1000 * abs(info.oscillation_deg) * (ended - began) / period_ns / 2
+        open_mdeg = 1000 * abs(info.oscillation_deg) * np.maximum(ended - began, 0) / period_ns / 2
         below.errorbar(
             slots, 1000 * residual_deg, open_mdeg, fmt=".", color=ACCENT, linewidth=1, label="stage readings"
         )

@@ -192,6 +192,16 @@ def test_a_run_tells_the_same_in_its_table_and_in_its_report(tmp_path: Path) -> 
     assert cells_of(page_of(run)) == cells
 
 
+def test_a_run_json_that_lacks_what_the_table_needs_is_exported_without_the_table(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=6)
+    with pytest.raises(KeyError):
+        rows_of(json.loads((folder / "run.json").read_text())["result"])
+    CRED.export(folder, ("report",), lambda done, total: None)
+    page = page_of(folder)
+    assert "<h2>The run</h2>" not in page
+    assert "Rotation range" in page
+
+
 def test_even_rotation_has_no_residuals(tmp_path: Path) -> None:
     with open_run(write_run(tmp_path / "run", slots=23)) as source:
         assert np.abs(angle_residuals_deg(source.info)).max() < 1e-9
