@@ -1,1 +1,1 @@
-"""What an instrument's settings mean: rotation speeds, settling of lenses, wavelength."""
+"""What an instrument's settings mean: rotation speeds, settling of lenses."""

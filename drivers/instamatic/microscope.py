@@ -19,9 +19,9 @@ from typing import Any
 
 from drivers.calibration.lenssettling import lens_settling
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
-from drivers.calibration.wavelength import wavelength_A
 from drivers.contract import Parts, Reading, SecondConnection
 from drivers.facts import StageFacts, Timing
+from drivers.geometry import wavelength_A
 from drivers.instamatic.answers import (
     DIFFRACTION,
     Known,

@@ -14,9 +14,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
-from drivers.calibration.wavelength import wavelength_A
 from drivers.contract import Parts, Reading, SecondConnection
 from drivers.facts import OpticsFacts, Timing
+from drivers.geometry import wavelength_A
 from drivers.jeol.temcom import Answer, Connection, OpenLibrary, blank_beam, numbers, open_temcom
 from drivers.options import Options
 from engine.clock import Clock, ns

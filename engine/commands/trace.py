@@ -25,7 +25,7 @@ trace_app = typer.Typer(
 )
 
 Run = Annotated[Path, typer.Argument(help="A run folder, or its trace.jsonl.")]
-PICTURES = (".png", ".svg")
+PICTURES = (".png", ".svg", ".html")
 
 
 class ExportFormat(StrEnum):
@@ -104,19 +104,26 @@ def stats(
 def plot(
     run: Run,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="PNG or SVG file; default: <run>-timing.png, here.")
+        Path | None, typer.Option("-o", "--out", help="PNG, SVG or HTML file; default: <run>-timing.png, here.")
     ] = None,
 ) -> None:
-    """Draw the timing strip: states, steps in their budgets, devices; what was over budget or lost in red."""
+    """Draw the timing strip: states, steps in their budgets, devices; what was over budget or lost in red. An HTML file
+    is a page that a browser zooms.
+    """
     from engine.record.trace import open_trace
     from engine.views.strip import draw_strip
+    from engine.views.zoom import page
 
-    picture = out or Path(f"{(run if run.is_dir() else run.absolute().parent).absolute().name or 'trace'}-timing.png")
+    name = (run if run.is_dir() else run.absolute().parent).absolute().name or "trace"
+    picture = out or Path(f"{name}-timing.png")
     if picture.suffix.lower() not in PICTURES:
-        raise Refused(f"-o {picture}: neither .png nor .svg; nothing was drawn. Choose a name that ends so.")
+        raise Refused(f"-o {picture}: neither .png nor .svg nor .html; nothing was drawn. Choose a name that ends so.")
     open_trace(run)  # refuse what is no trace before anything is loaded
     try:
-        draw_strip(run, picture)
+        if picture.suffix.lower() == ".html":
+            picture.write_text(page(run, name), encoding="utf-8")
+        else:
+            draw_strip(run, picture)
     except OSError as error:
         raise _unwritable(picture, error) from error
     typer.echo(str(picture))

@@ -206,9 +206,14 @@ class Cred(ExperimentType[CredPlan]):
         """See `ExperimentType.export`."""
         from protocols.products.export import export_run
 
-        if not RunDocument.read(folder).instrument.get("detector", {}).get("has_pictures", True):
+        document = RunDocument.read(folder)
+        if not document.instrument.get("detector", {}).get("has_pictures", True):
             raise Refused(f"{folder}: its camera delivered no pictures (a run for timing); nothing was exported.")
-        summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress)
+        try:
+            told = self.told(document.result)
+        except (KeyError, TypeError, ValueError):  # of an older version, or edited: the report has its parameters
+            told = ()
+        summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress, told)
         fast_px, slow_px = summary.beam_px
         return (
             f"{summary.files} files in {', '.join(summary.formats)} from {summary.frames} frames",

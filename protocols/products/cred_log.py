@@ -1,5 +1,6 @@
 """cred_log.txt: the run on one page, for people. Units stand beside every number."""
 
+from drivers.geometry import high_tension_v, resolution
 from protocols.products.metadata import RunHeader
 from protocols.products.source import RunInfo, ranges
 
@@ -9,6 +10,8 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
     last_ns = int(info.frame_end_ns[-1])
     rate = info.oscillation_deg / info.period_s
     rows, columns = info.shape
+    beam_px = run.beam_fast_px, run.beam_slow_px
+    seen = resolution(info.shape, *beam_px, info.pixel_size_mm, info.camera_length_mm, info.wavelength_A)
     return [
         ("Program", run.program),
         ("Run", info.run_id),
@@ -21,15 +24,15 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
         ("Frames", f"{len(info.slot)} in slots {info.first_slot} to {info.last_slot}"),
         (
             "Snapshots",
-            f"{len(info.snapshot_slots)}, every {info.snapshot_interval} slots" if info.snapshot_interval else "none",
+            f"{len(info.snapshots)}, every {info.snapshot_interval} slots" if info.snapshot_interval else "none",
         ),
         ("Lost slots", slot_list(info.lost_slots)),
         ("Gaps in the numbering", slot_list(info.gaps)),
         ("Exposure", f"{info.exposure_s:.4f} s"),
         ("Acquisition period", f"{info.period_s:.6f} s"),
-        ("Stage angle of the first frame", f"{info.frame_start_deg[0]:.4f} deg"),
-        ("Stage angle of the last frame's end", f"{info.frame_end_deg[-1]:.4f} deg"),
-        ("Rotation range", f"{abs(info.frame_end_deg[-1] - info.frame_start_deg[0]):.4f} deg"),
+        ("Rotation range", f"{info.range_deg:.4f} deg, {info.start_deg:.4f} to {info.end_deg:.4f} deg"),
+        ("First exposure begins at", f"{info.frame_start_deg[0]:.4f} deg"),
+        ("Last exposure ends at", f"{info.frame_end_deg[-1]:.4f} deg"),
         ("Rotation rate", f"{rate:.6f} deg/s"),
         ("Oscillation angle per slot", f"{info.oscillation_deg:.6f} deg"),
         (
@@ -37,10 +40,11 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
             "unknown" if info.offset_uncertainty_deg is None else f"{info.offset_uncertainty_deg:.4f} deg",
         ),
         ("Rotation axis", f"{info.rotation_axis_deg:.4f} deg from fast towards up"),
-        ("Wavelength", f"{info.wavelength_A:.6f} A"),
+        ("Wavelength", f"{info.wavelength_A:.6f} A ({high_tension_v(info.wavelength_A) / 1000:.1f} kV)"),
         ("Camera length", f"{info.camera_length_mm:.4f} mm"),
         ("Physical pixel size", f"{info.pixel_size_mm:.4f} mm"),
         ("Pixel size", f"{info.angstrom_per_px:.8f} 1/A"),
+        ("Resolution", f"{seen.edge_A:.3f} A at the nearest edge, {seen.corner_A:.3f} A in the farthest corner"),
         ("Detector", f"{info.detector or 'camera'}, {columns} x {rows} px after correction"),
         ("Saturation", f"{info.saturation} counts"),
         ("Primary beam (fast, slow)", f"{run.beam_fast_px:.3f}, {run.beam_slow_px:.3f} px (pixel i covers i to i+1)"),

@@ -19,6 +19,7 @@ from engine.errors import Refused, StorageError
 from engine.worker import begin_worker
 from protocols.products.atomic import make_folder, write_text
 from protocols.products.corrections import Clipped
+from protocols.products.cred_log import cred_log, slot_list
 from protocols.products.metadata import RunHeader, run_header
 from protocols.products.pictures import (
     PictureFolders,
@@ -27,6 +28,7 @@ from protocols.products.pictures import (
     write_frames,
     write_placeholders,
 )
+from protocols.products.scale import faded
 from protocols.products.source import RunInfo, RunSource, open_run
 from protocols.products.survey import FrameSurvey, clipped_in
 from protocols.spots.beam_centre import run_beam
@@ -65,10 +67,12 @@ def export_run(
     formats: Sequence[str] = FORMATS,
     workers: int = 1,
     progress: Progress | None = None,
+    told: Sequence[tuple[str, str]] = (),
 ) -> ExportSummary:
     """Export the run in `run_dir` in these formats with this many worker processes (1: all in this process).
 
-    progress(done, total) is called in this process, in steps of work; what it raises stops the export. Raises
+    progress(done, total) is called in this process, in steps of work; what it raises stops the export. told: the table
+    of the run's result, that the report shows as it is. Raises
     Refused for unknown formats (nothing written), DataError for a run that cannot be read, StorageError for a full
     disk; files written before an error are whole, the raw spool is untouched.
     """
@@ -85,7 +89,12 @@ def export_run(
             beam = _beam(info, surveys)
             header = run_header(info, beam)
             files = _pictures(pool, run_dir, info, header, folders, steps)
-        files += _other_files(source, header, wanted, surveys)
+        warnings = tuple(_warnings(source, surveys, beam))
+        files += _other_files(source, header, wanted)
+        if "report" in wanted:
+            from protocols.products.report import write_report
+
+            files += write_report(source, header, surveys, warnings, told)
         steps.add(1)
         return ExportSummary(
             run_dir=run_dir,
@@ -95,7 +104,7 @@ def export_run(
             files=files,
             beam_px=beam,
             clipped=clipped_in(surveys),
-            warnings=tuple(_warnings(source, surveys, beam)),
+            warnings=warnings,
         )
 
 
@@ -164,9 +173,7 @@ def _remove_strays(folder: Path, suffix: str, slots: set[int]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str], surveys: list[FrameSurvey]) -> int:
-    from protocols.products.cred_log import cred_log
-
+def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str]) -> int:
     info, run_dir = source.info, source.info.folder
     texts = {run_dir / "cred_log.txt": (cred_log(info, header), "\n")}
     files = 0
@@ -192,10 +199,6 @@ def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str], su
     if "nexus" in wanted:
         _nexus(source, header)
         files += 1
-    if "report" in wanted:
-        from protocols.products.report import write_report
-
-        files += write_report(source, header, surveys)
     return files + len(texts)
 
 
@@ -245,6 +248,11 @@ def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: tuple[float, 
     off = float(np.hypot(beam[0] - info.nominal_beam_fast_px, beam[1] - info.nominal_beam_slow_px))
     if off > 0.1 * min(info.shape):
         yield f"the primary beam is {off:.0f} px from its nominal place: check the centring of the pattern"
+    if slots := faded(surveys):
+        yield (
+            f"in slots {slot_list(tuple(slots))} the spots have less than an eighth of their usual counts: did the "
+            "crystal leave the beam?"
+        )
     if info.status != "done":
         yield f"the run ended as {info.status!r}; what it kept was exported"
 

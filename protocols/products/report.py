@@ -1,184 +1,194 @@
-"""The report of a run: one self-contained page (`report/index.html`) and its pictures as PNG files.
+"""The report of a run: one self-contained page, `report/index.html`, with all its pictures inside.
 
-For the operator, minutes after the run: did the stage turn evenly, were the frames on time, did the beam stay, did
-the crystal stay in the aperture, how do the frames look, and every parameter of the data set.
+For the operator, minutes after the run, and for whoever gets the data: what went wrong stands first, then the figures
+of the run, its timing, its snapshots, how stage, beam, crystal and frames behaved, and what plan and instrument it had.
 """
 
 import base64
 import html
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from protocols.products.atomic import make_folder, write_file, write_text
+from engine.errors import CredlineError, shown
+from engine.record.document import RunDocument
+from engine.views.strip import draw_strip
+from engine.views.zoom import fragment
+from protocols.products.atomic import make_folder, write_text
 from protocols.products.cred_log import parameters
 from protocols.products.metadata import RunHeader
-from protocols.products.pictures import run_correction
+from protocols.products.plots import beam_plot, rotation_plot, scale_plot, timing_plot
+from protocols.products.scale import SMOOTHED_FRAMES
 from protocols.products.source import RunInfo, RunSource
 from protocols.products.survey import FrameSurvey, clipped_in
+from protocols.products.thumbnails import SNAPSHOTS_SHOWN, Thumbnail, frame_thumbnails, snapshot_thumbnails
+from protocols.products.troubles import header_of, troubles
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+VALUE_LETTERS = 300
+NOT_SHOWN = ("geometry",)
+"""Parts of the instrument that stand among the parameters."""
 
-SAMPLE_FRAMES = 6
-INK, ACCENT, FAINT = "#1b1b1b", "#b5482a", "#9a9a9a"
+ENDINGS = {"done": "", "stopped": " early"}
+"""Classes of how a run may end that is no failure."""
+
+Rows = Sequence[tuple[str, str]]
 
 PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 76rem; margin: 2rem auto; padding: 0 1rem }}
 img {{ max-width: 100% }} h2 {{ font-size: 1.1rem; margin: 2rem 0 .3rem }} p {{ margin: .3rem 0 }}
 table {{ border-collapse: collapse }} td {{ padding: .15rem 1rem .15rem 0; vertical-align: top }}
-td:first-child {{ color: #666 }}
+td:first-child {{ color: #666 }} .tables {{ display: flex; flex-wrap: wrap; gap: 0 4rem }}
+.ended {{ display: inline-block; padding: .1rem .6rem; border-radius: .3rem; background: #d9efdc }}
+.badly {{ background: #f6c9c4 }} .early {{ background: #fff3c4 }}
+.warnings {{ border-left: 4px solid #cc0000; background: #fdf0ee; padding: .4rem 1rem .4rem 2rem; margin: .8rem 0 }}
+.gallery {{ display: flex; flex-wrap: wrap; gap: .6rem }} figure {{ margin: 0; font-size: .8rem; line-height: 1.3 }}
 </style></head><body><h1>{title}</h1>
 {body}
 </body></html>
 """
 
 
-def write_report(source: RunSource, run: RunHeader, surveys: list[FrameSurvey]) -> int:
-    """Write report/index.html and the PNGs beside it; atomic files. Returns their number."""
+def write_report(
+    source: RunSource,
+    run: RunHeader,
+    surveys: list[FrameSurvey],
+    warnings: Sequence[str] = (),
+    told: Rows = (),
+) -> int:
+    """Write report/index.html, an atomic file. Returns the number of files.
+
+    warnings: of the export; they stand at the top, with what the run recorded. told: the table that the run showed at
+    its end, word for word.
+    """
     info = source.info
+    document = RunDocument.read(info.folder)
+    header = header_of(info)
+    body = "\n".join(_body(source, run, surveys, document, header.get("t_ns") or 0, warnings, told, header))
     folder = info.folder / "report"
     make_folder(folder)
-    plots: list[tuple[str, str, str, Figure]] = [
-        (
-            "rotation",
-            "Rotation",
-            "Stage angle of each frame; distance of frames and stage readings from an even rotation.",
-            _rotation(info),
-        ),
-        (
-            "frame-timing",
-            "Timing",
-            "Lateness of each frame's start, and the time from one frame to the next. The whole run: timing.png.",
-            _timing(info),
-        ),
-        ("beam", "Primary beam", "Position in each frame against the run's median.", _beam(surveys, run)),
-        (
-            "scale",
-            "Scale",
-            "Mean height of the spots above the background, against its median: a drop is a crystal "
-            "that leaves the aperture.",
-            _scale(surveys),
-        ),
-        ("frames", "Frames", "Square root of the counts, after correction.", _frames(source)),
-    ]
-    body = []
-    for name, title, caption, figure in plots:
-        png = _png(figure)
-        write_file(folder / f"{name}.png", png)
-        body.append(
-            f"<h2>{html.escape(title)}</h2><p>{html.escape(caption)}</p>"
-            f'<img alt="{html.escape(title)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
-        )
-    told = [*parameters(info, run), ("In 16 bits", str(clipped_in(surveys)))]
-    rows = "\n".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in told)
-    body.append(f"<h2>Parameters</h2><table>{rows}</table>")
     title = html.escape(f"{info.sample}: run {info.run_id}")
-    write_text(folder / "index.html", PAGE.format(title=title, body="\n".join(body)))
-    return len(plots) + 1
+    write_text(folder / "index.html", PAGE.format(title=title, body=body))
+    return 1
 
 
-def angle_residuals_deg(info: RunInfo) -> NDArray[np.float64]:
-    """(n,) how far the begin of each frame lies from its slot's place in an even rotation."""
-    return info.frame_start_deg - (info.start_deg + (info.slot - 1) * info.oscillation_deg)
-
-
-def scale_of(surveys: list[FrameSurvey]) -> NDArray[np.float64]:
-    """(n,) mean spot height of each frame over the run's median; NaN where a frame shows no spots."""
-    heights = np.array([s.spot_mean if s.spot_pixels else np.nan for s in surveys])
-    if np.isnan(heights).all():
-        return heights
-    return np.asarray(heights / np.nanmedian(heights))
-
-
-def _rotation(info: RunInfo) -> "Figure":
-    """Angles of frames above; below, how far the stage readings and the frames' own times are off an even rotation."""
-    figure, (above, below) = _panels(2)
-    above.plot(info.slot, info.frame_start_deg, ".", color=INK, markersize=2)
-    above.set_ylabel("stage angle (deg)")
-    below.plot(info.slot, 1000 * angle_residuals_deg(info), ".", color=INK, markersize=2, label="frame starts")
-    if info.stage_readings:
-        began, ended, residual_deg = np.array(info.stage_readings, np.float64).T
-        period_ns = info.period_s * 1e9
-        slots = 1 + ((began + ended) / 2 - (info.frame_start_ns[0] - (info.slot[0] - 1) * period_ns)) / period_ns
-        # Each reading was true at some instant of its interval: the bar is what the stage turned in half of it.
-        open_mdeg = 1000 * abs(info.oscillation_deg) * (ended - began) / period_ns / 2
-        below.errorbar(slots, 1000 * residual_deg, open_mdeg, fmt=".", color=ACCENT, label="stage readings")
-    below.legend(loc="upper right", fontsize=8)
-    below.set_ylabel("residual (mdeg)")
-    return figure
-
-
-def _timing(info: RunInfo) -> "Figure":
-    figure, (above, below) = _panels(2)
-    above.plot(info.slot, info.frame_late_ns / 1e6, ".", color=ACCENT, markersize=2)
-    above.set_ylabel("late by (ms)")
-    if len(info.slot) > 1:
-        steps = np.diff(info.slot)
-        error_ms = np.diff(info.frame_start_ns) / 1e6 - steps * info.period_s * 1e3
-        for what, chosen, colour in (("next slot", steps == 1, INK), ("across a gap", steps > 1, ACCENT)):
-            if chosen.any():
-                below.plot(info.slot[1:][chosen], error_ms[chosen], ".", color=colour, markersize=3, label=what)
-        below.legend(frameon=False, fontsize=8)
-    below.set_ylabel("step - whole periods (ms)")
-    return figure
-
-
-def _beam(surveys: list[FrameSurvey], run: RunHeader) -> "Figure":
-    figure, (axes,) = _panels(1)
-    for name, colour, off_px in (
-        ("fast", INK, [s.beam_fast_px - run.beam_fast_px for s in surveys]),
-        ("slow", ACCENT, [s.beam_slow_px - run.beam_slow_px for s in surveys]),
+def _body(
+    source: RunSource,
+    run: RunHeader,
+    surveys: list[FrameSurvey],
+    document: RunDocument,
+    origin_ns: int,
+    warnings: Sequence[str],
+    told: Rows,
+    header: Mapping[str, object],
+) -> Iterator[str]:
+    info = source.info
+    ended = f"{info.status}: {info.reason}" if info.reason else info.status
+    yield f'<p class="ended{ENDINGS.get(info.status, " badly")}">{html.escape(ended)}</p>'
+    wrong = [*troubles(info, document), *warnings]
+    if wrong:
+        yield f'<ul class="warnings">{"".join(f"<li>{html.escape(line)}</li>" for line in wrong)}</ul>'
+    if told:
+        yield f"<h2>The run</h2>{_table(told)}"
+    yield _section("Timing strip", STRIP)
+    yield _strip(info)
+    if info.snapshots:
+        yield _section("Snapshots", _count(len(info.snapshots)))
+        yield _gallery(snapshot_thumbnails(source), origin_ns)
+    for title, text, picture in (
+        ("Rotation", ROTATION, rotation_plot(info)),
+        ("Timing", TIMING, timing_plot(info)),
+        ("Primary beam", BEAM, beam_plot(info, surveys, run)),
+        ("Scale", SCALE, scale_plot(info, surveys)),
     ):
-        axes.plot([s.slot for s in surveys], off_px, ".", color=colour, markersize=3, label=name)
-    axes.set_ylabel("from the median (px)")
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+        yield _section(title, text)
+        yield _image(title, picture, "png")
+    yield _section("Frames", "Square root of the counts, after correction.")
+    yield _gallery(frame_thumbnails(source), origin_ns)
+    clipped = ("In 16 bits", str(clipped_in(surveys)))
+    instrument = header.get("instrument")
+    devices = [("devices", document.devices or "not known"), ("clock", document.clock or "not known")]
+    devices += [("watchdog", document.watchdog)] if document.watchdog else []
+    parts = instrument if isinstance(instrument, Mapping) else document.instrument
+    devices += _flat({name: part for name, part in parts.items() if name not in NOT_SHOWN})
+    yield '<div class="tables">'
+    yield f"<div><h2>Parameters</h2>{_table([*parameters(info, run), clipped])}</div>"
+    yield f"<div><h2>Plan</h2>{_table(_flat(document.plan))}</div>"
+    yield f"<div><h2>Devices</h2>{_table(devices)}</div></div>"
 
 
-def _scale(surveys: list[FrameSurvey]) -> "Figure":
-    figure, (axes,) = _panels(1)
-    axes.plot([s.slot for s in surveys], scale_of(surveys), ".-", color=INK, markersize=3, linewidth=0.5)
-    axes.axhline(1, color=FAINT, linewidth=0.5)
-    axes.set_ylabel("relative scale")
-    axes.set_ylim(bottom=0)
-    return figure
+STRIP = (
+    "What every part of the instrument did when, in seconds since the run began. Pale: left of a budget; red: over it, "
+    "lost, failed."
+)
+ROTATION = "Stage angle of each frame; distance of frames and stage readings from an even rotation."
+TIMING = "Lateness of each frame's start, and the time from one frame to the next."
+BEAM = "Position in each frame against the run's median."
+SCALE = (
+    f"Counts in the spots of each frame over the run's median, and their running median of {SMOOTHED_FRAMES} frames. A "
+    "crystal that leaves the beam pulls the black line down to a tenth and less; all counts, in grey, stay as they are "
+    "unless the beam goes."
+)
 
 
-def _frames(source: RunSource) -> "Figure":
-    from matplotlib.figure import Figure
-
-    info, correct = source.info, run_correction(source)
-    n = min(SAMPLE_FRAMES, len(info.slot))
-    chosen = np.unique(np.linspace(0, len(info.slot) - 1, n).astype(int))
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    for place, index in enumerate(chosen, start=1):
-        counts, _ = correct.apply(source.raw(int(index)))
-        axes = figure.add_subplot(2, 3, place)
-        root = np.sqrt(counts.astype(np.float32))
-        axes.imshow(root, cmap="gray_r", vmin=0, vmax=max(1.0, float(np.percentile(root, 99.5))), origin="upper")
-        axes.set_title(f"{info.slot[index]:05d}: {info.frame_start_deg[index]:.2f} deg", fontsize=8)
-        axes.set_axis_off()
-    return figure
+def _count(snapshots: int) -> str:
+    shown_here = f", {SNAPSHOTS_SHOWN} of them here" if snapshots > SNAPSHOTS_SHOWN else ""
+    return f"{snapshots} pictures of the crystal{shown_here}; slot, time on the strip, stage angle."
 
 
-def _panels(n: int) -> "tuple[Figure, tuple[Axes, ...]]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 1.2 + 1.9 * n), layout="constrained")
-    made: Any = figure.subplots(n, 1, sharex=True, squeeze=False)
-    axes = tuple(made[:, 0])
-    axes[-1].set_xlabel("slot")
-    for a in axes:
-        a.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+def _strip(info: RunInfo) -> str:
+    drawn = BytesIO()
+    try:
+        draw_strip(info.folder, drawn)
+    except CredlineError as error:
+        return f"<p>Not drawn: {html.escape(str(error))}</p>"
+    zoomed = f"<details><summary>Zoom into it</summary>{fragment(info.folder)}</details>"
+    return _image("Timing strip", drawn.getvalue(), "png") + zoomed
 
 
-def _png(figure: "Figure") -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
+def _gallery(pictures: Sequence[Thumbnail], origin_ns: int) -> str:
+    return f'<div class="gallery">{"".join(_figure(picture, origin_ns) for picture in pictures)}</div>'
+
+
+def _figure(picture: Thumbnail, origin_ns: int) -> str:
+    when = "? s" if picture.start_ns is None else f"{(picture.start_ns - origin_ns) / 1e9:.2f} s"
+    where = "angle unknown" if picture.start_deg is None else f"{picture.start_deg:.2f} deg"
+    name = f"slot {picture.slot}"
+    seen = "<p>not readable</p>" if picture.jpeg is None else _image(name, picture.jpeg, "jpeg")
+    return f"<figure>{seen}<figcaption>{name}<br>{when}, {where}</figcaption></figure>"
+
+
+def _section(title: str, text: str) -> str:
+    return f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>"
+
+
+def _image(name: str, content: bytes, kind: str) -> str:
+    data = base64.b64encode(content).decode("ascii")
+    return f'<img alt="{html.escape(name)}" src="data:image/{kind};base64,{data}">'
+
+
+def _table(rows: Rows) -> str:
+    cells = "\n".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows)
+    return f"<table>{cells}</table>"
+
+
+def _flat(told: Mapping[str, object], above: str = "") -> list[tuple[str, str]]:
+    """Keys with dots and their values as text, what is nested unfolded."""
+    rows: list[tuple[str, str]] = []
+    for key, value in told.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{name}.")
+        else:
+            text = ", ".join(map(_text, value)) if isinstance(value, list) else _text(value)
+            rows.append((shown(name, VALUE_LETTERS), shown(text, VALUE_LETTERS)))
+    return rows
+
+
+def _text(value: object) -> str:
+    """A value as a plan file would have it, without the noise of binary fractions."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.9g}" if isinstance(value, float) else str(value)

@@ -16,6 +16,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.facts import PacedFacts
+from drivers.geometry import per_px_A
 from engine.errors import DataError, shown
 from engine.frame import Picture
 from engine.record.document import RUN_FILE, RunDocument
@@ -25,8 +27,18 @@ TEXT_LETTERS = 1000
 FRAMES_FILE = "frames.h5"
 KIND = "diffraction"
 """The kind of frame that products are made of."""
+SNAPSHOT_KIND = "snapshot"
 MAX_COUNT = 65535
 """The largest count of a product: all formats hold 16 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A snapshot as run.json tells of it: its slot, when its exposure began, and the stage's angle then."""
+
+    slot: int
+    start_ns: int | None = None
+    start_deg: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +89,7 @@ class RunInfo:
     oscillation_deg: float
     offset_uncertainty_deg: float | None
     snapshot_interval: int
-    snapshot_slots: tuple[int, ...]
+    snapshots: tuple[SnapshotInfo, ...]
     lost_slots: tuple[int, ...]
     slot: NDArray[np.int32]
     row: NDArray[np.int64]
@@ -118,7 +130,17 @@ class RunInfo:
     @property
     def angstrom_per_px(self) -> float:
         """Reciprocal length of one pixel, in 1/A."""
-        return self.pixel_size_mm / (self.camera_length_mm * self.wavelength_A)
+        return per_px_A(self.pixel_size_mm, self.camera_length_mm, self.wavelength_A)
+
+    @property
+    def end_deg(self) -> float:
+        """Stage angle at which the last slot ends."""
+        return self.slot_start_deg(self.slots + 1)
+
+    @property
+    def range_deg(self) -> float:
+        """The rotation from the begin of the first kept frame's slot to the end of the last slot, as a run tells it."""
+        return abs((self.slots - self.first_slot + 1) * self.oscillation_deg)
 
     def slot_start_deg(self, slot: int) -> float:
         """Stage angle at which a slot begins."""
@@ -168,6 +190,24 @@ class RunSource:
             return self._frames.picture(KIND, int(self.info.row[index]))
         except DataError as error:
             raise DataError(f"{error} (slot {int(self.info.slot[index])})") from error
+
+    def snapshot(self, slot: int) -> Picture:
+        """Raw counts of the snapshot of this slot. DataError where it is missing or damaged."""
+        if SNAPSHOT_KIND in self._frames.kinds:
+            rows = np.flatnonzero(self._frames.table(SNAPSHOT_KIND)["slot"] == slot)
+            if len(rows):
+                return self._frames.picture(SNAPSHOT_KIND, int(rows[0]))
+        path = self.info.folder / "snapshots" / f"{slot:05d}.tiff"  # where alone runs of schema 1 have them
+        from PIL import Image
+
+        try:
+            with Image.open(path) as image:
+                picture: Picture = np.asarray(image)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise DataError(f"{path}: not readable ({first_line(error)}); the frames are not concerned") from error
+        if picture.ndim != 2:
+            raise DataError(f"{path}: is no picture of grey counts; the frames are not concerned")
+        return picture
 
     def flatfield(self) -> NDArray[np.float32] | None:
         """Relative response (rows, columns) as collected, or None where there is none."""
@@ -264,7 +304,7 @@ def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
             oscillation_deg=float(result["oscillation_deg"]),
             offset_uncertainty_deg=None if uncertainty is None else float(uncertainty),
             snapshot_interval=int(result.get("snapshot_interval") or 0),
-            snapshot_slots=tuple(int(s["slot"]) for s in run.own.get("snapshots", [])),
+            snapshots=tuple(_snapshot(told) for told in run.own.get("snapshots", [])),
             lost_slots=tuple(int(k) for k in result["lost_slot_numbers"]),
             slot=table["slot"][kept].astype(np.int32),
             row=kept.astype(np.int64),
@@ -288,6 +328,15 @@ def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
     return info
 
 
+def _snapshot(told: Mapping[str, Any]) -> SnapshotInfo:
+    start_ns, start_deg = told.get("start_ns"), told.get("start_deg")
+    return SnapshotInfo(
+        int(told["slot"]),
+        None if start_ns is None else int(start_ns),
+        None if start_deg is None else float(start_deg),
+    )
+
+
 def _saturation(detector: Mapping[str, Any], exposure_s: float, frames: FramesFile) -> int:
     """As the camera says; the largest count of its type where it does not.
 
@@ -297,8 +346,8 @@ def _saturation(detector: Mapping[str, Any], exposure_s: float, frames: FramesFi
         paced = detector.get("paced")
         if not paced or not paced.get("saturation"):
             return told
-        parts = max(1, math.ceil(exposure_s / float(paced["part_s"]) - 1e-6))
-        return min(parts * int(paced["saturation"]), told)
+        series = PacedFacts(paced["part_s"], paced["period_s"], paced["spare"], paced["saturation"])
+        return min(series.parts(exposure_s) * int(paced["saturation"]), told)
     pixel = frames.dtype(KIND)
     return int(np.iinfo(pixel).max) if pixel.kind in "iu" else MAX_COUNT
 

@@ -332,10 +332,12 @@ def _bluesky(path: Path) -> None:
 def use_plot(folder: Path, content: bytes) -> None:
     """`credline trace plot`, which loads the plotting library."""
     from engine.views.strip import draw_strip
+    from engine.views.zoom import page
 
     path = folder / "trace.jsonl"
     path.write_bytes(content)
     open_trace(path)
+    page(path, path.name)
     draw_strip(path, folder / "timing.svg")
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from drivers.calibration.wavelength import wavelength_A
 from drivers.conformance import Bench, Body, MicroscopeConformance
 from drivers.contract import Microscope, Parts
+from drivers.geometry import wavelength_A
 from drivers.instamatic.blanker import blank_beam
 from drivers.instamatic.microscope import INSTAMATIC
 from drivers.simulated.microscope import SIMULATED_TIMING

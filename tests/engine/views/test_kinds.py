@@ -3,11 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from engine.record.trace import SCHEMA, Record
 from engine.views.bluesky import Documents, WallTime
-from engine.views.strip import _close_up, _from_header
 from tests.engine.traces import trace, write_trace
 
 MS = 1_000_000
@@ -23,23 +20,6 @@ def frames(*kinds: str, slot_ns: int = 100 * MS) -> list[Record]:
         known = {"arrived_ns": start_ns + 60 * MS, "angle_deg": None, "index": k, "crc": 0}
         made.append({**record, "start_ns": start_ns, "end_ns": start_ns + 50 * MS, **known})
     return made
-
-
-@pytest.mark.parametrize(
-    ("kinds", "title", "middle_s"),
-    [
-        (("still", "still", "still", "view", "still"), "around the first view", 0.3),
-        (("still", "still", "still"), "around the first frame", 0.0),
-        (("$a$", "$b$"), r"around the first \$b\$", 0.1),
-        ((), "whole run", None),
-    ],
-)
-def test_the_close_up_is_where_another_kind_first_comes(kinds: tuple[str, ...], title: str, middle_s: float) -> None:
-    told, begin_s, end_s = _close_up([_from_header(record, 0) for record in frames(*kinds)], -1.0, 1.0)
-    assert told == title
-    if middle_s is not None:
-        assert (begin_s + end_s) / 2 == pytest.approx(middle_s)
-        assert end_s - begin_s == pytest.approx(12 * 0.1)
 
 
 def test_a_strip_of_more_kinds_than_colours_is_drawn(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""What went wrong in a run, in words for the top of its report: nothing here is found out, all of it was recorded."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from engine.errors import CredlineError, shown
+from engine.record.document import RunDocument
+from engine.record.trace import Record, read_trace
+from protocols.products.cred_log import slot_list
+from protocols.products.source import RunInfo
+
+RECORDS_READ = 1_000_000
+"""Of a trace, for the reasons of its lost slots; a run of a day has fewer."""
+TEXT_LETTERS = 400
+
+
+def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
+    """One line each: alarms, slots lost and why, frames that were not kept, what the disk or a crash did to the run.
+
+    How it ended is not among them: that is said above them, once.
+    """
+    for alarm in document.alarms:
+        yield f"ALARM: {shown(alarm, TEXT_LETTERS)}"
+    for reason, slots in _lost(info).items():
+        lost = f"{len(slots)} of {info.slots} slots lost: {slot_list(slots)}"
+        yield f"{lost} ({reason})" if reason else lost
+    not_kept, changes = (document.result.get(key) for key in ("frames_not_kept", "period_changes"))
+    if not_kept:
+        yield f"{not_kept} frames not kept: late on their slots, of another period, or without a known angle"
+    if changes:
+        yield f"the period was lengthened {changes} times: the camera took longer than it declares"
+    if document.disk_failed:
+        yield f"the disk failed: {shown(document.disk_failed, TEXT_LETTERS)}"
+    if document.trace_cut_off:
+        yield f"the trace ends before the run: {shown(document.trace_cut_off, TEXT_LETTERS)}"
+    if document.recovered:
+        yield "the run was cut off, and put together again by `credline recover`"
+
+
+def _lost(info: RunInfo) -> dict[str, tuple[int, ...]]:
+    """The lost slots by the reason that the trace gives; an empty one where it gives none."""
+    if not info.lost_slots:
+        return {}
+    reasons: dict[int, str] = {}
+    try:
+        for record in islice(read_trace(info.folder), RECORDS_READ):
+            if (record["kind"], record["name"]) == ("slot", "lost") and record["slot"] is not None:
+                reasons[record["slot"]] = shown(record.get("reason", ""), TEXT_LETTERS)
+    except CredlineError:
+        pass  # what can be read of a damaged trace is enough
+    found: dict[str, tuple[int, ...]] = {}
+    for slot in info.lost_slots:
+        reason = reasons.get(slot, "")
+        found[reason] = (*found.get(reason, ()), slot)
+    return found
+
+
+def header_of(info: RunInfo) -> Record:
+    """The header of the run's trace; empty where there is none, or it cannot be read."""
+    try:
+        return next(read_trace(info.folder))
+    except CredlineError:
+        return {}
