@@ -40,6 +40,10 @@ class HardTroubles:
     def __init__(self, rng: random.Random, slots: int, exposure_s: float) -> None:
         self._rng, self._slots, self._exposure_s = rng, slots, exposure_s
 
+    def on_the_way(self) -> list[str]:
+        """Troubles of one sort before the end; none for any trouble of the first way."""
+        return self._rng.choice([self.camera, self.late_row, self.stage, self.disk, list[str]])()
+
     def leaving(self) -> list[str]:
         """The run ends in the middle of a state, or at the instant at which it is entered: by the operator, or since
         a call fails.

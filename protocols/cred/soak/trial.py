@@ -64,15 +64,7 @@ class CredTrial(Trial):
             settling_slots = int(0.55 / period_s) + 1
             plan["snapshot_interval"] = settling_slots + rng.randint(2, 5)
         hard = HardTroubles(rng, slots, plan["exposure_s"])
-        sorts = [
-            hard.camera,
-            hard.late_row,
-            hard.stage,
-            hard.disk,
-            lambda: [self._trouble(rng, slots, 10.0)],
-            lambda: [],
-        ]
-        troubles = rng.choice(sorts)()
+        troubles = hard.on_the_way() or [self._trouble(rng, slots, slots * period_s)]
         if rng.random() < 0.5:
             troubles += hard.leaving()
         if rng.random() < 0.7:
