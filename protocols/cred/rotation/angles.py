@@ -63,17 +63,20 @@ def fit_rotation(readings: Sequence[Reading], nominal_rate_deg_s: float) -> Rota
     nominal_rate_deg_s: signed, used for the weights, and for the rate itself when there are fewer than two
     readings (its uncertainty is then infinite).
     """
-    if not readings:
-        return None
+    return _fitted(readings, nominal_rate_deg_s)[0] if readings else None
+
+
+def _fitted(readings: Sequence[Reading], nominal_rate_deg_s: float) -> tuple[RotationFit, list[Reading]]:
+    """The line, and the readings that it goes by."""
     kept = list(readings)
     while True:
         fit = _line(kept, nominal_rate_deg_s)
         if len(kept) <= 3:
-            return fit
+            return fit, kept
         distances = [abs(r.value - fit.angle_deg(middle_ns(r))) / _sigma_deg(r, fit.rate_deg_s) for r in kept]
         worst = int(np.argmax(distances))
         if distances[worst] <= OUTLIER_SIGMAS:
-            return fit
+            return fit, kept
         kept.pop(worst)
 
 
@@ -137,16 +140,15 @@ def is_astray(
     """
     if not readings:
         return False
-    recent = readings[-RECENT:]
-    fit = fit_rotation(recent, nominal_rate_deg_s)
+    fit, agreeing = _fitted(readings[-RECENT:], nominal_rate_deg_s)
     rate_deg_s, share = nominal_rate_deg_s, nominal_share
-    if fit is not None and fit.readings > 1:
+    if fit.readings > 1:
         told = SIGMAS * fit.rate_uncertainty_deg_s / abs(nominal_rate_deg_s) + STEADY_SHARE
         if told < share:
             rate_deg_s, share = fit.rate_deg_s, told
     # Beside each reading before, not the last alone: a slow one leaves much open, and on either side of it a part of
-    # one move may hide.
-    return any(_is_away(before, now, rate_deg_s, share) for before in recent)
+    # one move may hide. A wrong one among them, of which the line says so, has no word here.
+    return any(_is_away(before, now, rate_deg_s, share) for before in (*agreeing, readings[-1]))
 
 
 def _is_away(before: Reading, now: Reading, rate_deg_s: float, share: float) -> bool:

@@ -122,6 +122,13 @@ def test_a_move_of_which_a_slow_reading_hides_one_half_is_seen_beside_the_readin
     assert is_astray([*early, slow], now, 0.45, 0.05)
 
 
+def test_a_wrong_reading_among_many_makes_none_of_those_after_it_stray() -> None:
+    # Off by less than is let pass when it comes, and by more than those after it would be let off beside it.
+    line = readings(0.45, 0.0, [0.0, 0.5, *(5.0 * k for k in range(1, 30))], 0.035, 0.5)
+    line[5] = Reading(line[5].value + 0.05, line[5].t_before_ns, line[5].t_after_ns)
+    assert not any(is_astray(line[:k], line[k], 0.45) for k in range(1, len(line)))
+
+
 def test_a_stage_that_moved_between_two_slow_readings_has_not_stopped_whenever_they_were_true() -> None:
     # True at the end of the first and at the begin of the second, 0.2 s apart: 0.09 deg at 0.45 deg/s.
     assert not has_stopped(Reading(1.0, 0, ns(0.9)), Reading(1.09, ns(1.1), ns(2.0)), 0.45)
