@@ -94,7 +94,8 @@ class HardTroubles:
         """A camera that is slower for a row of frames, and sometimes again, or still slower, later on."""
         rng = self._rng
         late_s = round(self._exposure_s * rng.uniform(0.2, 0.8), 3)
-        first, rows = rng.randint(1, 12), rng.randint(4, 14)
+        # Longer than the median looks back, also when it has looked at as many good ones before.
+        first, rows = rng.randint(1, max(1, self._slots - 14)), rng.choice([rng.randint(4, 11), rng.randint(12, 26)])
         troubles = [f"detector.frames {k} late {late_s}" for k in range(first, first + rows)]
         if rng.random() < 0.5:
             again = first + rows + rng.randint(0, 8)
