@@ -1,6 +1,6 @@
 """Bugs planted on purpose, and how many seeds `credline soak cred` takes to find each: whether the soak can fail.
 
-    .venv/bin/python benchmarks/planted.py [--seeds 2000] [--jobs 2] [--list] [NAME ...]
+    .venv/bin/python benchmarks/planted.py [--seeds 2000] [--hard] [--jobs 2] [--list] [NAME ...]
 
 Each bug replaces a few lines of the program, as somebody might write them on a bad day. A seed counts only when the
 program without the bug keeps all rules with it. Exit status 1 when a bug is not found.
@@ -116,6 +116,24 @@ def _() -> list[Swap]:
 @bug("stage not stopped")
 def _() -> list[Swap]:
     return without({"stop the rotation"}, lambda self: ended_as(self, Status.FAILED))
+
+
+@bug("a stop believed before the stage was seen to turn")
+def _() -> list[Swap]:
+    unchanged = StageWatch._see_it_stand
+
+    async def see_it_stand(self: StageWatch) -> None:
+        if self.turning:
+            await unchanged(self)
+
+    return [(StageWatch, "_see_it_stand", see_it_stand)]
+
+
+@bug("a stop believed")
+def _() -> list[Swap]:
+    async def see_it_stand(self: StageWatch) -> None: ...
+
+    return [(StageWatch, "_see_it_stand", see_it_stand)]
 
 
 @bug("detector not disarmed")
@@ -299,6 +317,12 @@ def _() -> list[Swap]:
     return [(stagewatch, "is_astray", lambda *_: False)]
 
 
+@bug("a reading compared with the last one alone")
+def _() -> list[Swap]:
+    unchanged = stagewatch.is_astray
+    return [(stagewatch, "is_astray", lambda readings, *rest: unchanged(readings[-1:], *rest))]
+
+
 @bug("no second look at a stage that strays")
 def _() -> list[Swap]:
     async def look(self: StageWatch) -> None:
@@ -472,14 +496,14 @@ class Found:
     simplest: Verdict | None = None
 
 
-def hunt(name: str, first: int, seeds: int, tries: int = 60) -> Found:
+def hunt(name: str, first: int, seeds: int, hard: bool = False, tries: int = 60) -> Found:
     """Try seed after seed with a bug until a rule breaks that holds without it; for a process of its own."""
     quiet()
     soak.HANG_S = HANG_S
     kind = experiment_type("cred")
     began = time.perf_counter()
     for seed in range(first, first + seeds):
-        case = draw(kind, seed)
+        case = draw(kind, seed, hard=hard)
         with planted(name):
             verdict = try_case(kind, case)
         if verdict.broken and not try_case(kind, case).broken:
@@ -495,6 +519,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="bugs; all without any")
     parser.add_argument("--seeds", type=int, default=2000, help="how many to try at most for each")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--hard", action="store_true", help="draw the second way, as credline soak --hard")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--list", action="store_true", help="the names of the bugs")
     asked = parser.parse_args()
@@ -506,7 +531,7 @@ def main() -> int:
     names = asked.names or list(PLANTED)
     missed = 0
     with ProcessPoolExecutor(asked.jobs, max_tasks_per_child=1) as pool:
-        under_way = {pool.submit(hunt, name, asked.first, asked.seeds): name for name in names}
+        under_way = {pool.submit(hunt, name, asked.first, asked.seeds, asked.hard): name for name in names}
         for future in as_completed(under_way):
             name, found = under_way[future], future.result()
             if found.verdict is None or found.simplest is None:

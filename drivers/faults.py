@@ -18,6 +18,7 @@ which second of the run), what happens, and how much of it:
     disk.write 40 full             the 40th write finds the disk full, half done; also error
     disk.sync 12 slow 3            the 12th forcing to the disk takes 3 s
     compute.score 2 late           the second computation `score` ends after its limit; also dead, never
+    stage.angle finalize+2 hang    the second since the run entered the state finalize (host, motion: so long after)
 
 Every fault that comes about is written to the trace as `injected` (those of the disk, which happen in another thread,
 at the beginning). A replay leaves these records out: it shows what the run made of the faults.
@@ -39,9 +40,10 @@ from engine.clock import Clock, ns
 from engine.errors import DeviceError, DeviceLost, Refused
 from engine.frame import Frame
 from engine.record.disk import Disk
-from engine.record.trace import Trace
+from engine.record.trace import Record, Trace
 
 COMPUTE = "compute"
+DISK = "disk"
 DEVICES = ("stage", "beam", "optics", "detector", *OPTIONAL_PARTS)
 CALLS = {"slow": True, "hang": False, "error": False, "wrong": True, "ignored": False, "away": True, "lost": True}
 ANSWERED = (
@@ -63,17 +65,22 @@ KINDS: dict[str, dict[str, bool]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. when: number of the call from 1; seconds since the run began for `stage.motion` and `host`."""
+    """One fault. when: number of the call from 1; seconds since the run began for `stage.motion` and `host`.
+
+    state: counted from the run's entering this state; empty for since it began.
+    """
 
     what: str
     when: float
     kind: str
     value: float = 0.0
+    state: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Fault":
         """A fault from its words. Raises Refused saying what there is."""
-        what, when, kind, *value = [*text.split(), "", "", ""][: max(3, len(text.split()))]
+        what, since, kind, *value = [*text.split(), "", "", ""][: max(3, len(text.split()))]
+        state, _, when = since.rpartition("+")
         device, _, method = what.partition(".")
         kinds = KINDS.get(what, _kinds_of(device) if method else None)
         if kinds is None or kind not in kinds:
@@ -87,20 +94,23 @@ class Fault:
             number, amount = -1.0, 0.0
         timed = what in ("host", "stage.motion")
         when_good = 0 <= number < 1e6 and (timed or (number >= 1 and number == int(number)))
+        when_good &= not since.startswith("+") and not (state and device in (DISK, COMPUTE))
         value_good = abs(amount) < 1e6 and (amount >= 0 or kind in ("wrong", "jump"))
         if not when_good or not value_good or len(value) != kinds[kind]:
             usage = f"{what} WHEN {kind}" + (" VALUE" if kinds[kind] else "")
-            raise Refused(f"fault {text!r}: write {usage}, with plain numbers. Nothing was started.")
+            when_is = "" if device in (DISK, COMPUTE) else ", WHEN also as STATE+NUMBER"
+            raise Refused(f"fault {text!r}: write {usage}, with plain numbers{when_is}. Nothing was started.")
         if kind == "ignored" and method in ANSWERED:
             raise Refused(
                 f"fault {text!r}: {what} is asked for an answer, so it cannot be ignored. Nothing was started."
             )
-        return cls(what, number, kind, amount)
+        return cls(what, number, kind, amount, state)
 
     def __str__(self) -> str:
         kinds = KINDS.get(self.what) or _kinds_of(self.what.partition(".")[0]) or {}
         value = [f"{self.value:g}"] if kinds[self.kind] else []
-        return " ".join([self.what, f"{self.when:g}", self.kind, *value])
+        when = f"{self.state}+{self.when:g}" if self.state else f"{self.when:g}"
+        return " ".join([self.what, when, self.kind, *value])
 
 
 def _kinds_of(device: str) -> dict[str, bool] | None:
@@ -118,15 +128,19 @@ class Faults:
         self.asked = tuple(faults)
         self.happened: list[Fault] = []
         self.disk: FaultyDisk | None = None
-        if on_disk := [fault for fault in faults if fault.what.startswith("disk.")]:
+        if on_disk := [fault for fault in faults if fault.what.startswith(f"{DISK}.")]:
             self.disk = FaultyDisk(clock, on_disk)
         self._of_calls = [f for f in faults if f.what not in ("host", "stage.motion") and f not in on_disk]
-        self._of_time = sorted((f for f in faults if f.what in ("host", "stage.motion")), key=lambda f: f.when)
+        timed = [f for f in faults if f.what in ("host", "stage.motion")]
+        self._of_time = sorted((f for f in timed if not f.state), key=lambda f: f.when)
+        self._of_states = sorted((f for f in timed if f.state), key=lambda f: f.when)
+        self._state = ""
         self._calls: dict[str, int] = {}
+        self._calls_in_state: dict[str, int] = {}
         self._traces: list[Trace] = []
         """Of the runs under way: the last one is of the innermost, which is told."""
         self._began_ns: int | None = None
-        self._later: asyncio.Task[None] | None = None
+        self._later: list[asyncio.Task[None]] = []
         self.move_stage: Callable[[str, float], bool] | None = None
         self.lost_until_ns: dict[str, int] = {}
         """Devices that are gone until they are connected anew, and when that can be."""
@@ -153,24 +167,30 @@ class Faults:
                 self._tell(fault)
         if self._began_ns is None:
             self._began_ns = self.clock.now_ns()
-        if self._of_time and self._later is None:
-            self._later = asyncio.get_running_loop().create_task(self._in_time(), name="faults")
+        if self._of_time and not self._later:
+            self._begin_timed(self._of_time, self._began_ns, "faults")
+        if any(fault.state for fault in self.asked):
+            trace.observe(self._follow)
 
     async def end(self) -> None:
         """The innermost run has ended; after the outermost nothing happens until the next begins."""
         self._traces.pop()
-        if self._later is not None and not self._traces:
-            self._later.cancel()
-            await asyncio.wait([self._later])
-            self._later = None
+        if self._later and not self._traces:
+            for task in self._later:
+                task.cancel()
+            await asyncio.wait(self._later)
+            self._later = []
 
     def due(self, what: str) -> Fault | None:
         """Count a call of `what`; the fault that befalls it."""
         if not self._traces:  # before and after the run
             return None
         number = self._calls[what] = self._calls.get(what, 0) + 1
+        in_state = self._calls_in_state[what] = self._calls_in_state.get(what, 0) + 1
         for fault in self._of_calls:
-            if fault.what == what and fault.when == number:
+            if fault.what != what or fault.state not in ("", self._state):
+                continue
+            if fault.when == (in_state if fault.state else number) and not (fault.state and fault in self.happened):
                 self._tell(fault)
                 self.happened.append(fault)
                 return fault
@@ -215,11 +235,25 @@ class Faults:
                 return fault.kind
         return None
 
-    async def _in_time(self) -> None:
-        began_ns = self._began_ns or 0
-        for fault in tuple(self._of_time):
-            await self.clock.sleep_until(began_ns + ns(fault.when))
-            self._of_time.remove(fault)
+    def _follow(self, record: Record) -> None:
+        """Another state: calls are counted anew, and what is due so long after it was entered first begins to wait."""
+        if record["kind"] != "state":
+            return
+        self._state = record["name"]
+        self._calls_in_state.clear()
+        due = [fault for fault in self._of_states if fault.state == self._state]
+        if due:
+            self._of_states = [fault for fault in self._of_states if fault not in due]
+            self._begin_timed(due, self.clock.now_ns(), f"faults since {self._state}")
+
+    def _begin_timed(self, faults: list[Fault], since_ns: int, name: str) -> None:
+        self._later.append(asyncio.get_running_loop().create_task(self._in_time(faults, since_ns), name=name))
+
+    async def _in_time(self, faults: list[Fault], since_ns: int) -> None:
+        """These faults, each so long after an instant; what has happened is taken off the list."""
+        for fault in tuple(faults):
+            await self.clock.sleep_until(since_ns + ns(fault.when))
+            faults.remove(fault)
             if fault.what == "host":
                 if fault.kind == "leap" and self.move_stage is not None:
                     self.move_stage("slip", fault.value)

@@ -13,6 +13,12 @@ def soak(
     first: Annotated[
         int, typer.Option("--first", min=0, max=LARGEST_SEED, help="The first seed; each run has its own.")
     ] = 0,
+    hard: Annotated[
+        bool,
+        typer.Option(
+            "--hard", help="Draw the second way: troubles in pairs, in the safe state and while a state is being left."
+        ),
+    ] = False,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 = one for each processor.")] = 0,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="One run only: a key of the plan instead of the drawn one.")
@@ -29,4 +35,4 @@ def soak(
     """
     from engine.commands.soakruns import soak_runs
 
-    soak_runs(protocol, seeds, first, jobs, settings or [], faults or [])
+    soak_runs(protocol, seeds, first, jobs, settings or [], faults or [], hard=hard)

@@ -23,14 +23,23 @@ INTERRUPTED = 130
 NO_FAULT = "none"
 
 
-def soak_runs(protocol: str, seeds: int, first: int, jobs: int, settings: Sequence[str], faults: Sequence[str]) -> None:
+def soak_runs(
+    protocol: str,
+    seeds: int,
+    first: int,
+    jobs: int,
+    settings: Sequence[str],
+    faults: Sequence[str],
+    *,
+    hard: bool = False,
+) -> None:
     """Try so many seeds and print the outcome, or one run as given where there are settings or faults.
 
     Raises typer.Exit(1) when a rule was broken, Refused for what makes no run.
     """
     kind = experiment_type(protocol)
     if settings or faults:
-        raise typer.Exit(_one(protocol, first, settings, faults))
+        raise typer.Exit(_one(protocol, first, settings, faults, hard))
     clock = RealClock()
     runs = injected = checks = 0
     interrupted = False
@@ -40,7 +49,9 @@ def soak_runs(protocol: str, seeds: int, first: int, jobs: int, settings: Sequen
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(f"soaking {protocol}", total=seeds)
         try:
-            for done, (some_faults, some_checks, some_statuses, some_broken) in _tried(protocol, first, seeds, jobs):
+            for done, (some_faults, some_checks, some_statuses, some_broken) in _tried(
+                protocol, first, seeds, jobs, hard
+            ):
                 runs += done
                 injected += some_faults
                 checks += some_checks
@@ -72,12 +83,12 @@ def soak_runs(protocol: str, seeds: int, first: int, jobs: int, settings: Sequen
 
 
 def _tried(
-    protocol: str, first: int, seeds: int, jobs: int
+    protocol: str, first: int, seeds: int, jobs: int, hard: bool
 ) -> Iterator[tuple[int, tuple[int, int, dict[str, int], list[Verdict]]]]:
     """The outcomes of batches of seeds, as they come in."""
     batches = [range(k, min(k + BATCH, first + seeds)) for k in range(first, first + seeds, BATCH)]
     pool = ProcessPoolExecutor(min(jobs or os.cpu_count() or 1, len(batches)), initializer=begin_worker)
-    under_way = {pool.submit(try_seeds, protocol, batch): len(batch) for batch in batches}
+    under_way = {pool.submit(try_seeds, protocol, batch, hard): len(batch) for batch in batches}
     try:
         for future in as_completed(under_way):
             yield under_way[future], future.result()
@@ -87,14 +98,14 @@ def _tried(
     pool.shutdown()
 
 
-def _one(protocol: str, seed: int, settings: Sequence[str], faults: Sequence[str]) -> int:
+def _one(protocol: str, seed: int, settings: Sequence[str], faults: Sequence[str], hard: bool) -> int:
     """One case as given; the exit status."""
     if NO_FAULT in faults and len(faults) > 1:
         raise Refused(
             f"--fault {NO_FAULT}: says that there are none, and others are given; nothing was run. Leave out either."
         )
     kind = experiment_type(protocol)
-    drawn = draw(kind, seed)
+    drawn = draw(kind, seed, hard=hard)
     changes = {keys[0]: value for keys, value in map(parse_setting, settings)}
     case = Case(
         seed,

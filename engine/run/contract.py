@@ -89,7 +89,7 @@ class Experiment(ABC):
         """
         from engine.run.safety import default_safe_actions
 
-        return default_safe_actions(self.microscope, self.run.gate)
+        return default_safe_actions(self.microscope, self.run.gate, self.run.timeline)
 
     async def when_safe(self) -> None:  # noqa: B027 most have none
         """Called in the finalizing state once the instrument is safe: the last frames, or nothing."""

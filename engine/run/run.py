@@ -196,7 +196,7 @@ class Run:
             raise DeviceError(f"{part}: there is no instrument to connect anew; nothing was done.")
         new = await self.gate.connect(part, self.connector)
         parts = {name: getattr(self.microscope, name) for name in ("beam", "stage", "detector") if name in new}
-        for action in default_safe_actions(SomeParts(**parts), self.gate):
+        for action in default_safe_actions(SomeParts(**parts), self.gate, self.timeline):
             await action.call()
             if action.alarm:
                 self.children.settle(action.alarm)

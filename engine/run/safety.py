@@ -29,6 +29,13 @@ RETRY_S = 0.1
 ACTION_LIMIT_S = 1.5
 """How long an action of `default_safe_actions` is tried."""
 
+STOP_LIMIT_S = 2.5
+"""How long it is tried to stop the stage: it is told to, and looked at twice."""
+
+STANDS_S = 0.5
+STANDS_DEG = 0.02
+"""A stage stands that moves by less than this, the scatter of two readings, in `STANDS_S`."""
+
 
 class Way(Protocol):
     """Who knows the actions: the experiment."""
@@ -191,11 +198,29 @@ class Blanker(Protocol):
         ...
 
 
+class Angle(Protocol):
+    """A reading of a stage."""
+
+    @property
+    def value(self) -> float:
+        """The tilt, in degrees."""
+        ...
+
+    @property
+    def t_after_ns(self) -> int:
+        """When the call returned."""
+        ...
+
+
 class Mover(Protocol):
     """What it asks of a stage."""
 
     async def stop(self) -> None:
         """Stand still."""
+        ...
+
+    async def angle(self) -> Angle:
+        """Where it is."""
         ...
 
 
@@ -235,20 +260,18 @@ class SomeParts:
     detector: Camera | None = None
 
 
-def default_safe_actions(microscope: HasParts, gate: CallGate) -> tuple[SafeAction, ...]:
+def default_safe_actions(microscope: HasParts, gate: CallGate, timeline: Timeline) -> tuple[SafeAction, ...]:
     """The way for a microscope of these parts, each called through the run's gate.
 
-    Blank the beam, stop the stage, disarm the detector, at last make sure of the beam. A protocol adds actions of its
-    own before the last one, or brings others.
+    Blank the beam, stop the stage and look whether it stands, disarm the detector, at last make sure of the beam. A
+    protocol adds actions of its own before the last one, or brings others.
     """
     actions: list[SafeAction] = []
     beam = None if microscope.beam is None else gate.wrap("beam", microscope.beam)
     if beam is not None:
         actions.append(SafeAction("blank the beam", beam.blank, ACTION_LIMIT_S, ""))
     if microscope.stage is not None:
-        stage = gate.wrap("stage", microscope.stage)
-        alarm = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
-        actions.append(SafeAction("stop the stage", stage.stop, ACTION_LIMIT_S, alarm))
+        actions.append(standing(gate.wrap("stage", microscope.stage), timeline))
     if microscope.detector is not None:
         detector = gate.wrap("detector", microscope.detector)
         alarm = "the detector may still be armed: stop it in its own software"
@@ -256,6 +279,20 @@ def default_safe_actions(microscope: HasParts, gate: CallGate) -> tuple[SafeActi
     if beam is not None:
         actions.append(sure_of(beam))
     return tuple(actions)
+
+
+def standing(stage: Mover, timeline: Timeline) -> SafeAction:
+    """Stop, and ask the stage itself: an accepted call is no standing stage."""
+
+    async def stop() -> None:
+        await stage.stop()
+        before = await stage.angle()
+        await timeline.wait("stands", before.t_after_ns + ns(STANDS_S))
+        if abs((await stage.angle()).value - before.value) > STANDS_DEG:
+            raise DeviceError("stage: told to stop, it turns on. Stop it at the microscope.")
+
+    alarm = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
+    return SafeAction("stop the stage", stop, STOP_LIMIT_S, alarm)
 
 
 def sure_of(beam: Blanker) -> SafeAction:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.record.endings import Ending
+from engine.errors import Refused
+from engine.record.endings import Ending, Status
 from engine.record.trace import Record
 
 if TYPE_CHECKING:
@@ -31,12 +32,43 @@ CALLS = (
 class Case:
     """One experiment: its seed, the keys of its plan, and its troubles.
 
-    A trouble is a fault in the words of `drivers.faults`, or `operator SECONDS stop|abort`.
+    A trouble is a fault in the words of `drivers.faults`, or `operator WHEN stop|abort`.
     """
 
     seed: int
     plan: Mapping[str, Any]
     troubles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCommand:
+    """The operator of a case aborts, or stops, so long after the run began, or after it first entered a state."""
+
+    when_s: float
+    aborts: bool
+    state: str = ""
+
+    @property
+    def status(self) -> Status:
+        """How a run ends by it."""
+        return Status.ABORTED if self.aborts else Status.STOPPED
+
+    def give(self, run: "Run") -> None:
+        """Do it."""
+        give = run.commands.abort if self.aborts else run.commands.stop
+        give("soak")
+
+
+def command_of(words: str) -> OperatorCommand:
+    """The command in `operator SECONDS stop|abort` or `operator STATE+SECONDS stop|abort`. Raises Refused."""
+    match words.split():
+        case [_, since, ("stop" | "abort") as command] if not since.startswith("+"):
+            state, _, when = since.rpartition("+")
+            if when.replace(".", "", 1).isdecimal():
+                return OperatorCommand(float(when), command == "abort", state)
+    raise Refused(
+        f"fault {words!r}: write {OPERATOR} SECONDS stop, or abort; SECONDS also as STATE+SECONDS. Nothing was started."
+    )
 
 
 @dataclass(slots=True)
@@ -63,6 +95,11 @@ class SoakedRun:
         """When the first record of that kind and name was made, in ns."""
         return next((r["t_ns"] for r in self.trace if r["kind"] == kind and r["name"] == name), None)
 
+    def since_ns(self, state: str) -> int:
+        """When a state was entered first, in ns; never (2^62) for one that was not, 0 without a name."""
+        entered_ns = self.time_of("state", state) if state else 0
+        return 2**62 if entered_ns is None else entered_ns
+
 
 class Trial:
     """The trial of any protocol; one that brings its own derives from it."""
@@ -70,6 +107,10 @@ class Trial:
     def draw(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
         """A random plan, short in virtual time, and random troubles for it."""
         return {}, [self.trouble(rng) for _ in range(rng.choice([0, 1, 1, 2, 3]))]
+
+    def draw_hard(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
+        """The second way of drawing: troubles that come together, where they hurt most. Here as the first."""
+        return self.draw(rng)
 
     def trouble(self, rng: random.Random) -> str:
         """One trouble that can befall any protocol."""

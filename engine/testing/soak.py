@@ -27,7 +27,7 @@ from engine.run.perform import Request, carry_out
 from engine.run.planfile import build_plan_from
 from engine.run.registry import experiment_type
 from engine.run.run import Run
-from engine.run.trial import OPERATOR, Case, SoakedRun, Trial
+from engine.run.trial import OPERATOR, Case, SoakedRun, Trial, command_of
 
 HANG_S = 60
 """A run that has not ended after so long on the wall hangs: they take milliseconds."""
@@ -56,9 +56,10 @@ class Verdict:
     """The faults of the case that did not come about, in their words."""
 
 
-def draw(kind: AnyExperiment, seed: int) -> Case:
-    """The case of a seed, the same wherever it is drawn."""
-    plan, troubles = kind.trial().draw(random.Random(seed))
+def draw(kind: AnyExperiment, seed: int, *, hard: bool = False) -> Case:
+    """The case of a seed, the same wherever it is drawn. hard: drawn so that troubles come where they hurt most."""
+    trial, rng = kind.trial(), random.Random(seed)
+    plan, troubles = trial.draw_hard(rng) if hard else trial.draw(rng)
     return Case(seed, plan, tuple(troubles))
 
 
@@ -111,7 +112,7 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
     seen: dict[str, Any] = {}
     steps: list[str] = []
     loose: list[str] = []
-    commands = [_command(words) for words in case.troubles if words.startswith(OPERATOR)]
+    commands = [command_of(words) for words in case.troubles if words.startswith(OPERATOR)]
     faults = tuple(words for words in case.troubles if not words.startswith(OPERATOR))
 
     def watch(run: Run, prepared: Any) -> None:
@@ -127,8 +128,18 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
 
         run.trace.observe(step)
         loop = asyncio.get_running_loop()
-        for when_s, command in commands:
-            loop.call_later(when_s, getattr(run.commands, command), "soak")
+        for command in commands:
+            if not command.state:
+                loop.call_later(command.when_s, command.give, run)
+
+        def at_state(record: Record) -> None:
+            if record["kind"] != "state":
+                return
+            for command in [command for command in commands if command.state == record["name"]]:
+                commands.remove(command)
+                loop.call_later(command.when_s, command.give, run)
+
+        run.trace.observe(at_state)
 
     async def main() -> Any:
         loop = asyncio.get_running_loop()
@@ -160,14 +171,6 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
         case, folder, document, ending, alarms, seen["run"], microscope, trace, came_about, never_came, steps
     )
     return soaked, loose
-
-
-def _command(words: str) -> tuple[float, str]:
-    """When the operator does what, from `operator SECONDS stop|abort`. Raises Refused."""
-    match words.split():
-        case [_, when, ("stop" | "abort") as command] if when.replace(".", "", 1).isdecimal():
-            return float(when), command
-    raise Refused(f"fault {words!r}: write {OPERATOR} SECONDS stop, or abort. Nothing was started.")
 
 
 def _judge(soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:
@@ -272,7 +275,9 @@ def minimised(kind: AnyExperiment, case: Case, tries: int = 200) -> Verdict:
     return best
 
 
-def try_seeds(protocol: str, seeds: Sequence[int]) -> tuple[int, int, dict[str, int], list[Verdict]]:
+def try_seeds(
+    protocol: str, seeds: Sequence[int], hard: bool = False
+) -> tuple[int, int, dict[str, int], list[Verdict]]:
     """For a worker process: try these seeds; faults, checks, runs by status, and the verdicts that broke a rule."""
     quiet()
     kind = experiment_type(protocol)
@@ -280,7 +285,7 @@ def try_seeds(protocol: str, seeds: Sequence[int]) -> tuple[int, int, dict[str, 
     statuses: dict[str, int] = {}
     broken = []
     for seed in seeds:
-        verdict = try_case(kind, draw(kind, seed))
+        verdict = try_case(kind, draw(kind, seed, hard=hard))
         faults += verdict.faults
         checks += verdict.checks
         statuses[verdict.status] = statuses.get(verdict.status, 0) + 1

@@ -122,6 +122,7 @@ class CredSequence(Experiment):
 
     async def _go_to_start(self) -> None:
         here_deg = await self._watch.rest_deg()
+        self._watch.may_turn = True
         await self._stage.rotate(self.plan.start_deg, GOTO_SPEED_DEG_S)
         overdue_ns = self._timeline.now_ns + ns(
             2 * abs(self.plan.start_deg - here_deg) / GOTO_SPEED_DEG_S + FRAME_OVERDUE_S
@@ -139,6 +140,7 @@ class CredSequence(Experiment):
         """Read the stage until it has turned by the activation threshold; fail after the plan's time-out."""
         rest_deg = await self._watch.rest_deg()
         _, target_deg = self.slots.travel_deg
+        self._watch.may_turn = True  # before it is told: of a call that is given up nobody knows whether it was heard
         if self.plan.rotation == "pedal":
             await self._stage.release_to_pedal(target_deg, self.plan.speed_deg_s)
             self.run.trace.record("note", "operator", text="hold the pedal to start the rotation")

@@ -34,6 +34,7 @@ class Bench:
     def __init__(self, clock: VirtualClock, microscope: Microscope) -> None:
         self.clock = clock
         self.microscope = microscope
+        self.trace = Trace(clock)
         self.records: list[Record] = []
         self.faults: Faults = microscope.faults
         self.truth: Any = microscope.truth
@@ -41,6 +42,10 @@ class Bench:
     @property
     def injected(self) -> list[str]:
         return [record["fault"] for record in self.records if record["kind"] == "injected"]
+
+    def enter(self, state: str) -> None:
+        """What a run records when it enters a state."""
+        self.trace.record("state", state, trigger="")
 
     async def took_s(self, call: Coroutine[Any, Any, Any]) -> float:
         began_ns = self.clock.now_ns()
@@ -63,9 +68,8 @@ async def bench(clock: VirtualClock, *faults: str) -> AsyncIterator[Bench]:
     driver = registered("drivers")["simulated-timing"].load()
     async with driver.connect(clock, 1, {"beam_on": True, "api_jitter": 0.0}) as parts:
         made = Bench(clock, inject(parts.assembled(), clock, faults))
-        trace = Trace(clock)
-        trace.observe(made.records.append)
-        made.faults.begin(trace)
+        made.trace.observe(made.records.append)
+        made.faults.begin(made.trace)
         try:
             yield made
         finally:
@@ -103,6 +107,11 @@ WORDS = [
     "disk.write 40 slow 2",
     "disk.sync 12 slow 3",
     "disk.sync 12 error",
+    "stage.angle finalize+2 hang",
+    "optics.set_focus defocus-snapshot+1 away 1.5",
+    "detector.frames expose+4 late 0.8",
+    "stage.motion expose+3.5 slip 0.5",
+    "host finalize+0.1 leap 5",
 ]
 
 
@@ -129,6 +138,10 @@ def test_a_fault_is_written_as_it_is_read(words: str) -> None:
         ("beam.blank 1 slow inf", "write beam.blank WHEN slow VALUE"),
         ("beam.blank 1 slow 1 2", "write beam.blank WHEN slow VALUE"),
         ("beam.blank", "is not known"),
+        ("beam.blank +1 hang", "WHEN also as STATE+NUMBER"),
+        ("beam.blank expose+ hang", "WHEN also as STATE+NUMBER"),
+        ("disk.write expose+1 full", "write disk.write WHEN full, with plain numbers."),
+        ("compute.score expose+1 late", "write compute.score WHEN late, with plain numbers."),
         ("stage.angle 1 ignored", "so it cannot be ignored"),
         ("detector.start 1 ignored", "so it cannot be ignored"),
         ("stagexyz.is_moving 1 ignored", "so it cannot be ignored"),
@@ -165,6 +178,54 @@ async def test_a_call_that_a_device_does_not_have_is_refused(clock: VirtualClock
     with pytest.raises(Refused, match="has no such call"):
         async with bench(clock, words):
             pass
+
+
+# --- counted from a state
+
+
+@virtual
+async def test_calls_are_counted_from_the_begin_of_a_state_and_befallen_once(clock: VirtualClock) -> None:
+    async with bench(clock, "beam.blank expose+2 error") as on:
+        blank, enter = on.microscope.beam.blank, on.enter
+        await blank()
+        await blank()
+        enter("expose")
+        await blank()
+        with pytest.raises(DeviceError, match="nothing was done"):
+            await blank()
+        enter("refocus")
+        await blank()
+        await blank()
+        enter("expose")
+        await blank()
+        await blank()
+        assert on.injected == ["beam.blank expose+2 error"]
+        assert on.faults.never_came == []
+
+
+@virtual
+async def test_a_state_that_is_never_entered_leaves_its_faults_out_and_says_so(clock: VirtualClock) -> None:
+    async with bench(clock, "beam.blank expose+1 error", "host expose+0 starve 1") as on:
+        on.enter("relax")
+        await on.microscope.beam.blank()
+        await on.clock.sleep_s(5.0)
+        assert on.injected == []
+        assert len(on.faults.never_came) == 2
+
+
+@virtual
+async def test_the_host_and_the_stage_are_befallen_so_long_after_a_state_was_entered_first(clock: VirtualClock) -> None:
+    async with bench(clock, "stage.motion expose+0.5 stop", "host expose+1 starve 2") as on:
+        await on.turning()
+        on.enter("expose")
+        began_ns = on.clock.now_ns()
+        await on.clock.sleep_s(0.6)
+        on.enter("expose")
+        assert not on.truth.is_rotating(on.clock.now_ns())
+        await on.clock.sleep_s(0.5)
+        assert on.clock.now_ns() == began_ns + ns(3.0)
+        await on.clock.sleep_s(5.0)
+        assert on.injected == ["stage.motion expose+0.5 stop", "host expose+1 starve 2"]
 
 
 # --- calls

@@ -2,7 +2,9 @@
 
 The stage turns at constant speed, so angle(t) = offset + rate * t. A reading that took from t_before to t_after was
 true at an unknown instant in between; the interface may always sample early or always late, which no average over
-readings removes. The stated uncertainty of the offset therefore includes the interval itself.
+readings removes. The stated uncertainty of the offset therefore includes the interval itself. Where the readings lie
+farther from the line than their own uncertainties explain, the speed was not constant, and no uncertainty that follows
+from constant speed holds: what is stated grows by as much as they lie too far away.
 """
 
 import math
@@ -32,8 +34,9 @@ RECENT = 200
 class RotationFit:
     """A straight line through timed readings: angle = angle_deg at `reference_ns`, changing by `rate_deg_s`.
 
-    rate_uncertainty_deg_s: one standard deviation. offset_uncertainty_deg: bound on a common shift of all angles
-    (statistics, one sigma, plus what the readings' intervals leave open). residual_deg: RMS over the readings used.
+    rate_uncertainty_deg_s: one standard deviation, by the readings' own uncertainties or, where that is more, by how
+    far they lie from the line. offset_uncertainty_deg: bound on a common shift of all angles (statistics, one sigma in
+    the same way, plus what the reading that tells most leaves open). residual_deg: RMS over the readings used.
     """
 
     rate_deg_s: float
@@ -60,17 +63,20 @@ def fit_rotation(readings: Sequence[Reading], nominal_rate_deg_s: float) -> Rota
     nominal_rate_deg_s: signed, used for the weights, and for the rate itself when there are fewer than two
     readings (its uncertainty is then infinite).
     """
-    if not readings:
-        return None
+    return _fitted(readings, nominal_rate_deg_s)[0] if readings else None
+
+
+def _fitted(readings: Sequence[Reading], nominal_rate_deg_s: float) -> tuple[RotationFit, list[Reading]]:
+    """The line, and the readings that it goes by."""
     kept = list(readings)
     while True:
         fit = _line(kept, nominal_rate_deg_s)
         if len(kept) <= 3:
-            return fit
+            return fit, kept
         distances = [abs(r.value - fit.angle_deg(middle_ns(r))) / _sigma_deg(r, fit.rate_deg_s) for r in kept]
         worst = int(np.argmax(distances))
         if distances[worst] <= OUTLIER_SIGMAS:
-            return fit
+            return fit, kept
         kept.pop(worst)
 
 
@@ -90,21 +96,25 @@ def _line(readings: Sequence[Reading], nominal_rate_deg_s: float) -> RotationFit
     times_s = np.array([(middle - reference_ns) / NS_PER_S for middle in middles_ns])
     angle = float(np.average(values, weights=weights))
     spread = float(np.sum(weights * times_s**2))
-    if len(readings) >= 2 and spread > 0:
-        rate = float(np.sum(weights * times_s * (values - angle)) / spread)
-        rate_uncertainty = 1 / math.sqrt(spread)
-    else:
-        rate, rate_uncertainty = nominal_rate_deg_s, math.inf
+    known = len(readings) >= 2 and spread > 0
+    rate = float(np.sum(weights * times_s * (values - angle)) / spread) if known else nominal_rate_deg_s
     residuals = values - angle - rate * times_s
-    # Each reading alone says: the line passed through its value somewhere within its interval.
-    half_widths = [abs(rate) * (r.t_after_ns - r.t_before_ns) / NS_PER_S / 2 for r in readings]
-    open_deg = min(half_widths)
+    # How much farther from the line than they should the readings lie: the root of chi^2 per degree of freedom.
+    misfit = math.sqrt(float(np.sum(weights * residuals**2)) / (len(readings) - 2)) if len(readings) > 2 else 0.0
+    misfit = max(1.0, misfit)
+    # Each reading alone says: the stage passed through its value somewhere within its interval. The line passes by
+    # at the distance of its residual.
+    half_widths = abs(rate) * np.array([r.t_after_ns - r.t_before_ns for r in readings]) / NS_PER_S / 2
+    open_deg = float(np.min(half_widths + np.abs(residuals)))
+    # An interface that always samples at the same share of its intervals tilts the line where they grow or shrink on
+    # the way. That share lies anywhere between the two ends.
+    tilt = float(np.sum(weights * times_s * half_widths)) / spread / math.sqrt(3) if known else 0.0
     return RotationFit(
         rate_deg_s=rate,
         angle_at_reference_deg=angle,
         reference_ns=reference_ns,
-        rate_uncertainty_deg_s=rate_uncertainty,
-        offset_uncertainty_deg=open_deg + 1 / math.sqrt(float(np.sum(weights))),
+        rate_uncertainty_deg_s=math.hypot(misfit / math.sqrt(spread), tilt) if known else math.inf,
+        offset_uncertainty_deg=open_deg + misfit / math.sqrt(float(np.sum(weights))),
         residual_deg=float(np.sqrt(np.mean(residuals**2))),
         readings=len(readings),
     )
@@ -113,9 +123,10 @@ def _line(readings: Sequence[Reading], nominal_rate_deg_s: float) -> RotationFit
 def has_stopped(before: Reading, now: Reading, rate_deg_s: float) -> bool:
     """Whether the stage moved less than a third of what its rate demands between two readings.
 
-    Only for readings at least 0.2 s apart; nearer ones say nothing.
+    Demanded is what it moves in the shortest time that may lie between them, for a slow reading may be true at either
+    end of its interval. Only for readings at least 0.2 s apart; nearer ones say nothing.
     """
-    elapsed_s = (middle_ns(now) - middle_ns(before)) / NS_PER_S
+    elapsed_s = max(0, now.t_before_ns - before.t_after_ns) / NS_PER_S
     return abs(now.value - before.value) < max(abs(rate_deg_s) * elapsed_s / 3, 1.5 * ENCODER_DEG)
 
 
@@ -129,13 +140,21 @@ def is_astray(
     """
     if not readings:
         return False
-    fit = fit_rotation(readings[-RECENT:], nominal_rate_deg_s)
+    fit, agreeing = _fitted(readings[-RECENT:], nominal_rate_deg_s)
     rate_deg_s, share = nominal_rate_deg_s, nominal_share
-    if fit is not None and fit.readings > 1:
+    if fit.readings > 1:
         told = SIGMAS * fit.rate_uncertainty_deg_s / abs(nominal_rate_deg_s) + STEADY_SHARE
         if told < share:
             rate_deg_s, share = fit.rate_deg_s, told
-    before = readings[-1]
+    # Beside each reading before, not the last alone: a slow one leaves much open, and on either side of it a part of
+    # one move may hide. A wrong one among them, of which the line says so, has no word here.
+    return any(_is_away(before, now, rate_deg_s, share) for before in (*agreeing, readings[-1]))
+
+
+def _is_away(before: Reading, now: Reading, rate_deg_s: float, share: float) -> bool:
+    """Whether a stage that turns at this speed, give or take a share of it, cannot come from one reading to the
+    other.
+    """
     elapsed_s = (middle_ns(now) - middle_ns(before)) / NS_PER_S
     open_s = (now.t_after_ns - now.t_before_ns + before.t_after_ns - before.t_before_ns) / 2 / NS_PER_S
     away_deg = abs(now.value - before.value - rate_deg_s * elapsed_s)

@@ -12,7 +12,7 @@ from drivers.contract import Reading, Stage
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost
 from engine.run.run import Run
-from protocols.cred.plan import CredPlan
+from protocols.cred.plan import START_DELAY_S, CredPlan
 from protocols.cred.readings import LEFT_OUT, TAKEN
 from protocols.cred.rotation.angles import (
     COMMANDED_SHARE,
@@ -29,6 +29,9 @@ from protocols.cred.rotation.angles import (
 POLL_NS = 5 * NS_PER_MS
 AGAIN_S = 0.2
 LAST_READING_S = 1.0
+# So long the stop of a stage that was seen to turn is looked at, and that of one which may have begun to turn.
+STANDS_S = 1.0
+MAY_STAND_S = 2.0
 AT_END_DEG = 0.05
 # A reading that took as long says nothing of the angle at any instant.
 USELESS_NS = NS_PER_S
@@ -51,8 +54,10 @@ class StageWatch:
         self._last_read = False
         self.rate_deg_s = plan.direction * plan.speed_deg_s
         """Of the plan, until the readings tell it better."""
+        self.may_turn = False
+        """Whether it was told to turn, or left to the pedal, so that its stop is worth a look."""
         self.turning = False
-        """Whether it was seen to turn, so that its stop is worth a look."""
+        """Whether it was seen to turn: backlash and acceleration are over."""
         self.recent_fit: RotationFit | None = None
         """For the angles shown while the run goes on."""
 
@@ -94,7 +99,7 @@ class StageWatch:
                 return
             if self._is_at_end(again):
                 # Nobody knows since when it stands there.
-                self._ended(again, middle_ns(again), middle_ns(readings[-1]))
+                self._ended(again, middle_ns(again), readings[-1].t_before_ns)
                 reading = again
             elif not self._is_astray(readings, again):
                 self._left_out(reading)
@@ -141,7 +146,7 @@ class StageWatch:
         if fit.readings > 1:
             open_deg += 3 * fit.rate_uncertainty_deg_s * abs(stopped_ns - fit.reference_ns) / NS_PER_S
         open_ns = round(open_deg / abs(fit.rate_deg_s) * NS_PER_S)
-        self._ended(reading, stopped_ns, max(stopped_ns - open_ns, middle_ns(self.readings[-1])))
+        self._ended(reading, stopped_ns, max(stopped_ns - open_ns, self.readings[-1].t_before_ns))
         return True
 
     def _ended(self, reading: Reading, at_ns: int, until_ns: int) -> None:
@@ -154,7 +159,7 @@ class StageWatch:
         kept, and with fewer than three readings nobody knows where it was before.
         """
         readings = self.readings
-        until_ns = middle_ns(readings[-1] if len(readings) >= 3 else readings[0])
+        until_ns = (readings[-1] if len(readings) >= 3 else readings[0]).t_before_ns
         self.stopped_ns = until_ns
         self._run.trace.record("note", "stage astray", angle_deg=reading.value, kept_until_ns=until_ns)
         self._run.commands.fail(
@@ -183,13 +188,30 @@ class StageWatch:
                 async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + ns(LAST_READING_S)):
                     await self.look()
             except Exception:  # whatever is wrong with the reading, the stop comes next
-                self.stopped_ns = middle_ns(self.readings[-1])
+                self.stopped_ns = self.readings[-1].t_before_ns
                 self._run.trace.record("note", "stage not read", kept_until_ns=self.stopped_ns)
         await self._stage.stop()
-        if self.turning:
-            before = await self._stage.angle()
-            # Long enough to tell a slow rotation from the scatter of readings.
-            moved_s = min(max(AGAIN_S, 9 * ENCODER_DEG / abs(self.rate_deg_s)), 1.0)
-            await self._timeline.wait("stands", before.t_after_ns + ns(moved_s))
-            if not has_stopped(before, await self._stage.angle(), self.rate_deg_s):
-                raise DeviceError("stage: told to stop, it turns on. Stop it at the microscope.")
+        if self.may_turn:
+            await self._see_it_stand()
+
+    async def _see_it_stand(self) -> None:
+        """Ask the stage itself: an accepted stop is no standing stage. Raises DeviceError where it turns on, or where
+        that cannot be told in the time there is.
+        """
+        rate_deg_s = abs(self.rate_deg_s)
+        # Long enough to tell a slow rotation from the scatter of readings.
+        moved_s, longest_s = max(AGAIN_S, 9 * ENCODER_DEG / rate_deg_s), STANDS_S
+        if not self.turning:
+            # It may have begun this moment. It stands until its backlash is over, and has to be seen to move after
+            # that: by the third of its way by which a stage that turns is told.
+            begun_s = self._stage.facts.backlash_deg / rate_deg_s + START_DELAY_S
+            moved_s, longest_s = max(moved_s, 1.5 * begun_s), MAY_STAND_S
+        before = await self._stage.angle()
+        await self._timeline.wait("stands", before.t_after_ns + ns(min(moved_s, longest_s)))
+        if not has_stopped(before, await self._stage.angle(), self.rate_deg_s):
+            raise DeviceError("stage: told to stop, it turns on. Stop it at the microscope.")
+        if moved_s > MAY_STAND_S:
+            raise DeviceError(
+                f"stage: told to stop before it was seen to turn; at {rate_deg_s:g} deg/s it cannot be told in "
+                f"{MAY_STAND_S:g} s whether it stands. Look at the microscope."
+            )

@@ -14,7 +14,7 @@ from engine.record.spool import SPOOL_FILE, read_spool
 from engine.run.gate import HARD_LIMIT_S
 from engine.run.safety import LET_GO_S
 from engine.run.series import FRAME_OVERDUE_S
-from engine.run.trial import OPERATOR, SoakedRun
+from engine.run.trial import OPERATOR, SoakedRun, command_of
 from protocols.cred.machine import State
 from protocols.cred.records import DIFFRACTION
 from protocols.cred.sequence import SAFE_LIMIT_S, STOP_LIMIT_S
@@ -92,8 +92,8 @@ def _heard(soaked: SoakedRun) -> Rules:
         yield "the beam is blanked before anything else", blanked <= began, ""
         for words in soaked.case.troubles:
             if words.startswith(OPERATOR):
-                _, when, command = words.split()
-                status, given_ns = {"stop": "stopped", "abort": "aborted"}[command], ns(float(when))
+                command = command_of(words)
+                status, given_ns = command.status.value, soaked.since_ns(command.state) + ns(command.when_s)
                 heard = [r for r in soaked.of("command", status) if given_ns <= r["t_ns"] <= given_ns + host_ns]
                 yield "an operator is heard at once", bool(heard) or given_ns > began, words
     clinging = [record["name"] for record in soaked.of("fault") if "did not let go" in record["reason"]]
@@ -159,7 +159,8 @@ def _angles_true(soaked: SoakedRun) -> Rules:
         return
     # A move before the first reading has ended is part of it: nothing tells where the stage was before.
     first_ns = min((r["t_after_ns"] for r in soaked.document["stage_readings"]), default=0)
-    if any(f.what == "stage.motion" and ns(f.when) < first_ns for f in soaked.came_about):
+    moved_ns = [soaked.since_ns(f.state) + ns(f.when) for f in soaked.came_about if f.what == "stage.motion"]
+    if any(at_ns < first_ns for at_ns in moved_ns):
         rows = rows[rows["start_ns"] >= first_ns]
     if not len(rows):
         return

@@ -8,6 +8,7 @@ from typing import Any
 from engine.record.trace import Record
 from engine.run.trial import SoakedRun, Trial
 from protocols.cred.machine import TRANSITIONS, State
+from protocols.cred.soak.hard import HardTroubles
 from protocols.cred.soak.rules import rules_of
 
 EXPOSING = (State.EXPOSE.value, State.DEFOCUS_SNAPSHOT.value)
@@ -44,6 +45,30 @@ class CredTrial(Trial):
         if rng.random() < 0.08:  # a camera that is slower from some frame on
             first, late_s = rng.randint(1, 16), round(exposure_s * rng.uniform(0.2, 0.8), 3)
             troubles += [f"detector.frames {k} late {late_s}" for k in range(first, first + rng.randint(4, 16))]
+        return plan, troubles
+
+    def draw_hard(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
+        """The second way: the plan as in the first, longer and with snapshots more often, and troubles of one or two
+        sorts that belong together instead of any. Half the runs are left on purpose, from any state at any step.
+        """
+        plan, _ = self.draw(rng)
+        period_s = plan["exposure_s"] + 0.012
+        slots = rng.randint(12, 40)
+        range_deg = round(slots * period_s * plan["speed_deg_s"], 3)
+        if range_deg < 35:  # else as drawn: within what every holder allows
+            plan["range_deg"] = math.copysign(range_deg, plan["range_deg"])
+            plan["start_deg"] = rng.choice([-30.0, 0.0, 12.5])
+        else:
+            slots = max(3, int(abs(plan["range_deg"]) / (period_s * plan["speed_deg_s"])))
+        if not plan["snapshot_interval"] and rng.random() < 0.5:
+            settling_slots = int(0.55 / period_s) + 1
+            plan["snapshot_interval"] = settling_slots + rng.randint(2, 5)
+        hard = HardTroubles(rng, slots, plan["exposure_s"])
+        troubles = hard.on_the_way() or [self._trouble(rng, slots, slots * period_s)]
+        if rng.random() < 0.5:
+            troubles += hard.leaving()
+        if rng.random() < 0.7:
+            troubles += hard.safe_state()
         return plan, troubles
 
     def _trouble(self, rng: random.Random, slots: int, duration_s: float) -> str:

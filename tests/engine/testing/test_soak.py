@@ -74,6 +74,30 @@ def test_troubles_reach_the_run(cred: ExperimentType) -> None:
     assert (verdict.broken, verdict.status, verdict.faults) == ((), "aborted", 1)
 
 
+@pytest.mark.parametrize("state", ["relax", "wait-for-rotation", "delay", "expose", "finalize"])
+def test_the_operator_acts_so_long_after_a_state_was_entered(cred: ExperimentType, state: str) -> None:
+    verdict = try_case(cred, replace(EIGHT_SLOTS, troubles=(f"operator {state}+0.01 abort",)))
+    assert (verdict.broken, verdict.status) == ((), "aborted")
+
+
+def test_the_operator_of_a_state_that_is_never_entered_does_nothing(cred: ExperimentType) -> None:
+    verdict = try_case(cred, replace(EIGHT_SLOTS, troubles=("operator refocus+0 abort",)))
+    assert (verdict.broken, verdict.status) == ((), "done")
+
+
+@pytest.mark.parametrize(
+    "words", ["operator 3 pause", "operator soon stop", "operator +1 stop", "operator expose+ stop"]
+)
+def test_an_operator_who_cannot_be_understood_is_refused(cred: ExperimentType, words: str) -> None:
+    verdict = try_case(cred, replace(EIGHT_SLOTS, troubles=(words,)))
+    assert verdict.status == "refused"
+    assert "write operator SECONDS stop, or abort" in verdict.refusal
+
+
+def test_a_seed_drawn_the_second_way_is_the_same_case_and_another_than_the_first(cred: ExperimentType) -> None:
+    assert draw(cred, 8, hard=True) == draw(cred, 8, hard=True) != draw(cred, 8)
+
+
 def test_a_plan_that_does_not_fit_is_refused_and_breaks_nothing(cred: ExperimentType) -> None:
     verdict = try_case(cred, replace(EIGHT_SLOTS, plan={**PLAN, "range_deg": 170.0}))
     assert (verdict.status, verdict.broken) == ("refused", ())
@@ -238,10 +262,13 @@ def credline(*words: str) -> tuple[int, list[str]]:
     return done.exit_code, done.stdout.splitlines()
 
 
-def test_a_broken_rule_is_status_1_and_its_command_breaks_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", [(), ("--hard",)])
+def test_a_broken_rule_is_status_1_and_its_command_breaks_it_again(
+    monkeypatch: pytest.MonkeyPatch, way: tuple[str, ...]
+) -> None:
     no_frame_in_slot_three(monkeypatch)
     monkeypatch.setattr(soakcli, "ProcessPoolExecutor", Inline)
-    status, lines = credline("soak", "cred", "--seeds", "4", "--first", "3")
+    status, lines = credline("soak", "cred", "--seeds", "4", "--first", "3", *way)
     assert status == 1
     assert [line for line in lines if line.startswith("seed ") and "slot three stays empty: it does not" in line]
     assert lines[-1].startswith("4 runs (")

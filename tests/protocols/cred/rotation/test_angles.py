@@ -33,6 +33,49 @@ def test_the_true_line_lies_within_the_stated_uncertainty(
         assert abs(fit.angle_deg(ns(t_s)) - (offset + rate * t_s)) <= fit.offset_uncertainty_deg + 1e-6
 
 
+SHARES = {"at the begin": (0.0, 0.0), "at the end": (1.0, 0.0), "in the middle": (0.5, 0.0), "ever later": (0.0, 1.0)}
+"""Where an interface samples: share of the interval for the first reading, and what is added until the last."""
+
+
+@pytest.mark.parametrize("sampled", SHARES)
+@pytest.mark.parametrize("widths_s", [(0.035, 0.035), (0.03, 0.277), (0.277, 0.03), (0.03, 0.9), (0.9, 0.03)])
+@pytest.mark.parametrize("count", [2, 3, 4, 12, 60])
+def test_an_interface_that_becomes_slow_on_the_way_shifts_and_tilts_no_more_than_is_stated(
+    sampled: str, widths_s: tuple[float, float], count: int
+) -> None:
+    rate, first, more = -0.45, *SHARES[sampled]
+    made = []
+    for k in range(count):
+        t_s, width_s = 5.12 * k, widths_s[0] if k < count / 2 else widths_s[1]
+        made.append(Reading(rate * (t_s + (first + more * k / count) * width_s), ns(t_s), ns(t_s + width_s)))
+    fit = fit_rotation(made, rate)
+    assert fit is not None
+    for t_s in (0.0, 2.56 * count, 5.12 * count):
+        stated_deg = fit.offset_uncertainty_deg + 3 * fit.rate_uncertainty_deg_s * abs(t_s - fit.reference_ns / 1e9)
+        assert abs(fit.angle_deg(ns(t_s)) - rate * t_s) <= stated_deg + 1e-6
+
+
+def test_readings_that_no_line_explains_widen_what_is_stated() -> None:
+    straight = readings(0.45, 0.0, [0.5 * k for k in range(4)], 0.035, 0.5)
+    bent = [*straight[:2], *(Reading(r.value - 0.2, r.t_before_ns, r.t_after_ns) for r in straight[2:])]
+    told, told_of_bent = fit_rotation(straight, 0.45), fit_rotation(bent, 0.45)
+    assert told is not None
+    assert told_of_bent is not None
+    assert told_of_bent.offset_uncertainty_deg > 2 * told.offset_uncertainty_deg
+    assert told_of_bent.rate_uncertainty_deg_s > 5 * told.rate_uncertainty_deg_s
+
+
+def test_readings_that_a_line_explains_are_stated_by_their_own_uncertainties() -> None:
+    rng = np.random.default_rng(4)
+    line = readings(0.45, 0.0, [5.12 * k for k in range(40)], 0.035, 0.5)
+    scattered = [Reading(r.value + 0.002 * rng.standard_normal(), r.t_before_ns, r.t_after_ns) for r in line]
+    fit, exact = fit_rotation(scattered, 0.45), fit_rotation(line, 0.45)
+    assert fit is not None
+    assert exact is not None
+    assert fit.rate_uncertainty_deg_s == exact.rate_uncertainty_deg_s
+    assert fit.offset_uncertainty_deg == pytest.approx(exact.offset_uncertainty_deg, rel=0.1)
+
+
 def test_one_reading_gives_the_nominal_rate_and_says_that_it_is_not_known() -> None:
     fit = fit_rotation([Reading(3.0, 0, ns(0.04))], -0.45)
     assert fit is not None
@@ -67,6 +110,28 @@ def test_a_stage_that_jumps_slips_or_turns_back_is_noticed(seen: int, off_deg: f
     line = readings(0.45, 0.0, [5.0 * k for k in range(seen + 1)], 0.035, 0.5)
     now = Reading(line[-1].value + off_deg, line[-1].t_before_ns, line[-1].t_after_ns)
     assert is_astray(line[:-1], now, 0.45) is astray
+
+
+def test_a_move_of_which_a_slow_reading_hides_one_half_is_seen_beside_the_reading_before_it() -> None:
+    early = readings(0.45, 0.0, [0.0, 0.5], 0.035, 0.5)
+    # It stood for 0.8 s. The slow reading fits those before it, the next fits the slow one, and not those before.
+    slow = Reading(0.675, ns(1.5), ns(2.3))
+    now = Reading(0.70, ns(2.34), ns(2.375))
+    assert not is_astray(early, slow, 0.45, 0.05)
+    assert not is_astray([slow], now, 0.45, 0.05)
+    assert is_astray([*early, slow], now, 0.45, 0.05)
+
+
+def test_a_wrong_reading_among_many_makes_none_of_those_after_it_stray() -> None:
+    # Let pass when it comes, for the speed is not known well; later ones, beside it alone, would be astray.
+    line = readings(0.45, 0.0, [0.0, 0.5, 1.5, 3.5, *(float(t) for t in range(4, 12))], 0.035, 0.5)
+    line[2] = Reading(line[2].value + 0.099, line[2].t_before_ns, line[2].t_after_ns)
+    assert not any(is_astray(line[:k], line[k], 0.45) for k in range(1, len(line)))
+
+
+def test_a_stage_that_moved_between_two_slow_readings_has_not_stopped_whenever_they_were_true() -> None:
+    # True at the end of the first and at the begin of the second, 0.2 s apart: 0.09 deg at 0.45 deg/s.
+    assert not has_stopped(Reading(1.0, 0, ns(0.9)), Reading(1.09, ns(1.1), ns(2.0)), 0.45)
 
 
 @pytest.mark.parametrize("true_rate", [0.38, 0.45, 0.52])

@@ -9,6 +9,9 @@ import pytest
 
 from engine.record.trace import read_trace
 from engine.run.perform import Request, execute
+from engine.run.registry import experiment_type
+from engine.run.trial import Case
+from engine.testing.soak import try_case
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
 from tests.protocols.cred.conftest import Finished
@@ -168,6 +171,43 @@ def test_a_stage_that_does_not_stop_raises_the_alarm(tmp_path: Path) -> None:
     turning = any("THE STAGE MAY STILL BE ROTATING" in alarm for alarm in run.document["alarms"])
     last = [call["result"]["value"] for call in run.calls("stage.angle") if "result" in call][-2:]
     assert turning or abs(last[1] - last[0]) < 0.03
+
+
+DEAF = tuple(f"stage.stop {number} ignored" for number in range(1, 60))
+"""A stage that never stops."""
+
+EARLY = {
+    "on the way to the start": ({"start_deg": -60.0}, "operator relax+2 abort"),
+    "in its backlash": ({"rotation": "commanded"}, "operator wait-for-rotation+0.14 abort"),
+    "while it gathers speed": ({"rotation": "commanded"}, "operator wait-for-rotation+0.3 abort"),
+    "slow, in its backlash": ({"speed_deg_s": 0.1, "range_deg": 2.0}, "operator wait-for-rotation+0.2 abort"),
+    "while the pedal is waited for": ({"rotation": "pedal"}, "operator wait-for-rotation+3.5 abort"),
+    "when it was just seen to turn": ({"rotation": "commanded"}, "operator delay+0 abort"),
+}
+
+
+@pytest.mark.parametrize("when", EARLY)
+def test_a_stage_that_ignores_every_stop_raises_the_alarm_in_whatever_state_the_run_is_left(when: str) -> None:
+    plan, command = EARLY[when]
+    usual = {"exposure_s": 0.5, "speed_deg_s": 0.45, "relax_cycles": 0}
+    case = Case(1, {**PLAN, **usual, "truth": False, **plan}, (*DEAF, command))
+    verdict = try_case(experiment_type("cred"), case)
+    assert verdict.broken == ()
+    assert verdict.status == "aborted"
+
+
+def test_a_stage_too_slow_to_be_seen_standing_in_time_raises_the_alarm(tmp_path: Path) -> None:
+    # Nobody can see within 2 s whether it is in its backlash: at 0.01 deg/s that takes 5 s.
+    run = perform(tmp_path, "stage.angle 9 hang", speed_deg_s=0.01, range_deg=1.0)
+    assert run.document["status"] == "failed"
+    assert any("cannot be told in 2 s whether it stands" in alarm for alarm in run.document["alarms"])
+
+
+def test_the_stop_of_a_stage_that_nobody_moved_is_not_looked_at(tmp_path: Path) -> None:
+    run = perform(tmp_path, "optics.focus 2 error")
+    assert run.document["status"] == "failed"
+    assert len(run.calls("stage.stop")) == 1
+    assert run.calls("stage.angle") == []
 
 
 def test_a_last_reading_that_does_not_come_holds_up_no_stop(undisturbed: Finished, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The soak can fail: bugs planted on purpose are found. benchmarks/planted.py plants more, and looks for the seeds."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -23,12 +24,27 @@ PLAIN = {
 }
 SNAPSHOTS = {**PLAIN, "snapshot_interval": 7}
 
-FOUND = {
-    # bug: plan, trouble, the rule that breaks
+FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
+    # bug: plan, trouble or troubles, the rule that breaks
     "blank missing when aborted": (PLAIN, "operator 3.5 abort", "the beam is off, or the alarm says so"),
     "nobody makes sure of the beam": (PLAIN, "beam.blank 1 ignored", "the beam is off, or the alarm says so"),
     "beam unblanked while waiting for rotation": (PLAIN, "", "the beam is unblanked when rotation was seen"),
     "stage not stopped": (PLAIN, "detector.start 9 error", "the stage stands, or the alarm says so"),
+    "a stop believed": (
+        PLAIN,
+        ("stage.stop 1 ignored", "operator 3.5 abort"),
+        "the stage stands, or the alarm says so",
+    ),
+    "a stop believed before the stage was seen to turn": (
+        PLAIN,
+        ("stage.stop 1 ignored", "operator wait-for-rotation+0.25 abort"),
+        "the stage stands, or the alarm says so",
+    ),
+    "a reading compared with the last one alone": (
+        {**PLAIN, "exposure_s": 0.5, "speed_deg_s": 0.45, "range_deg": 2.5},
+        "host 3.4 leap 0.786",
+        "angles of kept frames are true",
+    ),
     "focus forgotten at the end": (SNAPSHOTS, "optics.set_focus 2 error", "the lens is in focus, or the alarm says so"),
     "an alarm that nobody hears": (PLAIN, "beam.blank 1 away 60", "the beam is off, or the alarm says so"),
     "a frame dropped by the pump": (PLAIN, "", "no frame is lost without a name"),
@@ -58,7 +74,8 @@ def silence() -> Iterator[None]:
 @pytest.mark.parametrize("bug", FOUND)
 def test_a_planted_bug_is_found(bug: str) -> None:
     plan, trouble, rule = FOUND[bug]
-    kind, case = experiment_type("cred"), Case(1, plan, (trouble,) if trouble else ())
+    troubles = (trouble,) if isinstance(trouble, str) else trouble
+    kind, case = experiment_type("cred"), Case(1, plan, tuple(words for words in troubles if words))
     assert try_case(kind, case).broken == ()
     with planted(bug):
         broken = try_case(kind, case).broken

@@ -1,7 +1,9 @@
 """cRED on two hundred bad days: every run keeps every rule. `credline soak cred --seeds 10000` tries more."""
 
+import json
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from hashlib import sha256
 from multiprocessing import get_context
 from random import Random
 from typing import Any
@@ -11,8 +13,11 @@ import pytest
 from drivers.faults import Fault
 from engine.record.trace import Record
 from engine.run.planfile import build_plan_from
+from engine.run.trial import command_of
 from engine.testing.soak import try_seeds
 from protocols.cred import CRED
+from protocols.cred.machine import WORKING
+from protocols.cred.soak.hard import CALLS_OF, SAFE_CALLS
 from protocols.cred.soak.trial import CredTrial
 
 SEEDS = 200
@@ -52,6 +57,37 @@ def test_what_is_drawn_is_a_plan_and_troubles(seed: int) -> None:
             assert command in ("stop", "abort")
         else:
             Fault.parse(words)
+
+
+def digest(seeds: range) -> str:
+    """Of the cases of these seeds."""
+    drawn = [CredTrial().draw(Random(seed)) for seed in seeds]
+    return sha256(json.dumps(drawn).encode()).hexdigest()[:16]
+
+
+def test_the_first_way_draws_the_cases_that_it_always_drew() -> None:
+    # What runs did with ten thousand of them is compared from release to release.
+    assert digest(range(10_000)) == "f45cf70c88b35754"
+
+
+@pytest.mark.parametrize("seed", range(0, 1000, 10))
+def test_what_is_drawn_the_second_way_is_a_plan_and_troubles(seed: int) -> None:
+    plan, troubles = CredTrial().draw_hard(Random(seed))
+    build_plan_from(CRED, plan)
+    assert all(command_of(words) if words.startswith("operator") else Fault.parse(words) for words in troubles)
+
+
+def test_the_second_way_draws_troubles_in_the_safe_state_and_while_every_state_is_left() -> None:
+    drawn = [CredTrial().draw_hard(Random(seed))[1] for seed in range(2000)]
+    words = {word for troubles in drawn for word in troubles}
+    left = {word.split()[1].split("+")[0] for word in words if word.startswith("operator")}
+    assert left >= {state.value for state in WORKING}
+    failing = {" ".join(word.split()[:2]).split("+")[0] for word in words if not word.startswith("operator")}
+    assert failing >= {f"{call} {state.value}" for state, calls in CALLS_OF.items() for call in calls}
+    befallen = {" ".join(word.split()[:2]) for word in words}
+    assert befallen >= set(SAFE_CALLS)
+    pairs = [t for t in drawn if any("stop" in w and "ignored" in w for w in t) and any("operator" in w for w in t)]
+    assert len(pairs) > 20
 
 
 def test_every_sort_of_trouble_is_drawn() -> None:

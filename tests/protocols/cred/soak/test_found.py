@@ -1,0 +1,77 @@
+"""What the soak found, each with its reason as its name: a run that broke a rule once keeps them all now."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from engine.run.registry import experiment_type
+from engine.run.trial import Case
+from engine.testing.soak import quiet, try_case
+
+PLAN: dict[str, Any] = {
+    "exposure_s": 0.5,
+    "speed_deg_s": 0.45,
+    "start_deg": 0.0,
+    "range_deg": 2.534,
+    "rotation": "commanded",
+    "snapshot_interval": 0,
+    "relax_cycles": 0,
+    "unblank": True,
+    "formats": [],
+}
+PEDAL = {**PLAN, "rotation": "pedal", "relax_cycles": 1}
+
+FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
+    "a stop was ignored of a stage that had begun to turn and was not yet seen to": (
+        77101750,
+        {**PLAN, "range_deg": 0.633},
+        ("stage.stop 1 ignored", "operator 1.27 abort"),
+    ),
+    "a stop was ignored of a stage whose pedal had just been pressed": (
+        77102773,
+        {**PEDAL, "exposure_s": 0.05, "range_deg": 0.53},
+        ("stage.stop 1 ignored", "operator 2.218 abort"),
+    ),
+    "a stop was ignored of a slow stage": (
+        77104384,
+        {**PEDAL, "exposure_s": 0.2, "speed_deg_s": 0.2, "range_deg": 0.89},
+        ("stage.stop 1 ignored", "operator 3.541 abort"),
+    ),
+    "a stop was ignored of a stage that had turned the wrong way": (
+        77103603,
+        {**PLAN, "exposure_s": 0.1, "range_deg": -1.26, "snapshot_interval": 7, "relax_cycles": 2},
+        ("stage.stop 1 ignored", "stage.motion 3.586 reverse"),
+    ),
+    "a stop was ignored on the way to the start angle": (
+        1,
+        {**PLAN, "start_deg": -30.0},
+        ("stage.stop 1 ignored", "operator 1.5 abort"),
+    ),
+    "a slow reading hid half of a slip, and the reading after it was compared with that one alone": (
+        77103794,
+        {**PLAN, "relax_cycles": 1},
+        ("host 3.397 leap 0.786",),
+    ),
+    "a disk failed at the instant at which a state was left": (
+        20585,
+        {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "range_deg": -1.272, "snapshot_interval": 7},
+        ("disk.write 7 full", "beam.blank 1 error"),
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    quiet()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("reason", FOUND)
+def test_what_broke_a_rule_keeps_them_all(reason: str) -> None:
+    seed, plan, troubles = FOUND[reason]
+    verdict = try_case(experiment_type("cred"), Case(seed, plan, troubles))
+    assert verdict.broken == ()
+    assert verdict.never_came == ()
