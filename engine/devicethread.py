@@ -10,13 +10,32 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Generic, ParamSpec, TypeVar, TypeVarTuple
 
 from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import CredlineError, DeviceBusy, DeviceError, DeviceLost
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+P = ParamSpec("P")
+
+
+class _Job(Generic[T]):
+    """A call that waits for its turn, and where its outcome goes."""
+
+    def __init__(self, call: Callable[[], T], future: Future[T]) -> None:
+        self._call = call
+        self._future = future
+
+    def run(self) -> None:
+        """Make the call, unless nobody wants it any more."""
+        if not self._future.set_running_or_notify_cancel():
+            return
+        try:
+            self._future.set_result(self._call())
+        except BaseException as error:
+            self._future.set_exception(error)
+            del self  # the error holds this frame, and would hold itself through it
 
 
 class _OneThread(Executor):
@@ -26,14 +45,14 @@ class _OneThread(Executor):
     """
 
     def __init__(self, name: str) -> None:
-        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See `Executor.submit`."""
-        future: Future[Any] = Future()
-        self._jobs.put((future, lambda: func(*args, **kwargs)))
+        future: Future[T] = Future()
+        self._jobs.put(_Job(lambda: func(*args, **kwargs), future).run)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -44,14 +63,8 @@ class _OneThread(Executor):
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            future, call = job
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-            del job, future, call  # what a call held on to is not kept until the next
+            job()
+            del job  # what a call held on to is not kept until the next
 
 
 class DeviceThread:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Counts = NDArray[np.integer[Any]]
-Picture = NDArray[np.integer[Any] | np.floating[Any]]
+Counts = NDArray[np.integer]
+Picture = NDArray[np.integer | np.floating]
+PixelType = np.dtype[Any]
+"""The type of a picture's counts; Any, for whether they can be kept is what it is asked for."""
 Bounds = tuple[int, int]
 """Earliest and latest possible instant, integer nanoseconds."""
 
@@ -58,16 +60,16 @@ def bounds(frame: Frame) -> dict[str, list[int]]:
     return told
 
 
-def is_picture_type(dtype: "np.dtype[Any]") -> bool:
+def is_picture_type(dtype: PixelType) -> bool:
     """Whether counts of this type can be kept: integers of up to 64 bits and float32, in either order of bytes."""
     return dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize == 4)
 
 
-def picture_type(name: str) -> "np.dtype[Any] | None":
+def picture_type(name: str) -> PixelType | None:
     """The type that a camera declares by this name ("<u2"); None for a name of no type that can be kept."""
     return np.dtype(name) if TYPE_NAME.fullmatch(name) else None
 
 
-def same_type(one: "np.dtype[Any]", other: "np.dtype[Any]") -> bool:
+def same_type(one: PixelType, other: PixelType) -> bool:
     """Whether two types hold the same counts, whatever their order of bytes."""
     return one.newbyteorder("<") == other.newbyteorder("<")

@@ -16,17 +16,18 @@ import math
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
 
 from engine.clock import NS_PER_S, BaseClock, ns
 from engine.errors import VirtualDeadlock
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
 RESOLUTION_S = 1e-9
@@ -38,9 +39,18 @@ class _OrderedTimer(asyncio.TimerHandle):
     """asyncio compares timers by deadline alone, so equal deadlines leave its heap in no particular order."""
 
     __slots__ = ("seq",)
+    _scheduled: bool  # asyncio's own, which it declares to no type checker
 
-    def __init__(self, seq: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        seq: int,
+        when: float,
+        callback: Callable[..., object],
+        args: Sequence[object],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        super().__init__(when, callback, args, loop, context)
         self.seq = seq
 
     def __lt__(self, other: object) -> bool:
@@ -49,30 +59,30 @@ class _OrderedTimer(asyncio.TimerHandle):
         return NotImplemented
 
 
-class _Timed:
+class _Timed(Generic[T_co]):
     """A thread's function, and for how long it blocked in virtual time (`VirtualLoop.block`)."""
 
-    def __init__(self, time: threading.local, func: Callable[..., Any]) -> None:
+    def __init__(self, time: threading.local, func: Callable[[], T_co]) -> None:
         self._time = time
         self._func = func
         self.blocked_ns = 0
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self) -> T_co:
         self._time.blocked_ns = 0
         try:
-            return self._func(*args)
+            return self._func()
         finally:
             self.blocked_ns = self._time.blocked_ns
 
 
 @dataclass(frozen=True, slots=True)
-class _ThreadCall:
+class _ThreadCall(Generic[T_co]):
     """A call under way in a thread or process, and who waits for its outcome."""
 
     executor: Executor
-    call: Future[Any]
-    answer: asyncio.Future[Any]
-    timed: _Timed | None
+    call: Future[T_co]
+    answer: asyncio.Future[T_co]
+    timed: _Timed[T_co] | None
 
     def hand_over(self) -> None:
         if self.call.cancelled():  # by its executor, closed before the call's turn came
@@ -88,11 +98,19 @@ class _ThreadCall:
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time jumps. `rate` = virtual seconds per real second for slow motion, None = at once."""
 
+    # asyncio's own, which it declares to no type checker.
+    _scheduled: list[asyncio.TimerHandle]
+    _default_executor: Executor | None
+    _thread_id: int | None
+    if TYPE_CHECKING:
+
+        def _check_closed(self) -> None: ...
+
     def __init__(self, rate: float | None = None) -> None:
         self.now_ns = 0
         self.rate = rate
         self._timer_seq = 0
-        self._thread_calls: deque[_ThreadCall] = deque()
+        self._thread_calls: deque[_ThreadCall[object]] = deque()
         self._thread_time = threading.local()
         self._busy_until_ns: WeakKeyDictionary[Executor, int] = WeakKeyDictionary()
         super().__init__(_JumpingSelector(self))
@@ -111,11 +129,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """As in asyncio, but equal deadlines fire in order of registration."""
-        self._check_closed()  # type: ignore[attr-defined]
+        self._check_closed()
         self._timer_seq += 1
         timer = _OrderedTimer(self._timer_seq, when, callback, args, self, context)
-        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
-        timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001 asyncio's own bookkeeping, as BaseEventLoop.call_at does it
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # noqa: SLF001 asyncio's own bookkeeping, as BaseEventLoop.call_at does it
         return timer
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
@@ -124,15 +142,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         A cancelled call still holds time until the thread is through: a thread cannot be stopped.
         """
         if executor is None:
-            executor = self._default_executor  # type: ignore[attr-defined]
+            executor = self._default_executor
             if executor is None:
                 executor = ThreadPoolExecutor(thread_name_prefix="virtual")
                 self.set_default_executor(executor)
         answer: asyncio.Future[T] = self.create_future()
         # What a thread's call blocks for, it blocks in virtual time; another process knows nothing of that.
-        timed = _Timed(self._thread_time, func) if isinstance(executor, ThreadPoolExecutor) else None
-        call = executor.submit(timed, *args) if timed else executor.submit(func, *args)
-        self._thread_calls.append(_ThreadCall(executor, call, answer, timed))
+        timed = _Timed(self._thread_time, lambda: func(*args)) if isinstance(executor, ThreadPoolExecutor) else None
+        call = executor.submit(timed) if timed else executor.submit(func, *args)
+        under_way = _ThreadCall(executor, call, answer, timed)
+        self._thread_calls.append(under_way)
         return answer
 
     def pass_time(self, duration_ns: int) -> None:
@@ -144,7 +163,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def block(self, duration_ns: int) -> None:
         """Hold up the calling thread: the loop's own, so that its timers come late, or a thread call."""
-        if threading.get_ident() == self._thread_id:  # type: ignore[attr-defined]
+        if threading.get_ident() == self._thread_id:
             self.pass_time(duration_ns)
         else:
             self._thread_time.blocked_ns += duration_ns
@@ -152,7 +171,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for the default threads. asyncio's own way waits in a thread that virtual time knows nothing of."""
         self._executor_shutdown_called = True
-        executor = self._default_executor  # type: ignore[attr-defined]
+        executor = self._default_executor
         if executor is not None:
             executor.shutdown(wait=True)
 
@@ -176,7 +195,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def jump(self) -> int:
         """Virtual nanoseconds until the next timer. Raises VirtualDeadlock when there is none."""
-        timers = self._scheduled  # type: ignore[attr-defined]
+        timers = self._scheduled
         if not timers:
             raise VirtualDeadlock(self._waiting())
         when_s: float = timers[0].when()

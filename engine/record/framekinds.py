@@ -6,7 +6,6 @@ computed at the end. The engine knows no kind; the standard columns are those th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,7 +68,7 @@ class FrameKind:
                 raise ValueError(f"frames of kind {self.name!r}: column {column.name!r} is no number and no S<n>")
 
     @property
-    def row(self) -> "np.dtype[Any]":
+    def row(self) -> "np.dtype[np.void]":
         """The type of a row: standard columns, those known on arrival, those computed at the end."""
         return np.dtype([(column.name, column.dtype) for column in (*STANDARD, *self.arrival, *self.final)])
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError, StorageError
-from engine.frame import Picture, same_type
+from engine.frame import Picture, PixelType, same_type
 from engine.record.folder import replacing
 from engine.record.framekinds import STANDARD
 from engine.record.spoolformat import UNKNOWN_INDEX
@@ -228,9 +228,9 @@ class FramesFile:
         shape = self._data(kind).shape
         return int(shape[1]), int(shape[2])
 
-    def dtype(self, kind: str) -> "np.dtype[Any]":
+    def dtype(self, kind: str) -> PixelType:
         """The type of a kind's counts. DataError for a kind without pictures."""
-        found: np.dtype[Any] = self._data(kind).dtype
+        found: PixelType = self._data(kind).dtype
         return found
 
     def picture(self, kind: str, row: int) -> Picture:

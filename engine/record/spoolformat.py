@@ -14,11 +14,11 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from engine.frame import Bounds, Frame, Picture, is_picture_type
+from engine.frame import Bounds, Frame, Picture, PixelType, is_picture_type
 
 MAGIC = b"CREDSPL2"
 HEAD = struct.Struct("<4sIII8sIII")
@@ -67,7 +67,7 @@ class Head:
     info_length: int
     rows: int
     columns: int
-    pixel: "np.dtype[Any]"
+    pixel: PixelType
     counts_crc: int
     info_crc: int
     old: FrameInfo | None = None
@@ -143,7 +143,7 @@ def _old_head(at: int, data: bytes) -> Head | None:
     return Head(at, OLD_HEAD.size, 0, rows, columns, pixel, counts_crc, 0, old)
 
 
-def _pixel(dtype: bytes) -> "np.dtype[Any] | None":
+def _pixel(dtype: bytes) -> PixelType | None:
     """The type of counts that a head names; None when there is none such."""
     name = dtype.strip(b" \0")
     if not PIXEL_NAME.fullmatch(name):

@@ -11,7 +11,6 @@ import errno
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import structlog
 
@@ -44,7 +43,7 @@ class Writer:
         """How often the run waited for room."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self.limit_bytes = limit_bytes
-        self._pending: deque[tuple[asyncio.Future[Any], int]] = deque()
+        self._pending: deque[tuple[asyncio.Future[object], int]] = deque()
         self._pending_bytes = 0
         self._broken = False  # in the writer's thread: what follows a failed job is not written
         self._asked = 0
@@ -81,7 +80,7 @@ class Writer:
         self.most_pending_bytes = max(self.most_pending_bytes, self._pending_bytes)
         future.add_done_callback(self._done)
 
-    def _done(self, _: asyncio.Future[Any]) -> None:
+    def _done(self, _: asyncio.Future[object]) -> None:
         while self._pending and self._pending[0][0].done():  # one thread: they are done in order
             future, size = self._pending.popleft()
             self._pending_bytes -= size

@@ -7,17 +7,15 @@ not, for a replay needs it again.
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.clock import NS_PER_S
 from engine.errors import DeviceError, DeviceLost
-from engine.frame import Frame, is_picture_type, picture_type, same_type
+from engine.frame import Frame, PixelType, is_picture_type, picture_type, same_type
 from engine.record.framekinds import TYPE_SEEN
 from engine.record.spoolformat import Columns
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from engine.run.run import Run
 
 FRAME_OVERDUE_S = 5.0
@@ -117,7 +115,7 @@ class Series:
             (frame, arrived_ns, columns), self._in_hand = self._in_hand, None
             self._run.data.refuse(frame, why, arrived_ns=arrived_ns, columns=columns, dtype=dtype)
 
-    def _wrong_type(self, came: "np.dtype[Any]") -> str:
+    def _wrong_type(self, came: PixelType) -> str:
         """What is wrong with the type of a frame; settled by the first one where the camera had declared nothing."""
         if self._pixel is None and is_picture_type(came):
             self._pixel = came
