@@ -101,6 +101,7 @@ def check(
 
 async def _check(request: _Request) -> dict[str, Any]:
     from drivers.check.measure import judge, measure
+    from drivers.contract import Microscope
     from engine.clock.virtual import VirtualClock, VirtualLoop
     from engine.run.devicesfile import connect_devices
 
@@ -109,6 +110,8 @@ async def _check(request: _Request) -> dict[str, Any]:
     kind, plan = request.kind, request.plan
     options = kind.device_options(plan)
     async with connect_devices(request.devices, clock, request.seed, options) as microscope:
+        if not isinstance(microscope, Microscope):
+            raise TypeError("a check needs the parts of drivers.contract")
         times = kind.times(plan)
         measured = await measure(clock, microscope, times.exposures_s, times.lens_change, request.frames)
         judgement = judge(kind, plan, microscope.facts, measured)

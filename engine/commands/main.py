@@ -9,7 +9,7 @@ import os
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -23,6 +23,7 @@ from engine.commands.terminal import outlive_the_terminal
 from engine.errors import CredlineError, Refused
 
 if TYPE_CHECKING:
+    from engine.record.jsonobject import JsonObject
     from engine.run.contract import Prepared
 
 INTERRUPTED = 130
@@ -142,7 +143,7 @@ def run(
         raise typer.Exit(1)
 
 
-def _json_result(folder: Path, document: dict[str, Any], wall_s: float) -> dict[str, Any]:
+def _json_result(folder: Path, document: "JsonObject", wall_s: float) -> dict[str, object]:
     return {
         "run_dir": str(folder),
         "status": document["status"],

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -100,23 +100,17 @@ def _say_where_it_ends(records: "list[Record]") -> None:
         typer.echo(f"{ENDS_EARLY} What is asked is answered for the whole run.", err=True)
 
 
-def _latency() -> Any:
-    from engine.run.registry import registered
-
-    return registered("recorded")["latency"].load()
-
-
 def _what_if(records: "list[Record]", words: list[str], seed: int, as_json: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from engine.replay.whatif import ask, original, parse_question
-    from engine.run.registry import experiment_type
+    from engine.run.registry import experiment_type, latencies
 
     _say_where_it_ends(records)
     asked = experiment_type(records[0]["protocol"]).what_if
-    before, after = original(records), ask(records, parse_question(words, _latency(), asked.aliases), seed)
+    before, after = original(records), ask(records, parse_question(words, latencies(), asked.aliases), seed)
     if as_json:
         typer.echo(json.dumps({"original": before, "what_if": after}))
         return
@@ -135,14 +129,14 @@ def _sweep(records: "list[Record]", word: str, words: list[str], plot: Path | No
 
     from engine.replay.whatif import parse_sweep, plot_sweep
     from engine.replay.whatif import sweep as sweep_values
-    from engine.run.registry import experiment_type
+    from engine.run.registry import experiment_type, latencies
 
     _say_where_it_ends(records)
-    key, values_s = parse_sweep(word, _latency())
+    key, values_s = parse_sweep(word, latencies())
     if plot is not None and (not plot.parent.is_dir() or plot.suffix not in (".png", ".svg")):
         raise Refused(f"--plot {plot}: give the name of a .png or .svg file in a folder that exists.")
     asked = experiment_type(records[0]["protocol"]).what_if
-    points = sweep_values(records, key, values_s, words, _latency())
+    points = sweep_values(records, key, values_s, words, latencies())
     if plot is not None:
         plot_sweep(key, points, asked.plotted, plot)
     if as_json:
@@ -161,5 +155,5 @@ def _sweep(records: "list[Record]", word: str, words: list[str], plot: Path | No
         typer.echo(f"refused from the first on: {refusal}", err=True)
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

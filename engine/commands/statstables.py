@@ -1,15 +1,14 @@
 """The tables of `credline trace stats`: calls, steps, waits that ended late, and facts of the whole run."""
 
-from typing import Any
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engine.record.jsonobject import JsonObject
 from engine.views.lines import plain
 
 
-def print_tables(document: dict[str, Any]) -> None:
+def print_tables(document: JsonObject) -> None:
     """Print the figures of a trace (`engine.views.stats`) for a person; tables without rows are left out."""
     console = Console()
     for table in _tables(document):
@@ -17,7 +16,7 @@ def print_tables(document: dict[str, Any]) -> None:
         console.print()
 
 
-def _tables(document: dict[str, Any]) -> list[Table]:
+def _tables(document: JsonObject) -> list[Table]:
     calls = _table("calls, in ms", "call", "n", "p50", "p99", "max", "unknown", "errors")
     for name, row in document["calls_ms"].items():
         calls.add_row(_cell(name), *_cells(row["n"], row["p50"], row["p99"], row["max"], row["unknown"], row["errors"]))

@@ -6,7 +6,10 @@ Without this an alarm, or the progress line, would fail inside the very code tha
 import errno
 import io
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 GONE = (errno.EIO, errno.EPIPE, errno.EBADF, errno.ENXIO)
 
@@ -18,7 +21,7 @@ class _Outlet(io.FileIO):
         super().__init__(descriptor, "wb", closefd=False)
         self._pipe_too = pipe_too
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: "ReadableBuffer", /) -> int:
         """Write, or lose what cannot be written because nobody is there any more."""
         try:
             return super().write(data)
@@ -50,9 +53,8 @@ def _outliving(stream: TextIO | None, *, pipe_too: bool) -> TextIO:
     except (OSError, ValueError):
         return stream
     stream.flush()
-    outlet: Any = _Outlet(descriptor, pipe_too=pipe_too)
     return io.TextIOWrapper(
-        io.BufferedWriter(outlet),
+        io.BufferedWriter(_Outlet(descriptor, pipe_too=pipe_too)),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering if isinstance(stream, io.TextIOWrapper) else True,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -66,8 +67,8 @@ def _slots(text: str | None) -> tuple[int, int] | None:
 def _print_lines(lines: Iterable[str]) -> None:
     """Print until the reader has had enough: `credline trace show RUN | head` ends without a word."""
     output = sys.stdout
-    with suppress(AttributeError):
-        output.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may not know all letters
+    if isinstance(output, TextIOWrapper):
+        output.reconfigure(errors="backslashreplace")  # a terminal may not know all letters
     for line in lines:
         try:
             output.write(f"{line}\n")

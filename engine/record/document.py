@@ -6,13 +6,13 @@ where it was lost. What the engine knows of a run are fields here; what only its
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from engine.errors import DataError
 from engine.record.folder import write_json
+from engine.record.jsonobject import JsonDict, JsonObject
 
 SCHEMA = 2
 RUN_FILE = "run.json"
@@ -22,8 +22,6 @@ RUNNING = "running"
 PROGRAM = "credline"
 INSTRUMENT = ("geometry", "detector")
 """What run.json says of the instrument, each an object of its own."""
-
-JsonObject = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +135,9 @@ class RunDocument:
             instrument={name: instrument[name] for name in INSTRUMENT if isinstance(instrument.get(name), dict)},
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonDict:
         """The same as one JSON object, in the order in which people read it; what is not so is left out."""
-        document: dict[str, Any] = {
+        document: JsonDict = {
             "schema": SCHEMA,
             "program": PROGRAM,
             "version": self.version,

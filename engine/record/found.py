@@ -7,11 +7,11 @@ was asked. What could not be read is said, one line each for a person, and stays
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from engine.errors import DataError
 from engine.record.document import RUN_FILE, RunDocument
 from engine.record.frametable import DATA_FILE, Extra, FramesFile
+from engine.record.jsonobject import JsonObject
 from engine.record.remains import LostFrame, Remains
 from engine.record.salvage import (
     DamagedBytes,
@@ -111,7 +111,7 @@ def _document(folder: Path, lost: list[str]) -> RunDocument | None:
         return None
 
 
-def _plan(document: RunDocument | None, header: Record) -> Mapping[str, Any]:
+def _plan(document: RunDocument | None, header: Record) -> JsonObject:
     """What was asked; run.json knows the paths of files as well. Empty if neither says so."""
     if document is not None and document.plan:
         return document.plan

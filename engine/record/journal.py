@@ -7,11 +7,12 @@ the last one.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import structlog
 
 from engine.errors import DataError
+from engine.record.jsonobject import JsonDict
 from engine.record.schema import NS_LIMIT
 from engine.record.writer import Writer
 
@@ -19,8 +20,6 @@ LINE_LIMIT_BYTES = 2**16
 """No line comes near this; a longer one is damage, and is not read to its end."""
 
 log = structlog.get_logger()
-
-Line = dict[str, Any]
 
 
 class Journal:
@@ -35,7 +34,7 @@ class Journal:
         self._writer = writer
         self._durable = durable
 
-    def note(self, **fields: Any) -> None:
+    def note(self, **fields: object) -> None:
         """Queue a line; it is on disk after everything queued before it."""
         line = json.dumps(fields, separators=(",", ":")) + "\n"
         self._writer.submit(lambda: self._write(line), len(line))
@@ -55,7 +54,7 @@ def journal_path(run: Path) -> Path:
     return run / "journal.jsonl" if run.is_dir() else run
 
 
-def read_journal(run: Path) -> Iterator[Line]:
+def read_journal(run: Path) -> Iterator[JsonDict]:
     """The lines of a run folder or journal file, one at a time and checked.
 
     A last line that was cut off is left out with a warning. Raises DataError for anything else that is wrong, once
@@ -83,7 +82,7 @@ def read_journal(run: Path) -> Iterator[Line]:
         ) from error
 
 
-def parse_line(data: bytes) -> tuple[Line | None, str]:
+def parse_line(data: bytes) -> tuple[JsonDict | None, str]:
     """A line of a journal, and what is wrong with it, for the end of a sentence, if it is none."""
     if len(data) > LINE_LIMIT_BYTES:
         return None, f"is longer than {LINE_LIMIT_BYTES} bytes"

@@ -5,10 +5,14 @@ A run that just ended, its replay and its recovery all make this same object; wh
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.spoolformat import Columns, FrameInfo
 from engine.record.trace import Record
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Remains:
     """
 
     header: Record
-    plan: Mapping[str, Any]
+    plan: JsonObject
     records: Sequence[Record]
     frames: Sequence[FrameInfo]
     states: Sequence[str]
@@ -53,11 +57,11 @@ class RunEnd:
     can be made, else why not. missing: what of the plan is not there, each with its reason, for who recovers.
     """
 
-    result: dict[str, Any]
-    columns: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
-    sections: Mapping[str, Any] = field(default_factory=dict)
+    result: JsonDict
+    columns: "Mapping[str, Mapping[str, ArrayLike]]" = field(default_factory=dict)
+    sections: JsonObject = field(default_factory=dict)
     unusable: str = ""
-    missing: Sequence[Mapping[str, Any]] = ()
+    missing: Sequence[JsonObject] = ()
 
 
 def entries_of(records: Sequence[Record], columns: Callable[[str], Sequence[str]], written: int) -> list[FrameInfo]:

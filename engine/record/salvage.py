@@ -8,11 +8,12 @@ import json
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from engine.errors import DataError, shown
 from engine.record import journal, trace
 from engine.record.document import RunDocument
+from engine.record.jsonobject import JsonDict
 from engine.record.schema import problem
 from engine.record.spool import SPOOL_FILE, SpooledFrame, numbered, with_counts
 from engine.record.spoolformat import (
@@ -35,7 +36,7 @@ BLOCK_BYTES = 2**20
 class Lines:
     """What a file of JSON Lines still holds, in order. lost: what it does not, one line each for a person."""
 
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[JsonDict] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
 
@@ -88,7 +89,7 @@ def salvage_trace(path: Path) -> Lines:
     return found
 
 
-def _check_header(path: Path, header: dict[str, Any]) -> None:
+def _check_header(path: Path, header: JsonDict) -> None:
     if header["schema"] > trace.SCHEMA:
         raise DataError(
             f"{path}: has schema {header['schema']}, this program reads up to {trace.SCHEMA}; nothing was touched. Use "
@@ -138,7 +139,7 @@ def _lines(path: Path, limit: int) -> Iterator[tuple[int, bytes]]:
             yield number, data
 
 
-def _json(data: bytes) -> dict[str, Any] | None:
+def _json(data: bytes) -> JsonDict | None:
     if not data.endswith(b"\n"):
         return None  # also where it is JSON: the number at its end may have had more digits
     try:

@@ -16,14 +16,16 @@ An observer that fails is dropped and logged, and never disturbs the run.
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import structlog
 
 from engine.clock import Clock
 from engine.errors import DataError
 from engine.record.disk import Disk
+from engine.record.jsonobject import JsonDict
 from engine.record.schema import problem
 
 SCHEMA = 2
@@ -32,7 +34,7 @@ LINE_LIMIT_BYTES = 2**20
 
 log = structlog.get_logger()
 
-Record = dict[str, Any]
+Record = JsonDict
 Observer = Callable[[Record], None]
 
 
@@ -62,12 +64,12 @@ class Trace:
         self.now_ns = self._clock.now_ns()
         return self.now_ns
 
-    def header(self, **fields: Any) -> None:
+    def header(self, **fields: object) -> None:
         """The first record: schema version, configuration, seed, devices, kind of clock, program version."""
         self.record("header", "credline", schema=SCHEMA, **fields)
         self.first = self._pending[-1]
 
-    def record(self, kind: str, name: str, **fields: Any) -> None:
+    def record(self, kind: str, name: str, **fields: object) -> None:
         """Append a record with the run's time. Costs microseconds; nothing is written yet."""
         record: Record = {"seq": self._seq, "t_ns": self.now_ns, "kind": kind, "name": name, **fields}
         self._seq += 1
@@ -250,7 +252,6 @@ def jsonable(value: object) -> object:
         return [jsonable(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
-    fields = getattr(value, "__dataclass_fields__", None)
-    if fields is not None:
-        return {name: jsonable(getattr(value, name)) for name in fields}
+    if is_dataclass(value):
+        return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}
     return f"<{type(value).__name__}>"

@@ -17,7 +17,7 @@ from engine.record.trace import Record, ends_early
 from engine.run.compute import Bulk, Computation, ComputeGate, Job, Json, Outcome, Trouble, Verdict
 from engine.run.computeworker import PictureOf, Question, answer_from
 from engine.run.computeworkers import Holder, nothing
-from engine.run.registry import registered
+from engine.run.registry import stored_pictures
 
 if TYPE_CHECKING:
     from engine.frame import Picture
@@ -127,11 +127,11 @@ def recompute_run(records: Sequence[Record], folder: Path) -> tuple[int, list[Di
     spool = folder / SPOOL_FILE
     if spool.exists():
         return recompute(declared, records, lambda index: read_picture(spool, index))
-    stored = registered("recorded")["pictures"].load()(folder)
+    stored = stored_pictures()(folder)
     frames = {record["index"]: record for record in records if record["kind"] == "frame"}
 
     def picture_of(index: int) -> "Picture":
-        picture: Picture | None = stored.find(frames[index]) if index in frames else _extra(folder, index)
+        picture = stored.find(frames[index]) if index in frames else _extra(folder, index)
         if picture is None:
             raise DataError(f"{folder.name} has no picture {index} any more")
         return picture

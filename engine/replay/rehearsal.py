@@ -2,15 +2,18 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
 
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import DataError, DeviceError, Refused, StorageError, error_again
 from engine.record.endings import WORK_DONE
 from engine.record.journal import Journal
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.trace import Record, Trace, ends_early
 from engine.record.writer import Writer
 from engine.replay.computations import RecordedComputations
@@ -20,6 +23,9 @@ from engine.run.data import RunData
 from engine.run.gate import DISK, INSTRUMENT
 from engine.run.header import carried_over_by
 from engine.run.run import Run
+
+if TYPE_CHECKING:
+    from engine.run.microscope import Microscope
 
 NEVER_NS = 2**62
 
@@ -125,13 +131,13 @@ class _RecordedConnections:
 
 async def rehearse(
     kind: AnyExperiment,
-    plan: Any,
+    plan: BaseModel,
     clock: VirtualClock,
-    microscope: Any,
-    header: Mapping[str, Any],
+    microscope: "Microscope",
+    header: JsonObject,
     operator: Callable[[Run], Awaitable[None]] | None = None,
     records: Sequence[Record] = (),
-) -> tuple[list[Record], dict[str, Any]]:
+) -> tuple[list[Record], JsonDict]:
     """Drive an experiment on this clock and instrument; its records, and what its run.json would say.
 
     operator: gives commands to the run. records: of a run whose disk was behind at times, to be so again. Raises

@@ -12,16 +12,16 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import DataError, StorageError, shown
+from engine.record.jsonobject import JsonDict
 from engine.record.schema import gap
 from engine.record.trace import Record, ends_early, read_trace
 from engine.replay.rehearsal import NEVER_NS, rehearse
 from engine.run.commands import Source
 from engine.run.planfile import build_plan_from
-from engine.run.registry import experiment_type, registered
+from engine.run.registry import experiment_type, recorded_microscope
 from engine.run.run import Run
 
 CONTEXT_RECORDS = 20
@@ -103,7 +103,7 @@ def replay(records: Sequence[Record], folder: Path | None = None) -> list[Record
 
 def replay_with_result(
     records: Sequence[Record], folder: Path | None = None, watch: Callable[[Run], None] | None = None
-) -> tuple[list[Record], dict[str, Any]]:
+) -> tuple[list[Record], JsonDict]:
     """The same, with the result that stands in the run's run.json. watch: told of the run before it is driven."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_replay(records, folder, watch))
@@ -111,7 +111,7 @@ def replay_with_result(
 
 async def _replay(
     records: Sequence[Record], folder: Path | None, watch: Callable[[Run], None] | None
-) -> tuple[list[Record], dict[str, Any]]:
+) -> tuple[list[Record], JsonDict]:
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError("a replay needs virtual time")
@@ -120,7 +120,7 @@ async def _replay(
     clock = ReplayClock(loop, records)
     punctual = VirtualClock(loop)  # recorded devices and commands come at their instants, whatever waits were late
     await punctual.sleep_until(header["t_ns"])
-    microscope = registered("recorded")["microscope"].load()(punctual, header["instrument"], records, folder)
+    microscope = recorded_microscope()(punctual, header["instrument"], records, folder)
 
     def operator(run: Run) -> Awaitable[None]:
         if watch is not None:

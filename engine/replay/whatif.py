@@ -8,17 +8,21 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from engine.clock import NS_PER_S
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import CredlineError, Refused
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.trace import Record, read_trace
 from engine.replay.rehearsal import rehearse
 from engine.run.contract import Figure, WhatIf
 from engine.run.planfile import build_plan_from, parse_setting
-from engine.run.registry import experiment_type, registered
+from engine.run.registry import experiment_type, latencies, what_if_microscope
 from engine.views.stats import TraceStats
+
+if TYPE_CHECKING:
+    from engine.run.entries import Latencies, Latency
 
 SWEEP_LIMIT = 500
 
@@ -27,28 +31,28 @@ SWEEP_LIMIT = 500
 class Question:
     """Changes to a recorded run: plan keys, latencies by call (as words), settling and camera dead time in seconds."""
 
-    plan: Mapping[str, Any] = field(default_factory=dict)
+    plan: JsonObject = field(default_factory=dict)
     latencies: Mapping[str, str] = field(default_factory=dict)
     settling_s: float | None = None
     dead_time_s: float | None = None
 
 
-def parse_question(words: Sequence[str], latency: Any, aliases: Mapping[str, str] | None = None) -> Question:
+def parse_question(words: Sequence[str], latency: "Latencies", aliases: Mapping[str, str] | None = None) -> Question:
     """`key=value` words to a question. latency: the class that reads a time, factor or `resample`. aliases: short names
     of plan keys (`ExperimentType.what_if`).
 
     Keys: `api_latency`, `device.method` (latencies, also `@TRACE:call` of another trace), `settling`, `dead_time`
     (times), and keys of the plan.
     """
-    plan: dict[str, Any] = {}
-    latencies: dict[str, str] = {}
+    plan: JsonDict = {}
+    calls: dict[str, str] = {}
     times: dict[str, float] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise Refused(f"--what-if {word!r}: write key=value, for example api_latency=60ms.")
         if key == "api_latency" or key.split(".")[0] in ("stage", "beam", "optics", "detector"):
-            latencies[key] = value
+            calls[key] = value
         elif key in ("settling", "dead_time"):
             parsed = latency.parse(value)
             if parsed.fixed_s is None:
@@ -57,10 +61,10 @@ def parse_question(words: Sequence[str], latency: Any, aliases: Mapping[str, str
         else:
             keys, setting = parse_setting(word)
             plan[(aliases or {}).get(keys[0], keys[0])] = setting
-    return Question(plan, latencies, times.get("settling"), times.get("dead_time"))
+    return Question(plan, calls, times.get("settling"), times.get("dead_time"))
 
 
-def original(records: Sequence[Record]) -> dict[str, Any]:
+def original(records: Sequence[Record]) -> JsonDict:
     """The figures of the recorded run itself: it is replayed, for its result is not in the trace."""
     from engine.replay.replay import replay_with_result
 
@@ -68,13 +72,13 @@ def original(records: Sequence[Record]) -> dict[str, Any]:
     return dict(experiment_type(records[0]["protocol"]).figures(made, result))
 
 
-def ask(records: Sequence[Record], question: Question, seed: int = 0) -> dict[str, Any]:
+def ask(records: Sequence[Record], question: Question, seed: int = 0) -> JsonDict:
     """The figures of the run as changed. Raises Refused when the changed plan cannot fit, saying by how much."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_ask(list(records), question, seed))
 
 
-async def _ask(records: list[Record], question: Question, seed: int) -> dict[str, Any]:
+async def _ask(records: list[Record], question: Question, seed: int) -> JsonDict:
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError("a what-if needs virtual time")
@@ -87,7 +91,7 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
     kind = experiment_type(header["protocol"])
     _check_answerable(kind.what_if, build_plan_from(kind, header["plan"]).model_dump(), question)
     plan = build_plan_from(kind, {**header["plan"], **question.plan})
-    make, latency = (registered("recorded")[name].load() for name in ("what_if", "latency"))
+    make, latency = what_if_microscope(), latencies()
     clock = VirtualClock(loop)
     microscope = make(
         clock,
@@ -105,7 +109,7 @@ async def _ask(records: list[Record], question: Question, seed: int) -> dict[str
     return dict(kind.figures(made, document["result"]))
 
 
-def _check_answerable(asked: WhatIf, recorded: Mapping[str, Any], question: Question) -> None:
+def _check_answerable(asked: WhatIf, recorded: JsonObject, question: Question) -> None:
     for key, value in question.plan.items():
         before = recorded.get(key, 0)
         turned = key in asked.signed and isinstance(value, int | float) and (value < 0) != (before < 0)
@@ -115,7 +119,7 @@ def _check_answerable(asked: WhatIf, recorded: Mapping[str, Any], question: Ques
             raise Refused(f"--what-if {key}: a recorded run cannot tell what that would have changed.{hint}")
 
 
-def _latency(name: str, word: str, latency: Any) -> Any:
+def _latency(name: str, word: str, latency: "Latencies") -> "Latency":
     """`@TRACE` or `@TRACE:call` draws from the calls of another trace; anything else is read by `latency`."""
     if not word.startswith("@"):
         return latency.parse(word)
@@ -139,24 +143,25 @@ class SweepPoint:
     """One value of a sweep: figures, or why the plan is refused there."""
 
     value_s: float
-    figures: dict[str, Any] | None
+    figures: JsonDict | None
     refusal: str
 
 
-def parse_sweep(word: str, latency: Any) -> tuple[str, list[float]]:
+def parse_sweep(word: str, latency: "Latencies") -> tuple[str, list[float]]:
     """`api_latency=20ms:100ms:5ms` to the key and its values in seconds, ends included."""
     key, equals, span = word.partition("=")
     parts = [latency.parse(part).fixed_s for part in span.split(":")]
-    if not equals or len(parts) != 3 or None in parts or not parts[2] or parts[1] < parts[0]:
+    times_s = [part for part in parts if part is not None]
+    if not equals or not len(parts) == len(times_s) == 3 or not times_s[2] or times_s[1] < times_s[0]:
         raise Refused(f"--sweep {word!r}: write key=first:last:step, for example api_latency=20ms:100ms:5ms.")
-    first, last, step = parts
+    first, last, step = times_s
     if (last - first) / step > SWEEP_LIMIT:
         raise Refused(f"--sweep {word!r}: more than {SWEEP_LIMIT} values; take larger steps.")
     return key, [first + k * step for k in range(int((last - first) / step + 1e-9) + 1)]
 
 
 def sweep(
-    records: Sequence[Record], key: str, values_s: Sequence[float], base: Sequence[str], latency: Any
+    records: Sequence[Record], key: str, values_s: Sequence[float], base: Sequence[str], latency: "Latencies"
 ) -> list[SweepPoint]:
     """Ask the same question for each value of one key."""
     points = []

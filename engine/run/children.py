@@ -9,17 +9,20 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.clock import Clock
 from engine.errors import CredlineError, DataError, DeviceBusy
 from engine.record.endings import Ending, Status
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.trace import Trace
 from engine.run.commands import Command, Commands, Source, Wish
 from engine.run.gate import CallGate
 from engine.run.header import digest_of, plan_in_trace
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from engine.run.contract import AnyExperiment
     from engine.run.run import Run
 
@@ -38,7 +41,7 @@ class ChildReport:
 
     ending: Ending
     alarms: tuple[str, ...]
-    result: Mapping[str, Any]
+    result: JsonObject
     folder: str
 
 
@@ -49,7 +52,7 @@ class ChildOrder:
     parent: "Run"
     name: str
     kind: "AnyExperiment"
-    plan: Any
+    plan: "BaseModel"
     commands: Commands
 
 
@@ -79,7 +82,7 @@ class Children:
         """The child that has the instrument; None while the run has it itself."""
         return self._task
 
-    async def perform(self, run: "Run", kind: "AnyExperiment", plan: Any) -> ChildReport:
+    async def perform(self, run: "Run", kind: "AnyExperiment", plan: "BaseModel") -> ChildReport:
         """Perform a child and wait for its end. Raises DeviceBusy, nothing begun, where the instrument is not free.
 
         Who is cancelled meanwhile has told the child to stop, and goes when it has ended.
@@ -176,7 +179,7 @@ def report_of(name: str, ending: Ending, alarms: tuple[str, ...], result: object
     return ChildReport(ending, alarms, held if isinstance(held, dict) else {}, name)
 
 
-def _told(report: ChildReport) -> dict[str, Any]:
+def _told(report: ChildReport) -> JsonDict:
     return {
         "status": report.ending.status.value,
         "reason": report.ending.reason,
@@ -185,7 +188,7 @@ def _told(report: ChildReport) -> dict[str, Any]:
     }
 
 
-def recorded_report(record: Mapping[str, Any]) -> ChildReport:
+def recorded_report(record: JsonObject) -> ChildReport:
     """The report that a parent's trace holds of a child that ended."""
     if record["status"] not in {status.value for status in Status}:
         raise DataError(f"trace: {record['name']} ended as nothing that there is; the file was damaged or edited.")

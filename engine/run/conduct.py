@@ -7,15 +7,16 @@ instrument holds.
 import platform
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
+from pydantic import BaseModel
 
 from engine.clock import Clock, utc_now
 from engine.clock.selftest import TimingHealth
@@ -24,6 +25,7 @@ from engine.record.document import INSTRUMENT, RunDocument
 from engine.record.endings import Ending, Status
 from engine.record.folder import to_disk
 from engine.record.journal import Journal
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.trace import Trace
 from engine.record.writer import Writer
 from engine.run.children import Performer
@@ -32,6 +34,9 @@ from engine.run.contract import AnyExperiment, Experiment, Prepared
 from engine.run.data import RunData
 from engine.run.header import carried_over_by, digest_of, plan_in_trace
 from engine.run.run import Run
+
+if TYPE_CHECKING:
+    from engine.run.microscope import Microscope
 
 log = structlog.get_logger()
 
@@ -44,7 +49,7 @@ class Outcome(NamedTuple):
     folder: Path
     ending: Ending
     alarms: tuple[str, ...]
-    document: dict[str, Any]
+    document: JsonDict
 
 
 @dataclass(frozen=True)
@@ -60,27 +65,29 @@ class Conditions:
     clock: Clock
     seed: int
     devices: str
-    microscope: Any
+    microscope: "Microscope"
     health: TimingHealth | None
     performer: Performer
     connector: Callable[[str], Awaitable[list[str]]]
     watch: Watch | None
     watched: Callable[[Run], AbstractAsyncContextManager[None]]
     commands: Commands
-    look: Mapping[str, Any]
-    continued: Mapping[str, Any] | None
+    look: JsonObject
+    continued: JsonObject | None
     watchdog: str | None = None
     parent: str | None = None
     began: Callable[[Run, Experiment], None] | None = None
 
 
-async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Path, instrument: Conditions) -> Outcome:
+async def conduct(
+    kind: AnyExperiment, plan: BaseModel, prepared: Prepared, folder: Path, instrument: Conditions
+) -> Outcome:
     """Carry out a prepared run in its folder, which is empty; how it ended. Never leaves the instrument unsafe."""
     clock, faults = instrument.clock, instrument.microscope.faults
     disk = faults.disk if faults is not None else None
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
     durable = not clock.is_virtual or disk is not None
-    told: dict[str, Any] = instrument.microscope.facts.as_dict()
+    told: JsonDict = instrument.microscope.facts.as_dict()
     writer = Writer(disk=disk)
     trace = Trace(clock, folder / "trace.jsonl", disk, durable=durable)
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
@@ -138,7 +145,7 @@ async def conduct(kind: AnyExperiment, plan: Any, prepared: Prepared, folder: Pa
 
 
 def _document(
-    kind: AnyExperiment, plan: Any, told: Mapping[str, Any], folder: Path, instrument: Conditions
+    kind: AnyExperiment, plan: BaseModel, told: JsonObject, folder: Path, instrument: Conditions
 ) -> RunDocument:
     """What run.json says before the run has begun."""
     health = instrument.health

@@ -4,14 +4,16 @@ The earlier run is recovered first where its program was cut off. The new run li
 header holds all that it was told, so that each of the two is replayed, recovered and exported alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel
 
 from engine.errors import DataError, Refused
 from engine.record.document import RunDocument
 from engine.record.found import read_found
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.remains import Remains
 from engine.record.salvage import protocol_of
 from engine.run.contract import AnyExperiment
@@ -32,11 +34,11 @@ class Earlier:
     told: Sequence[str]
 
     @property
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> JsonObject:
         """The keys of its plan: those of the new one too, where nothing else is asked."""
         return self.document.plan or self.remains.plan
 
-    def carried_over(self, plan: Any) -> dict[str, Any]:
+    def carried_over(self, plan: BaseModel) -> JsonDict:
         """What the header of the new run, of this plan, holds of it under `continued`.
 
         Raises Refused, in the protocol's words, where it cannot go on or the new plan does not fit what was done.

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from engine.errors import Refused
 from engine.record.framekinds import FrameKind
+from engine.record.jsonobject import JsonObject
 from engine.record.remains import Remains, RunEnd
 from engine.record.spool import SpooledFrame
 from engine.record.trace import Record
@@ -74,6 +75,8 @@ class Experiment(ABC):
     Returning FINISH without having called `Run.finish` means the run is done.
     """
 
+    # Any, here and below: an author types it with the microscope, and the facts, of the drivers that he uses, of which
+    # the engine knows only what stands in engine.run.microscope.
     def __init__(self, run: "Run", microscope: Any, machine: StrictMachine) -> None:
         self.run = run
         self.microscope = microscope
@@ -204,7 +207,7 @@ class ExperimentType(ABC, Generic[PlanT]):
         """
         return {}
 
-    async def look(self, plan: PlanT, microscope: Any) -> Mapping[str, Any]:
+    async def look(self, plan: PlanT, microscope: Any) -> JsonObject:
         """What is read of the instrument before the folder is made, for the header of the trace: a mode, a
         magnification. Reads only. Raises Refused for what does not fit the plan.
         """
@@ -225,13 +228,13 @@ class ExperimentType(ABC, Generic[PlanT]):
         """What is known of the instrument's safety when a run was cut off, from the trace as far as it goes."""
         return last_words(remains)
 
-    def figures(self, records: Sequence[Record], result: Mapping[str, Any]) -> Mapping[str, Any]:
+    def figures(self, records: Sequence[Record], result: JsonObject) -> JsonObject:
         """The figures of `what_if` for a run, from its records and its result."""
         frames = sum(record["kind"] == "frame" for record in records)
         late = sum(record["kind"] == "step" and record["verdict"] in ("over", "underflow") for record in records)
         return {"frames": frames, "overruns": late}
 
-    def told(self, result: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    def told(self, result: JsonObject) -> Sequence[tuple[str, str]]:
         """The result for a person: names and texts, as rows of the table at a run's end."""
         return [(key, f"{value:g}") for key, value in result.items() if isinstance(value, int | float)]
 
@@ -248,7 +251,7 @@ class ExperimentType(ABC, Generic[PlanT]):
         """The formats that a run makes at its end."""
         return ()
 
-    def carried_over(self, plan: PlanT, remains: Remains) -> Mapping[str, Any]:
+    def carried_over(self, plan: PlanT, remains: Remains) -> JsonObject:
         """What a new run of this plan goes on from, as JSON can hold it: what was done in an earlier one.
 
         Stands in the header of the new run, which finds it as `Run.carried_over`. remains: the earlier run, recovered
@@ -259,7 +262,7 @@ class ExperimentType(ABC, Generic[PlanT]):
             f"the protocol {self.name!r} cannot go on from an earlier run; nothing was started. Perform a new one."
         )
 
-    def held(self, result: Mapping[str, Any]) -> str:
+    def held(self, result: JsonObject) -> str:
         """What a recovered run holds, as one sentence."""
         return f"{result.get('frames', 0)} frames."
 

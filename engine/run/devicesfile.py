@@ -10,14 +10,22 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.clock import Clock, ns
 from engine.errors import DeviceError, Refused, StorageError, shown
 from engine.record.folder import write_atomically
+from engine.record.jsonobject import JsonDict
 from engine.record.lock import instruments_locked
 from engine.run.planfile import read_toml
-from engine.run.registry import registered
+from engine.run.registry import inject, registered
+
+if TYPE_CHECKING:
+    from engine.run.entries import ConnectedParts, Driver
+    from engine.run.microscope import Microscope
+
+    Connection = AbstractAsyncContextManager[ConnectedParts, bool | None]
 
 PARTS = ("stage", "beam", "optics", "detector", "stagexyz", "deflectors", "mode", "illumination")
 FACTS = ("geometry", "timing")
@@ -25,42 +33,71 @@ LET_GO_S = 2.0
 """So long a lost connection may take to be let go before the new one is made."""
 
 
+@runtime_checkable
+class _Addressed(Protocol):
+    """A driver that tells where its instrument is, so that no two programs drive it."""
+
+    def address(self, options: JsonDict) -> str | None: ...
+
+
+@runtime_checkable
+class _Simulated(Protocol):
+    """A driver that says whether it takes what a plan tells of a simulation (`ExperimentType.device_options`)."""
+
+    takes_plan_options: bool
+
+
 class _Driver:
     """One driver of a devices file, with its connection, which can be made anew."""
 
-    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+    def __init__(self, connect: "Callable[[], Connection]") -> None:
         self._connect = connect
-        self._connection: AbstractAsyncContextManager[Any] | None = None
-        self.parts: Any = None
+        self._connection: Connection | None = None
+        self._parts: ConnectedParts | None = None
+
+    @property
+    def parts(self) -> "ConnectedParts":
         """What it connected, at last."""
+        if self._parts is None:
+            raise RuntimeError("a driver has no parts before it was connected")
+        return self._parts
 
     async def __aenter__(self) -> None:
         connection = self._connect()
-        self.parts = await connection.__aenter__()
+        self._parts = await connection.__aenter__()
         self._connection = connection
 
-    async def __aexit__(self, *error: Any) -> bool | None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool | None:
         connection, self._connection = self._connection, None
-        return None if connection is None else await connection.__aexit__(*error)
+        return None if connection is None else await connection.__aexit__(kind, error, where)
 
 
 class Connections:
     """The drivers of an instrument, connected, and the microscope that they make together."""
 
-    def __init__(self, clock: Clock, drivers: Mapping[str, _Driver], facts: Mapping[str, Any]) -> None:
+    def __init__(self, clock: Clock, drivers: Mapping[str, _Driver], facts: Mapping[str, Mapping[str, float]]) -> None:
         self._clock, self._drivers, self._facts = clock, drivers, facts
-        self.microscope: Any = None
+        self._microscope: Microscope | None = None
+
+    @property
+    def microscope(self) -> "Microscope":
+        """What they make together, since it was assembled."""
+        if self._microscope is None:
+            raise RuntimeError("a microscope is not there before it was assembled")
+        return self._microscope
 
     def assemble(self) -> None:
         """Make the microscope of what is connected. Raises Refused for a part or a figure that nobody has."""
         others = {part: driver.parts for part, driver in self._drivers.items() if part != "microscope"}
-        self.microscope = self._drivers["microscope"].parts.assembled(others, **self._facts)
+        self._microscope = self._drivers["microscope"].parts.assembled(others, **self._facts)
 
     def inject(self, faults: Sequence[str]) -> None:
         """Put faults around the microscope (`drivers.faults`). Raises Refused for words that are no fault."""
-        self.microscope = registered("faults")["inject"].load()(self.microscope, self._clock, faults)
+        self._microscope = inject()(self.microscope, self._clock, faults)
 
-    async def reconnect(self, part: str) -> Mapping[str, Any]:
+    async def reconnect(self, part: str) -> Mapping[str, object]:
         """Connect a part anew, with its driver whatever else that connects; the parts that are new, by their names.
 
         The old connection is let go first, for many devices have one at a time. The others are not touched, nor is the
@@ -89,14 +126,14 @@ class Connections:
                 f"without the {part}. Look at its power and its cable, then try again."
             ) from error
         if before.faults is not None:
-            self.microscope = before.faults.around(self.microscope)
+            self._microscope = before.faults.around(self.microscope)
         return {name: getattr(self.microscope, name) for name in names}
 
 
 @asynccontextmanager
 async def connect_devices(
-    name: str, clock: Clock, seed: int, options: Mapping[str, Any], faults: Sequence[str] = ()
-) -> AsyncIterator[Any]:
+    name: str, clock: Clock, seed: int, options: Mapping[str, object], faults: Sequence[str] = ()
+) -> AsyncIterator["Microscope"]:
     """The microscope alone of `connected`, for who connects nothing anew. Raises as that."""
     async with connected(name, clock, seed, options, faults) as connections:
         yield connections.microscope
@@ -104,7 +141,7 @@ async def connect_devices(
 
 @asynccontextmanager
 async def connected(
-    name: str, clock: Clock, seed: int, options: Mapping[str, Any], faults: Sequence[str] = ()
+    name: str, clock: Clock, seed: int, options: Mapping[str, object], faults: Sequence[str] = ()
 ) -> AsyncIterator[Connections]:
     """A registered driver, or those that a devices file mixes, locked and connected.
 
@@ -113,7 +150,7 @@ async def connected(
     DeviceError when a device cannot be reached.
     """
     entries, facts = _read(name, options)
-    addresses = [entry.address(given) for entry, given in entries.values() if hasattr(entry, "address")]
+    addresses = [entry.address(given) for entry, given in entries.values() if isinstance(entry, _Addressed)]
     async with AsyncExitStack() as stack:
         stack.enter_context(instruments_locked([address for address in addresses if address is not None]))
         drivers = {
@@ -128,10 +165,12 @@ async def connected(
         yield connections
 
 
-def _read(name: str, options: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, dict[str, Any]]], dict[str, Any]]:
+def _read(
+    name: str, options: Mapping[str, object]
+) -> "tuple[dict[str, tuple[Driver, JsonDict]], dict[str, dict[str, float]]]":
     """The drivers that a devices file names, each with its options, and what else it says of the instrument."""
     drivers = registered("drivers")
-    tables: dict[str, Any] = {"microscope": {"driver": name}}
+    tables: JsonDict = {"microscope": {"driver": name}}
     if name not in drivers:
         if not name.endswith(".toml"):
             raise Refused(
@@ -144,8 +183,8 @@ def _read(name: str, options: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, d
         raise Refused(f"--devices {name}: table [{shown(unknown[0])}] is not known; use [{known}].")
     if "microscope" not in tables:
         raise Refused(f"--devices {name}: the table [microscope] with its driver is missing.")
-    entries: dict[str, tuple[Any, dict[str, Any]]] = {}
-    facts: dict[str, Any] = {}
+    entries: dict[str, tuple[Driver, JsonDict]] = {}
+    facts: dict[str, dict[str, float]] = {}
     for part, table in tables.items():
         if not isinstance(table, dict):
             written = shown(repr(table))
@@ -160,8 +199,11 @@ def _read(name: str, options: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, d
                 f"--devices {name}: [{part}] driver = {shown(repr(driver))} is not one of: "
                 f"{', '.join(sorted(drivers))}."
             )
-        entry = drivers[driver].load()
-        entries[part] = entry, {**options, **table} if getattr(entry, "takes_plan_options", False) else table
+        entry: Driver = drivers[driver].load()
+        entries[part] = (
+            entry,
+            {**options, **table} if (isinstance(entry, _Simulated) and entry.takes_plan_options) else table,
+        )
     return entries, facts
 
 
@@ -184,7 +226,7 @@ def update_devices_file(path: Path, tables: Mapping[str, Mapping[str, float]], r
     except (OSError, TOMLKitError) as error:
         raise Refused(f"{path}: cannot be read as TOML ({error}); it was left as it is.") from error
     for name, figures in tables.items():
-        table: Any = document
+        table: Any = document  # tomlkit tells no types of what lies in a document
         for key in name.split("."):
             if key not in table:
                 text = document.as_string()

@@ -10,10 +10,11 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import CredlineError, DeviceBusy, DeviceLost
+from engine.record.jsonobject import JsonDict
 from engine.record.trace import Trace, jsonable
 
 HARD_LIMIT_S = 10.0
@@ -28,6 +29,8 @@ PATIENT_NS = 2**62
 
 Device = TypeVar("Device")
 Item = TypeVar("Item")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class CallGate:
@@ -50,7 +53,7 @@ class CallGate:
         """
         return cast(Device, _Gated(self, name, device))
 
-    async def call(self, device: str, method: str, func: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    async def call(self, device: str, method: str, func: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """Make one call, record it, and pass on its result or error.
 
         Raises DeviceLost when it does not return within the hard limit; whether it happened is then unknown. Raises
@@ -74,8 +77,7 @@ class CallGate:
         Raises as `call`, and what `func` does.
         """
         with self._entered(f"{INSTRUMENT}.reconnect"):
-            names: list[str] = await self._call(INSTRUMENT, "reconnect", func, part)
-            return names
+            return await self._call(INSTRUMENT, "reconnect", func, part)
 
     @contextmanager
     def _entered(self, name: str) -> Iterator[None]:
@@ -91,8 +93,8 @@ class CallGate:
             self.under_way.remove(name)
 
     async def _call(
-        self, device: str, method: str, func: Callable[..., Awaitable[Any]], *args: Any, only_if_long: bool = False
-    ) -> Any:
+        self, device: str, method: str, func: Callable[[*Ts], Awaitable[T]], *args: *Ts, only_if_long: bool = False
+    ) -> T:
         name, begin_ns = f"{device}.{method}", self._trace.now_ns
         fields = {"args": [jsonable(arg) for arg in args], "begin_ns": begin_ns}
         limit_ns = {DISK: PATIENT_NS, INSTRUMENT: ns(CONNECT_LIMIT_S)}.get(device, self._hard_limit_ns)
@@ -125,7 +127,7 @@ class CallGate:
             return await self._next_item(name, items, limit_s)
 
     async def _next_item(self, name: str, items: AsyncIterator[Item], limit_s: float) -> Item:
-        fields: dict[str, Any] = {"args": [], "begin_ns": self._trace.now_ns}
+        fields: JsonDict = {"args": [], "begin_ns": self._trace.now_ns}
         limit = self._clock.timeout_at(self._clock.now_ns() + ns(limit_s))
         try:
             async with limit:
@@ -138,7 +140,7 @@ class CallGate:
         return item
 
     async def _failed(
-        self, name: str, fields: dict[str, Any], error: BaseException, *, given_up: bool, only_if_long: bool = False
+        self, name: str, fields: JsonDict, error: BaseException, *, given_up: bool, only_if_long: bool = False
     ) -> None:
         """Record a call without result; who is cancelled while this waits for its turn was given up.
 
@@ -176,13 +178,13 @@ class _Gated:
     def _present(self) -> object:
         return self._gate.connected_anew.get(self._name, self._device)
 
-    def __getattr__(self, method: str) -> Any:
+    def __getattr__(self, method: str) -> Any:  # what the device has: `CallGate.wrap` gives the proxy its type
         attribute = getattr(self._present(), method)
         if not inspect.iscoroutinefunction(attribute):
             return attribute
 
         @wraps(attribute)
-        async def gated(*args: Any) -> Any:
+        async def gated(*args: object) -> object:
             return await self._gate.call(self._name, method, getattr(self._present(), method), *args)
 
         setattr(self, method, gated)

@@ -6,18 +6,20 @@ performed here too. The clock is the instrument's; faults and observers belong t
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import structlog
+from pydantic import BaseModel
 
 from engine.clock import Clock, ns
 from engine.clock.selftest import TimingHealth, check_timing, measure_timing, undisturbed
 from engine.errors import DeviceBusy, Refused
 from engine.record.folder import create_run_folder, number_of
+from engine.record.jsonobject import JsonObject
 from engine.record.lock import drop_lock, take_lock
 from engine.record.trace import Record
 from engine.run.children import NOT_KNOWN_SAFE, ChildOrder, ChildReport, failed, report_of
@@ -30,6 +32,9 @@ from engine.run.safety import bound_s, let_go
 from engine.run.signals import signals_to
 from engine.run.watchdog import Watchdog
 from engine.run.watchdog import watchdog as watching_process
+
+if TYPE_CHECKING:
+    from engine.run.microscope import Microscope
 
 log = structlog.get_logger()
 
@@ -98,11 +103,11 @@ class Instrument:
     async def perform(
         self,
         kind: AnyExperiment,
-        plan: Any,
+        plan: BaseModel,
         *,
         out: Path,
         accept_timing: bool = False,
-        continued: Mapping[str, Any] | None = None,
+        continued: JsonObject | None = None,
     ) -> Outcome:
         """Perform a run in a new folder of `out`; how it ended. Raises Refused, nothing made, for what cannot be.
 
@@ -129,7 +134,7 @@ class Instrument:
             self._busy = False
 
     @property
-    def microscope(self) -> Any:
+    def microscope(self) -> "Microscope":
         """Its parts, with their faults; others once one was connected anew."""
         return self._connections.microscope
 
@@ -165,7 +170,16 @@ class Instrument:
         finally:
             self._runs.remove(run)
 
-    def _conditions(self, health: TimingHealth | None, commands: Commands, **more: Any) -> Conditions:
+    def _conditions(
+        self,
+        health: TimingHealth | None,
+        commands: Commands,
+        *,
+        look: JsonObject,
+        continued: JsonObject | None = None,
+        parent: str | None = None,
+        began: Callable[[Run, Experiment], None] | None = None,
+    ) -> Conditions:
         return Conditions(
             self.clock,
             self.seed,
@@ -178,11 +192,14 @@ class Instrument:
             watched=self._under_way,
             commands=commands,
             watchdog=None if self._watched else "off, as asked",
-            **more,
+            look=look,
+            continued=continued,
+            parent=parent,
+            began=began,
         )
 
     @staticmethod
-    async def _locked(folder: Path, work: Callable[[], Any]) -> Outcome:
+    async def _locked(folder: Path, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Work in a folder that no other program works in."""
         try:
             lock = take_lock(folder)
@@ -190,8 +207,7 @@ class Instrument:
             lock = None
             log.warning("the run folder's file system knows no locks: keep other programs from it", cause=str(error))
         try:
-            outcome: Outcome = await work()
-            return outcome
+            return await work()
         finally:
             if lock is not None:
                 drop_lock(folder, lock)
@@ -204,14 +220,15 @@ class Instrument:
         if self.clock.is_virtual:
             return None
         old = self.clock.now_ns() - self._tested_ns > ns(TIMING_GOOD_FOR_S)
-        if self._health is None or (old and await self.microscope.beam.is_blanked()):
+        beam = self.microscope.beam
+        if self._health is None or (old and beam is not None and await beam.is_blanked()):
             self._health = await measure_timing(self.clock)
             self._tested_ns = self.clock.now_ns()
         if not self._accept_timing:
             check_timing(self._health, smallest_margin_s)
         return self._health
 
-    def _prepared(self, kind: AnyExperiment, plan: Any, out: Path) -> Prepared:
+    def _prepared(self, kind: AnyExperiment, plan: BaseModel, out: Path) -> Prepared:
         """The plan prepared for this instrument. Raises Refused for what cannot be; nothing was made."""
         parts = [part for part in kind.needs if getattr(self.microscope, part, None) is None]
         if parts:
@@ -223,7 +240,7 @@ class Instrument:
         check_space(out, prepared.size_bytes)
         return prepared
 
-    def _set_specimens(self, kind: AnyExperiment, plan: Any, child: Sequence[int] = ()) -> None:
+    def _set_specimens(self, kind: AnyExperiment, plan: BaseModel, child: Sequence[int] = ()) -> None:
         """Of a simulated instrument: what lies in it. Raises Refused, nothing made."""
         for specimen in self.microscope.specimens:
             specimen.set(kind.device_options(plan), child)
@@ -246,7 +263,6 @@ class Instrument:
             health,
             order.commands,
             look=look,
-            continued=None,
             parent=parent.folder.name,
             began=limit.watch,
         )
@@ -254,7 +270,7 @@ class Instrument:
             self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions)), name=order.name
         )
         try:
-            waits: set[asyncio.Future[Any]] = {work, limit.expired}
+            waits: set[asyncio.Task[Outcome] | asyncio.Future[None]] = {work, limit.expired}
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             limit.close()

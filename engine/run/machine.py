@@ -5,11 +5,11 @@ run's own task and reports the trigger of the next transition. The traps of tran
 necessary are listed, and tested, in tests/engine/run/test_transitions_traps.py.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
+from transitions import EventData
 from transitions import MachineError as UnknownTrigger
 from transitions.extensions.asyncio import AsyncMachine
 
@@ -71,7 +71,7 @@ class StrictMachine:
             after_state_change=self._after_change,
         )
 
-    def _after_change(self, event: Any) -> None:
+    def _after_change(self, event: EventData) -> None:
         if self._entered is not None:
             self._entered(self.state, event.event.name)
 
@@ -119,7 +119,7 @@ class StrictMachine:
 
         Raises MachineError, and changes nothing, while another transition is under way: a machine has one owner.
         """
-        method: Callable[[], Coroutine[Any, Any, bool]] | None = getattr(self, trigger, None)
+        method: Callable[[], Awaitable[bool]] | None = getattr(self, trigger, None)
         if method is None or trigger not in {t.trigger for t in self.transitions}:
             raise MachineError(f"no trigger {trigger!r}; state {self.state.value!r} unchanged")
         if self._firing:

@@ -4,15 +4,17 @@ All checks come before the folder is made, so a refused run leaves nothing behin
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel
 
 from engine.clock import NS_PER_S, Clock, RealClock
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import CredlineError
 from engine.record.endings import Ending
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.run.conduct import Outcome, Watch
 from engine.run.contract import AnyExperiment
 from engine.run.instrument import Instrument
@@ -29,7 +31,7 @@ class Request:
     """
 
     kind: AnyExperiment
-    plan: Any
+    plan: BaseModel
     out: Path
     devices: str = "simulated"
     virtual: bool = False
@@ -38,7 +40,7 @@ class Request:
     draw: bool = True
     watchdog: bool = True
     faults: Sequence[str] = ()
-    continued: Mapping[str, Any] | None = None
+    continued: JsonObject | None = None
     """Of the run that this one goes on from (`engine.run.continuing`); None for one that begins anew."""
     signals: bool = True
     """Whether Ctrl-C and the like are this run's; not where many runs follow one another."""
@@ -51,7 +53,7 @@ class Report:
     folder: Path
     ending: Ending
     alarms: tuple[str, ...]
-    document: dict[str, Any]
+    document: JsonDict
     wall_s: float
 
 

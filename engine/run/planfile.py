@@ -2,20 +2,20 @@
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from engine.errors import Refused, shown
-from engine.run.contract import AnyExperiment
+from engine.record.jsonobject import JsonDict, JsonObject
+from engine.run.contract import ExperimentType, PlanT
 
 UNITS = {"_s": "seconds", "_deg": "degrees", "_deg_s": "degrees per second", "_nm": "nanometres", "_mm": "millimetres"}
 
 
-def read_toml(path: Path, what: str) -> dict[str, Any]:
+def read_toml(path: Path, what: str) -> JsonDict:
     """A TOML file as a dictionary. Raises Refused naming file and line."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -30,12 +30,12 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     return tables
 
 
-def _holds_endless(value: Any) -> bool:
+def _holds_endless(value: object) -> bool:
     """Whether a whole number of more than 64 bits is in it, which TOML does not have.
 
     Python reads it all the same; it is too large for a float, and may be too long to be shown.
     """
-    left = [value]
+    left: list[object] = [value]
     while left:
         item = left.pop()
         if isinstance(item, dict | list):
@@ -45,7 +45,7 @@ def _holds_endless(value: Any) -> bool:
     return False
 
 
-def parse_setting(word: str) -> tuple[list[str], Any]:
+def parse_setting(word: str) -> tuple[list[str], object]:
     """`key=value` or `table.key=value` as (keys, value); the value is TOML if it can be, else text."""
     key, equals, text = word.partition("=")
     if not equals or not key.strip():
@@ -60,8 +60,8 @@ def parse_setting(word: str) -> tuple[list[str], Any]:
 
 
 def build_plan(
-    kind: AnyExperiment, config: Path | None, settings: Sequence[str], before: Mapping[str, Any] | None = None
-) -> Any:
+    kind: ExperimentType[PlanT], config: Path | None, settings: Sequence[str], before: JsonObject | None = None
+) -> PlanT:
     """The plan from a file and `--set` words, later words winning. Raises Refused naming the key and the remedy.
 
     before: keys that hold where there is no file, of an earlier run.
@@ -78,7 +78,7 @@ def build_plan(
     return build_plan_from(kind, values)
 
 
-def build_plan_from(kind: AnyExperiment, values: Mapping[str, Any]) -> Any:
+def build_plan_from(kind: ExperimentType[PlanT], values: JsonObject) -> PlanT:
     """The plan from its keys. Raises Refused naming the key and the remedy."""
     try:
         return kind.plan_type.model_validate(values)

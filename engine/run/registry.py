@@ -12,6 +12,7 @@ from engine.errors import Refused, shown
 
 if TYPE_CHECKING:  # the command line asks for names on its way to its help, and needs no experiment for that
     from engine.run.contract import AnyExperiment
+    from engine.run.entries import Inject, Latencies, Pictures, RecordedMicroscope, WhatIfMicroscope
 
 
 def registered(group: str) -> dict[str, EntryPoint]:
@@ -37,4 +38,34 @@ def experiment_type(name: str) -> "AnyExperiment":
             f"protocol {shown(repr(name))} is not known; registered are: {', '.join(sorted(points)) or 'none'}."
         )
     loaded: AnyExperiment = points[name].load()
+    return loaded
+
+
+def inject() -> "Inject":
+    """What puts faults around a microscope."""
+    loaded: Inject = registered("faults")["inject"].load()
+    return loaded
+
+
+def recorded_microscope() -> "RecordedMicroscope":
+    """What answers as a recorded instrument did."""
+    loaded: RecordedMicroscope = registered("recorded")["microscope"].load()
+    return loaded
+
+
+def what_if_microscope() -> "WhatIfMicroscope":
+    """What answers as a recorded instrument did, and takes another time over it."""
+    loaded: WhatIfMicroscope = registered("recorded")["what_if"].load()
+    return loaded
+
+
+def latencies() -> "Latencies":
+    """The class that reads latencies."""
+    loaded: Latencies = registered("recorded")["latency"].load()
+    return loaded
+
+
+def stored_pictures() -> "Pictures":
+    """What finds the pictures of a run folder."""
+    loaded: Pictures = registered("recorded")["pictures"].load()
     return loaded

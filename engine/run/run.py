@@ -7,20 +7,21 @@ both with the data kept. Each goes through the safe state (`engine.run.safety`).
 
 import asyncio
 from asyncio import FIRST_COMPLETED
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from traceback import format_exception
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.clock import Clock
 from engine.errors import CredlineError, DeviceBusy, DeviceError, RunAborted, StorageError
 from engine.record.document import RUNNING, RunDocument
 from engine.record.endings import WORK_DONE, Ending, Status
 from engine.record.journal import Journal
+from engine.record.jsonobject import JsonObject
 from engine.record.spool import SPOOL_FILE
 from engine.record.trace import Trace
 from engine.record.writer import Writer
@@ -35,8 +36,11 @@ from engine.run.safety import Safety, SomeParts, default_safe_actions, let_go
 from engine.run.timeline import Timeline
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from engine.run.contract import AnyExperiment
     from engine.run.data import RunData
+    from engine.run.microscope import Microscope
 
 ERROR_FILE = "error.txt"
 """In the run folder, for developers: where an error came from that nobody foresaw."""
@@ -84,13 +88,13 @@ class Run:
         """Called once the instrument is safe and the experiment has had its say (`Experiment.when_safe`)."""
         self.compute = ComputeGate(clock, trace, Workers(clock, writer, folder, folder / SPOOL_FILE, durable=durable))
         self.files.callback(self.compute.close)
-        self.carried_over: Mapping[str, Any] | None = None
+        self.carried_over: JsonObject | None = None
         """What was done in an earlier run that this one goes on from (`ExperimentType.carried_over`); None for one that
         begins anew."""
         self._data: RunData | None = None
         self.connector: Callable[[str], Awaitable[list[str]]] | None = None
         """Connects a part anew: the opened instrument, or a recording."""
-        self.microscope: Any = None
+        self.microscope: Microscope | None = None
         """The instrument that it drives; None before it was given one."""
         self._disk_told = False
         self._told_to_end = False
@@ -142,7 +146,7 @@ class Run:
         if self.show_progress is not None:
             self.show_progress(what, done, total)
 
-    def in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def in_background(self, work: Coroutine[object, object, None], name: str) -> None:
         """Run something beside the present activity; its failure fails the run. Cancelled before the safe state."""
 
         async def guarded() -> None:
@@ -167,7 +171,7 @@ class Run:
         await self._going.wait()
         self.trace.record("note", "resumed")
 
-    async def perform(self, kind: "AnyExperiment", plan: Any) -> ChildReport:
+    async def perform(self, kind: "AnyExperiment", plan: "BaseModel") -> ChildReport:
         """Perform another experiment as a child of this run, on the instrument that this run has; what came of it.
 
         A child that fails, or is refused, is a report like any other; after an alarm none begins. Meanwhile this run
@@ -249,7 +253,9 @@ class Run:
         for close in closing:
             await close()
 
-    async def _work(self, state: Enum, activity: Callable[[], Coroutine[Any, Any, str]], experiment: Experiment) -> str:
+    async def _work(
+        self, state: Enum, activity: Callable[[], Coroutine[object, object, str]], experiment: Experiment
+    ) -> str:
         """Run one state's work until it returns its trigger, fails, or a command ends it."""
         finalizing = state is experiment.machine.finalizing
         if finalizing:
@@ -262,7 +268,9 @@ class Run:
                 # Work that failed because the disk did is not asked why: the disk tells that itself, as a command.
                 told_apart = self._disk_failed(work) and not self._disk_told
                 child = self.children.under_way if self._told_to_end else None
-                waits: set[asyncio.Task[Any]] = {command} if told_apart else {child or work, command}
+                waits: set[asyncio.Task[Command] | asyncio.Task[str] | asyncio.Task[ChildReport]] = (
+                    {command} if told_apart else {child or work, command}
+                )
                 try:
                     await asyncio.wait(waits, return_when=FIRST_COMPLETED)
                 finally:

@@ -7,7 +7,7 @@ not known to be safe afterwards stands in the alarms.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -167,7 +167,7 @@ class Safety:
             self.sound_alarm(action.alarm, cause)
 
 
-async def let_go(trace: Trace | None, *tasks: "asyncio.Task[Any]") -> None:
+async def let_go(trace: Trace | None, *tasks: "asyncio.Task[object]") -> None:
     """Cancel work and wait, but not for ever, until it has let go; its own errors while doing so do not matter.
 
     trace: where it stands that something did not let go; None for a child, whose report says it.

@@ -5,16 +5,18 @@ hold for every run. A protocol that knows more draws and judges more.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import Refused
 from engine.record.endings import Ending, Status
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.trace import Record
 
 if TYPE_CHECKING:
+    from engine.run.microscope import Fault
     from engine.run.run import Run
 
 OPERATOR = "operator"
@@ -36,7 +38,7 @@ class Case:
     """
 
     seed: int
-    plan: Mapping[str, Any]
+    plan: JsonObject
     troubles: tuple[str, ...]
 
 
@@ -77,14 +79,14 @@ class SoakedRun:
 
     case: Case
     folder: Path
-    document: dict[str, Any]
+    document: JsonDict
     ending: Ending
     alarms: tuple[str, ...]
     run: "Run"
-    microscope: Any
+    microscope: Any  # a judge asks a simulation for its truth, of whatever kind that is
     trace: list[Record]
-    came_about: list[Any]
-    never_came: list[Any]
+    came_about: "Sequence[Fault]"
+    never_came: "Sequence[Fault]"
     steps: list[str] = field(default_factory=list)
 
     def of(self, kind: str, name: str | None = None) -> list[Record]:
@@ -104,11 +106,11 @@ class SoakedRun:
 class Trial:
     """The trial of any protocol; one that brings its own derives from it."""
 
-    def draw(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
+    def draw(self, rng: random.Random) -> tuple[JsonDict, list[str]]:
         """A random plan, short in virtual time, and random troubles for it."""
         return {}, [self.trouble(rng) for _ in range(rng.choice([0, 1, 1, 2, 3]))]
 
-    def draw_hard(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
+    def draw_hard(self, rng: random.Random) -> tuple[JsonDict, list[str]]:
         """The second way of drawing: troubles that come together, where they hurt most. Here as the first."""
         return self.draw(rng)
 
@@ -131,7 +133,7 @@ class Trial:
             ]
         )
 
-    def simpler(self, plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def simpler(self, plan: JsonObject) -> Iterator[JsonDict]:
         """Plans that are simpler than this one in one respect each."""
         yield from ()
 

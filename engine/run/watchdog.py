@@ -10,16 +10,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from threading import Thread
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from engine.clock import Clock, ns
+from engine.record.jsonobject import JsonObject
 from engine.record.trace import Record
 from engine.run.commands import Source
 from engine.run.run import Run
@@ -45,7 +46,7 @@ class SecondConnection(Protocol):
         ...
 
     @property
-    def arguments(self) -> Mapping[str, Any]:
+    def arguments(self) -> JsonObject:
         """Its keyword arguments."""
         ...
 
@@ -205,7 +206,7 @@ class Watchdog:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._process_ended)
 
-    def _heard(self, message: dict[str, Any]) -> None:
+    def _heard(self, message: JsonObject) -> None:
         if "ready" in message:
             if not self._ready.done():
                 self._ready.set_result("" if message["ready"] else message["cause"])

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 BEAT = b".\n"
 """From the engine: all is well. What else it says is a line of JSON with one of these keys."""
@@ -33,6 +33,15 @@ AGAIN_S = 1.0
 LAST_WORDS_S = 2.0
 ATTEMPTS = 300
 """About five minutes, and far more if every attempt takes its whole limit; then only a person can help."""
+
+
+class Order(TypedDict):
+    """The first line: how to blank the beam, and how long the engine may be silent."""
+
+    function: str
+    arguments: dict[str, object]
+    limit_s: float
+    silence_s: float
 
 
 class WritingThread:
@@ -60,7 +69,7 @@ class WritingThread:
 class WatchdogProcess:
     """What the process knows: how to blank, what it heard from the engine, where it writes what it does."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
+    def __init__(self, order: Order) -> None:
         module, _, name = order["function"].partition(":")
         self._blank: Callable[..., bool] = getattr(importlib.import_module(module), name)
         self._arguments = order["arguments"]
@@ -204,15 +213,15 @@ def _listen(heard: "queue.SimpleQueue[bytes]") -> None:
             heard.put(line or b" ")
 
 
-def _read_line() -> dict[str, Any]:
+def _read_line() -> Order:
     line = bytearray()
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
         if not byte:
             sys.exit(0)  # the engine ended before it had told what there is to watch
         line += byte
-    message: dict[str, Any] = json.loads(line)
-    return message
+    order: Order = json.loads(line)
+    return order
 
 
 def main() -> None:

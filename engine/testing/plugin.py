@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 
 import pytest
 
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from engine.clock.virtual import VirtualClock, VirtualLoop
+    from engine.record.jsonobject import JsonDict
     from engine.record.trace import Record
     from engine.replay.replay import Divergence
     from engine.run.contract import AnyExperiment, Prepared
+    from engine.run.entries import Driver
+    from engine.run.microscope import Microscope
     from engine.run.run import Run
 
-AsyncFixture = TypeVar("AsyncFixture", bound=Callable[..., Any])
+AsyncFixture = TypeVar("AsyncFixture", bound=Callable[..., object])
 
 NEEDS = "virtual time in tests needs pytest-asyncio 1.4 or newer: pip install 'credline[test]'."
 RENEW = "--credline-renew-golden"
@@ -135,7 +138,9 @@ def virtual_clock(virtual_loop: VirtualLoop) -> VirtualClock:
 
 
 @_on_the_loop
-async def simulated_microscope(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -> AsyncIterator[Any]:
+async def simulated_microscope(
+    request: pytest.FixtureRequest, virtual_clock: VirtualClock
+) -> AsyncIterator[Microscope]:
     """A connected `simulated-timing` microscope, or what the marker `microscope` asks for, on the virtual clock."""
     from engine.run.registry import registered
 
@@ -146,7 +151,8 @@ async def simulated_microscope(request: pytest.FixtureRequest, virtual_clock: Vi
     drivers = registered("drivers")
     if driver not in drivers:
         pytest.fail(f"microscope: no driver {driver!r}; registered are: {', '.join(sorted(drivers))}.", pytrace=False)
-    async with drivers[driver].load().connect(virtual_clock, seed, options) as parts:
+    loaded: Driver = drivers[driver].load()
+    async with loaded.connect(virtual_clock, seed, options) as parts:
         yield parts.assembled()
 
 
@@ -155,13 +161,13 @@ class RecordedRun:
     """A run folder, read: `document` is its run.json, `trace` its records."""
 
     folder: Path
-    document: dict[str, Any]
+    document: JsonDict
     trace: list[Record]
 
     @property
-    def result(self) -> dict[str, Any]:
+    def result(self) -> JsonDict:
         """What was measured, as the protocol puts it."""
-        result: dict[str, Any] = self.document["result"]
+        result: JsonDict = self.document["result"]
         return result
 
     def of(self, kind: str, name: str | None = None) -> list[Record]:
@@ -173,7 +179,7 @@ class RecordedRun:
         return [record["name"] for record in self.of("state")]
 
 
-Traced = RecordedRun | str | Path | Sequence[dict[str, Any]]
+Traced = RecordedRun | str | Path | Sequence["Record"]
 """Where a trace may come from: a run, a run folder or trace file, or records."""
 
 
@@ -184,11 +190,11 @@ class RecordRun(Protocol):
         self,
         protocol: str | AnyExperiment,
         *,
-        devices: str | Path | Mapping[str, Any] = "simulated-timing",
+        devices: str | Path | Mapping[str, object] = "simulated-timing",
         seed: int = 1,
         clock: Literal["virtual", "real"] = "virtual",
         on: Callable[[Record, Run], object] | None = None,
-        **plan: Any,
+        **plan: object,
     ) -> RecordedRun:
         """Perform it with these keys of its plan.
 
@@ -206,11 +212,11 @@ def record_run(tmp_path: Path) -> RecordRun:
     def recording(
         protocol: str | AnyExperiment,
         *,
-        devices: str | Path | Mapping[str, Any] = "simulated-timing",
+        devices: str | Path | Mapping[str, object] = "simulated-timing",
         seed: int = 1,
         clock: Literal["virtual", "real"] = "virtual",
         on: Callable[[Record, Run], object] | None = None,
-        **plan: Any,
+        **plan: object,
     ) -> RecordedRun:
         from engine.run.perform import Request, execute
         from engine.run.registry import experiment_type
@@ -262,7 +268,7 @@ def _records(source: Traced) -> list[Record]:
     return list(source)
 
 
-def _toml(table: Mapping[str, Any], *path: str) -> list[str]:
+def _toml(table: Mapping[str, object], *path: str) -> list[str]:
     """The lines of a TOML file: numbers, words, lists of them, and tables of tables."""
     lines = [f"[{'.'.join(path)}]"] if path else []
     lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, Mapping)]
@@ -335,7 +341,7 @@ def _line(record: Record | None) -> str:
     return f"{record['seq']:>5} {record['t_ns'] / 1e9:11.6f} s  {record['kind']} {record['name']} {rest}".rstrip()
 
 
-def _fields(golden: Mapping[str, Any], made: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def _fields(golden: Mapping[str, object], made: Mapping[str, object], path: str = "") -> Iterator[str]:
     """The fields that differ, by their path; instants with by how much."""
     for key in {**golden, **made}:
         old, new = golden.get(key), made.get(key)

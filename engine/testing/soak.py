@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
@@ -22,12 +22,16 @@ from engine.clock.virtual import VirtualLoop
 from engine.errors import CredlineError, Refused
 from engine.record.trace import Record
 from engine.replay.replay import first_divergence, load_run, replay
-from engine.run.contract import AnyExperiment
+from engine.run.conduct import Outcome
+from engine.run.contract import AnyExperiment, Prepared
 from engine.run.perform import Request, carry_out
 from engine.run.planfile import build_plan_from
 from engine.run.registry import experiment_type
 from engine.run.run import Run
 from engine.run.trial import OPERATOR, Case, SoakedRun, Trial, command_of
+
+if TYPE_CHECKING:
+    from engine.run.microscope import Microscope
 
 HANG_S = 60
 """A run that has not ended after so long on the wall hangs: they take milliseconds."""
@@ -66,7 +70,7 @@ def draw(kind: AnyExperiment, seed: int, *, hard: bool = False) -> Case:
 def quiet() -> None:
     """Log nothing: thousands of alarms are what a soak is for."""
 
-    def drop(*_: Any) -> Any:
+    def drop(*_: object) -> NoReturn:
         raise structlog.DropEvent
 
     structlog.configure(processors=[drop])
@@ -109,17 +113,18 @@ def try_case(kind: AnyExperiment, case: Case) -> Verdict:
 
 def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[SoakedRun, list[str]]:
     """Carry out the case; what is left of it, and what the loop was left with. Raises Refused."""
-    seen: dict[str, Any] = {}
+    seen: list[tuple[Run, Microscope | None, list[Record]]] = []
+    """Of each run."""
     steps: list[str] = []
     loose: list[str] = []
     commands = [command_of(words) for words in case.troubles if words.startswith(OPERATOR)]
     faults = tuple(words for words in case.troubles if not words.startswith(OPERATOR))
 
-    def watch(run: Run, prepared: Any) -> None:
+    def watch(run: Run, prepared: Prepared) -> None:
         run.writer.limit_bytes = DISK_LIMIT_BYTES
         run.compute.inline = True
-        seen.update(run=run, microscope=run.microscope, trace=[])
-        made: list[Record] = seen["trace"]
+        made: list[Record] = []
+        seen.append((run, run.microscope, made))
 
         def step(record: Record) -> None:
             if (wrong := trial.watch(record, made)) is not None:
@@ -141,7 +146,7 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
 
         run.trace.observe(at_state)
 
-    async def main() -> Any:
+    async def main() -> Outcome:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: loose.append(f"unhandled: {context.get('message')}"))
         request = Request(
@@ -163,13 +168,10 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         folder, ending, alarms, document = runner.run(main())
-    microscope = seen["microscope"]
-    met = microscope.faults
+    run, microscope, trace = seen[-1]
+    met = None if microscope is None else microscope.faults
     came_about, never_came = (met.came_about, met.never_came) if met is not None else ([], [])
-    trace = seen["trace"]
-    soaked = SoakedRun(
-        case, folder, document, ending, alarms, seen["run"], microscope, trace, came_about, never_came, steps
-    )
+    soaked = SoakedRun(case, folder, document, ending, alarms, run, microscope, trace, came_about, never_came, steps)
     return soaked, loose
 
 

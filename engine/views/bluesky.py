@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.errors import DataError
 from engine.record.document import RunDocument
+from engine.record.jsonobject import JsonDict
 from engine.record.schema import NS_LIMIT
 from engine.record.trace import Record
 from engine.views.lines import between
 
 LARGEST = sys.float_info.max
 
-Document = tuple[str, dict[str, Any]]
+Document = tuple[str, JsonDict]
 
 ENDS = {"done": "success", "stopped": "success", "aborted": "abort", "failed": "fail"}
 """Final states and what Bluesky calls them; a trace without one of them is of a failed run."""
@@ -138,7 +138,7 @@ class Documents:
     def _uid(self, what: str) -> str:
         return str(uuid5(self._namespace, what))
 
-    def _start(self) -> dict[str, Any]:
+    def _start(self) -> JsonDict:
         header = self.header
         plan = header.get("plan") or {}
         facts = {
@@ -189,7 +189,7 @@ class Documents:
             },
         )
 
-    def _descriptor(self, stream: str, epoch: float) -> dict[str, Any]:
+    def _descriptor(self, stream: str, epoch: float) -> JsonDict:
         keys = STREAMS.get(stream, FRAME_KEYS)
         objects: dict[str, list[str]] = {}
         for name, key in keys.items():
@@ -214,7 +214,7 @@ class Documents:
             "hints": {},
         }
 
-    def _event(self, record: Record) -> tuple[str, int | None, dict[str, Any]] | None:
+    def _event(self, record: Record) -> tuple[str, int | None, JsonDict] | None:
         """Stream, instant and data of a record; None for what becomes no event."""
         name, t_ns = record["name"], record["t_ns"]
         match record["kind"]:
@@ -282,7 +282,7 @@ def _finite(value: object) -> float | None:
     return float(value)
 
 
-def _keyed(value: Any) -> Any:
+def _keyed(value: object) -> object:
     """Metadata with keys as event-model wants them: without dots and slashes."""
     if isinstance(value, Mapping):
         return {str(key).replace(".", "_").replace("/", "_"): _keyed(item) for key, item in value.items()}

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.errors import DataError, shown
@@ -211,7 +210,7 @@ def _other(record: Record) -> str:
     return " ".join([record["name"], *(f"{key}={_short(value)}" for key, value in rest.items())])
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return value if isinstance(value, str) else value_text(value)
 
 

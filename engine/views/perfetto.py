@@ -7,13 +7,13 @@ counters; lost slots, faults, commands and late wakes as marks. Streams: the mem
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 from engine.clock import NS_PER_MS
+from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
 from engine.views.lines import between
 
-Event = dict[str, Any]
+Event = JsonDict
 
 PROCESS = 1
 FIRST_TRACKS = ("states", "slots", "steps", "exposures", "marks")
@@ -60,7 +60,7 @@ class Perfetto:
     def _us(self, t_ns: int) -> float:
         return (t_ns - self._origin_ns) / NS_PER_US
 
-    def _meta(self, name: str, tid: int, args: Mapping[str, Any]) -> Event:
+    def _meta(self, name: str, tid: int, args: Mapping[str, object]) -> Event:
         return {"ph": "M", "pid": PROCESS, "tid": tid, "ts": 0, "name": name, "args": dict(args)}
 
     def _named(self, track: str, lane: int) -> Iterator[Event]:
@@ -70,7 +70,7 @@ class Perfetto:
         yield self._meta("thread_name", tid, {"name": track if lane == 0 else f"{track} ({lane + 1})"})
         yield self._meta("thread_sort_index", tid, {"sort_index": tid})
 
-    def _slice(self, track: str, name: str, begin_ns: int, end_ns: int, args: Mapping[str, Any]) -> Iterator[Event]:
+    def _slice(self, track: str, name: str, begin_ns: int, end_ns: int, args: Mapping[str, object]) -> Iterator[Event]:
         """A slice on the first lane of a track that is free by then: slices of one lane must not overlap."""
         free_ns = self._free_ns.setdefault(track, [])
         lane = next((k for k, free in enumerate(free_ns) if free <= begin_ns), len(free_ns))
@@ -82,7 +82,7 @@ class Perfetto:
         event = self._event("X", track, name, begin_ns, args, lane)
         yield {**event, "dur": max(0, end_ns - begin_ns) / NS_PER_US}
 
-    def _event(self, phase: str, track: str, name: str, t_ns: int, args: Mapping[str, Any], lane: int = 0) -> Event:
+    def _event(self, phase: str, track: str, name: str, t_ns: int, args: Mapping[str, object], lane: int = 0) -> Event:
         tid = self._tracks[track, lane]
         return {"ph": phase, "pid": PROCESS, "tid": tid, "ts": self._us(t_ns), "name": name, "cat": track, "args": args}
 
@@ -91,7 +91,7 @@ class Perfetto:
             args = {"ms": value_ns / NS_PER_MS}
             yield {"ph": "C", "pid": PROCESS, "tid": 0, "ts": self._us(t_ns), "name": name, "args": args}
 
-    def _mark(self, name: str, record: Record, args: Mapping[str, Any]) -> Iterator[Event]:
+    def _mark(self, name: str, record: Record, args: Mapping[str, object]) -> Iterator[Event]:
         if record["t_ns"] is None:
             self.untimed += 1
         else:

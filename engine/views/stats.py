@@ -7,11 +7,11 @@ log) are counted as unknown and take no part in the figures.
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from engine.clock import NS_PER_MS, NS_PER_S
+from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
 from engine.views.lines import between, with_states
 
@@ -133,7 +133,7 @@ class TraceStats:
             if value is not None:
                 numbers.append(_bounded(value))
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonDict:
         """All figures as one JSON object; what is not known is null."""
         origin = self.header.get("origin")
         return {
