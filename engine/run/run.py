@@ -29,7 +29,7 @@ from engine.run.children import Children, ChildReport
 from engine.run.commands import UNNAMED, Command, Commands, Source, Wish
 from engine.run.compute import ComputeGate
 from engine.run.computeworkers import Workers
-from engine.run.contract import Experiment, Work
+from engine.run.contract import AnyExperiment, Experiment, Work
 from engine.run.gate import DISK, CallGate
 from engine.run.machine import FINISH
 from engine.run.safety import Safety, SomeParts, default_safe_actions, let_go
@@ -38,7 +38,6 @@ from engine.run.timeline import Timeline
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from engine.run.contract import AnyExperiment
     from engine.run.data import RunData
     from engine.run.microscope import Microscope
 
@@ -171,7 +170,7 @@ class Run:
         await self._going.wait()
         self.trace.record("note", "resumed")
 
-    async def perform(self, kind: "AnyExperiment", plan: "BaseModel") -> ChildReport:
+    async def perform(self, kind: AnyExperiment, plan: "BaseModel") -> ChildReport:
         """Perform another experiment as a child of this run, on the instrument that this run has; what came of it.
 
         A child that fails, or is refused, is a report like any other; after an alarm none begins. Meanwhile this run
@@ -253,9 +252,7 @@ class Run:
         for close in closing:
             await close()
 
-    async def _work(
-        self, state: Enum, activity: Callable[[], Coroutine[object, object, str]], experiment: Experiment
-    ) -> str:
+    async def _work(self, state: Enum, activity: Work, experiment: Experiment) -> str:
         """Run one state's work until it returns its trigger, fails, or a command ends it."""
         finalizing = state is experiment.machine.finalizing
         if finalizing:
@@ -268,9 +265,7 @@ class Run:
                 # Work that failed because the disk did is not asked why: the disk tells that itself, as a command.
                 told_apart = self._disk_failed(work) and not self._disk_told
                 child = self.children.under_way if self._told_to_end else None
-                waits: set[asyncio.Task[Command] | asyncio.Task[str] | asyncio.Task[ChildReport]] = (
-                    {command} if told_apart else {child or work, command}
-                )
+                waits: set[asyncio.Task[object]] = {command} if told_apart else {child or work, command}
                 try:
                     await asyncio.wait(waits, return_when=FIRST_COMPLETED)
                 finally:
