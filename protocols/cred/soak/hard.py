@@ -42,7 +42,7 @@ class HardTroubles:
 
     def on_the_way(self) -> list[str]:
         """Troubles of one sort before the end; none for any trouble of the first way."""
-        return self._rng.choice([self.camera, self.late_row, self.stage, self.disk, list[str]])()
+        return self._rng.choice([self.camera, self.stage, self.stage, self.disk, list[str]])()
 
     def leaving(self) -> list[str]:
         """The run ends in the middle of a state, or at the instant at which it is entered: by the operator, or since
@@ -94,8 +94,9 @@ class HardTroubles:
         """A camera that is slower for a row of frames, and sometimes again, or still slower, later on."""
         rng = self._rng
         late_s = round(self._exposure_s * rng.uniform(0.2, 0.8), 3)
-        # Longer than the median looks back, also when it has looked at as many good ones before.
-        first, rows = rng.randint(1, max(1, self._slots - 14)), rng.choice([rng.randint(4, 11), rng.randint(12, 26)])
+        # Longer than the median looks back, also when it has looked at as many good ones before. Each costs two slots.
+        first = rng.randint(1, max(1, self._slots - 26))
+        rows = rng.choice([rng.randint(4, 11), rng.randint(12, 26)])
         troubles = [f"detector.frames {k} late {late_s}" for k in range(first, first + rows)]
         if rng.random() < 0.5:
             again = first + rows + rng.randint(0, 8)
