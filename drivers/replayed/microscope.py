@@ -10,6 +10,7 @@ import builtins
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,16 @@ class StoredPictures:
             f"{self._folder}: {name} is damaged ({shown(error)}); nothing was changed. Without the pictures it can be "
             f"replayed: credline replay {self._folder / 'trace.jsonl'}"
         )
+
+    @property
+    def dtype(self) -> str:
+        """Type of the frames in frames.h5; empty where there are none."""
+        if self._file is None or not self._file.kinds:
+            return ""
+        try:
+            return self._file.dtype(self._file.kinds[0]).str
+        except UNREADABLE as error:
+            raise self._damaged("frames.h5", error) from error
 
     def find(self, record: Record) -> Picture | None:
         """The counts of a recorded frame; None where the folder does not have them."""
@@ -329,7 +340,9 @@ def recorded_microscope(
         parts["stage"] = RecordedStage(recording, known.stage)
     if known.optics is not None:
         parts["optics"] = RecordedOptics(recording, known.optics)
-    if known.detector is not None:
+    if (detector := known.detector) is not None:
         stored = StoredPictures(folder) if folder is not None else None
-        parts["detector"] = RecordedDetector(clock, recording, known.detector, stored)
+        if stored is not None and stored.dtype and told["detector"].get("dtype") is None:
+            detector = replace(detector, dtype=stored.dtype)  # before types were declared
+        parts["detector"] = RecordedDetector(clock, recording, detector, stored)
     return Microscope(**parts, geometry=known.geometry, timing=known.timing)
