@@ -158,8 +158,8 @@ def _angles_true(soaked: SoakedRun) -> Rules:
         return
     # A move before the first reading has ended is part of it: nothing tells where the stage was before.
     first_ns = min((r["t_after_ns"] for r in soaked.document["stage_readings"]), default=0)
-    moved_ns = [soaked.since_ns(f.state) + ns(f.when) for f in soaked.came_about if f.what == "stage.motion"]
-    if any(at_ns < first_ns for at_ns in moved_ns):
+    moves = [f for f in soaked.came_about if f.what == "stage.motion" or f.kind == "leap"]
+    if any(soaked.since_ns(f.state) + ns(f.when) < first_ns for f in moves):
         rows = rows[rows["start_ns"] >= first_ns]
     if not len(rows):
         return
@@ -170,10 +170,9 @@ def _angles_true(soaked: SoakedRun) -> Rules:
         bound_deg += 3 * result["rate_uncertainty_deg_s"] * (rows["end_ns"].max() - rows["start_ns"].min()) / NS_PER_S
     else:
         bound_deg += 0.01 * abs(result["range_deg"])  # the speed is the plan's: 1 % is what the simulation is off
-    moves = sum(f.what == "stage.motion" or f.kind == "leap" for f in soaked.came_about)
     if moves:  # what a reading leaves open, by its time and by five times its scatter, is not noticed
         bound_deg += abs(result["rate_deg_s"]) * 0.1
-    if moves > 1 or (moves and len(soaked.document["stage_readings"]) < 4):
+    if len(moves) > 1 or (moves and len(soaked.document["stage_readings"]) < 4):
         # Two moves may hide one another, and a line through two or three points shows no bend: docs/reliability.md.
         return
     yield "angles of kept frames are true", off_deg <= bound_deg, f"{off_deg:.4f} deg off, {bound_deg:.4f} deg told"

@@ -54,6 +54,11 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PLAN, "relax_cycles": 1},
         ("host 3.397 leap 0.786",),
     ),
+    "the first reading failed, and the stage slipped before the next": (
+        91000558,
+        {**PLAN, "range_deg": 7.373, "snapshot_interval": 4, "relax_cycles": 1},
+        ("host delay+0.432 leap 0.5", "stage.angle expose+1 error"),
+    ),
     "a disk failed at the instant at which a state was left": (
         20585,
         {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "range_deg": -1.272, "snapshot_interval": 7},
