@@ -66,7 +66,7 @@ class HardTroubles:
             after_s, value_s = rng.uniform(0.0, 0.5), rng.uniform(0.02, 2.0)
             what = rng.choice([f"host {{}} starve {value_s:.3f}", f"host {{}} leap {value_s:.3f}", "operator {} abort"])
             return what.format(f"{SAFE}+{after_s:.3f}")
-        call = rng.choice(SAFE_CALLS)
+        call = rng.choice([*SAFE_CALLS, f"stage.stop {SAFE}+1", f"optics.set_focus {SAFE}+1"])
         method = call.split()[0]
         seconds = round(rng.choice([rng.uniform(0.05, 1.4), rng.uniform(1.4, 9.0)]), 3)
         kinds = ["error", "hang", f"slow {seconds}", f"away {seconds}"]
@@ -75,7 +75,7 @@ class HardTroubles:
         elif method == "beam.is_blanked":
             kinds.append("wrong 1")
         elif method not in ASKED:
-            kinds += ["ignored", "ignored"]
+            kinds += ["ignored"] * len(kinds)  # an order that seems to be followed is the hardest to notice
         return f"{call} {rng.choice(kinds)}"
 
     def camera(self) -> list[str]:
