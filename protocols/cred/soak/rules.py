@@ -47,9 +47,15 @@ def _left_safe(soaked: SoakedRun) -> Rules:
     yield "the beam is off, or the alarm says so", truth.is_blanked() or "THE BEAM MAY" in alarms, alarms
     now_ns = soaked.run.clock.now_ns()
     turning = truth.is_rotating(now_ns)
+    finalizing_ns = soaked.since_ns(State.FINALIZE.value)
     if any((f.what, f.kind) == ("stage.stop", "ignored") for f in soaked.came_about):
-        # One that stands by itself for a moment and ignores the stop cannot be told from one that was stopped.
-        turning = turning and truth.angle_deg(now_ns) != truth.angle_deg(now_ns - NS_PER_S // 10)
+        # One that stands by itself while it is looked at, as before its pedal is pressed, and ignores the stop cannot
+        # be told from one that was stopped.
+        looks = [
+            r["end_ns"] for r in soaked.of("call", "stage.angle") if r["begin_ns"] >= finalizing_ns and "result" in r
+        ]
+        if len(looks) > 1:
+            turning = turning and abs(truth.angle_deg(looks[-2]) - truth.angle_deg(looks[-1])) > UNNOTICED_DEG
     yield "the stage stands, or the alarm says so", not turning or "THE STAGE MAY" in alarms, alarms
     misread = sum(f.what == "optics.focus" and f.kind == "wrong" for f in soaked.came_about)
     if misread < 2:  # where the focus is, is read three times; that two of them are wrong is beyond what is promised
