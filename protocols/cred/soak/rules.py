@@ -94,7 +94,8 @@ def _heard(soaked: SoakedRun) -> Rules:
     host_ns = ns(sum(fault.value for fault in soaked.came_about if fault.what == "host"))
     if began is not None:
         blanked = min((record["begin_ns"] for record in soaked.of("call", "beam.blank")), default=2**62)
-        yield "the beam is blanked before anything else", blanked <= began, ""
+        # A host that stands still at that very instant blanks nothing.
+        yield "the beam is blanked before anything else", blanked <= began + host_ns, ""
         for words in soaked.case.troubles:
             if words.startswith(OPERATOR):
                 command = command_of(words)
