@@ -22,6 +22,7 @@ SAFE_CALLS = (
     f"optics.set_focus {SAFE}+1",
     f"optics.focus {SAFE}+1",
 )
+FIRST_ORDERS = ("beam.blank 1", f"stage.stop {SAFE}+1", f"stage.stop {SAFE}+1", f"optics.set_focus {SAFE}+1")
 ASKED = ("beam.is_blanked", "stage.angle", "optics.focus")
 # The calls of a state at which it may fail.
 CALLS_OF = {
@@ -45,8 +46,8 @@ class HardTroubles:
         return self._rng.choice([self.camera, self.stage, self.stage, self.disk, list[str]])()
 
     def leaving(self) -> list[str]:
-        """The run ends in the middle of a state, or at the instant at which it is entered: by the operator, or since
-        a call fails.
+        """The run ends in the middle of a state, or at the instant at which it is entered: by the operator, often with
+        an order of the safe state that is accepted and not followed, or since a call fails.
         """
         rng = self._rng
         state = rng.choice(WORKING)
@@ -54,7 +55,10 @@ class HardTroubles:
             what = rng.choice(CALLS_OF[state])
             return [f"{what} {state.value}+{rng.randint(1, 3)} {rng.choice(['error', 'hang', 'away 3'])}"]
         after_s = rng.choice([0.0, rng.uniform(0.0, 0.1), rng.uniform(0.0, 0.6), rng.uniform(0.0, 4.0)])
-        return [f"operator {state.value}+{after_s:.3f} {rng.choice(['stop', 'abort'])}"]
+        troubles = [f"operator {state.value}+{after_s:.3f} {rng.choice(['stop', 'abort'])}"]
+        if rng.random() < 0.4:
+            troubles.append(f"{rng.choice(FIRST_ORDERS)} ignored")
+        return troubles
 
     def safe_state(self) -> list[str]:
         """One or two troubles on the way into the safe state."""
@@ -75,7 +79,7 @@ class HardTroubles:
         elif method == "beam.is_blanked":
             kinds.append("wrong 1")
         elif method not in ASKED:
-            kinds += ["ignored", "ignored"]
+            kinds += ["ignored"] * len(kinds)  # an order that seems to be followed is the hardest to notice
         return f"{call} {rng.choice(kinds)}"
 
     def camera(self) -> list[str]:
