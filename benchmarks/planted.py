@@ -32,6 +32,7 @@ from engine.run.data import RunData
 from engine.run.registry import experiment_type
 from engine.run.run import Run
 from engine.run.safety import Safety
+from engine.run.series import Series
 from engine.run.timeline import PeriodMonitor
 from engine.testing import soak
 from engine.testing.soak import Verdict, draw, minimised, quiet, try_case
@@ -241,22 +242,22 @@ def _() -> list[Swap]:
 
 @bug("a doubled frame is taken for the next")
 def _() -> list[Swap]:
-    unchanged = CredSequence._next_frame
+    unchanged = Series.frame
 
-    async def next_frame(self: CredSequence, exposure_s: float) -> Any:
-        exposures, frames = self._exposures, self._frames
+    async def frame(self: Series, exposure_s: float, columns: Any = None) -> Any:
+        begun, frames = self._begun, self._frames
 
         async def renumbered() -> Any:
-            async for frame in frames:  # type: ignore[union-attr]
-                yield replace(frame, number=exposures - 1)
+            async for frame in frames:
+                yield replace(frame, number=begun - 1)
 
         self._frames = renumbered()
         try:
-            return await unchanged(self, exposure_s)
+            return await unchanged(self, exposure_s, columns)
         finally:
             self._frames = frames
 
-    return [(CredSequence, "_next_frame", next_frame)]
+    return [(Series, "frame", frame)]
 
 
 @bug("late frames are kept")

@@ -257,11 +257,12 @@ def upgraded(told: Mapping[str, Any]) -> dict[str, Any]:
     optics, detector = now.get("optics"), now.get("detector")
     if isinstance(optics, Mapping) and "settling_s" in optics:
         now["optics"] = {"reference_settling_s": optics["settling_s"]}
-    if isinstance(detector, Mapping) and "dead_time_s" in detector:
+    if isinstance(detector, Mapping):
         now["detector"] = camera = dict(detector)
-        camera["readout_s"] = camera.pop("dead_time_s")
         if camera.get("dtype") is None:
             camera["dtype"] = "<u2"
+    if isinstance(detector, Mapping) and "dead_time_s" in detector:
+        camera["readout_s"] = camera.pop("dead_time_s")
         others = camera.pop("dead_times_s", [])
         try:
             camera["cycles_s"] = [(exposure_s, exposure_s + dead_s) for exposure_s, dead_s in others]

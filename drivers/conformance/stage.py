@@ -68,7 +68,8 @@ class StageConformance:
         stage = microscope.stage
         begin_deg = (await stage.angle()).value
         await stage.rotate(begin_deg + bench.travel_deg, bench.speed_deg_s)
-        assert abs((await stage.angle()).value - begin_deg) < bench.travel_deg / 2
+        # Not at its target yet, however slow the machine was: nobody waited for the end.
+        assert abs((await stage.angle()).value - begin_deg) < bench.travel_deg - bench.scatter_deg
         await stage.stop()
 
     @on_bench

@@ -5,6 +5,7 @@ calls and frames. The engine asks for it by its entry point, to replay a run.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ def recorded_microscope(
         facts = getattr(known, name, None)
         there = facts is not None or name == "beam"
         parts[name] = Player(recording, name, part, facts) if there else None
-    if known.detector is not None:
+    if (detector := known.detector) is not None:
         stored = StoredPictures(folder) if folder is not None else None
-        parts["detector"] = RecordedCamera(clock, recording, known.detector, stored)
+        if stored is not None and stored.dtype and told["detector"].get("dtype") is None:
+            detector = replace(detector, dtype=stored.dtype)  # before types were declared
+        parts["detector"] = RecordedCamera(clock, recording, detector, stored)
     return Microscope(**parts, geometry=known.geometry, timing=known.timing)

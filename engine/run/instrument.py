@@ -21,14 +21,14 @@ from engine.errors import DeviceBusy, Refused
 from engine.record.folder import create_run_folder, number_of
 from engine.record.jsonobject import JsonObject
 from engine.record.lock import drop_lock, take_lock
-from engine.record.trace import Record
+from engine.run.childlimit import ChildLimit
 from engine.run.children import NOT_KNOWN_SAFE, ChildOrder, ChildReport, failed, report_of
 from engine.run.commands import Commands
 from engine.run.conduct import Conditions, Outcome, Watch, conduct
-from engine.run.contract import AnyExperiment, Experiment, Prepared
+from engine.run.contract import AnyExperiment, Prepared
 from engine.run.devicesfile import Connections, connected
 from engine.run.run import Run
-from engine.run.safety import bound_s, let_go
+from engine.run.safety import let_go
 from engine.run.signals import signals_to
 from engine.run.watchdog import Watchdog
 from engine.run.watchdog import watchdog as watching_process
@@ -40,9 +40,6 @@ log = structlog.get_logger()
 
 TIMING_GOOD_FOR_S = 600.0
 """After so long the machine's timing is tested again before a run, if the beam is off."""
-
-FINISH_LIMIT_S = 600.0
-"""So long a child may take for its data once it is safe; then its parent goes on without it."""
 
 
 class Instrument:
@@ -258,7 +255,7 @@ class Instrument:
             folder.mkdir()
         except OSError as error:
             raise Refused(f"{folder}: cannot be made ({error}); the child was not begun.") from error
-        limit = _Limit(self.clock)
+        limit = ChildLimit()
         conditions = self._conditions(
             health,
             order.commands,
@@ -287,57 +284,6 @@ class Instrument:
         if faults is not None and (missed := faults.never_came):
             asked = len(faults.asked)
             log.warning(f"{asked - len(missed)} of {asked} faults came about; not: {', '.join(map(str, missed))}")
-
-
-class _Limit:
-    """How long a child may take to end: to be safe within the bound of its actions, then for its data."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.expired: asyncio.Future[None] = self._loop.create_future()
-        self.is_safe = False
-        self.what = "has not begun"
-        self._timer: asyncio.TimerHandle | None = None
-        self._run: Run | None = None
-        self._bound_s = 0.0
-        self._finalizing = ""
-
-    def watch(self, run: Run, experiment: Experiment) -> None:
-        """Watch this run by its records."""
-        self._run = run
-        self._bound_s = bound_s(experiment.safe_actions())
-        self._finalizing = str(experiment.machine.finalizing.value)
-        run.trace.observe(self._observe)
-
-    def _observe(self, record: Record) -> None:
-        kind, name = record["kind"], record["name"]
-        if kind == "note" and name == "safe state":
-            self.is_safe = True
-            self._begin(FINISH_LIMIT_S, f"was safe, and did not end within {FINISH_LIMIT_S:g} s")
-        elif self._timer is None and (
-            (kind == "state" and name == self._finalizing) or (kind == "command" and name not in ("paused", "resumed"))
-        ):
-            self._begin(self._bound_s, f"was to end, and did not make safe within {self._bound_s:g} s")
-
-    def _begin(self, seconds: float, what: str) -> None:
-        self.close()
-        self.what = what
-        self._timer = self._loop.call_later(seconds, self._expire)
-
-    def _expire(self) -> None:
-        if not self.expired.done():
-            self.expired.set_result(None)
-
-    def take_instrument(self) -> None:
-        """The child calls no device any more."""
-        if self._run is not None:
-            self._run.gate.lent_to = "its parent, which does not wait for it any more,"
-
-    def close(self) -> None:
-        """Let the timer go."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 def check_space(out: Path, needed_bytes: int) -> None:

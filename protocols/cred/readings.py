@@ -5,6 +5,7 @@ schema 1 hold no such notes; there the calls tell, as far as they can.
 """
 
 from drivers.contract import Reading
+from engine.clock import NS_PER_S
 from engine.record.remains import Remains
 from engine.record.trace import Record
 from protocols.cred.records import Collected
@@ -12,6 +13,8 @@ from protocols.cred.rotation.angles import middle_ns
 
 TAKEN = "stage reading"
 LEFT_OUT = "stage reading left out"
+# Where the stage was before its first reading is known for so long back: a reading, and the wait for its turn.
+FIRST_KNOWN_NS = NS_PER_S // 2
 DEG_BELIEVED = 1e6
 NS_BELIEVED = 2**62
 
@@ -31,6 +34,11 @@ def readings_of(collected: Collected, remains: Remains) -> None:
             steady_ns = record.get("steady_from_ns")
             if type(steady_ns) is int:
                 collected.steady_from_ns = steady_ns
+    if collected.readings and collected.frames:
+        first = collected.readings[0]
+        if first.t_after_ns > collected.frames[0].start_ns + FIRST_KNOWN_NS:
+            # It failed at first, or was slow: what the stage did before it, no reading tells.
+            collected.steady_from_ns = max(collected.steady_from_ns, first.t_before_ns)
 
 
 def reading_from(told: Record, value: str) -> Reading | None:

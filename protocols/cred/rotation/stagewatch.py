@@ -19,6 +19,7 @@ from protocols.cred.rotation.angles import (
     ENCODER_DEG,
     PEDAL_SHARE,
     RECENT,
+    SIGMAS,
     RotationFit,
     fit_rotation,
     has_stopped,
@@ -206,9 +207,13 @@ class StageWatch:
             # that: by the third of its way by which a stage that turns is told.
             begun_s = self._stage.facts.backlash_deg / rate_deg_s + START_DELAY_S
             moved_s, longest_s = max(moved_s, 1.5 * begun_s), MAY_STAND_S
+        looked_s = min(moved_s, longest_s)
         before = await self._stage.angle()
-        await self._timeline.wait("stands", before.t_after_ns + ns(min(moved_s, longest_s)))
-        if not has_stopped(before, await self._stage.angle(), self.rate_deg_s):
+        await self._timeline.wait("stands", before.t_after_ns + ns(looked_s))
+        # By what it would move in the time that was meant: a wait that became longer excuses no further way. One that
+        # was not seen to turn has no way to run out either.
+        allowed_deg = max(rate_deg_s * looked_s / 3, 1.5 * ENCODER_DEG) if self.turning else SIGMAS * ENCODER_DEG
+        if abs((await self._stage.angle()).value - before.value) >= allowed_deg:
             raise DeviceError("stage: told to stop, it turns on. Stop it at the microscope.")
         if moved_s > MAY_STAND_S:
             raise DeviceError(

@@ -22,6 +22,7 @@ SAFE_CALLS = (
     f"optics.set_focus {SAFE}+1",
     f"optics.focus {SAFE}+1",
 )
+FIRST_ORDERS = ("beam.blank 1", f"stage.stop {SAFE}+1", f"stage.stop {SAFE}+1", f"optics.set_focus {SAFE}+1")
 ASKED = ("beam.is_blanked", "stage.angle", "optics.focus")
 # The calls of a state at which it may fail.
 CALLS_OF = {
@@ -42,11 +43,11 @@ class HardTroubles:
 
     def on_the_way(self) -> list[str]:
         """Troubles of one sort before the end; none for any trouble of the first way."""
-        return self._rng.choice([self.camera, self.late_row, self.stage, self.disk, list[str]])()
+        return self._rng.choice([self.camera, self.stage, self.stage, self.disk, list[str]])()
 
     def leaving(self) -> list[str]:
-        """The run ends in the middle of a state, or at the instant at which it is entered: by the operator, or since
-        a call fails.
+        """The run ends in the middle of a state, or at the instant at which it is entered: by the operator, often with
+        an order of the safe state that is accepted and not followed, or since a call fails.
         """
         rng = self._rng
         state = rng.choice(WORKING)
@@ -54,7 +55,10 @@ class HardTroubles:
             what = rng.choice(CALLS_OF[state])
             return [f"{what} {state.value}+{rng.randint(1, 3)} {rng.choice(['error', 'hang', 'away 3'])}"]
         after_s = rng.choice([0.0, rng.uniform(0.0, 0.1), rng.uniform(0.0, 0.6), rng.uniform(0.0, 4.0)])
-        return [f"operator {state.value}+{after_s:.3f} {rng.choice(['stop', 'abort'])}"]
+        troubles = [f"operator {state.value}+{after_s:.3f} {rng.choice(['stop', 'abort'])}"]
+        if rng.random() < 0.4:
+            troubles.append(f"{rng.choice(FIRST_ORDERS)} ignored")
+        return troubles
 
     def safe_state(self) -> list[str]:
         """One or two troubles on the way into the safe state."""
@@ -75,7 +79,7 @@ class HardTroubles:
         elif method == "beam.is_blanked":
             kinds.append("wrong 1")
         elif method not in ASKED:
-            kinds += ["ignored", "ignored"]
+            kinds += ["ignored"] * len(kinds)  # an order that seems to be followed is the hardest to notice
         return f"{call} {rng.choice(kinds)}"
 
     def camera(self) -> list[str]:
@@ -94,8 +98,9 @@ class HardTroubles:
         """A camera that is slower for a row of frames, and sometimes again, or still slower, later on."""
         rng = self._rng
         late_s = round(self._exposure_s * rng.uniform(0.2, 0.8), 3)
-        # Longer than the median looks back, also when it has looked at as many good ones before.
-        first, rows = rng.randint(1, max(1, self._slots - 14)), rng.choice([rng.randint(4, 11), rng.randint(12, 26)])
+        # Longer than the median looks back, also when it has looked at as many good ones before. Each costs two slots.
+        first = rng.randint(1, max(1, self._slots - 26))
+        rows = rng.choice([rng.randint(4, 11), rng.randint(12, 26)])
         troubles = [f"detector.frames {k} late {late_s}" for k in range(first, first + rows)]
         if rng.random() < 0.5:
             again = first + rows + rng.randint(0, 8)

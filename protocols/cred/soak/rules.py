@@ -48,9 +48,15 @@ def _left_safe(soaked: SoakedRun) -> Rules:
     yield "the beam is off, or the alarm says so", truth.is_blanked() or "THE BEAM MAY" in alarms, alarms
     now_ns = soaked.run.clock.now_ns()
     turning = truth.is_rotating(now_ns)
+    finalizing_ns = soaked.since_ns(State.FINALIZE.value)
     if any((f.what, f.kind) == ("stage.stop", "ignored") for f in soaked.came_about):
-        # One that stands by itself for a moment and ignores the stop cannot be told from one that was stopped.
-        turning = turning and truth.angle_deg(now_ns) != truth.angle_deg(now_ns - NS_PER_S // 10)
+        # One that stands by itself while it is looked at, as before its pedal is pressed, and ignores the stop cannot
+        # be told from one that was stopped.
+        looks = [
+            r["end_ns"] for r in soaked.of("call", "stage.angle") if r["begin_ns"] >= finalizing_ns and "result" in r
+        ]
+        if len(looks) > 1:
+            turning = turning and abs(truth.angle_deg(looks[-2]) - truth.angle_deg(looks[-1])) > UNNOTICED_DEG
     yield "the stage stands, or the alarm says so", not turning or "THE STAGE MAY" in alarms, alarms
     misread = sum(f.what == "optics.focus" and f.kind == "wrong" for f in soaked.came_about)
     if misread < 2:  # where the focus is, is read three times; that two of them are wrong is beyond what is promised
@@ -89,7 +95,8 @@ def _heard(soaked: SoakedRun) -> Rules:
     host_ns = ns(sum(fault.value for fault in soaked.came_about if fault.what == "host"))
     if began is not None:
         blanked = min((record["begin_ns"] for record in soaked.of("call", "beam.blank")), default=2**62)
-        yield "the beam is blanked before anything else", blanked <= began, ""
+        # A host that stands still at that very instant blanks nothing.
+        yield "the beam is blanked before anything else", blanked <= began + host_ns, ""
         for words in soaked.case.troubles:
             if words.startswith(OPERATOR):
                 command = command_of(words)
@@ -159,8 +166,8 @@ def _angles_true(soaked: SoakedRun) -> Rules:
         return
     # A move before the first reading has ended is part of it: nothing tells where the stage was before.
     first_ns = min((r["t_after_ns"] for r in soaked.document["stage_readings"]), default=0)
-    moved_ns = [soaked.since_ns(f.state) + ns(f.when) for f in soaked.came_about if f.what == "stage.motion"]
-    if any(at_ns < first_ns for at_ns in moved_ns):
+    moves = [f for f in soaked.came_about if f.what == "stage.motion" or f.kind == "leap"]
+    if any(soaked.since_ns(f.state) + ns(f.when) < first_ns for f in moves):
         rows = rows[rows["start_ns"] >= first_ns]
     if not len(rows):
         return
@@ -171,10 +178,9 @@ def _angles_true(soaked: SoakedRun) -> Rules:
         bound_deg += 3 * result["rate_uncertainty_deg_s"] * (rows["end_ns"].max() - rows["start_ns"].min()) / NS_PER_S
     else:
         bound_deg += 0.01 * abs(result["range_deg"])  # the speed is the plan's: 1 % is what the simulation is off
-    moves = sum(f.what == "stage.motion" or f.kind == "leap" for f in soaked.came_about)
     if moves:  # what a reading leaves open, by its time and by five times its scatter, is not noticed
         bound_deg += abs(result["rate_deg_s"]) * 0.1
-    if moves > 1 or (moves and len(soaked.document["stage_readings"]) < 4):
+    if len(moves) > 1 or (moves and len(soaked.document["stage_readings"]) < 4):
         # Two moves may hide one another, and a line through two or three points shows no bend: docs/reliability.md.
         return
     yield "angles of kept frames are true", off_deg <= bound_deg, f"{off_deg:.4f} deg off, {bound_deg:.4f} deg told"

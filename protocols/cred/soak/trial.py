@@ -53,7 +53,8 @@ class CredTrial(Trial):
         """
         plan, _ = self.draw(rng)
         period_s = plan["exposure_s"] + 0.012
-        slots = rng.randint(12, 40)
+        slow_camera = rng.random() < 0.15
+        slots = rng.randint(40, 64) if slow_camera else rng.randint(12, 40)
         range_deg = round(slots * period_s * plan["speed_deg_s"], 3)
         if range_deg < 35:  # else as drawn: within what every holder allows
             plan["range_deg"] = math.copysign(range_deg, plan["range_deg"])
@@ -64,7 +65,9 @@ class CredTrial(Trial):
             settling_slots = int(0.55 / period_s) + 1
             plan["snapshot_interval"] = settling_slots + rng.randint(2, 5)
         hard = HardTroubles(rng, slots, plan["exposure_s"])
-        troubles = hard.on_the_way() or [self._trouble(rng, slots, slots * period_s)]
+        troubles = hard.late_row() if slow_camera else hard.on_the_way()
+        if not troubles:
+            troubles = [self._trouble(rng, slots, slots * period_s)]
         if rng.random() < 0.5:
             troubles += hard.leaving()
         if rng.random() < 0.7:

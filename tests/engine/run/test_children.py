@@ -14,9 +14,10 @@ from engine.errors import DeviceBusy
 from engine.record.endings import Status
 from engine.record.trace import read_trace
 from engine.replay.replay import first_divergence, replay
+from engine.run.childlimit import FINISH_LIMIT_S
 from engine.run.conduct import Outcome
 from engine.run.contract import Prepared
-from engine.run.instrument import FINISH_LIMIT_S, Instrument
+from engine.run.instrument import Instrument
 from engine.run.run import Run
 from tests.engine.run.toy_session import TOY, ToyPlan
 from tests.engine.virtually import virtual

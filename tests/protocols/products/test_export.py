@@ -210,14 +210,14 @@ def test_stopped_half_way_and_taken_up_again(tmp_path: Path) -> None:
 def test_a_full_disk_names_the_file_and_leaves_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_run(tmp_path / "run", slots=8, interval=0)
     before = contents(folder)
-    real, calls = atomic.os.replace, iter(range(100))
+    real, calls = Path.replace, iter(range(100))
 
-    def full(source: Path, target: Path) -> None:
+    def full(source: Path, target: Path) -> Path:
         if next(calls) == 5:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(source, target)
+        return real(source, target)
 
-    monkeypatch.setattr(atomic.os, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(StorageError, match=r"00003\.img: No space left on device.*before is whole") as caught:
         export_run(folder, ["smv", "tiff"])
     assert "\n" not in str(caught.value)

@@ -119,10 +119,12 @@ def test_a_run_of_an_odd_type_that_was_killed_is_recovered_to_its_products(tmp_p
     assert "damaged" not in told
     with FramesFile(folder / "frames.h5") as file:
         assert file.dtype("diffraction") == np.dtype(dtype).newbyteorder("<")
-        slots = file.table("diffraction")["slot"].tolist()
-        assert slots == list(kept)
-        for row, slot in enumerate(slots):
+        table = file.table("diffraction")
+        assert table["slot"].tolist() == list(kept)
+        for row, slot in enumerate(kept):
             assert np.array_equal(file.picture("diffraction", row), kept[slot])
+            if not table["kept"][row]:  # late, on a slow machine: no product is made of it
+                continue
             with fabio.open(str(folder / "SMV" / "data" / f"{slot:05d}.img")) as image:
                 assert np.array_equal(image.data, kept[slot].astype(np.uint16))
     assert list(folder.glob("*.spool")) == []

@@ -94,6 +94,16 @@ def test_an_error_is_answered_by_asking_once_more(undisturbed: Finished, tmp_pat
     assert len(kept(run)) == SLOTS
 
 
+def test_what_was_exposed_long_before_the_first_reading_is_not_kept(undisturbed: Finished, tmp_path: Path) -> None:
+    # It slips during the first slot, before its slow reading: the line through all readings says nothing of that.
+    slow, slip = f"stage.angle {reading_number(undisturbed, 1)} slow 0.7", moment_s(undisturbed, 1) + 0.3
+    run = perform(tmp_path, slow, f"stage.motion {slip:.3f} slip 0.2")
+    assert run.document["status"] == "done"
+    # The second slot has begun as well: the readings were made one after the other.
+    assert kept(run)[0] in (2, 3)
+    assert kept(run)[-1] >= SLOTS - 1
+
+
 def test_two_errors_are_not_answered(undisturbed: Finished, tmp_path: Path) -> None:
     number = reading_number(undisturbed, 20)
     run = perform(tmp_path, f"stage.angle {number} error", f"stage.angle {number + 1} error")

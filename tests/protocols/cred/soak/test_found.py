@@ -49,10 +49,25 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PLAN, "start_deg": -30.0},
         ("stage.stop 1 ignored", "operator 1.5 abort"),
     ),
+    "a stop was ignored, and the host stood still while the stage was looked at": (
+        91000068,
+        {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "start_deg": -30.0, "range_deg": 8.48},
+        ("operator relax+0.569 abort", "stage.stop finalize+1 ignored", "host finalize+0.097 leap 1.002"),
+    ),
+    "a stop was ignored, and the pedal was pressed while the stage was looked at": (
+        91001208,
+        {**PLAN, "rotation": "pedal", "speed_deg_s": 2.0, "start_deg": -30.0, "range_deg": 23.552},
+        ("operator wait-for-rotation+2.623 abort", "stage.stop finalize+1 ignored"),
+    ),
     "a slow reading hid half of a slip, and the reading after it was compared with that one alone": (
         77103794,
         {**PLAN, "relax_cycles": 1},
         ("host 3.397 leap 0.786",),
+    ),
+    "the first reading failed, and the stage slipped before the next": (
+        91000558,
+        {**PLAN, "range_deg": 7.373, "snapshot_interval": 4, "relax_cycles": 1},
+        ("host delay+0.432 leap 0.5", "stage.angle expose+1 error"),
     ),
     "a disk failed at the instant at which a state was left": (
         20585,
