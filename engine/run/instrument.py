@@ -25,7 +25,7 @@ from engine.run.childlimit import ChildLimit
 from engine.run.children import NOT_KNOWN_SAFE, ChildOrder, ChildReport, failed, report_of
 from engine.run.commands import Commands
 from engine.run.conduct import Conditions, Outcome, Watch, conduct
-from engine.run.contract import AnyExperiment, Prepared
+from engine.run.contract import AnyExperiment, Experiment, Prepared
 from engine.run.devicesfile import Connections, connected
 from engine.run.run import Run
 from engine.run.safety import let_go
