@@ -47,7 +47,7 @@ FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
     ),
     "focus forgotten at the end": (SNAPSHOTS, "optics.set_focus 2 error", "the lens is in focus, or the alarm says so"),
     "an alarm that nobody hears": (PLAIN, "beam.blank 1 away 60", "the beam is off, or the alarm says so"),
-    "a frame dropped by the pump": (PLAIN, "", "no frame is lost without a name"),
+    "a frame dropped by the pump": (PLAIN, "", "the files of the run agree"),
     "frames numbered on after a lost slot": (PLAIN, "detector.frames 5 late 0.5", "the files of the run agree"),
     "one slot too many after a lost one": (PLAIN, "detector.frames 5 late 0.5", "the files of the run agree"),
     "a lost slot without its name": (PLAIN, "detector.frames 5 late 0.5", "the files of the run agree"),
