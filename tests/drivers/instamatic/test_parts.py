@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from drivers.approach import arrive_xy
+from drivers.approach import OnClock, arrive_xy
 from drivers.conformance import (
     Bench,
     Body,
@@ -128,7 +128,7 @@ async def test_place_spot_and_brightness_are_those_that_other_clients_see(clock:
     async with connected(clock, server) as parts:
         await illumination_of(parts).set_spot_size(4)
         await illumination_of(parts).set_brightness(5555.0)
-        await arrive_xy(stage_of(parts), clock, 3_000.4, -2_000.0)
+        await arrive_xy(stage_of(parts), OnClock(clock), 3_000.4, -2_000.0)
     call = raw_call(server)
     assert call("getSpotSize") == [200, 4]
     assert call("getBrightness") == [200, 5555]
