@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -189,8 +190,7 @@ def test_the_disk_space_of_a_plan_counts_the_bytes_of_a_pixel(
     from protocols.cred.experiment import DISK_FACTOR, DISK_RESERVE_BYTES, PreparedCred
 
     asked: list[tuple[int, int]] = []
-    size = PreparedCred.size_bytes.fget
-    assert size is not None
+    size: Callable[[PreparedCred], int] = vars(PreparedCred)["size_bytes"].fget
 
     def noted(self: PreparedCred) -> int:
         asked.append((size(self), self.total))
