@@ -123,9 +123,9 @@ async def run_with(server: CameraServerEmulator, folder: Path) -> str:
     ("dtype", "first", "why"),
     [
         (">u2", 7, ""),
-        ("int64", -3, "below zero"),
+        pytest.param("int64", -3, "below zero", marks=pytest.mark.long),
         ("float32", float("nan"), "not a number"),
-        ("uint64", 2**40, "above 65535"),
+        pytest.param("uint64", 2**40, "above 65535", marks=pytest.mark.long),
     ],
 )
 @really
