@@ -20,11 +20,18 @@ def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_from_simulated_patterns_to_the_cell(patterns: Path, tmp_path: Path) -> None:
-    labels = tmp_path / "sorted.csv"
-    done = command("zones", "classify", str(patterns), "--method", "geometry", "--out", str(labels), "--json")
+@pytest.fixture(scope="module")
+def labels(patterns: Path) -> Path:
+    """A table of their labels, as geometry sorts them."""
+    path = patterns.with_name("sorted.csv")
+    done = command("zones", "classify", str(patterns), "--method", "geometry", "--out", str(path), "--json")
     assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout)
+    path.with_suffix(".json").write_text(done.stdout)
+    return path
+
+
+def test_from_simulated_patterns_to_the_cell(patterns: Path, labels: Path, tmp_path: Path) -> None:
+    counts = json.loads(labels.with_suffix(".json").read_text())
     assert counts["patterns"] == 500
     with labels.open() as file:
         rows = list(csv.DictReader(file))
@@ -53,17 +60,16 @@ def test_a_forgotten_voltage_is_said_and_no_zones_are_explained(tmp_path: Path) 
     assert "--voltage or --excitation" in done.stderr
 
 
-def test_the_hybrids_of_a_sorted_file_are_taken_when_asked_for(patterns: Path, tmp_path: Path) -> None:
-    labels = tmp_path / "sorted.csv"
-    command("zones", "classify", str(patterns), "--method", "geometry", "--out", str(labels))
+def test_the_hybrids_of_a_sorted_file_are_taken_when_asked_for(patterns: Path, labels: Path, tmp_path: Path) -> None:
     with labels.open() as file:
         called = [row["label"] for row in csv.DictReader(file)]
-    words = ("cell", str(patterns), "--sorted", str(labels), "--out", str(tmp_path), "--hybrids")
+    words = ("cell", str(patterns), "--out", str(tmp_path), "--hybrids", "--sorted")
     zones, hybrids = called.count("2DZone"), called.count("hybrid")
     assert hybrids > 3
-    assert f"{zones + hybrids} zonal patterns among" in command("zones", *words).stderr
-    labels.write_text("name,label,confidence,reason\na,3DLaueIntersections,0.1,none\n")
-    done = command("zones", *words)
+    assert f"{zones + hybrids} zonal patterns among" in command("zones", *words, str(labels)).stderr
+    others = tmp_path / "others.csv"
+    others.write_text("name,label,confidence,reason\na,3DLaueIntersections,0.1,none\n")
+    done = command("zones", *words, str(others))
     assert done.returncode == 2
     assert "calls no pattern 2DZone or hybrid" in done.stderr
 

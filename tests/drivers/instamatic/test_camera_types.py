@@ -38,9 +38,9 @@ beam_slow_px = 32.0
 """
 PLAN = {
     "exposure_s": 0.2,
-    "range_deg": 3.0,
-    "speed_deg_s": 1.0,
-    "start_deg": -3.0,
+    "range_deg": 2.0,
+    "speed_deg_s": 2.0,
+    "start_deg": -1.0,
     "snapshot_interval": 0,
     "relax_cycles": 0,
     "sample": "counts",
