@@ -94,7 +94,7 @@ def nothing(_: int) -> None:
     """Warm a worker up."""
 
 
-def rate(function, folder: Path, size: int, frames: int, workers: int) -> float:  # type: ignore[no-untyped-def]
+def rate(function, folder: Path, size: int, frames: int, workers: int) -> float:
     """Frames per second; the best of three, for other programs use the machine too."""
     best = 0.0
     parts = [range(1 + i, 1 + frames, workers) for i in range(workers)]

@@ -37,7 +37,7 @@ from engine.run.timeline import PeriodMonitor
 from engine.testing import soak
 from engine.testing.soak import Verdict, draw, minimised, quiet, try_case
 from protocols.cred.records import Collected
-from protocols.cred.rotation.angles import fit_rotation
+from protocols.cred.rotation.angles import fit_rotation, is_astray
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.sequence import CredSequence
 
@@ -154,12 +154,8 @@ def _() -> list[Swap]:
     unchanged = CredSequence.refocus
 
     async def refocus(self: CredSequence) -> str:
-        optics, self._optics = self._optics, Blind()
-        try:
-            with patch.object(CredSequence, "_check_focus", nothing):
-                return await unchanged(self)
-        finally:
-            self._optics = optics
+        with patch.object(self, "_optics", Blind()), patch.object(CredSequence, "_check_focus", nothing):
+            return await unchanged(self)
 
     return [(CredSequence, "refocus", refocus)]
 
@@ -307,7 +303,7 @@ def _() -> list[Swap]:
         nominal_deg_s = slots.oscillation_deg / slots.period_s
         turning = [r for r in collected.readings if stopped_ns is None or r.t_after_ns <= stopped_ns]
         fit, first = fit_rotation(turning, nominal_deg_s), fit_rotation(turning[:1], nominal_deg_s)
-        return first and replace(fit, rate_deg_s=nominal_deg_s, reference_ns=first.reference_ns,
+        return fit and first and replace(fit, rate_deg_s=nominal_deg_s, reference_ns=first.reference_ns,
                                  angle_at_reference_deg=first.angle_at_reference_deg)  # fmt: skip
 
     return [(results, "rotation_of", rotation_of)]
@@ -320,8 +316,7 @@ def _() -> list[Swap]:
 
 @bug("a reading compared with the last one alone")
 def _() -> list[Swap]:
-    unchanged = stagewatch.is_astray
-    return [(stagewatch, "is_astray", lambda readings, *rest: unchanged(readings[-1:], *rest))]
+    return [(stagewatch, "is_astray", lambda readings, *rest: is_astray(readings[-1:], *rest))]
 
 
 @bug("no second look at a stage that strays")
@@ -454,9 +449,9 @@ def _() -> list[Swap]:
 
     async def write(self: RunData, experiment: Any) -> None:
         try:
-            await unchanged(self)
+            await unchanged(self, experiment)
         except CredlineError:
-            (self.run.folder / "frames.spool").unlink(missing_ok=True)
+            (self._run.folder / "frames.spool").unlink(missing_ok=True)
             raise
 
     return [(RunData, "write", write)]

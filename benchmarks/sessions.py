@@ -24,6 +24,7 @@ from unittest.mock import patch
 import engine.replay.replay as replaying
 import engine.run.continuing as continuing
 import engine.run.recovery as recovering
+from drivers.contract import Microscope
 from drivers.simulated.register import Register
 from engine.clock import RealClock
 from engine.clock.virtual import VirtualClock, VirtualLoop
@@ -131,6 +132,8 @@ def performed(
             "simulated-timing", VirtualClock(loop), seed, faults=faults, watchdog=False, signals=False, watch=watch
         ) as instrument:
             outcome = await instrument.perform(TOY, plan, out=out, continued=continued)
+            assert isinstance(instrument.microscope, Microscope)  # noqa: S101 a script
+            assert instrument.microscope.truth is not None  # noqa: S101 a script
             truths.append(instrument.microscope.truth.is_blanked())
             return outcome
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def dead_times_ms(trace: Path) -> list[float]:
     return [(after["start_ns"] - max(after["planned_ns"], before["end_ns"])) / 1e6 for before, after in pairwise(steps)]
 
 
-def measure(exposure_s: float, slots: int, out: Path) -> dict[str, object]:
+def measure(exposure_s: float, slots: int, out: Path) -> dict[str, Any]:
     """One run in a process of its own; its result with the engine's dead times."""
     speed_deg_s = 0.5
     range_deg = slots * (exposure_s + 0.012) * speed_deg_s

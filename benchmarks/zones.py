@@ -127,7 +127,7 @@ def false_zones(patterns: Patterns, count: int) -> list[Zone]:
     for number in np.flatnonzero(patterns.label == INTERSECTIONS):
         if len(zones) == count:
             break
-        nets = find_nets(flat_to_sphere(patterns.spots(number)), 0.02)
+        nets = find_nets(flat_to_sphere(patterns.spots(int(number))), 0.02)
         if nets:
             net = nets[0]
             on = int(net.on.sum())

@@ -5,8 +5,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 CREDLINE = (sys.executable, "-c", "from engine.commands.main import main; main()")
 
@@ -33,6 +35,18 @@ def installed(project: Path, site: Path) -> dict[str, str]:
     (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     path = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+
+
+@contextmanager
+def seen(site: Path) -> Iterator[None]:
+    """Here too, what is installed in `site` is found; forgotten afterwards."""
+    with patch.object(sys, "path", [str(site), *sys.path]):
+        try:
+            yield
+        finally:
+            for name, module in list(sys.modules.items()):
+                if Path(getattr(module, "__file__", None) or ".").is_relative_to(site):
+                    del sys.modules[name]
 
 
 def called(words: Sequence[str], environment: Environment, folder: Path) -> "subprocess.CompletedProcess[str]":

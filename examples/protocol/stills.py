@@ -47,12 +47,12 @@ class StillsPlan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tilts_deg: tuple[float, ...] = Field((-10.0, 0.0, 10.0), min_length=1)
+    tilts_deg: tuple[float, ...] = Field(default=(-10.0, 0.0, 10.0), min_length=1)
     places_nm: tuple[XY, ...] = ()
     beam_shifts: tuple[XY, ...] = ()
-    frames: int = Field(3, ge=1)
-    exposure_s: float = Field(0.2, gt=0)
-    beam_limit_s: float = Field(2.0, gt=0)
+    frames: int = Field(default=3, ge=1)
+    exposure_s: float = Field(default=0.2, gt=0)
+    beam_limit_s: float = Field(default=2.0, gt=0)
 
     def stops(self) -> list[tuple[float, XY | None, XY | None]]:
         """Tilt, place and beam shift of each stop, in order; None for what stays as it is."""
@@ -194,24 +194,29 @@ class Stills(ExperimentType[StillsPlan]):
 
     def prepare(self, plan: StillsPlan, facts: Facts) -> PreparedStills:
         """Refuse what cannot be, before anything moves."""
-        low_deg, high_deg = facts.stage.limits_deg
+        stage, detector, stagexyz, deflectors = facts.stage, facts.detector, facts.stagexyz, facts.deflectors
+        if stage is None or detector is None:
+            raise Refused(
+                "stills: needs a stage and a camera, of which this instrument lacks one; nothing was started."
+            )
+        low_deg, high_deg = stage.limits_deg
         if outside := [deg for deg in plan.tilts_deg if not low_deg <= deg <= high_deg]:
             raise Refused(f"tilts_deg: {outside[0]:g} is outside {low_deg:g}..{high_deg:g}; nothing was started.")
-        if said := facts.stage.no_speed(TILT_SPEED_DEG_S):
+        if said := stage.no_speed(TILT_SPEED_DEG_S):
             raise Refused(f"tilts_deg: {said}; nothing was started.")
-        if said := facts.detector.cannot_expose((plan.exposure_s,)):
+        if said := detector.cannot_expose((plan.exposure_s,)):
             raise Refused(f"exposure_s: the camera {said}; nothing was started.")
-        if plan.places_nm and facts.stagexyz is None:
-            raise Refused("places_nm: this instrument's stage has no x and y; nothing was started. Leave it empty.")
-        if plan.beam_shifts and facts.deflectors is None:
-            raise Refused("beam_shifts: this instrument has no deflectors; nothing was started. Leave it empty.")
         for place_nm in plan.places_nm:
-            way_points(facts.stagexyz, *place_nm)
+            if stagexyz is None:
+                raise Refused("places_nm: this instrument's stage has no x and y; nothing was started. Leave it empty.")
+            way_points(stagexyz, *place_nm)
         for shift in plan.beam_shifts:
-            if said := facts.deflectors.outside(Deflector.BEAM_SHIFT, *shift):
+            if deflectors is None:
+                raise Refused("beam_shifts: this instrument has no deflectors; nothing was started. Leave it empty.")
+            if said := deflectors.outside(Deflector.BEAM_SHIFT, *shift):
                 raise Refused(f"beam_shifts: {said}; nothing was started.")
         call = ("timing", facts.timing.api_call_s, facts.timing.api_call_worst_s)
-        frames_s = plan.frames * facts.detector.cycle_s(plan.exposure_s)
+        frames_s = plan.frames * detector.cycle_s(plan.exposure_s)
         exposing = BudgetStep.fixed(f"{plan.frames} frames", "camera", frames_s)
         steps = (BudgetStep("unblank", *call), exposing, BudgetStep("blank", *call))
         budget = Budget("in the beam at one stop", steps, plan.beam_limit_s)

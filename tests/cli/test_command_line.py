@@ -1,4 +1,4 @@
-"""The command as its users type it, in processes of its own."""
+"""The command as its users type it; runs in processes of their own."""
 
 import json
 import os
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.commandline import command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CREDLINE = [sys.executable, "-c", "from engine.commands.main import main; main()"]
@@ -46,13 +48,13 @@ def test_the_data_sets_of_table_1_on_the_virtual_clock(
 
 def test_the_same_seed_writes_the_same_trace_in_any_process(tmp_path: Path) -> None:
     traces = []
-    for hash_seed in ("1", "2", "random"):
+    for hash_seed in ("1", "2"):
         out = tmp_path / hash_seed
-        done = credline(*VIRTUAL, "--set", "range_deg=20", "--seed", "7", "--out", str(out), hash_seed=hash_seed)
+        done = credline(*VIRTUAL, "--set", "range_deg=5", "--seed", "7", "--out", str(out), hash_seed=hash_seed)
         assert done.returncode == 0, done.stderr
         traces.append((out / "mordenite_001" / "trace.jsonl").read_bytes())
-    assert traces[0] == traces[1] == traces[2]
-    other = credline(*VIRTUAL, "--set", "range_deg=20", "--seed", "8", "--out", str(tmp_path / "other"))
+    assert traces[0] == traces[1]
+    other = command(*VIRTUAL, "--set", "range_deg=5", "--seed", "8", "--out", str(tmp_path / "other"))
     assert other.returncode == 0
     assert (tmp_path / "other" / "mordenite_001" / "trace.jsonl").read_bytes() != traces[0]
 
@@ -86,7 +88,7 @@ def test_the_same_seed_writes_the_same_trace_in_any_process(tmp_path: Path) -> N
 )
 def test_bad_input_is_refused_in_one_line_and_leaves_nothing(tmp_path: Path, words: list[str], says: str) -> None:
     out = tmp_path / "out"
-    done = credline(*words, *(["--out", str(out)] if words[0] == "run" else []))
+    done = command(*words, *(["--out", str(out)] if words[0] == "run" else []))
     assert done.returncode == 2
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1
@@ -98,14 +100,14 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing(tmp_path: Path, wor
 
 @pytest.mark.parametrize("words", [["--seeds", "0"], ["--seeds", "many"], ["--first", "-1"], ["--jobs", "-2"]])
 def test_a_soak_of_impossible_numbers_is_refused_without_a_traceback(words: list[str]) -> None:
-    done = credline("soak", "cred", *words)
+    done = command("soak", "cred", *words)
     assert done.returncode == 2
     assert words[0] in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_soak_counts_runs_faults_and_invariants_in_its_last_line() -> None:
-    done = credline("soak", "cred", "--seeds", "3", "--jobs", "1")
+    done = command("soak", "cred", "--seeds", "3", "--jobs", "1")
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[-1].startswith("3 runs (")
     assert "invariants checked, 0 broken" in done.stdout
@@ -114,7 +116,7 @@ def test_a_soak_counts_runs_faults_and_invariants_in_its_last_line() -> None:
 
 def test_one_case_of_a_soak_can_be_given_in_full() -> None:
     settings = ["--set", "range_deg=2", "--set", "rotation=commanded", "--set", "unblank=true"]
-    done = credline("soak", "cred", *settings, "--fault", "operator 4 abort", "--fault", "beam.blank 1 error")
+    done = command("soak", "cred", *settings, "--fault", "operator 4 abort", "--fault", "beam.blank 1 error")
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("1 run (aborted), 1 faults injected")
 
@@ -122,7 +124,7 @@ def test_one_case_of_a_soak_can_be_given_in_full() -> None:
 def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("in the way")
-    done = credline(*VIRTUAL, "--out", str(file / "out"))
+    done = command(*VIRTUAL, "--out", str(file / "out"))
     assert done.returncode == 2
     assert "no run folder can be made there" in done.stderr
 
@@ -130,21 +132,21 @@ def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_is_refused(tmp_path: Path) -> None:
     # As many slots as a plan may have, of pictures of 512 x 512.
     endless = ["--set", "exposure_s=0.1", "--set", "speed_deg_s=0.0006", "--set", "snapshot_interval=0"]
-    done = credline(*VIRTUAL, "--devices", "simulated", *endless, "--out", str(tmp_path / "out"))
+    done = command(*VIRTUAL, "--devices", "simulated", *endless, "--out", str(tmp_path / "out"))
     assert done.returncode == 2
     assert "MB are free, the run needs" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_plan_prints_the_budget_and_moves_nothing() -> None:
-    done = credline("plan", "cred", "--config", str(EXAMPLES / "mordenite-1.toml"))
+    done = command("plan", "cred", "--config", str(EXAMPLES / "mordenite-1.toml"))
     assert done.returncode == 0
     for words in ("snapshot cycle: 512.0 ms", "settling", "slack", "553 (55 snapshots"):
         assert words in done.stdout
 
 
 def test_help_has_an_example() -> None:
-    done = credline("run", "-h")
+    done = command("run", "-h")
     assert done.returncode == 0
     assert "Example: credline run cred" in done.stdout
 

@@ -3,14 +3,16 @@
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
-from tests.packages import CREDLINE, called, installed
+from tests.cli.commandline import command
+from tests.packages import called, installed, seen
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol-writing.md"
-PROGRAMS = {"credline": CREDLINE, "pytest": (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")}
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
 NOT_RUN = ("mkdir fading && cd fading", "pip install -e .")
 """What the test does itself: the folder is a temporary one, and pip would fetch the newest setuptools."""
 
@@ -43,7 +45,12 @@ def test_the_page_leads_from_an_empty_folder_to_a_run_a_replay_and_a_test(tmp_pa
                 if line in NOT_RUN:
                     continue
                 program, *words = line.split()
-                done = called([*PROGRAMS[program], *words], environment, folder)
+                if program == "pytest":
+                    done = called([*PYTEST, *words], environment, folder)
+                else:
+                    assert program == "credline"
+                    with seen(tmp_path / "site"), chdir(folder):
+                        done = command(*words)
                 assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
                 said += done.stdout + done.stderr
                 commands += 1

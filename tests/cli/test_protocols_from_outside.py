@@ -1,6 +1,6 @@
 """Experiments of other packages through every command: one of the required members only, and the example `stills`.
 
-Each is installed in an environment of its own, and called as its users call it.
+Each is installed in an environment of its own, and runs in processes there; other commands are carried out here.
 """
 
 import json
@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 import h5py
 import pytest
 
-from tests.packages import CREDLINE, called, installed
+from tests.cli.commandline import command
+from tests.packages import CREDLINE, called, installed, seen
 
 pytestmark = pytest.mark.realtime
 
@@ -39,7 +41,8 @@ class Lab:
     environment: dict[str, str]
 
     def credline(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return called([*CREDLINE, *words], self.environment, self.folder)
+        with chdir(self.folder):
+            return command(*words)
 
     def good(self, *words: str) -> str:
         """What a command that goes well writes."""
@@ -61,14 +64,19 @@ class Lab:
 
 
 @pytest.fixture(scope="module", params=list(PROJECTS))
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp(request.param)
     lab = Lab(request.param, folder, installed(PROJECTS[request.param], folder / "site"))
     # Rich takes the pipe for a terminal, so that the live line is drawn.
-    live = Lab(lab.protocol, folder, {**lab.environment, "FORCE_COLOR": "1"})
-    live.good("run", lab.protocol, "--clock", "virtual", "--devices", "simulated", "--seed", "1")
-    live.good("run", lab.protocol, "--accept-timing", "--devices", "simulated-timing")
-    return lab
+    coloured = {**lab.environment, "FORCE_COLOR": "1"}
+    for words in (
+        ("--clock", "virtual", "--devices", "simulated", "--seed", "1"),
+        ("--accept-timing", "--devices", "simulated-timing"),
+    ):
+        done = called([*CREDLINE, "run", lab.protocol, *words], coloured, folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    with seen(folder / "site"):
+        yield lab
 
 
 def test_a_plan_says_that_it_fits(lab: Lab) -> None:

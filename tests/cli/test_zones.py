@@ -1,4 +1,4 @@
-"""`credline zones` as its users type it."""
+"""`credline zones`: the words that its users type."""
 
 import csv
 import json
@@ -7,30 +7,37 @@ from pathlib import Path
 import h5py
 import pytest
 
-from tests.cli.test_command_line import credline
+from tests.cli.commandline import command
 
 
 @pytest.fixture(scope="module")
 def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of 500 patterns of a cell of 500 A^3."""
     path = tmp_path_factory.mktemp("zones") / "patterns.h5"
-    done = credline("zones", "simulate", "--volume", "500", "--patterns", "500", "--seed", "4", "--out", str(path))
+    done = command("zones", "simulate", "--volume", "500", "--patterns", "500", "--seed", "4", "--out", str(path))
     assert done.returncode == 0, done.stderr
     assert "2DZone: " in done.stdout
     return path
 
 
-def test_from_simulated_patterns_to_the_cell(patterns: Path, tmp_path: Path) -> None:
-    labels = tmp_path / "sorted.csv"
-    done = credline("zones", "classify", str(patterns), "--method", "geometry", "--out", str(labels), "--json")
+@pytest.fixture(scope="module")
+def labels(patterns: Path) -> Path:
+    """A table of their labels, as geometry sorts them."""
+    path = patterns.with_name("sorted.csv")
+    done = command("zones", "classify", str(patterns), "--method", "geometry", "--out", str(path), "--json")
     assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout)
+    path.with_suffix(".json").write_text(done.stdout)
+    return path
+
+
+def test_from_simulated_patterns_to_the_cell(patterns: Path, labels: Path, tmp_path: Path) -> None:
+    counts = json.loads(labels.with_suffix(".json").read_text())
     assert counts["patterns"] == 500
     with labels.open() as file:
         rows = list(csv.DictReader(file))
     assert sum(row["label"] == "2DZone" for row in rows) == counts["2DZone"] > 10
 
-    done = credline("zones", "cell", str(patterns), "--sorted", str(labels), "--out", str(tmp_path), "--json")
+    done = command("zones", "cell", str(patterns), "--sorted", str(labels), "--out", str(tmp_path), "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["determined"] is True
@@ -44,26 +51,25 @@ def test_from_simulated_patterns_to_the_cell(patterns: Path, tmp_path: Path) -> 
 def test_a_forgotten_voltage_is_said_and_no_zones_are_explained(tmp_path: Path) -> None:
     path, pictures = tmp_path / "p.h5", tmp_path / "png"
     words = ("--volume", "500", "--patterns", "60", "--voltage", "300", "--png", str(pictures), "--out", str(path))
-    assert credline("zones", "simulate", *words).returncode == 0
-    assert "wavelength 0.01969 A" in credline("zones", "classify", str(path), "--method", "geometry").stderr
-    assert "200 kV taken" in credline("zones", "classify", str(pictures), "--method", "geometry").stderr
-    done = credline("zones", "classify", str(path), "--method", "geometry", "--voltage", "80")
+    assert command("zones", "simulate", *words).returncode == 0
+    assert "wavelength 0.01969 A" in command("zones", "classify", str(path), "--method", "geometry").stderr
+    assert "200 kV taken" in command("zones", "classify", str(pictures), "--method", "geometry").stderr
+    done = command("zones", "classify", str(path), "--method", "geometry", "--voltage", "80")
     assert "its own wavelength of 0.01969 A is overruled" in done.stderr
     assert "2DZone: 0" in done.stdout
     assert "--voltage or --excitation" in done.stderr
 
 
-def test_the_hybrids_of_a_sorted_file_are_taken_when_asked_for(patterns: Path, tmp_path: Path) -> None:
-    labels = tmp_path / "sorted.csv"
-    credline("zones", "classify", str(patterns), "--method", "geometry", "--out", str(labels))
+def test_the_hybrids_of_a_sorted_file_are_taken_when_asked_for(patterns: Path, labels: Path, tmp_path: Path) -> None:
     with labels.open() as file:
         called = [row["label"] for row in csv.DictReader(file)]
-    words = ("cell", str(patterns), "--sorted", str(labels), "--out", str(tmp_path), "--hybrids")
+    words = ("cell", str(patterns), "--out", str(tmp_path), "--hybrids", "--sorted")
     zones, hybrids = called.count("2DZone"), called.count("hybrid")
     assert hybrids > 3
-    assert f"{zones + hybrids} zonal patterns among" in credline("zones", *words).stderr
-    labels.write_text("name,label,confidence,reason\na,3DLaueIntersections,0.1,none\n")
-    done = credline("zones", *words)
+    assert f"{zones + hybrids} zonal patterns among" in command("zones", *words, str(labels)).stderr
+    others = tmp_path / "others.csv"
+    others.write_text("name,label,confidence,reason\na,3DLaueIntersections,0.1,none\n")
+    done = command("zones", *words, str(others))
     assert done.returncode == 2
     assert "calls no pattern 2DZone or hybrid" in done.stderr
 
@@ -71,14 +77,14 @@ def test_the_hybrids_of_a_sorted_file_are_taken_when_asked_for(patterns: Path, t
 def test_random_intensities_make_a_darker_picture(patterns: Path, tmp_path: Path) -> None:
     out = tmp_path / "weak.h5"
     words = ["--volume", "500", "--patterns", "20", "--seed", "4", "--intensities", "--out", str(out)]
-    assert credline("zones", "simulate", *words).returncode == 0
+    assert command("zones", "simulate", *words).returncode == 0
     with h5py.File(out) as weak, h5py.File(patterns) as white:
         assert weak["images"][:].mean() < 0.8 * white["images"][:20].mean()
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     for name in ("one.h5", "two.h5"):
-        done = credline("zones", "simulate", "--patterns", "50", "--seed", "9", "--out", str(tmp_path / name))
+        done = command("zones", "simulate", "--patterns", "50", "--seed", "9", "--out", str(tmp_path / name))
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
@@ -107,7 +113,7 @@ def test_wrong_input_gets_one_clear_line(case: str, tmp_path: Path, monkeypatch:
     Path("pixels.csv").write_text("name; x_per_A; y_per_A\na;120;200\n", encoding="utf-8-sig")
     Path("word.csv").write_text("name,x_per_A,y_per_A\na,0.1,0.2\na,x,0.1\n")
     words, cause = WRONG[case]
-    done = credline("zones", *words)
+    done = command("zones", *words)
     assert done.returncode == (1 if "not determined" in cause else 0 if "positions in 1/A?" in cause else 2)
     assert cause in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
@@ -116,7 +122,7 @@ def test_wrong_input_gets_one_clear_line(case: str, tmp_path: Path, monkeypatch:
 
 def test_nothing_is_overwritten(patterns: Path) -> None:
     before = patterns.read_bytes()
-    done = credline("zones", "simulate", "--out", str(patterns))
+    done = command("zones", "simulate", "--out", str(patterns))
     assert done.returncode == 2
     assert "exists and is kept" in done.stderr
     assert patterns.read_bytes() == before

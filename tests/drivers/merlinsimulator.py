@@ -27,7 +27,7 @@ class Simulator:
 def simulator(dataset: Path, frames: int, *arguments: str) -> Iterator[Simulator]:
     """Start one on a data set of so many frames."""
     port, data_port, trigger_port = free_port(), free_port(), free_port()
-    command = [
+    command: list[str | Path] = [
         *(program("libertem-live-mib-sim"), str(dataset), "--nav-shape", "1", str(frames), "--host", "127.0.0.1"),
         *("--control-port", str(port), "--data-port", str(data_port), "--trigger-port", str(trigger_port), *arguments),
     ]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from drivers.approach import OnClock, arrive_deg, arrive_xy, way_points
 from drivers.contract import Reading
+from drivers.facts import StageFacts
 from drivers.parts import PositionReading, StageXYZFacts
 from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError, Refused
@@ -91,8 +92,7 @@ async def test_a_move_that_does_not_end_is_stopped_and_told(clock: VirtualClock)
 class Tilting:
     """A stage that turns at once, or not at all."""
 
-    limits_deg = (-60.0, 60.0)
-    backlash_deg = 0.0
+    facts = StageFacts((-60.0, 60.0), 0.0)
 
     def __init__(self, *, stuck: bool) -> None:
         self.stuck = stuck

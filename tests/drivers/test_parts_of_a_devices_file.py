@@ -24,6 +24,7 @@ def connected(folder: Path, text: str, look: Look, options: Mapping[str, Any] | 
 
     async def on(clock: VirtualClock) -> None:
         async with connect_devices(str(path), clock, 1, options or {}) as microscope:
+            assert isinstance(microscope, Microscope)
             await look(microscope)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

@@ -13,7 +13,7 @@ from engine.record.endings import Ending, Status
 from engine.record.journal import Journal
 from engine.record.trace import Record, Trace
 from engine.record.writer import Writer
-from engine.run.contract import SafeAction
+from engine.run.contract import Experiment, SafeAction
 from engine.run.machine import FINISH, StrictMachine, Transition
 from engine.run.run import Run
 
@@ -42,10 +42,8 @@ WHOLE_S = 13.4
 Work = Callable[[], Coroutine[Any, Any, str]]
 
 
-class Rehearsal:
+class Rehearsal(Experiment):
     """A tiny experiment on a run of its own; `works` and `actions` replace what a state or a safe action does."""
-
-    finalizing = State.FINALIZE
 
     def __init__(self, clock: VirtualClock, folder: Path, *, writer: Writer | None = None) -> None:
         self.clock = clock
@@ -54,9 +52,9 @@ class Rehearsal:
         trace = Trace(clock, folder / "trace.jsonl")
         trace.observe(self.records.append)
         journal = Journal(folder / "journal.jsonl", self.writer, durable=False)
-        self.run = Run(clock, trace, self.writer, journal, folder, durable=False)
-        self.machine = StrictMachine(State, TRANSITIONS, State.PREPARE, ENDS, self.run.entered)
-        self.works: dict[State, Work] = {
+        run = Run(clock, trace, self.writer, journal, folder, durable=False)
+        super().__init__(run, None, StrictMachine(State, TRANSITIONS, State.PREPARE, ENDS, run.entered))
+        self.works: dict[Enum, Work] = {
             State.PREPARE: self.prepare,
             State.MEASURE: self.measure,
             State.FINALIZE: self.finalize,
@@ -99,9 +97,6 @@ class Rehearsal:
                 await self.clock.sleep_s(0.1)
 
         return act
-
-    def document(self) -> dict[str, Any]:
-        return {}
 
     @property
     def now_s(self) -> float:

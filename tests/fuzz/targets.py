@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from drivers.contract import Microscope
 from drivers.instamatic.log import import_instamatic
 from drivers.replayed.whatif import Latency
 from engine.clock.virtual import VirtualClock, VirtualLoop
@@ -266,6 +267,7 @@ def prepare(plan: CredPlan, devices: str) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         async with connect_devices(devices, VirtualClock(loop), 0, CRED.device_options(plan)) as microscope:
+            assert isinstance(microscope, Microscope)
             prepared = CRED.prepare(plan, microscope.facts)
             json.dumps(
                 [microscope.facts.as_dict(), dict(prepared.words), prepared.size_bytes, prepared.smallest_margin_s]

@@ -15,8 +15,9 @@ from drivers.replayed.whatif import Latency
 from engine.errors import CredlineError, shown
 from engine.replay.replay import load_run
 from engine.replay.whatif import ask, parse_question
+from tests.engine.traces import CRED_LOG, merlin_log
 from tests.fuzz.mutations import json_changed, mutated, records_changed, value_changed
-from tests.fuzz.targets import CRED_LOG, DEVICES, PLANS, Target, Whole, feed, merlin_log, targets
+from tests.fuzz.targets import DEVICES, PLANS, Target, Whole, feed, targets
 
 
 @pytest.fixture(scope="module")

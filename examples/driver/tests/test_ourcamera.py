@@ -33,6 +33,7 @@ def test_a_camera_that_fails_is_lost_and_never_misunderstood(fault, told, monkey
     async def body():
         clock = RealClock()
         async with camera_emulator() as (emulator, port), OURCAMERA.connect(clock, 0, {"port": port}) as parts:
+            assert parts.detector is not None
             await parts.detector.arm((0.02, 0.002))
             emulator.fault = fault
             with pytest.raises(DeviceLost, match=told):

@@ -127,9 +127,9 @@ async def test_a_check_that_fails_leaves_beam_and_lens_safe(clock: VirtualClock,
                 raise DeviceError("broken")
             return await getattr(getattr(microscope, device), method)(*args)
 
-        broken = Wrapped(getattr(microscope, device), **{method: fails_the_second_time})
+        broken: dict[str, Any] = {device: Wrapped(getattr(microscope, device), **{method: fails_the_second_time})}
         with pytest.raises(DeviceError, match="broken"):
-            await checked(clock, replace(microscope, **{device: broken}))
+            await checked(clock, replace(microscope, **broken))
         assert await microscope.beam.is_blanked()
         assert await microscope.optics.focus() == focus
 

@@ -11,7 +11,7 @@ import json
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,7 +27,7 @@ def jsonimage(picture: Picture, number: int, **more: Any) -> bytes:
     return json.dumps(header).encode() + b"\n" + picture.astype(picture.dtype.newbyteorder(">")).tobytes()
 
 
-def tiff(picture: Picture, order: str = "<", strips: int = 1) -> bytes:
+def tiff(picture: Picture, order: Literal["<", ">"] = "<", strips: int = 1) -> bytes:
     """A picture as an uncompressed TIFF file."""
     rows, columns = picture.shape
     each = -(-rows // strips)

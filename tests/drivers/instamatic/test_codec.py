@@ -4,6 +4,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,16 @@ class Sneaky:
         return Path("never")
 
 
+def running(protocol: int, victim: Path) -> bytes:
+    return pickle.dumps((200, Exploit(victim)), protocol)
+
+
 def short_text(text: str) -> bytes:
     return b"\x8c" + bytes([len(text)]) + text.encode()
 
 
 EXPLOITS: dict[str, Callable[[Path], bytes]] = {
-    **{
-        f"an object that runs a command, protocol {protocol}": (
-            lambda victim, protocol=protocol: pickle.dumps((200, Exploit(victim)), protocol)
-        )
-        for protocol in range(6)
-    },
+    **{f"an object that runs a command, protocol {protocol}": partial(running, protocol) for protocol in range(6)},
     "an object of a class of ours": lambda victim: pickle.dumps((200, Sneaky())),
     "a function by its name": lambda victim: b"\x80\x02cos\nsystem\n.",
     "a function by names on the stack": lambda victim: b"\x80\x04" + short_text("os") + short_text("system") + b"\x93.",

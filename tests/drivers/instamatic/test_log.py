@@ -52,7 +52,9 @@ def test_the_line_of_the_issue_is_understood() -> None:
         "INFO",
     )
     assert line.message == "Change exposure to 0.01 s"
-    assert log_line(r"2024-11-18 11:33:37,207 | C:\lab\camera_merlin.py:242 | INFO | a | b").module == "camera_merlin"
+    line = log_line(r"2024-11-18 11:33:37,207 | C:\lab\camera_merlin.py:242 | INFO | a | b")
+    assert line is not None
+    assert line.module == "camera_merlin"
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,8 @@ def test_libertem_reads_the_same_pictures(tmp_path: Path) -> None:
         folder.mkdir()
         pictures = [a_picture(shape, depth, seed) for seed in (1, 2)]
         written[mibdata.write(folder, pictures, depth, raw=raw, layout=layout)] = pictures
-    words = [program("python"), "-W", "ignore", "-c", LIBERTEM_READS, tmp_path / "read.json", *written]
+    words: list[str | Path] = [program("python"), "-W", "ignore", "-c", LIBERTEM_READS]
+    words += [tmp_path / "read.json", *written]
     done = subprocess.run(words, timeout=300, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     read = json.loads((tmp_path / "read.json").read_text())

@@ -76,7 +76,8 @@ class RecordedFrames:
 
 async def performed(body: Body, clock: Clock, microscope: Microscope) -> list[Record]:
     """Perform a case with every device behind the gate; the records of that, as a file would hold them."""
-    trace, records = Trace(clock), []
+    trace = Trace(clock)
+    records: list[Record] = []
     trace.observe(records.append)
     gate = CallGate(clock, trace)
     parts = {name: gate.wrap(name, getattr(microscope, name)) for name in BEHIND}
@@ -94,7 +95,9 @@ async def on_the_instrument(body: Body, clock: Clock) -> tuple[dict[str, Any], l
 def on_virtual_time(performance: Any) -> Any:
     """What `performance` returns for the clock of a loop of its own."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(performance(VirtualClock(runner.get_loop())))
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        return runner.run(performance(VirtualClock(loop)))
 
 
 def twice(body: Body) -> None:

@@ -50,7 +50,7 @@ async def test_a_call_is_a_coroutine_function_and_ends_at_its_recorded_instant(c
 
 @virtual
 async def test_a_recorded_error_is_raised_again_as_what_it_was(clock: VirtualClock) -> None:
-    told = {"error": "DeviceBusy", "text": "stagexyz: the stage still moves", "foreign": False}
+    told: dict[str, Any] = {"error": "DeviceBusy", "text": "stagexyz: the stage still moves", "foreign": False}
     stage = player(clock, StageXYZ, "stagexyz", [call("stagexyz.move_z", 5.0, end_ns=10, **told)])
     with pytest.raises(DeviceBusy, match="stagexyz: the stage still moves"):
         await stage.move_z(5.0)

@@ -1,6 +1,6 @@
 """Frames of Serval: header lines, pixels in both byte orders, TIFF pictures."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_what_is_no_header_line_is_refused(line: bytes) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("strips", [1, 3])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
-def test_a_tiff_picture_is_read(kind: Any, strips: int, order: str) -> None:
+def test_a_tiff_picture_is_read(kind: Any, strips: int, order: Literal["<", ">"]) -> None:
     picture = a_picture(kind)
     assert np.array_equal(tiff_counts(tiff(picture, order, strips)), picture)
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from drivers.contract import Microscope
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING
-from drivers.simulated.shots import Shot
+from drivers.simulated.shots import CrystalSource, Shot
 from engine.clock import NS_PER_S, RealClock, ns
 from engine.clock.virtual import VirtualClock
 from engine.errors import Refused
-from engine.frame import Frame
+from engine.frame import Frame, Picture
 from tests.engine.virtually import really, virtual
 
 EXPOSURE = (0.5, 0.01)
@@ -40,6 +40,9 @@ class Studio:
         assert self.clock is not None
         self.made.append((shot.number, self.clock.now_ns()))
         return np.full((1, 1), shot.number, np.uint16)
+
+    def show(self, source: CrystalSource) -> None:
+        raise AssertionError("no test shows it another crystal")
 
     def close(self) -> None: ...
 
@@ -174,7 +177,8 @@ SMALL = {
 
 @asynccontextmanager
 async def armed(clock: VirtualClock) -> AsyncIterator[tuple[Microscope, AsyncIterator[Frame]]]:
-    async with SIMULATED.connect(clock, 3, SMALL) as microscope:
+    async with SIMULATED.connect(clock, 3, SMALL) as parts:
+        microscope = parts.assembled()
         await microscope.detector.arm(EXPOSURE)
         yield microscope, aiter(microscope.detector.frames())
 
@@ -224,7 +228,8 @@ def course(seed: int) -> list[tuple[int, int]]:
 
     @virtual
     async def run(clock: VirtualClock) -> None:
-        async with SIMULATED.connect(clock, seed, SMALL) as microscope:
+        async with SIMULATED.connect(clock, seed, SMALL) as parts:
+            microscope = parts.assembled()
             await microscope.detector.arm(EXPOSURE)
             frames = aiter(microscope.detector.frames())
             for _ in range(3):
@@ -242,7 +247,8 @@ def test_the_same_seed_gives_the_same_pictures_at_the_same_instants() -> None:
 
 @virtual
 async def test_cheap_pictures_bear_their_number(clock: VirtualClock) -> None:
-    async with SIMULATED_TIMING.connect(clock, 1, {}) as microscope:
+    async with SIMULATED_TIMING.connect(clock, 1, {}) as parts:
+        microscope = parts.assembled()
         await microscope.detector.arm(EXPOSURE)
         frames = aiter(microscope.detector.frames())
         for number in range(3):
@@ -257,17 +263,19 @@ async def test_cheap_pictures_bear_their_number(clock: VirtualClock) -> None:
 async def test_on_the_real_clock_another_process_makes_the_same_pictures(clock: RealClock) -> None:
     # The stage stands still, so what the camera sees does not depend on when.
     options = {**SMALL, "detector": {"arm_s": 0.001}}
-    expected: list[NDArray[np.integer]] = []
+    expected: list[Picture] = []
 
     @virtual
     async def virtually(other: VirtualClock) -> None:
-        async with SIMULATED.connect(other, 3, options) as microscope:
+        async with SIMULATED.connect(other, 3, options) as parts:
+            microscope = parts.assembled()
             await microscope.detector.arm((0.02, 0.02))
             await microscope.detector.start(0.02)
             expected.append((await anext(aiter(microscope.detector.frames()))).counts)
 
     await asyncio.to_thread(virtually)
-    async with SIMULATED.connect(clock, 3, options) as microscope:
+    async with SIMULATED.connect(clock, 3, options) as parts:
+        microscope = parts.assembled()
         await microscope.detector.arm((0.02, 0.02))
         began_ns = await microscope.detector.start(0.02)
         frame = await anext(aiter(microscope.detector.frames()))

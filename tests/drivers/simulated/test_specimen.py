@@ -8,7 +8,7 @@ import h5py
 import pytest
 
 from drivers.contract import Microscope
-from drivers.simulated.microscope import SIMULATED_TIMING
+from drivers.simulated.microscope import SIMULATED_TIMING, SimulatedTruth
 from engine.clock.virtual import VirtualClock
 from engine.errors import Refused
 from engine.run.contract import Prepared
@@ -129,6 +129,8 @@ async def test_each_cred_child_of_a_session_has_another_crystal(clock: VirtualCl
     seeds: list[int] = []
 
     def watch(run: Run, _: Prepared) -> None:
+        assert isinstance(instrument.microscope, Microscope)
+        assert isinstance(instrument.microscope.truth, SimulatedTruth)
         seeds.append(instrument.microscope.truth.specimen.source.orientation_seed)
 
     async with Instrument.open("simulated-timing", clock, signals=False, watch=watch) as instrument:

@@ -36,7 +36,7 @@ ROTATION = {"pace": 1 / 30, "limits": [0.001, 1.0]}
 def null_server() -> Iterator[int]:
     """`temscript-server --null` as it comes, in diffraction mode: its port."""
     port = free_port()
-    args = [program("temscript-server"), "--null", "--host", "127.0.0.1", "--port", str(port)]
+    args: list[str | Path] = [program("temscript-server"), "--null", "--host", "127.0.0.1", "--port", str(port)]
     with running(args, ready=port):
         put(port, "projection_mode", "DIFFRACTION")
         yield port
@@ -245,7 +245,7 @@ async def test_a_server_restarted_in_the_middle_is_told_with_what_is_different_n
     clock: RealClock, null_server: int
 ) -> None:
     second = free_port()
-    args = [program("temscript-server"), "--null", "--host", "127.0.0.1", "--port", str(second)]
+    args: list[str | Path] = [program("temscript-server"), "--null", "--host", "127.0.0.1", "--port", str(second)]
     async with Proxy(null_server) as proxy, connected(clock, proxy.port) as parts:
         assert parts.beam is not None
         assert parts.optics is not None

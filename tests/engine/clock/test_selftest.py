@@ -36,7 +36,7 @@ async def test_a_virtual_machine_is_never_late(clock: VirtualClock) -> None:
 @virtual
 async def test_a_few_late_wakes_in_a_hundred_are_the_tail_not_the_median(clock: VirtualClock) -> None:
     class Late(VirtualClock):
-        async def sleep_until(self, deadline_ns: int, *, precise: bool = False) -> int:
+        async def sleep_until(self, deadline_ns: int, *, precise: bool = False, at_rest: bool = False) -> int:
             waits.append(precise)
             late_ns = {7: 5_000_000, 40: 2_000_000}.get(len(waits), 10_000)
             return await super().sleep_until(deadline_ns) + late_ns

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -144,7 +145,7 @@ async def test_thread_calls_are_delivered_in_the_order_of_submission(clock: Virt
     with ThreadPoolExecutor(4) as pool:
         for k, seconds in enumerate((0.04, 0.0, 0.02, 0.0)):
             answer = loop.run_in_executor(pool, time.sleep, seconds)
-            answer.add_done_callback(lambda _, k=k: delivered.append(k))
+            answer.add_done_callback(partial(lambda k, _: delivered.append(k), k))
         await clock.sleep_until(1)
     assert delivered == [0, 1, 2, 3]
     assert clock.now_ns() == 1
@@ -218,7 +219,7 @@ async def test_what_calls_of_one_thread_block_for_adds_up_in_their_order(clock: 
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
         for pool, name, seconds in ((one, "a", 2.0), (one, "b", 0.0), (other, "c", 1.0), (one, "d", 1.0)):
             answer = loop.run_in_executor(pool, clock.block_s, seconds)
-            answer.add_done_callback(lambda _, name=name: done.append((name, clock.now_ns() // NS_PER_S)))
+            answer.add_done_callback(partial(lambda name, _: done.append((name, clock.now_ns() // NS_PER_S)), name))
         await clock.sleep_s(10)
     assert sorted(done) == [("a", 2), ("b", 2), ("c", 1), ("d", 3)]
     assert [name for name, _ in done if name != "c"] == ["a", "b", "d"]

@@ -56,7 +56,9 @@ def test_what_was_written_is_read_back(tmp_path: Path, count: int) -> None:
         assert np.array_equal(file["diffraction/frames"][()], table(count))
         assert np.array_equal(file["flatfield"][()], flatfield)
     with FramesFile(tmp_path / "frames.h5") as read:
-        assert np.array_equal(read.extra_at(7), flatfield)
+        extra = read.extra_at(7)
+        assert extra is not None
+        assert np.array_equal(extra, flatfield)
         assert read.extra_at(0) is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["frames.h5"]
 

@@ -114,7 +114,8 @@ def test_a_lock_that_was_deleted_between_opening_and_locking_it_is_taken_anew(
 ) -> None:
     import fcntl
 
-    flock, deleted = fcntl.flock, []
+    flock = fcntl.flock
+    deleted: list[bool] = []
 
     def late(descriptor: int, how: int) -> None:
         if not deleted:  # who held it lets go just now, and deletes it

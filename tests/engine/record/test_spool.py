@@ -19,7 +19,7 @@ from engine.clock.virtual import VirtualClock
 from engine.errors import DataError
 from engine.frame import Frame
 from engine.record.spool import Spool, SpooledFrame, read_infos, read_picture, read_spool
-from engine.record.spoolformat import MAGIC, OLD_HEAD, OLD_MAGIC
+from engine.record.spoolformat import MAGIC, OLD_HEAD, OLD_MAGIC, Columns
 from engine.record.writer import Writer
 from tests.engine.virtually import virtual
 
@@ -134,7 +134,7 @@ async def test_damage_before_the_last_frame_is_named_after_the_frames_before_it(
         damaged = bytearray(whole)
         damaged[len(MAGIC) + record * size + offset] ^= 0x10
         path.write_bytes(damaged)
-        read = []
+        read: list[SpooledFrame] = []
         with pytest.raises(DataError, match=r"damaged.*before"):
             read.extend(read_spool(path))
         reader, read = read_spool(path), []
@@ -252,7 +252,7 @@ async def test_kind_columns_and_bounds_are_the_protocols_and_come_back(clock: Vi
     writer = Writer()
     spool = Spool(tmp_path / "frames.spool", writer, durable=False)
     frame = Frame(np.zeros((2, 2), np.int32), 0, 100, 200, None, (90, 110), (190, 230))
-    columns = {"field": 7, "tilt_deg": -1.5, "crystal": "a", "centred": True, "cell": None}
+    columns: Columns = {"field": 7, "tilt_deg": -1.5, "crystal": "a", "centred": True, "cell": None}
     await spool.append(frame, "still", columns)
     await writer.drain()
     writer.close()
@@ -268,7 +268,8 @@ async def test_counts_that_cannot_be_kept_are_refused_before_anything_is_written
 ) -> None:
     writer = Writer()
     spool = Spool(tmp_path / "frames.spool", writer, durable=False)
-    for counts in (np.zeros((2, 2)), np.zeros((2, 2), np.complex64), np.zeros((2, 2, 3), np.uint8)):
+    refused: list[Any] = [np.zeros((2, 2)), np.zeros((2, 2), np.complex64), np.zeros((2, 2, 3), np.uint8)]
+    for counts in refused:
         with pytest.raises(DataError, match="cannot be kept"):
             await spool.append(Frame(counts, 0, 0, 1), "still", {})
     writer.close()

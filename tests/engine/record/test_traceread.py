@@ -209,7 +209,7 @@ def one_of_each(run: Path) -> list[Record]:
     return [{**record, "seq": seq} for seq, record in enumerate([*found.values(), *extra])]
 
 
-VALUES = st.sampled_from(
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
     [None, 0, -1, 2**62, -(2**63) + 1, 10**30, 1e308, float("nan"), float("inf"), "", "\ud800\x1b[2J", [], {}, True]
 )
 

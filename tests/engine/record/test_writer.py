@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ async def test_jobs_are_done_in_order_and_off_the_loop(clock: VirtualClock, size
         threads.add(threading.get_ident())
 
     for k, size in enumerate(sizes):
-        writer.submit(lambda k=k: job(k), size)
+        writer.submit(partial(job, k), size)
     await writer.drain()
     writer.close()
     assert done == list(range(len(sizes)))
@@ -112,7 +113,7 @@ async def test_room_waits_until_less_than_the_limit_is_pending(clock: object) ->
     writer = Writer(limit_bytes=100)
     gates = [threading.Event() for _ in range(3)]
     for gate in gates:
-        writer.submit(lambda gate=gate: gate.wait(30), 60)
+        writer.submit(partial(gate.wait, 30), 60)
     waiting = asyncio.create_task(writer.room())
     gates[0].set()
     assert await asyncio.wait([waiting], timeout=0.05) == (set(), {waiting})  # 120 bytes are still out
@@ -155,7 +156,7 @@ async def test_closing_finishes_what_is_queued(clock: object) -> None:
     writer = Writer()
     done: list[int] = []
     for k in range(50):
-        writer.submit(lambda k=k: done.append(k))
+        writer.submit(partial(done.append, k))
     writer.close()
     assert done == list(range(50))
 

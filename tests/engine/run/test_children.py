@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import engine.replay.replay as replaying
+from drivers.contract import Microscope
 from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceBusy
 from engine.record.endings import Status
@@ -38,6 +39,8 @@ async def session(
 
         def observe(record: dict[str, Any]) -> None:
             if record["name"] == "safe state":
+                assert isinstance(instrument.microscope, Microscope)
+                assert instrument.microscope.truth is not None
                 blanked.append(instrument.microscope.truth.is_blanked())
 
         run.trace.observe(observe)
@@ -173,6 +176,7 @@ def test_faults_and_observers_see_every_run(tmp_path: Path) -> None:
         ) as instrument:
             for _ in range(2):
                 await instrument.perform(TOY, ToyPlan(children=1), out=tmp_path)
+            assert instrument.microscope.faults is not None
             assert instrument.microscope.faults.never_came == []
 
     scenario()

@@ -240,8 +240,8 @@ async def test_a_part_or_a_figure_that_nobody_has_is_refused(clock: VirtualClock
         with pytest.raises(Refused, match=r"there is no detector.*\[detector\]"):
             blind.assembled()
         assert blind.assembled({"detector": parts}).detector is parts.detector
-        lost = replace(parts, geometry={**parts.geometry, "pixel_size_mm": 0.055})
-        del lost.geometry["camera_length_mm"]
+        known = {name: value for name, value in parts.geometry.items() if name != "camera_length_mm"}
+        lost = replace(parts, geometry={**known, "pixel_size_mm": 0.055})
         with pytest.raises(Refused, match=r"\[geometry\] camera_length_mm is known to no driver"):
             lost.assembled()
         camera = Parts(detector=parts.detector, geometry={"camera_length_mm": 1.0})

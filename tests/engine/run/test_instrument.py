@@ -8,6 +8,7 @@ import pytest
 
 import engine.replay.replay as replaying
 import engine.run.instrument as opened
+from drivers.contract import Microscope
 from engine.clock import Clock, RealClock
 from engine.clock.selftest import TimingHealth
 from engine.clock.virtual import VirtualClock
@@ -43,6 +44,7 @@ async def test_the_timing_test_is_repeated_when_it_is_old_and_the_beam_is_off(
         for _ in range(2):
             await instrument.perform(TOY, ToyPlan(light_s=0.05), out=tmp_path)
             if beam_on:
+                assert isinstance(instrument.microscope, Microscope)
                 await instrument.microscope.beam.unblank()
     assert len(asked) == tests
 
@@ -74,6 +76,7 @@ async def test_a_camera_that_was_lost_is_connected_anew_between_two_runs(clock: 
         lost = await instrument.perform(CRED, SHORT_CRED, out=tmp_path)
         assert lost.ending.status is Status.FAILED
         assert lost.alarms[0].startswith("the detector may still be armed")
+        assert isinstance(instrument.microscope, Microscope)
         beam, camera = instrument.microscope.beam, instrument.microscope.detector
         await clock.sleep_s(30)
         await instrument.reconnect("detector")
@@ -134,6 +137,8 @@ def test_a_parent_has_its_camera_connected_anew_between_its_children_and_replays
             plan = ToyPlan(sample="day", children=4, cred=True, mend="detector", light_s=0.5)
             outcome = await instrument.perform(TOY, plan, out=tmp_path)
             assert outcome.document["result"]["children"] == endings
+            assert isinstance(instrument.microscope, Microscope)
+            assert instrument.microscope.truth is not None
             assert instrument.microscope.truth.is_blanked()
             # What could not be made safe then is not forgotten.
             assert any("2_mordenite: the detector may still be armed" in alarm for alarm in outcome.alarms)

@@ -67,7 +67,8 @@ def begun(clock: VirtualClock) -> Iterator[tuple[Rehearsal, Run]]:
 
 def told(experiment: Rehearsal) -> list[tuple[str, str]]:
     """The records of frames: kept by their kind, or why not."""
-    return [(r["kind"], r.get("reason", r["name"])) for r in experiment.records if r["kind"] in ("frame", "refused")]
+    of_frames = [r for r in experiment.records if r["kind"] in ("frame", "refused")]
+    return [(r["kind"], r["reason"] if r["kind"] == "refused" else r["name"]) for r in of_frames]
 
 
 @virtual

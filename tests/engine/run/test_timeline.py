@@ -149,7 +149,7 @@ def timeline(clock: VirtualClock) -> tuple[Timeline, list[Record]]:
     return Timeline(clock, trace), records
 
 
-STEP = {"slot": 7, "at_ns": 1000, "budget_ns": 500, "tolerance_ns": 100}
+STEP: dict[str, Any] = {"slot": 7, "at_ns": 1000, "budget_ns": 500, "tolerance_ns": 100}
 
 
 @virtual

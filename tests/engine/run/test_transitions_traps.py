@@ -33,10 +33,10 @@ def plain(machine: type[AsyncMachine] = AsyncMachine, **options: Any) -> Any:
 
 def strict(entered: Any = None) -> StrictMachine:
     """The same machine, strict."""
-    states = Enum("State", {"A": "a", "B": "b", "C": "c", "STOPPED": "stopped"})
-    a, b, c, stopped = states
+    State = Enum("State", {"A": "a", "B": "b", "C": "c", "STOPPED": "stopped"})
+    a, b, c, stopped = State
     return StrictMachine(
-        states,
+        State,
         [Transition("go", [a], b), Transition("on", [b], c), Transition("stop", [a, b, c], stopped)],
         a,
         [stopped],
@@ -295,7 +295,7 @@ def test_6_strict_takes_no_callbacks_by_name() -> None:
     with pytest.raises(TypeError):
         Transition("go", (), None, after="recrod")  # type: ignore[call-arg, arg-type]
     machine = strict()._machine
-    callbacks = [func for state in machine.states.values() for func in (*state.on_enter, *state.on_exit)]
+    callbacks: list[object] = [func for state in machine.states.values() for func in (*state.on_enter, *state.on_exit)]
     ways = [way for event in machine.events.values() for found in event.transitions.values() for way in found]
     callbacks += [func for way in ways for func in (*way.prepare, *way.conditions, *way.before, *way.after)]
     assert callbacks == []
@@ -372,7 +372,7 @@ async def test_8_strict_has_only_the_transitions_it_was_given(clock: VirtualCloc
 
 
 class WithTimeout(AsyncMachine):
-    state_cls = AsyncTimeout
+    state_cls = AsyncTimeout  # type: ignore[assignment]  # the stubs of transitions know only nested states
 
 
 @virtual

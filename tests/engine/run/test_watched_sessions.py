@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from drivers.contract import Microscope
 from drivers.simulated.register import Register
 from engine.clock import RealClock
 from engine.run.contract import Prepared
@@ -42,6 +43,7 @@ def session(folder: Path, where: str) -> None:
         async with Instrument.open(str(devices), RealClock(), signals=False, watch=watch) as instrument:
             if where == "between two runs":
                 await instrument.perform(TOY, ToyPlan(sample="day", light_s=0.1), out=folder, accept_timing=True)
+                assert isinstance(instrument.microscope, Microscope)
                 await instrument.microscope.beam.unblank()  # a person looks for the next crystal
                 await asyncio.get_running_loop().create_future()
             long_s = 60.0 if where == "between two children" else 0.1

@@ -65,8 +65,8 @@ class Toy(Experiment):
         self.beam = run.gate.wrap("beam", microscope.beam)
 
     def activities(self) -> Mapping[Enum, Work]:
-        hangs = {State.FINALIZE: self.never} if self.plan.hang == "safe" and not self.plan.children else {}
-        return {State.WORK: self.work, **hangs}
+        hangs = self.plan.hang == "safe" and not self.plan.children
+        return {State.WORK: self.work, **({State.FINALIZE: self.never} if hangs else {})}
 
     async def work(self) -> str:
         await self.light(self.plan.light_s)

@@ -170,7 +170,7 @@ def test_stats_of_the_command_stand_in_80_columns(run: Path) -> None:
 
 
 def test_what_is_unknown_takes_no_part_in_the_figures() -> None:
-    call = {"t_ns": None, "kind": "call", "name": "detector.x", "args": []}
+    call: Record = {"t_ns": None, "kind": "call", "name": "detector.x", "args": []}
     known = {"begin_ns": 1_000_000, "end_ns": 3_000_000}
     stats = TraceStats.read(
         numbered(

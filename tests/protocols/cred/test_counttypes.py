@@ -1,8 +1,9 @@
 """Cameras of any type of counts through whole virtual runs: kept as they came, exported clipped, replayed, refused."""
 
 import json
-import subprocess
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import fabio
@@ -17,8 +18,8 @@ from engine.testing.plugin import RecordedRun, RecordRun
 from protocols.products.dials import import_arguments
 from protocols.products.export import export_run
 from protocols.products.metadata import run_header
-from protocols.products.source import open_run
-from tests.protocols.products.processing import need_dials
+from protocols.products.source import RunInfo, open_run
+from tests.protocols.products.processing import import_each, need_dials
 
 TYPES = ["|i1", "|u1", "<i2", ">i2", "<u2", ">u2", "<i4", ">i4", "<u4", "<i8", ">u8", "<f4", ">f4"]
 SHAPE = (64, 64)
@@ -189,8 +190,7 @@ def test_the_disk_space_of_a_plan_counts_the_bytes_of_a_pixel(
     from protocols.cred.experiment import DISK_FACTOR, DISK_RESERVE_BYTES, PreparedCred
 
     asked: list[tuple[int, int]] = []
-    size = PreparedCred.size_bytes.fget
-    assert size is not None
+    size: Callable[[PreparedCred], int] = vars(PreparedCred)["size_bytes"].fget
 
     def noted(self: PreparedCred) -> int:
         asked.append((size(self), self.total))
@@ -204,15 +204,18 @@ def test_the_disk_space_of_a_plan_counts_the_bytes_of_a_pixel(
 
 @pytest.mark.dials
 @pytest.mark.usefixtures("with_extremes")
-@pytest.mark.parametrize("dtype", ["|i1", ">i2", "<i8", ">u8", "<f4"])
-def test_dials_reads_the_pictures_of_any_type(record_run: RecordRun, dtype: str) -> None:
+def test_dials_reads_the_pictures_of_any_type(record_run: RecordRun) -> None:
     need_dials()
-    folder = record_run("cred", devices=camera(dtype), **PLAN).folder
-    summary = export_run(folder, ["dials"])
-    with open_run(folder) as source:
-        info = source.info
-    arguments = ["template=SMV/data/#####.img", *import_arguments(run_header(info, summary.beam_px))]
-    subprocess.run(["dials.import", *arguments], cwd=folder, check=True, capture_output=True)
-    found = json.loads((folder / "imported.expt").read_text())
-    assert found["scan"][0]["image_range"] == [1, info.last_slot]
-    assert found["detector"][0]["panels"][0]["image_size"] == list(SHAPE)
+    infos: dict[Path, RunInfo] = {}
+    folders: dict[Path, list[str]] = {}
+    for dtype in ("|i1", ">i2", "<i8", ">u8", "<f4"):
+        folder = record_run("cred", devices=camera(dtype), **PLAN).folder
+        beam_px = export_run(folder, ["dials"]).beam_px
+        with open_run(folder) as source:
+            infos[folder] = source.info
+        folders[folder] = ["template=SMV/data/#####.img", *import_arguments(run_header(source.info, beam_px))]
+    import_each(folders)
+    for folder, info in infos.items():
+        found = json.loads((folder / "imported.expt").read_text())
+        assert found["scan"][0]["image_range"] == [1, info.last_slot]
+        assert found["detector"][0]["panels"][0]["image_size"] == list(SHAPE)

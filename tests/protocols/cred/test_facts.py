@@ -83,5 +83,6 @@ def test_an_instrument_that_lacks_a_part_is_refused(
     prepared_from: list[Facts], record_run: RecordRun, part: str
 ) -> None:
     record_run("cred", seed=1, **PLAN, formats=())
+    without: dict[str, Any] = {part: None}
     with pytest.raises(Refused, match="lacks one"):
-        CRED.prepare(CredPlan(**PLAN), replace(prepared_from[0], **{part: None}))
+        CRED.prepare(CredPlan(**PLAN), replace(prepared_from[0], **without))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from engine.replay.replay import load_run, replay
 from engine.testing.plugin import RecordRun, Traced
@@ -12,8 +13,8 @@ GOLDEN = Path(__file__).parents[2] / "data" / "cred.jsonl"
 def test_a_short_run_writes_the_golden_trace(
     record_run: RecordRun, assert_trace_matches: Callable[[Traced, Traced], None]
 ) -> None:
-    plan = {"rotation": "commanded", "start_deg": 0.0, "range_deg": 2.5, "snapshot_interval": 5, "relax_cycles": 1}
-    run = record_run("cred", seed=1, **plan, formats=())
+    plan: dict[str, Any] = {"rotation": "commanded", "start_deg": 0.0, "range_deg": 2.5, "snapshot_interval": 5}
+    run = record_run("cred", seed=1, **plan, relax_cycles=1, formats=())
     assert run.result["snapshots"] == 2
     assert_trace_matches(run, GOLDEN)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from drivers.contract import Microscope
 from engine.clock import Clock
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import Refused
@@ -25,6 +26,7 @@ def slots_of(plan: Any, **options: Any) -> SlotPlan:
         clock: Clock = VirtualClock(loop)
         merged = {**plan.device_options(), **options}
         async with connect_devices("simulated-timing", clock, 0, merged) as microscope:
+            assert isinstance(microscope, Microscope)
             return SlotPlan(plan, microscope.facts)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

@@ -1,12 +1,14 @@
 """The figures that are made of what a cRED run has collected."""
 
+from typing import Any
+
 from engine.clock import NS_PER_MS
 from protocols.cred.records import Collected, FrameRecord, timing_summary
 
 NOTHING = {"median": None, "p99": None, "max": None}
 
 
-def collected(**more: int) -> Collected:
+def collected(**more: Any) -> Collected:
     frames = [FrameRecord(slot, slot * 100 * NS_PER_MS, (slot * 100 + 90) * NS_PER_MS, 0) for slot in (1, 2, 3)]
     return Collected(frames, slack_ns=[2 * NS_PER_MS, 4 * NS_PER_MS], **more)
 

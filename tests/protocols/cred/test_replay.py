@@ -19,8 +19,9 @@ from engine.clock.virtual import VirtualLoop
 from engine.errors import DeviceError, DeviceLost
 from engine.record.trace import Record, ends_early, read_trace
 from engine.replay.replay import Divergence, first_divergence, load_run, only_cut_off, replay
+from engine.run.conduct import Watch
 from engine.run.contract import SafeAction
-from engine.run.perform import Report, Request, Watch, execute
+from engine.run.perform import Report, Request, execute
 from engine.run.run import Run
 from engine.testing.plugin import RecordedRun, RecordRun
 from protocols.cred import CRED
@@ -30,6 +31,7 @@ from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.sequence import CredSequence
 
 PLAN: dict[str, Any] = {"range_deg": 5.0, "relax_cycles": 1, "snapshot_interval": 5, "formats": ()}  # 22 slots
+FAST: dict[str, Any] = {"speed_deg_s": 2.0, "snapshot_interval": 10, "rotation": "commanded"}
 
 
 def line_of(record: Record) -> str:
@@ -270,7 +272,7 @@ def test_a_run_on_the_real_clock_that_a_background_task_ends_replays(
             raise DeviceError("stage: broken; nothing moved.")
 
     monkeypatch.setattr(CredSequence, "_read_stage", read_stage)
-    plan = {"exposure_s": 0.03, "speed_deg_s": 2.0, "range_deg": 2.5, "snapshot_interval": 10, "rotation": "commanded"}
+    plan = {**FAST, "exposure_s": 0.03, "range_deg": 2.5}
     devices = simulated(api_call_s=0.01, lens={"slow_s": 0.02})
     run = record_run("cred", clock="real", devices=devices, start_deg=0.0, relax_cycles=0, formats=(), **plan)
     assert run.document["status"] == "failed"
@@ -289,7 +291,7 @@ def test_a_run_on_the_real_clock_replays(record_run: RecordRun, ending: str) -> 
             told.append(record["slot"])
             asyncio.get_running_loop().call_later(0.013, run.commands.stop, "test")
 
-    plan = {"exposure_s": 0.03, "speed_deg_s": 2.0, "range_deg": 2.5, "snapshot_interval": 10, "rotation": "commanded"}
+    plan = {**FAST, "exposure_s": 0.03, "range_deg": 2.5}
     devices = simulated(api_call_s=0.01, lens={"slow_s": 0.02})
     run = record_run("cred", clock="real", devices=devices, on=stop, start_deg=0.0, relax_cycles=0, formats=(), **plan)
     assert run.document["status"] == ending
@@ -316,7 +318,7 @@ def test_a_hundred_slots_on_the_real_clock_replay_twenty_times_out_of_twenty(
 ) -> None:
     if seed % 2:  # on a machine where every turn of the loop may take long, events come in the middle of reactions
         _hold_up_every_turn(monkeypatch, random.Random(seed))
-    plan = {"exposure_s": 0.02, "speed_deg_s": 2.0, "range_deg": 6.4, "snapshot_interval": 10, "rotation": "commanded"}
+    plan = {**FAST, "exposure_s": 0.02, "range_deg": 6.4}
     devices = simulated(api_call_s=0.01, lens={"slow_s": 0.02})
     run = record_run(
         "cred", clock="real", devices=devices, seed=seed, start_deg=0.0, relax_cycles=0, formats=(), **plan

@@ -74,12 +74,18 @@ def test_a_spool_that_ends_anywhere_gives_the_frames_before(
         assert not lost or "Missing: slot" in told
 
 
-def test_a_damaged_bit_of_the_spool_costs_its_frame_alone(wreck: Path, whole: Held, tmp_path: Path) -> None:
+# Every so manieth of the places that are tried.
+EVERY = pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
+
+
+@EVERY
+def test_a_damaged_bit_of_the_spool_costs_its_frame_alone(wreck: Path, whole: Held, tmp_path: Path, every: int) -> None:
     data = (wreck / "frames.spool").read_bytes()
     random = Random(1)
     begins = edges_of(wreck / "frames.spool")
     header_bytes = [begins[3] + k for k in range(HEAD.size + 150)]
-    for at in [*range(len(MAGIC)), *header_bytes, *random.sample(range(len(MAGIC), len(data)), 60)]:
+    places = [*range(len(MAGIC)), *header_bytes, *random.sample(range(len(MAGIC), len(data)), 60)]
+    for at in places[::every]:
         folder = copy_of(wreck, tmp_path / "cut")
         damaged = bytearray(data)
         damaged[at] ^= 1 << random.randrange(8)
@@ -119,12 +125,15 @@ def test_a_trace_or_journal_that_ends_anywhere_costs_no_frame(
         assert "MAY STILL BE ON THE CRYSTAL" in document["reason"]  # whatever is left, it is not called safe
 
 
+@EVERY
 @pytest.mark.parametrize("name", ["trace.jsonl", "journal.jsonl", "run.json"])
-def test_a_damaged_bit_elsewhere_costs_no_frame(wreck: Path, whole: Held, tmp_path: Path, name: str) -> None:
+def test_a_damaged_bit_elsewhere_costs_no_frame(
+    wreck: Path, whole: Held, tmp_path: Path, name: str, every: int
+) -> None:
     data = (wreck / name).read_bytes()
     random = Random(2)
     refused = 0
-    for at in random.sample(range(len(data)), 150):
+    for at in random.sample(range(len(data)), 150 // every):
         folder = copy_of(wreck, tmp_path / "cut")
         damaged = bytearray(data)
         damaged[at] ^= 1 << random.randrange(8)

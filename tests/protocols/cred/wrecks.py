@@ -26,7 +26,10 @@ def perform(out: Path, on: Callable[[Record, Run], object], devices: str = "simu
     """A virtual run of 20 slots; `on` sees every record. Its folder."""
 
     def watch(run: Run, _: Prepared) -> None:
-        run.trace.observe(lambda record: on(record, run))
+        def observe(record: Record) -> None:
+            on(record, run)
+
+        run.trace.observe(observe)
 
     wanted = CRED.plan_type.model_validate({**SHORT, **plan})
     return execute(Request(CRED, wanted, out, devices, virtual=True, seed=1, draw=False), watch).folder

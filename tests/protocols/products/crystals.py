@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal, load_crystal
-from drivers.simulated.pictures import PictureMaker, PictureSettings
+from drivers.simulated.pictures import PictureMaker
+from drivers.simulated.picturesettings import PictureSettings
 from tests.protocols.products.runs import write_run
 
 GEOMETRY = Geometry(0.02508, 250.0, 0.055, -38.505, 258.0, 258.0)

@@ -1,7 +1,7 @@
-"""DIALS' own readers see what we meant: one sweep, the beam, the axis, the angles. Import only; a few seconds each."""
+"""DIALS' own readers see what we meant: one sweep, the beam, the axis, the angles. Import only, all in one process."""
 
 import json
-import subprocess
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import pytest
 from protocols.products.dials import import_arguments
 from protocols.products.export import export_run
 from protocols.products.metadata import run_header
-from protocols.products.source import open_run
-from tests.protocols.products.processing import need_dials
+from protocols.products.source import RunInfo, open_run
+from tests.protocols.products.processing import import_each, need_dials
 from tests.protocols.products.runs import disc, write_run
 
 pytestmark = pytest.mark.dials
@@ -34,20 +34,38 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("what", ["smv", "nexus"])
-def test_dials_import_sees_one_sweep_with_the_right_models(tmp_path: Path, name: str, what: str) -> None:
+WAYS = ("smv", "nexus")
+Imported = tuple[RunInfo, tuple[float, float], dict[str, Any]]
+"""What the run says of itself, where its beam is in pixels, and what DIALS says of it."""
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Imported]:
     need_dials()
-    folder = write_run(tmp_path / "run", **CASES[name])
-    summary = export_run(folder, ["dials" if what == "smv" else "nexus"])
-    with open_run(folder) as source:
-        info = source.info
-    if what == "smv":
-        arguments = ["template=SMV/data/#####.img", *import_arguments(run_header(info, summary.beam_px))]
-    else:
-        arguments = ["master.nxs"]
-    subprocess.run(["dials.import", *arguments], cwd=folder, check=True, capture_output=True)
-    found = json.loads((folder / "imported.expt").read_text())
+    runs: dict[tuple[str, str], tuple[Path, RunInfo, tuple[float, float]]] = {}
+    folders: dict[Path, list[str]] = {}
+    for name, what in product(CASES, WAYS):
+        folder = write_run(tmp_path_factory.mktemp("runs") / "run", **CASES[name])
+        beam_px = export_run(folder, ["dials" if what == "smv" else "nexus"]).beam_px
+        with open_run(folder) as source:
+            runs[name, what] = folder, source.info, beam_px
+        if what == "smv":
+            folders[folder] = ["template=SMV/data/#####.img", *import_arguments(run_header(source.info, beam_px))]
+        else:
+            folders[folder] = ["master.nxs"]
+    import_each(folders)
+    return {
+        case: (info, beam_px, json.loads((folder / "imported.expt").read_text()))
+        for case, (folder, info, beam_px) in runs.items()
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("what", WAYS)
+def test_dials_import_sees_one_sweep_with_the_right_models(
+    imported: dict[tuple[str, str], Imported], name: str, what: str
+) -> None:
+    info, beam_px, found = imported[name, what]
     assert len(found["experiment"]) == 1
     scan, panel = found["scan"][0], found["detector"][0]["panels"][0]
     assert len(found["detector"][0]["panels"]) == 1
@@ -64,7 +82,7 @@ def test_dials_import_sees_one_sweep_with_the_right_models(tmp_path: Path, name:
     np.testing.assert_allclose(panel["fast_axis"], [1, 0, 0], atol=1e-12)
     np.testing.assert_allclose(panel["slow_axis"], [0, -1, 0], atol=1e-12)
     x, y, z = panel["origin"]
-    assert (-x / 0.055, y / 0.055) == pytest.approx(summary.beam_px, abs=2e-4)
+    assert (-x / 0.055, y / 0.055) == pytest.approx(beam_px, abs=2e-4)
     assert z == pytest.approx(-250.0)
     assert panel["gain"] == 1.0
     assert panel["trusted_range"][0] == -1

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from drivers.simulated.crystal import Crystal
-from drivers.simulated.pictures import PictureSettings
+from drivers.simulated.picturesettings import PictureSettings
 from protocols.products.export import export_run
 from protocols.products.smv import HEADER_BYTES
 from tests.protocols.products.crystals import GEOMETRY, crystal_run

@@ -99,13 +99,14 @@ def test_no_sample_name_can_break_the_smv_header(name: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_tiff_pixels_and_metadata(tmp_path: Path, shape: tuple[int, int]) -> None:
-    from PIL import Image
+    from PIL import Image, TiffImagePlugin
 
     counts = picture(shape)
     write_tiff(tmp_path / "00017.tiff", counts, run(shape), FRAME)
     np.testing.assert_array_equal(fabio.open(tmp_path / "00017.tiff").data, counts)
     with Image.open(tmp_path / "00017.tiff") as image:
         np.testing.assert_array_equal(np.asarray(image), counts)
+        assert isinstance(image, TiffImagePlugin.TiffImageFile)
         said = json.loads(image.tag_v2[270])
         assert image.tag_v2[305] == "credline 0.1.0"
     assert said["stage_start_deg"] == -56.2976

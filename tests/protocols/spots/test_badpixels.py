@@ -1,6 +1,7 @@
 """Pixels, lines and gaps that tell nothing make no spots and hide no others; noise and spots are not taken for them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,11 +108,11 @@ def test_a_beam_that_a_stop_hides_is_told() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.float32])
-def test_a_dark_subtracted_frame_of_an_integrating_camera_keeps_its_spots(kind: type) -> None:
+def test_a_dark_subtracted_frame_of_an_integrating_camera_keeps_its_spots(kind: Any) -> None:
     rng = np.random.default_rng(3)
     spots = lattice()
     read_noise = rng.normal(0.0, 4.0, (512, 512))
-    picture = (frame(spots, 3000.0, rng, background=0.1) + read_noise).astype(kind)
+    picture: np.ndarray = (frame(spots, 3000.0, rng, background=0.1) + read_noise).astype(kind)
     assert (picture < 0).mean() > 0.2
     assert not bad_pixels(picture).any()
     peaks = find_peaks(picture)

@@ -5,7 +5,8 @@ import pytest
 
 from drivers.facts import Geometry
 from drivers.simulated.crystal import load_crystal
-from drivers.simulated.pictures import PictureMaker, PictureSettings
+from drivers.simulated.pictures import PictureMaker
+from drivers.simulated.picturesettings import PictureSettings
 from protocols.products.corrections import correction
 from protocols.products.cross import cross_mask
 from protocols.spots.beam_centre import beside_cross, even_level, find_beam, run_beam

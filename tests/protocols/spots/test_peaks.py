@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.spatial import KDTree, cKDTree
+from scipy.spatial import KDTree
 
 from protocols.spots.diskpeaks import disk_peaks
 from protocols.spots.framepeaks import frame_peaks
@@ -29,12 +29,18 @@ def drawn(
     return np.asarray(np.rint(255 * fine.reshape(size, parts, size, parts).mean(axis=(1, 3))), dtype=np.uint8)
 
 
+def nearest_to(places: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distance of each place to the nearest of what was found, and which that is."""
+    distance, which = KDTree(found).query(places)
+    return np.asarray(distance), np.asarray(which)
+
+
 def off(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Distances of the true spots to the found ones; fails where not all, or more than all are found."""
     assert len(found) == len(true)
-    distance, which = cKDTree(found).query(true)
+    distance, which = nearest_to(true, found)
     assert len(set(which.tolist())) == len(true)
-    return np.asarray(distance)
+    return distance
 
 
 def lattice(spacing_px: float, angle: float, rng: np.random.Generator, across_px: float = 31.0) -> np.ndarray:
@@ -109,11 +115,11 @@ def test_disks_of_different_brightness() -> None:
     for number, picture in enumerate(render(patterns, intensities=True)):
         peaks = find_peaks(picture)
         bright = np.sqrt(patterns.intensity[patterns.start[number] : patterns.start[number + 1]])
-        where, distance = patterns.spots(number), None
-        distance, which = cKDTree(peaks.xy(PER_PX)).query(where[bright > 0.15])
+        where = patterns.spots(number)
+        distance, which = nearest_to(where[bright > 0.15], peaks.xy(PER_PX))
         assert distance.max() < 0.05 * PER_PX
         np.testing.assert_allclose(peaks.intensity[which], bright[bright > 0.15], atol=0.03)
-        assert cKDTree(where).query(peaks.xy(PER_PX))[0].max() < 0.1 * PER_PX
+        assert nearest_to(peaks.xy(PER_PX), where)[0].max() < 0.1 * PER_PX
 
 
 def test_other_sizes_of_picture_and_disks() -> None:
@@ -170,7 +176,7 @@ def test_faint_spots_are_marked_and_are_those_that_are_badly_placed() -> None:
     counts = np.where(np.arange(len(spots)) < half, 90.0, 1000.0)
     peaks = find_peaks(frame(spots, counts, rng))
     assert peaks.faint is not None
-    distance, nearest = KDTree(peaks.xy_px).query(spots)
+    distance, nearest = nearest_to(spots, peaks.xy_px)
     found, faint = distance < 3, peaks.faint[nearest]
     assert found[half:].all()
     assert not faint[half:].any()

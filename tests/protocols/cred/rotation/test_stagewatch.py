@@ -186,7 +186,7 @@ def test_a_stage_that_does_not_stop_raises_the_alarm(tmp_path: Path) -> None:
 DEAF = tuple(f"stage.stop {number} ignored" for number in range(1, 60))
 """A stage that never stops."""
 
-EARLY = {
+EARLY: dict[str, tuple[dict[str, Any], str]] = {
     "on the way to the start": ({"start_deg": -60.0}, "operator relax+2 abort"),
     "in its backlash": ({"rotation": "commanded"}, "operator wait-for-rotation+0.14 abort"),
     "while it gathers speed": ({"rotation": "commanded"}, "operator wait-for-rotation+0.3 abort"),

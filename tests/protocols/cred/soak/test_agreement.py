@@ -98,7 +98,7 @@ def frames_of(lines: list[Any], name: str) -> list[int]:
     return [k for k, r in enumerate(lines) if (r["kind"], r["name"]) == ("frame", name)]
 
 
-WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "status of another ending": (in_run_json(lambda d: d.update(status="failed")), "trace ends in state 'done'"),
     "status running": (in_run_json(lambda d: d.update(status="running")), "credline recover"),
     "no status": (in_run_json(lambda d: d.update(status="well")), "is none"),

@@ -1,4 +1,4 @@
-"""cRED on two hundred bad days: every run keeps every rule. `credline soak cred --seeds 10000` tries more."""
+"""cRED on hundreds of bad days: every run keeps every rule. `credline soak cred --seeds 10000` tries more."""
 
 import json
 from collections import Counter
@@ -20,30 +20,28 @@ from protocols.cred.machine import WORKING
 from protocols.cred.soak.hard import CALLS_OF, SAFE_CALLS
 from protocols.cred.soak.trial import CredTrial
 
-SEEDS = 200
 BATCH = 25
 
 
-@pytest.fixture(scope="module")
-def two_hundred() -> list[Any]:
-    batches = [range(first, first + BATCH) for first in range(0, SEEDS, BATCH)]
+@pytest.fixture(scope="module", params=[100, pytest.param(500, marks=pytest.mark.long)])
+def bad_days(request: pytest.FixtureRequest) -> list[Any]:
+    batches = [range(first, first + BATCH) for first in range(0, request.param, BATCH)]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         return list(pool.map(try_seeds, ["cred"] * len(batches), batches))
 
 
-def test_two_hundred_bad_days_break_no_rule(two_hundred: list[Any]) -> None:
-    broken = [verdict for *_, batch in two_hundred for verdict in batch]
+def test_hundreds_of_bad_days_break_no_rule(bad_days: list[Any]) -> None:
+    broken = [verdict for *_, batch in bad_days for verdict in batch]
     assert [f"credline soak cred --first {v.case.seed} --seeds 1: {v.broken[0]}" for v in broken] == []
 
 
-def test_they_are_bad_days_that_end_in_every_way(two_hundred: list[Any]) -> None:
+def test_they_are_bad_days_that_end_in_every_way(bad_days: list[Any]) -> None:
     statuses: Counter[str] = Counter()
-    for _, _, some, _ in two_hundred:
+    for _, _, some, _ in bad_days:
         statuses.update(some)
-    assert statuses.total() == SEEDS
     assert set(statuses) >= {"done", "failed", "stopped", "aborted"}
-    assert sum(faults for faults, *_ in two_hundred) >= SEEDS // 2
-    assert sum(checks for _, checks, *_ in two_hundred) >= 50 * SEEDS
+    assert sum(faults for faults, *_ in bad_days) >= statuses.total() // 2
+    assert sum(checks for _, checks, *_ in bad_days) >= 50 * statuses.total()
 
 
 @pytest.mark.parametrize("seed", range(0, 1000, 10))

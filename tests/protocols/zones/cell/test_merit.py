@@ -1,6 +1,7 @@
 """The figure of merit is high only where everything speaks for a cell, and says what does not."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_a_cell_that_everything_speaks_for_is_high() -> None:
         ({"nets": 4, "explained": 20, "one_row": True}, "share one row"),
     ],
 )
-def test_one_thing_against_it_is_enough(change: dict[str, float], words: str) -> None:
+def test_one_thing_against_it_is_enough(change: dict[str, Any], words: str) -> None:
     bad = replace(GOOD, **change)
     assert figure_of_merit(bad) < HIGH
     assert words in reason(bad, distinct=12)

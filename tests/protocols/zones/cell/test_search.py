@@ -1,6 +1,7 @@
 """Cells from zones: perfect ones, distorted, false, too few, symmetric; and plain answers to wrong use."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_symmetric_lattices_and_absences(symbol: str, conventional: Cell, space_
 
 
 @pytest.mark.parametrize("volume", [500, 1000])
-def test_random_cells_from_spots(volume: float) -> None:
+def test_random_cells_from_spots(volume: int) -> None:
     cell = random_cell(np.random.default_rng(volume), "triclinic", volume, 6.0)
     answer = find_cell(simulated(cell, seed=volume))
     assert is_right(answer, cell, 0.03)
@@ -165,7 +166,7 @@ def test_zones_of_different_crystals_determine_nothing() -> None:
     ],
     ids=["not a number", "infinite tilt", "a row", "nothing", "impossible covariance"],
 )
-def test_a_broken_zone_is_refused_by_name(change: dict[str, np.ndarray]) -> None:
+def test_a_broken_zone_is_refused_by_name(change: dict[str, Any]) -> None:
     zones = zones_of(CELL, 6)
     zones[3] = replace(zones[3], name="frame 17", **change)
     with pytest.raises(Refused, match="frame 17"):

@@ -60,7 +60,7 @@ WAVELENGTHS = {100: 0.0370, 120: 0.0335, 200: 0.0251, 300: 0.0197, 400: 0.0164, 
 
 
 @pytest.mark.parametrize("voltage_kV", WAVELENGTHS)
-def test_the_wavelength_of_electrons(voltage_kV: float) -> None:
+def test_the_wavelength_of_electrons(voltage_kV: int) -> None:
     assert electron_wavelength_A(voltage_kV) == pytest.approx(WAVELENGTHS[voltage_kV], abs=6e-5)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import fabio
 import h5py
@@ -87,7 +88,7 @@ def test_a_run_gives_its_corrected_frames_their_scale_wavelength_and_distortion(
 
 
 # (what a person says, what is noted)
-SAID = {
+SAID: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, ""),
     "the same": ({"per_px": 0.05 / 6, "wavelength_A": 0.02508}, ""),
     "another scale": ({"per_px": 0.009}, "its own scale of 0.00833333 1/A per pixel is overruled by --per-px 0.009"),

@@ -1,5 +1,7 @@
 """Zones, hybrids and intersections are told apart by their spots alone, in patterns whose indices are known."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -99,7 +101,7 @@ def noisy(xy: np.ndarray, rng: np.random.Generator, sd: float, missing: float, e
         (0.0, 0.3, 0.0, {"missing": 0.3}),
     ],
 )
-def test_noise_with_tolerances_to_match(sd: float, missing: float, extra: float, asked: dict[str, float]) -> None:
+def test_noise_with_tolerances_to_match(sd: float, missing: float, extra: float, asked: dict[str, Any]) -> None:
     rng = np.random.default_rng(31)
     _, patterns = patterns_of((700, 1.5), 400)
     found = np.array(

@@ -9,6 +9,7 @@ from protocols.zones.patterns.randomcells import random_cell
 from protocols.zones.patterns.render import ImageGeometry, render
 from protocols.zones.patterns.simulation import Geometry, Patterns, electron_wavelength_A, simulate
 from protocols.zones.patterns.snapshots import Snapshots
+from protocols.zones.sorting.geometric import Verdict
 from protocols.zones.sorting.labels import LABELS, ZONE
 from protocols.zones.sorting.method import Method
 from protocols.zones.sorting.network import Model
@@ -53,7 +54,7 @@ def test_geometry_sorts_drawn_pictures(patterns: Patterns) -> None:
 def test_geometry_looks_only_where_the_network_sees_a_zone(patterns: Patterns) -> None:
     looked: list[str] = []
 
-    def check(xy: object, name: str, **rest: float) -> object:
+    def check(xy: object, name: str, **rest: float) -> Verdict:
         looked.append(name)
         return check_with()(xy, name=name, **rest)
 
