@@ -16,6 +16,7 @@ from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZ
 
 DECLARED = "declared by the driver"
 TOLD = "told by the instrument"
+ASSUMED = "assumed, for nobody has told"
 OF_TABLE = {"geometry": "written in the devices file", "timing": "measured in the devices file"}
 """Of the tables of a devices file; `credline devices check` measures, and writes, the second."""
 LONGEST_TEXT = 60
@@ -51,32 +52,53 @@ class Declared:
         timing: Mapping[str, float] | None = None,
     ) -> "KnownFacts":
         """What is known of the whole instrument; arguments and refusals as of `Parts.assembled`."""
-        others = others or {}
+        others, geometry, timing = others or {}, geometry or {}, timing or {}
         parts = chosen(self, others)
         del parts["beam"]
-        camera = others.get("detector", self)
+        known, only_told = self._geometry(others.get("detector"), geometry)
+        times = {} if self.timing is None else {item.name: getattr(self.timing, item.name) for item in fields(Timing)}
+        facts = Facts(
+            Geometry(**figures(Geometry, "geometry", known, only_told)),
+            Timing(**figures(Timing, "timing", {**times, **timing})),
+            **parts,
+        )
         unknown = {
             name: words
             for part in parts
             for name, words in others.get(part, self).unknown.items()
             if name.startswith(f"{part}.")
-        }
-        known = dict(self.geometry)
-        of_geometry = {name: words for name, words in self.unknown.items() if name.startswith("geometry.")}
-        if camera is not self:
-            of_geometry = {name: words for name, words in of_geometry.items() if _last(name) not in camera.geometry}
-            of_geometry |= {name: words for name, words in camera.unknown.items() if name.startswith("geometry.")}
-            known |= camera.geometry
-        of_geometry = {name: words for name, words in of_geometry.items() if _last(name) not in (geometry or {})}
-        missing = {_last(name) for name in of_geometry}  # the camera's own word may be better than the microscope's
-        known = {name: value for name, value in known.items() if name not in missing} | dict(geometry or {})
-        times = {} if self.timing is None else {item.name: getattr(self.timing, item.name) for item in fields(Timing)}
-        facts = Facts(
-            Geometry(**figures(Geometry, "geometry", known, missing)),
-            Timing(**figures(Timing, "timing", {**times, **(timing or {})})),
-            **parts,
-        )
-        return KnownFacts(facts, _origins(facts, geometry, timing), {**unknown, **of_geometry})
+        } | {f"geometry.{name}": words for name, words in only_told.items()}
+        origins = dict.fromkeys(by_name(facts), DECLARED)
+        of_geometry = {f"geometry.{item.name}": item.name for item in fields(Geometry)}
+        defaults = {name for name, figure in of_geometry.items() if figure not in known}
+        origins |= dict.fromkeys(origins.keys() & (defaults | unknown.keys()), ASSUMED)
+        for table, written in (("geometry", geometry), ("timing", timing)):
+            origins |= {f"{table}.{name}": OF_TABLE[table] for name in written}
+        return KnownFacts(facts, origins, unknown)
+
+    def _geometry(
+        self, camera: "Declared | None", written: Mapping[str, float]
+    ) -> tuple[dict[str, float], dict[str, str]]:
+        """The figures that are known of the geometry, and those that only the instrument tells; the more special says:
+        the microscope, the camera, the devices file.
+        """
+        known: dict[str, float] = {}
+        only_told: dict[str, str] = {}
+        for who in (self, camera) if camera is not None else (self,):
+            words = {_last(name): words for name, words in who.unknown.items() if name.startswith("geometry.")}
+            only_told = {name: only_told[name] for name in only_told if name not in who.geometry} | words
+            known = {name: value for name, value in {**known, **who.geometry}.items() if name not in words}
+        only_told = {name: words for name, words in only_told.items() if name not in written}
+        return {**known, **written}, only_told
+
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """The single facts by their names, as in `unknown`; parts that the driver has not have none."""
+        found = {f"geometry.{name}": value for name, value in self.geometry.items()}
+        for item in fields(self):
+            if is_dataclass(part := getattr(self, item.name)):
+                found |= by_name(part, f"{item.name}.")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +121,7 @@ class KnownFacts:
         grouped: dict[tuple[str, str], list[str]] = {}
         for name, origin in self.origins.items():
             part, _, fact = name.partition(".")
-            if not _is_missing(values[name]) and values[name] != ():
+            if not is_missing(values[name]) and values[name] != ():
                 grouped.setdefault((part, origin), []).append(f"{fact} {_text(values[name])}")
         return [(part, ", ".join(texts), origin) for (part, origin), texts in grouped.items()]
 
@@ -115,7 +137,7 @@ class KnownFacts:
             for name in {**declared, **now}
             if name in others and name not in self.unknown
         )
-        still = {name: words for name, words in self.unknown.items() if _is_missing(now.get(name))}
+        still = {name: words for name, words in self.unknown.items() if is_missing(now.get(name))}
         return replace(self, facts=told, origins=origins, unknown=still, differences=differences)
 
 
@@ -131,18 +153,11 @@ def by_name(facts: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _origins(
-    facts: Facts, geometry: Mapping[str, float] | None, timing: Mapping[str, float] | None
-) -> Mapping[str, str]:
-    written = {f"geometry.{name}" for name in geometry or {}} | {f"timing.{name}" for name in timing or {}}
-    return {name: OF_TABLE[name.partition(".")[0]] if name in written else DECLARED for name in by_name(facts)}
-
-
 def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _is_missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
     """Whether nobody knows it: None, an empty type, no number."""
     return value in (None, "") or (isinstance(value, float) and math.isnan(value))
 
