@@ -107,6 +107,7 @@ class Merlin:
         self._settings = settings
         self._commands = Commands(clock, settings.host, settings.port, settings.timeout_s)
         self._found: dict[str, str] = {}
+        self._changed = False
 
     async def open(self) -> None:
         """Ask the detector how it is, and keep its settings for `close`. Raises DeviceError."""
@@ -170,6 +171,7 @@ class Merlin:
         )
 
     async def _set_up(self) -> None:
+        self._changed = True
         milliseconds = {"ACQUISITIONTIME": self.cadence.live_s * 1e3, "ACQUISITIONPERIOD": self.cadence.period_s * 1e3}
         wanted = {
             "CONTINUOUSRW": "0" if self._settings.depth == 24 else "1",
@@ -216,9 +218,10 @@ class Merlin:
             pass
 
     async def close(self) -> None:
-        """Put its settings back as they were found, and close the connection. Raises DeviceError."""
+        """Put its settings back as they were found, if any was set, and close the connection. Raises DeviceError."""
         try:
-            await self._set_all({name: value for name, value in self._found.items() if _is_number(value)})
+            if self._changed:
+                await self._set_all({name: value for name, value in self._found.items() if _is_number(value)})
         finally:
             self._commands.close()
 

@@ -101,6 +101,7 @@ class ServalCamera:
         self._settings = settings
         self._serval = Serval(clock, httpx, settings.url, settings.timeout_s)
         self._found: list[tuple[str, Any]] = []
+        self._changed = False
 
     async def open(self) -> None:
         """Ask Serval how it is, and keep its settings for `close`. Raises DeviceError."""
@@ -163,6 +164,7 @@ class ServalCamera:
         return ImageStream(await self._connected(port), shape, self._settings.byte_order)
 
     async def _set_up(self) -> None:
+        self._changed = True
         config = await self._config()
         wanted: dict[str, Any] = {
             "TriggerMode": self._settings.trigger_mode,
@@ -223,9 +225,10 @@ class ServalCamera:
             await self._serval.get("/measurement/stop")
 
     async def close(self) -> None:
-        """Put destination and configuration back as they were found. Raises DeviceError."""
-        for path, document in self._found:
-            await self._serval.put(path, document)
+        """Put destination and configuration back as they were found, if they were set. Raises DeviceError."""
+        if self._changed:
+            for path, document in self._found:
+                await self._serval.put(path, document)
 
     async def abandon(self) -> None:
         """Close the connections only."""

@@ -56,7 +56,7 @@ class TestTriggered(DetectorConformance, DeclaredConformance):
 
     @pytest.fixture
     def declared(self) -> Declared:
-        return DECTRIS.facts({})
+        return DECTRIS.facts({"overhead_s": 0.3})
 
     @pytest.fixture
     def bench(self) -> Bench:
@@ -69,7 +69,7 @@ class TestPaced(DetectorConformance, DeclaredConformance):
 
     @pytest.fixture
     def declared(self) -> Declared:
-        return DECTRIS.facts({"series": "paced"})
+        return DECTRIS.facts({"overhead_s": 0.3, "series": "paced"})
 
     @pytest.fixture
     def bench(self) -> Bench:

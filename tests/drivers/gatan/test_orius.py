@@ -42,7 +42,7 @@ class TestOrius(DetectorConformance, DeclaredConformance):
 
     @pytest.fixture
     def declared(self) -> Declared:
-        return ORIUS.facts(OriusEmulator().options)
+        return ORIUS.facts({"rows": ROWS, "columns": COLUMNS, "overhead_s": 0.3})
 
 
 # -- messages, as the plug-in's source has them -----------------------------------------------------------------------
