@@ -67,12 +67,12 @@ class DeclaredFacts(Protocol):
         ...
 
 
-class DeclaredParts(Protocol):
+class DeclaredByDriver(Protocol):
     """What a driver says of its parts from its options alone (`drivers.declared.Declared`)."""
 
     def assembled(
         self,
-        others: "Mapping[str, DeclaredParts] | None" = None,
+        others: "Mapping[str, DeclaredByDriver] | None" = None,
         geometry: Mapping[str, float] | None = None,
         timing: Mapping[str, float] | None = None,
     ) -> DeclaredFacts:
@@ -84,7 +84,7 @@ class DeclaredParts(Protocol):
 class Declares(Protocol):
     """A driver that says what it is without being connected."""
 
-    def facts(self, options: JsonObject) -> DeclaredParts:
+    def facts(self, options: JsonObject) -> DeclaredByDriver:
         """From its options alone, asking nobody. Raises Refused for its options, as `connect`."""
         ...
 

@@ -31,6 +31,7 @@ from engine.replay.replay import first_divergence, load_run, replay_with_result
 from engine.replay.whatif import ask, parse_question, parse_sweep
 from engine.run.devicesfile import connect_devices
 from engine.run.perform import Request, execute
+from engine.run.planbasis import declared_basis
 from engine.run.planfile import build_plan, parse_setting
 from engine.run.recovery import recover_run
 from engine.run.run import Run
@@ -273,6 +274,8 @@ def prepare(plan: CredPlan, devices: str) -> None:
             _ = [(budget.available_s, budget.slack_s) for budget in prepared.budgets]
 
     json.dumps(plan.model_dump(mode="json"))
+    declared = declared_basis(devices, CRED.device_options(plan))
+    json.dumps([declared.rows, dict(CRED.prepare(plan, declared.facts).words)])
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(connected())
 
