@@ -216,7 +216,7 @@ diff = [250.0, 500.0]
 [detector]
 driver = "merlin"
 depth = 24
-subframe_s = 0.02
+subframe_s = 0.01
 [geometry]
 camera_length_mm = 300.0
 rotation_axis_deg = -38.5
