@@ -154,28 +154,33 @@ def _json_result(folder: Path, document: "JsonObject", wall_s: float) -> dict[st
 
 
 @app.command(epilog="Example: credline plan cred --set exposure_s=0.05")
-def plan(protocol: Protocol, devices: Devices = "simulated", config: Config = None, settings: Settings = None) -> None:
-    """Print the budget of a run and refuse a plan that cannot fit; nothing moves."""
+def plan(
+    protocol: Protocol,
+    devices: Devices = "simulated",
+    config: Config = None,
+    settings: Settings = None,
+    connected: Annotated[
+        bool, typer.Option("--connected", help="Ask the instrument, instead of taking what its drivers declare.")
+    ] = False,
+) -> None:
+    """Print the budget of a run and refuse a plan that cannot fit; nothing moves, and nothing is asked."""
     import asyncio
 
-    from engine.clock.virtual import VirtualClock, VirtualLoop
-    from engine.run.devicesfile import connect_devices
+    from engine.clock import RealClock
+    from engine.commands.planbasis import print_basis
+    from engine.run.planbasis import declared_basis, told_basis
     from engine.run.planfile import build_plan
     from engine.run.registry import experiment_type
 
     kind = experiment_type(protocol)
     values = build_plan(kind, config, settings or [])
-
-    async def prepare() -> None:
-        loop = asyncio.get_running_loop()
-        if not isinstance(loop, VirtualLoop):
-            raise TypeError("plans are prepared under virtual time")
-        options = kind.device_options(values)
-        async with connect_devices(devices, VirtualClock(loop), 0, options) as microscope:
-            _print_plan(kind.prepare(values, microscope.facts))
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(prepare())
+    options = kind.device_options(values)
+    if connected:
+        basis = asyncio.run(told_basis(devices, RealClock(), options))
+    else:
+        basis = declared_basis(devices, options)
+    _print_plan(kind.prepare(values, basis.facts))
+    print_basis(basis)
 
 
 def _print_plan(prepared: "Prepared") -> None:
