@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
+from drivers.judged import cannot_be
 from drivers.options import is_number
 from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ
 from engine.errors import Refused, shown
@@ -231,8 +232,8 @@ class Parts:
     ) -> Microscope:
         """A whole microscope from these parts, single ones taken from `others` (device name: who has it).
 
-        geometry, timing: what the devices file says. Raises Refused naming a part or a figure that nobody has, or a
-        figure that does not exist.
+        geometry, timing: what the devices file says. Raises Refused naming a part or a figure that nobody has, a
+        figure that does not exist, or one that no instrument has (`drivers.judged`).
         """
         others = others or {}
         devices = {name: getattr(others.get(name, self), name) for name in ("stage", "beam", "optics", "detector")}
@@ -253,7 +254,7 @@ class Parts:
             known |= others["detector"].geometry
         whole = Geometry(**_figures(Geometry, "geometry", {**known, **(geometry or {})}))
         times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
-        return Microscope(
+        microscope = Microscope(
             **devices,
             geometry=whole,
             timing=Timing(**_figures(Timing, "timing", {**times, **(timing or {})})),
@@ -261,6 +262,9 @@ class Parts:
             second_connection=others.get("beam", self).second_connection,
             specimens=tuple(parts.specimen for parts in (self, *others.values()) if parts.specimen is not None),
         )
+        if why := cannot_be(microscope.facts):
+            raise Refused(f"devices: {why} Nothing was started; correct the devices file.")
+        return microscope
 
 
 def _figures(kind: type[Geometry] | type[Timing], table: str, given: Mapping[str, float]) -> dict[str, float]:

@@ -19,7 +19,7 @@ DRAW_INTERVAL_NS = NS_PER_S // 4
 
 
 class LiveDisplay:
-    """Shows state, progress and lateness of a run; does nothing unless the console is a terminal."""
+    """Shows state, progress and lateness of a run on a terminal; elsewhere only what is unusual about it."""
 
     def __init__(self, console: Console, kind: AnyExperiment) -> None:
         self._console = console
@@ -32,7 +32,9 @@ class LiveDisplay:
         self._late_ms = 0.0
 
     def watch(self, run: Run, prepared: Prepared) -> None:
-        """Begin to show a run."""
+        """Begin to show a run; what is unusual about it is said also where nothing is shown."""
+        for remark in run.document.remarks:
+            self._console.print(f"Note: {remark}", markup=False, highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
             return
         self._progress = Progress(

@@ -244,8 +244,8 @@ async def test_a_part_or_a_figure_that_nobody_has_is_refused(clock: VirtualClock
         del lost.geometry["camera_length_mm"]
         with pytest.raises(Refused, match=r"\[geometry\] camera_length_mm is known to no driver"):
             lost.assembled()
-        camera = Parts(detector=parts.detector, geometry={"camera_length_mm": 1.0})
-        assert lost.assembled({"detector": camera}).geometry.camera_length_mm == 1.0
+        camera = Parts(detector=parts.detector, geometry={"camera_length_mm": 400.0})
+        assert lost.assembled({"detector": camera}).geometry.camera_length_mm == 400.0
 
 
 @virtual
