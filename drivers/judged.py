@@ -1,4 +1,4 @@
-"""Whether figures of an instrument or a plan can be, in words: what cannot be is refused, what is unusual is asked about.
+"""Whether figures of an instrument or a plan can be, in words: the impossible is refused, the unusual asked about.
 
 Pure functions of numbers; what is plausible is data in `drivers.plausible`. Every text names the key and its value,
 and the unit that was likely meant. Used where devices are put together, by plans, and when a finished run is corrected.

@@ -1,4 +1,4 @@
-"""What microscopes and cameras have: for each figure what it can be, what it usually is, and the units it is mistaken in.
+"""What microscopes and cameras have: what a figure can be, what it usually is, and in which units it is mistaken.
 
 Data alone, with where they come from; the one place that knows them. Who puts a judgement into words is
 `drivers.judged`. What is outside `possible` is refused, what is outside `usual` is asked about.

@@ -29,11 +29,12 @@ class RunDocument:
     """What run.json says. None, or empty: not known, as after a crash that cost run.json, or not so.
 
     label: the first part of the run folder's name. created_at: wall time at instant 0 of all times in the run folder,
-    ISO 8601 with its offset. watchdog: what became of it. parent: the folder of the run whose child it is. continued:
-    the run that it goes on from, and what was done there. trace_cut_off, disk_failed: why trace and data end before the
-    run. instrument: `geometry` and `detector`. remarks: what was unusual or objected to before the run, and accepted.
-    corrections: of the instrument after the run, each `{key, was, now, at, by}`. recovered: what `credline recover` found. own: what else the protocol
-    says beside its result.
+    ISO 8601 with its offset. remarks: what was unusual or objected to before the run, and accepted. watchdog: what
+    became of it. parent: the folder of the run whose child it is. continued: the run that it goes on from, and what was
+    done there. trace_cut_off, disk_failed: why trace and data end before the run. instrument: `geometry` and
+    `detector`, as they hold now; corrections: of these, or of how the run ended, after the run, each an object of
+    `key`, `was`, `now`, `at` (wall time) and `by`. recovered: what `credline recover` found. own: what else the
+    protocol says beside its result.
     """
 
     protocol: str

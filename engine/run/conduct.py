@@ -57,9 +57,10 @@ class Conditions:
     """What a run finds: the instrument's clock, seed and name, its troubles, and who watches.
 
     microscope: with its faults (`drivers.faults`), None on good days. watched: holds a run under the watchdog's eyes.
-    commands: those that a child is given by its parent. remarks: what is unusual, or was accepted. continued: of the run that this one goes on from
-    (`engine.run.continuing`). watchdog: what run.json says of it before it watches. parent: the folder of a child's
-    parent. began: called with the run and its experiment before it goes.
+    commands: those that a child is given by its parent. remarks: what is unusual, or was objected to and accepted.
+    continued: of the run that this one goes on from (`engine.run.continuing`). watchdog: what run.json says of it
+    before it watches. parent: the folder of a child's parent. began: called with the run and its experiment before it
+    goes.
     """
 
     clock: Clock

@@ -225,8 +225,8 @@ def _without_driver(part: str, drivers: Sequence[str]) -> str:
     if part == "microscope":
         return f"[microscope] has no driver; nothing was started. Write driver = one of: {', '.join(drivers)}."
     return (
-        f"[{part}] has no driver, and is for a {part} that another driver has than the microscope's; nothing was started. "
-        f"Write its driver, or the options of the microscope's own {part} into [microscope.{part}]."
+        f"[{part}] has no driver, and is for a {part} that another driver has than the microscope's; nothing was "
+        f"started. Write its driver, or the options of the microscope's own {part} into [microscope.{part}]."
     )
 
 
@@ -238,8 +238,7 @@ def _check_gives(name: str, entries: "Mapping[str, tuple[Driver, JsonDict]]") ->
             raise Refused(
                 f"--devices {name}: the driver of [{part}] has only: {', '.join(given)}; nothing was started."
             )
-    if (given := gives.get("microscope")) is None:
-        return
+    given = gives.get("microscope", PARTS)
     if missing := [part for part in NEEDED if part not in given and part not in entries]:
         remedy = (
             f"Write a devices file: [microscope] with the driver of the microscope, and [{given[0]}] with this one."

@@ -41,7 +41,7 @@ def _hint(text: str, error: str) -> str:
     value = line.partition("=")[2].strip()
     if re.match(r"[+-]?[\d.]+(e[+-]?\d+)?\s*[a-zA-Z%\u00b0\u00b5\u03bc]", value):
         return " A number stands without its unit."
-    return " Text values need quotes." if value[:1].isalpha() or value[:1] in "/\\~_" and value else ""
+    return " Text values need quotes." if value[:1].isalpha() or value[:1] in ("/", "\\", "~", "_") else ""
 
 
 def _holds_endless(value: object) -> bool:

@@ -62,7 +62,8 @@ def corrected(instrument: Mapping[str, Any], settings: Mapping[str, object]) -> 
     for key, value in settings.items():
         if key not in known:
             raise Refused(
-                f"--set {shown(key)}: cannot be corrected after a run; nothing was changed. Keys are {', '.join(known)}."
+                f"--set {shown(key)}: cannot be corrected after a run; nothing was changed. Keys are "
+                f"{', '.join(known)}."
             )
         if not is_number(value):
             raise Refused(f"--set {key} = {shown(repr(value))}: is not a number; nothing was changed.")

@@ -389,8 +389,8 @@ def _check(info: RunInfo, frames: FramesFile) -> None:
     )
     if why := geometry_cannot_be(geometry, info.shape):
         raise DataError(
-            f"{path}: {why} Nothing was exported. Correct it, and keep what it was: credline export {info.folder} --set "
-            "geometry.KEY=VALUE"
+            f"{path}: {why} Nothing was exported. Correct it, and keep what it was: credline export {info.folder} "
+            "--set geometry.KEY=VALUE"
         )
     for name in ("exposure_s", "period_s"):
         value = getattr(info, name)

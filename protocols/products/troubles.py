@@ -15,7 +15,8 @@ TEXT_LETTERS = 400
 
 
 def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
-    """One line each: alarms, what was unusual, what was corrected since, slots lost and why, frames that were not kept, what the disk or a crash did to the run.
+    """One line each: alarms, what was unusual, what was corrected since, slots lost and why, frames that were not kept,
+    what the disk or a crash did to the run.
 
     How it ended is not among them: that is said above them, once.
     """

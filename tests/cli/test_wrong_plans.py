@@ -1,17 +1,14 @@
 """Plans and devices files that somebody will write: each is refused before a run folder exists, in one line that names
-the key, its value, and the unit that was likely meant. What is only unlikely is asked about, once, and kept in run.json.
+the key, its value, and the unit that was likely meant. What is only unlikely is asked about once, and kept in run.json.
 """
 
 import json
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import structlog
 
-from engine.commands.main import main
+from tests.cli.conftest import Credline
 
 GOLDEN = str(Path(__file__).parents[1] / "data" / "cred.jsonl")
 TIMING = '[microscope]\ndriver = "simulated-timing"\n'
@@ -73,7 +70,8 @@ WRONG = {
         ("api_call_s = 35", "35 ms", "api_call_s = 0.035."), devices=f"{TIMING}api_call_s = 35\n"
     ),
     "a stage reading in ms": Wrong(
-        ("timing.stage_read_s = 277", "277 ms", "stage_read_s = 0.277."), devices=f"{TIMING}[timing]\nstage_read_s = 277\n"
+        ("timing.stage_read_s = 277", "277 ms", "stage_read_s = 0.277."),
+        devices=f"{TIMING}[timing]\nstage_read_s = 277\n",
     ),
     "a typical call above the worst": Wrong(
         ("timing.api_call_s = 0.2", "timing.api_call_worst_s = 0.06", "Give both"),
@@ -151,27 +149,10 @@ WRONG = {
     "a cell in nm": Wrong(
         ("a = 1.811", "1.811 nm", "a = 18.11."), words=("zones", "simulate", "--cell", "1.811 2.053 0.7528 90 90 90")
     ),
-    "a cell in pm": Wrong(("a = 4050", "4050 pm", "a = 40.5."), words=("zones", "simulate", "--cell", "4050 4050 4050 90 90 90")),
+    "a cell in pm": Wrong(
+        ("a = 4050", "4050 pm", "a = 40.5."), words=("zones", "simulate", "--cell", "4050 4050 4050 90 90 90")
+    ),
 }  # fmt: skip
-
-
-Credline = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def credline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Credline]:
-    """The command in this process, in a folder of its own: exit status, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["credline", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    yield command
-    structlog.reset_defaults()
 
 
 def words_of(case: Wrong, folder: Path) -> list[str]:

@@ -97,8 +97,8 @@ def simulate(
         patterns = simulate_cell(sample, count, rng, geometry, space_group, half_sphere)
     if not len(patterns.xy):
         raise Refused(
-            f"no pattern of {sample} has a spot up to {geometry.d_star_max_per_A:g} 1/A. Nothing was written. Is its cell "
-            "in A?"
+            f"no pattern of {sample} has a spot up to {geometry.d_star_max_per_A:g} 1/A. Nothing was written. Is its "
+            "cell in A?"
         )
     if intensities and not cif:
         patterns = noise.with_random_intensities(patterns, rng)
