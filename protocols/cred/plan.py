@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from drivers.facts import DetectorFacts, Facts, StageFacts, Timing
 from drivers.judged import meant
-from drivers.plausible import EXPOSURE, SNAPSHOT
+from drivers.plausible import EXPOSURE, SNAPSHOT, SPEED
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
 
@@ -253,4 +253,5 @@ class SlotPlan:
                     f"{key}: the rotation from {self.travel_deg[0]:.2f} to {self.travel_deg[1]:.2f} deg (run-in and "
                     f"run-out included) leaves the holder's {low_deg:g}..{high_deg:g} deg; nothing was started. "
                     "Choose a smaller range_deg or another start_deg."
+                    f"{meant('speed_deg_s', plan.speed_deg_s, SPEED)}"
                 )

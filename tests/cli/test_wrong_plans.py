@@ -100,6 +100,9 @@ WRONG = {
         settings=("snapshot_exposure_s=10",),
     ),
     "a speed in mdeg/s": setting("speed_deg_s=450", "450 mdeg/s", "speed_deg_s = 0.45."),
+    "a speed in mdeg/s that some stage has": Wrong(
+        ("holder's -80..80 deg", "50 mdeg/s", "speed_deg_s = 0.05."), settings=("speed_deg_s=50", "range_deg=100")
+    ),
     "a defocus of no lens": setting("defocus=99999999", "a change of the diffraction lens"),
     "a start in mdeg": setting("start_deg=-30000", "-30000 mdeg", "start_deg = -30."),
     "a range in mdeg": setting("range_deg=60000", "60000 mdeg", "range_deg = 60."),
