@@ -202,7 +202,17 @@ def long_run(plan: CredPlan, *, virtual: bool, watch: Watch, seed: int = 1) -> F
     """Carry out one run in a folder that goes afterwards, and judge it."""
     with tempfile.TemporaryDirectory(prefix="longrun-") as folder:
         before = Left.now()
-        request = Request(CRED, plan, Path(folder), "simulated-timing", virtual, seed, accept_timing=True, draw=False)
+        request = Request(
+            CRED,
+            plan,
+            Path(folder),
+            "simulated-timing",
+            virtual,
+            seed,
+            accept_timing=True,
+            accept_gaps=True,
+            draw=False,
+        )
         report = execute(request, watch.begin)
         after = Left.now()
         return figures(report, watch, before, after)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
+from drivers.judged import cannot_be
 from drivers.options import is_number
 from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ
 from engine.errors import Refused, shown
@@ -232,15 +233,15 @@ class Parts:
     ) -> Microscope:
         """A whole microscope from these parts, single ones taken from `others` (device name: who has it).
 
-        geometry, timing: what the devices file says. Raises Refused naming a part or a figure that nobody has, or a
-        figure that does not exist.
+        geometry, timing: what the devices file says. Raises Refused naming a part or a figure that nobody has, a
+        figure that does not exist, or one that no instrument has (`drivers.judged`).
         """
         others = others or {}
         known: dict[str, float] = dict(self.geometry)
         if "detector" in others:
             known |= others["detector"].geometry
         times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
-        return Microscope(
+        microscope = Microscope(
             **chosen(self, others),
             geometry=Geometry(**figures(Geometry, "geometry", {**known, **(geometry or {})})),
             timing=Timing(**figures(Timing, "timing", {**times, **(timing or {})})),
@@ -248,6 +249,9 @@ class Parts:
             second_connection=others.get("beam", self).second_connection,
             specimens=tuple(parts.specimen for parts in (self, *others.values()) if parts.specimen is not None),
         )
+        if why := cannot_be(microscope.facts):
+            raise Refused(f"devices: {why} Nothing was started; correct the devices file.")
+        return microscope
 
 
 def chosen(own: object, others: Mapping[str, Any]) -> dict[str, Any]:

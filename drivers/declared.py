@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from drivers.contract import chosen, figures
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
+from drivers.judged import cannot_be
 from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
+from engine.errors import Refused
 
 DECLARED = "declared by the driver"
 TOLD = "told by the instrument"
@@ -62,6 +64,8 @@ class Declared:
             Timing(**figures(Timing, "timing", {**times, **timing})),
             **parts,
         )
+        if why := cannot_be(facts):
+            raise Refused(f"devices: {why} Nothing was started; correct the devices file.")
         unknown = {
             name: words
             for part in parts

@@ -237,6 +237,13 @@ class Facts:
     mode: ModeFacts | None = None
     illumination: IlluminationFacts | None = None
 
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What to ask about this instrument before a run: what can be and is unusual, one line each."""
+        from drivers.judged import questions
+
+        return questions(self)
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON holds them, for the header of a trace; parts that there are not are left out."""
         told: dict[str, Any] = _reader().dump_python(self, mode="json", exclude_none=True)

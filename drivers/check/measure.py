@@ -323,9 +323,11 @@ def _refusals(kind: AnyExperiment, plan: Any, facts: Facts, measured: Measured, 
     except Refused as error:
         return [f"The plan does not fit this instrument, however fast it is: {error}"]
     try:
-        after = kind.prepare(plan, as_measured(facts, measured)).words
+        prepared = kind.prepare(plan, as_measured(facts, measured))
     except Refused as error:
         return [f"The plan does not fit what was measured: {error}"]
+    after = prepared.words
+    remarks += [*facts.questions, *prepared.remarks, *prepared.objections]
     remarks += [
         f"{name}: {after[name]} as measured, {before[name]} as declared."
         for name in after

@@ -24,6 +24,7 @@ class DectrisDriver:
     """The entry in the register of drivers."""
 
     name = "dectris"
+    gives = ("detector",)
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """Which instrument the options mean, for the lock."""

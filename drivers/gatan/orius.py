@@ -201,6 +201,7 @@ class OriusDriver:
     """The entry in the register of drivers."""
 
     name = "orius"
+    gives = ("detector",)
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """Which instrument the options mean, for the lock."""

@@ -263,6 +263,7 @@ class InstamaticCameraDriver:
     """The entry in the register of drivers."""
 
     name = "instamatic-camera"
+    gives = ("detector",)
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """The server that is driven, so that two programs do not use it at once."""

@@ -239,6 +239,7 @@ class InstamaticDriver:
     """The entry in the register of drivers."""
 
     name = "instamatic"
+    gives = ("stage", "beam", "optics", "stagexyz", "deflectors", "mode", "illumination")
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """The server that is driven, so that two programs do not use it at once."""

@@ -232,6 +232,7 @@ class JeolDriver:
     name: str
     open_library: OpenLibrary
     second_connection: SecondConnection | None = None
+    gives = ("stage", "beam", "optics")
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """One computer has one TEMCOM."""

@@ -242,6 +242,7 @@ class MerlinDriver:
     """The entry in the register of drivers."""
 
     name = "merlin"
+    gives = ("detector",)
 
     def address(self, options: Mapping[str, Any]) -> str:
         """Which detector these options mean, for the lock against a second program."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from drivers.contract import Microscope, Reading
 from drivers.facts import DetectorFacts, Facts, OpticsFacts, StageFacts, Timing
+from drivers.plausible import CALL
 from drivers.replayed.unmodelled import unmodelled_parts
 from drivers.replayed.values import recorded_as
 from engine.clock import NS_PER_S, Clock, ns
@@ -24,6 +25,8 @@ from engine.errors import DeviceError, Refused
 from engine.frame import Frame
 from engine.record.trace import Record
 
+LONGEST_BARE_S = CALL.possible[1]
+"""A longer time is only taken with its unit."""
 TEM_DEVICES = ("stage", "beam", "optics")
 
 
@@ -41,7 +44,9 @@ class Latency:
 
     @classmethod
     def parse(cls, word: str) -> "Latency":
-        """`60ms`, `0.06s` or `0.06` (fixed), `x1.5` (scaled), `resample`. Raises Refused for anything else."""
+        """`60ms`, `0.06s` or `0.06` (fixed), `x1.5` (scaled), `resample`. Raises Refused for anything else, and for a
+        number without a unit that no call takes in seconds.
+        """
         try:
             if word == "resample":
                 return cls(resample=True)
@@ -51,6 +56,8 @@ class Latency:
             seconds = float(word[:-2]) / 1000 if word.endswith("ms") else float(word.removesuffix("s"))
         except ValueError:
             return cls._refuse(word)
+        if not word.endswith("s") and seconds > LONGEST_BARE_S:
+            raise Refused(f"latency {word!r}: that is {word} s; write {word}ms if ms were meant, else {word}s.")
         return cls(fixed_s=seconds) if 0 <= seconds < 3600 else cls._refuse(word)
 
     @staticmethod

@@ -253,6 +253,7 @@ class ServalDriver:
     """The entry in the register of drivers."""
 
     name = "serval"
+    gives = ("detector",)
 
     def address(self, options: Mapping[str, Any]) -> str:
         """Which Serval these options mean, for the lock against a second program."""

@@ -323,6 +323,7 @@ class ThermoDriver:
     """The entry in the register of drivers."""
 
     name = "thermo"
+    gives = ("stage", "beam", "optics")
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """The server that is driven, so that two programs do not use it at once."""

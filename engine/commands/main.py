@@ -23,6 +23,8 @@ from engine.commands.terminal import outlive_the_terminal
 from engine.errors import CredlineError, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engine.record.jsonobject import JsonObject
     from engine.run.contract import Prepared
 
@@ -74,6 +76,9 @@ def run(
     accept_timing: Annotated[
         bool, typer.Option("--accept-timing", help="Run although this machine wakes too late for the plan.")
     ] = False,
+    accept_gaps: Annotated[
+        bool, typer.Option("--accept-gaps", help="Run although the plan leaves much unrecorded; `plan` says how much.")
+    ] = False,
     no_watchdog: Annotated[
         bool, typer.Option("--no-watchdog", help="Leave out the process that blanks the beam if this one dies.")
     ] = False,
@@ -123,6 +128,7 @@ def run(
         virtual,
         seed,
         accept_timing,
+        accept_gaps,
         watchdog=not no_watchdog,
         faults=tuple(faults or ()),
         continued=continued,
@@ -153,7 +159,7 @@ def _json_result(folder: Path, document: "JsonObject", wall_s: float) -> dict[st
     }
 
 
-@app.command(epilog="Example: credline plan cred --set exposure_s=0.05")
+@app.command(epilog="Example: credline plan cred --set exposure_s=0.3 --set snapshot_interval=20")
 def plan(
     protocol: Protocol,
     devices: Devices = "simulated",
@@ -179,11 +185,11 @@ def plan(
         basis = asyncio.run(told_basis(devices, RealClock(), options))
     else:
         basis = declared_basis(devices, options)
-    _print_plan(kind.prepare(values, basis.facts))
+    _print_plan(kind.prepare(values, basis.facts), basis.facts.questions)
     print_basis(basis)
 
 
-def _print_plan(prepared: "Prepared") -> None:
+def _print_plan(prepared: "Prepared", questions: "Sequence[str]") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -204,19 +210,31 @@ def _print_plan(prepared: "Prepared") -> None:
     for name, text in prepared.words.items():
         facts.add_row(name, text)
     console.print(facts)
+    for remark in (*questions, *prepared.remarks):
+        typer.echo(f"Note: {remark}")
+    for objection in prepared.objections:
+        typer.echo(f"Objection: {objection} To run it all the same, `credline run` wants --accept-gaps.")
 
 
 @app.command(epilog="Example: credline export runs/mordenite_001 --formats smv,xds,dials")
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
     formats: Annotated[str, typer.Option("--formats", help="Which, with commas between; default all.")] = "",
+    corrected: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Correct a value of the instrument, table.key=value; what it was is kept."),
+    ] = None,
 ) -> None:
-    """Make files for other programs from a run: pictures, instruction files, a report. May be repeated at will."""
+    """Make files for other programs from a run: pictures, instruction files, a report. May be repeated at will.
+
+    With --set the run's own values are corrected first (run.json keeps what they were), and all files are made anew.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
     from engine.record.document import RunDocument
     from engine.record.lock import alone_in
+    from engine.run.correcting import correct, mend
     from engine.run.registry import experiment_type
 
     kind = experiment_type(RunDocument.read(run).protocol)
@@ -224,11 +242,17 @@ def export(
     unknown = sorted(set(wanted) - set(kind.formats))
     if unknown and kind.formats:  # a protocol without formats says so itself
         raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")
+    if corrected and formats:
+        raise Refused("export: --set changes what all files say, so they are all made anew: leave --formats out.")
     quiet = not sys.stderr.isatty()
     with alone_in(run), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        told = correct(kind, run, corrected) if corrected else ()
         task = progress.add_task("exporting", total=None)
-        lines = kind.export(run, wanted, lambda done, total: progress.update(task, completed=done, total=total))
-    for line in lines:
+        made = kind.export(run, wanted, lambda done, total: progress.update(task, completed=done, total=total))
+        if not formats and (mended := mend(kind, run)):
+            made = (*made, mended)
+            kind.export(run, wanted, lambda done, total: None)  # the files say how the run ended
+    for line in (*told, *made):
         typer.echo(line)
 
 

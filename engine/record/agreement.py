@@ -168,7 +168,7 @@ def _states(files: RunFiles) -> Iterator[str]:
         yield "run.json: its status is 'running'; the run goes on, or was cut off: credline recover"
     elif status not in ENDS:
         yield f"run.json: its status {status!r} is none"
-    elif states and states[-1] != status and not cut_off:
+    elif files.document is not None and states and states[-1] != files.document.ended_as and not cut_off:
         yield f"run.json: its status is {status!r}, the trace ends in state {states[-1]!r}"
     if status in ENDS and not reason:
         yield f"run.json: no reason for its status {status!r}"

@@ -29,10 +29,12 @@ class RunDocument:
     """What run.json says. None, or empty: not known, as after a crash that cost run.json, or not so.
 
     label: the first part of the run folder's name. created_at: wall time at instant 0 of all times in the run folder,
-    ISO 8601 with its offset. watchdog: what became of it. parent: the folder of the run whose child it is. continued:
-    the run that it goes on from, and what was done there. trace_cut_off, disk_failed: why trace and data end before the
-    run. instrument: `geometry` and `detector`. recovered: what `credline recover` found. own: what else the protocol
-    says beside its result.
+    ISO 8601 with its offset. remarks: what was unusual or objected to before the run, and accepted. watchdog: what
+    became of it. parent: the folder of the run whose child it is. continued: the run that it goes on from, and what was
+    done there. trace_cut_off, disk_failed: why trace and data end before the run. instrument: `geometry` and
+    `detector`, as they hold now; corrections: of these, or of how the run ended, after the run, each an object of
+    `key`, `was`, `now`, `at` (wall time) and `by`. recovered: what `credline recover` found. own: what else the
+    protocol says beside its result.
     """
 
     protocol: str
@@ -49,6 +51,8 @@ class RunDocument:
     plan: JsonObject = field(default_factory=dict)
     reason: str = ""
     alarms: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    corrections: tuple[JsonObject, ...] = ()
     watchdog: str | None = None
     parent: str | None = None
     continued: JsonObject | None = None
@@ -100,6 +104,8 @@ class RunDocument:
             plan=reader.object("plan") or {},
             reason=reader.text("reason") or "",
             alarms=reader.texts("alarms"),
+            remarks=reader.texts("remarks"),
+            corrections=reader.objects("corrections"),
             watchdog=reader.text("watchdog"),
             parent=reader.text("parent"),
             continued=reader.object("continued"),
@@ -157,19 +163,35 @@ class RunDocument:
             "status": self.status,
             "reason": self.reason,
             "alarms": list(self.alarms),
+            "remarks": list(self.remarks) or None,
             "trace_cut_off": self.trace_cut_off,
             "disk_failed": self.disk_failed,
             **self.instrument,
+            "corrections": [dict(each) for each in self.corrections] or None,
             "result": dict(self.result),
             **self.own,
             "recovered": self.recovered,
         }
-        optional = ("watchdog", "parent", "continued", "trace_cut_off", "disk_failed", "recovered")
+        optional = (
+            "watchdog",
+            "parent",
+            "continued",
+            "remarks",
+            "trace_cut_off",
+            "disk_failed",
+            "corrections",
+            "recovered",
+        )
         return {name: value for name, value in document.items() if value is not None or name not in optional}
 
     def write(self, folder: Path, *, durable: bool = True) -> None:
         """Replace the run.json of a folder atomically. Raises OSError."""
         write_json(folder / RUN_FILE, self.to_json(), durable=durable)
+
+    @property
+    def ended_as(self) -> str:
+        """The status that the run itself ended with, as its trace has it: a correction may have mended it since."""
+        return next((str(each.get("was")) for each in self.corrections if each.get("key") == "status"), self.status)
 
     @property
     def has_ended(self) -> bool:
@@ -214,6 +236,13 @@ class _Reader:
         value = self.told.get(name)
         if value is not None and not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
             raise self._wrong(name, "list of texts")
+        return tuple(value or ())
+
+    def objects(self, name: str) -> tuple[JsonObject, ...]:
+        """A list of objects; none is an empty one."""
+        value = self.told.get(name)
+        if value is not None and not (isinstance(value, list) and all(isinstance(each, dict) for each in value)):
+            raise self._wrong(name, "list of objects")
         return tuple(value or ())
 
     def _wrong(self, name: str, kind: str) -> DataError:

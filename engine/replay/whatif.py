@@ -51,10 +51,10 @@ def parse_question(words: Sequence[str], latency: "Latencies", aliases: Mapping[
         key, equals, value = word.partition("=")
         if not equals:
             raise Refused(f"--what-if {word!r}: write key=value, for example api_latency=60ms.")
-        if key == "api_latency" or key.split(".")[0] in ("stage", "beam", "optics", "detector"):
+        if _is_call(key):
             calls[key] = value
-        elif key in ("settling", "dead_time"):
-            parsed = latency.parse(value)
+        elif _is_time(key):
+            parsed = _parsed(key, value, latency)
             if parsed.fixed_s is None:
                 raise Refused(f"--what-if {word!r}: give a time, for example {key}=400ms.")
             times[key] = parsed.fixed_s
@@ -62,6 +62,21 @@ def parse_question(words: Sequence[str], latency: "Latencies", aliases: Mapping[
             keys, setting = parse_setting(word)
             plan[(aliases or {}).get(keys[0], keys[0])] = setting
     return Question(plan, calls, times.get("settling"), times.get("dead_time"))
+
+
+def _is_call(key: str) -> bool:
+    return key == "api_latency" or key.split(".")[0] in ("stage", "beam", "optics", "detector")
+
+
+def _is_time(key: str) -> bool:
+    return _is_call(key) or key in ("settling", "dead_time")
+
+
+def _parsed(name: str, word: str, latency: "Latencies") -> "Latency":
+    try:
+        return latency.parse(word)
+    except Refused as error:
+        raise Refused(f"--what-if {name}={word}: {error} Nothing was computed.") from error
 
 
 def original(records: Sequence[Record]) -> JsonDict:
@@ -122,7 +137,7 @@ def _check_answerable(asked: WhatIf, recorded: JsonObject, question: Question) -
 def _latency(name: str, word: str, latency: "Latencies") -> "Latency":
     """`@TRACE` or `@TRACE:call` draws from the calls of another trace; anything else is read by `latency`."""
     if not word.startswith("@"):
-        return latency.parse(word)
+        return _parsed(name, word, latency)
     path, _, call = word[1:].partition(":")
     recorded = TraceStats.read(read_trace(Path(path))).latencies_ns()
     tem = ("stage.", "beam.", "optics.")
@@ -167,7 +182,8 @@ def sweep(
     points = []
     aliases = experiment_type(records[0]["protocol"]).what_if.aliases
     for value_s in values_s:
-        question = parse_question([*base, f"{key}={value_s:.9g}"], latency, aliases)
+        unit = "s" if _is_time(key) else ""  # what the sweep says is meant so, however long
+        question = parse_question([*base, f"{key}={value_s:.9g}{unit}"], latency, aliases)
         try:
             points.append(SweepPoint(value_s, ask(records, question), ""))
         except CredlineError as error:

@@ -57,9 +57,10 @@ class Conditions:
     """What a run finds: the instrument's clock, seed and name, its troubles, and who watches.
 
     microscope: with its faults (`drivers.faults`), None on good days. watched: holds a run under the watchdog's eyes.
-    commands: those that a child is given by its parent. continued: of the run that this one goes on from
-    (`engine.run.continuing`). watchdog: what run.json says of it before it watches. parent: the folder of a child's
-    parent. began: called with the run and its experiment before it goes.
+    commands: those that a child is given by its parent. remarks: what is unusual, or was objected to and accepted.
+    continued: of the run that this one goes on from (`engine.run.continuing`). watchdog: what run.json says of it
+    before it watches. parent: the folder of a child's parent. began: called with the run and its experiment before it
+    goes.
     """
 
     clock: Clock
@@ -73,6 +74,7 @@ class Conditions:
     watched: Callable[[Run], AbstractAsyncContextManager[None]]
     commands: Commands
     look: JsonObject
+    remarks: tuple[str, ...]
     continued: JsonObject | None
     watchdog: str | None = None
     parent: str | None = None
@@ -162,6 +164,7 @@ def _document(
         host={"system": platform.platform(), "python": sys.version.split()[0]},
         timing_health=asdict(health) if health else None,
         plan=plan.model_dump(mode="json"),
+        remarks=instrument.remarks,
         watchdog=instrument.watchdog,
         parent=instrument.parent,
         continued=instrument.continued,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from engine.errors import Refused
+from engine.record.document import RunDocument
 from engine.record.framekinds import FrameKind
 from engine.record.jsonobject import JsonObject
 from engine.record.remains import Remains, RunEnd
@@ -113,6 +114,18 @@ class Prepared(ABC):
     def words(self) -> Mapping[str, str]:
         """What else a person wants to know before starting, with units."""
         return {}
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is unusual about the plan, one line each: said by `plan` and at the start of a run, kept in run.json."""
+        return ()
+
+    @property
+    def objections(self) -> Sequence[str]:
+        """What the plan leaves unrecorded that a person would hardly want to miss, one line each, with what would be
+        better. A run is refused for it unless it is accepted (`--accept-gaps`); then these are remarks.
+        """
+        return ()
 
     @property
     def total(self) -> int:
@@ -265,6 +278,14 @@ class ExperimentType(ABC, Generic[PlanT]):
     def held(self, result: JsonObject) -> str:
         """What a recovered run holds, as one sentence."""
         return f"{result.get('frames', 0)} frames."
+
+    def corrected(self, document: RunDocument, settings: JsonObject) -> RunDocument:
+        """run.json with other values of the instrument than the run had: keys with dots, as `--set` gives them.
+
+        Only `instrument` and what follows from it may change; what it was before, the engine keeps. Raises Refused for
+        a key that cannot be corrected, or a value that cannot be.
+        """
+        raise Refused(f"--set: nothing of a run of {self.name!r} can be corrected; nothing was changed.")
 
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """Make files for other programs from a finished run folder; lines for a person about what was made.

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     Connection = AbstractAsyncContextManager[ConnectedParts, bool | None]
 
 PARTS = ("stage", "beam", "optics", "detector", "stagexyz", "deflectors", "mode", "illumination")
+NEEDED = PARTS[:4]
+"""Those that every instrument has."""
 FACTS = ("geometry", "timing")
+BYTE_ORDER_MARK = "\ufeff"
+"""With which editors of Windows begin a text."""
 LET_GO_S = 2.0
 """So long a lost connection may take to be let go before the new one is made."""
 
@@ -45,6 +49,13 @@ class _Simulated(Protocol):
     """A driver that says whether it takes what a plan tells of a simulation (`ExperimentType.device_options`)."""
 
     takes_plan_options: bool
+
+
+@runtime_checkable
+class _OfParts(Protocol):
+    """A driver that tells without a connection which parts it has; of another one all are expected."""
+
+    gives: Sequence[str]
 
 
 class _Driver:
@@ -196,7 +207,9 @@ def read_devices(
         if part in FACTS:
             facts[part] = table
             continue
-        driver = table.pop("driver", None)
+        if "driver" not in table:
+            raise Refused(f"--devices {name}: {_without_driver(part, sorted(drivers))}")
+        driver = table.pop("driver")
         if not isinstance(driver, str) or driver not in drivers:
             raise Refused(
                 f"--devices {name}: [{part}] driver = {shown(repr(driver))} is not one of: "
@@ -207,7 +220,38 @@ def read_devices(
             entry,
             {**options, **table} if (isinstance(entry, _Simulated) and entry.takes_plan_options) else table,
         )
+    _check_gives(name, entries)
     return entries, facts
+
+
+def _without_driver(part: str, drivers: Sequence[str]) -> str:
+    if part == "microscope":
+        return f"[microscope] has no driver; nothing was started. Write driver = one of: {', '.join(drivers)}."
+    return (
+        f"[{part}] has no driver, and is for a {part} that another driver has than the microscope's; nothing was "
+        f"started. Write its driver, or the options of the microscope's own {part} into [microscope.{part}]."
+    )
+
+
+def _check_gives(name: str, entries: "Mapping[str, tuple[Driver, JsonDict]]") -> None:
+    """Refuse what a driver says that it has not, before anything is connected."""
+    gives = {part: entry.gives for part, (entry, _) in entries.items() if isinstance(entry, _OfParts)}
+    for part, given in gives.items():
+        if part != "microscope" and part not in given:
+            raise Refused(
+                f"--devices {name}: the driver of [{part}] has only: {', '.join(given)}; nothing was started."
+            )
+    given = gives.get("microscope", PARTS)
+    if missing := [part for part in NEEDED if part not in given and part not in entries]:
+        remedy = (
+            f"Write a devices file: [microscope] with the driver of the microscope, and [{given[0]}] with this one."
+            if "stage" in missing
+            else f"Write a devices file that has a table [{missing[0]}] with its driver as well."
+        )
+        raise Refused(
+            f"--devices {name}: this driver has only: {', '.join(given)}; there is no {', no '.join(missing)}; nothing "
+            f"was started. {remedy}"
+        )
 
 
 def update_devices_file(path: Path, tables: Mapping[str, Mapping[str, float]], remark: str) -> str:
@@ -225,7 +269,7 @@ def update_devices_file(path: Path, tables: Mapping[str, Mapping[str, float]], r
         # newline="": the line ends of a file from Windows are kept.
         with path.open(encoding="utf-8", newline="") as file:
             before = file.read()
-        document = tomlkit.parse(before)
+        document = tomlkit.parse(before.removeprefix(BYTE_ORDER_MARK))
     except (OSError, TOMLKitError) as error:
         raise Refused(f"{path}: cannot be read as TOML ({error}); it was left as it is.") from error
     for name, figures in tables.items():
@@ -240,7 +284,7 @@ def update_devices_file(path: Path, tables: Mapping[str, Mapping[str, float]], r
         for key, value in figures.items():
             table[key] = value
             table[key].comment(remark)
-    text = tomlkit.dumps(document)
+    text = BYTE_ORDER_MARK * before.startswith(BYTE_ORDER_MARK) + tomlkit.dumps(document)
     if "\r\n" in before:
         text = re.sub(r"(?<!\r)\n", "\r\n", text)
     try:

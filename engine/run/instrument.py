@@ -67,7 +67,7 @@ class Instrument:
         self._health: TimingHealth | None = None
         self._tested_ns = 0
         self._busy = False
-        self._accept_timing = False
+        self._accept_timing = self._accept_gaps = False
 
     @classmethod
     @asynccontextmanager
@@ -104,17 +104,19 @@ class Instrument:
         *,
         out: Path,
         accept_timing: bool = False,
+        accept_gaps: bool = False,
         continued: JsonObject | None = None,
     ) -> Outcome:
         """Perform a run in a new folder of `out`; how it ended. Raises Refused, nothing made, for what cannot be.
 
-        accept_timing: run although this machine wakes too late for the plan. continued: of an earlier run that this one
-        goes on from (`engine.run.continuing`). Raises DeviceBusy while another run is under way: one of its own is
-        performed by `Run.perform`.
+        accept_timing: run although this machine wakes too late for the plan. accept_gaps: although the plan leaves much
+        unrecorded (`Prepared.objections`); both hold for its children. continued: of an earlier run that this one goes
+        on from (`engine.run.continuing`). Raises DeviceBusy while another run is under way: one of its own is performed
+        by `Run.perform`.
         """
         if self._busy:
             raise DeviceBusy(f"{kind.name}: another run has the instrument; nothing was begun. Wait for its end.")
-        self._busy, self._accept_timing = True, accept_timing
+        self._busy, self._accept_timing, self._accept_gaps = True, accept_timing, accept_gaps
         try:
             self._set_specimens(kind, plan)
             prepared = self._prepared(kind, plan, out)
@@ -125,7 +127,7 @@ class Instrument:
                 commands = Commands(self.clock)
                 # Until run.json is whole: a terminal and its shell hang up one after the other.
                 with signals_to(commands) if self._signals else nullcontext():
-                    conditions = self._conditions(health, commands, look=look, continued=continued)
+                    conditions = self._conditions(prepared, health, commands, look=look, continued=continued)
                     return await self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions))
         finally:
             self._busy = False
@@ -169,6 +171,7 @@ class Instrument:
 
     def _conditions(
         self,
+        prepared: Prepared,
         health: TimingHealth | None,
         commands: Commands,
         *,
@@ -190,6 +193,7 @@ class Instrument:
             commands=commands,
             watchdog=None if self._watched else "off, as asked",
             look=look,
+            remarks=(*self.microscope.facts.questions, *prepared.remarks, *prepared.objections),
             continued=continued,
             parent=parent,
             began=began,
@@ -234,6 +238,11 @@ class Instrument:
                 f"that has it in a table [{parts[0]}] of the devices file."
             )
         prepared = kind.prepare(plan, self.microscope.facts)
+        if prepared.objections and not self._accept_gaps:
+            raise Refused(
+                f"{kind.name}: {prepared.objections[0]} Nothing was started. Change the plan, or run it as it is with "
+                "--accept-gaps."
+            )
         check_space(out, prepared.size_bytes)
         return prepared
 
@@ -257,6 +266,7 @@ class Instrument:
             raise Refused(f"{folder}: cannot be made ({error}); the child was not begun.") from error
         limit = ChildLimit()
         conditions = self._conditions(
+            prepared,
             health,
             order.commands,
             look=look,

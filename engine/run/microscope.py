@@ -21,6 +21,11 @@ class Facts(Protocol):
         """As the header of a trace holds them."""
         ...
 
+    @property
+    def questions(self) -> Sequence[str]:
+        """What to ask about the instrument before a run: what can be and is unusual, one line each."""
+        ...
+
 
 class Fault(Protocol):
     """Something that befell an instrument, or was to (`drivers.faults.Fault`)."""

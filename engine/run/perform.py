@@ -37,6 +37,7 @@ class Request:
     virtual: bool = False
     seed: int = 0
     accept_timing: bool = False
+    accept_gaps: bool = False
     draw: bool = True
     watchdog: bool = True
     faults: Sequence[str] = ()
@@ -97,6 +98,7 @@ async def carry_out(request: Request, watch: Watch | None = None) -> Outcome:
                 request.plan,
                 out=request.out,
                 accept_timing=request.accept_timing,
+                accept_gaps=request.accept_gaps,
                 continued=request.continued,
             )
     except CredlineError as error:

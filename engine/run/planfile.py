@@ -1,6 +1,7 @@
 """From files and command-line words to a checked plan; every mistake becomes one line."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Sequence
 from copy import deepcopy
@@ -17,8 +18,10 @@ UNITS = {"_s": "seconds", "_deg": "degrees", "_deg_s": "degrees per second", "_n
 
 def read_toml(path: Path, what: str) -> JsonDict:
     """A TOML file as a dictionary. Raises Refused naming file and line."""
+    text = ""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows put a mark of three bytes before the text
+        tables = tomllib.loads(text)
         if _holds_endless(tables):
             raise ValueError("a whole number has more than 64 bits")
     except OSError as error:
@@ -26,8 +29,19 @@ def read_toml(path: Path, what: str) -> JsonDict:
     except UnicodeDecodeError as error:
         raise Refused(f"{what} {path}: is not a text file in UTF-8.") from error
     except (ValueError, RecursionError) as error:  # brackets without end, a number of thousands of digits
-        raise Refused(f"{what} {path}: is not valid TOML: {error}. Text values need quotes.") from error
+        raise Refused(f"{what} {path}: is not valid TOML: {error}.{_hint(text, str(error))}") from error
     return tables
+
+
+def _hint(text: str, error: str) -> str:
+    """What is likely wrong in the line that the TOML reader names: a text without quotes, or a number with its unit."""
+    place = re.search(r"at line (\d+)", error)
+    lines = text.splitlines()
+    line = lines[int(place[1]) - 1] if place and int(place[1]) <= len(lines) else ""
+    value = line.partition("=")[2].strip()
+    if re.match(r"[+-]?[\d.]+(e[+-]?\d+)?\s*[a-zA-Z%\u00b0\u00b5\u03bc]", value):
+        return " A number stands without its unit."
+    return " Text values need quotes." if value[:1].isalpha() or value[:1] in ("/", "\\", "~", "_") else ""
 
 
 def _holds_endless(value: object) -> bool:
@@ -93,6 +107,11 @@ def _first_mistake(error: ValidationError, plan_type: type[BaseModel]) -> str:
     more = f" ({len(details) - 1} more after this one)" if len(details) > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _keys(plan_type)
+        if (header := key) and isinstance(first["input"], dict) and set(first["input"]) & set(known):
+            return (
+                f"[{shown(header)}]: the keys of a plan stand without a header above them. Take out the line "
+                f"[{shown(header)}].{more}"
+            )
         key = shown(key)
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}?" if near else f"Keys are: {', '.join(known)}."

@@ -84,7 +84,7 @@ def _is_over(found: Found, document: RunDocument) -> bool:
         return False
     if document.recovered is not None:
         return document.recovered.get("products") != PENDING
-    return found.remains.states[-1:] == [document.status] or not found.remains.states
+    return found.remains.states[-1:] == [document.ended_as] or not found.remains.states
 
 
 def _clear_up(folder: Path) -> None:

@@ -245,6 +245,7 @@ def record_run(tmp_path: Path) -> RecordRun:
             virtual=clock == "virtual",
             seed=seed,
             accept_timing=True,
+            accept_gaps=True,
             draw=False,
         )
         return _read(execute(request, watch).folder)

@@ -156,6 +156,7 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
             "simulated-timing",
             virtual=True,
             seed=case.seed,
+            accept_gaps=True,
             draw=False,
             faults=faults,
             signals=False,

@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
-from drivers.facts import Facts
+from drivers.facts import Facts, Geometry
 from engine.errors import Refused
 from engine.frame import picture_type
 from engine.record.document import RunDocument
+from engine.record.jsonobject import JsonObject
 from engine.record.remains import Remains, RunEnd
 from engine.record.spool import SpooledFrame
 from engine.record.trace import Record
@@ -20,7 +21,10 @@ from engine.run.contract import ExperimentType, Figure, Prepared, Progress, Time
 from engine.run.lastwords import LastWords
 from engine.run.machine import StrictMachine
 from engine.run.run import Run
+from protocols.cred.gaps import gaps_of, objection_to
+from protocols.cred.likely import refuse_impossible, unusual
 from protocols.cred.machine import cred_machine
+from protocols.cred.pattern import corrected, pattern_in, words_of
 from protocols.cred.plan import FORMATS, CredPlan, SlotPlan
 from protocols.cred.records import DIFFRACTION, SNAPSHOT
 from protocols.cred.sequence import CredSequence
@@ -66,6 +70,7 @@ class PreparedCred(Prepared):
 
     plan: CredPlan
     slot_plan: SlotPlan
+    geometry: Geometry
 
     @property
     def budgets(self) -> Sequence[Budget]:
@@ -81,17 +86,25 @@ class PreparedCred(Prepared):
             "acquisition period": f"{slots.period_s * 1000:.1f} ms",
             "oscillation angle": f"{slots.oscillation_deg:.4f} deg per slot",
             "slots": f"{slots.slots} ({slots.snapshots} snapshots, {slots.snapshot_slots} slot(s) each)",
-            "not recorded": (
-                f"{100 * slots.missing_share:.0f} % of the range, in wedges of {slots.wedge_deg:.4g} deg"
-                if slots.snapshots
-                else "nothing is left out"
-            ),
+            "not recorded": gaps_of(slots),
             "duration": f"{slots.slots * slots.period_s:.1f} s",
             "stage travel": f"{begin_deg:.2f} to {end_deg:.2f} deg, run-in and run-out included",
             "a frame may start late by": f"{slots.tolerance_s * 1000:.1f} ms",
             "smallest margin": f"{slots.smallest_margin_s * 1000:.1f} ms",
             "disk space": self._disk_space,
+            **words_of(self.geometry, slots.detector),
         }
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """See `Prepared.remarks`."""
+        return unusual(self.plan)
+
+    @property
+    def objections(self) -> Sequence[str]:
+        """See `Prepared.objections`."""
+        objection = objection_to(self.slot_plan)
+        return () if objection is None else (objection,)
 
     @property
     def total(self) -> int:
@@ -143,7 +156,8 @@ class Cred(ExperimentType[CredPlan]):
 
     def prepare(self, plan: CredPlan, facts: Facts) -> PreparedCred:
         """See `ExperimentType.prepare`."""
-        return PreparedCred(plan, SlotPlan(plan, facts))
+        refuse_impossible(plan)
+        return PreparedCred(plan, SlotPlan(plan, facts), facts.geometry)
 
     def label(self, plan: CredPlan) -> str:
         """See `ExperimentType.label`: the sample."""
@@ -209,6 +223,12 @@ class Cred(ExperimentType[CredPlan]):
     def products(self, plan: CredPlan) -> Sequence[str]:
         """See `ExperimentType.products`."""
         return plan.formats
+
+    def corrected(self, document: RunDocument, settings: JsonObject) -> RunDocument:
+        """See `ExperimentType.corrected`: any figure of the geometry."""
+        instrument = corrected(document.instrument, settings)
+        own = {**document.own, "pattern": pattern_in(instrument)}
+        return replace(document, instrument=instrument, own=own)
 
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """See `ExperimentType.export`."""

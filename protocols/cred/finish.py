@@ -18,6 +18,7 @@ from engine.record.spoolformat import FrameInfo
 from engine.record.trace import Record
 from engine.run.timeline import SlotGrid
 from protocols.cred.missing import missing_slots
+from protocols.cred.pattern import pattern_in
 from protocols.cred.plan import LATE_SHARE, CredPlan, SlotPlan
 from protocols.cred.readings import readings_of
 from protocols.cred.records import Collected, FrameRecord, Snapshot, period_s
@@ -65,6 +66,7 @@ def finish_cred(remains: Remains) -> RunEnd:
         sections={
             "snapshots": snapshot_list(collected, run.slots),
             "stage_readings": reading_list(collected, run.slots),
+            "pattern": pattern_in(instrument),
         },
         unusable=unusable,
         missing=[{"slot": slot, "reason": reason} for slot, reason in missing.items()],

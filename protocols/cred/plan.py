@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from drivers.facts import DetectorFacts, Facts, StageFacts, Timing
+from drivers.judged import meant
+from drivers.plausible import EXPOSURE, SNAPSHOT, SPEED
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
 
@@ -219,11 +221,12 @@ class SlotPlan:
 
     def _check_exposures(self, detector: DetectorFacts) -> None:
         shortest_s, longest_s = detector.exposure_limits_s
-        for key in ("exposure_s", "snapshot_exposure_s"):
+        for key, known in (("exposure_s", EXPOSURE), ("snapshot_exposure_s", SNAPSHOT)):
             if not shortest_s <= getattr(self.plan, key) <= longest_s:
+                value_s = getattr(self.plan, key)
                 raise Refused(
-                    f"{key} = {getattr(self.plan, key):g}: the detector exposes for {shortest_s:g} to {longest_s:g} s; "
-                    "nothing was started. Choose a value in between."
+                    f"{key} = {value_s:g}: the detector exposes for {shortest_s:g} to {longest_s:g} s; nothing was "
+                    f"started. Choose a value in between.{meant(key, value_s, known)}"
                 )
 
     def _check(self, stage: StageFacts) -> None:
@@ -234,7 +237,10 @@ class SlotPlan:
                 f"snapshot cycle with snapshot_interval = {plan.snapshot_interval}",
                 self.snapshot.steps,
                 (plan.snapshot_interval - 1) * self.period_s,
-            ).check(f"Set snapshot_interval to {self.snapshot_slots + 1} or more, or lengthen exposure_s.")
+            ).check(
+                f"Set snapshot_interval to {self.snapshot_slots + 1} or more, or lengthen exposure_s."
+                f"{meant('snapshot_exposure_s', plan.snapshot_exposure_s, SNAPSHOT)}"
+            )
         if plan.rotation == "commanded" and (why := stage.no_speed(plan.speed_deg_s)):
             raise Refused(
                 f"speed_deg_s = {plan.speed_deg_s:g}: {why}; nothing was started. Choose another speed, or rotation = "
@@ -247,4 +253,5 @@ class SlotPlan:
                     f"{key}: the rotation from {self.travel_deg[0]:.2f} to {self.travel_deg[1]:.2f} deg (run-in and "
                     f"run-out included) leaves the holder's {low_deg:g}..{high_deg:g} deg; nothing was started. "
                     "Choose a smaller range_deg or another start_deg."
+                    f"{meant('speed_deg_s', plan.speed_deg_s, SPEED)}"
                 )

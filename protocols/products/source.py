@@ -16,8 +16,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.facts import PacedFacts
+from drivers.facts import Geometry, PacedFacts
 from drivers.geometry import per_px_A
+from drivers.judged import geometry_cannot_be
 from engine.errors import DataError, shown
 from engine.frame import Picture
 from engine.record.document import RUN_FILE, RunDocument
@@ -376,11 +377,26 @@ def _check(info: RunInfo, frames: FramesFile) -> None:
     path = info.folder / RUN_FILE
     if info.created_at.tzinfo is None:
         raise DataError(f"{path}: created_at has no UTC offset; add it (+00:00 for UTC)")
-    for name in ("wavelength_A", "camera_length_mm", "pixel_size_mm", "exposure_s", "period_s"):
+    geometry = Geometry(
+        info.wavelength_A,
+        info.camera_length_mm,
+        info.pixel_size_mm,
+        info.rotation_axis_deg,
+        info.nominal_beam_fast_px,
+        info.nominal_beam_slow_px,
+        info.distortion_amplitude_percent,
+        info.distortion_azimuth_deg,
+    )
+    if why := geometry_cannot_be(geometry, info.shape):
+        raise DataError(
+            f"{path}: {why} Nothing was exported. Correct it, and keep what it was: credline export {info.folder} "
+            "--set geometry.KEY=VALUE"
+        )
+    for name in ("exposure_s", "period_s"):
         value = getattr(info, name)
         if not (math.isfinite(value) and value > 0):
             raise DataError(f"{path}: {name} is {value}, it must be positive; correct it and export again")
-    for name in ("start_deg", "oscillation_deg", "rotation_axis_deg"):
+    for name in ("start_deg", "oscillation_deg"):
         if not math.isfinite(getattr(info, name)):
             raise DataError(f"{path}: {name} is not a number; correct it and export again")
     if info.oscillation_deg == 0:

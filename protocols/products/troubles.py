@@ -15,12 +15,18 @@ TEXT_LETTERS = 400
 
 
 def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
-    """One line each: alarms, slots lost and why, frames that were not kept, what the disk or a crash did to the run.
+    """One line each: alarms, what was unusual, what was corrected since, slots lost and why, frames that were not kept,
+    what the disk or a crash did to the run.
 
     How it ended is not among them: that is said above them, once.
     """
     for alarm in document.alarms:
         yield f"ALARM: {shown(alarm, TEXT_LETTERS)}"
+    for remark in document.remarks:
+        yield f"said before the run: {shown(remark, TEXT_LETTERS)}"
+    for each in document.corrections:
+        key, was, now = (shown(each.get(name), TEXT_LETTERS) for name in ("key", "was", "now"))
+        yield f"corrected after the run: {key} was {was}, is now {now}"
     for reason, slots in _lost(info).items():
         lost = f"{len(slots)} of {info.slots} slots lost: {slot_list(slots)}"
         yield f"{lost} ({reason})" if reason else lost

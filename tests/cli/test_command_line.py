@@ -165,7 +165,17 @@ def test_help_has_an_example() -> None:
 )
 def test_a_signal_on_the_real_clock_ends_in_the_safe_state(tmp_path: Path, number: int, state: str) -> None:
     out = tmp_path / "out"
-    words = ["run", "cred", "--devices", "simulated-timing", "--accept-timing", "--json", "--out", str(out)]
+    words = [
+        "run",
+        "cred",
+        "--devices",
+        "simulated-timing",
+        "--accept-timing",
+        "--accept-gaps",
+        "--json",
+        "--out",
+        str(out),
+    ]
     words += ["--set", "relax_cycles=1", "--set", "exposure_s=0.1", "--set", "snapshot_interval=10"]
     # A wrapper that sends the signal to itself when the trace reaches the state: no guessing of times.
     program = (

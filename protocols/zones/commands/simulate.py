@@ -95,6 +95,11 @@ def simulate(
         except ValueError as error:
             raise Refused(f"{error}. Nothing was written.") from error
         patterns = simulate_cell(sample, count, rng, geometry, space_group, half_sphere)
+    if not len(patterns.xy):
+        raise Refused(
+            f"no pattern of {sample} has a spot up to {geometry.d_star_max_per_A:g} 1/A. Nothing was written. Is its "
+            "cell in A?"
+        )
     if intensities and not cif:
         patterns = noise.with_random_intensities(patterns, rng)
     if crystals > 1:
@@ -140,9 +145,14 @@ def simulate(
 
 def _cell(text: str) -> "Cell":
     """Six numbers as a cell that can exist."""
+    from drivers.judged import impossible
+    from drivers.plausible import CELL_LENGTH
     from protocols.lattice.cell import Cell
 
     cell = Cell(*numbers(text, 6, "--cell", "a, b, c in A and alpha, beta, gamma in deg"))
+    for axis, length_A in zip("abc", cell.parameters, strict=False):
+        if why := impossible(axis, length_A, CELL_LENGTH):
+            raise Refused(f"--cell {shown(repr(text))}: {why} Nothing was written.")
     if not (min(cell.parameters) > 0 and max(cell.parameters[3:]) < 180 and cell.volume_A3 > 0):
         raise Refused(f"--cell {shown(repr(text))}: no crystal has that cell. Nothing was written.")
     if not 1 < cell.volume_A3 < 100_000:

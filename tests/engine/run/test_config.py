@@ -135,7 +135,9 @@ def test_a_value_is_no_table() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"exposure_s = 0.3 s\n", r"is not valid TOML: .*line 1.*Text values need quotes"),
+        (b"sample = mordenite\n", r"is not valid TOML: .*line 1.*\. Text values need quotes"),
+        (b"exposure_s = 0.3 s\n", r"is not valid TOML: .*line 1.*\. A number stands without its unit"),
+        (b"exposure_s = 0.3\nspeed_deg_s 0.4\n", r"is not valid TOML: .*line 2, column 13\)\.$"),
         (b"a = 1\na = 2\n", r"is not valid TOML: .*line 2"),
         (b"[x]\na = [1, 1" + 400 * b"0" + b"]\n", r"is not valid TOML: a whole number has more than 64 bits"),
         (b"a = 0x" + 5000 * b"f" + b"\n", r"is not valid TOML: a whole number has more than 64 bits"),
@@ -244,8 +246,8 @@ async def test_a_part_or_a_figure_that_nobody_has_is_refused(clock: VirtualClock
         lost = replace(parts, geometry={**known, "pixel_size_mm": 0.055})
         with pytest.raises(Refused, match=r"\[geometry\] camera_length_mm is known to no driver"):
             lost.assembled()
-        camera = Parts(detector=parts.detector, geometry={"camera_length_mm": 1.0})
-        assert lost.assembled({"detector": camera}).geometry.camera_length_mm == 1.0
+        camera = Parts(detector=parts.detector, geometry={"camera_length_mm": 400.0})
+        assert lost.assembled({"detector": camera}).geometry.camera_length_mm == 400.0
 
 
 @virtual
@@ -268,7 +270,7 @@ GOOD = '[microscope]\ndriver = "simulated-timing"\n'
         ('[stage]\ndriver = "simulated-timing"\n', r"\[microscope\] .*is missing"),
         ("", r"\[microscope\] .*is missing"),
         ('[microscope]\ndriver = "jeool"\n', r"\[microscope\] driver = 'jeool' is not one of: .*simulated"),
-        ("[microscope]\n", r"\[microscope\] driver = None is not one of"),
+        ("[microscope]\n", r"\[microscope\] has no driver; nothing was started. Write driver = one of: .*simulated"),
         ('[microscope]\ndriver = ["simulated"]\n', r"\[microscope\] driver = \['simulated'\] is not one of"),
         ('microscope = "simulated"\n', r"microscope .*table"),
         (GOOD + "api_cal_s = 1\n", r"no option 'api_cal_s'.*Options are api_call_s"),

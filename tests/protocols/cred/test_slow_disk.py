@@ -46,7 +46,9 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Run, list[
     out = tmp_path_factory.mktemp("runs")
     devices = out / "devices.toml"
     devices.write_text('[microscope]\ndriver = "simulated-timing"\npictures = {shape = [256, 256]}\n')
-    request = Request(CRED, CredPlan(**plan), out, str(devices), False, 1, accept_timing=True, draw=False)
+    request = Request(
+        CRED, CredPlan(**plan), out, str(devices), False, 1, accept_timing=True, accept_gaps=True, draw=False
+    )
     report = execute(request, watch)
     return report, runs[0], list(read_trace(report.folder))
 

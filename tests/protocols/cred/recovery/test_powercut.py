@@ -61,7 +61,7 @@ class Life:
 def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     place = tmp_path_factory.mktemp("powercut")
     log, folder = place / "synced.log", place / "mordenite_001"
-    words = ["run", "cred", "--devices", "simulated-timing", "--accept-timing", "--out", str(place)]
+    words = ["run", "cred", "--devices", "simulated-timing", "--accept-timing", "--accept-gaps", "--out", str(place)]
     for setting in PLAN:
         words += ["--set", setting]
     process = subprocess.Popen(

@@ -80,7 +80,16 @@ OVERDUE_S = 90.0
 def killed_run(place: Path, dtype: str) -> Path:
     """The folder of a run on the real clock that was killed with kill -9 after some frames."""
     (place / "devices.toml").write_text(DEVICES.format(dtype=dtype), encoding="utf-8")
-    words = ["run", "cred", "--devices", str(place / "devices.toml"), "--accept-timing", "--out", str(place / "out")]
+    words = [
+        "run",
+        "cred",
+        "--devices",
+        str(place / "devices.toml"),
+        "--accept-timing",
+        "--accept-gaps",
+        "--out",
+        str(place / "out"),
+    ]
     for key, value in PLAN.items():
         words += ["--set", f"{key}={json.dumps(value)}"]
     process = subprocess.Popen(
