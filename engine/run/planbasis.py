@@ -48,9 +48,9 @@ def declared_basis(name: str, options: Mapping[str, object]) -> PlanBasis:
 
 async def told_basis(name: str, clock: Clock, options: Mapping[str, object]) -> PlanBasis:
     """What the instrument tells, connected and let go again; locked meanwhile. Raises as `connect_devices`."""
+    known, undeclared = _declared(name, options)  # first: what the file has wrong is refused before anybody is asked
     async with connect_devices(name, clock, 0, options) as microscope:
         facts = microscope.facts
-    known, undeclared = _declared(name, options)
     if known is None:
         return PlanBasis(facts, undeclared=undeclared)
     told = known.asked(facts)

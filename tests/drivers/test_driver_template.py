@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packages import called, installed
+from tests.packages import CREDLINE, called, installed
 
 TEMPLATE = Path(__file__).parents[2] / "examples" / "driver"
 
@@ -30,6 +30,16 @@ def test_an_installed_driver_is_found_by_its_name(package: tuple[Path, dict[str,
     folder, environment = package
     program = "from engine.run.registry import registered; print(registered('drivers')['ourcamera'].load().address({}))"
     assert run([sys.executable, "-c", program], environment, folder) == "ourcamera 127.0.0.1:7700\n"
+
+
+@pytest.mark.realtime
+def test_a_plan_is_made_from_what_it_declares(package: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = package
+    devices = '[microscope]\ndriver = "simulated-timing"\n[detector]\ndriver = "ourcamera"\n'
+    (folder / "devices.toml").write_text(devices, encoding="utf-8")
+    output = run([*CREDLINE, "plan", "cred", "--devices", "devices.toml"], environment, folder)
+    assert "acquisition period         510.0 ms" in output
+    assert "Not known so far" not in output
 
 
 @pytest.mark.realtime
