@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
-from drivers.judged import cannot_be
+from drivers.judged import cannot_be, grid
 from drivers.options import is_number
 from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ
 from engine.errors import Refused, shown
@@ -239,6 +239,9 @@ class Parts:
         others = others or {}
         known: dict[str, float] = dict(self.geometry)
         if "detector" in others:
+            if "beam_fast_px" in known:  # the microscope's is that on its own camera; of another, the middle
+                rows, columns = grid(devices["detector"].facts)
+                known |= {"beam_fast_px": columns / 2, "beam_slow_px": rows / 2}
             known |= others["detector"].geometry
         times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
         microscope = Microscope(

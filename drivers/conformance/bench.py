@@ -54,11 +54,7 @@ def bench_for(instrument: Callable[[Clock], AbstractAsyncContextManager[Parts]],
             names = ("stage", "beam", "optics", "detector", *OPTIONAL_PARTS)
             others = {name: parts for name in names if getattr(parts, name) is not None}
             timing = {} if parts.timing is None else asdict(parts.timing)
-            geometry: dict[str, float] = dict(parts.geometry)
-            if parts.detector is not None and (shape := parts.detector.facts.shape):  # whatever its size: beam on it
-                rows, columns = shape
-                geometry = {"beam_fast_px": columns / 2, "beam_slow_px": rows / 2, **geometry}
-            await body(clock, rest.assembled(others, geometry, timing))
+            await body(clock, rest.assembled(others, dict(parts.geometry), timing))
 
     def run(body: Body) -> None:
         asyncio.run(connected(body))

@@ -40,7 +40,7 @@ def correct(kind: AnyExperiment, folder: Path, words: Sequence[str]) -> tuple[st
     changes = [change for change in changes if change["was"] != change["now"]]
     if changes:
         _write(folder, replace(now, corrections=(*document.corrections, *changes)))
-    return tuple(f"{change['key']} was {change['was']:.10g}, is now {change['now']:.10g}" for change in changes)
+    return tuple(f"{each['key']} was {_figure(each['was'])}, is now {_figure(each['now'])}" for each in changes)
 
 
 def mend(kind: AnyExperiment, folder: Path) -> str:
@@ -84,6 +84,10 @@ def _before_its_products(records: Sequence[Record]) -> tuple[str, str]:
 
 def _change(key: str, was: object, now: object) -> JsonDict:
     return {"key": key, "was": was, "now": now, "at": utc_now().isoformat(timespec="seconds"), "by": BY}
+
+
+def _figure(value: object) -> str:
+    return f"{value:.10g}" if isinstance(value, int | float) else "not known" if value is None else str(value)
 
 
 def _at(instrument: JsonObject, key: str) -> object:

@@ -105,7 +105,7 @@ MISTAKES = {
         f'{OF_SIMULATED}[deflectors]\ndriver = "coils"\n',
         r"\[deflectors\] driver = 'coils'",
     ),
-    "a table without a driver": (f"{OF_SIMULATED}[mode]\n", r"\[mode\] has no driver, and is for a mode"),
+    "a table without a driver": (f"{OF_SIMULATED}[mode]\n", r"\[mode\] has no driver.*\[microscope.mode\]"),
     "a part that is no table": (f"illumination = 3\n{OF_SIMULATED}", r"illumination = 3 is not a table"),
     "a key that does not exist": (
         f"{OF_SIMULATED}[microscope.stagexyz]\nspeed = 1.0\n",

@@ -247,7 +247,10 @@ async def test_a_part_or_a_figure_that_nobody_has_is_refused(clock: VirtualClock
         with pytest.raises(Refused, match=r"\[geometry\] camera_length_mm is known to no driver"):
             lost.assembled()
         camera = Parts(detector=parts.detector, geometry={"camera_length_mm": 400.0})
-        assert lost.assembled({"detector": camera}).geometry.camera_length_mm == 400.0
+        whole = lost.assembled({"detector": camera}).geometry
+        assert whole.camera_length_mm == 400.0
+        # Where the beam was on the microscope's own camera tells nothing of another one, of 32 x 32 pixels.
+        assert (whole.beam_fast_px, whole.beam_slow_px) == (16.0, 16.0)
 
 
 @virtual

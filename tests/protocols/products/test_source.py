@@ -67,7 +67,11 @@ def test_ranges(slots: tuple[int, ...], joined: list[tuple[int, int]]) -> None:
     [
         ({"schema": 3}, "schema 3"),
         ({"status": "running"}, "recover"),
-        ({"geometry.wavelength_A": 0.0}, "wavelength_A is 0.0"),
+        (
+            {"geometry.wavelength_A": 0.0},
+            "wavelength_A = 0: a wavelength is .*credline export .* --set geometry.KEY=VALUE",
+        ),
+        ({"geometry.camera_length_mm": 0.25}, "If 0.25 m was meant, write camera_length_mm = 250."),
         ({"geometry.pixel_size_mm": "wide"}, "wrong type"),
         ({"result.oscillation_deg": 0.0}, "did not rotate"),
         ({"result.start_deg": -4.7686}, r"-1\.00 slots"),
