@@ -237,15 +237,15 @@ class Parts:
         figure that does not exist, or one that no instrument has (`drivers.judged`).
         """
         others = others or {}
+        parts = chosen(self, others)
         known: dict[str, float] = dict(self.geometry)
         if "detector" in others:
             if "beam_fast_px" in known:  # the microscope's is that on its own camera; of another, the middle
-                rows, columns = grid(devices["detector"].facts)
-                known |= {"beam_fast_px": columns / 2, "beam_slow_px": rows / 2}
+                known |= middle_of(parts["detector"].facts)
             known |= others["detector"].geometry
         times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
         microscope = Microscope(
-            **chosen(self, others),
+            **parts,
             geometry=Geometry(**figures(Geometry, "geometry", {**known, **(geometry or {})})),
             timing=Timing(**figures(Timing, "timing", {**times, **(timing or {})})),
             truth=self.truth,
@@ -255,6 +255,14 @@ class Parts:
         if why := cannot_be(microscope.facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")
         return microscope
+
+
+def middle_of(camera: DetectorFacts) -> dict[str, float]:
+    """The beam in the middle of a camera, as keys of the geometry; empty for one of unknown size."""
+    if (shape := grid(camera)) is None:
+        return {}
+    rows, columns = shape
+    return {"beam_fast_px": columns / 2, "beam_slow_px": rows / 2}
 
 
 def chosen(own: object, others: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from drivers.contract import chosen, figures
+from drivers.contract import chosen, figures, middle_of
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
 from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
@@ -22,6 +22,7 @@ ASSUMED = "assumed, for nobody has told"
 OF_TABLE = {"geometry": "written in the devices file", "timing": "measured in the devices file"}
 """Of the tables of a devices file; `credline devices check` measures, and writes, the second."""
 LONGEST_TEXT = 60
+BEAM = {"beam_fast_px", "beam_slow_px"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,10 @@ class Declared:
         only_told: dict[str, str] = {}
         for who in (self, camera) if camera is not None else (self,):
             words = {_last(name): words for name, words in who.unknown.items() if name.startswith("geometry.")}
+            if who is camera and who.detector is not None and "beam_fast_px" in known:  # it is that on another camera
+                if who.detector.shape is None and not who.geometry.keys() & BEAM:
+                    words |= dict.fromkeys(sorted(BEAM), "the camera, by its size")
+                known |= middle_of(who.detector)
             only_told = {name: only_told[name] for name in only_told if name not in who.geometry} | words
             known = {name: value for name, value in {**known, **who.geometry}.items() if name not in words}
         only_told = {name: words for name, words in only_told.items() if name not in written}

@@ -87,9 +87,9 @@ def geometry_cannot_be(geometry: "Geometry", shape: tuple[int, int] | None = Non
 def grid(detector: "DetectorFacts") -> tuple[int, int] | None:
     """Rows and columns of equal pixels, on which the beam is given: a wide cross counts four more of each.
 
-    None for a camera without pictures, and before it has told how large they are.
+    None for a camera that has not told yet how large its pictures are.
     """
-    if not detector.has_pictures or detector.shape is None:
+    if detector.shape is None:
         return None
     rows, columns = detector.shape
     return (rows + 4, columns + 4) if detector.wide_cross else (rows, columns)
@@ -99,7 +99,12 @@ def _impossible(facts: "Facts") -> Iterator[str]:
     for key, value, known in _figures(facts):
         if text := impossible(key, value, known):
             yield text
-    if facts.detector is not None and (shape := grid(facts.detector)) and (text := _far_beam(facts.geometry, shape)):
+    if (
+        facts.detector is not None
+        and facts.detector.has_pictures
+        and (shape := grid(facts.detector))
+        and (text := _far_beam(facts.geometry, shape))
+    ):
         yield text
     if text := _slower_than_its_worst(facts.timing):
         yield text
@@ -147,7 +152,7 @@ def _far_beam(geometry: "Geometry", shape: tuple[int, int]) -> str | None:
 
 
 def _beam(geometry: "Geometry", detector: "DetectorFacts") -> str | None:
-    if (shape := grid(detector)) is None:
+    if not detector.has_pictures or (shape := grid(detector)) is None:
         return None
     for key, value_px, size in _beam_keys(geometry, shape):
         if value_px < 0 or value_px > size:

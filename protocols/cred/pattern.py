@@ -44,7 +44,7 @@ def pattern_in(instrument: Mapping[str, Any]) -> dict[str, float]:
 
 def words_of(geometry: Geometry, detector: DetectorFacts) -> dict[str, str]:
     """For a plan; what nobody knows before the instrument is connected is left out."""
-    told = pattern_of(geometry, grid(detector))
+    told = pattern_of(geometry, grid(detector) if detector.has_pictures else None)
     words = {}
     if "high_tension_kV" in told:
         words["wavelength"] = f"{geometry.wavelength_A:.5g} A ({told['high_tension_kV']:.4g} kV)"
