@@ -147,6 +147,8 @@ class DetectorFacts:
     wide_cross: whether the pixels that join four modules are three times as wide (Timepix). has_pictures: False where
         counts are placeholders (a simulation of timing): then nothing is exported. flatfield: whether the detector
         brings its relative response along, as `Detector.flatfield`.
+    dark_counts: what a pixel counts without light: 0 of a camera that counts electrons one by one; None where nobody
+        knows, as of one with an offset.
     paced: of a camera that paces itself. cycles_s: exposures whose cycle is another than the rest tells, each with its
         own: those that were measured.
     """
@@ -160,6 +162,7 @@ class DetectorFacts:
     wide_cross: bool = False
     has_pictures: bool = True
     flatfield: bool = False
+    dark_counts: Finite | None = None
     paced: PacedFacts | None = None
     cycles_s: tuple[tuple[Seconds, Seconds], ...] = ()
 

@@ -220,6 +220,7 @@ class Dectris:
             self._saturation,
             (shortest_s, longest_s),
             overhead_s=self._settings.overhead_s,
+            dark_counts=0.0,
             paced=self._paced,
         )
 

@@ -319,6 +319,7 @@ class SelfPaced:
             LARGEST_COUNT,
             self._exposure_limits_s,
             wide_cross=self._wide_cross,
+            dark_counts=0.0,
             paced=self._paced,
         )
 

@@ -67,6 +67,7 @@ class Timepix:
             wide_cross,
             has_pictures,
             flatfield is not None,
+            dark_counts=0.0 if has_pictures else None,
         )
         self.flatfield = flatfield
         self._clock = clock

@@ -29,10 +29,10 @@ class RunDocument:
     """What run.json says. None, or empty: not known, as after a crash that cost run.json, or not so.
 
     label: the first part of the run folder's name. created_at: wall time at instant 0 of all times in the run folder,
-    ISO 8601 with its offset. watchdog: what became of it. parent: the folder of the run whose child it is. continued:
-    the run that it goes on from, and what was done there. trace_cut_off, disk_failed: why trace and data end before the
-    run. instrument: `geometry` and `detector`. recovered: what `credline recover` found. own: what else the protocol
-    says beside its result.
+    ISO 8601 with its offset. warnings: what is wrong with its frames (`engine.run.framewatch`). watchdog: what became of
+    it. parent: the folder of the run whose child it is. continued: the run that it goes on from, and what was done
+    there. trace_cut_off, disk_failed: why trace and data end before the run. instrument: `geometry` and `detector`.
+    recovered: what `credline recover` found. own: what else the protocol says beside its result.
     """
 
     protocol: str
@@ -49,6 +49,7 @@ class RunDocument:
     plan: JsonObject = field(default_factory=dict)
     reason: str = ""
     alarms: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     watchdog: str | None = None
     parent: str | None = None
     continued: JsonObject | None = None
@@ -100,6 +101,7 @@ class RunDocument:
             plan=reader.object("plan") or {},
             reason=reader.text("reason") or "",
             alarms=reader.texts("alarms"),
+            warnings=reader.texts("warnings"),
             watchdog=reader.text("watchdog"),
             parent=reader.text("parent"),
             continued=reader.object("continued"),
@@ -157,6 +159,7 @@ class RunDocument:
             "status": self.status,
             "reason": self.reason,
             "alarms": list(self.alarms),
+            "warnings": list(self.warnings) or None,
             "trace_cut_off": self.trace_cut_off,
             "disk_failed": self.disk_failed,
             **self.instrument,
@@ -164,7 +167,7 @@ class RunDocument:
             **self.own,
             "recovered": self.recovered,
         }
-        optional = ("watchdog", "parent", "continued", "trace_cut_off", "disk_failed", "recovered")
+        optional = ("warnings", "watchdog", "parent", "continued", "trace_cut_off", "disk_failed", "recovered")
         return {name: value for name, value in document.items() if value is not None or name not in optional}
 
     def write(self, folder: Path, *, durable: bool = True) -> None:

@@ -187,6 +187,9 @@ class CredSequence(Experiment):
                 await self._store()
                 angle = self._watch.readings[-1].value
                 return self.run.finish(Status.STOPPED, f"the stage stopped at {angle:.2f} deg")
+            if self.plan.bad_frames == "stop" and (troubles := self.run.data.watch.troubles):
+                await self._store()
+                return self.run.finish(Status.STOPPED, f"bad_frames = stop: {troubles[0]}")
             if self.slot > self.last_slot:
                 await self._store()
                 return self.run.finish(Status.DONE, "range covered")

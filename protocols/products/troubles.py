@@ -15,12 +15,14 @@ TEXT_LETTERS = 400
 
 
 def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
-    """One line each: alarms, slots lost and why, frames that were not kept, what the disk or a crash did to the run.
+    """One line each: alarms, warnings, slots lost and why, frames that were not kept, what the disk or a crash did to the run.
 
     How it ended is not among them: that is said above them, once.
     """
     for alarm in document.alarms:
         yield f"ALARM: {shown(alarm, TEXT_LETTERS)}"
+    for warning in document.warnings:
+        yield f"WARNING: {shown(warning, TEXT_LETTERS)}"
     for reason, slots in _lost(info).items():
         lost = f"{len(slots)} of {info.slots} slots lost: {slot_list(slots)}"
         yield f"{lost} ({reason})" if reason else lost
