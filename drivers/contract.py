@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.options import is_number
-from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ
+from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ, View
 from engine.errors import Refused, shown
 from engine.frame import Frame
 
@@ -222,6 +222,8 @@ class Parts:
     mode: Mode | None = None
     illumination: Illumination | None = None
     specimen: Specimen | None = None
+    view: View | None = None
+    """Only of a simulated camera."""
 
     def assembled(
         self,
@@ -248,6 +250,9 @@ class Parts:
                     f"devices: the driver of [{name}] has no {name}; nothing was started. Leave this table out, or "
                     "name a driver that has one."
                 )
+        owners = {name: others.get(name, self).view for name in ("stage", "optics", "beam")}
+        if (view := others.get("detector", self).view) is not None:
+            view.look_at({name: owner for name, owner in owners.items() if owner is not None})
         known: dict[str, float] = dict(self.geometry)
         if "detector" in others:
             known |= others["detector"].geometry

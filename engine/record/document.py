@@ -29,8 +29,8 @@ class RunDocument:
     """What run.json says. None, or empty: not known, as after a crash that cost run.json, or not so.
 
     label: the first part of the run folder's name. created_at: wall time at instant 0 of all times in the run folder,
-    ISO 8601 with its offset. warnings: what is wrong with its frames (`engine.run.framewatch`). watchdog: what became of
-    it. parent: the folder of the run whose child it is. continued: the run that it goes on from, and what was done
+    ISO 8601 with its offset. warnings: what is wrong with its frames (`engine.run.framewatch`). watchdog: what became
+    of it. parent: the folder of the run whose child it is. continued: the run that it goes on from, and what was done
     there. trace_cut_off, disk_failed: why trace and data end before the run. instrument: `geometry` and `detector`.
     recovered: what `credline recover` found. own: what else the protocol says beside its result.
     """

@@ -29,8 +29,8 @@ def check(arguments: Mapping[str, Any], picture: "Callable[[int], Picture]") -> 
 
     arguments: `index` of the picture; `saturation`, the largest count it can have; `dark_counts`, what a pixel counts
     without light, or None; `words`, a `module:function` of the protocol's for a picture that is light, or empty.
-    Returns `light`, `noisy` (half of the pixels differ from the median), `level` (the median), `saturated` (share of the
-    pixels), and `words`: what the protocol says of it, or empty. A picture of 512 x 512 takes 3 ms.
+    Returns `light`, `noisy` (half of the pixels differ from the median), `level` (the median), `saturated` (share of
+    the pixels), and `words`: what the protocol says of it, or empty. A picture of 512 x 512 takes 3 ms.
     """
     counts = picture(arguments["index"])
     dark_counts, words = arguments["dark_counts"], arguments["words"]

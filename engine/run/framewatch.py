@@ -42,7 +42,7 @@ SATURATED_SHARE = 0.05
 """A primary beam that is too bright for its pixels is a share of 1e-4 of a picture."""
 
 TEXTS = {
-    "dark": "the camera sees nothing: {kind} frames are dark (level {level:g} counts). Look at beam, shutter and camera",
+    "dark": "the camera sees nothing: {kind} frames are dark (level {level:g} counts). Look at beam and camera",
     "light": "{kind} frames should be dark and are not (level {level:g} counts). Look whether the beam is off",
     "saturated": "{saturated:.0%} of the pixels of {kind} frames are saturated. Less beam, or a shorter exposure",
     "same": "the camera gives the same picture again and again. Look at its own software",
@@ -152,6 +152,6 @@ def _found(kind: FrameKind, outcome: Outcome, alike: int) -> dict[str, str]:
         "same": alike >= SAME_AT and (told["light"] or told["noisy"]),  # empty ones of a camera that counts are alike
     }
     found = {what: TEXTS[what].format(kind=kind.name, **told) + "." for what, is_so in wrong.items() if is_so}
-    if told["words"]:
+    if told["words"] and not found:  # they are about a picture that is as it should be otherwise
         found["words"] = f"{kind.name} frames: {told['words']}"
     return found

@@ -46,7 +46,8 @@ class CredPlan(BaseModel):
     rotation: `pedal` waits for the operator to start the rotation, `commanded` starts it. range_deg: signed, the
     sign is the direction. snapshot_interval: every n-th slot is a defocused picture of the crystal, 0 for none.
     defocus: in the lens's own units. bad_frames: what to do once frames are found dark, saturated, the same or without
-    the primary beam: go on with a warning, or stop as the operator would. unblank: beam off until the rotation starts; false leaves the beam as it is.
+    the primary beam: go on with a warning, or stop as the operator would. unblank: beam off until the rotation
+    starts; false leaves the beam as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -15,7 +15,7 @@ TEXT_LETTERS = 400
 
 
 def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
-    """One line each: alarms, warnings, slots lost and why, frames that were not kept, what the disk or a crash did to the run.
+    """One line each: alarms, warnings, slots lost and why, frames not kept, what the disk or a crash did to the run.
 
     How it ended is not among them: that is said above them, once.
     """

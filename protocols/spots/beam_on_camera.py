@@ -8,7 +8,9 @@ Beside the camera neither is to be seen.
 import numpy as np
 from numpy.typing import NDArray
 
-BESIDE = "no primary beam on the camera: no place stands out as the beam does. Look at the alignment of beam and camera."
+BESIDE = (
+    "no primary beam on the camera: no place stands out as the beam does. Look at the alignment."
+)
 # Pictures of 512 pixels are summed in bins of 8; a beam is looked for in 3 x 3 of them.
 BINS = 64
 NEXT_BINS = 4
