@@ -141,6 +141,17 @@ class Detector(Protocol):
         ...
 
 
+class PacedDetector(Detector, Protocol):
+    """A camera that paces itself and knows when its parts begin (`PacedFacts.tells_begin`)."""
+
+    async def part_begin_ns(self, at_ns: int) -> int:
+        """When the first part begins that begins at `at_ns` or later, on the engine's clock. Takes under 1 ms.
+
+        An exposure asked for at any instant in the part before begins with it. Raises DeviceError when not armed.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SecondConnection:
     """How another process takes the beam off the crystal when the program that drives the instrument cannot.

@@ -123,13 +123,22 @@ class PacedFacts:
     """The running series of a camera that paces itself: parts of `part_s`, one every `period_s`.
 
     An exposure is made of whole parts, and `spare` more pass until the next may begin. saturation: the largest count of
-    a part; None where that of a frame does not depend on its parts.
+    a part; None where that of a frame does not depend on its parts. tells_begin: whether it knows where among the parts
+    an instant lies (`PacedDetector.part_begin_ns`).
     """
 
     part_s: Annotated[float, Field(ge=1e-6, le=1e6)]
     period_s: Seconds
     spare: Annotated[int, Field(ge=0, le=1_000_000)]
     saturation: int | None = None
+    tells_begin: bool = False
+
+    @property
+    def lead_s(self) -> float:
+        """So long before it is to begin an exposure is asked for: half a part, so that it begins with that part
+        whether it is asked a little early or late. 0 where nobody knows when parts begin.
+        """
+        return self.period_s / 2 if self.tells_begin else 0.0
 
     def parts(self, exposure_s: float) -> int:
         """How many parts an exposure is made of."""

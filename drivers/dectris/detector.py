@@ -86,7 +86,7 @@ class Dectris:
         self._simplon = simplon
         self._settings = settings
         triggered, subframe_s = settings.series == "triggered", settings.subframe_s
-        self._paced = None if triggered else PacedFacts(subframe_s, subframe_s, spare=1)
+        self._paced = None if triggered else PacedFacts(subframe_s, subframe_s, spare=1, tells_begin=True)
         self._count_time_s = (1e-6, 3600.0)
         self._mask: NDArray[np.bool_] | None = None
         self._found: dict[tuple[str, str], Any] = {}
@@ -313,6 +313,15 @@ class Dectris:
         if series.pace is not None and self._paced is not None:
             return self._pick(series, series.pace, self._paced, exposure_s)
         return await self._fire(series, exposure_s)
+
+    async def part_begin_ns(self, at_ns: int) -> int:
+        """See `PacedDetector.part_begin_ns`: of the images of a series that paces itself."""
+        series = self._series
+        if series is None or series.pace is None or series.pace.arrivals == 0:
+            raise DeviceError(
+                f"{self._simplon.name}: its images do not run; nothing was exposed. Arm it, or trigger it."
+            )
+        return series.pace.begin_ns(series.pace.first_from(at_ns))
 
     def _pick(self, series: Series, pace: ImageTimes, paced: PacedFacts, exposure_s: float) -> int:
         """Take the images out of the running series that begin next."""

@@ -135,6 +135,8 @@ class SlotPlan:
         self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
         self.slots = max(1, self._slots_in_range())
         self.tolerance_s = LATE_SHARE * self.period_s
+        self.paced = detector.paced
+        self.lead_s = 0.0 if detector.paced is None else detector.paced.lead_s
         self.frame = Budget(
             "diffraction frame",
             (
@@ -161,9 +163,18 @@ class SlotPlan:
         return (self.frame, self.snapshot) if self.plan.snapshot_interval else (self.frame,)
 
     @property
+    def wake_tolerance_s(self) -> float:
+        """So late a frame may be asked for, and still begins within the tolerance: of a camera that paces itself with
+        the part of its slot, or so many parts later as the tolerance allows.
+        """
+        if self.paced is None or not self.lead_s:
+            return self.tolerance_s
+        return self.lead_s + self.tolerance_s // self.paced.period_s * self.paced.period_s
+
+    @property
     def smallest_margin_s(self) -> float:
         """The tightest tolerance of the run; a machine that wakes later than this cannot run the plan."""
-        margins = [self.tolerance_s]
+        margins = [self.wake_tolerance_s]
         if self.plan.snapshot_interval:
             margins.append(self.snapshot.slack_s + self.tolerance_s)
         return min(margins)

@@ -8,15 +8,13 @@ Beside the camera neither is to be seen.
 import numpy as np
 from numpy.typing import NDArray
 
-BESIDE = (
-    "no primary beam on the camera: no place stands out as the beam does. Look at the alignment."
-)
+BESIDE = "no primary beam on the camera: no place stands out as the beam does. Look at the alignment."
 # Pictures of 512 pixels are summed in bins of 8; a beam is looked for in 3 x 3 of them.
 BINS = 64
 NEXT_BINS = 4
 """What is nearer to the brightest place than this belongs to it."""
 CLEARLY = 8.0
-"""So many times brighter than the next place is a beam anywhere. Simulated: 45 and more, beside the camera 4 at most."""
+"""So many times brighter than the next place is a beam anywhere. Simulated: 45 and more, beside the camera up to 4."""
 INSIDE = 3.0
 """So many times is one that lies inside; at an edge it may be what reaches in from outside."""
 BLOCKS = 16
