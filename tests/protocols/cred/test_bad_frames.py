@@ -13,6 +13,7 @@ from engine.commands.main import app
 from engine.replay.computations import recompute_run
 from engine.replay.replay import first_divergence, load_run, replay
 from engine.replay.whatif import Question, ask
+from engine.run.recovery import recover_run
 from engine.testing.plugin import RecordedRun
 from tests.protocols.cred.conftest import Perform
 
@@ -109,6 +110,14 @@ def test_a_trace_of_before_frames_were_watched_replays(seen: Seen) -> None:
     old = [{**record, "seq": seq} for seq, record in enumerate(new)]
     old[0] = {key: value for key, value in old[0].items() if key != "watched"}
     assert first_divergence(old, replay(old)) is None
+
+
+def test_a_recovery_says_again_what_was_said(seen: Seen) -> None:
+    run = seen(DARK)
+    (run.folder / "run.json").unlink()
+    told = list(recover_run(run.folder))
+    assert json.loads((run.folder / "run.json").read_text())["warnings"] == run.document["warnings"]
+    assert f"Warning: {run.document['warnings'][0]}" in told
 
 
 def command(folder: Path, *words: str) -> Any:
