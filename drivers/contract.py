@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be, grid
 from drivers.options import is_number
-from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ
+from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ, View
 from engine.errors import Refused, shown
 from engine.frame import Frame
 
@@ -143,6 +143,17 @@ class Detector(Protocol):
         ...
 
 
+class PacedDetector(Detector, Protocol):
+    """A camera that paces itself and knows when its parts begin (`PacedFacts.tells_begin`)."""
+
+    async def part_begin_ns(self, at_ns: int) -> int:
+        """When the first part begins that begins at `at_ns` or later, on the engine's clock. Takes under 1 ms.
+
+        An exposure asked for at any instant in the part before begins with it. Raises DeviceError when not armed.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SecondConnection:
     """How another process takes the beam off the crystal when the program that drives the instrument cannot.
@@ -224,6 +235,8 @@ class Parts:
     mode: Mode | None = None
     illumination: Illumination | None = None
     specimen: Specimen | None = None
+    view: View | None = None
+    """Only of a simulated camera."""
 
     def assembled(
         self,
@@ -238,6 +251,9 @@ class Parts:
         """
         others = others or {}
         parts = chosen(self, others)
+        owners = {name: others.get(name, self).view for name in ("stage", "optics", "beam")}
+        if (view := others.get("detector", self).view) is not None:
+            view.look_at({name: owner for name, owner in owners.items() if owner is not None})
         known: dict[str, float] = dict(self.geometry)
         if "detector" in others:
             if "beam_fast_px" in known:  # the microscope's is that on its own camera; of another, the middle

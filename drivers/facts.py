@@ -132,13 +132,22 @@ class PacedFacts:
     """The running series of a camera that paces itself: parts of `part_s`, one every `period_s`.
 
     An exposure is made of whole parts, and `spare` more pass until the next may begin. saturation: the largest count of
-    a part; None where that of a frame does not depend on its parts.
+    a part; None where that of a frame does not depend on its parts. tells_begin: whether it knows where among the parts
+    an instant lies (`PacedDetector.part_begin_ns`).
     """
 
     part_s: Annotated[float, Field(ge=1e-6, le=1e6)]
     period_s: Seconds
     spare: Annotated[int, Field(ge=0, le=1_000_000)]
     saturation: int | None = None
+    tells_begin: bool = False
+
+    @property
+    def lead_s(self) -> float:
+        """So long before it is to begin an exposure is asked for: half a part, so that it begins with that part
+        whether it is asked a little early or late. 0 where nobody knows when parts begin.
+        """
+        return self.period_s / 2 if self.tells_begin else 0.0
 
     def parts(self, exposure_s: float) -> int:
         """How many parts an exposure is made of."""
@@ -157,6 +166,8 @@ class DetectorFacts:
     wide_cross: whether the pixels that join four modules are three times as wide (Timepix). has_pictures: False where
         counts are placeholders (a simulation of timing): then nothing is exported. flatfield: whether the detector
         brings its relative response along, as `Detector.flatfield`.
+    dark_counts: what a pixel counts without light: 0 of a camera that counts electrons one by one; None where nobody
+        knows, as of one with an offset.
     paced: of a camera that paces itself. cycles_s: exposures whose cycle is another than the rest tells, each with its
         own: those that were measured.
     """
@@ -170,6 +181,7 @@ class DetectorFacts:
     wide_cross: bool = False
     has_pictures: bool = True
     flatfield: bool = False
+    dark_counts: Finite | None = None
     paced: PacedFacts | None = None
     cycles_s: tuple[tuple[Seconds, Seconds], ...] = ()
 

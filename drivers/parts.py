@@ -302,6 +302,14 @@ class Specimen(Protocol):
         ...
 
 
+class View(Protocol):
+    """What a simulated camera looks at; a real one needs nobody to say so."""
+
+    def look_at(self, owners: Mapping[str, "View"]) -> None:
+        """See the `stage`, `optics` and `beam` of these simulations from now on, and the specimen of that stage."""
+        ...
+
+
 def _past(what: str, value: float, limits: Limits, whole_number: bool = False) -> str | None:
     """In words, that a value cannot be; what is no number is past all limits."""
     low, high = limits

@@ -271,6 +271,15 @@ class Dectris:
             return self._pick(series, series.pace, self._paced, exposure_s)
         return await self._fire(series, exposure_s)
 
+    async def part_begin_ns(self, at_ns: int) -> int:
+        """See `PacedDetector.part_begin_ns`: of the images of a series that paces itself."""
+        series = self._series
+        if series is None or series.pace is None or series.pace.arrivals == 0:
+            raise DeviceError(
+                f"{self._simplon.name}: its images do not run; nothing was exposed. Arm it, or trigger it."
+            )
+        return series.pace.begin_ns(series.pace.first_from(at_ns))
+
     def _pick(self, series: Series, pace: ImageTimes, paced: PacedFacts, exposure_s: float) -> int:
         """Take the images out of the running series that begin next."""
         now_ns = self._clock.now_ns()

@@ -40,7 +40,9 @@ class Settings:
     @property
     def paced(self) -> PacedFacts | None:
         """Of a series that paces itself. Up to one more image passes until the first of an exposure begins."""
-        return None if self.series == "triggered" else PacedFacts(self.subframe_s, self.subframe_s, spare=1)
+        if self.series == "triggered":
+            return None
+        return PacedFacts(self.subframe_s, self.subframe_s, spare=1, tells_begin=True)
 
     @property
     def saturation(self) -> int | None:
@@ -69,5 +71,6 @@ class Settings:
             self.saturation if saturation is None else saturation,
             (shortest_s, longest_s),
             overhead_s=self.overhead_s,
+            dark_counts=0.0,
             paced=self.paced,
         )

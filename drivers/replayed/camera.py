@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.contract import Detector
+from drivers.contract import PacedDetector
 from drivers.facts import DetectorFacts
 from drivers.replayed.pictures import StoredPictures
 from drivers.replayed.player import Player
@@ -24,7 +24,7 @@ REFUSED_TYPE = re.compile(r"[<>|](b1|[iu][1248]|f(2|4|8|16)|c(8|16|32))")
 
 
 class RecordedCamera(Player):
-    """Implements `drivers.contract.Detector`. pictures: of the run folder; None where there is none."""
+    """Implements `drivers.contract.PacedDetector`. pictures: of the run folder; None where there is none."""
 
     def __init__(
         self, clock: Clock, recording: Recording, facts: DetectorFacts, pictures: StoredPictures | None
@@ -34,7 +34,7 @@ class RecordedCamera(Player):
         self._shape = facts.known_shape
         self._pixel = picture_type(facts.dtype or recording.dtype) or np.dtype(np.uint16)
         self.flatfield: NDArray[np.float32] | None = np.ones((1, 1), np.float32) if facts.flatfield else None
-        super().__init__(recording, "detector", Detector, facts)
+        super().__init__(recording, "detector", PacedDetector, facts)
 
     async def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`; each at the instant at which it arrived then."""

@@ -55,7 +55,7 @@ class Player:
         async def call(*args: object) -> object:
             return await self.answer(method, *args)
 
-        return update_wrapper(call, vars(self._part)[method])
+        return update_wrapper(call, getattr(self._part, method))
 
     async def answer(self, method: str, *args: object) -> object:
         """The recorded answer to a call, of its type, at its instant; or its recorded error."""

@@ -272,6 +272,7 @@ class WhatIfDetector:
         self._recorded = [round(slower * readout) for readout in readouts]
         self._next = deque(self._recorded)
         self._queue: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+        self._lead_ns = ns(facts.paced.lead_s) if facts.paced is not None else 0
         self._placeholder = np.broadcast_to(np.zeros((), facts.dtype or "<u2"), facts.known_shape)
 
     async def arm(self, exposures_s: Sequence[float]) -> None:
@@ -283,9 +284,13 @@ class WhatIfDetector:
         if not self._queue.empty():
             raise DeviceError("detector: an exposure is under way; no new one was begun.")
         await self._clock.sleep_s(self._latencies.seconds("detector.start"))
-        begin_ns = self._clock.now_ns()
+        begin_ns = self._clock.now_ns() + self._lead_ns
         self._queue.put_nowait((begin_ns, begin_ns + ns(exposure_s)))
         return begin_ns
+
+    async def part_begin_ns(self, at_ns: int) -> int:
+        """See `PacedDetector.part_begin_ns`: whenever it is wanted, for which part would have begun nobody knows."""
+        return at_ns
 
     async def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`. Each series counts from 0."""

@@ -117,7 +117,16 @@ class _Wanted:
         counts[self._full] = self._saturation
         # It cannot have ended after it arrived: the origin was guessed too late, by as much.
         early_ns = max(0, self.end_ns - arrived_ns)
-        return Frame(counts, self.number, self.begin_ns - early_ns, self.end_ns - early_ns)
+        begin_ns, end_ns = self.begin_ns - early_ns, self.end_ns - early_ns
+        travel_ns = ns(DELIVERY_S)
+        return Frame(
+            counts,
+            self.number,
+            begin_ns,
+            end_ns,
+            start_bounds_ns=(begin_ns - travel_ns, begin_ns),
+            end_bounds_ns=(end_ns - travel_ns, end_ns),
+        )
 
 
 def saturation(top: int, parts: int) -> int:
@@ -130,7 +139,7 @@ def paced_facts(cadence: PartTiming) -> PacedFacts:
     keeps its place among the parts, so one frame follows the other without a beat.
     """
     spare = 1 + math.ceil(DELIVERY_S / cadence.period_s - 1e-9)
-    return PacedFacts(cadence.live_s, cadence.period_s, spare, cadence.top)
+    return PacedFacts(cadence.live_s, cadence.period_s, spare, cadence.top, tells_begin=True)
 
 
 def facts_of_sums(
@@ -138,7 +147,13 @@ def facts_of_sums(
 ) -> DetectorFacts:
     """The facts of a camera whose frames are sums of parts (`_Wanted`). shape: None before it was asked."""
     return DetectorFacts(
-        shape, "<u2", LARGEST_COUNT, exposure_limits_s, wide_cross=wide_cross, paced=paced_facts(cadence)
+        shape,
+        "<u2",
+        LARGEST_COUNT,
+        exposure_limits_s,
+        wide_cross=wide_cross,
+        dark_counts=0.0,
+        paced=paced_facts(cadence),
     )
 
 
@@ -179,15 +194,28 @@ class _Series:
             now_ns = self._clock.now_ns()
             if now_ns < self._busy_until_ns:
                 raise DeviceBusy(f"{self._name}: an exposure is under way; no new one was begun. Wait for its frame.")
-            origin_ns = min(self._arrivals) - self._live_ns
-            first = max(-((origin_ns - now_ns) // self._period_ns), self._last + 1, self._first_free)
-            begin_ns = origin_ns + first * self._period_ns
+            first = max(self._first_from(now_ns), self._first_free)
+            begin_ns = self._begin_ns(first)
             end_ns = begin_ns + (parts - 1) * self._period_ns + self._live_ns
             self._wanted.append(_Wanted(self._exposures, first, parts, begin_ns, end_ns, self._top, self._shape))
             self._exposures += 1
             self._first_free = first + parts
             self._busy_until_ns = end_ns
             return begin_ns
+
+    def part_begin_ns(self, at_ns: int) -> int:
+        """When the first part begins that begins at an instant or later."""
+        with self._lock:
+            if self.fault is not None:
+                raise type(self.fault)(f"{self.fault} Nothing was exposed.")
+            return self._begin_ns(self._first_from(at_ns))
+
+    def _begin_ns(self, part: int) -> int:
+        return min(self._arrivals) - self._live_ns + part * self._period_ns
+
+    def _first_from(self, at_ns: int) -> int:
+        """The number of the first part that begins at an instant or later, and has not come yet."""
+        return max(-((self._begin_ns(0) - at_ns) // self._period_ns), self._last + 1)
 
     def has_data_under_way(self) -> bool:
         """Whether an exposure is over whose data has not come yet."""
@@ -296,7 +324,7 @@ class _Series:
 
 
 class SelfPaced:
-    """Implements `drivers.contract.Detector` on a camera that paces itself."""
+    """Implements `drivers.contract.PacedDetector` on a camera that paces itself."""
 
     flatfield = None
 
@@ -356,6 +384,12 @@ class SelfPaced:
             raise DeviceError(f"{self._camera.name}: not armed; no exposure was made. Arm it first.")
         self._check((exposure_s,), "nothing was exposed")
         return self._series.expose(paced_facts(self._camera.cadence).parts(exposure_s))
+
+    async def part_begin_ns(self, at_ns: int) -> int:
+        """See `PacedDetector.part_begin_ns`."""
+        if self._series is None:
+            raise DeviceError(f"{self._camera.name}: not armed; nobody knows when its parts begin. Arm it first.")
+        return self._series.part_begin_ns(at_ns)
 
     def _check(self, exposures_s: Sequence[float], state: str) -> None:
         if why := self.facts.cannot_expose(exposures_s):

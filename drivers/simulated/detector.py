@@ -51,6 +51,7 @@ class DetectorSettings:
             wide_cross,
             has_pictures,
             flatfield,
+            dark_counts=0.0 if has_pictures else None,
         )
 
 

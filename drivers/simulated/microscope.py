@@ -22,15 +22,12 @@ from drivers.simulated.latency import Interface
 from drivers.simulated.lensmode import LensMode
 from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.settings import InstrumentSettings, configure, number
-from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Shot, Studio, WorkerStudio
+from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Studio, WorkerStudio
 from drivers.simulated.stagexyz import Translation
 from drivers.simulated.truthfile import write_truth
+from drivers.simulated.view import SimulatedView
 from engine.clock import Clock
 from engine.errors import Refused, shown
-
-# The defocus at which snapshots have their full size; others scale with it.
-FULL_DEFOCUS = 1500
-
 
 TOLD = ("start_deg", "beam_on", "crystal")
 """What a plan may say of a simulation."""
@@ -55,6 +52,7 @@ class SimulatedSpecimen:
         self.source = source
         self._seed, self._goniometer, self._blanker, self._studio = seed, goniometer, blanker, studio
         self._said = said
+        self.shown_by = [studio]
 
     def set(self, told: Mapping[str, object], child: Sequence[int] = ()) -> None:
         """See `Specimen.set`."""
@@ -71,7 +69,8 @@ class SimulatedSpecimen:
             source = dataclasses.replace(source, orientation_seed=drawn >> 1)
         start_deg = number(new, "start_deg", 0.0)
         if source != self.source:
-            self._studio.show(source)
+            for studio in self.shown_by:
+                studio.show(source)
             self.source = source
         if child:
             return
@@ -79,6 +78,14 @@ class SimulatedSpecimen:
             self._goniometer.leave(start_deg)
         if "beam_on" in new and self._blanker is not None:
             self._blanker.leave(beam_on=bool(new["beam_on"]))
+
+    def hand_over(self, other: "SimulatedSpecimen") -> None:
+        """The camera looks at another specimen, and from now on shows what that is."""
+        if other.source != self.source:
+            self._studio.show(other.source)
+            self.source = other.source
+        other.shown_by.append(self._studio)
+        self.shown_by = []
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ class SimulatedTruth:
     goniometer: Goniometer
     lens: Lens
     blanker: Blanker
-    detector: Timepix
+    view: SimulatedView
     specimen: SimulatedSpecimen
 
     def angle_deg(self, t_ns: int) -> float:
@@ -113,7 +120,7 @@ class SimulatedTruth:
 
     def exposures(self) -> Sequence[tuple[int, int]]:
         """See `Truth.exposures`."""
-        return self.detector.read_out
+        return self.view.seen_by.read_out
 
     def disturb_stage(self, kind: str, value: float) -> bool:
         """See `Truth.disturb_stage`."""
@@ -164,18 +171,6 @@ class SimulatedMicroscope:
             second = SecondConnection(f"{blank_beam.__module__}:{blank_beam.__name__}", {"path": str(path)})
         blanker = Blanker(clock, interface, beam_on=beam_on, register=register)
 
-        def look(number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot:
-            return Shot(
-                number,
-                goniometer.angle_deg(begin_ns),
-                goniometer.angle_deg(end_ns),
-                exposure_s,
-                blanker.share_on(begin_ns, end_ns),
-                lens.defocus_at((begin_ns + end_ns) // 2) / FULL_DEFOCUS,
-                lens.beam_shift_px(begin_ns, end_ns),
-                noise_seed=seed * 1_000_003 + number,
-            )
-
         studio: Studio = CheapStudio(pictures)
         flatfield = None
         if self.pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
@@ -185,20 +180,20 @@ class SimulatedMicroscope:
             flatfield = maker.flatfield
         if self.pictures:
             studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
-        detector = Timepix(
+        said = frozenset(options) & set(TOLD)
+        specimen = SimulatedSpecimen(source, seed, goniometer, blanker if is_new else None, studio, said)
+        view = SimulatedView(seed, goniometer, lens, blanker, specimen)
+        detector = view.camera = Timepix(
             clock,
             seed,
             settings.detector,
             studio,
-            look,
+            view.shot,
             pictures.shape,
             pictures.saturation,
             pictures.wide_cross,
             flatfield,
             self.pictures,
-        )
-        specimen = SimulatedSpecimen(
-            source, seed, goniometer, blanker if is_new else None, studio, frozenset(options) & set(TOLD)
         )
         try:
             yield Parts(
@@ -208,9 +203,10 @@ class SimulatedMicroscope:
                 detector=detector,
                 geometry=dataclasses.asdict(geometry),
                 timing=settings.timing,
-                truth=SimulatedTruth(goniometer, lens, blanker, detector, specimen),
+                truth=SimulatedTruth(goniometer, lens, blanker, view, specimen),
                 second_connection=second,
                 specimen=specimen,
+                view=view,
                 stagexyz=Translation(
                     clock, interface, seed, settings.stagexyz, settings.stage.stage_read_s, goniometer.is_rotating
                 ),

@@ -12,6 +12,7 @@ from rich.table import Table
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.record.trace import Record
 from engine.run.contract import AnyExperiment, Prepared
+from engine.run.framewatch import WARNING
 from engine.run.perform import Report
 from engine.run.run import Run
 
@@ -19,7 +20,9 @@ DRAW_INTERVAL_NS = NS_PER_S // 4
 
 
 class LiveDisplay:
-    """Shows state, progress and lateness of a run on a terminal; elsewhere only what is unusual about it."""
+    """Shows state, progress and lateness of a run on a terminal; on any console what is unusual about it, and what it
+    warns of.
+    """
 
     def __init__(self, console: Console, kind: AnyExperiment) -> None:
         self._console = console
@@ -33,7 +36,8 @@ class LiveDisplay:
         self._said: set[str] = set()
 
     def watch(self, run: Run, prepared: Prepared) -> None:
-        """Begin to show a run; what is unusual about it is said also where nothing is shown."""
+        """Begin to show a run; what is unusual about it, and what it warns of, is said on any console."""
+        run.trace.observe(self.warn)
         new = [remark for remark in run.document.remarks if remark not in self._said]
         self._said.update(new)  # what is said of a session's instrument is not said of every child again
         for remark in new:
@@ -61,6 +65,12 @@ class LiveDisplay:
         if self._progress is not None:
             self._progress.update(self._task, state=what, completed=done, total=total, note="", late=0.0)
             self._progress.refresh()
+
+    def warn(self, record: Record) -> None:
+        """Say at once what a run warns of: one line, less than 1 ms."""
+        if (record["kind"], record["name"]) == ("note", WARNING):
+            console = self._console if self._progress is None else self._progress.console
+            console.print(f"WARNING: {record['text']}", style="bold red", markup=False, highlight=False, soft_wrap=True)
 
     def observe(self, record: Record) -> None:
         """Take one record of the trace."""
@@ -101,6 +111,8 @@ def summary_table(report: Report, kind: AnyExperiment) -> Table:
     table.add_column()
     for alarm in report.alarms:
         table.add_row("ALARM", alarm)
+    for warning in report.document.get("warnings", []):
+        table.add_row("WARNING", warning)
     table.add_row("reason", report.ending.reason)
     for name, text in kind.told(report.document["result"]):
         table.add_row(name, text)

@@ -1,7 +1,7 @@
 """The command line: `credline run`, `plan`, `export` and more. Results on standard output, all else on standard error.
 
-Exit status 0 done or stopped, 1 failed or aborted, 2 refused, 130 interrupted outside a run. An error is one line,
-never a traceback.
+Exit status 0 done or stopped, 1 failed, aborted or with an alarm, 2 refused, 130 interrupted outside a
+run. An error is one line, never a traceback.
 """
 
 import json
@@ -138,8 +138,9 @@ def run(
     finally:
         display.close()
     Console(stderr=as_json).print(summary_table(report, kind))
-    for alarm in report.alarms:
-        typer.echo(f"ALARM: {alarm}", err=True)
+    warnings = report.document.get("warnings", [])
+    for line in (*(f"ALARM: {alarm}" for alarm in report.alarms), *(f"WARNING: {text}" for text in warnings)):
+        typer.echo(line, err=True)
     if as_json:
         typer.echo(json.dumps(_json_result(report.folder, report.document, report.wall_s)))
     if report.ending.status in (Status.FAILED, Status.ABORTED):

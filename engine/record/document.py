@@ -29,12 +29,12 @@ class RunDocument:
     """What run.json says. None, or empty: not known, as after a crash that cost run.json, or not so.
 
     label: the first part of the run folder's name. created_at: wall time at instant 0 of all times in the run folder,
-    ISO 8601 with its offset. remarks: what was unusual or objected to before the run, and accepted. watchdog: what
-    became of it. parent: the folder of the run whose child it is. continued: the run that it goes on from, and what was
-    done there. trace_cut_off, disk_failed: why trace and data end before the run. instrument: `geometry` and
-    `detector`, as they hold now; corrections: of these, or of how the run ended, after the run, each an object of
-    `key`, `was`, `now`, `at` (wall time) and `by`. recovered: what `credline recover` found. own: what else the
-    protocol says beside its result.
+    ISO 8601 with its offset. remarks: what was unusual or objected to before the run, and accepted. warnings: what is
+    wrong with its frames (`engine.run.framewatch`). watchdog: what became of it. parent: the folder of the run whose
+    child it is. continued: the run that it goes on from, and what was done there. trace_cut_off, disk_failed: why trace
+    and data end before the run. instrument: `geometry` and `detector`, as they hold now; corrections: of these, or of
+    how the run ended, after the run, each an object of `key`, `was`, `now`, `at` (wall time) and `by`. recovered: what
+    `credline recover` found. own: what else the protocol says beside its result.
     """
 
     protocol: str
@@ -52,6 +52,7 @@ class RunDocument:
     reason: str = ""
     alarms: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     corrections: tuple[JsonObject, ...] = ()
     watchdog: str | None = None
     parent: str | None = None
@@ -105,6 +106,7 @@ class RunDocument:
             reason=reader.text("reason") or "",
             alarms=reader.texts("alarms"),
             remarks=reader.texts("remarks"),
+            warnings=reader.texts("warnings"),
             corrections=reader.objects("corrections"),
             watchdog=reader.text("watchdog"),
             parent=reader.text("parent"),
@@ -164,6 +166,7 @@ class RunDocument:
             "reason": self.reason,
             "alarms": list(self.alarms),
             "remarks": list(self.remarks) or None,
+            "warnings": list(self.warnings) or None,
             "trace_cut_off": self.trace_cut_off,
             "disk_failed": self.disk_failed,
             **self.instrument,
@@ -173,10 +176,11 @@ class RunDocument:
             "recovered": self.recovered,
         }
         optional = (
+            "remarks",
+            "warnings",
             "watchdog",
             "parent",
             "continued",
-            "remarks",
             "trace_cut_off",
             "disk_failed",
             "corrections",

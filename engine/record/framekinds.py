@@ -6,6 +6,7 @@ computed at the end. The engine knows no kind; the standard columns are those th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,14 +45,20 @@ STANDARD = (
 class FrameKind:
     """A kind of frame. name: an identifier, and the group in frames.h5.
 
-    arrival: columns known when a frame arrives. final: columns computed at the end. Raises ValueError for a name that
-    is none, a column that is declared twice, is a standard one or a field of its record, and a type that a table cannot
-    hold.
+    arrival: columns known when a frame arrives. final: columns computed at the end. expects: whether there should be
+    light on the camera; frames of a kind that expects either are watched (`engine.run.framewatch`). words: of a kind
+    that expects light, `module:function`, called in a worker with a picture (rows, columns) that is light: what is
+    wrong with it as one sentence, or an empty text.
+
+    Raises ValueError for a name that is none, a column that is declared twice, is a standard one or a field of its
+    record, and a type that a table cannot hold.
     """
 
     name: str
     arrival: tuple[Column, ...]
     final: tuple[Column, ...] = ()
+    expects: Literal["light", "dark", "anything"] = "anything"
+    words: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what could not be written at the end, when the protocol is loaded."""

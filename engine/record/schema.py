@@ -59,6 +59,7 @@ KINDS: Mapping[str, Kind] = {
             "clock": TEXT_OR_NULL,
             "seed": INTEGER_OR_NULL,
             "instrument": OBJECT_OR_NULL,
+            "watched": LIST,
             "look": OBJECT,
             "continued": OBJECT,
             "source": TEXT,

@@ -165,7 +165,7 @@ async def rehearse(
         run.carried_over = carried_over_by(header.get("continued"))
         run.safety.sound_alarm = lambda _alarm, _cause: None  # there is no instrument
         try:
-            run.keep_data(RunData(run, kind, plan))
+            run.keep_data(RunData(run, kind, plan, header.get("watched") or ()))
             experiment = prepared.begin(run, microscope)
             commands = asyncio.ensure_future(operator(run)) if operator else None
             await run.drive(experiment)

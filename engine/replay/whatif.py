@@ -17,6 +17,7 @@ from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.trace import Record, read_trace
 from engine.replay.rehearsal import rehearse
 from engine.run.contract import Figure, WhatIf
+from engine.run.framewatch import FRAME_CHECK
 from engine.run.planfile import build_plan_from, parse_setting
 from engine.run.registry import experiment_type, latencies, what_if_microscope
 from engine.views.stats import TraceStats
@@ -97,7 +98,8 @@ async def _ask(records: list[Record], question: Question, seed: int) -> JsonDict
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError("a what-if needs virtual time")
-    if decided := sorted({record["name"] for record in records if record["kind"] == "computation"}):
+    computed = {record["name"] for record in records if record["kind"] == "computation"}
+    if decided := sorted(computed - {FRAME_CHECK.name}):  # a rehearsal watches no frames: they are what they were
         raise Refused(
             f"--what-if: this run feeds back from data: what it computed from its pictures ({', '.join(decided)}) "
             "decided what it did next, and there are no other pictures. Nothing was computed. Make a run of it instead."

@@ -53,6 +53,7 @@ class Computation:
         begins to be computed, which is when its turn has come and its pictures are on the disk.
     queue: `every` = each is computed, in order; `newest` = one that waits for its turn is replaced by a newer one.
     resolution: to which the floats of a result are rounded: one for all, or by key (for all that lies under that key).
+    quick: takes some milliseconds, so that on a virtual clock it is computed in this process, and no worker is made.
 
     Raises Refused for what cannot be.
     """
@@ -63,6 +64,7 @@ class Computation:
     limit_s: float
     queue: Literal["every", "newest"] = "every"
     resolution: float | Mapping[str, float] = field(default_factory=dict)
+    quick: bool = False
 
     def __post_init__(self) -> None:
         steps = self.resolution.values() if isinstance(self.resolution, Mapping) else [self.resolution]

@@ -70,7 +70,8 @@ class Workers:
         """See `Computing.ready`; all are started before the first is waited for."""
         self._trouble = trouble
         for computation in computations:
-            self._computers[computation.name] = InProcess(self._spool) if inline else self._worker(computation)
+            in_process = inline or (computation.quick and self._clock.is_virtual)
+            self._computers[computation.name] = InProcess(self._spool) if in_process else self._worker(computation)
         begun = [computer.warm() for computer in self._computers.values()]
         for computation, loaded in zip(computations, begun, strict=True):
             if self._clock.is_virtual:

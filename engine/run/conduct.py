@@ -32,6 +32,7 @@ from engine.run.children import Performer
 from engine.run.commands import Commands
 from engine.run.contract import AnyExperiment, Experiment, Prepared
 from engine.run.data import RunData
+from engine.run.framewatch import watched_kinds
 from engine.run.header import carried_over_by, digest_of, plan_in_trace
 from engine.run.run import Run
 
@@ -97,6 +98,7 @@ async def conduct(
     run.children.performer = instrument.performer
     run.connector = instrument.connector
     run.carried_over = carried_over_by(instrument.continued)
+    watched = watched_kinds(kind.frame_kinds, told)
     trace.header(
         version=version("credline"),
         protocol=kind.name,
@@ -106,6 +108,7 @@ async def conduct(
         clock="virtual" if clock.is_virtual else "real",
         seed=instrument.seed,
         instrument=told,
+        **({"watched": watched} if watched else {}),
         **({"look": dict(instrument.look)} if instrument.look else {}),
         **({"continued": dict(instrument.continued)} if instrument.continued is not None else {}),
     )
@@ -116,7 +119,7 @@ async def conduct(
     journal.note(t_ns=clock.now_ns(), began=True, timing=asdict(health) if health else None)
     run.document = _document(kind, plan, told, folder, instrument)
     run.microscope = instrument.microscope
-    run.keep_data(RunData(run, kind, plan))
+    run.keep_data(RunData(run, kind, plan, watched))
     experiment = prepared.begin(run, instrument.microscope)
     run.save(None)
     if durable:  # the names of the files as well

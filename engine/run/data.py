@@ -16,6 +16,7 @@ from engine.record.frametable import DATA_FILE, Extra, write_frames
 from engine.record.remains import Remains, RunEnd, entries_of
 from engine.record.spool import SPOOL_FILE, Spool, SpooledFrame, crc_of, read_spool
 from engine.record.spoolformat import Columns
+from engine.run.framewatch import FrameWatch, warnings_in
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class RunData:
-    """Frames, records and result of one run of `kind`. plan: checked."""
+    """Frames, records and result of one run of `kind`. plan: checked. watched: the kinds of frames that are watched."""
 
-    def __init__(self, run: "Run", kind: "AnyExperiment", plan: "BaseModel") -> None:
+    def __init__(self, run: "Run", kind: "AnyExperiment", plan: "BaseModel", watched: Sequence[str] = ()) -> None:
         self._run = run
         self._kind = kind
         self._plan = plan
@@ -35,6 +36,9 @@ class RunData:
         self._spool = Spool(run.folder / SPOOL_FILE, run.writer, durable=run.durable)
         run.files.callback(self._spool.close)
         self._extra: dict[str, Extra] = {}
+        self.watch = FrameWatch(run, [frames for frames in kind.frame_kinds if frames.name in watched])
+        self.last: tuple[int, int] = (-1, 0)
+        """Index and CRC-32 of the frame that was kept last."""
 
     async def keep(self, kind: str, frame: Frame, *, arrived_ns: int, columns: Columns | None = None) -> bool:
         """Queue a frame for the disk and record it; False, and it is lost by name, when the disk has failed.
@@ -51,6 +55,7 @@ class RunData:
         except StorageError:
             self.refuse(frame, "the disk has failed", arrived_ns=arrived_ns, columns=columns)
             return False
+        self.last = index, self._spool.crc
         self._run.trace.record(
             "frame",
             kind,
@@ -106,6 +111,11 @@ class RunData:
             frames=entries_of(records, lambda kind: self._columns[kind], written),
             states=[record["name"] for record in records if record["kind"] == "state"],
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the run has warned of so far."""
+        return warnings_in(self._run.trace.recorded())
 
     def end(self) -> RunEnd:
         """What the protocol makes of that."""

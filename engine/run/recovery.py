@@ -24,6 +24,7 @@ from engine.record.salvage import nothing_began, protocol_of
 from engine.record.spool import SPOOL_FILE
 from engine.run.contract import AnyExperiment
 from engine.run.data import write_data
+from engine.run.framewatch import warnings_in
 from engine.run.lastwords import LastWords
 from engine.run.registry import experiment_type
 
@@ -112,6 +113,7 @@ def _recover_data(kind: Kind, found: Found, document: RunDocument) -> RunDocumen
         document = replace(document, status=Status.FAILED.value, reason=reason, alarms=tuple(alarms))
     document = replace(
         document,
+        warnings=warnings_in(remains.records) or document.warnings,
         result=end.result,
         own={**document.own, **end.sections},
         recovered={
@@ -179,6 +181,8 @@ def _told(kind: Kind, document: RunDocument) -> Iterator[str]:
         yield _sentence(f"Missing: {name}{'s' if len(numbers) > 1 else ''} {_ranges(numbers)}: {reason}")
     for line in recovered.get("lost_records", []):
         yield _sentence(f"Lost: {line}")
+    for line in document.warnings:
+        yield _sentence(f"Warning: {line}")
     for line in recovered.get("instrument", []):
         yield _sentence(f"Instrument: {line}")
 

@@ -340,8 +340,7 @@ class Run:
     async def make_safe(self, experiment: Experiment) -> None:
         """Bring the instrument into the safe state, once; cannot be cancelled, and takes bounded time.
 
-        Every action is tried even when others fail. What fails is recorded and stands in `alarms`. Whoever else
-        calls meanwhile waits for the same end. A child that is under way makes safe first.
+        What fails stands in `alarms`. Who calls meanwhile waits for the same end. A child makes safe first.
         """
         await self.safety.make(experiment)
 
@@ -380,6 +379,7 @@ class Run:
             status=ending.status.value if ending else RUNNING,
             reason=ending.reason if ending else "",
             alarms=tuple(self.alarms),
+            warnings=self.data.warnings,
             trace_cut_off=self.trace.cut_off or None,
             disk_failed=str(self.writer.error) if self.writer.error else None,
             result=end.result,

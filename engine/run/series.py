@@ -14,6 +14,7 @@ from engine.errors import DeviceError, DeviceLost
 from engine.frame import Frame, PixelType, is_picture_type, picture_type, same_type
 from engine.record.framekinds import TYPE_SEEN
 from engine.record.spoolformat import Columns
+from engine.run import framewatch
 
 if TYPE_CHECKING:
     from engine.run.run import Run
@@ -22,7 +23,7 @@ FRAME_OVERDUE_S = 5.0
 """So long after the end of its exposure a frame is waited for."""
 
 
-class CameraFacts(Protocol):
+class CameraFacts(framewatch.CameraFacts, Protocol):
     """What is known of a detector (`drivers.facts.DetectorFacts`), as far as its series goes."""
 
     @property
@@ -62,6 +63,7 @@ class Series:
         self._frames = camera.frames()
         self._pixel = picture_type(camera.facts.dtype)
         self._begun = 0
+        self._exposure_s = 0.0
         self._in_hand: tuple[Frame, int, Columns] | None = None
         run.closing.append(self.close)
 
@@ -78,6 +80,7 @@ class Series:
         exposure, DeviceError for one of another number, shape or type than was to come: it was not kept.
         """
         self._refuse("the next one was asked for")
+        self._exposure_s = exposure_s
         try:
             frame = await self._run.gate.next_item("detector.frames", self._frames, exposure_s + FRAME_OVERDUE_S)
         except (TimeoutError, StopAsyncIteration) as error:
@@ -105,8 +108,11 @@ class Series:
         """
         if self._in_hand is None or self._in_hand[0] is not frame:
             raise ValueError("only the last frame of a series can be kept, and once")
-        kept = await self._run.data.keep(kind, frame, arrived_ns=self._in_hand[1], columns=columns)
+        data = self._run.data
+        kept = await data.keep(kind, frame, arrived_ns=self._in_hand[1], columns=columns)
         self._in_hand = None
+        if kept:
+            data.watch.kept(kind, frame, *data.last, self._exposure_s, self._camera.facts)
         return kept
 
     def _refuse(self, why: str, dtype: str = "") -> None:

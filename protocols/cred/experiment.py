@@ -89,6 +89,7 @@ class PreparedCred(Prepared):
             "not recorded": gaps_of(slots),
             "duration": f"{slots.slots * slots.period_s:.1f} s",
             "stage travel": f"{begin_deg:.2f} to {end_deg:.2f} deg, run-in and run-out included",
+            **self._parts,
             "a frame may start late by": f"{slots.tolerance_s * 1000:.1f} ms",
             "smallest margin": f"{slots.smallest_margin_s * 1000:.1f} ms",
             "disk space": self._disk_space,
@@ -105,6 +106,20 @@ class PreparedCred(Prepared):
         """See `Prepared.objections`."""
         objection = objection_to(self.slot_plan)
         return () if objection is None else (objection,)
+
+    @property
+    def _parts(self) -> Mapping[str, str]:
+        """What is to be said of the parts of a camera that paces itself."""
+        paced, tolerance_ms = self.slot_plan.paced, self.slot_plan.tolerance_s * 1000
+        if paced is None:
+            return {}
+        part = f"{paced.period_s * 1000:g} ms"
+        if paced.tells_begin:
+            return {"parts of the camera": f"{part}; slots begin with one of them"}
+        unknown = f"{part}; when they begin nobody knows, so frames begin up to that much after their slots"
+        if paced.period_s > self.slot_plan.tolerance_s:
+            unknown += f", of which {tolerance_ms:.1f} ms are not late: choose parts that short, or a longer exposure_s"
+        return {"parts of the camera": unknown}
 
     @property
     def total(self) -> int:

@@ -89,7 +89,8 @@ def put_together(remains: Remains) -> CredData:
         Snapshot(_slot(entry), entry.start_ns, entry.end_ns) for entry in remains.of_kind("snapshot")
     ]
     _take_notes(run, remains.records)
-    collected.frames = _placed(entries, remains.records, period_ns if pace.period_s else 0, collected)
+    lead_ns = ns(pace.lead_s)
+    collected.frames = _placed(entries, remains.records, period_ns if pace.period_s else 0, lead_ns, collected)
     _name_unwritten(run, remains)
     run.grid = _grid(run, remains.records, period_ns)
     if collected.frames or remains.header.get("recorded_schema") != 1:
@@ -114,7 +115,7 @@ def pace_of(plan: Mapping[str, Any], header: Record) -> SlotTimes:
         slots = SlotPlan(CredPlan.model_validate(plan), Facts.of(header["instrument"]))
     except (KeyError, TypeError, ValueError, AttributeError, CredlineError):
         return SlotTimes(0.0, 0.0, None, 0.0)
-    return SlotTimes(slots.period_s, slots.oscillation_deg, slots.snapshot_slots, slots.settling_s)
+    return SlotTimes(slots.period_s, slots.oscillation_deg, slots.snapshot_slots, slots.settling_s, slots.lead_s)
 
 
 def _slot(entry: FrameInfo) -> int:
@@ -141,20 +142,22 @@ def _grid(run: CredData, records: Sequence[Record], period_ns: int) -> SlotGrid:
 
 
 def _placed(
-    entries: Sequence[FrameInfo], records: Sequence[Record], period_ns: int, collected: Collected
+    entries: Sequence[FrameInfo], records: Sequence[Record], period_ns: int, lead_ns: int, collected: Collected
 ) -> list[FrameRecord]:
     """The frames with how late they began, by the plan in the trace, or by the grid where the trace does not go so far.
+
+    What the trace has as planned is when a frame was to be asked for: `lead_ns` before it was to begin.
 
     A frame that is on neither began a part of its own: then the word of a lengthened period was lost. Without a period
     (0) nothing tells, and frames count as on time.
     """
     planned = {
-        record["slot"]: record["planned_ns"]
+        record["slot"]: record["planned_ns"] + lead_ns
         for record in records
         if record["kind"] == "step" and record["name"] == "frame" and _integers(record["slot"], record["planned_ns"])
     }
     stretched = {
-        record["slot"]: (record["start_ns"], record["period_ns"])
+        record["slot"]: (record["start_ns"] + lead_ns, record["period_ns"])
         for record in records
         if record["kind"] == "slot"
         and record["name"] == "stretched"
@@ -175,7 +178,7 @@ def _placed(
         planned_ns = planned.get(at)
         if planned_ns is None:
             late_ns = entry.start_ns - expected_ns if expected_ns is not None else 0
-            on_grid = 0 <= late_ns <= LATE_MARGIN * LATE_SHARE * (grid.period_ns if grid else period_ns)
+            on_grid = -lead_ns <= late_ns <= LATE_MARGIN * LATE_SHARE * (grid.period_ns if grid else period_ns)
             planned_ns = expected_ns if on_grid and expected_ns is not None else entry.start_ns
         if grid is None or planned_ns != expected_ns:
             if grid is not None:

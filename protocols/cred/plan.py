@@ -47,7 +47,9 @@ class CredPlan(BaseModel):
 
     rotation: `pedal` waits for the operator to start the rotation, `commanded` starts it. range_deg: signed, the
     sign is the direction. snapshot_interval: every n-th slot is a defocused picture of the crystal, 0 for none.
-    defocus: in the lens's own units. unblank: beam off until the rotation starts; false leaves the beam as it is.
+    defocus: in the lens's own units. bad_frames: what to do once frames are found dark, saturated, the same or without
+    the primary beam: go on with a warning, or stop as the operator would. unblank: beam off until the rotation
+    starts; false leaves the beam as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +68,7 @@ class CredPlan(BaseModel):
     unblank: bool = True
     formats: tuple[str, ...] = FORMATS
     truth: bool = False
+    bad_frames: Literal["go on", "stop"] = "go on"
     crystal: CrystalPlan = CrystalPlan()
 
     @field_validator("sample")
@@ -134,6 +137,8 @@ class SlotPlan:
         self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
         self.slots = max(1, self._slots_in_range())
         self.tolerance_s = LATE_SHARE * self.period_s
+        self.paced = detector.paced
+        self.lead_s = 0.0 if detector.paced is None else detector.paced.lead_s
         self.frame = Budget(
             "diffraction frame",
             (
@@ -160,9 +165,18 @@ class SlotPlan:
         return (self.frame, self.snapshot) if self.plan.snapshot_interval else (self.frame,)
 
     @property
+    def wake_tolerance_s(self) -> float:
+        """So late a frame may be asked for, and still begins within the tolerance: of a camera that paces itself with
+        the part of its slot, or so many parts later as the tolerance allows.
+        """
+        if self.paced is None or not self.lead_s:
+            return self.tolerance_s
+        return self.lead_s + self.tolerance_s // self.paced.period_s * self.paced.period_s
+
+    @property
     def smallest_margin_s(self) -> float:
         """The tightest tolerance of the run; a machine that wakes later than this cannot run the plan."""
-        margins = [self.tolerance_s]
+        margins = [self.wake_tolerance_s]
         if self.plan.snapshot_interval:
             margins.append(self.snapshot.slack_s + self.tolerance_s)
         return min(margins)

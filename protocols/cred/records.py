@@ -24,6 +24,8 @@ DIFFRACTION = FrameKind(
         Column("end_deg", "<f8", "stage angle at the end of the exposure, fitted"),
         Column("late_ns", "<i8", "how much later than its slot the exposure began"),
     ),
+    expects="light",
+    words="protocols.spots.beam_on_camera:no_beam",
 )
 SNAPSHOT = FrameKind("snapshot", (SLOT, ANGLE))
 

@@ -18,12 +18,15 @@ from protocols.cred.rotation.angles import RotationFit, fit_rotation, middle_ns
 
 @dataclass(frozen=True, slots=True)
 class SlotTimes:
-    """How the slots of a run follow one another, as far as it is known. snapshot_slots: that one snapshot takes."""
+    """How the slots of a run follow one another, as far as it is known. snapshot_slots: that one snapshot takes.
+    lead_s: so long before its slot a frame is asked for (`PacedFacts.lead_s`).
+    """
 
     period_s: float
     oscillation_deg: float
     snapshot_slots: int | None
     settling_s: float
+    lead_s: float = 0.0
 
 
 class CredData(Protocol):

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from pathlib import Path
+from typing import cast
 
-from drivers.contract import Microscope
+from drivers.contract import Microscope, PacedDetector
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost, Underflow
 from engine.frame import Frame
@@ -177,6 +178,9 @@ class CredSequence(Experiment):
                 )
         # Room to get from state to state, should the call have taken longer than the delay.
         first_ns = max(begin_ns, self._timeline.now_ns + 2 * NS_PER_MS)
+        if lead_ns := ns(self.slots.lead_s):
+            paced = cast(PacedDetector, self._detector)  # as its facts say
+            first_ns = await paced.part_begin_ns(first_ns + lead_ns) - lead_ns
         self.grid = SlotGrid(first_ns, self.grid.period_ns)
         return "delay_over"
 
@@ -187,6 +191,9 @@ class CredSequence(Experiment):
                 await self._store()
                 angle = self._watch.readings[-1].value
                 return self.run.finish(Status.STOPPED, f"the stage stopped at {angle:.2f} deg")
+            if self.plan.bad_frames == "stop" and (troubles := self.run.data.watch.troubles):
+                await self._store()
+                return self.run.finish(Status.STOPPED, f"bad_frames = stop: {troubles[0]}")
             if self.slot > self.last_slot:
                 await self._store()
                 return self.run.finish(Status.DONE, "range covered")
@@ -211,7 +218,7 @@ class CredSequence(Experiment):
             slot=slot,
             at_ns=at_ns,
             budget_ns=self.grid.period_ns + ns(self.slots.tolerance_s),
-            tolerance_ns=ns(self.slots.tolerance_s),
+            tolerance_ns=ns(self.slots.wake_tolerance_s),
             stretch=True,
         ):
             start_ns = await self._armed.start(self.plan.exposure_s)
@@ -219,7 +226,7 @@ class CredSequence(Experiment):
             if self._reading_due(slot):
                 self.run.in_background(self._read_stage(), f"stage reading {slot}")
             frame = await self._next_frame(self.plan.exposure_s)
-        self._monitor.observe(self._timeline.now_ns - start_ns)
+        self._monitor.observe(self._timeline.now_ns - start_ns + ns(self.slots.lead_s))
         self._unstored = ("diffraction", slot, frame)
 
     def _reading_due(self, slot: int) -> bool:
@@ -269,6 +276,10 @@ class CredSequence(Experiment):
             return
         period_ns = self._monitor.median_ns + NS_PER_MS
         start_ns = max(self.grid.start_ns(self.slot), self._timeline.now_ns + NS_PER_MS)
+        if self.slots.paced is not None and self.slots.lead_s:  # it keeps its place among the parts
+            part_ns, on_ns = ns(self.slots.paced.period_s), self.grid.start_ns(self.slot)
+            period_ns = -(-period_ns // part_ns) * part_ns
+            start_ns = on_ns - (on_ns - start_ns) // part_ns * part_ns
         self.grid = self.grid.stretched(self.slot, start_ns, period_ns)
         self._monitor.restart(period_ns)
         self.run.trace.record("slot", "stretched", slot=self.slot, start_ns=start_ns, period_ns=period_ns)

@@ -15,13 +15,15 @@ TEXT_LETTERS = 400
 
 
 def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
-    """One line each: alarms, what was unusual, what was corrected since, slots lost and why, frames that were not kept,
-    what the disk or a crash did to the run.
+    """One line each: alarms, warnings, what was unusual, what was corrected since, slots lost and why, frames that were
+    not kept, what the disk or a crash did to the run.
 
     How it ended is not among them: that is said above them, once.
     """
     for alarm in document.alarms:
         yield f"ALARM: {shown(alarm, TEXT_LETTERS)}"
+    for warning in document.warnings:
+        yield f"WARNING: {shown(warning, TEXT_LETTERS)}"
     for remark in document.remarks:
         yield f"said before the run: {shown(remark, TEXT_LETTERS)}"
     for each in document.corrections:

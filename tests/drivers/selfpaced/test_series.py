@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from drivers.selfpaced.series import Part, PartTiming, SelfPaced
+from drivers.selfpaced.series import DELIVERY_S, Part, PartTiming, SelfPaced
 from engine.clock import NS_PER_MS, RealClock, ns
 from engine.errors import DeviceError, DeviceLost
 from tests.engine.virtually import really
@@ -212,3 +212,41 @@ def test_an_exposure_takes_as_many_parts_as_it_needs_and_its_cycle_is_whole(expo
     detector = detector_of(clock, PacedCamera(clock))
     # One for the wait until the next part begins, one for the delivery.
     assert detector.facts.cycle_s(exposure_s) == pytest.approx((parts + 2) * PERIOD_S)
+
+
+@really
+async def test_an_exposure_begins_with_the_part_of_which_it_is_told_when_it_begins(clock: RealClock) -> None:
+    detector = detector_of(clock, PacedCamera(clock))
+    with pytest.raises(DeviceError, match="not armed; nobody knows when its parts begin"):
+        await detector.part_begin_ns(clock.now_ns())
+    await detector.arm((0.02,))
+    frames = aiter(detector.frames())
+    assert detector.facts.paced is not None
+    lead_ns = ns(detector.facts.paced.lead_s)
+    assert lead_ns == ns(PERIOD_S / 2)
+    first_ns = await detector.part_begin_ns(clock.now_ns() + 5 * NS_PER_MS)
+    for slot in range(5):
+        begin_ns = first_ns + slot * ns(0.05)
+        assert abs(await detector.part_begin_ns(begin_ns - lead_ns) - begin_ns) < lead_ns
+        await clock.sleep_until(begin_ns - lead_ns, precise=True)
+        asked_ns = clock.now_ns()
+        opened_ns = await detector.start(0.02)
+        frame = await anext(frames)
+        assert asked_ns <= opened_ns <= clock.now_ns()
+        assert frame.start_ns <= opened_ns  # what arrives may show that it began earlier
+    await detector.disarm()
+
+
+@really
+async def test_a_frame_says_between_which_instants_it_began_and_ended(clock: RealClock) -> None:
+    """It began no later than its parts tell, and earlier by no more than data take to travel."""
+    detector = detector_of(clock, PacedCamera(clock, lambda number: 0.003))
+    await detector.arm((0.02,))
+    await detector.start(0.02)
+    frame = await anext(aiter(detector.frames()))
+    for told_ns, (earliest_ns, latest_ns) in (
+        (frame.start_ns, frame.start_bounds_ns),
+        (frame.end_ns, frame.end_bounds_ns),
+    ):
+        assert (earliest_ns, latest_ns) == (told_ns - ns(DELIVERY_S), told_ns)
+    await detector.disarm()

@@ -17,9 +17,9 @@ from engine.record.framekinds import Column, FrameKind
     ],
 )
 def test_names_that_could_not_be_written_are_refused(name: str, arrival: list[str], final: list[str], why: str) -> None:
-    columns = [tuple(Column(each, "<f8", "a value") for each in names) for names in (arrival, final)]
+    first, second = (tuple(Column(each, "<f8", "a value") for each in names) for names in (arrival, final))
     with pytest.raises(ValueError, match=why):
-        FrameKind(name, *columns)
+        FrameKind(name, first, second)
 
 
 def test_a_type_that_a_table_cannot_hold_is_refused() -> None:

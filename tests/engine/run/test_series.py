@@ -29,6 +29,10 @@ class StillKind(ToyKind):
 class Facts:
     shape: tuple[int, int] = (4, 4)
     dtype: str = "<u2"
+    dark_counts: float | None = None
+
+    def saturation_of(self, exposure_s: float) -> int | None:
+        return None
 
 
 class Camera:

@@ -51,7 +51,7 @@ def computing_run(
     begin, refocus = CredSequence.activities, CredSequence.refocus
 
     def activities(self: CredSequence) -> object:
-        if not self.run.compute.declared:
+        if computation not in self.run.compute.declared:
             self.run.compute.declare(computation)
         return begin(self)
 

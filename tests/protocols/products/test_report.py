@@ -73,6 +73,7 @@ def test_what_went_wrong_stands_before_everything_else(tmp_path: Path) -> None:
         "status": "failed",
         "reason": "the stage <stopped>",
         "alarms": ["BEAM ON: blank it by hand"],
+        "warnings": ["the camera sees nothing"],
         "result.frames_not_kept": 2,
         "result.period_changes": 1,
     }
@@ -81,8 +82,9 @@ def test_what_went_wrong_stands_before_everything_else(tmp_path: Path) -> None:
     page = page_of(folder)
     wrong = warnings_of(page)
     assert '<p class="ended badly">failed: the stage &lt;stopped&gt;</p>' in page
-    assert wrong[:2] == [
+    assert wrong[:3] == [
         "ALARM: BEAM ON: blank it by hand",
+        "WARNING: the camera sees nothing",
         "3 of 12 slots lost: 3-4, 7",
     ]
     assert any(line.startswith("2 frames not kept") for line in wrong)
