@@ -154,7 +154,15 @@ def _json_result(folder: Path, document: "JsonObject", wall_s: float) -> dict[st
 
 
 @app.command(epilog="Example: credline plan cred --set exposure_s=0.05")
-def plan(protocol: Protocol, devices: Devices = "simulated", config: Config = None, settings: Settings = None) -> None:
+def plan(
+    protocol: Protocol,
+    devices: Devices = "simulated",
+    config: Config = None,
+    settings: Settings = None,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Say what each key of the plan is instead: unit, default, range, meaning.")
+    ] = False,
+) -> None:
     """Print the budget of a run and refuse a plan that cannot fit; nothing moves."""
     import asyncio
 
@@ -164,6 +172,14 @@ def plan(protocol: Protocol, devices: Devices = "simulated", config: Config = No
     from engine.run.registry import experiment_type
 
     kind = experiment_type(protocol)
+    if keys:
+        from shutil import get_terminal_size
+
+        from engine.commands.plankeys import key_lines
+
+        for line in key_lines(kind.plan_type, get_terminal_size().columns):
+            typer.echo(line)
+        return
     values = build_plan(kind, config, settings or [])
 
     async def prepare() -> None:
