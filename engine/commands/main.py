@@ -277,11 +277,12 @@ def _log_to_standard_error() -> None:
 
 
 def with_groups() -> TyperGroup:
-    """The whole command line: with `trace`, and the groups that packages register under `credline.commands`."""
+    """The whole command line: with `runs`, `trace`, and the groups that packages register under `credline.commands`."""
     from engine.run.registry import registered
 
     command = get_group(app)
-    command.add_command(PromisedGroup("trace", EntryPoint("trace", "engine.commands.trace:trace_app", "")))
+    for name in ("runs", "trace"):
+        command.add_command(PromisedGroup(name, EntryPoint(name, f"engine.commands.{name}:{name}_app", "")))
     for name, point in registered("commands").items():
         command.add_command(PromisedGroup(name, point))
     return command

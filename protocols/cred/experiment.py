@@ -176,6 +176,12 @@ class Cred(ExperimentType[CredPlan]):
 
         return rows_of(result)
 
+    def listed(self, result: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        """See `ExperimentType.listed`."""
+        from protocols.cred.summary import columns_of
+
+        return columns_of(result)
+
     def carried_over(self, plan: CredPlan, remains: Remains) -> Mapping[str, Any]:
         """See `ExperimentType.carried_over`: a rotation is not resumed."""
         raise Refused(
