@@ -139,6 +139,7 @@ class SlotPlan:
         if stage is None or optics is None or detector is None:
             raise Refused("cred: needs a stage, a lens and a camera, of which this instrument lacks one; not started.")
         self.detector = detector
+        self.stage = stage
         self._check_exposures(detector)
         self.period_s = detector.cycle_s(plan.exposure_s)
         self.settling_s = optics.settling_s(plan.defocus)
