@@ -1,7 +1,6 @@
 """The command line: `credline run`, `plan`, `export` and more. Results on standard output, all else on standard error.
 
-Exit status 0 done or stopped, 1 failed or aborted, 2 refused, 130 interrupted outside a run. An error is one line,
-never a traceback.
+Exit statuses are those of EXIT_STATUSES. An error is one line, never a traceback.
 """
 
 import json
@@ -21,18 +20,24 @@ from engine.commands.replay import replay
 from engine.commands.soak import soak
 from engine.commands.terminal import outlive_the_terminal
 from engine.errors import CredlineError, Refused
+from engine.interrupts import remember_interrupts
 
 if TYPE_CHECKING:
     from engine.record.jsonobject import JsonObject
     from engine.run.contract import Prepared
 
 INTERRUPTED = 130
+EXIT_STATUSES = (
+    "Exit status: 0 done, or stopped with data; 1 failed, aborted, stopped without a frame, or an alarm is left; "
+    "2 refused, nothing was begun; 130 Ctrl-C where no run was under way."
+)
 ASKS_ONLY = {"-h", "--help", "--version"}
 """Words that are answered without anything being done."""
 
 app = typer.Typer(
     name="credline",
     help="Timing-critical experiments on a transmission electron microscope.",
+    epilog=EXIT_STATUSES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -59,7 +64,7 @@ def _credline(
     """What is asked of the program as a whole."""
 
 
-@app.command(epilog="Example: credline run cred --config examples/demo.toml --clock virtual --seed 1")
+@app.command(epilog=f"Example: credline run cred --config examples/demo.toml --clock virtual --seed 1\n\n{EXIT_STATUSES}")
 def run(
     protocol: Annotated[
         str | None, typer.Argument(help="Which experiment, by its name; with --continue that of the earlier run.")
@@ -90,6 +95,7 @@ def run(
     ] = None,
 ) -> None:
     """Run an experiment and leave a run folder."""
+    remember_interrupts()
     from rich.console import Console
 
     from engine.commands.display import LiveDisplay, summary_table
@@ -132,12 +138,17 @@ def run(
     finally:
         display.close()
     Console(stderr=as_json).print(summary_table(report, kind))
+    for line in report.products:
+        typer.echo(line, err=as_json)
     for alarm in report.alarms:
         typer.echo(f"ALARM: {alarm}", err=True)
     if as_json:
         typer.echo(json.dumps(_json_result(report.folder, report.document, report.wall_s)))
     if report.ending.status in (Status.FAILED, Status.ABORTED):
         typer.echo(f"credline: {report.ending.status.value}: {report.ending.reason}", err=True)
+        raise typer.Exit(1)
+    if report.ending.status is Status.STOPPED and kind.frame_kinds and report.document["result"].get("frames") == 0:
+        typer.echo("credline: stopped without a frame that can be used.", err=True)
         raise typer.Exit(1)
     if report.alarms:  # whoever works through a grid by a script stops here
         raise typer.Exit(1)
@@ -291,15 +302,22 @@ def with_groups() -> TyperGroup:
 def main() -> None:
     """Entry point of the `credline` command."""
     outlive_the_terminal()
-    command = with_groups()
-    if not ASKS_ONLY.intersection(sys.argv):
-        _log_to_standard_error()
     try:
+        command = with_groups()
+        if not ASKS_ONLY.intersection(sys.argv):
+            _log_to_standard_error()
         # Not typer's own ending: it would leave silently on Ctrl-C, which it gives back as a status.
         status = command(standalone_mode=False)
         if status == INTERRUPTED:
-            typer.echo("credline: interrupted; no run was under way. What was written before is whole.", err=True)
+            raise KeyboardInterrupt
         sys.exit(status)
+    except KeyboardInterrupt:
+        typer.echo(
+            "credline: interrupted; no run was under way, beam and lens are as they were. What was written before is "
+            "whole.",
+            err=True,
+        )
+        sys.exit(INTERRUPTED)
     except Refused as error:
         typer.echo(f"credline: refused: {error}", err=True)
         sys.exit(error.exit_status)
