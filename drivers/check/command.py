@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from engine.clock import Clock, RealClock, utc_now
 from engine.commands.options import ClockKind
+from engine.commands.tables import print_whole
 from engine.errors import CredlineError, Interrupted
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def check(
             result = runner.run(_check(request, left))
     except KeyboardInterrupt as error:
         raise Interrupted(f"devices check: interrupted; {left.words}. Nothing was written.") from error
-    console = Console(stderr=as_json)
-    for table in _tables(result):
-        console.print(table)
+    print_whole(*_tables(result), to_stderr=as_json)
     tables = {"timing": result["timing"]}
     if result["rotation"].get("options"):
         tables[f"{_table_of_stage(devices)}.rotation"] = result["rotation"]["options"]

@@ -99,6 +99,7 @@ def run(
     from rich.console import Console
 
     from engine.commands.display import LiveDisplay, summary_table
+    from engine.commands.tables import print_whole
     from engine.record.endings import Status
     from engine.run.perform import Request, execute
     from engine.run.planfile import build_plan
@@ -137,7 +138,7 @@ def run(
         report = execute(request, display.watch)
     finally:
         display.close()
-    Console(stderr=as_json).print(summary_table(report, kind))
+    print_whole(summary_table(report, kind), to_stderr=as_json)
     for line in report.products:
         typer.echo(line, err=as_json)
     for alarm in report.alarms:
@@ -206,12 +207,12 @@ def plan(
 
 
 def _print_plan(prepared: "Prepared") -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from engine.commands.tables import print_whole
+
     if not prepared.budgets and not prepared.words:
-        console.print("The plan fits the instrument.")
+        typer.echo("The plan fits the instrument.")
     for budget in prepared.budgets:
         table = Table(title=f"{budget.name}: {budget.available_s * 1000:.1f} ms", title_justify="left")
         for heading in ("step", "typical ms", "worst ms", "from"):
@@ -221,11 +222,11 @@ def _print_plan(prepared: "Prepared") -> None:
         left_s = budget.available_s - budget.typical_s
         table.add_section()
         table.add_row("slack", f"{left_s * 1000:.1f}", f"{budget.slack_s * 1000:.1f}", "")
-        console.print(table)
+        print_whole(table)
     facts = Table(show_header=False, box=None)
     for name, text in prepared.words.items():
         facts.add_row(name, text)
-    console.print(facts)
+    print_whole(facts)
 
 
 @app.command(epilog="Example: credline export runs/mordenite_001 --formats smv,xds,dials")
