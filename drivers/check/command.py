@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 
 from engine.clock import Clock, RealClock, utc_now
-from engine.commands.options import ClockKind
+from engine.commands.options import DEVICES_VARIABLE, ClockKind, say_where_from
 from engine.commands.tables import print_whole
 from engine.errors import CredlineError, Interrupted
 
@@ -48,7 +48,13 @@ class _Request:
 @devices_app.command(epilog="Example: credline devices check devices.toml --config examples/demo.toml")
 def check(
     devices: Annotated[
-        str, typer.Argument(metavar="FILE", help="A devices file (.toml), or a registered driver.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            envvar=DEVICES_VARIABLE,
+            callback=say_where_from,
+            help="A devices file (.toml), or a registered driver.",
+        ),
     ] = "simulated",
     protocol: Annotated[str, typer.Option("--protocol", help="Whose plan is compared with.")] = "cred",
     config: Annotated[Path | None, typer.Option("--config", help="Plan as a TOML file; see examples/.")] = None,
