@@ -7,7 +7,8 @@ every one may be cancelled (the device is then as the docstring says). Times are
 engine's clock, angles degrees, lengths in the unit in the name.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -235,36 +236,43 @@ class Parts:
         figure that does not exist.
         """
         others = others or {}
-        devices = {name: getattr(others.get(name, self), name) for name in ("stage", "beam", "optics", "detector")}
-        for name, device in devices.items():
-            if device is None:
-                raise Refused(
-                    f"devices: there is no {name}; nothing was started. Add a table [{name}] with its driver."
-                )
-        for name in OPTIONAL_PARTS:
-            devices[name] = getattr(others.get(name, self), name)
-            if name in others and devices[name] is None:
-                raise Refused(
-                    f"devices: the driver of [{name}] has no {name}; nothing was started. Leave this table out, or "
-                    "name a driver that has one."
-                )
         known: dict[str, float] = dict(self.geometry)
         if "detector" in others:
             known |= others["detector"].geometry
-        whole = Geometry(**_figures(Geometry, "geometry", {**known, **(geometry or {})}))
         times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
         return Microscope(
-            **devices,
-            geometry=whole,
-            timing=Timing(**_figures(Timing, "timing", {**times, **(timing or {})})),
+            **chosen(self, others),
+            geometry=Geometry(**figures(Geometry, "geometry", {**known, **(geometry or {})})),
+            timing=Timing(**figures(Timing, "timing", {**times, **(timing or {})})),
             truth=self.truth,
             second_connection=others.get("beam", self).second_connection,
             specimens=tuple(parts.specimen for parts in (self, *others.values()) if parts.specimen is not None),
         )
 
 
-def _figures(kind: type[Geometry] | type[Timing], table: str, given: Mapping[str, float]) -> dict[str, float]:
-    """The figures of a table, all there and all numbers."""
+def chosen(own: object, others: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of an instrument by their names: its own, and those that are taken from `others`.
+
+    Raises Refused naming a part that nobody has.
+    """
+    parts = {name: getattr(others.get(name, own), name) for name in ("stage", "beam", "optics", "detector")}
+    for name, part in parts.items():
+        if part is None:
+            raise Refused(f"devices: there is no {name}; nothing was started. Add a table [{name}] with its driver.")
+    for name in OPTIONAL_PARTS:
+        parts[name] = getattr(others.get(name, own), name)
+        if name in others and parts[name] is None:
+            raise Refused(
+                f"devices: the driver of [{name}] has no {name}; nothing was started. Leave this table out, or "
+                "name a driver that has one."
+            )
+    return parts
+
+
+def figures(
+    kind: type[Geometry] | type[Timing], table: str, given: Mapping[str, float], unknown: Collection[str] = ()
+) -> dict[str, float]:
+    """The figures of a table, all there and all numbers; those of `unknown` may be missing and are NaN then."""
     known = {item.name: item for item in fields(kind)}
     for name, value in given.items():
         if name not in known:
@@ -275,12 +283,12 @@ def _figures(kind: type[Geometry] | type[Timing], table: str, given: Mapping[str
         if not is_number(value):
             raise Refused(f"devices: [{table}] {name} = {shown(repr(value))} is not a number; nothing was started.")
     for name, item in known.items():
-        if name not in given and item.default is MISSING:
+        if name not in given and name not in unknown and item.default is MISSING:
             raise Refused(
                 f"devices: [{table}] {name} is known to no driver; nothing was started. Write it into the table "
                 f"[{table}] of the devices file."
             )
-    return {name: float(value) for name, value in given.items()}
+    return {**dict.fromkeys(unknown, math.nan), **{name: float(value) for name, value in given.items()}}
 
 
 class Truth(Protocol):

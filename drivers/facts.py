@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
-from engine.errors import DataError
+from engine.errors import DataError, DeviceError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -24,6 +24,14 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Pixels = Annotated[int, Field(ge=1, le=100_000)]
 TypeOfCounts = Annotated[str, Field(pattern=r"^([<>|]([iu][1248]|f4))?$")]
+
+
+def _told(value: Any) -> Any:
+    """A header is of an instrument that was connected, and has told what only it can tell."""
+    if value is None:
+        raise ValueError("it was not told")
+    return value
+
 
 # An exposure longer than whole parts by less than this share of one is not worth another part.
 PART_SHARE = 1e-6
@@ -42,6 +50,7 @@ class Geometry:
     beam_fast_px, beam_slow_px: nominal primary beam on the grid of equal pixels (516 x 516 for a 512 x 512
         Timepix, whose wide cross pixels count three times); pixel i covers [i, i+1).
     distortion_amplitude_percent, distortion_azimuth_deg: elliptical lens distortion, 0 where there is none.
+    What only the instrument itself tells is no number (NaN) until it is connected (`drivers.declared`).
     """
 
     wavelength_A: float
@@ -155,7 +164,8 @@ class DetectorFacts:
 
     shape: rows and columns of a picture. dtype: of its counts, as numpy writes it ("<u2"): integers of up to 64 bits or
         float32, in any order of bytes; settled when `arm` returns, empty where nobody knows before the first frame.
-        saturation: the largest count that a frame can have, of any exposure.
+        saturation: the largest count that a frame can have, of any exposure. Shape and saturation of a camera that is
+        connected are known; None only where it is not, and none but the camera tells them (`drivers.declared`).
     exposure_limits_s: shortest and longest exposure. readout_s, overhead_s: what one takes beyond itself, worst case.
     wide_cross: whether the pixels that join four modules are three times as wide (Timepix). has_pictures: False where
         counts are placeholders (a simulation of timing): then nothing is exported. flatfield: whether the detector
@@ -164,9 +174,9 @@ class DetectorFacts:
         own: those that were measured.
     """
 
-    shape: tuple[Pixels, Pixels]
+    shape: Annotated[tuple[Pixels, Pixels] | None, AfterValidator(_told)]
     dtype: TypeOfCounts
-    saturation: int
+    saturation: Annotated[int | None, AfterValidator(_told)]
     exposure_limits_s: tuple[Seconds, Seconds]
     readout_s: Seconds = 0.0
     overhead_s: Seconds = 0.0
@@ -175,6 +185,16 @@ class DetectorFacts:
     flatfield: bool = False
     paced: PacedFacts | None = None
     cycles_s: tuple[tuple[Seconds, Seconds], ...] = ()
+
+    @property
+    def known_shape(self) -> tuple[int, int]:
+        """Rows and columns, of a camera that is connected. Raises DeviceError for one that is not and tells nothing."""
+        if self.shape is None:
+            raise DeviceError(
+                "camera: it was not asked how large its pictures are; nothing was done. Connect it: credline plan "
+                "--connected."
+            )
+        return self.shape
 
     def cycle_s(self, exposure_s: float) -> float:
         """Shortest safe time from one start to the next: exposure, readout and overhead, worst case.
@@ -188,9 +208,9 @@ class DetectorFacts:
             exposure_s = (self.paced.parts(exposure_s) + self.paced.spare) * self.paced.period_s
         return exposure_s + self.readout_s + self.overhead_s
 
-    def saturation_of(self, exposure_s: float) -> int:
-        """The largest count that a frame of this exposure can have."""
-        if self.paced is None or self.paced.saturation is None:
+    def saturation_of(self, exposure_s: float) -> int | None:
+        """The largest count that a frame of this exposure can have; None where it is not known."""
+        if self.saturation is None or self.paced is None or self.paced.saturation is None:
             return self.saturation
         return min(self.paced.parts(exposure_s) * self.paced.saturation, self.saturation)
 

@@ -101,7 +101,7 @@ class Options:
         """Raise Refused for a key that nobody asked for."""
         if self._given:
             raise Refused(
-                f"devices: {self._driver} has no option {min(self._given)!r}; nothing was started. "
+                f"devices: {self._driver} has no option {shown(min(self._given))!r}; nothing was started. "
                 f"Options are {', '.join(sorted(self._known))}."
             )
 

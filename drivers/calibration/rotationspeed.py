@@ -214,11 +214,13 @@ def rotation_speeds(given: object, defaults: RotationSpeeds) -> RotationSpeeds:
     goniometer without steps; `pace`, `windup`, `delay_s`. Raises Refused.
     """
     if not isinstance(given, Mapping):
-        raise Refused(f"devices: rotation = {given!r} is not a table; nothing was started. Write rotation.pace = 1.2.")
+        raise Refused(
+            f"devices: rotation = {shown(repr(given))} is not a table; nothing was started. Write rotation.pace = 1.2."
+        )
     keys = ("settings", "levels", "limits", "pace", "windup", "delay_s")
     if unknown := sorted(set(given) - set(keys)):
         raise Refused(
-            f"devices: [rotation] has no key {unknown[0]!r}; nothing was started. Keys are {', '.join(keys)}."
+            f"devices: [rotation] has no key {shown(unknown[0])!r}; nothing was started. Keys are {', '.join(keys)}."
         )
     before = defaults.calibration
     calibration = RotationCalibration(
@@ -232,8 +234,8 @@ def rotation_speeds(given: object, defaults: RotationSpeeds) -> RotationSpeeds:
         low, high = _numbers("limits", given["limits"], 2)
         if "settings" in given or not 0 <= low < high:
             raise Refused(
-                f"devices: [rotation] limits = {given['limits']!r}: give a low and a high level, and no settings; "
-                "nothing was started."
+                f"devices: [rotation] limits = {shown(repr(given['limits']))}: give a low and a high level, and no "
+                "settings; nothing was started."
             )
         return RotationSpeeds(calibration, None, (low, high))
     levels = defaults.levels
@@ -242,8 +244,8 @@ def rotation_speeds(given: object, defaults: RotationSpeeds) -> RotationSpeeds:
         values = _numbers("levels", given.get("levels", settings), len(settings))
         if not settings or min(values) <= 0 or any(setting != int(setting) for setting in settings):
             raise Refused(
-                f"devices: [rotation] settings = {settings!r}, levels = {values!r}: give whole numbers, and a positive "
-                "level for each; nothing was started."
+                f"devices: [rotation] settings = {shown(repr(settings))}, levels = {shown(repr(values))}: give "
+                "whole numbers, and a positive level for each; nothing was started."
             )
         levels = {int(setting): level for setting, level in zip(settings, values, strict=True)}
     return replace(defaults, calibration=calibration, levels=levels)

@@ -33,9 +33,10 @@ class DetectorConformance:
         self, bench: Bench, clock: Clock, microscope: Microscope
     ) -> None:
         detector, facts = microscope.detector, microscope.detector.facts
-        rows, columns = facts.shape
+        rows, columns = facts.known_shape
         assert min(rows, columns) > 0
-        assert 127 <= facts.saturation_of(bench.exposure_s) <= facts.saturation
+        assert facts.saturation is not None
+        assert 127 <= (facts.saturation_of(bench.exposure_s) or 0) <= facts.saturation
         assert facts.dtype == "" or picture_type(facts.dtype) is not None
         shortest_s, longest_s = facts.exposure_limits_s
         assert 0 < shortest_s < longest_s
@@ -58,6 +59,7 @@ class DetectorConformance:
             assert frame.number == number
             assert frame.counts.shape == microscope.detector.facts.shape
             most = microscope.detector.facts.saturation_of(bench.exposure_s)
+            assert most is not None
             assert 0 <= frame.counts.min() <= frame.counts.max() <= most
             assert abs(frame.start_ns - opened_ns) <= NS_PER_MS
             assert frame.end_ns - frame.start_ns >= ns(bench.exposure_s)

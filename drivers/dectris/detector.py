@@ -7,7 +7,6 @@ are read by `simplonstream` as they come from `simplonsocket`, `simplonseries` k
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from drivers.dectris.asked import NARROW_MARKER, SUM_MARKER, ImageTimes, Series
 from drivers.dectris.rest import Simplon
+from drivers.dectris.settings import COUNT_TIME_S, MODES, Settings
 from drivers.dectris.socket import StreamSocket
 from drivers.dectris.stream import Message, SeriesBegin, SeriesEnd
 from drivers.facts import DetectorFacts, PacedFacts
@@ -22,7 +22,6 @@ from engine.clock import Clock, ns
 from engine.errors import DeviceBusy, DeviceError
 from engine.frame import Frame
 
-MODES = {"triggered": "inte", "paced": "ints", "external": "exts"}
 INITIALIZE_LIMIT_S = 300.0  # of a large detector, minutes
 ARM_LIMIT_S = 60.0
 REPLY_LIMIT_S = 10.0
@@ -44,31 +43,6 @@ OWN = (
 STREAM = {"format": "legacy", "mode": "enabled"}
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Options of the devices file.
-
-    port, stream_port: of the HTTP interface and of the ZeroMQ stream. series: triggered, paced or external.
-    overhead_s: what an exposure takes beyond itself: request, readout, reply and transfer, worst case.
-    subframe_s: length of the images of a paced series; exposures become multiples of it. longest_series_s: after so
-    long a paced series ends by itself. initialize: initialise a detector that was just switched on.
-    flatfield_correction, countrate_correction: whether the detector corrects. depth_bits: of the counts delivered, 16
-    (more than 65534 read as overloaded) or 32.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 80
-    stream_port: int = 9999
-    series: str = "triggered"
-    overhead_s: float = 0.03
-    subframe_s: float = 0.01
-    longest_series_s: float = 7200.0
-    initialize: bool = False
-    flatfield_correction: bool = True
-    countrate_correction: bool = True
-    depth_bits: int = 16
-
-
 class Dectris:
     """Implements `drivers.contract.Detector`.
 
@@ -85,9 +59,8 @@ class Dectris:
         self._clock = clock
         self._simplon = simplon
         self._settings = settings
-        triggered, subframe_s = settings.series == "triggered", settings.subframe_s
-        self._paced = None if triggered else PacedFacts(subframe_s, subframe_s, spare=1)
-        self._count_time_s = (1e-6, 3600.0)
+        self._paced = settings.paced
+        self._count_time_s = COUNT_TIME_S
         self._mask: NDArray[np.bool_] | None = None
         self._found: dict[tuple[str, str], Any] = {}
         self._largest: dict[str, Any] = {}
@@ -205,23 +178,8 @@ class Dectris:
 
     @property
     def facts(self) -> DetectorFacts:
-        """See `Detector.facts`; how far it counts is read anew when it is armed.
-
-        A paced series makes nothing shorter than one of its images, and up to one more passes until the first of an
-        exposure begins. With depth_bits = 32, images that are not summed have the detector's own depth.
-        """
-        shortest_s, longest_s = self._count_time_s
-        if self._paced is not None:
-            shortest_s = max(shortest_s, self._settings.subframe_s)
-        dtype = "<u2" if self._settings.depth_bits == 16 else "" if self._paced is None else "<u4"
-        return DetectorFacts(
-            self._shape,
-            dtype,
-            self._saturation,
-            (shortest_s, longest_s),
-            overhead_s=self._settings.overhead_s,
-            paced=self._paced,
-        )
+        """See `Detector.facts`; how far it counts is read anew when it is armed."""
+        return self._settings.facts(self._shape, self._saturation, self._count_time_s)
 
     async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`. Configures, arms and, where the series paces itself, starts it. Cancel: not armed."""

@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from drivers.contract import Parts
-from drivers.dectris.detector import MODES, Dectris, Settings
+from drivers.declared import Declared
+from drivers.dectris.detector import Dectris
 from drivers.dectris.rest import Simplon
+from drivers.dectris.settings import MODES, Settings
 from drivers.options import Options
 from engine.clock import Clock
 from engine.errors import DeviceError, Refused
@@ -27,6 +29,20 @@ class DectrisDriver:
         """Which instrument the options mean, for the lock."""
         settings = self._settings(options)
         return f"dectris {settings.host}:{settings.port}"
+
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What these options say of the detector without asking it. Raises Refused for an option."""
+        facts = self._settings(options).facts()
+        unknown = {
+            "detector.shape": "the detector tells how large its pictures are",
+            "detector.exposure_limits_s": "the detector tells its own",
+            "geometry.pixel_size_mm": "the detector tells it",
+        }
+        if facts.saturation is None:
+            unknown["detector.saturation"] = "the detector tells how deep its images are"
+        if not facts.dtype:
+            unknown["detector.dtype"] = "the first image tells it: depth_bits = 32, and the detector's own depth"
+        return Declared(detector=facts, unknown=unknown)
 
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.contract import Parts
+from drivers.declared import Declared
 from drivers.facts import DetectorFacts
 from drivers.gatan.socket import (
     GET_NUMBER_OF_CAMERAS,
@@ -57,6 +58,22 @@ class Settings:
     saturation: int
     pixel_size_mm: float
 
+    @property
+    def facts(self) -> DetectorFacts:
+        """All that there is to know: the plug-in tells nothing."""
+        return DetectorFacts(
+            (self.rows // self.binning, self.columns // self.binning),
+            "<u2",
+            self.saturation,
+            self.exposure_limits_s,
+            overhead_s=self.overhead_s,
+        )
+
+    @property
+    def geometry(self) -> dict[str, float]:
+        """The size of a pixel as it is read out, where it is given."""
+        return {"pixel_size_mm": self.pixel_size_mm * self.binning} if self.pixel_size_mm else {}
+
 
 class Orius:
     """Implements `drivers.contract.Detector`. Frames are numbered as they were asked for: the plug-in has no
@@ -66,10 +83,7 @@ class Orius:
     flatfield: NDArray[np.float32] | None = None  # DigitalMicrograph applies its own gain reference
 
     def __init__(self, clock: Clock, plug_in: PlugIn, settings: Settings) -> None:
-        shape = (settings.rows // settings.binning, settings.columns // settings.binning)
-        self.facts = DetectorFacts(
-            shape, "<u2", settings.saturation, settings.exposure_limits_s, overhead_s=settings.overhead_s
-        )
+        self.facts = settings.facts
         self._clock = clock
         self._plug_in = plug_in
         self._settings = settings
@@ -126,7 +140,7 @@ class Orius:
             raise DeviceError(
                 f"{self._plug_in.name}: the connection was lost; no exposure was made. Arm it again to reconnect."
             )
-        request = image_request(self.facts.shape, self._settings.binning, self._settings.processing, exposure_s)
+        request = image_request(self.facts.known_shape, self._settings.binning, self._settings.processing, exposure_s)
         self._begun_ns, self._over_ns = self._clock.now_ns(), ns(exposure_s)
         await self._plug_in.send(request, CALL_LIMIT_S)
         open_ns = self._begun_ns + ns(self._settings.open_delay_s)
@@ -138,7 +152,7 @@ class Orius:
         """Read the image, wanted or not: what is left unread would be taken for the next reply."""
         try:
             limit_s = exposure_s + self._settings.overhead_s + LATE_IMAGE_S
-            counts = await self._plug_in.image(limit_s, self.facts.shape)
+            counts = await self._plug_in.image(limit_s, self.facts.known_shape)
         except DeviceError as error:
             queue.put_nowait(error)
             return
@@ -193,6 +207,11 @@ class OriusDriver:
         settings = self._settings(options)
         return f"orius {settings.host}:{settings.port}"
 
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What these options say of the camera, which is all there is. Raises Refused for an option."""
+        settings = self._settings(options)
+        return Declared(detector=settings.facts, geometry=settings.geometry)
+
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Connect the camera. Raises Refused for an option, DeviceError when it is not reached or not inserted."""
@@ -200,8 +219,7 @@ class OriusDriver:
         camera = Orius(clock, PlugIn(clock, settings.host, settings.port), settings)
         try:
             await camera.select()
-            size_mm = settings.pixel_size_mm * settings.binning
-            yield Parts(detector=camera, geometry={"pixel_size_mm": size_mm} if size_mm else {})
+            yield Parts(detector=camera, geometry=settings.geometry)
         finally:
             await camera.close()
 

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.contract import Parts
+from drivers.declared import Declared
 from drivers.facts import DetectorFacts
 from drivers.instamatic.codec import CODECS
 from drivers.instamatic.wire import ServerError, Wire
@@ -104,6 +105,44 @@ def copied(picture: Segment) -> Picture:
     return counts.reshape(rows, columns)
 
 
+@dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """The options of the devices file. saturation: 0 where the camera's configuration in Instamatic says it."""
+
+    host: str
+    port: int
+    protocol: str
+    timeout_s: float
+    exposure_limits_s: tuple[float, float]
+    readout_s: float
+    saturation: int
+
+    @classmethod
+    def read(cls, driver: str, given: Mapping[str, Any]) -> "CameraSettings":
+        """Raises Refused for an option that cannot be."""
+        table = Options(driver, given)
+        host, port = table.server(PORT)
+        settings = cls(
+            host=host,
+            port=port,
+            protocol=table.text("protocol", "json", tuple(CODECS)),
+            timeout_s=table.number("timeout_s", 5.0, 0.1, 60.0),
+            exposure_limits_s=table.pair("exposure_limits_s", (0.001, 10.0), 0.0, 1000.0),
+            readout_s=table.number("readout_s", 0.02, 0.0, 10.0),
+            saturation=table.whole("saturation", 0, 0, 2**32 - 1),
+        )
+        table.finish()
+        return settings
+
+    def facts(self, shape: tuple[int, int] | None, saturation: int | None) -> DetectorFacts:
+        """The facts of the camera, with what its server has told.
+
+        Of no known type: the server does not say before its first picture. And without a wide cross: Instamatic's
+        Timepix driver has already split its pixels into three.
+        """
+        return DetectorFacts(shape, "", saturation, self.exposure_limits_s, self.readout_s)
+
+
 class InstamaticCamera:
     """Implements `drivers.contract.Detector`."""
 
@@ -114,14 +153,9 @@ class InstamaticCamera:
         clock: Clock,
         wire: Wire,
         thread: DeviceThread,
-        shape: tuple[int, int],
-        saturation: int,
-        exposure_limits_s: tuple[float, float],
-        readout_s: float,
+        facts: DetectorFacts,
     ) -> None:
-        # Of no known type: the server does not say before its first picture. And without a wide cross: Instamatic's
-        # Timepix driver has already split its pixels into three.
-        self.facts = DetectorFacts(shape, "", saturation, exposure_limits_s, readout_s)
+        self.facts = facts
         self._clock = clock
         self._wire = wire
         self._thread = thread
@@ -189,7 +223,7 @@ class InstamaticCamera:
 
     async def _copied(self, picture: Segment, number: int) -> Picture:
         """The picture, copied before the next one can be asked for."""
-        rows, columns = self.facts.shape
+        rows, columns = self.facts.known_shape
         if picture.shape != (rows, columns):
             raise DeviceError(
                 f"camera: frame {number} has {picture.shape[0]} x {picture.shape[1]} pixels instead of "
@@ -235,6 +269,18 @@ class InstamaticCameraDriver:
         host, port = Options(self.name, options).server(PORT)
         return f"{self.name} {host}:{port}"
 
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What these options say of the camera without asking its server. Raises Refused for one that cannot be."""
+        settings = CameraSettings.read(self.name, options)
+        unknown = {
+            "detector.shape": "the camera server tells it",
+            "detector.dtype": "no server tells it before the first picture",
+            "geometry.pixel_size_mm": "the camera server tells it, where Instamatic's configuration has it",
+        }
+        if not settings.saturation:
+            unknown["detector.saturation"] = "the camera server tells it"
+        return Declared(detector=settings.facts(None, settings.saturation or None), unknown=unknown)
+
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Connect to a running camera server.
@@ -242,33 +288,20 @@ class InstamaticCameraDriver:
         options: see docs/drivers/instamatic.md. Raises Refused for an option that cannot be, DeviceLost when no server
         answers, DeviceError when it is not Instamatic's camera server.
         """
-        table = Options(self.name, options)
-        host, port = table.server(PORT)
-        codec = CODECS[table.text("protocol", "json", tuple(CODECS))]()
-        timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
-        limits_s = table.pair("exposure_limits_s", (0.001, 10.0), 0.0, 1000.0)
-        readout_s = table.number("readout_s", 0.02, 0.0, 10.0)
-        saturation = table.whole("saturation", 0, 0, 2**32 - 1)
-        table.finish()
+        settings = CameraSettings.read(self.name, options)
+        codec, timeout_s = CODECS[settings.protocol](), settings.timeout_s
 
         async def no_state(_: Wire) -> None:
             """A camera has none that matters between exposures."""
 
-        wire = Wire(clock, "camera", host, port, codec, timeout_s, "attr_name", no_state)
+        wire = Wire(clock, "camera", settings.host, settings.port, codec, timeout_s, "attr_name", no_state)
         thread = DeviceThread("camera pictures", clock, timeout_s)
         camera = None
         try:
             await wire.connect()
             shape = await wire.call("get_camera_dimensions", sides)
-            camera = InstamaticCamera(
-                clock,
-                wire,
-                thread,
-                shape,
-                saturation or int(await self._told(wire, "dynamic_range", "saturation")),
-                limits_s,
-                readout_s,
-            )
+            saturation = settings.saturation or int(await self._told(wire, "dynamic_range", "saturation"))
+            camera = InstamaticCamera(clock, wire, thread, settings.facts(shape, saturation))
             pixel_size_mm = await self._told(wire, "physical_pixelsize", None)
             yield Parts(detector=camera, geometry={"pixel_size_mm": pixel_size_mm} if pixel_size_mm else {})
         finally:

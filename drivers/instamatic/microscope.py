@@ -17,10 +17,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from drivers.calibration.lenssettling import lens_settling
-from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
+from drivers.calibration.rotationspeed import RotationSpeeds
 from drivers.contract import Parts, Reading, SecondConnection
-from drivers.facts import StageFacts, Timing
+from drivers.declared import Declared
+from drivers.facts import OpticsFacts, StageFacts
 from drivers.geometry import wavelength_A
 from drivers.instamatic.answers import (
     DIFFRACTION,
@@ -34,23 +34,15 @@ from drivers.instamatic.answers import (
     truth,
 )
 from drivers.instamatic.codec import CODECS
-from drivers.instamatic.deflectors import InstamaticDeflectors, deflector_facts
-from drivers.instamatic.illumination import InstamaticIllumination, illumination_facts
-from drivers.instamatic.lensmode import InstamaticMode, ModeOptions
-from drivers.instamatic.stagexyz import InstamaticStageXYZ, StageXYZOptions
+from drivers.instamatic.deflectors import InstamaticDeflectors
+from drivers.instamatic.illumination import InstamaticIllumination
+from drivers.instamatic.lensmode import InstamaticMode
+from drivers.instamatic.settings import PORT, TIMING, InstamaticSettings
+from drivers.instamatic.stagexyz import InstamaticStageXYZ
 from drivers.instamatic.wire import ServerError, Wire
 from drivers.options import Options
 from engine.clock import Clock, ns
 from engine.errors import DeviceError
-
-PORT = 8088  # tem_server_port in Instamatic's settings.yaml
-
-# As its authors note in `controller.py` and `jeol_microscope.py`: 40-60 ms a call on a JEOL, 265-277 ms to read the
-# stage (78 ms on some). Measure yours with `credline devices check` and write it into [timing].
-TIMING = Timing(api_call_s=0.05, api_call_worst_s=0.1, stage_read_s=0.27)
-
-# A JEOL's goniometer has twelve speeds (setRotationSpeed takes 1 to 12); what they are in deg/s must be measured.
-UNCALIBRATED = RotationSpeeds(levels={setting: float(setting) for setting in range(1, 13)})
 
 STOPS_WITHIN_S = 0.4
 POLL_S = 0.02
@@ -190,15 +182,12 @@ class InstamaticBeam:
 
 
 class InstamaticOptics:
-    """Implements `drivers.contract.Optics`: the diffraction focus (IL1), which exists in diffraction mode only.
+    """Implements `drivers.contract.Optics`: the diffraction focus (IL1), which exists in diffraction mode only."""
 
-    settling_s: how long the pattern takes to stand still after 1500 units of defocus.
-    """
-
-    def __init__(self, wire: Wire, known: Known, settling_s: float) -> None:
+    def __init__(self, wire: Wire, known: Known, facts: OpticsFacts) -> None:
         self._wire = wire
         self._known = known
-        self.facts = lens_settling(settling_s)
+        self.facts = facts
 
     async def focus(self) -> int:
         """See `Optics.focus`. Raises DeviceError outside diffraction mode."""
@@ -256,6 +245,10 @@ class InstamaticDriver:
         host, port = Options(self.name, options).server(PORT)
         return f"{self.name} {host}:{port}"
 
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What these options say of the microscope without asking it. Raises Refused for an option that cannot be."""
+        return InstamaticSettings.read(self.name, options).declared
+
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Connect to a running TEM server; the speed setting of the stage is put back on leaving.
@@ -263,20 +256,8 @@ class InstamaticDriver:
         options: see docs/drivers/instamatic.md. Raises Refused for an option that cannot be, DeviceLost when no server
         answers, DeviceError when it is not Instamatic's TEM server.
         """
-        table = Options(self.name, options)
-        host, port = table.server(PORT)
-        codec = CODECS[table.text("protocol", "json", tuple(CODECS))]()
-        timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
-        limits_deg = table.pair("limits_deg", (-60.0, 60.0), -90.0, 90.0)
-        backlash_deg = table.number("backlash_deg", 0.1, 0.0, 4.9)
-        settling_s = table.number("settling_s", 0.4, 0.0, 5.0)
-        rotation = table.table("rotation")
-        speeds = None if rotation is None else rotation_speeds(rotation, UNCALIBRATED)
-        of_stagexyz = StageXYZOptions.read(table.part("stagexyz"))
-        of_deflectors = deflector_facts(table.part("deflectors"))
-        of_mode = ModeOptions.read(table.part("mode"))
-        of_illumination = illumination_facts(table.part("illumination"))
-        table.finish()
+        settings = InstamaticSettings.read(self.name, options)
+        host, port, codec = settings.host, settings.port, CODECS[settings.protocol]()
         known = Known()
 
         async def read_state(wire: Wire) -> None:
@@ -287,25 +268,25 @@ class InstamaticDriver:
                 )
 
         found_setting: float | None = None
-        wire = Wire(clock, self.name, host, port, codec, timeout_s, "func_name", read_state)
+        wire = Wire(clock, self.name, host, port, codec, settings.timeout_s, "func_name", read_state)
         try:
             await wire.connect()
             high_tension_v = await _known_or_none(wire, "getHTValue")
             found_setting = await _known_or_none(wire, "getRotationSpeed")
             known.speed_setting = found_setting
             yield Parts(
-                stage=InstamaticStage(clock, wire, known, stage_facts(limits_deg, backlash_deg, speeds), speeds),
+                stage=InstamaticStage(clock, wire, known, settings.stage, settings.speeds),
                 beam=InstamaticBeam(wire, known),
-                optics=InstamaticOptics(wire, known, settling_s),
+                optics=InstamaticOptics(wire, known, settings.optics),
                 geometry={"wavelength_A": wavelength_A(high_tension_v)} if high_tension_v else {},
                 timing=TIMING,
                 second_connection=SecondConnection(
                     "drivers.instamatic.blanker:blank_beam", {"host": host, "port": port, "protocol": codec.name}
                 ),
-                stagexyz=InstamaticStageXYZ(clock, wire, of_stagexyz),
-                deflectors=InstamaticDeflectors(wire, of_deflectors),
-                mode=InstamaticMode(wire, known, of_mode),
-                illumination=InstamaticIllumination(wire, of_illumination),
+                stagexyz=InstamaticStageXYZ(clock, wire, settings.stagexyz),
+                deflectors=InstamaticDeflectors(wire, settings.deflectors),
+                mode=InstamaticMode(wire, known, settings.mode),
+                illumination=InstamaticIllumination(wire, settings.illumination),
             )
         finally:
             if found_setting not in (None, known.speed_setting):

@@ -15,7 +15,8 @@ from typing import Any
 
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
 from drivers.contract import Parts, Reading, SecondConnection
-from drivers.facts import OpticsFacts, Timing
+from drivers.declared import Declared
+from drivers.facts import OpticsFacts, StageFacts, Timing
 from drivers.geometry import wavelength_A
 from drivers.jeol.temcom import Answer, Connection, OpenLibrary, blank_beam, numbers, open_temcom
 from drivers.options import Options
@@ -69,6 +70,18 @@ class JeolSettings:
         table.finish()
         return settings
 
+    def stage(self, speeds: RotationSpeeds | None) -> StageFacts:
+        """The facts of the stage. speeds: the rates of the tilt axis; None where the interface cannot set it."""
+        facts = stage_facts(self.limits_deg, self.backlash_deg, speeds)
+        if speeds is None and self.fixed_speed_deg_s:
+            return dataclasses.replace(facts, can_rotate=True, speeds_deg_s=(self.fixed_speed_deg_s,))
+        return facts
+
+    @property
+    def optics(self) -> OpticsFacts:
+        """The facts of the lens."""
+        return OpticsFacts(0.0, self.settling_time_constant_s, self.still)
+
 
 class JeolStage:
     """Implements `drivers.contract.Stage`. speeds: the rates of the tilt axis; None where the interface cannot set
@@ -78,9 +91,7 @@ class JeolStage:
     def __init__(
         self, clock: Clock, stage: Connection, motion: Connection, settings: JeolSettings, speeds: RotationSpeeds | None
     ) -> None:
-        self.facts = stage_facts(settings.limits_deg, settings.backlash_deg, speeds)
-        if speeds is None and settings.fixed_speed_deg_s:
-            self.facts = dataclasses.replace(self.facts, can_rotate=True, speeds_deg_s=(settings.fixed_speed_deg_s,))
+        self.facts = settings.stage(speeds)
         self.rotation_speeds = speeds
         self._clock = clock
         self._stage = stage
@@ -189,7 +200,7 @@ class JeolLens:
     """Implements `drivers.contract.Optics`: IL1 through the diffraction focus, 0 to 65535, in diffraction mode."""
 
     def __init__(self, column: Connection, settings: JeolSettings) -> None:
-        self.facts = OpticsFacts(0.0, settings.settling_time_constant_s, settings.still)
+        self.facts = settings.optics
         self._column = column
         self._diffraction = False
 
@@ -225,6 +236,25 @@ class JeolDriver:
     def address(self, options: Mapping[str, Any]) -> str | None:
         """One computer has one TEMCOM."""
         return "jeol TEMCOM"
+
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What these options say of the microscope without asking it. Raises Refused for options.
+
+        Of the speeds what holds for most: with `fixed_speed_deg_s` that one, else the rates of the tilt axis.
+        """
+        settings = JeolSettings.of(options)
+        no_rates = "without rates only the pedal rotates, or fixed_speed_deg_s"
+        return Declared(
+            stage=settings.stage(None if settings.fixed_speed_deg_s else settings.speeds),
+            beam=True,
+            optics=settings.optics,
+            timing=TIMING,
+            unknown={
+                "stage.can_rotate": f"this microscope's TEMCOM tells whether it has rates; {no_rates}",
+                "stage.speeds_deg_s": "only a TEMCOM that has rates can set them",
+                "geometry.wavelength_A": "the microscope's high tension tells it",
+            },
+        )
 
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:

@@ -14,12 +14,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from drivers.contract import Parts
+from drivers.declared import Declared
 from drivers.merlin.frames import DEPTHS
 from drivers.merlin.link import Commands, Frames
 from drivers.options import Options
 from drivers.selfpaced import framesocket
 from drivers.selfpaced.framesocket import Silent
-from drivers.selfpaced.series import PartTiming, SelfPaced
+from drivers.selfpaced.series import PartTiming, SelfPaced, facts_of_sums
 from engine.clock import Clock
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 
@@ -82,6 +83,17 @@ class MerlinSettings:
             )
         return settings
 
+    @property
+    def cadence(self) -> PartTiming:
+        """How its short frames follow one another."""
+        readout_s = READOUT_24_BITS_S if self.depth == 24 else 0.0
+        return PartTiming(live_s=self.subframe_s, period_s=self.subframe_s + readout_s, top=2**self.depth - 1)
+
+    @property
+    def exposure_limits_s(self) -> tuple[float, float]:
+        """Shortest and longest exposure."""
+        return self.subframe_s, LONGEST_EXPOSURE_S
+
 
 class Merlin:
     """Implements `drivers.selfpaced.series.Camera`."""
@@ -90,14 +102,12 @@ class Merlin:
 
     def __init__(self, clock: Clock, settings: MerlinSettings) -> None:
         self.shape = (0, 0)
-        readout_s = READOUT_24_BITS_S if settings.depth == 24 else 0.0
-        self.cadence = PartTiming(
-            live_s=settings.subframe_s, period_s=settings.subframe_s + readout_s, top=2**settings.depth - 1
-        )
+        self.cadence = settings.cadence
         self._clock = clock
         self._settings = settings
         self._commands = Commands(clock, settings.host, settings.port, settings.timeout_s)
         self._found: dict[str, str] = {}
+        self._changed = False
 
     async def open(self) -> None:
         """Ask the detector how it is, and keep its settings for `close`. Raises DeviceError."""
@@ -161,6 +171,7 @@ class Merlin:
         )
 
     async def _set_up(self) -> None:
+        self._changed = True
         milliseconds = {"ACQUISITIONTIME": self.cadence.live_s * 1e3, "ACQUISITIONPERIOD": self.cadence.period_s * 1e3}
         wanted = {
             "CONTINUOUSRW": "0" if self._settings.depth == 24 else "1",
@@ -207,9 +218,10 @@ class Merlin:
             pass
 
     async def close(self) -> None:
-        """Put its settings back as they were found, and close the connection. Raises DeviceError."""
+        """Put its settings back as they were found, if any was set, and close the connection. Raises DeviceError."""
         try:
-            await self._set_all({name: value for name, value in self._found.items() if _is_number(value)})
+            if self._changed:
+                await self._set_all({name: value for name, value in self._found.items() if _is_number(value)})
         finally:
             self._commands.close()
 
@@ -236,6 +248,15 @@ class MerlinDriver:
         settings = MerlinSettings.read(options)
         return f"merlin {settings.host}:{settings.port}"
 
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What these options say of the detector without asking it. Raises Refused for an option it does not know."""
+        settings = MerlinSettings.read(options)
+        return Declared(
+            detector=facts_of_sums(None, settings.cadence, settings.exposure_limits_s, settings.wide_cross),
+            geometry={"pixel_size_mm": settings.pixel_size_mm},
+            unknown={"detector.shape": "the Merlin software tells how many chips there are"},
+        )
+
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Connect to the Merlin software; its settings are put back at the end.
@@ -247,7 +268,7 @@ class MerlinDriver:
         detector = SelfPaced(
             clock,
             merlin,
-            (settings.subframe_s, LONGEST_EXPOSURE_S),
+            settings.exposure_limits_s,
             settings.timeout_s,
             wide_cross=settings.wide_cross,
         )

@@ -31,7 +31,7 @@ class RecordedCamera(Player):
     ) -> None:
         self._clock = clock
         self._pictures = pictures
-        self._shape = facts.shape
+        self._shape = facts.known_shape
         self._pixel = picture_type(facts.dtype or recording.dtype) or np.dtype(np.uint16)
         self.flatfield: NDArray[np.float32] | None = np.ones((1, 1), np.float32) if facts.flatfield else None
         super().__init__(recording, "detector", Detector, facts)

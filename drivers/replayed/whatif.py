@@ -265,7 +265,7 @@ class WhatIfDetector:
         self._recorded = [round(slower * readout) for readout in readouts]
         self._next = deque(self._recorded)
         self._queue: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
-        self._placeholder = np.broadcast_to(np.zeros((), facts.dtype or "<u2"), facts.shape)
+        self._placeholder = np.broadcast_to(np.zeros((), facts.dtype or "<u2"), facts.known_shape)
 
     async def arm(self, exposures_s: Sequence[float]) -> None:
         """See `Detector.arm`."""

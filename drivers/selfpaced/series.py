@@ -125,6 +125,23 @@ def saturation(top: int, parts: int) -> int:
     return min(top * parts, LARGEST_COUNT)
 
 
+def paced_facts(cadence: PartTiming) -> PacedFacts:
+    """Until the next exposure pass the wait for the next part and the delivery, in whole parts: a grid of such periods
+    keeps its place among the parts, so one frame follows the other without a beat.
+    """
+    spare = 1 + math.ceil(DELIVERY_S / cadence.period_s - 1e-9)
+    return PacedFacts(cadence.live_s, cadence.period_s, spare, cadence.top)
+
+
+def facts_of_sums(
+    shape: tuple[int, int] | None, cadence: PartTiming, exposure_limits_s: tuple[float, float], wide_cross: bool
+) -> DetectorFacts:
+    """The facts of a camera whose frames are sums of parts (`_Wanted`). shape: None before it was asked."""
+    return DetectorFacts(
+        shape, "<u2", LARGEST_COUNT, exposure_limits_s, wide_cross=wide_cross, paced=paced_facts(cadence)
+    )
+
+
 class _Series:
     """One running series: a thread that takes its parts as they come, and the exposures waiting for theirs."""
 
@@ -302,25 +319,9 @@ class SelfPaced:
         self._unknown = False  # a call was cut off or failed: the camera may run a series
 
     @property
-    def _paced(self) -> PacedFacts:
-        """Until the next exposure pass the wait for the next part and the delivery, in whole parts: a grid of such
-        periods keeps its place among the parts, so one frame follows the other without a beat.
-        """
-        cadence = self._camera.cadence
-        spare = 1 + math.ceil(DELIVERY_S / cadence.period_s - 1e-9)
-        return PacedFacts(cadence.live_s, cadence.period_s, spare, cadence.top)
-
-    @property
     def facts(self) -> DetectorFacts:
-        """See `Detector.facts`. Frames are sums of parts (`_Wanted`); shape and parts are known after connecting."""
-        return DetectorFacts(
-            self._camera.shape,
-            "<u2",
-            LARGEST_COUNT,
-            self._exposure_limits_s,
-            wide_cross=self._wide_cross,
-            paced=self._paced,
-        )
+        """See `Detector.facts`; shape and parts are known after connecting."""
+        return facts_of_sums(self._camera.shape, self._camera.cadence, self._exposure_limits_s, self._wide_cross)
 
     async def arm(self, exposures_s: Sequence[float], *, every_part: bool = False) -> None:
         """See `Detector.arm`: starts the series and returns when its cadence is known.
@@ -354,7 +355,7 @@ class SelfPaced:
         if self._series is None:
             raise DeviceError(f"{self._camera.name}: not armed; no exposure was made. Arm it first.")
         self._check((exposure_s,), "nothing was exposed")
-        return self._series.expose(self._paced.parts(exposure_s))
+        return self._series.expose(paced_facts(self._camera.cadence).parts(exposure_s))
 
     def _check(self, exposures_s: Sequence[float], state: str) -> None:
         if why := self.facts.cannot_expose(exposures_s):

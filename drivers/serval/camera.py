@@ -15,9 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from drivers.contract import Parts
+from drivers.declared import Declared
 from drivers.options import Options
 from drivers.selfpaced import framesocket
-from drivers.selfpaced.series import PartTiming, Receiver, SelfPaced
+from drivers.selfpaced.series import PartTiming, Receiver, SelfPaced, facts_of_sums
 from drivers.serval.frames import BYTE_ORDERS
 from drivers.serval.http import ImageRequests, ImageStream, Refusal, Serval, load_httpx
 from engine.clock import Clock
@@ -75,6 +76,17 @@ class ServalSettings:
         host = f"[{self.host}]" if ":" in self.host else self.host  # of IPv6
         return f"http://{host}:{self.port}"
 
+    @property
+    def cadence(self) -> PartTiming:
+        """How its short frames follow one another, and how far they count as far as the options tell."""
+        shut_s = SHUT_S if self.trigger_mode == TIMED else 0.0
+        return PartTiming(self.subframe_s, self.subframe_s + shut_s, TOP)
+
+    @property
+    def exposure_limits_s(self) -> tuple[float, float]:
+        """Shortest and longest exposure."""
+        return self.subframe_s, LONGEST_EXPOSURE_S
+
 
 class ServalCamera:
     """Implements `drivers.selfpaced.series.Camera`."""
@@ -83,13 +95,13 @@ class ServalCamera:
 
     def __init__(self, clock: Clock, httpx: ModuleType, settings: ServalSettings) -> None:
         self.shape = (0, 0)
-        shut_s = SHUT_S if settings.trigger_mode == TIMED else 0.0
-        self.cadence = PartTiming(settings.subframe_s, settings.subframe_s + shut_s, TOP)
+        self.cadence = settings.cadence
         self._clock = clock
         self._httpx = httpx
         self._settings = settings
         self._serval = Serval(clock, httpx, settings.url, settings.timeout_s)
         self._found: list[tuple[str, Any]] = []
+        self._changed = False
 
     async def open(self) -> None:
         """Ask Serval how it is, and keep its settings for `close`. Raises DeviceError."""
@@ -152,6 +164,7 @@ class ServalCamera:
         return ImageStream(await self._connected(port), shape, self._settings.byte_order)
 
     async def _set_up(self) -> None:
+        self._changed = True
         config = await self._config()
         wanted: dict[str, Any] = {
             "TriggerMode": self._settings.trigger_mode,
@@ -212,9 +225,10 @@ class ServalCamera:
             await self._serval.get("/measurement/stop")
 
     async def close(self) -> None:
-        """Put destination and configuration back as they were found. Raises DeviceError."""
-        for path, document in self._found:
-            await self._serval.put(path, document)
+        """Put destination and configuration back as they were found, if they were set. Raises DeviceError."""
+        if self._changed:
+            for path, document in self._found:
+                await self._serval.put(path, document)
 
     async def abandon(self) -> None:
         """Close the connections only."""
@@ -245,6 +259,21 @@ class ServalDriver:
         settings = ServalSettings.read(options)
         return f"serval {settings.host}:{settings.port}"
 
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What these options say of the camera without asking Serval. Raises Refused for an option it does not know."""
+        settings = ServalSettings.read(options)
+        unknown = {
+            "detector.shape": "Serval tells how large the pictures are",
+            "detector.paced.saturation": "Serval tells how far a Medipix3 counts; a Timepix3 counts to 65535",
+        }
+        if settings.wide_cross:
+            unknown["detector.wide_cross"] = "only a picture of 512 x 512 pixels has one"
+        return Declared(
+            detector=facts_of_sums(None, settings.cadence, settings.exposure_limits_s, settings.wide_cross),
+            geometry={"pixel_size_mm": settings.pixel_size_mm},
+            unknown=unknown,
+        )
+
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Connect to Serval; its configuration and destination are put back at the end.
@@ -260,7 +289,7 @@ class ServalDriver:
             detector = SelfPaced(
                 clock,
                 camera,
-                (settings.subframe_s, LONGEST_EXPOSURE_S),
+                settings.exposure_limits_s,
                 settings.timeout_s,
                 wide_cross=settings.wide_cross and camera.shape == (512, 512),
             )

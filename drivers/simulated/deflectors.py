@@ -33,6 +33,13 @@ class DeflectorSettings:
     diffraction_shift_px: tuple[float, float, float, float] = (0.03, 0.01, -0.01, 0.03)
     time_s: float = 0.005
 
+    @property
+    def facts(self) -> DeflectorFacts:
+        """See `Deflectors.facts`."""
+        limits = {which: (float(LOWEST), float(HIGHEST)) for which in Deflector}
+        settling_s = max(0.0, -self.time_s * math.log(LEFT_AT_REST))
+        return DeflectorFacts(limits, whole_numbers=True, settling_s=settling_s)
+
     def matrix(self, which: Deflector) -> Matrix:
         """What a unit of this pair does."""
         return {
@@ -60,10 +67,7 @@ class Coils:
         self._interface = interface
         self._settings = settings
         self._changes = {which: [_Change(clock.now_ns(), NEUTRAL, NEUTRAL)] for which in Deflector}
-        limits = {which: (float(LOWEST), float(HIGHEST)) for which in Deflector}
-        self._facts = DeflectorFacts(
-            limits, whole_numbers=True, settling_s=max(0.0, -settings.time_s * math.log(LEFT_AT_REST))
-        )
+        self._facts = settings.facts
 
     @property
     def facts(self) -> DeflectorFacts:

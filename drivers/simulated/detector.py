@@ -31,6 +31,28 @@ class DetectorSettings:
     slow_first_s: tuple[float, ...] = ()
     dtype: str = "<u2"
 
+    def facts(
+        self, shape: tuple[int, int], saturation: int, wide_cross: bool, has_pictures: bool, flatfield: bool
+    ) -> DetectorFacts:
+        """See `Detector.facts`. Raises Refused for a type that is none of counts."""
+        pixel = picture_type(self.dtype)
+        if pixel is None:
+            raise Refused(
+                f"devices: [detector] dtype = {shown(repr(self.dtype))} is no type of counts; nothing was started. "
+                "Write one as numpy does: '<u2', '>i4', '|i1', '<f4'."
+            )
+        return DetectorFacts(
+            shape,
+            self.dtype,
+            saturation if pixel.kind == "f" else min(saturation, int(np.iinfo(pixel).max)),
+            self.exposure_limits_s,
+            self.readout_s,
+            self.overhead_s[1],
+            wide_cross,
+            has_pictures,
+            flatfield,
+        )
+
 
 class Timepix:
     """Implements `drivers.contract.Detector`.
@@ -51,29 +73,13 @@ class Timepix:
         flatfield: NDArray[np.float32] | None,
         has_pictures: bool = True,
     ) -> None:
-        pixel = picture_type(settings.dtype)
-        if pixel is None:
-            raise Refused(
-                f"devices: [detector] dtype = {shown(repr(settings.dtype))} is no type of counts; nothing was started. "
-                "Write one as numpy does: '<u2', '>i4', '|i1', '<f4'."
-            )
-        self.facts = DetectorFacts(
-            shape,
-            settings.dtype,
-            saturation if pixel.kind == "f" else min(saturation, int(np.iinfo(pixel).max)),
-            settings.exposure_limits_s,
-            settings.readout_s,
-            settings.overhead_s[1],
-            wide_cross,
-            has_pictures,
-            flatfield is not None,
-        )
+        self.facts = settings.facts(shape, saturation, wide_cross, has_pictures, flatfield is not None)
         self.flatfield = flatfield
         self._clock = clock
         self._settings = settings
         self._studio = studio
         self._look = look
-        self._pixel = pixel
+        self._pixel = np.dtype(settings.dtype)
         self._rng = generator(seed, "detector")
         self._number = 0
         self.read_out: list[tuple[int, int]] = []

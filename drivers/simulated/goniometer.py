@@ -32,6 +32,11 @@ class GoniometerSettings:
     pedal_wait_s: tuple[float, float] = (0.5, 3.0)
     stops_at_deg: float | None = None
 
+    @property
+    def facts(self) -> StageFacts:
+        """See `Stage.facts`."""
+        return StageFacts(self.limits_deg, self.backlash_deg)
+
 
 @dataclass(frozen=True, slots=True)
 class Motion:
@@ -66,7 +71,7 @@ class Goniometer:
     def __init__(
         self, clock: Clock, interface: Interface, seed: int, settings: GoniometerSettings, start_deg: float = 0.0
     ) -> None:
-        self.facts = StageFacts(settings.limits_deg, settings.backlash_deg)
+        self.facts = settings.facts
         self._clock = clock
         self._interface = interface
         self._settings = settings

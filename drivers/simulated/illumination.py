@@ -19,19 +19,24 @@ class IlluminationSettings:
     brightness_limits: tuple[float, float] = (0.0, 65535.0)
     brightness: int = 40_000
 
+    @property
+    def facts(self) -> IlluminationFacts:
+        """See `Illumination.facts`. Raises Refused for a beginning that it could not be set to."""
+        spot_sizes = tuple(range(1, round(self.spot_sizes) + 1))
+        facts = IlluminationFacts(spot_sizes, self.brightness_limits, whole_numbers=True)
+        if (said := facts.outside(self.spot_size, self.brightness)) is not None:
+            raise Refused(f"devices: [illumination] {said}; nothing was started.")
+        return facts
+
 
 class Condenser:
     """Implements `drivers.parts.Illumination`. Raises Refused for a beginning that it could not be set to."""
 
     def __init__(self, interface: Interface, settings: IlluminationSettings) -> None:
         self._interface = interface
-        self._facts = IlluminationFacts(
-            tuple(range(1, round(settings.spot_sizes) + 1)), settings.brightness_limits, whole_numbers=True
-        )
+        self._facts = settings.facts
         self._spot_size: int = settings.spot_size
         self._brightness: float = settings.brightness
-        if (said := self._facts.outside(settings.spot_size, settings.brightness)) is not None:
-            raise Refused(f"devices: [illumination] {said}; nothing was started.")
 
     @property
     def facts(self) -> IlluminationFacts:

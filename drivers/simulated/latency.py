@@ -23,6 +23,11 @@ def generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
+def worst_s(typical_s: float, jitter: float) -> float:
+    """What one call in two hundred exceeds."""
+    return typical_s * (1.0 + jitter * (WORST - 1.0))
+
+
 class Interface:
     """The one connection to the microscope: calls queue up in order, each takes its time.
 
@@ -36,11 +41,6 @@ class Interface:
         self._lock = asyncio.Lock()
         self.typical_s = typical_s
         self._jitter = jitter
-
-    @property
-    def worst_s(self) -> float:
-        """What one call in two hundred exceeds."""
-        return self.typical_s * (1.0 + self._jitter * (WORST - 1.0))
 
     def _duration_s(self, typical_s: float) -> float:
         body = float(self._rng.lognormal(0.0, BODY_SIGMA))

@@ -38,6 +38,24 @@ class ModeSettings:
     switching_s: float = 0.4
     settling_s: float = 0.6
 
+    @property
+    def facts(self) -> ModeFacts:
+        """See `Mode.facts`. Raises Refused for a mode that there is not."""
+        if self.mode not in tuple(OpticalMode):
+            raise Refused(
+                f"devices: [mode] mode = {shown(repr(self.mode))} is not one of {', '.join(OpticalMode)}; nothing "
+                "was started."
+            )
+        return ModeFacts(
+            tuple(OpticalMode),
+            {
+                OpticalMode.LOW_MAG: _with(LOW_MAGNIFICATIONS, self.low_magnification),
+                OpticalMode.IMAGING: _with(MAGNIFICATIONS, self.magnification),
+            },
+            _with(CAMERA_LENGTHS_MM, self.camera_length_mm),
+            self.settling_s,
+        )
+
 
 class LensMode:
     """Implements `drivers.parts.Mode`. Raises Refused for a mode that there is not."""
@@ -45,26 +63,13 @@ class LensMode:
     def __init__(self, interface: Interface, settings: ModeSettings) -> None:
         self._interface = interface
         self._settings = settings
-        if settings.mode not in tuple(OpticalMode):
-            raise Refused(
-                f"devices: [mode] mode = {shown(repr(settings.mode))} is not one of {', '.join(OpticalMode)}; nothing "
-                "was started."
-            )
+        self._facts = settings.facts
         self._mode = OpticalMode(settings.mode)
         self._magnifications = {
             OpticalMode.LOW_MAG: settings.low_magnification,
             OpticalMode.IMAGING: settings.magnification,
         }
         self._camera_length_mm = settings.camera_length_mm
-        self._facts = ModeFacts(
-            tuple(OpticalMode),
-            {
-                OpticalMode.LOW_MAG: _with(LOW_MAGNIFICATIONS, settings.low_magnification),
-                OpticalMode.IMAGING: _with(MAGNIFICATIONS, settings.magnification),
-            },
-            _with(CAMERA_LENGTHS_MM, settings.camera_length_mm),
-            settings.settling_s,
-        )
 
     @property
     def facts(self) -> ModeFacts:

@@ -7,47 +7,27 @@ import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from drivers.contract import OPTIONAL_PARTS, Parts, SecondConnection
-from drivers.facts import Geometry, Timing
-from drivers.simulated.column import Blanker, Lens, LensSettings
-from drivers.simulated.deflectors import Coils, DeflectorSettings
-from drivers.simulated.detector import DetectorSettings, Timepix
-from drivers.simulated.goniometer import Goniometer, GoniometerSettings
-from drivers.simulated.illumination import Condenser, IlluminationSettings
+from drivers.contract import Parts, SecondConnection
+from drivers.declared import Declared
+from drivers.simulated.column import Blanker, Lens
+from drivers.simulated.deflectors import Coils
+from drivers.simulated.detector import Timepix
+from drivers.simulated.goniometer import Goniometer
+from drivers.simulated.illumination import Condenser
 from drivers.simulated.latency import Interface
-from drivers.simulated.lensmode import LensMode, ModeSettings
-from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.lensmode import LensMode
 from drivers.simulated.register import Register, blank_beam
+from drivers.simulated.settings import InstrumentSettings, configure, number
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Shot, Studio, WorkerStudio
-from drivers.simulated.stagexyz import StageXYZSettings, Translation
+from drivers.simulated.stagexyz import Translation
 from drivers.simulated.truthfile import write_truth
 from engine.clock import Clock
 from engine.errors import Refused, shown
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Settings = TypeVar("Settings", bound="DataclassInstance")
-
-# JEOL JEM-2100 at 200 kV with a Timepix (Cichocka et al., 2018). The axis is the one DIALS assumes for that
-# instrument, (0.7826, -0.6226, 0); the beam is a little off the middle of the 516 x 516 grid, as on a real one.
-GEOMETRY = Geometry(
-    wavelength_A=0.02508,
-    camera_length_mm=250.0,
-    pixel_size_mm=0.055,
-    rotation_axis_deg=-38.505,
-    beam_fast_px=261.3,
-    beam_slow_px=255.1,
-)
-API_CALL_S = 0.035
-LARGEST = 1e12
-"""No setting is as large; what is (or is no number at all) has a slip in it."""
-# Pictures that nobody looks at: small, so that runs for their timing take as long as their timing does.
-PLACEHOLDERS = PictureSettings(shape=(32, 32), wide_cross=False)
 # The defocus at which snapshots have their full size; others scale with it.
 FULL_DEFOCUS = 1500
 
@@ -158,6 +138,11 @@ class SimulatedMicroscope:
         path = register_path(options)
         return None if path is None else f"simulated instrument {path}"
 
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What the instrument is before it is switched on, which is all of it. Raises Refused as `connect`."""
+        register_path(options)
+        return InstrumentSettings.read(self.name, self.pictures, options).declared
+
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Switch the instrument on. Raises Refused for an option it does not know or a value it cannot use.
@@ -167,51 +152,17 @@ class SimulatedMicroscope:
         `crystal`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `stagexyz`, `deflectors`, `mode` and
         `illumination` with the fields of the settings classes.
         """
-        known = {
-            "start_deg",
-            "beam_on",
-            "api_call_s",
-            "api_jitter",
-            "register",
-            "crystal",
-            "geometry",
-            "stage",
-            "lens",
-            "detector",
-            "pictures",
-            *OPTIONAL_PARTS,
-        }
-        if unknown := sorted(set(options) - known):
-            raise Refused(
-                f"devices: {self.name} has no option {shown(unknown[0])!r}; nothing was started. "
-                f"Options are {', '.join(sorted(known))}."
-            )
-        geometry = configure(GEOMETRY, "geometry", options)
-        pictures = configure(PictureSettings() if self.pictures else PLACEHOLDERS, "pictures", options)
-        rows, columns = pictures.shape
-        if self.pictures and not (0 < geometry.beam_slow_px < rows and 0 < geometry.beam_fast_px < columns):
-            raise Refused(
-                f"devices: the primary beam (geometry.beam_fast_px = {geometry.beam_fast_px:g}, beam_slow_px = "
-                f"{geometry.beam_slow_px:g}) is not on a picture of {rows} x {columns}; nothing was started."
-            )
-        source = configure(CrystalSource(), "crystal", options)
-        api_call_s = number(options, "api_call_s", API_CALL_S)
-        if not api_call_s > 0:
-            raise Refused(f"devices: api_call_s = {api_call_s:g}: give a positive time; nothing was started.")
-        interface = Interface(clock, seed, api_call_s, number(options, "api_jitter", 1.0))
-        stage_settings = configure(GoniometerSettings(stage_read_s=api_call_s), "stage", options)
-        goniometer = Goniometer(clock, interface, seed, stage_settings, number(options, "start_deg", 0.0))
-        lens_settings = configure(LensSettings(), "lens", options)
-        beam_on = bool(options.get("beam_on", False))
+        settings = InstrumentSettings.read(self.name, self.pictures, options)
+        geometry, pictures, source = settings.geometry, settings.pictures, settings.source
+        interface = Interface(clock, seed, settings.api_call_s, settings.api_jitter)
+        goniometer = Goniometer(clock, interface, seed, settings.stage, settings.start_deg)
+        beam_on, lens = settings.beam_on, Lens(clock, interface, settings.lens)
         register, second, is_new = None, None, True
         if (path := register_path(options)) is not None:
             register = Register(path)
             is_new = register.switch_on(blanked=not beam_on)
             second = SecondConnection(f"{blank_beam.__module__}:{blank_beam.__name__}", {"path": str(path)})
-        lens = Lens(clock, interface, lens_settings)
         blanker = Blanker(clock, interface, beam_on=beam_on, register=register)
-        translation_settings = configure(StageXYZSettings(), "stagexyz", options)
-        mode_settings = configure(ModeSettings(camera_length_mm=geometry.camera_length_mm), "mode", options)
 
         def look(number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot:
             return Shot(
@@ -237,7 +188,7 @@ class SimulatedMicroscope:
         detector = Timepix(
             clock,
             seed,
-            configure(DetectorSettings(), "detector", options),
+            settings.detector,
             studio,
             look,
             pictures.shape,
@@ -256,16 +207,16 @@ class SimulatedMicroscope:
                 optics=lens,
                 detector=detector,
                 geometry=dataclasses.asdict(geometry),
-                timing=Timing(api_call_s, interface.worst_s, stage_settings.stage_read_s),
+                timing=settings.timing,
                 truth=SimulatedTruth(goniometer, lens, blanker, detector, specimen),
                 second_connection=second,
                 specimen=specimen,
                 stagexyz=Translation(
-                    clock, interface, seed, translation_settings, stage_settings.stage_read_s, goniometer.is_rotating
+                    clock, interface, seed, settings.stagexyz, settings.stage.stage_read_s, goniometer.is_rotating
                 ),
-                deflectors=Coils(clock, interface, configure(DeflectorSettings(), "deflectors", options)),
-                mode=LensMode(interface, mode_settings),
-                illumination=Condenser(interface, configure(IlluminationSettings(), "illumination", options)),
+                deflectors=Coils(clock, interface, settings.deflectors),
+                mode=LensMode(interface, settings.mode),
+                illumination=Condenser(interface, settings.illumination),
             )
         finally:
             await detector.disarm()
@@ -289,48 +240,6 @@ def register_path(options: Mapping[str, Any]) -> Path | None:
     if not found:
         raise Refused(f"devices: register = {shown(repr(given))}: its folder does not exist; nothing was started.")
     return path
-
-
-def number(options: Mapping[str, Any], key: str, default: float) -> float:
-    """One option that is a number."""
-    value = options.get(key, default)
-    if not _like(0.0, value):
-        raise Refused(f"devices: {key} = {shown(repr(value))} is not a number; nothing was started.")
-    return float(value)
-
-
-def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Settings:
-    """The settings with the values given in one table of the options."""
-    given = options.get(table, {})
-    if not isinstance(given, Mapping):
-        raise Refused(
-            f"devices: {table} = {shown(repr(given))} is not a table; nothing was started. Write {table}.key = value."
-        )
-    fields = {field.name for field in dataclasses.fields(defaults)}
-    if unknown := sorted(set(given) - fields):
-        raise Refused(
-            f"devices: [{table}] has no key {shown(unknown[0])!r}; nothing was started. "
-            f"Keys are {', '.join(sorted(fields))}."
-        )
-    for key, value in given.items():
-        default = getattr(defaults, key)
-        if not _like(default, value):
-            wanted = f"like {list(default)!r}" if isinstance(default, tuple) else "a number"
-            wanted = "true or false" if isinstance(default, bool) else wanted
-            wanted = "a text" if isinstance(default, str) else wanted
-            raise Refused(f"devices: [{table}] {key} = {shown(repr(value))} is not {wanted}; nothing was started.")
-    whole = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    return dataclasses.replace(defaults, **whole)
-
-
-def _like(default: object, value: object) -> bool:
-    """Whether a value is of the kind of the default; where that is None, anything is."""
-    if isinstance(default, tuple):
-        alike = isinstance(value, tuple | list) and all(_like(0.0, item) for item in value)
-        return alike and len(value) == (len(default) or len(value))  # type: ignore[arg-type]
-    if isinstance(default, bool) or not isinstance(default, int | float):
-        return default is None or isinstance(value, type(default))
-    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 SIMULATED = SimulatedMicroscope("simulated", pictures=True)

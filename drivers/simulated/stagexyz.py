@@ -35,6 +35,17 @@ class StageXYZSettings:
     encoder_nm: float = 2.0
     xy_while_tilting: bool = True
 
+    @property
+    def facts(self) -> StageXYZFacts:
+        """See `StageXYZ.facts`. Raises Refused for a beginning past the limits and for speeds that are none."""
+        limits: tuple[Limits, Limits, Limits] = (self.x_limits_nm, self.y_limits_nm, self.z_limits_nm)
+        facts = StageXYZFacts(limits, self.backlash_nm, self.xy_while_tilting, tilt_counts_as_moving=False)
+        if (said := facts.outside(*self.start_nm)) is not None:
+            raise Refused(f"devices: [stagexyz] start_nm: {said}; nothing was started.")
+        if not min(self.xy_speed_nm_s, self.z_speed_nm_s) > 0:
+            raise Refused("devices: [stagexyz] xy_speed_nm_s and z_speed_nm_s are above 0; nothing was started.")
+        return facts
+
 
 @dataclass(frozen=True, slots=True)
 class _Travel:
@@ -131,26 +142,11 @@ class Translation:
         self._read_s = read_s
         self._is_tilting = is_tilting
         self._rng: np.random.Generator = generator(seed, "stagexyz")
+        self.facts = settings.facts
         speeds = (settings.xy_speed_nm_s, settings.xy_speed_nm_s, settings.z_speed_nm_s)
-        if (said := self.facts.outside(*settings.start_nm)) is not None:
-            raise Refused(f"devices: [stagexyz] start_nm: {said}; nothing was started.")
-        if not min(speeds) > 0:
-            raise Refused("devices: [stagexyz] xy_speed_nm_s and z_speed_nm_s are above 0; nothing was started.")
         self._axes = tuple(
             _Axis(start_nm, speed_nm_s, settings.backlash_nm, clock.now_ns())
             for start_nm, speed_nm_s in zip(settings.start_nm, speeds, strict=True)
-        )
-
-    @property
-    def facts(self) -> StageXYZFacts:
-        """See `StageXYZ.facts`."""
-        limits: tuple[Limits, Limits, Limits] = (
-            self._settings.x_limits_nm,
-            self._settings.y_limits_nm,
-            self._settings.z_limits_nm,
-        )
-        return StageXYZFacts(
-            limits, self._settings.backlash_nm, self._settings.xy_while_tilting, tilt_counts_as_moving=False
         )
 
     def specimen_nm(self, t_ns: int) -> tuple[float, float, float]:

@@ -23,23 +23,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from drivers.calibration.lenssettling import lens_settling
-from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
+from drivers.calibration.rotationspeed import RotationSpeeds
 from drivers.contract import Parts, Reading, SecondConnection
-from drivers.facts import StageFacts, Timing
+from drivers.declared import Declared
+from drivers.facts import OpticsFacts, StageFacts
 from drivers.geometry import wavelength_A
 from drivers.options import Options, is_number
+from drivers.thermo.settings import PORT, TIMING, ThermoSettings
 from drivers.thermo.wire import TemscriptWire
 from engine.clock import Clock, ns
 from engine.errors import DeviceBusy, DeviceError, DeviceLost
-
-PORT = 8080  # the default of temscript-server
-
-# No published figures for these calls; as for other vendors' until `credline devices check` has measured them.
-TIMING = Timing(api_call_s=0.05, api_call_worst_s=0.1, stage_read_s=0.05)
-
-# Speeds are fractions of the stage's own, which must be measured: GotoWithSpeed takes 1.0 down to about a thousandth.
-UNCALIBRATED = RotationSpeeds(limits=(1e-4, 1.0))
 
 MOVING = ("GOING", "MOVING")
 ACCEPTED_WITHIN_S = 2.0
@@ -295,14 +288,11 @@ class ThermoBeam:
 
 
 class ThermoOptics:
-    """Implements `drivers.contract.Optics`: the focus of the diffraction lens, in steps of `focus_step`.
+    """Implements `drivers.contract.Optics`: the focus of the diffraction lens, in steps of `focus_step`."""
 
-    settling_s: how long the pattern takes to stand still after 1500 steps.
-    """
-
-    def __init__(self, session: Session, settling_s: float) -> None:
+    def __init__(self, session: Session, facts: OpticsFacts) -> None:
         self._session = session
-        self.facts = lens_settling(settling_s)
+        self.facts = facts
         self._in_diffraction = False
 
     async def focus(self) -> int:
@@ -339,6 +329,10 @@ class ThermoDriver:
         host, port = Options(self.name, options).server(PORT)
         return f"{self.name} {host}:{port}"
 
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What these options say of the microscope without asking it. Raises Refused for an option that cannot be."""
+        return ThermoSettings.read(self.name, options).declared
+
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
         """Ask the server what microscope it is, and hand out its parts.
@@ -346,35 +340,26 @@ class ThermoDriver:
         options: see docs/drivers/thermo.md. Raises Refused for an option that cannot be, DeviceLost when no server
         answers, DeviceError when it is no temscript-server of version 2.
         """
-        table = Options(self.name, options)
-        host, port = table.server(PORT)
-        motion_port = table.whole("motion_port", port, 1, 65535)
-        timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
-        limits_deg = table.pair("limits_deg", (-60.0, 60.0), -90.0, 90.0)
-        backlash_deg = table.number("backlash_deg", 0.1, 0.0, 4.9)
-        settling_s = table.number("settling_s", 0.4, 0.0, 5.0)
-        focus_step = table.number("focus_step", 1e-6, 1e-12, 1.0)
-        rotation = table.table("rotation")
-        speeds = None if rotation is None else rotation_speeds(rotation, UNCALIBRATED)
-        table.finish()
-        session = Session(clock, TemscriptWire(clock, self.name, host, port, timeout_s), focus_step)
+        settings = ThermoSettings.read(self.name, options)
+        host, port, timeout_s = settings.host, settings.port, settings.timeout_s
+        session = Session(clock, TemscriptWire(clock, self.name, host, port, timeout_s), settings.focus_step)
         version = await session.get("version")
         if not isinstance(version, str) or not version.startswith("2."):
             raise DeviceError(
                 f"thermo: {session.wire.peer} is temscript-server {str(version)[:20]!r}, not of version 2; nothing was "
                 "done. Update temscript on the microscope's computer, or correct host and port in the devices file."
             )
-        motion = TemscriptWire(clock, self.name, host, motion_port, timeout_s)
-        if motion_port != port:
+        motion = TemscriptWire(clock, self.name, host, settings.motion_port, timeout_s)
+        if settings.motion_port != port:
             await motion.get("version")
-        facts = stage_facts(await self._limits(session, limits_deg), backlash_deg, speeds)
-        stage = ThermoStage(clock, session, motion, facts, speeds)
+        facts = settings.stage(await self._limits(session, settings.limits_deg))
+        stage = ThermoStage(clock, session, motion, facts, settings.speeds)
         blanker = {"host": host, "port": port}
         try:
             yield Parts(
                 stage=stage,
                 beam=ThermoBeam(session),
-                optics=ThermoOptics(session, settling_s),
+                optics=ThermoOptics(session, settings.optics),
                 geometry=await self._geometry(session),
                 timing=TIMING,
                 second_connection=SecondConnection("drivers.thermo.blanker:blank_beam", blanker),

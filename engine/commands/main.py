@@ -171,15 +171,19 @@ def plan(
     devices: Devices = "simulated",
     config: Config = None,
     settings: Settings = None,
+    connected: Annotated[
+        bool, typer.Option("--connected", help="Ask the instrument, instead of taking what its drivers declare.")
+    ] = False,
     keys: Annotated[
         bool, typer.Option("--keys", help="Say what each key of the plan is instead: unit, default, range, meaning.")
     ] = False,
 ) -> None:
-    """Print the budget of a run and refuse a plan that cannot fit; nothing moves."""
+    """Print the budget of a run and refuse a plan that cannot fit; nothing moves, and nothing is asked."""
     import asyncio
 
-    from engine.clock.virtual import VirtualClock, VirtualLoop
-    from engine.run.devicesfile import connect_devices
+    from engine.clock import RealClock
+    from engine.commands.planbasis import print_basis
+    from engine.run.planbasis import declared_basis, told_basis
     from engine.run.planfile import build_plan
     from engine.run.registry import experiment_type
 
@@ -193,17 +197,13 @@ def plan(
             typer.echo(line)
         return
     values = build_plan(kind, config, settings or [])
-
-    async def prepare() -> None:
-        loop = asyncio.get_running_loop()
-        if not isinstance(loop, VirtualLoop):
-            raise TypeError("plans are prepared under virtual time")
-        options = kind.device_options(values)
-        async with connect_devices(devices, VirtualClock(loop), 0, options) as microscope:
-            _print_plan(kind.prepare(values, microscope.facts))
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(prepare())
+    options = kind.device_options(values)
+    if connected:
+        basis = asyncio.run(told_basis(devices, RealClock(), options))
+    else:
+        basis = declared_basis(devices, options)
+    _print_plan(kind.prepare(values, basis.facts))
+    print_basis(basis)
 
 
 def _print_plan(prepared: "Prepared") -> None:

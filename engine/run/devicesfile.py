@@ -149,7 +149,7 @@ async def connected(
     Raises Refused for names and keys that are not known and for an instrument that another program drives,
     DeviceError when a device cannot be reached.
     """
-    entries, facts = _read(name, options)
+    entries, facts = read_devices(name, options)
     addresses = [entry.address(given) for entry, given in entries.values() if isinstance(entry, _Addressed)]
     async with AsyncExitStack() as stack:
         stack.enter_context(instruments_locked([address for address in addresses if address is not None]))
@@ -165,10 +165,13 @@ async def connected(
         yield connections
 
 
-def _read(
+def read_devices(
     name: str, options: Mapping[str, object]
 ) -> "tuple[dict[str, tuple[Driver, JsonDict]], dict[str, dict[str, float]]]":
-    """The drivers that a devices file names, each with its options, and what else it says of the instrument."""
+    """The drivers that a devices file names, each with its options, and what else it says of the instrument.
+
+    Raises Refused for names and tables that are not known.
+    """
     drivers = registered("drivers")
     tables: JsonDict = {"microscope": {"driver": name}}
     if name not in drivers:

@@ -6,13 +6,13 @@ Experiments are in `engine.run.contract`. What drivers promise is in `drivers.co
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engine.clock import Clock
 from engine.frame import Picture
 from engine.record.jsonobject import JsonObject
 from engine.record.trace import Record
-from engine.run.microscope import Microscope
+from engine.run.microscope import Facts, Microscope
 
 
 class ConnectedParts(Protocol):
@@ -35,6 +35,57 @@ class Driver(Protocol):
         self, clock: Clock, seed: int, options: JsonObject
     ) -> AbstractAsyncContextManager[ConnectedParts, bool | None]:
         """The device, connected. Raises Refused for its options, DeviceError when it cannot be reached."""
+        ...
+
+
+class DeclaredFacts(Protocol):
+    """What is known of an instrument, and from where (`drivers.declared.KnownFacts`)."""
+
+    @property
+    def facts(self) -> Facts:
+        """What a plan is prepared from."""
+        ...
+
+    @property
+    def rows(self) -> Sequence[tuple[str, str, str]]:
+        """For a person: part, its facts with their values, where they come from."""
+        ...
+
+    @property
+    def unknown(self) -> Mapping[str, str]:
+        """What only the connected instrument tells, by its name, with who tells it."""
+        ...
+
+    @property
+    def differences(self) -> Sequence[str]:
+        """Where the instrument tells otherwise than its drivers declare, a line each."""
+        ...
+
+    # Any, as in the contract of experiments: the facts of the drivers, of which the engine knows only that they are.
+    def asked(self, told: Any) -> "DeclaredFacts":
+        """The same instrument, connected, with the facts that it tells."""
+        ...
+
+
+class DeclaredByDriver(Protocol):
+    """What a driver says of its parts from its options alone (`drivers.declared.Declared`)."""
+
+    def assembled(
+        self,
+        others: "Mapping[str, DeclaredByDriver] | None" = None,
+        geometry: Mapping[str, float] | None = None,
+        timing: Mapping[str, float] | None = None,
+    ) -> DeclaredFacts:
+        """What is known of an instrument of these parts and others. Raises Refused as `ConnectedParts.assembled`."""
+        ...
+
+
+@runtime_checkable
+class Declares(Protocol):
+    """A driver that says what it is without being connected."""
+
+    def facts(self, options: JsonObject) -> DeclaredByDriver:
+        """From its options alone, asking nobody. Raises Refused for its options, as `connect`."""
         ...
 
 

@@ -26,8 +26,8 @@ class CameraFacts(Protocol):
     """What is known of a detector (`drivers.facts.DetectorFacts`), as far as its series goes."""
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+    def shape(self) -> tuple[int, int] | None:
+        """Rows and columns, of a detector that is connected."""
         ...
 
     @property

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from drivers.contract import Parts
+from drivers.declared import Declared
 from drivers.facts import DetectorFacts
 from engine.clock import Clock, ns
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
@@ -26,14 +27,15 @@ READOUT_S = 0.005  # what the camera needs after an exposure; measure yours with
 EXPOSURE_LIMITS_S = (0.001, 10.0)
 PIXEL_SIZE_MM = 0.055
 SHAPE = (64, 64)
+# What the camera is. What only the instrument can tell is asked in connect(), and named in `unknown` of Declared. Of
+# readout and overhead the worst case, for plans are made with it.
+FACTS = DetectorFacts(SHAPE, "<u2", 65_535, EXPOSURE_LIMITS_S, readout_s=READOUT_S, overhead_s=0.005)
 
 
 class OurCamera:
     """Implements `drivers.contract.Detector`."""
 
-    # What the camera is. A property of the instrument that you can ask for belongs into connect(). Of readout and
-    # overhead the worst case, for plans are made with it.
-    facts = DetectorFacts(SHAPE, "<u2", 65_535, EXPOSURE_LIMITS_S, readout_s=READOUT_S, overhead_s=0.005)
+    facts = FACTS
     flatfield = None
 
     def __init__(self, clock: Clock, link: "_Link") -> None:
@@ -181,6 +183,11 @@ class OurCameraDriver:
         """Which instrument this is: two programs are not let at the same one."""
         host, port = _options(options)
         return f"ourcamera {host}:{port}"
+
+    def facts(self, options: Mapping[str, Any]) -> Declared:
+        """What the camera is, without asking it: plans are made from this. Raises Refused."""
+        _options(options)
+        return Declared(detector=FACTS, geometry={"pixel_size_mm": PIXEL_SIZE_MM})
 
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:

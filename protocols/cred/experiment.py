@@ -90,7 +90,7 @@ class PreparedCred(Prepared):
             "stage travel": f"{begin_deg:.2f} to {end_deg:.2f} deg, run-in and run-out included",
             "a frame may start late by": f"{slots.tolerance_s * 1000:.1f} ms",
             "smallest margin": f"{slots.smallest_margin_s * 1000:.1f} ms",
-            "disk space": f"{self.size_bytes / 1e6:.0f} MB",
+            "disk space": self._disk_space,
         }
 
     @property
@@ -106,10 +106,18 @@ class PreparedCred(Prepared):
     @property
     def size_bytes(self) -> int:
         """See `Prepared.size_bytes`."""
-        rows, columns = self.slot_plan.detector.shape
+        rows, columns = self.slot_plan.detector.known_shape
         pixel = picture_type(self.slot_plan.detector.dtype)
         pixel_bytes = UNKNOWN_PIXEL_BYTES if pixel is None else pixel.itemsize
         return round(DISK_FACTOR * self.total * rows * columns * pixel_bytes) + DISK_RESERVE_BYTES
+
+    @property
+    def _disk_space(self) -> str:
+        camera = self.slot_plan.detector
+        if camera.shape is None:
+            return "not known before the camera has told how large its pictures are"
+        assumed = "" if camera.dtype else f", if a pixel takes {UNKNOWN_PIXEL_BYTES} bytes: its type is not known"
+        return f"{self.size_bytes / 1e6:.0f} MB{assumed}"
 
     def begin(self, run: Run, microscope: Microscope) -> CredSequence:
         """See `Prepared.begin`."""

@@ -31,6 +31,7 @@ from engine.replay.replay import first_divergence, load_run, replay_with_result
 from engine.replay.whatif import ask, parse_question, parse_sweep
 from engine.run.devicesfile import connect_devices
 from engine.run.perform import Request, execute
+from engine.run.planbasis import declared_basis
 from engine.run.planfile import build_plan, parse_setting
 from engine.run.recovery import recover_run
 from engine.run.run import Run
@@ -203,6 +204,47 @@ api_call_s = 0.04
 """,
     b'microscope = {driver = "simulated-timing"}\n[beam]\ndriver = "simulated-timing"\n',
 )
+UNCONNECTED = (
+    b"""[microscope]
+driver = "instamatic"
+host = "10.0.0.2"
+limits_deg = [-60, 60]
+settling_s = 0.4
+rotation = {pace = 1.2, windup = 0.3}
+[microscope.mode]
+diff = [250.0, 500.0]
+[detector]
+driver = "merlin"
+depth = 24
+subframe_s = 0.01
+[geometry]
+camera_length_mm = 300.0
+rotation_axis_deg = -38.5
+beam_fast_px = 128.0
+beam_slow_px = 128.0
+""",
+    b"""[microscope]
+driver = "thermo"
+motion_port = 8081
+rotation = {limits = [0.001, 1.0], pace = 0.03}
+[stage]
+driver = "jeol"
+fixed_speed_deg_s = 0.5
+still = 187
+[detector]
+driver = "dectris"
+series = "external"
+depth_bits = 32
+[geometry]
+camera_length_mm = 300.0
+rotation_axis_deg = -38.5
+beam_fast_px = 128.0
+beam_slow_px = 128.0
+[timing]
+api_call_s = 0.04
+""",
+)
+"""Of instruments that are not there: a plan reads all of their options and asks nobody."""
 KEYS = (*CredPlan.model_fields, *"crystal.cif crystal.orientation_seed exposure crystal crystal.x a.b.c".split(), "")
 BETWEEN = "\x1e"
 """Stands between the words of a command line within one input."""
@@ -259,8 +301,21 @@ def use_devices(folder: Path, content: bytes) -> None:
     prepare(CredPlan(), str(path))
 
 
+def use_unconnected(folder: Path, content: bytes) -> None:
+    """`credline plan cred --devices FILE` of an instrument that is not there."""
+    path = folder / "devices.toml"
+    path.write_bytes(content)
+    plan_unconnected(CredPlan(), str(path))
+
+
+def plan_unconnected(plan: CredPlan, devices: str) -> None:
+    """What `credline plan` does with a plan."""
+    declared = declared_basis(devices, CRED.device_options(plan))
+    json.dumps([declared.rows, dict(declared.unknown), dict(CRED.prepare(plan, declared.facts).words)])
+
+
 def prepare(plan: CredPlan, devices: str) -> None:
-    """What `credline plan` does with a plan, and `credline run` before it begins."""
+    """What `credline plan` and `plan --connected` do with a plan, and `credline run` before it begins."""
 
     async def connected() -> None:
         loop = asyncio.get_running_loop()
@@ -273,6 +328,7 @@ def prepare(plan: CredPlan, devices: str) -> None:
             _ = [(budget.available_s, budget.slack_s) for budget in prepared.budgets]
 
     json.dumps(plan.model_dump(mode="json"))
+    plan_unconnected(plan, devices)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(connected())
 
@@ -536,6 +592,7 @@ def targets(whole: Whole) -> tuple[Target, ...]:
         Target("plan", 14, changed(PLANS, *ANY), use_plan),
         Target("settings", 14, words_of, use_settings),
         Target("devices", 14, changed(DEVICES, *ANY), use_devices),
+        Target("unconnected", 8, changed(UNCONNECTED, *ANY), use_unconnected),
         Target("trace", 16, changed(whole.traces, *lines), use_trace),
         Target("plot", 1, changed(whole.traces, *lines), use_plot),
         Target("replay", 6, changed(own, records_changed, records_changed, records_changed, *ANY), use_replay),

@@ -16,7 +16,7 @@ from engine.errors import CredlineError, shown
 from engine.replay.replay import load_run
 from engine.replay.whatif import ask, parse_question
 from tests.fuzz.mutations import json_changed, mutated, records_changed, value_changed
-from tests.fuzz.targets import CRED_LOG, DEVICES, PLANS, Target, Whole, feed, merlin_log, targets
+from tests.fuzz.targets import CRED_LOG, DEVICES, PLANS, UNCONNECTED, Target, Whole, feed, merlin_log, targets
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,11 @@ FOUND: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "a number of 5000 digits in a plan": ("plan", text(b"exposure_s = " + DIGITS)),
     "a name of 5000 letters in a plan": ("plan", text(b'sample = "' + b"x" * 5000 + b'"')),
     "a key of 5000 letters in a plan": ("plan", text(b"x" * 5000 + b" = 1")),
+    "an option of 5000 letters of a real driver": (
+        "unconnected",
+        text(b'[microscope]\ndriver = "jeol"\n' + b"x" * 5000 + b" = 1"),
+    ),
+    "a rotation of 5000 letters": ("unconnected", lambda devices: devices.replace(b"windup", b"x" * 5000)),
     "a format of 5000 letters": ("plan", text(b'formats = ["' + b"x" * 5000 + b'"]')),
     "a file name that no file can have": ("plan", text(b'[crystal]\ncif = "' + b"x" * 5000 + b'"')),
     "a line end in a file name": ("settings", text(b"crystal.cif=a\nb")),
@@ -226,6 +231,7 @@ def test_what_once_broke_a_reader_is_taken_or_refused(
         "plan": PLANS[0],
         "settings": b"",
         "devices": DEVICES[0],
+        "unconnected": UNCONNECTED[0],
         "log": merlin_log().encode(),
         "trace": whole.traces[0],
         "replay": whole.traces[0],
@@ -255,6 +261,7 @@ def test_inputs_differ_from_one_another(by_name: dict[str, Target]) -> None:
 def test_whole_inputs_are_taken(whole: Whole, by_name: dict[str, Target], scratch: Path) -> None:
     assert feed(by_name["plan"], scratch, PLANS[0]) == "taken"
     assert [feed(by_name["devices"], scratch, devices) for devices in DEVICES] == ["taken"] * 3
+    assert [feed(by_name["unconnected"], scratch, devices) for devices in UNCONNECTED] == ["taken"] * 2
     assert feed(by_name["log"], scratch, CRED_LOG.encode()) == "taken"
     assert feed(by_name["settings"], scratch, b"exposure_s=0.3") == "taken"
     assert ask(load_run(whole.run), parse_question(["api_latency=60ms"], Latency))["frames"] > 0

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from camera_emulator import camera_emulator
-from drivers.conformance import Bench, DetectorConformance, bench_for
+from drivers.conformance import Bench, DeclaredConformance, DetectorConformance, bench_for
 from engine.clock import RealClock
 from engine.errors import DeviceError, DeviceLost, Refused
 
@@ -18,10 +18,14 @@ async def instrument(clock):
         yield parts
 
 
-class TestOurCamera(DetectorConformance):
+class TestOurCamera(DetectorConformance, DeclaredConformance):
     @pytest.fixture
     def bench(self) -> Bench:
         return bench_for(instrument, exposure_s=0.02, snapshot_exposure_s=0.002)
+
+    @pytest.fixture
+    def declared(self):
+        return OURCAMERA.facts({})
 
 
 @pytest.mark.parametrize(

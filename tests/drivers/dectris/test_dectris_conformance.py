@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from drivers.conformance import Bench, Body, DetectorConformance
+from drivers.conformance import Bench, Body, DeclaredConformance, DetectorConformance
+from drivers.declared import Declared
 from drivers.dectris.driver import DECTRIS
 from engine.clock import RealClock
 from tests.drivers.eigersim import EigerSimulator, prepared
@@ -31,8 +32,12 @@ def simulator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.mark.counterpart
 @pytest.mark.realtime
-class TestPacedByEigerSimulator(DetectorConformance):
+class TestPacedByEigerSimulator(DetectorConformance, DeclaredConformance):
     """A self-paced series of the simulator, both compressions."""
+
+    @pytest.fixture
+    def declared(self, simulator: EigerSimulator) -> Declared:
+        return DECTRIS.facts(simulator.options)
 
     @pytest.fixture
     def bench(self, simulator: EigerSimulator) -> Bench:
@@ -46,8 +51,12 @@ async def with_emulator(options: dict[str, Any], body: Body) -> None:
 
 
 @pytest.mark.realtime
-class TestTriggered(DetectorConformance):
+class TestTriggered(DetectorConformance, DeclaredConformance):
     """One trigger an exposure, as on a detector with the API 1.8; our emulator."""
+
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return DECTRIS.facts({"overhead_s": 0.3})
 
     @pytest.fixture
     def bench(self) -> Bench:
@@ -55,8 +64,12 @@ class TestTriggered(DetectorConformance):
 
 
 @pytest.mark.realtime
-class TestPaced(DetectorConformance):
+class TestPaced(DetectorConformance, DeclaredConformance):
     """The same detector, pacing itself; our emulator."""
+
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return DECTRIS.facts({"overhead_s": 0.3, "series": "paced"})
 
     @pytest.fixture
     def bench(self) -> Bench:

@@ -20,12 +20,13 @@ class CameraServerEmulator:
     """Listens on `port` inside `async with`. Picture n (from 0) holds n in its first pixel and n % 200 elsewhere.
 
     answers: what to say instead of the truth, by the name of the attribute: bytes as they are, anything else encoded.
-    pictures: how many were taken. on_time: cleared, no picture is finished.
+    pictures: how many were taken. connections: how many were made. on_time: cleared, no picture is finished.
     """
 
     def __init__(self, protocol: str = "json", shape: tuple[int, int] = (64, 48), dtype: str = "uint16") -> None:
         self.answers: dict[str, Any] = {}
         self.pictures = 0
+        self.connections = 0
         self.port = 0
         self.on_time = asyncio.Event()
         self.on_time.set()
@@ -50,6 +51,7 @@ class CameraServerEmulator:
         self._memory.unlink()
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         client = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._clients.add(client)
         client.add_done_callback(self._clients.discard)

@@ -50,6 +50,7 @@ class MerlinEmulator:
         self.port = 0
         self.data_port = 0
         self.picture: Callable[[int], Picture] = lambda sequence: np.full(shape, sequence % 7, np.uint16)
+        self._commanders: list[asyncio.StreamWriter] = []
         self._receivers: list[asyncio.StreamWriter] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -65,11 +66,12 @@ class MerlinEmulator:
             self._stop()
             for server in (commands, data):
                 server.close()
-            for writer in self._receivers:
+            for writer in (*self._commanders, *self._receivers):
                 writer.transport.abort()
 
     async def _commands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._commanders.append(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 prefix = await reader.readexactly(15)

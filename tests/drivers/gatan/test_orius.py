@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers.conformance import Bench, Body, DetectorConformance
+from drivers.conformance import Bench, Body, DeclaredConformance, DetectorConformance
 from drivers.conformance.bench import numbers_left
 from drivers.contract import Detector
+from drivers.declared import Declared
 from drivers.gatan.orius import ORIUS
 from drivers.gatan.socket import packed, unpacked
 from engine.clock import RealClock
@@ -34,10 +35,14 @@ async def on_emulator(body: Body) -> None:
 
 
 @pytest.mark.realtime
-class TestOrius(DetectorConformance):
+class TestOrius(DetectorConformance, DeclaredConformance):
     @pytest.fixture
     def bench(self) -> Bench:
         return Bench(lambda body: asyncio.run(on_emulator(body)))
+
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return ORIUS.facts({"rows": ROWS, "columns": COLUMNS, "overhead_s": 0.3})
 
 
 # -- messages, as the plug-in's source has them -----------------------------------------------------------------------

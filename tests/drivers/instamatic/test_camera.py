@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers.conformance import Bench, Body, DetectorConformance
+from drivers.conformance import Bench, Body, DeclaredConformance, DetectorConformance
 from drivers.contract import Detector
+from drivers.declared import Declared
 from drivers.instamatic.camera import INSTAMATIC_CAMERA
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import RealClock
@@ -42,7 +43,11 @@ async def a_camera(
 
 
 @pytest.mark.parametrize("protocol", ["json", "msgpack", "pickle"])
-class TestInstamaticCamera(DetectorConformance):
+class TestInstamaticCamera(DetectorConformance, DeclaredConformance):
+    @pytest.fixture
+    def declared(self, protocol: str) -> Declared:
+        return INSTAMATIC_CAMERA.facts({"protocol": protocol, "readout_s": 0.2})
+
     @pytest.fixture
     def bench(self, protocol: str) -> Bench:
         def run(body: Body) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from drivers.conformance import Bench, Body, MicroscopeConformance
+from drivers.conformance import Bench, Body, DeclaredConformance, MicroscopeConformance
 from drivers.contract import Microscope, Parts
+from drivers.declared import Declared
 from drivers.geometry import wavelength_A
 from drivers.instamatic.blanker import blank_beam
 from drivers.instamatic.microscope import INSTAMATIC
@@ -55,8 +56,12 @@ async def with_proxy(clock: RealClock, port: int, **options: Any) -> AsyncIterat
         yield proxy, parts
 
 
-class TestInstamatic(MicroscopeConformance):
+class TestInstamatic(MicroscopeConformance, DeclaredConformance):
     """With the simulated Timepix as its camera, for what the suite checks of whole microscopes."""
+
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return INSTAMATIC.facts({"rotation": ROTATION})
 
     @pytest.fixture
     def bench(self, any_server: tuple[int, str]) -> Bench:

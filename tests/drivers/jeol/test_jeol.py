@@ -11,8 +11,16 @@ from typing import Any
 import pytest
 
 from drivers.check.rotation import measure_rotations, speeds_to_try
-from drivers.conformance import BeamConformance, Bench, OpticsConformance, StageConformance, bench_for
+from drivers.conformance import (
+    BeamConformance,
+    Bench,
+    DeclaredConformance,
+    OpticsConformance,
+    StageConformance,
+    bench_for,
+)
 from drivers.contract import Parts
+from drivers.declared import Declared
 from drivers.jeol.microscope import JEOL, JeolDriver, JeolStage
 from drivers.jeol.temcom import open_temcom
 from engine.clock import RealClock
@@ -31,10 +39,14 @@ def on_bench(temcom: Temcom, options: dict[str, Any]) -> Bench:
     )
 
 
-class TestJeol(StageConformance, BeamConformance, OpticsConformance):
+class TestJeol(StageConformance, BeamConformance, OpticsConformance, DeclaredConformance):
     @pytest.fixture
     def bench(self) -> Bench:
         return on_bench(Temcom(), OPTIONS)
+
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return JEOL.facts(OPTIONS)
 
 
 class TestJeolWhoseRotationBlocks(StageConformance):
@@ -51,10 +63,14 @@ class TestJeolTenTimesSlower(StageConformance, BeamConformance):
         return on_bench(Temcom(call_s=0.02, blocking=True), OPTIONS)
 
 
-class TestJeolWithoutRates(StageConformance):
+class TestJeolWithoutRates(StageConformance, DeclaredConformance):
     @pytest.fixture
     def bench(self) -> Bench:
         return on_bench(Temcom(rate_setting=False, real_rates=(10.0,) * 4), {**OPTIONS, "fixed_speed_deg_s": 10.0})
+
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return JEOL.facts({**OPTIONS, "fixed_speed_deg_s": 10.0})
 
 
 Use = Callable[[Parts], Awaitable[None]]

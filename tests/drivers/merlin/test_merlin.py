@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from drivers.conformance import Bench, Body, DeclaredConformance
 from drivers.contract import Detector
+from drivers.declared import Declared
 from drivers.merlin.camera import MERLIN
 from drivers.merlin.link import Commands
 from drivers.selfpaced.series import SelfPaced
@@ -19,6 +21,7 @@ from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from engine.frame import Frame
 from tests.drivers.counterparts import free_port
 from tests.drivers.emulators.merlin import MerlinEmulator
+from tests.drivers.onlyacamera import only_a_camera
 from tests.drivers.proxy import Proxy
 from tests.engine.virtually import really
 
@@ -59,6 +62,26 @@ async def exposed_until_it_fails(detector: Detector, frames: AsyncIterator[Frame
     while True:
         await anext(frames)
         await detector.start(0.01)
+
+
+@pytest.mark.parametrize("options", [{}, {"depth": 24, "subframe_s": 0.02}, {"wide_cross": True}], ids=str)
+class TestMerlinOnTheEmulator(DeclaredConformance):
+    """The whole contract of a detector is tried on LiberTEM-live's simulator (test_merlin_counterpart.py)."""
+
+    @pytest.fixture
+    def declared(self, options: dict[str, Any]) -> Declared:
+        return MERLIN.facts(options)
+
+    @pytest.fixture
+    def bench(self, options: dict[str, Any]) -> Bench:
+        async def on_emulator(body: Body) -> None:
+            emulator, clock = MerlinEmulator(), RealClock()
+            async with emulator.serving():
+                given = {"port": emulator.port, "data_port": emulator.data_port, **options}
+                async with MERLIN.connect(clock, 1, given) as parts:
+                    await body(clock, only_a_camera(parts))
+
+        return Bench(lambda body: asyncio.run(on_emulator(body)))
 
 
 def sums(first: int, parts: int) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers.conformance import Bench, Body, DetectorConformance
+from drivers.conformance import Bench, Body, DeclaredConformance, DetectorConformance
 from drivers.contract import Microscope, Parts
+from drivers.declared import Declared
 from drivers.facts import Geometry, Timing
 from drivers.merlin.camera import MERLIN
 from drivers.selfpaced.series import SelfPaced
@@ -61,7 +62,11 @@ def small_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simula
         yield running
 
 
-class TestOnLiberTEMsSimulator(DetectorConformance):
+class TestOnLiberTEMsSimulator(DetectorConformance, DeclaredConformance):
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return MERLIN.facts({})
+
     @pytest.fixture
     def bench(self, small_simulator: Simulator) -> Bench:
         return bench_on(small_simulator)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers.conformance import Bench, Body, DetectorConformance
+from drivers.conformance import Bench, Body, DeclaredConformance, DetectorConformance
 from drivers.contract import Detector, Microscope
+from drivers.declared import Declared
 from drivers.facts import Geometry, Timing
 from drivers.selfpaced.series import SelfPaced
 from drivers.serval.camera import SERVAL, ServalSettings
@@ -395,7 +396,11 @@ def test_the_emulators_stream_is_what_its_description_says() -> None:
     assert jsonimage(np.array([[1, 258]], np.uint16), 3).endswith(b"}\n\x00\x01\x01\x02")
 
 
-class TestOnTheEmulator(DetectorConformance):
+class TestOnTheEmulator(DetectorConformance, DeclaredConformance):
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return SERVAL.facts({})
+
     @pytest.fixture(params=["stream", "tiff"])
     def bench(self, request: pytest.FixtureRequest) -> Bench:
         def run(body: Body) -> None:

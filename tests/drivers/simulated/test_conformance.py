@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
-from drivers.conformance import Bench, Body, DetectorConformance, MicroscopeConformance, StageConformance
+from drivers.conformance import (
+    Bench,
+    Body,
+    DeclaredConformance,
+    DetectorConformance,
+    MicroscopeConformance,
+    StageConformance,
+)
 from drivers.contract import Microscope
+from drivers.declared import Declared
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING, SimulatedMicroscope
 from engine.clock import Clock, RealClock
 from engine.clock.virtual import VirtualClock, VirtualLoop
@@ -41,20 +49,32 @@ def on_virtual_time(driver: SimulatedMicroscope, **options: Any) -> Bench:
     return Bench(connected(driver, clock_of, VirtualLoop, options))
 
 
-class TestSimulated(MicroscopeConformance):
+class TestSimulated(MicroscopeConformance, DeclaredConformance):
     @pytest.fixture
     def bench(self) -> Bench:
         return on_virtual_time(SIMULATED, beam_on=True)
 
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return SIMULATED.facts({})
 
-class TestSimulatedTiming(MicroscopeConformance):
+
+class TestSimulatedTiming(MicroscopeConformance, DeclaredConformance):
     @pytest.fixture
     def bench(self) -> Bench:
         return on_virtual_time(SIMULATED_TIMING)
 
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return SIMULATED_TIMING.facts({})
 
-class TestSlowInterface(MicroscopeConformance):
+
+class TestSlowInterface(MicroscopeConformance, DeclaredConformance):
     """As on systems whose calls take 277 ms."""
+
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return SIMULATED_TIMING.facts({"api_call_s": 0.277})
 
     @pytest.fixture
     def bench(self) -> Bench:

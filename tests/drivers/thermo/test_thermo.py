@@ -14,9 +14,17 @@ from typing import Any
 
 import pytest
 
-from drivers.conformance import BeamConformance, Bench, Body, MicroscopeConformance, OpticsConformance
+from drivers.conformance import (
+    BeamConformance,
+    Bench,
+    Body,
+    DeclaredConformance,
+    MicroscopeConformance,
+    OpticsConformance,
+)
 from drivers.conformance.bench import on_bench
 from drivers.contract import Microscope, Parts, Stage
+from drivers.declared import Declared
 from drivers.simulated.microscope import SIMULATED_TIMING
 from drivers.thermo.blanker import blank_beam
 from drivers.thermo.microscope import THERMO
@@ -101,8 +109,12 @@ class TestThermoNull(BeamConformance, OpticsConformance):
         return Bench(run)
 
 
-class TestThermo(MicroscopeConformance):
+class TestThermo(MicroscopeConformance, DeclaredConformance):
     """With the stage that takes its time, and the simulated Timepix as camera."""
+
+    @pytest.fixture
+    def declared(self) -> Declared:
+        return THERMO.facts({"rotation": ROTATION})
 
     @pytest.fixture
     def bench(self, moving_server: tuple[int, int]) -> Bench:

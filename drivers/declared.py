@@ -1,0 +1,178 @@
+"""What drivers say of an instrument that is not connected: facts from the options alone, and where each comes from.
+
+A driver's `facts(options)` gives `Declared`, pure data, without asking anybody. `Declared.assembled` puts those of
+several drivers together as `drivers.contract.Parts.assembled` does with what is connected, so that `credline plan`
+prepares from the same figures as a run. What only the instrument can tell is named in `unknown` and guessed nowhere.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal
+
+from drivers.contract import chosen, figures
+from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
+from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
+
+DECLARED = "declared by the driver"
+TOLD = "told by the instrument"
+ASSUMED = "assumed, for nobody has told"
+OF_TABLE = {"geometry": "written in the devices file", "timing": "measured in the devices file"}
+"""Of the tables of a devices file; `credline devices check` measures, and writes, the second."""
+LONGEST_TEXT = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What one driver says of its parts from its options alone.
+
+    Each part by the facts that it will have; None for one that this driver has not. beam: True for a blanker, of which
+    nothing is known without a call. geometry, timing: as in `drivers.contract.Parts`.
+    unknown: by its name (`detector.shape`, `geometry.wavelength_A`) each fact that only the connected instrument tells,
+    with a few words on who tells it. It is None, empty or left out above; a limit that may turn out narrower, or a type
+    that may turn out another one, is what follows from the options.
+    """
+
+    stage: StageFacts | None = None
+    beam: Literal[True] | None = None
+    optics: OpticsFacts | None = None
+    detector: DetectorFacts | None = None
+    geometry: Mapping[str, float] = field(default_factory=dict)
+    timing: Timing | None = None
+    stagexyz: StageXYZFacts | None = None
+    deflectors: DeflectorFacts | None = None
+    mode: ModeFacts | None = None
+    illumination: IlluminationFacts | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def assembled(
+        self,
+        others: Mapping[str, "Declared"] | None = None,
+        geometry: Mapping[str, float] | None = None,
+        timing: Mapping[str, float] | None = None,
+    ) -> "KnownFacts":
+        """What is known of the whole instrument; arguments and refusals as of `Parts.assembled`."""
+        others, geometry, timing = others or {}, geometry or {}, timing or {}
+        parts = chosen(self, others)
+        del parts["beam"]
+        known, only_told = self._geometry(others.get("detector"), geometry)
+        times = {} if self.timing is None else {item.name: getattr(self.timing, item.name) for item in fields(Timing)}
+        facts = Facts(
+            Geometry(**figures(Geometry, "geometry", known, only_told)),
+            Timing(**figures(Timing, "timing", {**times, **timing})),
+            **parts,
+        )
+        unknown = {
+            name: words
+            for part in parts
+            for name, words in others.get(part, self).unknown.items()
+            if name.startswith(f"{part}.")
+        } | {f"geometry.{name}": words for name, words in only_told.items()}
+        origins = dict.fromkeys(by_name(facts), DECLARED)
+        of_geometry = {f"geometry.{item.name}": item.name for item in fields(Geometry)}
+        defaults = {name for name, figure in of_geometry.items() if figure not in known}
+        origins |= dict.fromkeys(origins.keys() & (defaults | unknown.keys()), ASSUMED)
+        for table, written in (("geometry", geometry), ("timing", timing)):
+            origins |= {f"{table}.{name}": OF_TABLE[table] for name in written}
+        return KnownFacts(facts, origins, unknown)
+
+    def _geometry(
+        self, camera: "Declared | None", written: Mapping[str, float]
+    ) -> tuple[dict[str, float], dict[str, str]]:
+        """The figures that are known of the geometry, and those that only the instrument tells; the more special says:
+        the microscope, the camera, the devices file.
+        """
+        known: dict[str, float] = {}
+        only_told: dict[str, str] = {}
+        for who in (self, camera) if camera is not None else (self,):
+            words = {_last(name): words for name, words in who.unknown.items() if name.startswith("geometry.")}
+            only_told = {name: only_told[name] for name in only_told if name not in who.geometry} | words
+            known = {name: value for name, value in {**known, **who.geometry}.items() if name not in words}
+        only_told = {name: words for name, words in only_told.items() if name not in written}
+        return {**known, **written}, only_told
+
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """The single facts by their names, as in `unknown`; parts that the driver has not have none."""
+        found = {f"geometry.{name}": value for name, value in self.geometry.items()}
+        for item in fields(self):
+            if is_dataclass(part := getattr(self, item.name)):
+                found |= by_name(part, f"{item.name}.")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFacts:
+    """What is known of an instrument, and from where.
+
+    origins: where each fact comes from, by its name. unknown: as in `Declared`. differences: where the instrument,
+    asked, tells otherwise than its drivers declare, in words.
+    """
+
+    facts: Facts
+    origins: Mapping[str, str]
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> Sequence[tuple[str, str, str]]:
+        """For a person: part, its facts with their values, origin; a row for each part and origin."""
+        values = by_name(self.facts)
+        grouped: dict[tuple[str, str], list[str]] = {}
+        for name, origin in self.origins.items():
+            part, _, fact = name.partition(".")
+            if not is_missing(values[name]) and values[name] != ():
+                grouped.setdefault((part, origin), []).append(f"{fact} {_text(values[name])}")
+        return [(part, ", ".join(texts), origin) for (part, origin), texts in grouped.items()]
+
+    def asked(self, told: Facts) -> "KnownFacts":
+        """The same instrument, connected, with what it tells of itself."""
+        declared, now = by_name(self.facts), by_name(told)
+        others = {name for name in {**declared, **now} if now.get(name) != declared.get(name)}
+        origins = {
+            name: TOLD if name in others or name in self.unknown else self.origins.get(name, DECLARED) for name in now
+        }
+        differences = tuple(
+            f"{name}: told {_text(now.get(name))}, declared {_text(declared.get(name))}"
+            for name in {**declared, **now}
+            if name in others and name not in self.unknown
+        )
+        still = {name: words for name, words in self.unknown.items() if is_missing(now.get(name))}
+        return replace(self, facts=told, origins=origins, unknown=still, differences=differences)
+
+
+def by_name(facts: Any, prefix: str = "") -> dict[str, Any]:
+    """The single facts of `Facts`, or of a part, by names like `stage.limits_deg`; absent parts have none."""
+    found: dict[str, Any] = {}
+    for item in fields(facts):
+        value, name = getattr(facts, item.name), f"{prefix}{item.name}"
+        if is_dataclass(value):
+            found |= by_name(value, f"{name}.")
+        elif prefix or value is not None:
+            found[name] = value
+    return found
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def is_missing(value: object) -> bool:
+    """Whether nobody knows it: None, an empty type, no number."""
+    return value in (None, "") or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        text = ", ".join(_text(item) for item in value)
+        value = f"({text})" if text else "none"
+    elif isinstance(value, Mapping):
+        value = ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+    text = str(value)
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."

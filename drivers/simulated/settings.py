@@ -1,0 +1,177 @@
+"""The settings of a simulated instrument, from the options of its driver, and its facts, which follow from them.
+
+Read by `drivers.simulated.microscope`, which switches the instrument on, and by a plan, which does not.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from drivers.contract import OPTIONAL_PARTS
+from drivers.declared import Declared
+from drivers.facts import Geometry, Timing
+from drivers.simulated.column import LensSettings
+from drivers.simulated.deflectors import DeflectorSettings
+from drivers.simulated.detector import DetectorSettings
+from drivers.simulated.goniometer import GoniometerSettings
+from drivers.simulated.illumination import IlluminationSettings
+from drivers.simulated.latency import worst_s
+from drivers.simulated.lensmode import ModeSettings
+from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.shots import CrystalSource
+from drivers.simulated.stagexyz import StageXYZSettings
+from engine.errors import Refused, shown
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+# JEOL JEM-2100 at 200 kV with a Timepix (Cichocka et al., 2018). The axis is the one DIALS assumes for that
+# instrument, (0.7826, -0.6226, 0); the beam is a little off the middle of the 516 x 516 grid, as on a real one.
+GEOMETRY = Geometry(
+    wavelength_A=0.02508,
+    camera_length_mm=250.0,
+    pixel_size_mm=0.055,
+    rotation_axis_deg=-38.505,
+    beam_fast_px=261.3,
+    beam_slow_px=255.1,
+)
+API_CALL_S = 0.035
+LARGEST = 1e12
+"""No setting is as large; what is (or is no number at all) has a slip in it."""
+# Pictures that nobody looks at: small, so that runs for their timing take as long as their timing does.
+PLACEHOLDERS = PictureSettings(shape=(32, 32), wide_cross=False)
+KNOWN = frozenset(
+    (
+        *("start_deg", "beam_on", "api_call_s", "api_jitter", "register", "crystal", "geometry", "stage", "lens"),
+        *("detector", "pictures", *OPTIONAL_PARTS),
+    )
+)
+"""The options."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InstrumentSettings:
+    """All that a simulated instrument is. has_pictures: whether patterns are computed."""
+
+    geometry: Geometry
+    pictures: PictureSettings
+    has_pictures: bool
+    source: CrystalSource
+    api_call_s: float
+    api_jitter: float
+    start_deg: float
+    beam_on: bool
+    stage: GoniometerSettings
+    lens: LensSettings
+    detector: DetectorSettings
+    stagexyz: StageXYZSettings
+    deflectors: DeflectorSettings
+    mode: ModeSettings
+    illumination: IlluminationSettings
+
+    @classmethod
+    def read(cls, driver: str, has_pictures: bool, options: Mapping[str, Any]) -> "InstrumentSettings":
+        """Raises Refused for an option that is not known and for a value that cannot be used."""
+        if unknown := sorted(set(options) - KNOWN):
+            raise Refused(
+                f"devices: {driver} has no option {shown(unknown[0])!r}; nothing was started. "
+                f"Options are {', '.join(sorted(KNOWN))}."
+            )
+        geometry = configure(GEOMETRY, "geometry", options)
+        pictures = configure(PictureSettings() if has_pictures else PLACEHOLDERS, "pictures", options)
+        rows, columns = pictures.shape
+        if has_pictures and not (0 < geometry.beam_slow_px < rows and 0 < geometry.beam_fast_px < columns):
+            raise Refused(
+                f"devices: the primary beam (geometry.beam_fast_px = {geometry.beam_fast_px:g}, beam_slow_px = "
+                f"{geometry.beam_slow_px:g}) is not on a picture of {rows} x {columns}; nothing was started."
+            )
+        api_call_s = number(options, "api_call_s", API_CALL_S)
+        if not api_call_s > 0:
+            raise Refused(f"devices: api_call_s = {api_call_s:g}: give a positive time; nothing was started.")
+        return cls(
+            geometry=geometry,
+            pictures=pictures,
+            has_pictures=has_pictures,
+            source=configure(CrystalSource(), "crystal", options),
+            api_call_s=api_call_s,
+            api_jitter=number(options, "api_jitter", 1.0),
+            start_deg=number(options, "start_deg", 0.0),
+            beam_on=bool(options.get("beam_on", False)),
+            stage=configure(GoniometerSettings(stage_read_s=api_call_s), "stage", options),
+            lens=configure(LensSettings(), "lens", options),
+            detector=configure(DetectorSettings(), "detector", options),
+            stagexyz=configure(StageXYZSettings(), "stagexyz", options),
+            deflectors=configure(DeflectorSettings(), "deflectors", options),
+            mode=configure(ModeSettings(camera_length_mm=geometry.camera_length_mm), "mode", options),
+            illumination=configure(IlluminationSettings(), "illumination", options),
+        )
+
+    @property
+    def timing(self) -> Timing:
+        """Of the one interface that all calls go through."""
+        return Timing(self.api_call_s, worst_s(self.api_call_s, self.api_jitter), self.stage.stage_read_s)
+
+    @property
+    def declared(self) -> Declared:
+        """All that there is to know of it. Raises Refused for settings that a part cannot have, and for a bad CIF."""
+        if self.source.cif is not None:
+            self.source.load()
+        pictures, flatfield = self.pictures, self.has_pictures or self.source.cif is not None
+        return Declared(
+            stage=self.stage.facts,
+            beam=True,
+            optics=self.lens.facts,
+            detector=self.detector.facts(
+                pictures.shape, pictures.saturation, pictures.wide_cross, self.has_pictures, flatfield
+            ),
+            geometry=dataclasses.asdict(self.geometry),
+            timing=self.timing,
+            stagexyz=self.stagexyz.facts,
+            deflectors=self.deflectors.facts,
+            mode=self.mode.facts,
+            illumination=self.illumination.facts,
+        )
+
+
+def number(options: Mapping[str, Any], key: str, default: float) -> float:
+    """One option that is a number."""
+    value = options.get(key, default)
+    if not _like(0.0, value):
+        raise Refused(f"devices: {key} = {shown(repr(value))} is not a number; nothing was started.")
+    return float(value)
+
+
+def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Settings:
+    """The settings with the values given in one table of the options."""
+    given = options.get(table, {})
+    if not isinstance(given, Mapping):
+        raise Refused(
+            f"devices: {table} = {shown(repr(given))} is not a table; nothing was started. Write {table}.key = value."
+        )
+    fields = {field.name for field in dataclasses.fields(defaults)}
+    if unknown := sorted(set(given) - fields):
+        raise Refused(
+            f"devices: [{table}] has no key {shown(unknown[0])!r}; nothing was started. "
+            f"Keys are {', '.join(sorted(fields))}."
+        )
+    for key, value in given.items():
+        default = getattr(defaults, key)
+        if not _like(default, value):
+            wanted = f"like {list(default)!r}" if isinstance(default, tuple) else "a number"
+            wanted = "true or false" if isinstance(default, bool) else wanted
+            wanted = "a text" if isinstance(default, str) else wanted
+            raise Refused(f"devices: [{table}] {key} = {shown(repr(value))} is not {wanted}; nothing was started.")
+    whole = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    return dataclasses.replace(defaults, **whole)
+
+
+def _like(default: object, value: object) -> bool:
+    """Whether a value is of the kind of the default; where that is None, anything is."""
+    if isinstance(default, tuple):
+        alike = isinstance(value, tuple | list) and all(_like(0.0, item) for item in value)
+        return alike and len(value) == (len(default) or len(value))  # type: ignore[arg-type]
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return default is None or isinstance(value, type(default))
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
