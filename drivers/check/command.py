@@ -1,6 +1,7 @@
 """Look at the devices themselves.
 
-`credline devices check`: what the connected devices really take, and what that means for a plan.
+`credline devices check`: what the connected devices really take, and what that means for a plan. `credline devices
+list`: what drivers and devices files there are (`drivers.check.listing`).
 """
 
 import asyncio
@@ -109,6 +110,25 @@ def check(
     if as_json:
         typer.echo(json.dumps(result))
     raise typer.Exit(1 if result["problems"] else 0)
+
+
+@devices_app.command("list", epilog="Example: credline devices list merlin")
+def list_devices(
+    driver: Annotated[
+        str | None, typer.Argument(metavar="DRIVER", help="Only this one, with all that its options may be.")
+    ] = None,
+) -> None:
+    """List the installed drivers, with parts and options, and the devices files in this folder; connects nothing."""
+    from shutil import get_terminal_size
+
+    from drivers.check.listing import chosen, devices_files, driver_lines, file_line
+
+    for one in chosen(driver):
+        for line in driver_lines(one, get_terminal_size().columns, whole=driver is not None):
+            typer.echo(line)
+    if driver is None:
+        for line in map(file_line, devices_files(Path())):
+            typer.echo(line)
 
 
 async def _check(request: _Request, left: "Left") -> dict[str, Any]:
