@@ -31,6 +31,7 @@ EXIT_STATUSES = (
     "Exit status: 0 done, or stopped with data; 1 failed, aborted, stopped without a frame, or an alarm is left; "
     "2 refused, nothing was begun; 130 Ctrl-C where no run was under way."
 )
+COMPLETION = "_CREDLINE_COMPLETE"
 ASKS_ONLY = {"-h", "--help", "--version"}
 """Words that are answered without anything being done."""
 
@@ -305,6 +306,10 @@ def main() -> None:
     outlive_the_terminal()
     try:
         command = with_groups()
+        if COMPLETION in os.environ:  # a shell asks for its completion, or which words there are
+            from typer.completion import completion_init
+
+            completion_init()
         if not ASKS_ONLY.intersection(sys.argv):
             _log_to_standard_error()
         # Not typer's own ending: it would leave silently on Ctrl-C, which it gives back as a status.

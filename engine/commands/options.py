@@ -22,7 +22,7 @@ DEVICES_VARIABLE = "CREDLINE_DEVICES"
 def say_where_from(context: typer.Context, option: typer.CallbackParam, value: str) -> str:
     """Say which devices are used where nobody named them in this command: a variable is set long before."""
     source = context.get_parameter_source(option.name or "")
-    if source is not None and source.name == "ENVIRONMENT":
+    if source is not None and source.name == "ENVIRONMENT" and not context.resilient_parsing:
         typer.echo(f"devices: {shown(value)}, as {DEVICES_VARIABLE} says", err=True)
     return value
 
