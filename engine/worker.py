@@ -26,7 +26,7 @@ class Worker(SpawnProcess):
 
 
 class _Workers(SpawnContext):
-    Process = Worker  # type: ignore[assignment] # its class is a parameter of the library's, of which the stubs know one
+    Process = Worker
 
 
 WORKERS = _Workers()

@@ -199,9 +199,7 @@ def stage_facts(limits_deg: tuple[float, float], backlash_deg: float, speeds: Ro
     if speeds is None:
         return StageFacts(limits_deg, backlash_deg, can_rotate=False)
     if speeds.levels is not None:
-        return StageFacts(
-            limits_deg, backlash_deg, speeds_deg_s=speeds.all_deg_s(), speed_settings=speeds.settings()
-        )
+        return StageFacts(limits_deg, backlash_deg, speeds_deg_s=speeds.all_deg_s(), speed_settings=speeds.settings())
     slowest_deg_s, fastest_deg_s = speeds.all_deg_s()
     limits_deg_s = slowest_deg_s, fastest_deg_s
     return StageFacts(limits_deg, backlash_deg, speed_limits_deg_s=limits_deg_s, speed_settings=speeds.settings())

@@ -84,9 +84,7 @@ def driver_lines(driver: ListedDriver, width: int, *, whole: bool) -> Iterator[s
 
 
 def _folded(text: str, width: int, indent: str, hanging: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, width, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False
-    )
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False)
 
 
 def chosen(name: str | None) -> list[ListedDriver]:

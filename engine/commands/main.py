@@ -65,7 +65,9 @@ def _credline(
     """What is asked of the program as a whole."""
 
 
-@app.command(epilog=f"Example: credline run cred --config examples/demo.toml --clock virtual --seed 1\n\n{EXIT_STATUSES}")
+@app.command(
+    epilog=f"Example: credline run cred --config examples/demo.toml --clock virtual --seed 1\n\n{EXIT_STATUSES}"
+)
 def run(
     protocol: Annotated[
         str | None, typer.Argument(help="Which experiment, by its name; with --continue that of the earlier run.")
@@ -307,9 +309,9 @@ def main() -> None:
     try:
         command = with_groups()
         if COMPLETION in os.environ:  # a shell asks for its completion, or which words there are
-            from typer.completion import completion_init
+            from typer import completion
 
-            completion_init()
+            completion.completion_init()  # type: ignore[attr-defined] # imported there, from a room that is private
         if not ASKS_ONLY.intersection(sys.argv):
             _log_to_standard_error()
         # Not typer's own ending: it would leave silently on Ctrl-C, which it gives back as a status.

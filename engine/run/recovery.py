@@ -40,8 +40,8 @@ def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
 
     The runs that it has performed come first: what they have left is whole when their parent's ending is written.
     draw: whether the timing strip is drawn too (half a second of another process). Raises DataError for a folder that
-    holds no run, or whose frames are gone, and for one at which a program is still at work; StorageError when the disk fails or is full. What
-    could not be read stays as it is.
+    holds no run, or whose frames are gone, and for one at which a program is still at work; StorageError when the disk
+    fails or is full. What could not be read stays as it is.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: is no folder; give the folder of a run.")

@@ -61,9 +61,7 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
         ("engine.run.instrument:Commands", PRESS, "interrupted before the run began: nothing was moved"),
     ],
 )
-def test_before_a_run_it_is_one_line_and_nothing_was_moved(
-    tmp_path: Path, place: str, press: str, says: str
-) -> None:
+def test_before_a_run_it_is_one_line_and_nothing_was_moved(tmp_path: Path, place: str, press: str, says: str) -> None:
     accepted = [word for word in RUN if word != "--accept-timing" or "selftest" not in place]
     assert says in only_line(pressed_at(place, [*accepted, "--out", str(tmp_path / "out")], press))
     assert list(tmp_path.glob("out/*")) == []

@@ -81,7 +81,6 @@ def evaluate(
 
     Zonal patterns come in their natural share. Hybrids stand apart in recall, precision, balanced accuracy and AUC.
     """
-
     from protocols.zones.evaluation import GROUPS, summary
     from protocols.zones.evaluation import evaluate as evaluate_cells
     from protocols.zones.patterns.simulation import experiment

@@ -1,4 +1,4 @@
-"""The live lines of a run: every figure is there on a terminal of 60 columns, and warnings are known by their records."""
+"""The live lines of a run: every figure is there at 60 columns, and warnings are known by their records."""
 
 import re
 from typing import Any
