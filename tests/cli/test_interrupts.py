@@ -56,7 +56,7 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
         ("engine.run.planfile:build_plan", PRESS, "no run was under way, beam and lens are as they were"),
         ("engine.run.planfile:build_plan", SWALLOWED, "interrupted before the run began: nothing was moved"),
         ("engine.views.strip:StripProcess.__init__", PRESS, "interrupted; no run was under way"),
-        ("engine.run.devicesfile:_read", PRESS, "interrupted before the run began: nothing was moved"),
+        ("engine.run.devicesfile:instruments_locked", PRESS, "interrupted before the run began: nothing was moved"),
         ("engine.clock.selftest:check_timing", PRESS, "interrupted before the run began: nothing was moved"),
         ("engine.run.instrument:Commands", PRESS, "interrupted before the run began: nothing was moved"),
     ],
