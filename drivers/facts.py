@@ -83,7 +83,8 @@ class StageFacts:
     limits_deg: lowest and highest tilt that the mounted holder allows. backlash_deg: lost motion after a change of
     direction, which a run-in must cover. can_rotate: whether `rotate` can be asked; False where nobody knows its
     speeds, and only the operator starts a rotation. speeds_deg_s: the only speeds there are, slowest first; empty for
-    a stage that takes any, between speed_limits_deg_s where these are known.
+    a stage that takes any, between speed_limits_deg_s where these are known. speed_settings: what its console calls
+    speeds, as pairs (setting, deg/s); of a stage without steps two of them, with a straight line in between.
     """
 
     limits_deg: tuple[Finite, Finite]
@@ -91,6 +92,18 @@ class StageFacts:
     can_rotate: bool = True
     speeds_deg_s: tuple[Finite, ...] = ()
     speed_limits_deg_s: tuple[Finite, Finite] | None = None
+    speed_settings: tuple[tuple[Finite, Finite], ...] = ()
+
+    def setting_for(self, speed_deg_s: float) -> tuple[float, float] | None:
+        """The setting whose speed is nearest to this one, and that speed; None where the settings are not known."""
+        if not self.speed_settings:
+            return None
+        if self.speeds_deg_s or len(self.speed_settings) != 2:
+            return min(self.speed_settings, key=lambda pair: abs(pair[1] - speed_deg_s))
+        (low, slowest_deg_s), (high, fastest_deg_s) = self.speed_settings
+        speed_deg_s = min(max(speed_deg_s, slowest_deg_s), fastest_deg_s)
+        share = (speed_deg_s - slowest_deg_s) / (fastest_deg_s - slowest_deg_s) if fastest_deg_s > slowest_deg_s else 0
+        return low + share * (high - low), speed_deg_s
 
     def no_speed(self, speed_deg_s: float) -> str | None:
         """In words, why a rotation at this speed cannot be asked for; None where it can, within 5 %."""

@@ -4,7 +4,11 @@ Used by drivers in `connect`; every mistake becomes one line that names the key 
 started.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeGuard
 
@@ -19,34 +23,71 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An option that a driver asks for: its key (`table.key`), its default as TOML has it ('' where it is left out),
+    and what may stand there.
+    """
+
+    key: str
+    default: str
+    wanted: str
+
+
+_asked: ContextVar[list[Asked] | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def options_asked() -> Iterator[list[Asked]]:
+    """The options that a driver asks for while it reads them in here, for a list of what there is."""
+    found: list[Asked] = []
+    token = _asked.set(found)
+    try:
+        yield found
+    finally:
+        _asked.reset(token)
+
+
+def note_asked(key: str, default: object, wanted: str) -> None:
+    """Note an option for `options_asked`; for readers of their own. A default of None, or an empty one, is left out."""
+    found = _asked.get()
+    if found is not None:
+        empty = default is None or default in ((), {}, "")
+        found.append(Asked(key, "" if empty else json.dumps(default, default=str), wanted))
+
+
 class Options:
     """Reads the keys of one table; `finish` refuses those that were never asked for."""
 
-    def __init__(self, driver: str, given: Mapping[str, Any]) -> None:
+    def __init__(self, driver: str, given: Mapping[str, Any], *, table: str = "") -> None:
+        """table: its name within the driver's own table, for a table within that."""
         self._driver = driver
         self._given = dict(given)
         self._known: list[str] = []
+        self._within = f"{table}." if table else ""
 
     def text(self, key: str, default: str, among: Sequence[str] = ()) -> str:
         """A word, one of `among` where that is given."""
-        value = self._take(key, default)
+        wanted = f"one of {', '.join(among)}" if among else f"a text in quotes, like {default!r}"
+        value = self._take(key, default, wanted)
         if not isinstance(value, str) or not value or (among and value not in among):
-            wanted = f"one of {', '.join(among)}" if among else f"a text in quotes, like {default!r}"
             raise self._refused(key, value, wanted)
         return value
 
     def number(self, key: str, default: float, low: float, high: float) -> float:
         """A number from `low` to `high`."""
-        value = self._take(key, default)
+        wanted = f"a number from {low:g} to {high:g}"
+        value = self._take(key, default, wanted)
         if not is_number(value) or not low <= value <= high:
-            raise self._refused(key, value, f"a number from {low:g} to {high:g}")
+            raise self._refused(key, value, wanted)
         return float(value)
 
     def whole(self, key: str, default: int, low: int, high: int) -> int:
         """A whole number from `low` to `high`."""
-        value = self._take(key, default)
+        wanted = f"a whole number from {low} to {high}"
+        value = self._take(key, default, wanted)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise self._refused(key, value, f"a whole number from {low} to {high}")
+            raise self._refused(key, value, wanted)
         return value
 
     def server(self, port: int) -> tuple[str, int]:
@@ -58,44 +99,46 @@ class Options:
 
     def pair(self, key: str, default: tuple[float, float], low: float, high: float) -> tuple[float, float]:
         """Two rising numbers from `low` to `high`."""
-        values = self._take(key, default)
+        wanted = f"two rising numbers from {low:g} to {high:g}, like {list(default)}"
+        values = self._take(key, default, wanted)
         if not (
             isinstance(values, list | tuple)
             and len(values) == 2
             and all(is_number(value) for value in values)
             and low <= values[0] < values[1] <= high
         ):
-            raise self._refused(key, values, f"two rising numbers from {low:g} to {high:g}, like {list(default)}")
+            raise self._refused(key, values, wanted)
         return float(values[0]), float(values[1])
 
     def rising(self, key: str) -> tuple[float, ...]:
         """A list of rising numbers above 0; empty where it is missing."""
-        values = self._take(key, ())
+        wanted = "a list of rising numbers above 0"
+        values = self._take(key, (), wanted)
         if not (
             isinstance(values, list | tuple)
             and all(is_number(value) and value > 0 for value in values)
             and all(before < after for before, after in pairwise(values))
         ):
-            raise self._refused(key, values, "a list of rising numbers above 0")
+            raise self._refused(key, values, wanted)
         return tuple(float(value) for value in values)
 
     def part(self, key: str) -> "Options":
         """A table of options within this one; without any where it is missing."""
-        given = self._take(key, {})
+        given = self._taken(key, {})
         if not isinstance(given, Mapping):
             raise self._refused(key, given, f"a table; write [microscope.{key}] and its keys below")
-        return Options(f"{self._driver}: [{key}]", given)
+        return Options(f"{self._driver}: [{key}]", given, table=f"{self._within}{key}")
 
     def flag(self, key: str, default: bool) -> bool:
         """A yes or no, written true or false."""
-        value = self._take(key, default)
+        value = self._take(key, default, "true or false")
         if not isinstance(value, bool):
             raise self._refused(key, value, "true or false")
         return value
 
     def table(self, key: str) -> Any:
         """A table, as it is, for a reader of its own; None where it is missing."""
-        return self._take(key, None)
+        return self._take(key, None, "a table")
 
     def finish(self) -> None:
         """Raise Refused for a key that nobody asked for."""
@@ -105,7 +148,11 @@ class Options:
                 f"Options are {', '.join(sorted(self._known))}."
             )
 
-    def _take(self, key: str, default: Any) -> Any:
+    def _take(self, key: str, default: Any, wanted: str) -> Any:
+        note_asked(f"{self._within}{key}", default, wanted)
+        return self._taken(key, default)
+
+    def _taken(self, key: str, default: Any) -> Any:
         self._known.append(key)
         return self._given.pop(key, default)
 

@@ -28,6 +28,12 @@ class Refused(CredlineError):
     exit_status = 2
 
 
+class Interrupted(CredlineError):
+    """The operator ended the program with Ctrl-C where no run was under way; the message says how things stand."""
+
+    exit_status = 130
+
+
 class Underflow(CredlineError):
     """A step would have started too late, so it was NOT done; the device is as it was before the step."""
 

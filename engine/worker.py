@@ -6,8 +6,31 @@ ever.
 
 import os
 import signal
-from multiprocessing import parent_process
+import sys
+from multiprocessing import parent_process, resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
 from threading import Thread
+
+from engine.interrupts import interrupts_held
+
+
+class Worker(SpawnProcess):
+    """A process that begins anew. A Ctrl-C while it is started does not reach it."""
+
+    def start(self) -> None:
+        """See `multiprocessing.Process.start`."""
+        if sys.platform != "win32":
+            resource_tracker.ensure_running()  # which would let a Ctrl-C through again if it had to begin in there
+        with interrupts_held():
+            super().start()
+
+
+class _Workers(SpawnContext):
+    Process = Worker
+
+
+WORKERS = _Workers()
+"""How pools start their processes. Never by fork: that of a process with threads may hang, and Windows has none."""
 
 
 def begin_worker() -> None:

@@ -162,6 +162,15 @@ class RotationSpeeds:
         levels = self.limits if self.levels is None else self.levels.values()
         return tuple(sorted(self.calibration.speed_deg_s(level) for level in levels))
 
+    def settings(self) -> tuple[tuple[float, float], ...]:
+        """All settings with their speeds, slowest first; of a goniometer without steps its two ends. Those that are
+        infinite ("as fast as it goes") are left out.
+        """
+        levels = [(level, level) for level in self.limits] if self.levels is None else self.levels.items()
+        pairs = [(float(setting), self.calibration.speed_deg_s(level)) for setting, level in levels]
+        finite = sorted((pair for pair in pairs if math.isfinite(pair[1])), key=lambda pair: pair[1])
+        return tuple(finite) if self.levels is not None or len(finite) == len(self.limits) else ()
+
     def refitted(self, measured: Sequence[tuple[float, float, float]]) -> "RotationSpeeds":
         """The same goniometer, calibrated by rotations (span_deg, speed asked for in deg/s, time_s).
 
@@ -190,9 +199,10 @@ def stage_facts(limits_deg: tuple[float, float], backlash_deg: float, speeds: Ro
     if speeds is None:
         return StageFacts(limits_deg, backlash_deg, can_rotate=False)
     if speeds.levels is not None:
-        return StageFacts(limits_deg, backlash_deg, speeds_deg_s=speeds.all_deg_s())
+        return StageFacts(limits_deg, backlash_deg, speeds_deg_s=speeds.all_deg_s(), speed_settings=speeds.settings())
     slowest_deg_s, fastest_deg_s = speeds.all_deg_s()
-    return StageFacts(limits_deg, backlash_deg, speed_limits_deg_s=(slowest_deg_s, fastest_deg_s))
+    limits_deg_s = slowest_deg_s, fastest_deg_s
+    return StageFacts(limits_deg, backlash_deg, speed_limits_deg_s=limits_deg_s, speed_settings=speeds.settings())
 
 
 def rotation_speeds(given: object, defaults: RotationSpeeds) -> RotationSpeeds:

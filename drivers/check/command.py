@@ -1,6 +1,7 @@
 """Look at the devices themselves.
 
-`credline devices check`: what the connected devices really take, and what that means for a plan.
+`credline devices check`: what the connected devices really take, and what that means for a plan. `credline devices
+list`: what drivers and devices files there are (`drivers.check.listing`).
 """
 
 import asyncio
@@ -9,15 +10,18 @@ import sys
 import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from engine.clock import Clock, RealClock, utc_now
-from engine.commands.options import ClockKind
-from engine.errors import CredlineError
+from engine.commands.options import DEVICES_VARIABLE, ClockKind, say_where_from
+from engine.commands.tables import print_whole
+from engine.errors import CredlineError, Interrupted
+
+if TYPE_CHECKING:
+    from drivers.check.measure import Left
 
 devices_app = typer.Typer(
     name="devices",
@@ -45,7 +49,13 @@ class _Request:
 @devices_app.command(epilog="Example: credline devices check devices.toml --config examples/demo.toml")
 def check(
     devices: Annotated[
-        str, typer.Argument(metavar="FILE", help="A devices file (.toml), or a registered driver.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            envvar=DEVICES_VARIABLE,
+            callback=say_where_from,
+            help="A devices file (.toml), or a registered driver.",
+        ),
     ] = "simulated",
     protocol: Annotated[str, typer.Option("--protocol", help="Whose plan is compared with.")] = "cred",
     config: Annotated[Path | None, typer.Option("--config", help="Plan as a TOML file; see examples/.")] = None,
@@ -67,8 +77,9 @@ def check(
 ) -> None:
     """Connect, time every call and the camera, and say what would not work. The beam is blanked and stays so.
 
-    Exit status 0 when the plan would work, 1 when it would not (or a device fails), 2 for bad input.
+    Exit status 0 when the plan would work, 1 when it would not (or a device fails), 2 for bad input, 130 after Ctrl-C.
     """
+    from drivers.check.measure import Left
     from engine.clock.virtual import VirtualLoop
     from engine.run.planfile import build_plan
     from engine.run.registry import experiment_type
@@ -78,11 +89,13 @@ def check(
     request = _Request(devices, kind, build_plan(kind, config, settings or []), seed, move, frames)
     if sys.stderr.isatty() and not virtual:
         typer.echo("Measuring; a check takes about a minute, with --move some more.", err=True)
-    with asyncio.Runner(loop_factory=VirtualLoop if virtual else None) as runner:
-        result = runner.run(_check(request))
-    console = Console(stderr=as_json)
-    for table in _tables(result):
-        console.print(table)
+    left = Left()
+    try:
+        with asyncio.Runner(loop_factory=VirtualLoop if virtual else None) as runner:
+            result = runner.run(_check(request, left))
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"devices check: interrupted; {left.words}. Nothing was written.") from error
+    print_whole(*_tables(result), to_stderr=as_json)
     tables = {"timing": result["timing"]}
     if result["rotation"].get("options"):
         tables[f"{_table_of_stage(devices)}.rotation"] = result["rotation"]["options"]
@@ -99,7 +112,26 @@ def check(
     raise typer.Exit(1 if result["problems"] else 0)
 
 
-async def _check(request: _Request) -> dict[str, Any]:
+@devices_app.command("list", epilog="Example: credline devices list merlin")
+def list_devices(
+    driver: Annotated[
+        str | None, typer.Argument(metavar="DRIVER", help="Only this one, with all that its options may be.")
+    ] = None,
+) -> None:
+    """List the installed drivers, with parts and options, and the devices files in this folder; connects nothing."""
+    from shutil import get_terminal_size
+
+    from drivers.check.listing import chosen, devices_files, driver_lines, file_line
+
+    for one in chosen(driver):
+        for line in driver_lines(one, get_terminal_size().columns, whole=driver is not None):
+            typer.echo(line)
+    if driver is None:
+        for line in map(file_line, devices_files(Path())):
+            typer.echo(line)
+
+
+async def _check(request: _Request, left: "Left") -> dict[str, Any]:
     from drivers.check.measure import judge, measure
     from drivers.contract import Microscope
     from engine.clock.virtual import VirtualClock, VirtualLoop
@@ -113,9 +145,9 @@ async def _check(request: _Request) -> dict[str, Any]:
         if not isinstance(microscope, Microscope):
             raise TypeError("a check needs the parts of drivers.contract")
         times = kind.times(plan)
-        measured = await measure(clock, microscope, times.exposures_s, times.lens_change, request.frames)
+        measured = await measure(clock, microscope, times.exposures_s, times.lens_change, request.frames, left)
         judgement = judge(kind, plan, microscope.facts, measured)
-        rotation = await _rotations(clock, microscope.stage, times.speed_deg_s) if request.move else {}
+        rotation = await _rotations(clock, microscope.stage, times.speed_deg_s, left) if request.move else {}
         problems = [*judgement.problems, *rotation.pop("problems", [])]
         return {
             "devices": request.devices,
@@ -129,11 +161,15 @@ async def _check(request: _Request) -> dict[str, Any]:
         }
 
 
-async def _rotations(clock: Clock, stage: Any, speed_deg_s: float) -> dict[str, Any]:
+async def _rotations(clock: Clock, stage: Any, speed_deg_s: float, left: "Left") -> dict[str, Any]:
     """Measured rotations, what is wrong with them, and the calibration where the stage has one to make."""
     from drivers.check.rotation import measure_rotations, speeds_to_try
 
-    measured = await measure_rotations(clock, stage, speeds_to_try(stage, speed_deg_s))
+    try:
+        measured = await measure_rotations(clock, stage, speeds_to_try(stage, speed_deg_s))
+    except asyncio.CancelledError:  # it was stopped where it was
+        left.words += "; the stage was told to stop where it was: look at it"
+        raise
     problems = [
         f"Asked for {asked:.4g} deg/s the stage turns at {turns:.4g} deg/s: every frame would cover another angle than "
         "planned. Calibrate it, or set it at the console."

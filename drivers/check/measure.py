@@ -85,14 +85,24 @@ class Measured:
         }
 
 
+@dataclass(slots=True)
+class Left:
+    """How a check leaves the instrument if it ends now, in words for who ends it."""
+
+    words: str = "beam and lens were not touched"
+
+
 @asynccontextmanager
-async def left_as_found(clock: Clock, microscope: Any) -> AsyncIterator[int]:
+async def left_as_found(clock: Clock, microscope: Any, left: Left) -> AsyncIterator[int]:
     """Blank the beam for good; the lens gets its value back and the camera is disarmed, whatever happens.
 
-    Yields the lens value found.
+    Yields the lens value found. left: is kept up to date.
     """
+    left.words = "whether the beam was blanked is not known; the lens was not touched"
     await bounded(clock, "beam.blank", microscope.beam.blank)
+    left.words = "the beam is blanked, the lens was not touched"
     focus: int = await bounded(clock, "optics.focus", microscope.optics.focus)
+    left.words = f"the beam is blanked, the lens may not be back at {focus}, where it was: look at it"
     try:
         yield focus
     finally:
@@ -100,6 +110,7 @@ async def left_as_found(clock: Clock, microscope: Any) -> AsyncIterator[int]:
             await bounded(clock, "detector.disarm", microscope.detector.disarm)
         finally:
             await bounded(clock, "optics.set_focus", lambda: microscope.optics.set_focus(focus))
+            left.words = f"the beam is blanked, the lens is back at {focus}, where it was"
 
 
 async def bounded(clock: Clock, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -118,10 +129,18 @@ async def bounded(clock: Clock, name: str, call: Callable[[], Awaitable[Any]]) -
 
 
 async def measure(
-    clock: Clock, microscope: Any, exposures_s: tuple[float, float], defocus: int, frames: int = FRAMES
+    clock: Clock,
+    microscope: Any,
+    exposures_s: tuple[float, float],
+    defocus: int,
+    frames: int = FRAMES,
+    left: Left | None = None,
 ) -> Measured:
-    """Time every call of the microscope and the camera's cadence. Raises DeviceError when a device fails."""
-    async with left_as_found(clock, microscope) as focus:
+    """Time every call of the microscope and the camera's cadence. Raises DeviceError when a device fails.
+
+    left: for who may end it on the way.
+    """
+    async with left_as_found(clock, microscope, left or Left()) as focus:
         calls, faults = await _calls(clock, microscope, focus, defocus)
         cadence = await _cadence(clock, microscope.detector, *exposures_s, frames)
     pooled = [

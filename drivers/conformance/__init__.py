@@ -5,7 +5,7 @@ needs; `StageXYZConformance` and those after it for the parts that not every ins
 fixture `bench`, which connects the instrument, runs a test's coroutine on it and lets go. `DeclaredConformance` takes a
 fixture `declared` as well, what the driver says of itself without a connection. Nothing here assumes virtual
 time: only order, outcome and what readings say are judged, so the same suite runs on the simulation, on recordings
-and against fake servers on the real clock. It needs pytest (`pip install "credline[test]"`); nothing else of the
+and against fake servers on the real clock. It needs pytest (`pip install -e ".[test]"`); nothing else of the
 drivers imports it. docs/driver-writing.md shows it at work.
 """
 

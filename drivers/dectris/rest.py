@@ -46,7 +46,7 @@ class Simplon:
         except ImportError as error:
             raise Refused(
                 'devices: the driver "dectris" needs httpx, pyzmq and dectris-compression; nothing was started. '
-                'Install them: pip install "credline[dectris]".'
+                'Install them, in the folder of credline: pip install -e ".[dectris]".'
             ) from error
         import httpx
 

@@ -119,5 +119,5 @@ def _libraries() -> tuple[Any, Decompress]:
     except ImportError as error:
         raise Refused(
             'devices: the driver "dectris" needs httpx, pyzmq and dectris-compression; nothing was started. '
-            f'Install them: pip install "credline[dectris]" ({error}).'
+            f'Install them, in the folder of credline: pip install -e ".[dectris]" ({error}).'
         ) from error

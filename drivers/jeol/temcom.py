@@ -37,8 +37,9 @@ def open_temcom() -> tuple[Any, Callable[[], None]]:
         import comtypes.client
     except (ImportError, AttributeError, OSError) as error:
         raise Refused(
-            f"jeol: TEMCOM needs Windows and comtypes ({error}); nothing was started. On the microscope's computer: "
-            'pip install "credline[jeol]"; elsewhere reach the microscope through another driver, as instamatic.'
+            f"jeol: TEMCOM needs Windows and comtypes ({error}); nothing was started. On the microscope's computer, "
+            'in the folder of credline: pip install -e ".[jeol]"; elsewhere reach the microscope through another '
+            "driver, as instamatic."
         ) from error
     try:
         comtypes.CoInitializeEx(MULTITHREADED)

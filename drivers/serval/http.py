@@ -32,7 +32,8 @@ async def load_httpx() -> ModuleType:
         return await asyncio.to_thread(importlib.import_module, "httpx")  # its import takes longer than a loop may wait
     except ImportError as error:
         raise Refused(
-            'devices: serval needs the package httpx; nothing was started. Install it: pip install "credline[serval]".'
+            "devices: serval needs the package httpx; nothing was started. Install it, in the folder of credline: "
+            'pip install -e ".[serval]".'
         ) from error
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from drivers.contract import Parts, SecondConnection
 from drivers.declared import Declared
+from drivers.options import note_asked
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
@@ -221,6 +222,7 @@ class SimulatedMicroscope:
 
 def register_path(options: Mapping[str, Any]) -> Path | None:
     """The file of the option `register`; None without it."""
+    note_asked("register", None, "the name of a file")
     given = options.get("register")
     if given is None:
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from drivers.contract import OPTIONAL_PARTS
 from drivers.declared import Declared
 from drivers.facts import Geometry, Timing
+from drivers.options import note_asked
 from drivers.simulated.column import LensSettings
 from drivers.simulated.deflectors import DeflectorSettings
 from drivers.simulated.detector import DetectorSettings
@@ -90,6 +91,7 @@ class InstrumentSettings:
         api_call_s = number(options, "api_call_s", API_CALL_S)
         if not api_call_s > 0:
             raise Refused(f"devices: api_call_s = {api_call_s:g}: give a positive time; nothing was started.")
+        note_asked("beam_on", False, "true or false")
         return cls(
             geometry=geometry,
             pictures=pictures,
@@ -137,6 +139,7 @@ class InstrumentSettings:
 
 def number(options: Mapping[str, Any], key: str, default: float) -> float:
     """One option that is a number."""
+    note_asked(key, default, "a number")
     value = options.get(key, default)
     if not _like(0.0, value):
         raise Refused(f"devices: {key} = {shown(repr(value))} is not a number; nothing was started.")
@@ -145,6 +148,9 @@ def number(options: Mapping[str, Any], key: str, default: float) -> float:
 
 def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Settings:
     """The settings with the values given in one table of the options."""
+    for field in dataclasses.fields(defaults):
+        default = getattr(defaults, field.name)
+        note_asked(f"{table}.{field.name}", default, _wanted(default))
     given = options.get(table, {})
     if not isinstance(given, Mapping):
         raise Refused(
@@ -159,12 +165,17 @@ def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Set
     for key, value in given.items():
         default = getattr(defaults, key)
         if not _like(default, value):
-            wanted = f"like {list(default)!r}" if isinstance(default, tuple) else "a number"
-            wanted = "true or false" if isinstance(default, bool) else wanted
-            wanted = "a text" if isinstance(default, str) else wanted
-            raise Refused(f"devices: [{table}] {key} = {shown(repr(value))} is not {wanted}; nothing was started.")
+            written = shown(repr(value))
+            raise Refused(f"devices: [{table}] {key} = {written} is not {_wanted(default)}; nothing was started.")
     whole = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     return dataclasses.replace(defaults, **whole)
+
+
+def _wanted(default: object) -> str:
+    """In words, what is of the kind of the default."""
+    if isinstance(default, tuple):
+        return f"like {list(default)!r}"
+    return {bool: "true or false", str: "a text"}.get(type(default), "a text" if default is None else "a number")
 
 
 def _like(default: object, value: object) -> bool:

@@ -6,7 +6,6 @@ they are computed in place, while time stands still.
 """
 
 import asyncio
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.picturesettings import PictureSettings
-from engine.worker import begin_worker
+from engine.worker import WORKERS, begin_worker
 
 if TYPE_CHECKING:  # loaded where pictures are made: in the process of their own, on the real clock
     from drivers.simulated.pictures import PictureMaker
@@ -146,7 +145,7 @@ class WorkerStudio:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
                 1,
-                mp_context=multiprocessing.get_context("spawn"),
+                mp_context=WORKERS,
                 initializer=_begin_worker,
                 initargs=self._arguments,
             )

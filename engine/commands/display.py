@@ -1,15 +1,18 @@
-"""What a person sees of a run: a live line on the terminal while it goes, a table when it is over.
+"""What a person sees of a run: two live lines on the terminal while it goes, a table when it is over.
 
 An observer of the trace. It draws only when a frame was stored, that is just after the next exposure began, and at
-most four times a second: drawing takes milliseconds that no timed step can spare. What is done of how much, and the
-result in words, the protocol says.
+most four times a second: drawing takes milliseconds that no timed step can spare. What is done of how much, what the
+operator is to do, and the result in words, the protocol says.
 """
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from engine.clock import NS_PER_MS, NS_PER_S
+from engine.commands.liveline import Figures, live_text, warning_of
+from engine.record.endings import Status
 from engine.record.trace import Record
 from engine.run.contract import AnyExperiment, Prepared
 from engine.run.framewatch import WARNING
@@ -20,20 +23,22 @@ DRAW_INTERVAL_NS = NS_PER_S // 4
 
 
 class LiveDisplay:
-    """Shows state, progress and lateness of a run on a terminal; on any console what is unusual about it, and what it
-    warns of.
+    """Shows state, progress, time left, lateness, lost slots and warnings of a run on a terminal; on any console what
+    is unusual about it, and what is wrong with its frames.
     """
 
     def __init__(self, console: Console, kind: AnyExperiment) -> None:
         self._console = console
         self._kind = kind
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
+        self._live: Live | None = None
         self._drawn_ns = -DRAW_INTERVAL_NS
-        self._state = ""
-        self._note = ""
-        self._late_ms = 0.0
+        self._figures = Figures()
+        self._first: tuple[int, int] | None = None
+        """When the first progress was told, and how much was done then: the pace is counted from there."""
         self._said: set[str] = set()
+        self._warned: set[str] = set()
+        self._warnings: list[str] = []
+        """Not shown yet: they wait for the next time at which it may draw."""
 
     def watch(self, run: Run, prepared: Prepared) -> None:
         """Begin to show a run; what is unusual about it, and what it warns of, is said on any console."""
@@ -44,76 +49,105 @@ class LiveDisplay:
             self._console.print(f"Note: {remark}", markup=False, highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
             return
-        self._progress = Progress(
-            TextColumn("[bold]{task.fields[state]:<17}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.completed:>4.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[note]:>9}"),
-            TextColumn("late {task.fields[late]:5.2f} ms"),
-            TimeElapsedColumn(),
-            console=self._console,
-            auto_refresh=False,  # a thread that draws would take the interpreter away at the wrong moment
-            transient=True,
-        )
-        self._task = self._progress.add_task("run", total=prepared.total, state="", note="", late=0.0)
-        self._progress.start()
+        self._figures, self._first = Figures(total=prepared.total), None
+        if self._live is None:  # else it is a run within the one that is shown
+            # auto_refresh: a thread that draws would take the interpreter away at the wrong moment.
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._print(f"run folder: {run.folder}")
         run.trace.observe(self.observe)
         run.show_progress = self.after_run
 
     def after_run(self, what: str, done: int, total: int) -> None:
         """Show long work after the run; nothing is timed any more, so it may draw at any moment."""
-        if self._progress is not None:
-            self._progress.update(self._task, state=what, completed=done, total=total, note="", late=0.0)
-            self._progress.refresh()
+        if self._live is not None:
+            self._live.update(Text(live_text(Figures(what, done, total), self._console.width)), refresh=True)
 
     def warn(self, record: Record) -> None:
-        """Say at once what a run warns of: one line, less than 1 ms."""
+        """Say at once what is wrong with the frames of a run: one line, less than 1 ms."""
         if (record["kind"], record["name"]) == ("note", WARNING):
-            console = self._console if self._progress is None else self._progress.console
-            console.print(f"WARNING: {record['text']}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+            text = f"WARNING: {record['text']}"
+            self._console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
 
     def observe(self, record: Record) -> None:
         """Take one record of the trace."""
-        if self._progress is None:
+        if self._live is None:
             return
+        figures, kind, name = self._figures, record["kind"], record["name"]
         done = self._kind.progress(record)
-        if record["kind"] == "state":
-            self._state = record["name"]
+        due = record["t_ns"] - self._drawn_ns >= DRAW_INTERVAL_NS
+        self._warn(record)
+        if kind == "state":
+            figures.state = name
             # States that follow one another within a fraction of a second are seen by the next frame.
-            if record["t_ns"] - self._drawn_ns >= DRAW_INTERVAL_NS:
+            if due:
                 self._draw(record)
-        elif record["kind"] == "note" and record["name"] == "operator":
-            self._progress.console.print(record["text"])
-        elif record["kind"] == "step" and "start_ns" in record:
-            self._late_ms = (record["start_ns"] - record["planned_ns"]) / NS_PER_MS
-        if done is not None and record["t_ns"] - self._drawn_ns >= DRAW_INTERVAL_NS:
-            self._note = done.note
-            self._draw(record, completed=done.done)
+        elif (kind, name) == ("note", "operator"):
+            self._print(record["text"])
+        elif kind == "step" and "start_ns" in record:
+            figures.late_ms = (record["start_ns"] - record["planned_ns"]) / NS_PER_MS
+        elif (kind, name) == ("slot", "lost"):
+            figures.lost += 1
+        if done is not None:
+            figures.done, figures.note = done.done, done.note
+            self._first = self._first or (record["t_ns"], done.done)
+            if due:
+                self._draw(record)
 
-    def _draw(self, record: Record, completed: int | None = None) -> None:
-        if self._progress is not None:
-            self._drawn_ns = record["t_ns"]
-            note, late = self._note, self._late_ms
-            self._progress.update(self._task, completed=completed, state=self._state, note=note, late=late)
-            self._progress.refresh()
+    def _warn(self, record: Record) -> None:
+        """Keep a warning for the next drawing; each cause is told once, its number stands in the live line."""
+        told = warning_of(record)
+        if told is not None and told.cause not in self._warned:
+            self._warned.add(told.cause)
+            self._warnings.append(told.text)
+
+    def _draw(self, record: Record) -> None:
+        if self._live is None:
+            return
+        self._drawn_ns = record["t_ns"]
+        self._figures.elapsed_s = record["t_ns"] / NS_PER_S
+        self._figures.left_s = self._left_s(record["t_ns"])
+        self._show_warnings()
+        self._live.update(Text(live_text(self._figures, self._console.width)), refresh=True)
+
+    def _left_s(self, now_ns: int) -> float | None:
+        """How long it still takes at the pace until now; None where nobody can tell."""
+        if self._first is None:
+            return None
+        first_ns, before = self._first
+        done = self._figures.done
+        if not self._figures.total or done <= before:
+            return None
+        return max(0, self._figures.total - done) * (now_ns - first_ns) / NS_PER_S / (done - before)
+
+    def _show_warnings(self) -> None:
+        warnings, self._warnings = self._warnings, []
+        for text in warnings:
+            self._print(f"WARNING: {text}")
+
+    def _print(self, text: str) -> None:
+        """A line that stays, above the live ones."""
+        self._console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        """Take the live line away."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        """Take the live lines away; warnings that were not shown yet stay behind."""
+        if self._live is not None:
+            self._show_warnings()
+            self._live.stop()
+            self._live = None
 
 
 def summary_table(report: Report, kind: AnyExperiment) -> Table:
-    """The figures of a finished run for a person."""
+    """The figures of a finished run for a person.
+
+    Alarms, warnings, and the reason why a run failed, are not in it: they are told once, after it, where everybody sees
+    them.
+    """
     table = Table(title=f"{report.folder.name}: {report.ending.status.value}", title_justify="left", show_header=False)
     table.add_column(style="bold")
-    table.add_column()
-    for alarm in report.alarms:
-        table.add_row("ALARM", alarm)
-    for warning in report.document.get("warnings", []):
-        table.add_row("WARNING", warning)
-    table.add_row("reason", report.ending.reason)
+    table.add_column(overflow="fold")
+    if report.ending.status in (Status.DONE, Status.STOPPED):
+        table.add_row("reason", report.ending.reason)
     for name, text in kind.told(report.document["result"]):
         table.add_row(name, text)
     table.add_row("run folder", str(report.folder))

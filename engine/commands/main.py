@@ -1,7 +1,6 @@
 """The command line: `credline run`, `plan`, `export` and more. Results on standard output, all else on standard error.
 
-Exit status 0 done or stopped, 1 failed, aborted or with an alarm, 2 refused, 130 interrupted outside a
-run. An error is one line, never a traceback.
+Exit statuses are those of EXIT_STATUSES. An error is one line, never a traceback.
 """
 
 import json
@@ -21,6 +20,7 @@ from engine.commands.replay import replay
 from engine.commands.soak import soak
 from engine.commands.terminal import outlive_the_terminal
 from engine.errors import CredlineError, Refused
+from engine.interrupts import remember_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +29,18 @@ if TYPE_CHECKING:
     from engine.run.contract import Prepared
 
 INTERRUPTED = 130
+EXIT_STATUSES = (
+    "Exit status: 0 done, or stopped with data; 1 failed, aborted, stopped without a frame, or an alarm is left; "
+    "2 refused, nothing was begun; 130 Ctrl-C where no run was under way."
+)
+COMPLETION = "_CREDLINE_COMPLETE"
 ASKS_ONLY = {"-h", "--help", "--version"}
 """Words that are answered without anything being done."""
 
 app = typer.Typer(
     name="credline",
     help="Timing-critical experiments on a transmission electron microscope.",
+    epilog=EXIT_STATUSES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -61,7 +67,9 @@ def _credline(
     """What is asked of the program as a whole."""
 
 
-@app.command(epilog="Example: credline run cred --config examples/demo.toml --clock virtual --seed 1")
+@app.command(
+    epilog=f"Example: credline run cred --config examples/demo.toml --clock virtual --seed 1\n\n{EXIT_STATUSES}"
+)
 def run(
     protocol: Annotated[
         str | None, typer.Argument(help="Which experiment, by its name; with --continue that of the earlier run.")
@@ -95,9 +103,11 @@ def run(
     ] = None,
 ) -> None:
     """Run an experiment and leave a run folder."""
+    remember_interrupts()
     from rich.console import Console
 
     from engine.commands.display import LiveDisplay, summary_table
+    from engine.commands.tables import print_whole
     from engine.record.endings import Status
     from engine.run.perform import Request, execute
     from engine.run.planfile import build_plan
@@ -137,7 +147,9 @@ def run(
         report = execute(request, display.watch)
     finally:
         display.close()
-    Console(stderr=as_json).print(summary_table(report, kind))
+    print_whole(summary_table(report, kind), to_stderr=as_json)
+    for line in report.products:
+        typer.echo(line, err=as_json)
     warnings = report.document.get("warnings", [])
     for line in (*(f"ALARM: {alarm}" for alarm in report.alarms), *(f"WARNING: {text}" for text in warnings)):
         typer.echo(line, err=True)
@@ -145,6 +157,9 @@ def run(
         typer.echo(json.dumps(_json_result(report.folder, report.document, report.wall_s)))
     if report.ending.status in (Status.FAILED, Status.ABORTED):
         typer.echo(f"credline: {report.ending.status.value}: {report.ending.reason}", err=True)
+        raise typer.Exit(1)
+    if report.ending.status is Status.STOPPED and kind.frame_kinds and report.document["result"].get("frames") == 0:
+        typer.echo("credline: stopped without a frame that can be used.", err=True)
         raise typer.Exit(1)
     if report.alarms:  # whoever works through a grid by a script stops here
         raise typer.Exit(1)
@@ -169,6 +184,9 @@ def plan(
     connected: Annotated[
         bool, typer.Option("--connected", help="Ask the instrument, instead of taking what its drivers declare.")
     ] = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Say what each key of the plan is instead: unit, default, range, meaning.")
+    ] = False,
 ) -> None:
     """Print the budget of a run and refuse a plan that cannot fit; nothing moves, and nothing is asked."""
     import asyncio
@@ -180,6 +198,14 @@ def plan(
     from engine.run.registry import experiment_type
 
     kind = experiment_type(protocol)
+    if keys:
+        from shutil import get_terminal_size
+
+        from engine.commands.plankeys import key_lines
+
+        for line in key_lines(kind.plan_type, get_terminal_size().columns):
+            typer.echo(line)
+        return
     values = build_plan(kind, config, settings or [])
     options = kind.device_options(values)
     if connected:
@@ -191,12 +217,12 @@ def plan(
 
 
 def _print_plan(prepared: "Prepared", questions: "Sequence[str]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from engine.commands.tables import print_whole
+
     if not prepared.budgets and not prepared.words:
-        console.print("The plan fits the instrument.")
+        typer.echo("The plan fits the instrument.")
     for budget in prepared.budgets:
         table = Table(title=f"{budget.name}: {budget.available_s * 1000:.1f} ms", title_justify="left")
         for heading in ("step", "typical ms", "worst ms", "from"):
@@ -206,11 +232,11 @@ def _print_plan(prepared: "Prepared", questions: "Sequence[str]") -> None:
         left_s = budget.available_s - budget.typical_s
         table.add_section()
         table.add_row("slack", f"{left_s * 1000:.1f}", f"{budget.slack_s * 1000:.1f}", "")
-        console.print(table)
+        print_whole(table)
     facts = Table(show_header=False, box=None)
     for name, text in prepared.words.items():
         facts.add_row(name, text)
-    console.print(facts)
+    print_whole(facts)
     for remark in (*questions, *prepared.remarks):
         typer.echo(f"Note: {remark}")
     for objection in prepared.objections:
@@ -291,11 +317,12 @@ def _log_to_standard_error() -> None:
 
 
 def with_groups() -> TyperGroup:
-    """The whole command line: with `trace`, and the groups that packages register under `credline.commands`."""
+    """The whole command line: with `runs`, `trace`, and the groups that packages register under `credline.commands`."""
     from engine.run.registry import registered
 
     command = get_group(app)
-    command.add_command(PromisedGroup("trace", EntryPoint("trace", "engine.commands.trace:trace_app", "")))
+    for name in ("runs", "trace"):
+        command.add_command(PromisedGroup(name, EntryPoint(name, f"engine.commands.{name}:{name}_app", "")))
     for name, point in registered("commands").items():
         command.add_command(PromisedGroup(name, point))
     return command
@@ -304,15 +331,26 @@ def with_groups() -> TyperGroup:
 def main() -> None:
     """Entry point of the `credline` command."""
     outlive_the_terminal()
-    command = with_groups()
-    if not ASKS_ONLY.intersection(sys.argv):
-        _log_to_standard_error()
     try:
+        command = with_groups()
+        if COMPLETION in os.environ:  # a shell asks for its completion, or which words there are
+            from typer import completion
+
+            completion.completion_init()  # type: ignore[attr-defined] # imported there, from a room that is private
+        if not ASKS_ONLY.intersection(sys.argv):
+            _log_to_standard_error()
         # Not typer's own ending: it would leave silently on Ctrl-C, which it gives back as a status.
         status = command(standalone_mode=False)
         if status == INTERRUPTED:
-            typer.echo("credline: interrupted; no run was under way. What was written before is whole.", err=True)
+            raise KeyboardInterrupt
         sys.exit(status)
+    except KeyboardInterrupt:
+        typer.echo(
+            "credline: interrupted; no run was under way, beam and lens are as they were. What was written before is "
+            "whole.",
+            err=True,
+        )
+        sys.exit(INTERRUPTED)
     except Refused as error:
         typer.echo(f"credline: refused: {error}", err=True)
         sys.exit(error.exit_status)

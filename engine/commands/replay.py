@@ -101,10 +101,10 @@ def _say_where_it_ends(records: "list[Record]") -> None:
 
 
 def _what_if(records: "list[Record]", words: list[str], seed: int, as_json: bool) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from engine.commands.tables import print_whole
     from engine.replay.whatif import ask, original, parse_question
     from engine.run.registry import experiment_type, latencies
 
@@ -119,14 +119,14 @@ def _what_if(records: "list[Record]", words: list[str], seed: int, as_json: bool
         table.add_column(heading, justify="right" if heading else "left")
     for figure in asked.figures:
         table.add_row(figure.name, _number(before[figure.key]), _number(after[figure.key]))
-    Console().print(table)
+    print_whole(table)
 
 
 def _sweep(records: "list[Record]", word: str, words: list[str], plot: Path | None, as_json: bool) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from engine.commands.tables import print_whole
     from engine.replay.whatif import parse_sweep, plot_sweep
     from engine.replay.whatif import sweep as sweep_values
     from engine.run.registry import experiment_type, latencies
@@ -150,7 +150,7 @@ def _sweep(records: "list[Record]", word: str, words: list[str], plot: Path | No
     for point in points:
         cells = [_number(point.figures[row.key]) for row in rows] if point.figures else ["refused"]
         table.add_row(f"{point.value_s * 1000:g}", *cells)
-    Console().print(table)
+    print_whole(table)
     if refusal := next((point.refusal for point in points if point.refusal), ""):
         typer.echo(f"refused from the first on: {refusal}", err=True)
 

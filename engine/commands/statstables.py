@@ -1,19 +1,18 @@
 """The tables of `credline trace stats`: calls, steps, waits that ended late, and facts of the whole run."""
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engine.commands.tables import print_whole
 from engine.record.jsonobject import JsonObject
 from engine.views.lines import plain
 
 
 def print_tables(document: JsonObject) -> None:
     """Print the figures of a trace (`engine.views.stats`) for a person; tables without rows are left out."""
-    console = Console()
     for table in _tables(document):
-        console.print(table)
-        console.print()
+        print_whole(table)
+        print()
 
 
 def _tables(document: JsonObject) -> list[Table]:
@@ -52,7 +51,8 @@ def _tables(document: JsonObject) -> list[Table]:
 def _table(title: str, *headings: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), title_style="bold")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("call", "step", "wait") else "right", no_wrap=True)
+        is_name = heading in ("call", "step", "wait")
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=not is_name)
     return table
 
 

@@ -26,6 +26,7 @@ trace_app = typer.Typer(
 )
 
 Run = Annotated[Path, typer.Argument(help="A run folder, or its trace.jsonl.")]
+TRACE_FILE = "trace.jsonl"
 PICTURES = (".png", ".svg", ".html")
 
 
@@ -44,11 +45,14 @@ def show(
     slot: Annotated[str | None, typer.Option("--slot", help="Only of this slot, or of slots A-B.")] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only of this kind; repeatable.")] = None,
 ) -> None:
-    """Print the records of a run, one a line: seconds since the header, state, kind, what."""
+    """Print the records of a run, one a line: seconds since the header, state, kind, what.
+
+    Where none is what was asked for, it is said what there is, and that is no error.
+    """
     from engine.views.lines import Selection, view
 
     selection = Selection(tuple(state or ()), tuple(device or ()), tuple(kind or ()), _slots(slot))
-    _print_lines(view(run, selection))
+    _print_lines(view(run, selection, lambda told: typer.echo(told, err=True)))
 
 
 def _slots(text: str | None) -> tuple[int, int] | None:
@@ -115,7 +119,7 @@ def plot(
     from engine.views.strip import draw_strip
     from engine.views.zoom import page
 
-    name = (run if run.is_dir() else run.absolute().parent).absolute().name or "trace"
+    name = _name_of(run)
     picture = out or Path(f"{name}-timing.png")
     if picture.suffix.lower() not in PICTURES:
         raise Refused(f"-o {picture}: neither .png nor .svg nor .html; nothing was drawn. Choose a name that ends so.")
@@ -128,6 +132,15 @@ def plot(
     except OSError as error:
         raise _unwritable(picture, error) from error
     typer.echo(str(picture))
+
+
+def _name_of(run: Path) -> str:
+    """What a trace is called: its run folder, or the file itself where it is none of a run folder, as an import is."""
+    if run.is_dir() or run.name != TRACE_FILE:
+        named = run.absolute().name if run.is_dir() else run.stem
+    else:
+        named = run.absolute().parent.name
+    return named or "trace"
 
 
 @trace_app.command(epilog="Example: credline trace export runs/mordenite_001 --format perfetto -o mordenite.json")

@@ -172,16 +172,10 @@ def without_counts(frame: SpooledFrame) -> FrameInfo:
 def _from_data(path: Path, kinds: Mapping[str, Sequence[str]], records: Sequence[Record]) -> list[FrameInfo]:
     """The frames of a frames.h5; of a kind that is not in it, as in files of schema 1, those that the trace has."""
     frames: list[FrameInfo] = []
-    try:
-        with FramesFile(path) as file:
-            held = file.kinds
-            for kind in held:
-                frames += _rows(file, kind, kinds.get(kind, ()))
-    except DataError as error:
-        raise DataError(
-            f"{error} There is no spool beside it; nothing was touched. Take a copy of the run from elsewhere if there "
-            "is one."
-        ) from error
+    with FramesFile(path) as file:
+        held = file.kinds
+        for kind in held:
+            frames += _rows(file, kind, kinds.get(kind, ()))
     known: set[str] = {*held}
     for record in records:
         if record["kind"] != "frame" or record["name"] in known or record["name"] not in kinds:

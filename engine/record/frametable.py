@@ -23,6 +23,7 @@ from engine.errors import DataError, StorageError
 from engine.frame import Picture, PixelType, same_type
 from engine.record.folder import replacing
 from engine.record.framekinds import STANDARD
+from engine.record.spool import SPOOL_FILE
 from engine.record.spoolformat import UNKNOWN_INDEX
 
 if TYPE_CHECKING:
@@ -153,9 +154,7 @@ class FramesFile:
 
         self.path = path
         if not path.is_file():
-            raise DataError(
-                f"{path}: no such file; if the run was killed, `credline recover {path.parent}` restores it"
-            )
+            raise missing_file(path)
         try:
             self._file = h5py.File(path, "r")
         except UNREADABLE as error:
@@ -260,8 +259,7 @@ class FramesFile:
     def damaged(self, cause: object) -> DataError:
         """What to tell of the file when this was found in it."""
         return DataError(
-            f"{self.path}: damaged or truncated ({first_line(cause)}); it was left as it is. "
-            f"`credline recover {self.path.parent}` restores what the journal vouches for"
+            f"{self.path}: damaged or truncated ({first_line(cause)}); it was left as it is. {_remedy(self.path)}"
         )
 
     def _place(self, kind: str) -> str:
@@ -283,6 +281,19 @@ class FramesFile:
         except UNREADABLE as error:
             raise self.damaged(error) from error
         return data
+
+
+def missing_file(path: Path) -> DataError:
+    """What to tell where a frames.h5 should be and is not."""
+    return DataError(f"{path}: no such file. {_remedy(path)}")
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a file that is lost: only a spool beside it can bring it back."""
+    folder = path.parent
+    if (folder / SPOOL_FILE).exists():
+        return f"`credline recover {folder}` makes it anew from the spool beside it."
+    return "There is no spool beside it to make it anew from: take a copy of the run from elsewhere if there is one."
 
 
 def _upgraded(table: NDArray[np.void]) -> NDArray[np.void]:

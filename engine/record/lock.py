@@ -41,6 +41,21 @@ def drop_lock(folder: Path, file: BinaryIO) -> None:
     _drop(folder / LOCK_FILE, file)
 
 
+def is_at_work(folder: Path) -> bool:
+    """Whether a program is at work on a run folder; so it is where that cannot be told. Leaves the folder as it is,
+    but for the lock file of a program that was killed.
+    """
+    if not (folder / LOCK_FILE).exists():
+        return False
+    try:
+        file = take_lock(folder)
+    except OSError:
+        return True
+    if file is not None:
+        drop_lock(folder, file)
+    return file is None
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Work on a run folder that nobody else works on. Raises DataError, nothing touched, if somebody does."""

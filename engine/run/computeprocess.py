@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
 from pathlib import Path
 from threading import Lock
 from typing import Protocol, TypeVar
 
 from engine.run.compute import Computation
 from engine.run.computeworker import Answer, Question, answer, begin_computing, warm_up
+from engine.worker import WORKERS
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class WorkerProcess:
     def _warm(self) -> str:
         if self._closing:
             return ""
-        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin_computing)
+        self._pool = ProcessPoolExecutor(1, mp_context=WORKERS, initializer=begin_computing)
         try:
             with _one_thread():  # the process begins here, and takes over the environment
                 loaded = self._pool.submit(warm_up, self._computation.function)

@@ -45,12 +45,13 @@ Watch = Callable[[Run, Prepared], None]
 
 
 class Outcome(NamedTuple):
-    """How a run ended, and what its run.json says."""
+    """How a run ended, and what its run.json says. products: what was said of those (`RunData.products`)."""
 
     folder: Path
     ending: Ending
     alarms: tuple[str, ...]
     document: JsonDict
+    products: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ async def conduct(
             )
             ending = run.ending or ending
             document = run.document_now(ending)
-    return Outcome(folder, ending, tuple(run.alarms), document.to_json())
+    return Outcome(folder, ending, tuple(run.alarms), document.to_json(), tuple(run.data.products))
 
 
 def _document(

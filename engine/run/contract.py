@@ -251,6 +251,10 @@ class ExperimentType(ABC, Generic[PlanT]):
         """The result for a person: names and texts, as rows of the table at a run's end."""
         return [(key, f"{value:g}") for key, value in result.items() if isinstance(value, int | float)]
 
+    def listed(self, result: JsonObject) -> Sequence[tuple[str, str]]:
+        """Columns of its own in `credline runs list`: names, with units, and texts; of runs that failed as well."""
+        return [("frames", str(result["frames"]))] if "frames" in result else []
+
     def write_files(
         self, folder: Path, remains: Remains, end: RunEnd, frames: Callable[[str], Iterator[SpooledFrame]]
     ) -> list[Path]:

@@ -39,6 +39,8 @@ class RunData:
         self.watch = FrameWatch(run, [frames for frames in kind.frame_kinds if frames.name in watched])
         self.last: tuple[int, int] = (-1, 0)
         """Index and CRC-32 of the frame that was kept last."""
+        self.products: list[str] = []
+        """What was made for other programs and what is to be known of it, or why nothing was; lines for a person."""
 
     async def keep(self, kind: str, frame: Frame, *, arrived_ns: int, columns: Columns | None = None) -> bool:
         """Queue a frame for the disk and record it; False, and it is lost by name, when the disk has failed.
@@ -131,7 +133,9 @@ class RunData:
         remains, end = self.remains(), self.end()
         await run.on_disk("write", partial(self._write, experiment, remains, end))
         formats = self._kind.products(self._plan)
-        if run.products_wanted and formats and not end.unusable:
+        if formats and end.unusable:
+            self.products = [f"no files for other programs: {end.unusable}"]
+        elif formats and run.products_wanted:
             await run.on_disk("export", lambda: run.writer.run(lambda: self._export(formats)))
 
     async def _write(self, experiment: "Experiment", remains: Remains, end: RunEnd) -> None:
@@ -154,8 +158,10 @@ class RunData:
 
     def _export(self, formats: Sequence[str]) -> None:
         self._run.save(self._run.ending)  # the exporters read it
-        self._kind.export(
-            self._run.folder, formats, lambda done, total: self._run.progress("writing products", done, total)
+        self.products = list(
+            self._kind.export(
+                self._run.folder, formats, lambda done, total: self._run.progress("writing products", done, total)
+            )
         )
 
 

@@ -123,10 +123,10 @@ class Instrument:
             with nullcontext() if self.clock.is_virtual else undisturbed():
                 health = await self._timing(prepared.smallest_margin_s)
                 look = await kind.look(plan, self.microscope)
-                folder = create_run_folder(out, kind.label(plan))
                 commands = Commands(self.clock)
                 # Until run.json is whole: a terminal and its shell hang up one after the other.
                 with signals_to(commands) if self._signals else nullcontext():
+                    folder = create_run_folder(out, kind.label(plan))
                     conditions = self._conditions(prepared, health, commands, look=look, continued=continued)
                     return await self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions))
         finally:

@@ -8,17 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from pydantic import BaseModel
 
 from engine.clock import NS_PER_S, Clock, RealClock
 from engine.clock.virtual import VirtualClock, VirtualLoop
-from engine.errors import CredlineError
+from engine.errors import CredlineError, Interrupted
+from engine.interrupts import heed_interrupts
 from engine.record.endings import Ending
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.run.conduct import Outcome, Watch
-from engine.run.contract import AnyExperiment
+from engine.run.contract import AnyExperiment, Prepared
 from engine.run.instrument import Instrument
+from engine.run.run import Run
 from engine.views.strip import StripProcess
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +54,59 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a run ended, and what its run.json says."""
+    """How a run ended, what its run.json says, and what was said of its products."""
 
     folder: Path
     ending: Ending
     alarms: tuple[str, ...]
     document: JsonDict
     wall_s: float
+    products: tuple[str, ...] = ()
 
 
 def execute(request: Request, watch: Watch | None = None) -> Report:
-    """Carry out a run on a clock of the kind asked for. Raises Refused when it was not begun.
+    """Carry out a run on a clock of the kind asked for. Raises Refused when it was not begun, Interrupted for a Ctrl-C
+    before it was (after that it is the run's).
 
     watch: called with the run before it starts, to observe its trace and to give commands.
     """
     wall = RealClock()
     factory = VirtualLoop if request.virtual else asyncio.new_event_loop
+    begun: list[Path] = []
+
+    def seen(run: Run, prepared: Prepared) -> None:
+        begun.append(run.folder)
+        if watch is not None:
+            watch(run, prepared)
+
+    outcome: Outcome | None = None
     strip = StripProcess()
-    if request.draw and request.virtual:  # on the real clock the start of a process would disturb the run
-        strip.warm()
     try:
+        heed_interrupts()
+        if request.draw and request.virtual:  # on the real clock the start of a process would disturb the run
+            strip.warm()
         with asyncio.Runner(loop_factory=factory) as runner:
-            folder, ending, alarms, document = runner.run(carry_out(request, watch))
+            outcome = runner.run(carry_out(request, seen))
         if request.draw:
-            strip.draw(folder / "trace.jsonl", folder / "report" / "timing.png")
+            strip.draw(outcome.folder / "trace.jsonl", outcome.folder / "report" / "timing.png")
+    except KeyboardInterrupt as error:
+        if outcome is None:
+            raise Interrupted(_interrupted(begun)) from error
+        log.warning("the timing strip was not drawn", cause="interrupted")
     finally:
         strip.close()
-    return Report(folder, ending, alarms, document, wall.now_ns() / NS_PER_S)
+    folder, ending, alarms, document, products = outcome
+    return Report(folder, ending, alarms, document, wall.now_ns() / NS_PER_S, products)
+
+
+def _interrupted(begun: Sequence[Path]) -> str:
+    """How things stand after a Ctrl-C that was not the run's."""
+    if not begun:
+        return "interrupted before the run began: nothing was moved, beam and lens are as they were; there is no data."
+    return (
+        f"interrupted when the run was over: it had made the instrument safe, and its data are whole; {begun[0]} says "
+        "how it ended."
+    )
 
 
 async def carry_out(request: Request, watch: Watch | None = None) -> Outcome:

@@ -13,7 +13,27 @@ from engine.errors import Refused, shown
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.run.contract import ExperimentType, PlanT
 
-UNITS = {"_s": "seconds", "_deg": "degrees", "_deg_s": "degrees per second", "_nm": "nanometres", "_mm": "millimetres"}
+UNITS = {
+    "_s": ("s", "seconds"),
+    "_ms": ("ms", "milliseconds"),
+    "_deg": ("deg", "degrees"),
+    "_deg_s": ("deg/s", "degrees per second"),
+    "_mrad": ("mrad", "milliradians"),
+    "_nm": ("nm", "nanometres"),
+    "_um": ("um", "micrometres"),
+    "_mm": ("mm", "millimetres"),
+    "_px": ("px", "pixels"),
+    "_percent": ("%", "percent"),
+    "_kV": ("kV", "kilovolts"),
+    "_A": ("A", "angstroms"),
+}
+"""Ends of a key's name, and what is counted then: as a symbol, and as a word."""
+
+
+def unit_of(key: str, *, as_word: bool = False) -> str:
+    """The unit that the end of a key's name tells, `deg/s`; empty where it tells none."""
+    ends = [end for end in UNITS if key.endswith(end)]
+    return UNITS[max(ends, key=len)][as_word] if ends else ""
 
 
 def read_toml(path: Path, what: str) -> JsonDict:
@@ -118,7 +138,7 @@ def _first_mistake(error: ValidationError, plan_type: type[BaseModel]) -> str:
         return f"{key}: the plan has no such key. {hint}{more}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
     label = f"{shown(key)} = {shown(repr(first['input']))}" if key else "plan"
-    unit = next((name for end, name in sorted(UNITS.items(), key=lambda u: -len(u[0])) if key.endswith(end)), "")
+    unit = unit_of(key, as_word=True)
     if unit and first["type"] in ("float_parsing", "float_type", "int_parsing"):
         message = f"give a plain number of {unit}, for example {key}={_example(plan_type, key)}"
     return f"{label}: {message}.{more}"

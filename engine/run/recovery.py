@@ -17,7 +17,7 @@ from engine.record.document import RunDocument
 from engine.record.endings import Status
 from engine.record.folder import children_of, to_disk
 from engine.record.found import Found, read_found
-from engine.record.frametable import DATA_FILE
+from engine.record.frametable import DATA_FILE, missing_file
 from engine.record.lock import alone_in
 from engine.record.remains import Remains, RunEnd
 from engine.record.salvage import nothing_began, protocol_of
@@ -41,8 +41,8 @@ def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
 
     The runs that it has performed come first: what they have left is whole when their parent's ending is written.
     draw: whether the timing strip is drawn too (half a second of another process). Raises DataError for a folder that
-    holds no run, and for one at which a program is still at work; StorageError when the disk fails or is full. What
-    could not be read stays as it is.
+    holds no run, or whose frames are gone, and for one at which a program is still at work; StorageError when the disk
+    fails or is full. What could not be read stays as it is.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: is no folder; give the folder of a run.")
@@ -69,6 +69,8 @@ def _recover(kind: Kind, folder: Path) -> Iterator[str]:
     spool = (folder / SPOOL_FILE).exists()
     document = found.document or RunDocument.from_header(found.remains.header or None, folder.name)
     if found.document is not None and not spool and _is_over(found, document):
+        if _data_lost(kind, found, document):
+            raise missing_file(folder / DATA_FILE)
         reason = document.reason or "no reason"
         yield _sentence(f"nothing to recover; its status is {document.status!r}: {reason}")
         return
@@ -86,6 +88,14 @@ def _is_over(found: Found, document: RunDocument) -> bool:
     if document.recovered is not None:
         return document.recovered.get("products") != PENDING
     return found.remains.states[-1:] == [document.ended_as] or not found.remains.states
+
+
+def _data_lost(kind: Kind, found: Found, document: RunDocument) -> bool:
+    """Whether frames were taken and written, as far as anybody knows, and are gone, with no spool beside them."""
+    if (found.folder / DATA_FILE).exists() or document.recovered is not None or document.disk_failed:
+        return False
+    kinds = {frames.name for frames in kind.frame_kinds}
+    return any(record["kind"] == "frame" and record["name"] in kinds for record in found.remains.records)
 
 
 def _clear_up(folder: Path) -> None:

@@ -37,6 +37,9 @@ def signals_to(commands: Commands) -> Iterator[None]:
 
     before = {number: signal.signal(number, ask) for number in _stopping_signals()}
     try:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # a Ctrl-C from before, which somebody kept for himself
+            raise asyncio.CancelledError
         yield
     finally:
         for number, handler in before.items():

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 AsyncFixture = TypeVar("AsyncFixture", bound=Callable[..., object])
 
-NEEDS = "virtual time in tests needs pytest-asyncio 1.4 or newer: pip install 'credline[test]'."
+NEEDS = "virtual time in tests needs pytest-asyncio 1.4 or newer: pip install -e '.[test]' in credline's folder."
 RENEW = "--credline-renew-golden"
 RENEWED = pytest.StashKey[list[Path]]()
 

@@ -168,7 +168,7 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
         return outcome
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        folder, ending, alarms, document = runner.run(main())
+        folder, ending, alarms, document, _ = runner.run(main())
     run, microscope, trace = seen[-1]
     met = None if microscope is None else microscope.faults
     came_about, never_came = (met.came_about, met.never_came) if met is not None else ([], [])

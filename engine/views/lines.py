@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.clock import NS_PER_MS, NS_PER_S
-from engine.errors import DataError, shown
+from engine.errors import shown
 from engine.record.trace import Record, read_trace
 
 VALUE_WIDTH = 60
@@ -43,8 +43,8 @@ def device_of(record: Record) -> str | None:
     return str(record["name"]).split(".")[0] if record["kind"] == "call" else None
 
 
-def view(run: Path, selection: Selection) -> Iterator[str]:
-    """The chosen records of a run as lines. Raises DataError when nothing of what was asked for is in the trace."""
+def view(run: Path, selection: Selection, none_chosen: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+    """The chosen records of a run as lines. none_chosen: told what there is, where nothing of what was asked for is."""
     window = _slot_window(run, selection.slots) if selection.slots else None
     origin_ns: int | None = None
     shown = 0
@@ -69,7 +69,7 @@ def view(run: Path, selection: Selection) -> Iterator[str]:
         shown += 1
         yield line(state, record, origin_ns or 0)
     if not shown:
-        raise DataError(
+        none_chosen(
             f"{run}: nothing in it is what was asked for. Its states: {_listed(states)}; devices: {_listed(devices)}; "
             f"kinds: {_listed(kinds)}."
         )

@@ -8,7 +8,6 @@ imported logs as far as their times are known.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from engine.clock import NS_PER_MS, NS_PER_S
 from engine.record.trace import Record
 from engine.views.lanes import Bar, Lane, Window, is_alarm, read_rows, visible
 from engine.views.lines import between
-from engine.worker import begin_worker
+from engine.worker import WORKERS, begin_worker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +105,7 @@ class StripProcess:
     """Draws a strip in a process of its own; `warm` it early and loading the plotting library costs no time later."""
 
     def __init__(self) -> None:
-        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin_worker)
+        self._pool = ProcessPoolExecutor(1, mp_context=WORKERS, initializer=begin_worker)
 
     def warm(self) -> None:
         """Start the process now."""

@@ -213,6 +213,12 @@ class Cred(ExperimentType[CredPlan]):
 
         return rows_of(result)
 
+    def listed(self, result: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+        """See `ExperimentType.listed`."""
+        from protocols.cred.summary import columns_of
+
+        return columns_of(result)
+
     def carried_over(self, plan: CredPlan, remains: Remains) -> Mapping[str, Any]:
         """See `ExperimentType.carried_over`: a rotation is not resumed."""
         raise Refused(
@@ -252,6 +258,8 @@ class Cred(ExperimentType[CredPlan]):
         document = RunDocument.read(folder)
         if not document.instrument.get("detector", {}).get("has_pictures", True):
             raise Refused(f"{folder}: its camera delivered no pictures (a run for timing); nothing was exported.")
+        if document.has_ended and not any(document.result.get(key, 1) for key in ("frames", "frames_not_kept")):
+            raise Refused(f"{folder}: the run has no frames ({document.reason or 'no reason'}); nothing was exported.")
         try:
             told = self.told(document.result)
         except (KeyError, TypeError, ValueError):  # of an older version, or edited: the report has its parameters

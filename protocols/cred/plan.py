@@ -36,39 +36,52 @@ Angle = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 class CrystalPlan(BaseModel):
     """Which crystal the simulated microscope holds; real hardware has its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     cif: Path | None = None
+    """Simulation only: its structure; none for mordenite."""
     orientation_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Simulation only: how it lies, drawn from this seed."""
 
 
 class CredPlan(BaseModel):
     """Continuous rotation electron diffraction of one crystal. The defaults are a short run on mordenite.
 
-    rotation: `pedal` waits for the operator to start the rotation, `commanded` starts it. range_deg: signed, the
-    sign is the direction. snapshot_interval: every n-th slot is a defocused picture of the crystal, 0 for none.
-    defocus: in the lens's own units. bad_frames: what to do once frames are found dark, saturated, the same or without
-    the primary beam: go on with a warning, or stop as the operator would. unblank: beam off until the rotation
-    starts; false leaves the beam as it is.
+    The docstrings of the keys are what `credline plan cred --keys` shows.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     sample: str = "mordenite"
+    """Names the run folder: up to 64 letters, digits, '.', '_' and '-'."""
     exposure_s: Positive = 0.5
+    """Of a diffraction frame."""
     speed_deg_s: Positive = 0.45
+    """Nominal speed of the rotation; the true one is measured."""
     start_deg: Angle = -30.0
+    """Where the stage stands when the rotation begins."""
     range_deg: Angle = 60.0
+    """The rotation that slots cover; its sign is the direction. Not 0."""
     rotation: Literal["pedal", "commanded"] = "pedal"
+    """Who starts it: the operator by the pedal, or credline."""
     rotation_timeout_s: Positive = 120.0
-    snapshot_interval: Annotated[int, Field(ge=0, le=SLOTS_LIMIT)] = 10
+    """Give up waiting for the rotation after this."""
+    snapshot_interval: Annotated[int, Field(ge=0, le=SLOTS_LIMIT, json_schema_extra={"unit": "slots"})] = 10
+    """Every n-th slot is a defocused picture of the crystal; 0 for none, not 1."""
     snapshot_exposure_s: Positive = 0.01
-    defocus: Annotated[int, Field(gt=-(2**31), lt=2**31)] = 1500
+    """Of such a picture."""
+    defocus: Annotated[int, Field(gt=-(2**31), lt=2**31, json_schema_extra={"unit": "lens units"})] = 1500
+    """Added to the value of the lens in focus for a snapshot."""
     relax_cycles: Annotated[int, Field(ge=0, le=100)] = 5
+    """How often focus and defocus are toggled before the run, against hysteresis of the lens, 2 x 0.5 s each."""
     unblank: bool = True
+    """Keep the beam off until the rotation is seen; false leaves the beam as it is until the end, which blanks it."""
     formats: tuple[str, ...] = FORMATS
+    """Files for other programs, written when the run is over (docs/products.md); [] for none."""
     truth: bool = False
+    """Simulation only: write truth.h5, what really happened."""
     bad_frames: Literal["go on", "stop"] = "go on"
+    """Once frames are found dark, saturated, all the same or without the primary beam: warn, or stop as well."""
     crystal: CrystalPlan = CrystalPlan()
 
     @field_validator("sample")
@@ -130,6 +143,7 @@ class SlotPlan:
         if stage is None or optics is None or detector is None:
             raise Refused("cred: needs a stage, a lens and a camera, of which this instrument lacks one; not started.")
         self.detector = detector
+        self.stage = stage
         self._check_exposures(detector)
         self.period_s = detector.cycle_s(plan.exposure_s)
         self.settling_s = optics.settling_s(plan.defocus)

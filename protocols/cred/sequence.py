@@ -29,6 +29,7 @@ from protocols.cred.plan import (
     SlotPlan,
 )
 from protocols.cred.rotation.stagewatch import StageWatch
+from protocols.cred.rotation.words import pedal_words, seen_words
 
 GOTO_SPEED_DEG_S = 10.0
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
@@ -70,6 +71,7 @@ class CredSequence(Experiment):
         self.slot = 1
         self.last_slot = slots.slots
         self._unstored: tuple[str, int, Frame] | None = None
+        self._speed_told = False
         self._watch = StageWatch(run, self._stage, plan, slots.travel_deg[1])
 
     def activities(self) -> Mapping[Enum, Work]:
@@ -144,7 +146,7 @@ class CredSequence(Experiment):
         self._watch.may_turn = True  # before it is told: of a call that is given up nobody knows whether it was heard
         if self.plan.rotation == "pedal":
             await self._stage.release_to_pedal(target_deg, self.plan.speed_deg_s)
-            self.run.trace.record("note", "operator", text="hold the pedal to start the rotation")
+            self._tell(pedal_words(self.plan, self.slots.stage, rest_deg, target_deg))
         else:
             await self._stage.rotate(target_deg, self.plan.speed_deg_s)
         give_up_ns = self._timeline.now_ns + ns(self.plan.rotation_timeout_s)
@@ -165,7 +167,12 @@ class CredSequence(Experiment):
                     "exposed. Start the rotation when asked, or allow more time."
                 )
         self._watch.turning = True
+        self._tell("Rotation seen: keep the pedal down." if self.plan.rotation == "pedal" else "Rotation seen.")
         return "rotating"
+
+    def _tell(self, text: str) -> None:
+        """Words for the operator, now; they stand in the trace."""
+        self.run.trace.record("note", "operator", text=text)
 
     async def delay(self) -> str:
         """Unblank if asked, and let acceleration and backlash pass; the first slot begins when this is over."""
@@ -196,6 +203,8 @@ class CredSequence(Experiment):
                 return self.run.finish(Status.STOPPED, f"bad_frames = stop: {troubles[0]}")
             if self.slot > self.last_slot:
                 await self._store()
+                if self.plan.rotation == "pedal":
+                    self._tell("Range covered: let the pedal go.")
                 return self.run.finish(Status.DONE, "range covered")
             if self.slots.is_snapshot(self.slot):
                 if self._timeline.now_ns <= self.grid.start_ns(self.slot) + self.grid.period_ns:
@@ -331,9 +340,18 @@ class CredSequence(Experiment):
     async def _read_stage(self) -> None:
         """Look at the stage, and count the slots anew that the range needs at its speed."""
         await self._watch.look()
+        self._tell_speed()
         needed = self._watch.slots_for_range(self.grid.period_ns / NS_PER_S)
         if needed is not None:
             self.last_slot = max(self.slot, needed)
+
+    def _tell_speed(self) -> None:
+        """As soon as three readings tell it: then the operator can still change it for the next crystal."""
+        fit = self._watch.recent_fit
+        if self._speed_told or fit is None or fit.readings < 3:
+            return
+        self._speed_told = True
+        self._tell(seen_words(self.plan, fit.rate_deg_s, fit.rate_uncertainty_deg_s, self.grid.period_ns / NS_PER_S))
 
     async def _back_in_focus(self) -> None:
         if self._focus is not None:

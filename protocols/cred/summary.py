@@ -36,6 +36,14 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def columns_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What `credline runs list` shows of a run: the range, the frames in it, slots that were lost."""
+    if not result:  # of a run that goes on
+        return []
+    covered = "-" if result["range_deg"] is None else f"{result['range_deg']:.2f}"
+    return [("range deg", covered), ("frames", str(result["frames"])), ("lost", str(result["lost_slots"]))]
+
+
 def figures_of(records: Sequence[Record], result: Mapping[str, Any]) -> dict[str, Any]:
     """What a what-if shows of a run, from its records and its result."""
     frames = sorted(r["slot"] for r in records if r["kind"] == "frame" and r["name"] == "diffraction")

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.errors import Refused, StorageError
-from engine.worker import begin_worker
+from engine.worker import WORKERS, begin_worker
 from protocols.products.atomic import make_folder, write_text
 from protocols.products.corrections import Clipped
 from protocols.products.cred_log import cred_log, slot_list
@@ -307,8 +306,7 @@ def _pool(workers: int) -> Iterator[_Pool]:
         yield _Pool(None, 1)
         return
     try:
-        # spawn: a fork of a process with threads (the engine has some) may hang, and Windows has no other way.
-        executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker)
+        executor = ProcessPoolExecutor(workers, mp_context=WORKERS, initializer=begin_worker)
     except OSError as error:
         raise StorageError(f"worker processes could not be started ({error}); nothing was exported") from error
     try:

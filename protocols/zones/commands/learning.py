@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.commands.tables import print_whole
 from engine.errors import Refused, shown
 from protocols.zones.commands.options import EXCITATION_ERROR_PER_A, Excitation, Json, Model, Voltage, bar
 from protocols.zones.sorting.method import Method
@@ -80,8 +81,6 @@ def evaluate(
 
     Zonal patterns come in their natural share. Hybrids stand apart in recall, precision, balanced accuracy and AUC.
     """
-    from rich.console import Console
-
     from protocols.zones.evaluation import GROUPS, summary
     from protocols.zones.evaluation import evaluate as evaluate_cells
     from protocols.zones.patterns.simulation import experiment
@@ -104,7 +103,7 @@ def evaluate(
             progress=one_more,
             geometry=experiment(voltage_kV, excitation_per_A),
         )
-    Console(stderr=as_json).print(_table(outcomes))
+    print_whole(_table(outcomes), to_stderr=as_json)
     result = summary(outcomes)
     for name, value in result.items():
         typer.echo(f"{name.replace('_', ' ')}: {value if value is None else round(value, 5)}", err=as_json)

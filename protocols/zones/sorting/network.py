@@ -59,7 +59,8 @@ def tensorflow() -> Any:
     except ImportError as error:
         raise Refused(
             f"the network needs TensorFlow, which cannot be imported ({shown(error)}): "
-            "pip install 'credline[learn]'; or take the geometric classifier, which needs no network. "
+            "pip install -e '.[learn]' in the folder of credline; or take the geometric classifier, which needs no "
+            "network. "
             "Nothing was classified or trained."
         ) from error
     finally:

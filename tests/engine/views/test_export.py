@@ -129,7 +129,7 @@ def test_lost_slots_overruns_and_overlapping_calls_are_seen(tmp_path: Path) -> N
 
 def test_bluesky_documents_are_valid(bluesky: list[tuple[str, dict[str, Any]]]) -> None:
     event_model = pytest.importorskip(
-        "event_model", reason="event-model is not installed (pip install credline[bluesky])"
+        "event_model", reason="event-model is not installed (pip install -e '.[bluesky]')"
     )
     for name, document in bluesky:
         event_model.schema_validators[event_model.DocumentNames[name]].validate(document)

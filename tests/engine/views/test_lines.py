@@ -90,11 +90,12 @@ def test_a_slot_that_is_none_is_refused(run: Path, slot: str) -> None:
 
 
 @pytest.mark.parametrize("words", [["--state", "exposed"], ["--device", "camera"], ["--slot", "999"], ["--kind", "x"]])
-def test_asking_for_what_is_not_there_tells_what_is(run: Path, words: list[str]) -> None:
-    error = trace("show", run, *words).exception
-    assert isinstance(error, DataError)
-    assert "states: relax, wait-for-rotation" in str(error)
-    assert "detector" in str(error)
+def test_asking_for_what_is_not_there_is_no_error_and_tells_what_is(run: Path, words: list[str]) -> None:
+    done = trace("show", run, *words)
+    assert (done.exit_code, done.stdout) == (0, "")
+    (line,) = done.stderr.splitlines()
+    assert "states: relax, wait-for-rotation" in line
+    assert "detector" in line
 
 
 def test_what_went_wrong_catches_the_eye(tmp_path: Path) -> None:
@@ -213,6 +214,18 @@ def test_a_strip_may_be_svg_and_is_named_after_the_run(
     assert (tmp_path / f"{run.name}-timing.png").read_bytes().startswith(b"\x89PNG")
     assert trace("plot", run / "trace.jsonl", "-o", "a.svg").exit_code == 0
     assert "<svg" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+
+
+def test_traces_that_are_files_of_their_own_have_pictures_of_their_own(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    records = records_of(run)
+    for name in ("morning", "evening"):
+        done = trace("plot", write_trace(tmp_path / f"{name}.jsonl", records))
+        assert done.stdout.strip() == f"{name}-timing.png"
+        assert (tmp_path / f"{name}-timing.png").exists()
+    assert trace("plot", run / "trace.jsonl").stdout.strip() == f"{run.name}-timing.png"
 
 
 @pytest.mark.parametrize("name", ["strip.jpg", "strip"])

@@ -112,7 +112,10 @@ def test_not_a_run_folder(tmp_path: Path) -> None:
 def test_no_spool(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", slots=3)
     (folder / "frames.h5").unlink()
-    with pytest.raises(DataError, match=r"frames\.h5: no such file.*recover"):
+    with pytest.raises(DataError, match=r"frames\.h5: no such file\. There is no spool beside it"):
+        open_run(folder)
+    (folder / "frames.spool").touch()
+    with pytest.raises(DataError, match=r"frames\.h5: no such file\. `credline recover .*` makes it anew"):
         open_run(folder)
 
 

@@ -21,6 +21,7 @@ from engine.record.spoolformat import MAGIC
 from engine.record.trace import Record
 from engine.run.recovery import recover_run
 from engine.run.run import Run
+from protocols.products.source import open_run
 from tests.protocols.cred.conftest import Finished, Perform
 
 
@@ -67,6 +68,27 @@ def test_recovering_twice_changes_nothing(perform: Perform, tmp_path: Path) -> N
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert "nothing to recover" in recover_run(folder)[0]
     assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("left", [None, 0.0, 0.1, 0.9])
+def test_of_lost_frames_recovery_and_export_say_the_same_and_what_helps(
+    perform: Perform, tmp_path: Path, left: float | None
+) -> None:
+    """left: how much of frames.h5 is left; None where the file is gone."""
+    folder = Path(shutil.copytree(perform(range_deg=3.0).folder, tmp_path / "damaged"))
+    data = folder / "frames.h5"
+    whole = data.read_bytes()
+    data.unlink()
+    if left is not None:
+        data.write_bytes(whole[: int(len(whole) * left)])
+    before = {path.name for path in folder.iterdir()}
+    with pytest.raises(DataError) as recovered:
+        recover_run(folder)
+    with pytest.raises(DataError) as exported:
+        open_run(folder)
+    assert str(recovered.value) == str(exported.value)
+    assert "There is no spool beside it to make it anew from: take a copy of the run" in str(recovered.value)
+    assert {path.name for path in folder.iterdir()} == before
 
 
 def test_a_finished_run_needs_no_recovery(perform: Perform) -> None:

@@ -110,7 +110,7 @@ def test_without_tensorflow_the_remedy_is_named() -> None:
         "except Refused as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'credline[learn]'" in done.stdout
+    assert "pip install -e '.[learn]'" in done.stdout
     assert "\n" not in done.stdout.strip()
 
 
