@@ -16,13 +16,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.facts import Geometry, PacedFacts
+from drivers.facts import PacedFacts
 from drivers.geometry import per_px_A
-from drivers.judged import geometry_cannot_be
 from engine.errors import DataError, shown
 from engine.frame import Picture
 from engine.record.document import RUN_FILE, RunDocument
 from engine.record.frametable import FramesFile, first_line
+from protocols.products.checkedgeometry import check_geometry
 
 TEXT_LETTERS = 1000
 FRAMES_FILE = "frames.h5"
@@ -326,6 +326,7 @@ def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
             f"`credline recover {folder}` rewrites it"
         ) from error
     _check(info, frames)
+    check_geometry(info, path, has_pictures=detector.get("has_pictures") is not False)
     return info
 
 
@@ -377,21 +378,6 @@ def _check(info: RunInfo, frames: FramesFile) -> None:
     path = info.folder / RUN_FILE
     if info.created_at.tzinfo is None:
         raise DataError(f"{path}: created_at has no UTC offset; add it (+00:00 for UTC)")
-    geometry = Geometry(
-        info.wavelength_A,
-        info.camera_length_mm,
-        info.pixel_size_mm,
-        info.rotation_axis_deg,
-        info.nominal_beam_fast_px,
-        info.nominal_beam_slow_px,
-        info.distortion_amplitude_percent,
-        info.distortion_azimuth_deg,
-    )
-    if why := geometry_cannot_be(geometry, info.shape):
-        raise DataError(
-            f"{path}: {why} Nothing was exported. Correct it, and keep what it was: credline export {info.folder} "
-            "--set geometry.KEY=VALUE"
-        )
     for name in ("exposure_s", "period_s"):
         value = getattr(info, name)
         if not (math.isfinite(value) and value > 0):
