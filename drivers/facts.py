@@ -216,9 +216,13 @@ class DetectorFacts:
         for known_s, cycle_s in self.cycles_s:
             if known_s == exposure_s:
                 return cycle_s
+        more_s = self.readout_s + self.overhead_s
         if self.paced is not None:
-            exposure_s = (self.paced.parts(exposure_s) + self.paced.spare) * self.paced.period_s
-        return exposure_s + self.readout_s + self.overhead_s
+            parts = self.paced.parts(exposure_s) + self.paced.spare
+            if self.paced.tells_begin:
+                parts, more_s = parts + math.ceil(more_s / self.paced.period_s - PART_SHARE), 0.0
+            exposure_s = parts * self.paced.period_s
+        return exposure_s + more_s
 
     def saturation_of(self, exposure_s: float) -> int | None:
         """The largest count that a frame of this exposure can have; None where it is not known."""

@@ -8,13 +8,14 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pytest
 
 from drivers.conformance.bench import Bench, after_cycle, cancelled_soon, numbers_left, on_bench
 from drivers.conformance.responsive import assert_responsive
-from drivers.contract import Microscope
+from drivers.contract import Microscope, PacedDetector
 from engine.clock import NS_PER_MS, Clock, ns
 from engine.errors import DeviceBusy, DeviceError
 from engine.frame import Frame, is_picture_type, picture_type, same_type
@@ -89,6 +90,22 @@ class DetectorConformance:
         received = [await anext(frames) for _ in range(6)]
         assert [frame.number for frame in received] == list(range(6))
         assert all(after.start_ns >= before.end_ns for before, after in pairwise(received))
+
+    @on_bench
+    async def test_a_camera_that_tells_when_its_parts_begin_begins_with_one(
+        self, bench: Bench, clock: Clock, microscope: Microscope
+    ) -> None:
+        detector, paced = microscope.detector, microscope.detector.facts.paced
+        if paced is None or not paced.tells_begin:
+            pytest.skip("this camera begins when it is told to, or does not know when its parts begin")
+        await self._arm(bench, microscope)
+        part_ns, lead_ns, soon_ns = ns(paced.period_s), ns(paced.lead_s), clock.now_ns() + ns(0.03)
+        told_ns = await cast(PacedDetector, detector).part_begin_ns(soon_ns)
+        assert soon_ns <= told_ns <= soon_ns + part_ns
+        await clock.sleep_until(told_ns - lead_ns, precise=True)
+        opened_ns = await detector.start(bench.exposure_s)
+        parts_later = (opened_ns - told_ns) / part_ns  # of a machine that woke late
+        assert abs(parts_later - round(parts_later)) < 0.4
 
     @on_bench
     async def test_frames_wait_for_a_receiver_that_is_late(

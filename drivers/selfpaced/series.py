@@ -20,24 +20,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from drivers.facts import DetectorFacts, PacedFacts
+from drivers.selfpaced.exposure import DELIVERY_S, LARGEST_COUNT, Exposure
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
 from engine.clock import NS_PER_MS, NS_PER_S, Clock, ns
 from engine.errors import DeviceBusy, DeviceError
 from engine.frame import Counts, Frame
 
-# The longest time that a part may take from its end until its exposure is delivered, on a machine that keeps up.
-DELIVERY_S = 0.008
 SETTLING_PARTS = 16
 ARRIVALS_KEPT = 200
 # A camera whose parts take longer than was set, by more than this share, makes every instant wrong.
 SLOWER_SHARE = 0.002
 UNTAKEN_FRAMES = 64
 LATE_DATA_S = 1.0
-LARGEST_COUNT = 2**16 - 1
-"""What the files of a run hold in a pixel; a sum that reaches it is given as saturated."""
 THREAD_ENDS_S = 5.0
 
 
@@ -88,52 +83,6 @@ class Camera(Protocol):
         ...
 
 
-class _Wanted:
-    """One exposure: parts `first` to `last`, and what has come of them so far."""
-
-    def __init__(
-        self, number: int, first: int, parts: int, begin_ns: int, end_ns: int, top: int, shape: tuple[int, int]
-    ) -> None:
-        self.number = number
-        self.first = first
-        self.last = first + parts - 1
-        self.begin_ns = begin_ns
-        self.end_ns = end_ns
-        self.missing = parts
-        self._top = top
-        self._saturation = saturation(top, parts)
-        self._total = np.zeros(shape, np.uint32)
-        self._full = np.zeros(shape, np.bool_)
-
-    def add(self, counts: Counts) -> None:
-        self._full |= counts >= self._top
-        within = np.minimum(counts, LARGEST_COUNT) if self._top > LARGEST_COUNT else counts
-        np.add(self._total, within, out=self._total, casting="unsafe")
-        self.missing -= 1
-
-    def frame(self, arrived_ns: int) -> Frame:
-        counts = np.minimum(self._total, self._saturation).astype(np.uint16)
-        # A counter that was full at any moment tells nothing of how much more there was.
-        counts[self._full] = self._saturation
-        # It cannot have ended after it arrived: the origin was guessed too late, by as much.
-        early_ns = max(0, self.end_ns - arrived_ns)
-        begin_ns, end_ns = self.begin_ns - early_ns, self.end_ns - early_ns
-        travel_ns = ns(DELIVERY_S)
-        return Frame(
-            counts,
-            self.number,
-            begin_ns,
-            end_ns,
-            start_bounds_ns=(begin_ns - travel_ns, begin_ns),
-            end_bounds_ns=(end_ns - travel_ns, end_ns),
-        )
-
-
-def saturation(top: int, parts: int) -> int:
-    """Largest count of a sum of parts that count to `top`."""
-    return min(top * parts, LARGEST_COUNT)
-
-
 def paced_facts(cadence: PartTiming) -> PacedFacts:
     """Until the next exposure pass the wait for the next part and the delivery, in whole parts: a grid of such periods
     keeps its place among the parts, so one frame follows the other without a beat.
@@ -145,7 +94,7 @@ def paced_facts(cadence: PartTiming) -> PacedFacts:
 def facts_of_sums(
     shape: tuple[int, int] | None, cadence: PartTiming, exposure_limits_s: tuple[float, float], wide_cross: bool
 ) -> DetectorFacts:
-    """The facts of a camera whose frames are sums of parts (`_Wanted`). shape: None before it was asked."""
+    """The facts of a camera whose frames are sums of parts (`Exposure`). shape: None before it was asked."""
     return DetectorFacts(
         shape,
         "<u2",
@@ -173,7 +122,7 @@ class _Series:
         self._top = camera.cadence.top
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._wanted: deque[_Wanted] = deque()
+        self._wanted: deque[Exposure] = deque()
         self._arrivals: deque[int] = deque(maxlen=ARRIVALS_KEPT)
         self._earliest_ns: int | None = None  # of the first that were kept
         self._last = -1
@@ -197,7 +146,7 @@ class _Series:
             first = max(self._first_from(now_ns), self._first_free)
             begin_ns = self._begin_ns(first)
             end_ns = begin_ns + (parts - 1) * self._period_ns + self._live_ns
-            self._wanted.append(_Wanted(self._exposures, first, parts, begin_ns, end_ns, self._top, self._shape))
+            self._wanted.append(Exposure(self._exposures, first, parts, begin_ns, end_ns, self._top, self._shape))
             self._exposures += 1
             self._first_free = first + parts
             self._busy_until_ns = end_ns
@@ -288,7 +237,7 @@ class _Series:
                 "kept. Choose a longer subframe_s."
             )
 
-    def _incomplete(self, wanted: _Wanted) -> DeviceError:
+    def _incomplete(self, wanted: Exposure) -> DeviceError:
         return DeviceError(
             f"{self._name}: {wanted.missing} of the parts {wanted.first} to {wanted.last} of the series were lost on "
             f"the way; frame {wanted.number} was exposed and not delivered, the series goes on. Look at the network "

@@ -170,6 +170,7 @@ def _json_result(folder: Path, document: "JsonObject", wall_s: float) -> dict[st
         "run_dir": str(folder),
         "status": document["status"],
         "reason": document["reason"],
+        "warnings": document.get("warnings", []),
         **document["result"],
         "wall_s": round(wall_s, 3),
     }

@@ -51,8 +51,13 @@ class Answer:
 
 
 def begin_computing() -> None:
-    """The initializer of a worker process: low priority, and what every process of ours does."""
+    """The initializer of a worker process: low priority, and what every process of ours does.
+
+    An engine that was begun with real-time priority (`chrt`) hands it on to its processes; a worker gives it back.
+    """
     begin_worker()
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     if sys.platform != "win32":
         os.nice(NICENESS)
 

@@ -69,6 +69,19 @@ def test_a_sum_of_parts_is_full_when_each_of_them_is(camera: DetectorFacts, expo
     assert camera.saturation_of(exposure_s) == most
 
 
+@pytest.mark.parametrize(
+    ("tells_begin", "overhead_s", "cycle_s", "lead_s"),
+    [(False, 0.0, 0.084, 0.0), (False, 0.03, 0.114, 0.0), (True, 0.0, 0.084, 0.006), (True, 0.03, 0.12, 0.006)],
+)
+def test_a_grid_that_begins_on_a_part_has_whole_parts_as_its_period(
+    tells_begin: bool, overhead_s: float, cycle_s: float, lead_s: float
+) -> None:
+    """An exposure of 5 parts of 12 ms, and 2 that pass."""
+    paced = PacedFacts(0.01, 0.012, spare=2, tells_begin=tells_begin)
+    assert replace(CAMERA, readout_s=0.0, overhead_s=overhead_s, paced=paced).cycle_s(0.05) == pytest.approx(cycle_s)
+    assert paced.lead_s == lead_s
+
+
 def test_twice_the_defocus_takes_a_constant_time_more_to_settle() -> None:
     lens = OpticsFacts(0.4, 0.2)
     assert lens.settling_s(1500) == pytest.approx(0.4)
@@ -103,6 +116,8 @@ def test_a_speed_that_a_stage_does_not_have_is_known_beforehand(
     [
         SIMULATED_FACTS,
         replace(SIMULATED_FACTS, detector=PACED),
+        replace(SIMULATED_FACTS, detector=replace(PACED, paced=PacedFacts(0.01, 0.01, 2, tells_begin=True))),
+        replace(SIMULATED_FACTS, detector=replace(CAMERA, dark_counts=0.0)),
         replace(SIMULATED_FACTS, detector=replace(CAMERA, dtype="", cycles_s=((0.5, 0.6), (0.01, 0.1)))),
         replace(SIMULATED_FACTS, stage=StageFacts((-60, 60), 0, can_rotate=False, speed_limits_deg_s=(0.1, 2.0))),
         Facts(SIMULATED_FACTS.geometry, SIMULATED_FACTS.timing),

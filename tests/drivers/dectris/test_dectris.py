@@ -102,6 +102,22 @@ async def test_a_paced_series_is_triggered_once_and_sums_its_images(clock: RealC
 
 
 @really
+async def test_a_paced_series_tells_when_its_images_begin_and_an_exposure_begins_with_one(clock: RealClock) -> None:
+    async with armed(clock, series="paced") as (_, detector):
+        assert detector.facts.paced is not None
+        lead_ns = ns(detector.facts.paced.lead_s)
+        soon_ns = clock.now_ns() + ns(0.02)
+        told_ns = await detector.part_begin_ns(soon_ns)
+        assert soon_ns <= told_ns < soon_ns + 2 * lead_ns
+        await clock.sleep_until(told_ns - lead_ns, precise=True)
+        asked_ns = clock.now_ns()
+        began_ns = await detector.start(0.05)
+        assert asked_ns <= began_ns <= clock.now_ns() + 2 * lead_ns
+    with pytest.raises(DeviceError, match="its images do not run; nothing was exposed"):
+        await detector.part_begin_ns(0)
+
+
+@really
 async def test_an_external_series_waits_for_its_pulse(clock: RealClock) -> None:
     async with armed(clock, series="external") as (emulator, detector):
         assert emulator.commands == ["arm"]

@@ -61,7 +61,7 @@ def of(records: list[Record], kind: str, name: str) -> list[Record]:
 def test_what_waits_for_the_disk_stays_within_its_limit(behind: tuple[Report, Run, list[Record]]) -> None:
     _, run, records = behind
     # Room is asked for before a picture is queued, so one may stand above the limit, with lines of journal and trace.
-    assert LIMIT_BYTES < run.writer.most_pending_bytes <= LIMIT_BYTES + 2 * PICTURE_BYTES
+    assert LIMIT_BYTES <= run.writer.most_pending_bytes <= LIMIT_BYTES + 2 * PICTURE_BYTES
     assert of(records, "call", "disk.room")
 
 
