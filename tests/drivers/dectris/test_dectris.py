@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from drivers.conformance.bench import cancelled_soon, numbers_left
-from drivers.contract import Detector
+from drivers.contract import Detector, PacedDetector
 from drivers.dectris.driver import DECTRIS
 from engine.clock import RealClock, ns
 from engine.errors import DeviceBusy, DeviceError, Refused
@@ -103,7 +103,8 @@ async def test_a_paced_series_is_triggered_once_and_sums_its_images(clock: RealC
 
 @really
 async def test_a_paced_series_tells_when_its_images_begin_and_an_exposure_begins_with_one(clock: RealClock) -> None:
-    async with armed(clock, series="paced") as (_, detector):
+    async with armed(clock, series="paced") as (_, camera):
+        detector = cast(PacedDetector, camera)
         assert detector.facts.paced is not None
         lead_ns = ns(detector.facts.paced.lead_s)
         soon_ns = clock.now_ns() + ns(0.02)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from drivers.selfpaced.series import DELIVERY_S, Part, PartTiming, SelfPaced
+from drivers.selfpaced.exposure import DELIVERY_S
+from drivers.selfpaced.series import Part, PartTiming, SelfPaced
 from engine.clock import NS_PER_MS, RealClock, ns
 from engine.errors import DeviceError, DeviceLost
 from tests.engine.virtually import really
