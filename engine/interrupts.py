@@ -35,7 +35,7 @@ def heed_interrupts() -> None:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Start a process in here, from this thread: a Ctrl-C does not reach it, for it inherits what this thread holds back.
+    """For the start of a process from this thread: a Ctrl-C does not reach it, for it inherits what is held back here.
 
     A process that a terminal interrupts before it has got so far as to ignore that would print a traceback. This
     program hears it, by another thread at once or in this one afterwards.
