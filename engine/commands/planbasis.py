@@ -1,9 +1,9 @@
 """What a plan was prepared from, for a person: each fact with its origin, what nobody knows so far, what differs."""
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from engine.commands.tables import print_whole
 from engine.run.planbasis import PlanBasis
 
 
@@ -13,7 +13,7 @@ def print_basis(basis: PlanBasis) -> None:
         table = Table("part", "facts", "from", title="prepared from", title_justify="left")
         for row in basis.rows:
             table.add_row(*row)
-        Console().print(table)
+        print_whole(table)
     for part in basis.undeclared:
         typer.echo(f"- All facts are told by the instrument: the driver {part} declares none to compare with.")
     for name, words in basis.unknown.items():
