@@ -35,9 +35,10 @@ def heed_interrupts() -> None:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Hold a Ctrl-C back while a process is started: it comes afterwards, to this program and not to the new one.
+    """For the start of a process from this thread: a Ctrl-C does not reach it, for it inherits what is held back here.
 
-    A process that a terminal interrupts before it has got so far as to ignore that would print a traceback.
+    A process that a terminal interrupts before it has got so far as to ignore that would print a traceback. This
+    program hears it, by another thread at once or in this one afterwards.
     """
     if sys.platform == "win32":
         yield
