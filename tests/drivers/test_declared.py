@@ -119,6 +119,7 @@ def test_what_is_told_otherwise_is_said_with_both_values() -> None:
         "detector.paced.part_s: told 0.01, declared none",
         "detector.paced.period_s: told 0.01, declared none",
         "detector.paced.spare: told 1, declared none",
+        "detector.paced.tells_begin: told no, declared none",
     )
     assert told.origins["detector.exposure_limits_s"] == TOLD
     assert told.origins["detector.readout_s"] == DECLARED

@@ -379,7 +379,7 @@ async def test_mistakes_in_the_options_are_refused(clock: RealClock, options: di
 @pytest.mark.skipif("sys.platform == 'win32'", reason="there the answer depends on what is installed")
 @really
 async def test_without_windows_the_refusal_says_what_to_do(clock: RealClock) -> None:
-    with pytest.raises(Refused, match=r"jeol: TEMCOM needs Windows and comtypes.*credline\[jeol\]"):
+    with pytest.raises(Refused, match=r"jeol: TEMCOM needs Windows and comtypes.*\[jeol\]"):
         async with JEOL.connect(clock, 1, {}):
             raise AssertionError
 

@@ -34,7 +34,11 @@ class Seen:
         self.observers: list[Any] = []
         console = Console(file=self.file, force_terminal=terminal, width=width, color_system=None)
         self.display = LiveDisplay(console, Kind())  # type: ignore[arg-type]
-        self.run = SimpleNamespace(folder=Path("runs/x_001"), trace=SimpleNamespace(observe=self.observers.append))
+        self.run = SimpleNamespace(
+            folder=Path("runs/x_001"),
+            trace=SimpleNamespace(observe=self.observers.append),
+            document=SimpleNamespace(remarks=()),
+        )
         self.watch()
 
     def watch(self) -> None:
@@ -43,7 +47,8 @@ class Seen:
     def record(self, t_s: float, kind: str, name: str, **told: Any) -> str:
         """What is written for one record."""
         before = len(self.file.getvalue())
-        self.display.observe({"t_ns": round(t_s * NS_PER_S), "kind": kind, "name": name, **told})
+        for observe in dict.fromkeys(self.observers):  # a run within the run is shown by the same display
+            observe({"t_ns": round(t_s * NS_PER_S), "kind": kind, "name": name, **told})
         return self.file.getvalue()[before:]
 
 
@@ -98,8 +103,13 @@ def test_a_run_within_the_run_is_shown_in_the_same_lines(seen: Seen) -> None:
 
 def test_where_there_is_no_terminal_nothing_is_written() -> None:
     seen = Seen(80, terminal=False)
-    assert seen.observers == []
-    assert seen.record(0, "note", "operator", text="press") == seen.file.getvalue() == ""
+    assert seen.record(0, "state", "expose") == seen.record(0, "note", "operator", text="press") == ""
+    assert seen.file.getvalue() == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_wrong_with_frames_is_said_at_once_on_any_console(terminal: bool) -> None:
+    assert "WARNING: all is dark" in Seen(80, terminal=terminal).record(0, "note", "warning", text="all is dark")
 
 
 @pytest.mark.parametrize(
