@@ -90,7 +90,7 @@ def put_together(remains: Remains) -> CredData:
     ]
     _take_notes(run, remains.records)
     lead_ns = ns(pace.lead_s)
-    collected.frames = _placed(entries, remains.records, period_ns if pace.period_s else 0, lead_ns, collected)
+    collected.frames = _placed(entries, remains.records, period_ns if pace.period_s else 0, collected, lead_ns)
     _name_unwritten(run, remains)
     run.grid = _grid(run, remains.records, period_ns)
     if collected.frames or remains.header.get("recorded_schema") != 1:
@@ -142,7 +142,7 @@ def _grid(run: CredData, records: Sequence[Record], period_ns: int) -> SlotGrid:
 
 
 def _placed(
-    entries: Sequence[FrameInfo], records: Sequence[Record], period_ns: int, lead_ns: int, collected: Collected
+    entries: Sequence[FrameInfo], records: Sequence[Record], period_ns: int, collected: Collected, lead_ns: int = 0
 ) -> list[FrameRecord]:
     """The frames with how late they began, by the plan in the trace, or by the grid where the trace does not go so far.
 

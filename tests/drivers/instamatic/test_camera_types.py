@@ -59,6 +59,7 @@ class Spots(CameraServerEmulator):
         slow, fast = np.indices(self._shape)
         counts[:] = (120 * np.exp(-((slow - 32) ** 2 + (fast - 24) ** 2) / 20)).astype(self._dtype)
         counts[0, 0] = self.first
+        counts[0, 1] = self.pictures % 100  # no picture is like the one before
         return answer
 
 
