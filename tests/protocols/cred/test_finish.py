@@ -34,7 +34,7 @@ def test_lateness_is_by_the_plan_in_the_trace_and_beyond_it_by_the_grid() -> Non
     frames = [frame(slot, late) for slot, late in zip((1, 2, 4, 5, 6), late_ns, strict=True)]
     for steps in ([1, 2, 4, 5, 6], [1, 2, 4], [1]):
         collected = Collected()
-        placed = _placed(frames, [step(slot) for slot in steps], PERIOD_NS, 0, collected)
+        placed = _placed(frames, [step(slot) for slot in steps], PERIOD_NS, collected)
         assert [f.late_ns for f in placed] == late_ns
         assert collected.stretched_slots == []
 
@@ -43,14 +43,14 @@ def test_a_frame_off_the_grid_begins_a_part_of_its_own() -> None:
     for off_ns in (-1, 7_000_000):
         frames = [frame(1), frame(2), frame(3, begin_ns=off_ns), frame(4, begin_ns=off_ns)]
         collected = Collected()
-        placed = _placed(frames, [step(1)], PERIOD_NS, 0, collected)
+        placed = _placed(frames, [step(1)], PERIOD_NS, collected)
         assert collected.stretched_slots == [3]
         assert [f.late_ns for f in placed] == [0, 0, 0, 0]
 
 
 def test_without_a_period_nothing_is_judged() -> None:
     frames = [frame(1), frame(2, 60_000_000), frame(9)]
-    placed = _placed(frames, [], 0, 0, Collected())
+    placed = _placed(frames, [], 0, Collected())
     assert placed == [FrameRecord(slot, f.start_ns, f.end_ns, 0) for slot, f in zip((1, 2, 9), frames, strict=True)]
 
 
