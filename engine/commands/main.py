@@ -23,8 +23,6 @@ from engine.errors import CredlineError, Refused
 from engine.interrupts import remember_interrupts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from engine.record.jsonobject import JsonObject
     from engine.run.contract import Prepared
 
@@ -213,11 +211,16 @@ def plan(
         basis = asyncio.run(told_basis(devices, RealClock(), options))
     else:
         basis = declared_basis(devices, options)
-    _print_plan(kind.prepare(values, basis.facts), basis.facts.questions)
-    print_basis(basis)
+    prepared = kind.prepare(values, basis.facts)
+    _print_plan(prepared)
+    print_basis(basis, kind.needs)
+    for remark in (*basis.facts.questions, *prepared.remarks):
+        typer.echo(f"Note: {remark}")
+    for objection in prepared.objections:
+        typer.echo(f"Objection: {objection} To run it all the same, `credline run` wants --accept-gaps.")
 
 
-def _print_plan(prepared: "Prepared", questions: "Sequence[str]") -> None:
+def _print_plan(prepared: "Prepared") -> None:
     from rich.table import Table
 
     from engine.commands.tables import print_whole
@@ -238,10 +241,6 @@ def _print_plan(prepared: "Prepared", questions: "Sequence[str]") -> None:
     for name, text in prepared.words.items():
         facts.add_row(name, text)
     print_whole(facts)
-    for remark in (*questions, *prepared.remarks):
-        typer.echo(f"Note: {remark}")
-    for objection in prepared.objections:
-        typer.echo(f"Objection: {objection} To run it all the same, `credline run` wants --accept-gaps.")
 
 
 @app.command(epilog="Example: credline export runs/mordenite_001 --formats smv,xds,dials")

@@ -1,17 +1,23 @@
 """What a plan was prepared from, for a person: each fact with its origin, what nobody knows so far, what differs."""
 
+from collections.abc import Sequence
+
 import typer
 from rich.table import Table
 
 from engine.commands.tables import print_whole
 from engine.run.planbasis import PlanBasis
 
+WHOLE = ("geometry", "timing")
+"""What is known of the instrument as a whole, beside its parts."""
 
-def print_basis(basis: PlanBasis) -> None:
-    """Print it on standard output, below the plan."""
-    if basis.rows:
+
+def print_basis(basis: PlanBasis, needs: Sequence[str]) -> None:
+    """Print it on standard output, below the plan. needs: the parts of the experiment; without any, all are shown."""
+    shown = [row for row in basis.rows if not needs or row[0] in (*WHOLE, *needs)]
+    if shown:
         table = Table("part", "facts", "from", title="prepared from", title_justify="left")
-        for row in basis.rows:
+        for row in shown:
             table.add_row(*row)
         print_whole(table)
     for part in basis.undeclared:
