@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import structlog
+
 from drivers.calibration.lenssettling import lens_settling
 from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
 from drivers.contract import Parts, Reading, SecondConnection
@@ -43,6 +45,8 @@ from drivers.options import Options
 from engine.clock import Clock, ns
 from engine.errors import DeviceError
 
+log = structlog.get_logger()
+
 PORT = 8088  # tem_server_port in Instamatic's settings.yaml
 
 # As its authors note in `controller.py` and `jeol_microscope.py`: 40-60 ms a call on a JEOL, 265-277 ms to read the
@@ -58,7 +62,7 @@ POLL_S = 0.02
 
 class InstamaticStage:
     """Implements `drivers.contract.Stage`. rotation_speeds: None where they were not measured, then `rotate`
-    refuses.
+    refuses. stop_by_moving: whether a stage that ignores a stop may be driven to the angle it has.
     """
 
     def __init__(
@@ -68,8 +72,10 @@ class InstamaticStage:
         known: Known,
         facts: StageFacts,
         speeds: RotationSpeeds | None,
+        stop_by_moving: bool,
     ) -> None:
         self.facts = facts
+        self._stop_by_moving = stop_by_moving
         self._clock = clock
         self._wire = wire
         self._known = known
@@ -127,15 +133,21 @@ class InstamaticStage:
     async def stop(self) -> None:
         """See `Stage.stop`. One call for the stop, and readings until the stage is known to stand.
 
-        Some servers' `stopStage` does nothing (the simulated microscope of Instamatic 2.2.2): if the stage still moves
-        after 0.4 s, the angle it has then is commanded as a new target at the highest speed. Raises DeviceError
-        when it moves even so.
+        Some servers' `stopStage` does nothing (the simulated microscope of Instamatic 2.2.2). A stage that still moves
+        after 0.4 s is driven, where the devices file allows that (`stop_by_moving`), at its highest speed to the angle
+        it has then, and the log says so. Raises DeviceError when it may not be driven, or moves even so.
         """
         if not await self._wire.call("isStageMoving", motion):
             return
         await self._wire.call("stopStage", nothing)
         if await self._stands():
             return
+        if not self._stop_by_moving:
+            raise DeviceError(
+                "stage: it was told to stop and still moves; nothing else was tried, it goes on to its end. Stop it at "
+                "the microscope. If it may be driven back to where it is, at its highest speed, write stop_by_moving = "
+                "true into [microscope] of the devices file."
+            )
 
         async def stay(wire: Wire) -> float:
             where = await wire.ask("getStagePosition", position)
@@ -145,9 +157,11 @@ class InstamaticStage:
             return where.a
 
         angle_deg = await self._wire.in_turn(stay)
+        log.warning("stage: it ignored a stop and was driven instead, at its highest speed", to_deg=angle_deg)
         if not await self._stands():
             raise DeviceError(
-                f"stage: it was told to stop at {angle_deg:.2f} deg and still moves. Stop it at the microscope."
+                f"stage: it was told to stop, then driven to {angle_deg:.2f} deg at its highest speed, and still moves. "
+                "Stop it at the microscope."
             )
 
     async def _stands(self) -> bool:
@@ -168,18 +182,20 @@ class InstamaticBeam:
         self._known = known
 
     async def blank(self) -> None:
-        """See `Beam.blank`."""
-        await self._set(True)
+        """See `Beam.blank`. On a server that was restarted, too, whatever else has changed there: the call after it
+        says so.
+        """
+        self._known.blanked = None  # until the answer is there
+        await self._wire.at_once("setBeamBlank", nothing, True)
+        self._known.blanked = True
 
     async def unblank(self) -> None:
         """See `Beam.unblank`."""
-        await self._set(False)
 
-    async def _set(self, blanked: bool) -> None:
         async def change(wire: Wire) -> None:
-            self._known.blanked = None  # until the answer is there
-            await wire.ask("setBeamBlank", nothing, blanked)
-            self._known.blanked = blanked
+            self._known.blanked = None
+            await wire.ask("setBeamBlank", nothing, False)
+            self._known.blanked = False
 
         await self._wire.in_turn(change)
 
@@ -270,6 +286,7 @@ class InstamaticDriver:
         limits_deg = table.pair("limits_deg", (-60.0, 60.0), -90.0, 90.0)
         backlash_deg = table.number("backlash_deg", 0.1, 0.0, 4.9)
         settling_s = table.number("settling_s", 0.4, 0.0, 5.0)
+        stop_by_moving = table.flag("stop_by_moving", default=False)
         rotation = table.table("rotation")
         speeds = None if rotation is None else rotation_speeds(rotation, UNCALIBRATED)
         of_stagexyz = StageXYZOptions.read(table.part("stagexyz"))
@@ -294,7 +311,9 @@ class InstamaticDriver:
             found_setting = await _known_or_none(wire, "getRotationSpeed")
             known.speed_setting = found_setting
             yield Parts(
-                stage=InstamaticStage(clock, wire, known, stage_facts(limits_deg, backlash_deg, speeds), speeds),
+                stage=InstamaticStage(
+                    clock, wire, known, stage_facts(limits_deg, backlash_deg, speeds), speeds, stop_by_moving
+                ),
                 beam=InstamaticBeam(wire, known),
                 optics=InstamaticOptics(wire, known, settling_s),
                 geometry={"wavelength_A": wavelength_A(high_tension_v)} if high_tension_v else {},

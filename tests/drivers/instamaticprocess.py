@@ -19,6 +19,8 @@ from tests.drivers import counterparts
 # What the simulated stage does with a speed setting: setting / 12 * 20 deg/s (`simu_microscope.py`). Its speed is not
 # bounded, so that the highest one makes a new target be reached at once.
 ROTATION = {"pace": 0.6, "limits": [1e-3, 1e9]}
+# And it does nothing when it is told to stop.
+STAGE = {"rotation": ROTATION, "stop_by_moving": True}
 
 
 @contextmanager
