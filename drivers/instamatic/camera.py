@@ -6,7 +6,8 @@
 
 The engine connects it; docs/drivers/instamatic.md says how to set up both sides. Promises: what `drivers.contract` asks
 of a Detector. The server sends no frame numbers: an exposure is one question and its answer, and numbers count the
-questions, so an answer that does not come is an error of its frame and never a silent gap.
+questions, so an answer that does not come is an error of its frame and never a silent gap. Nor does it say when it
+exposed: at some time between question and answer, and no earlier and no later, which is what a frame's bounds say.
 
 Source: Instamatic 2.2.2, `server/cam_server.py` (requests name `attr_name`; the answer to `get_image` is a dictionary
 of shape, dtype and the name of a shared memory segment, which the next picture of that shape overwrites) and
@@ -166,16 +167,28 @@ class InstamaticCamera:
         exposure_s: float,
         opened: asyncio.Future[int],
     ) -> None:
-        async def take(wire: Wire) -> Picture:
+        async def take(wire: Wire) -> tuple[Picture, int]:
             if not opened.done():  # else it was disarmed in this very moment
                 opened.set_result(self._clock.now_ns())
             picture = await wire.ask("get_image", segment, extra_s=exposure_s, exposure=exposure_s)
-            return await self._copied(picture, number)
+            answered_ns = self._clock.now_ns()
+            return await self._copied(picture, number), answered_ns
 
         try:
-            counts = await self._wire.in_turn(take)
+            counts, answered_ns = await self._wire.in_turn(take)
             begin_ns = opened.result()
-            queue.put_nowait(Frame(counts, number, begin_ns, begin_ns + ns(exposure_s)))
+            end_ns = begin_ns + ns(exposure_s)
+            open_ns = max(0, answered_ns - end_ns)  # for the way of both, a shutter, the readout: nobody knows
+            queue.put_nowait(
+                Frame(
+                    counts,
+                    number,
+                    begin_ns,
+                    end_ns,
+                    start_bounds_ns=(begin_ns, begin_ns + open_ns),
+                    end_bounds_ns=(end_ns, end_ns + open_ns),
+                )
+            )
         except Exception as error:
             if opened.done():
                 queue.put_nowait(error)

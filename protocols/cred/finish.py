@@ -121,7 +121,7 @@ def _slot(entry: FrameInfo) -> int:
 
 
 def _measured_ns(entries: Sequence[FrameInfo], plan: CredPlan | None) -> int:
-    frames = [FrameRecord(_slot(entry), entry.start_ns, entry.end_ns, 0) for entry in entries]
+    frames = [FrameRecord.of(_slot(entry), entry, 0) for entry in entries]
     rising = [frame for k, frame in enumerate(frames) if k == 0 or frame.slot > frames[k - 1].slot]
     return max(1, ns(period_s(rising, ns(plan.exposure_s if plan else 1.0))))
 
@@ -164,7 +164,7 @@ def _placed(
     for entry in entries:
         at = _slot(entry)
         if not period_ns:
-            placed.append(FrameRecord(at, entry.start_ns, entry.end_ns, 0))
+            placed.append(FrameRecord.of(at, entry, 0))
             continue
         for slot in sorted(slot for slot in stretched if slot <= at):
             start_ns, length_ns = stretched.pop(slot)
@@ -179,7 +179,7 @@ def _placed(
             if grid is not None:
                 collected.stretched_slots.append(at)
             grid = SlotGrid(planned_ns, grid.period_ns if grid else period_ns, at)
-        placed.append(FrameRecord(at, entry.start_ns, entry.end_ns, entry.start_ns - planned_ns))
+        placed.append(FrameRecord.of(at, entry, entry.start_ns - planned_ns))
     collected.stretched_slots = sorted(set(collected.stretched_slots))
     return placed
 
