@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 
 from drivers.contract import Parts
 from drivers.facts import DetectorFacts
+from drivers.instamatic.cameratold import LARGEST_BINNING, binnings, geometry_told, one_binning, positive, told
 from drivers.instamatic.codec import CODECS
 from drivers.instamatic.wire import ServerError, Wire
-from drivers.options import Options, is_number
+from drivers.options import Options
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
-from engine.clock import Clock, ns
+from engine.clock import NS_PER_S, Clock, ns
 from engine.devicethread import DeviceThread
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, shown
 from engine.frame import Frame, Picture, is_picture_type, same_type
@@ -44,6 +45,8 @@ SHARED_MEMORY = Path("/dev/shm")
 SEGMENT = re.compile(r"(psm|wnsm)_[0-9a-f]{1,32}")
 TYPE_NAME = re.compile(r"[<>|=]?([iu][1248]|f4)|u?int(8|16|32|64)|float32")
 LARGEST_SIDE = 16384
+SHORTEST_SHARE = 0.9
+"""Of an exposure that was asked for: a camera may round it, but not by more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,6 @@ def sides(value: Any) -> tuple[int, int]:
     if not all(isinstance(side, int) and 0 < side <= LARGEST_SIDE for side in (rows, columns)):
         raise ValueError("not rows and columns")
     return rows, columns
-
-
-def positive(value: Any) -> float:
-    """The shape of a property that is a positive number."""
-    if not is_number(value) or value <= 0:
-        raise ValueError("not a positive number")
-    return float(value)
 
 
 def copied(picture: Segment) -> Picture:
@@ -119,6 +115,7 @@ class InstamaticCamera:
         saturation: int,
         exposure_limits_s: tuple[float, float],
         readout_s: float,
+        binning: int = 1,
     ) -> None:
         # Of no known type: the server does not say before its first picture. And without a wide cross: Instamatic's
         # Timepix driver has already split its pixels into three.
@@ -126,6 +123,7 @@ class InstamaticCamera:
         self._clock = clock
         self._wire = wire
         self._thread = thread
+        self._binning = binning
         self._number = 0
         self._pixel: np.dtype[Any] | None = None
         self._queue: FrameQueue | None = None
@@ -170,9 +168,19 @@ class InstamaticCamera:
         async def take(wire: Wire) -> tuple[Picture, int]:
             if not opened.done():  # else it was disarmed in this very moment
                 opened.set_result(self._clock.now_ns())
-            picture = await wire.ask("get_image", segment, extra_s=exposure_s, exposure=exposure_s)
+            asked_ns = self._clock.now_ns()
+            picture = await wire.ask(
+                "get_image", segment, extra_s=exposure_s, exposure=exposure_s, binsize=self._binning
+            )
             answered_ns = self._clock.now_ns()
-            return await self._copied(picture, number), answered_ns
+            counts = await self._copied(picture, number)
+            if answered_ns < asked_ns + ns(SHORTEST_SHARE * exposure_s):
+                raise DeviceError(
+                    f"camera: frame {number} came {(answered_ns - asked_ns) / NS_PER_S:.3g} s after an exposure of "
+                    f"{exposure_s:g} s was asked for; it was exposed otherwise and is lost. Does the camera keep an "
+                    "exposure of its own (set it in its own software), or does another program use this server?"
+                )
+            return counts, answered_ns
 
         try:
             counts, answered_ns = await self._wire.in_turn(take)
@@ -262,6 +270,7 @@ class InstamaticCameraDriver:
         limits_s = table.pair("exposure_limits_s", (0.001, 10.0), 0.0, 1000.0)
         readout_s = table.number("readout_s", 0.02, 0.0, 10.0)
         saturation = table.whole("saturation", 0, 0, 2**32 - 1)
+        binning = table.whole("binning", 0, 0, LARGEST_BINNING)
         table.finish()
 
         async def no_state(_: Wire) -> None:
@@ -272,18 +281,19 @@ class InstamaticCameraDriver:
         camera = None
         try:
             await wire.connect()
-            shape = await wire.call("get_camera_dimensions", sides)
+            binning = await self._binning(wire, binning)
+            rows, columns = await wire.call("get_camera_dimensions", sides)
             camera = InstamaticCamera(
                 clock,
                 wire,
                 thread,
-                shape,
+                (rows // binning, columns // binning),
                 saturation or int(await self._told(wire, "dynamic_range", "saturation")),
                 limits_s,
                 readout_s,
+                binning,
             )
-            pixel_size_mm = await self._told(wire, "physical_pixelsize", None)
-            yield Parts(detector=camera, geometry={"pixel_size_mm": pixel_size_mm} if pixel_size_mm else {})
+            yield Parts(detector=camera, geometry=await geometry_told(wire, binning))
         finally:
             if camera is not None:
                 await camera.disarm()
@@ -291,13 +301,23 @@ class InstamaticCameraDriver:
             thread.close()
 
     @staticmethod
-    async def _told(wire: Wire, name: str, option: str | None) -> float:
-        """What the camera's configuration says in Instamatic; 0 where it may be missing and is."""
+    async def _binning(wire: Wire, asked: int) -> int:
+        """The binning to take pictures with: what the devices file asks for, or the one Instamatic is set to."""
+        binning = asked or await told(wire, "get_binning", one_binning) or 1
+        possible = await told(wire, "possible_binsizes", binnings) or (binning,)
+        if binning not in possible:
+            raise DeviceError(
+                f"camera: binning = {binning} is not one of {', '.join(map(str, possible))}, which Instamatic's camera "
+                "configuration has; nothing was started. Choose one of these, or leave the option out."
+            )
+        return binning
+
+    @staticmethod
+    async def _told(wire: Wire, name: str, option: str) -> float:
+        """What the camera's configuration must say in Instamatic."""
         try:
             return await wire.call(name, positive)
         except ServerError as error:
-            if option is None:
-                return 0.0
             raise DeviceError(
                 f"{error} Nothing was started. Write {name} into Instamatic's camera configuration, or {option} into "
                 "the devices file."

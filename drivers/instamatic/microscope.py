@@ -160,8 +160,8 @@ class InstamaticStage:
         log.warning("stage: it ignored a stop and was driven instead, at its highest speed", to_deg=angle_deg)
         if not await self._stands():
             raise DeviceError(
-                f"stage: it was told to stop, then driven to {angle_deg:.2f} deg at its highest speed, and still moves. "
-                "Stop it at the microscope."
+                f"stage: it was told to stop, then driven to {angle_deg:.2f} deg at its highest speed, and still moves."
+                " Stop it at the microscope."
             )
 
     async def _stands(self) -> bool:

@@ -25,6 +25,9 @@ from protocols.cred.results import SlotTimes, frame_columns, reading_list, resul
 
 # A frame that would begin later than LATE_SHARE is not begun; the camera may open a little after that was judged.
 LATE_MARGIN = 1.2
+# A frame that may have been exposed so much of a period earlier or later than told, beyond what all of a run share, is
+# not kept: on a busy machine answers come milliseconds late, on a slow shutter or a halted server far more.
+OPEN_SHARE = 0.25
 # In these states a frame is being exposed, or has arrived and is not written yet.
 EXPOSING = ("expose", "defocus-snapshot", "finalize")
 
@@ -83,6 +86,7 @@ def put_together(remains: Remains) -> CredData:
         run.slots = SlotTimes(period_ns / NS_PER_S, oscillation_deg, None, 0.0)
     else:
         collected.tolerance_ns = ns(LATE_SHARE * pace.period_s)
+        collected.open_limit_ns = ns(OPEN_SHARE * pace.period_s)
     collected.snapshots = [
         Snapshot(_slot(entry), entry.start_ns, entry.end_ns) for entry in remains.of_kind("snapshot")
     ]

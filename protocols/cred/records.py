@@ -83,6 +83,9 @@ class Collected:
     stage_stopped_ns: int | None = None
     tolerance_ns: int = 2**62
     """A frame that began later than this on its slot is not at its slot's angle."""
+    open_limit_ns: int = 2**62
+    """Nor is one known to be of which it is open by more than this when it was exposed; with less it is kept, and its
+    own uncertainty says so."""
 
     @property
     def shared_open_ns(self) -> tuple[int, int]:
@@ -99,7 +102,7 @@ class Collected:
     def kept(self) -> list[bool]:
         """For each frame, whether it was taken on its slot, while the stage turned, in the longest part of one period.
 
-        A frame of which that is not certain, because nobody knows well enough when it was exposed, is not kept.
+        A frame of which nobody knows well enough when it was exposed is not kept.
         Processing programs know one oscillation angle for all images, so a run whose period was lengthened on the
         way keeps the longer part.
         """
@@ -108,8 +111,9 @@ class Collected:
         turning = [
             frame.start_ns - frame.maybe_earlier_ns >= self.steady_from_ns
             and (stopped_ns is None or frame.end_ns + frame.maybe_later_ns <= stopped_ns)
-            and frame.late_ns + frame.maybe_later_ns - shared_later_ns <= self.tolerance_ns
-            and frame.maybe_earlier_ns - shared_earlier_ns - frame.late_ns <= self.tolerance_ns
+            and frame.late_ns <= self.tolerance_ns
+            and frame.maybe_later_ns - shared_later_ns <= self.open_limit_ns
+            and frame.maybe_earlier_ns - shared_earlier_ns <= self.open_limit_ns
             for frame in self.frames
         ]
         parts = [sum(frame.slot >= slot for slot in self.stretched_slots) for frame in self.frames]

@@ -1,7 +1,7 @@
-"""Instamatic's own servers (PyPI instamatic 2.2.2) as processes: TEM server with its simulated microscope, camera server.
+"""Instamatic's own servers (PyPI instamatic 2.2.2) as processes: TEM server with simulated microscope, camera server.
 
-They need a folder named by the environment variable `instamatic` that holds `config/`: the package's own is copied, with
-the ports and the protocol of a test written into its settings.yaml.
+They need a folder named by the environment variable `instamatic` that holds `config/`: the package's own is copied,
+with the ports and the protocol of a test written into its settings.yaml.
 """
 
 import re
@@ -36,6 +36,7 @@ EXPOSING: Mapping[str, Any] = {
     "stretch_amplitude": 0.0,
     "stretch_azimuth": 0.0,
     "dtype": "uint16",
+    "exposes_s": 0.0,
     "setup_s": 0.0,
     "readout_s": 0.0,
 }

@@ -1,11 +1,11 @@
-"""Instamatic's own camera server on Linux: run by the counterparts' Python, which has Instamatic; see instamaticprocess.py.
+"""Instamatic's own camera server on Linux, run by the counterparts' Python, which has Instamatic (instamaticprocess.py).
 
     python tests/drivers/instamaticserver.py CAMERA
 
 Its modules import what only Windows has (`msvcrt`, `ctypes.WinDLL`), which is stubbed first; nothing of Instamatic is
-changed. CAMERA is the name of one of its cameras ("simulate": it comes as it is), or of a configuration of the test's own
-with `interface: credline`: a camera of `EXPOSING`, whose shutter and types are as that configuration says, and which
-writes down when it really exposed.
+changed. CAMERA is the name of one of its cameras ("simulate": it comes as it is), or of a configuration of a test's own
+with `interface: credline`: a camera whose shutter and types are as that configuration says, and which writes down when
+it really exposed.
 """
 
 import ctypes
@@ -44,23 +44,24 @@ def exposing_camera(base: Any) -> Any:
     import numpy as np
 
     class Exposing(base):  # type: ignore[misc]
-        """As its configuration says: `setup_s` before the shutter opens where the exposure is another than that of the
-        picture before, `readout_s` after it closes, counts of type `dtype`. Each exposure's begin and end (seconds of
-        time.perf_counter, which all processes share) are lines of the file `exposures`.
+        """As its configuration says: `exposes_s` long, whatever is asked for, where it is not 0; `setup_s` before the
+        shutter opens where the exposure is another than that of the picture before, `readout_s` after it closes, counts
+        of type `dtype`. Each exposure's length, begin and end (seconds of time.perf_counter, which all processes share)
+        are a line of the file `exposures`.
         """
 
         _last_exposure: float | None = None
         _pictures = 0
 
         def get_image(self, exposure: float | None = None, binsize: int | None = None, **_: Any) -> Any:
-            exposure_s = exposure or self.default_exposure
+            exposure_s = self.exposes_s or exposure or self.default_exposure
             if self._last_exposure not in (None, exposure_s):
-                time.sleep(self.setup_s)  # noqa: TID251 - this is Instamatic's process, not the engine's
+                time.sleep(self.setup_s)
             self._last_exposure = exposure_s
-            begin_s = time.perf_counter()  # noqa: TID251
-            time.sleep(exposure_s)  # noqa: TID251
-            end_s = time.perf_counter()  # noqa: TID251
-            time.sleep(self.readout_s)  # noqa: TID251
+            begin_s = time.perf_counter()
+            time.sleep(exposure_s)
+            end_s = time.perf_counter()
+            time.sleep(self.readout_s)
             with Path(self.exposures).open("a", encoding="ascii") as file:
                 file.write(f"{exposure_s} {begin_s:.6f} {end_s:.6f}\n")
             side_x, side_y = (side // (binsize or self.default_binsize) for side in self.get_camera_dimensions())

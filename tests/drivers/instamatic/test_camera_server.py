@@ -1,7 +1,7 @@
 """The driver of Instamatic's camera server, against that server itself (PyPI instamatic 2.2.2), a process on Linux.
 
-Its simulated camera comes as it is; the other types, binnings and shutters of Instamatic's cameras are those of a camera
-in instamaticserver.py, which writes down when it really exposed.
+Its simulated camera comes as it is; the other types, binnings and shutters of Instamatic's cameras are those of a
+camera in instamaticserver.py, which writes down when it really exposed.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from drivers.contract import Detector, Parts
 from drivers.instamatic.camera import INSTAMATIC_CAMERA
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import NS_PER_S, RealClock
+from engine.errors import DeviceError
 from engine.frame import Frame
+from protocols.products.distortion import shifts
 from tests.drivers.instamaticprocess import camserver, exposures_file
 from tests.engine.virtually import really
 
@@ -56,38 +58,101 @@ async def exposed(camera: Detector, exposures_s: list[float]) -> list[Frame]:
     return got
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.fixture(scope="module", params=PROTOCOLS)
+def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """The camera server as it comes, for each protocol: its port, and the protocol."""
+    with camserver(tmp_path_factory.mktemp("camserver"), request.param) as (port, _):
+        yield port, request.param
+
+
 class TestInstamaticsOwnCameraServer(DetectorConformance):
     @pytest.fixture
-    def bench(self, protocol: str, tmp_path: Path) -> Bench:
+    def bench(self, stock: tuple[int, str]) -> Bench:
+        port, protocol = stock
+
         def run(body: Body) -> None:
             async def on_the_real_clock() -> None:
                 clock = RealClock()
-                with camserver(tmp_path, protocol) as (port, _):
-                    async with (
-                        connected(clock, port, protocol=protocol, readout_s=0.2) as parts,
-                        SIMULATED_TIMING.connect(clock, 7, {}) as rest,
-                    ):
-                        await body(clock, rest.assembled({"detector": parts}))
+                async with (
+                    connected(clock, port, protocol=protocol, readout_s=0.2) as parts,
+                    SIMULATED_TIMING.connect(clock, 7, {}) as rest,
+                ):
+                    await body(clock, rest.assembled({"detector": parts}))
 
             asyncio.run(on_the_real_clock())
 
         return Bench(run, exposure_s=0.05, snapshot_exposure_s=0.01)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
 @really
-async def test_the_simulated_camera_is_taken_as_it_comes(clock: RealClock, tmp_path: Path, protocol: str) -> None:
-    with camserver(tmp_path, protocol) as (port, _):
-        async with connected(clock, port, protocol=protocol) as parts:
-            frames = await exposed(camera_of(parts), [0.02, 0.01, 0.02])
-            assert camera_of(parts).facts.saturation == 255
+async def test_the_simulated_camera_is_taken_as_it_comes(clock: RealClock, stock: tuple[int, str]) -> None:
+    port, protocol = stock
+    async with connected(clock, port, protocol=protocol) as parts:
+        frames = await exposed(camera_of(parts), [0.02, 0.01, 0.02])
+        assert camera_of(parts).facts.saturation == 255
     assert [frame.number for frame in frames] == [0, 1, 2]
     for frame in frames:
         assert frame.counts.dtype == np.int64
         assert frame.counts.shape == (516, 516)
         assert frame.counts.max() == 255
     assert (frames[0].counts != frames[1].counts).any()
+
+
+@really
+async def test_what_the_camera_knows_of_the_geometry_is_taken_over(clock: RealClock, stock: tuple[int, str]) -> None:
+    port, protocol = stock
+    async with connected(clock, port, protocol=protocol) as parts:
+        assert parts.geometry == {
+            "pixel_size_mm": 0.055,
+            "rotation_axis_deg": pytest.approx(-128.343, abs=1e-3),
+            "distortion_amplitude_percent": 2.43,
+            "distortion_azimuth_deg": pytest.approx(6.63),
+        }
+
+
+def test_the_distortion_is_undone_as_instamatic_undoes_it() -> None:
+    half, azimuth_rad = 2.43 / 200, np.radians(180 - 83.37)  # rows first, as its correction tables are made
+    turned = np.array([[np.cos(azimuth_rad), -np.sin(azimuth_rad)], [np.sin(azimuth_rad), np.cos(azimuth_rad)]])
+    theirs = turned @ np.diag([1 - half, 1 + half]) @ turned.T - np.eye(2)
+    slow, fast = np.mgrid[:64, :48] + 0.5
+    rows, columns = np.moveaxis(np.stack([slow - 32, fast - 24], axis=-1) @ theirs, -1, 0)
+    ours_fast, ours_slow = shifts((64, 48), (24.0, 32.0), 2.43, 90.0 - 83.37)
+    assert np.abs(ours_fast - columns).max() < 0.02
+    assert np.abs(ours_slow - rows).max() < 0.02
+    assert np.abs(columns).max() > 0.1
+
+
+# The set-ups of Instamatic's Orius and TVIPS cameras: binned by two, and what a devices file may ask for instead.
+@pytest.mark.parametrize(("asked", "binning"), [({}, 2), ({"binning": 4}, 4), ({"binning": 1}, 1)])
+@really
+async def test_a_binned_camera_is_taken_with_its_binning(
+    clock: RealClock, tmp_path: Path, asked: dict[str, int], binning: int
+) -> None:
+    with camserver(tmp_path, camera="binned", default_binsize=2) as (port, _):
+        async with connected(clock, port, **asked) as parts:
+            assert camera_of(parts).facts.shape == (64 // binning, 48 // binning)
+            assert parts.geometry["pixel_size_mm"] == pytest.approx(0.055 * binning)
+            (frame,) = await exposed(camera_of(parts), [0.01])
+    assert frame.counts.shape == (64 // binning, 48 // binning)
+
+
+@really
+async def test_a_binning_that_the_camera_does_not_have_is_refused(clock: RealClock, tmp_path: Path) -> None:
+    with camserver(tmp_path, camera="binned", default_binsize=2) as (port, _):
+        with pytest.raises(DeviceError, match="binning = 3 is not one of 1, 2, 4"):
+            async with connected(clock, port, binning=3):
+                pass
+
+
+@really
+async def test_a_camera_that_exposes_by_a_setting_of_its_own_is_told_so(clock: RealClock, tmp_path: Path) -> None:
+    with camserver(tmp_path, camera="tvips", exposes_s=0.01) as (port, _):  # as its EMMENU class does
+        async with connected(clock, port) as parts:
+            camera = camera_of(parts)
+            await camera.arm([0.5])
+            await camera.start(0.5)
+            with pytest.raises(DeviceError, match=r"exposure of 0\.5 s was asked for; it was exposed otherwise"):
+                await anext(camera.frames())
 
 
 # What get_image gives of Instamatic's other cameras: Timepix, Merlin, Gatan's DLL.
@@ -108,7 +173,7 @@ class Exposures:
     """What the camera of instamaticserver.py has written: begin and end of each exposure, on the clock of the test."""
 
     def __init__(self, clock: RealClock, folder: Path) -> None:
-        origin_ns = time.perf_counter_ns() - clock.now_ns()  # noqa: TID251 - the two processes share this counter
+        origin_ns = time.perf_counter_ns() - clock.now_ns()
         lines = [line.split() for line in exposures_file(folder).read_text().splitlines()]
         self.begin_ns = [round(float(begin) * NS_PER_S) - origin_ns for _, begin, _ in lines]
         self.end_ns = [round(float(end) * NS_PER_S) - origin_ns for _, _, end in lines]

@@ -25,25 +25,25 @@ def test_where_no_frame_was_kept_nothing_is_told_of_timing() -> None:
 
 
 # How much earlier and later, in ms, each of five frames may have been exposed than told, and which are then kept where
-# 5 ms are a slot's tolerance.
+# 5 ms are the limit of what may be open.
 OPEN = {
     "known to the instant": ([(0, 0)] * 5, [1, 1, 1, 1, 1]),
     "a readout of 40 ms that all have": ([(0, 40)] * 5, [1, 1, 1, 1, 1]),
     "a shutter that waits before the third": ([(0, 2), (0, 1), (0, 500), (0, 3), (0, 2)], [1, 1, 0, 1, 1]),
-    "within the tolerance": ([(0, 1), (0, 6), (0, 1), (0, 1), (0, 1)], [1, 1, 1, 1, 1]),
+    "within the limit": ([(0, 1), (0, 6), (0, 1), (0, 1), (0, 1)], [1, 1, 1, 1, 1]),
     "earlier than told": ([(0, 0), (0, 0), (0, 0), (9, 0), (4, 0)], [1, 1, 1, 0, 1]),
 }
 
 
 @pytest.mark.parametrize(("open_ms", "kept"), OPEN.values(), ids=OPEN)
-def test_a_frame_that_may_have_been_exposed_off_its_slot_is_not_kept(
+def test_a_frame_of_which_it_is_open_when_it_was_exposed_is_not_kept(
     open_ms: list[tuple[int, int]], kept: list[int]
 ) -> None:
     frames = [
         FrameRecord(slot, slot * 10**8, slot * 10**8 + 9 * 10**7, 0, earlier * NS_PER_MS, later * NS_PER_MS)
         for slot, (earlier, later) in enumerate(open_ms, start=1)
     ]
-    assert Collected(frames, tolerance_ns=5 * NS_PER_MS).kept() == [bool(frame) for frame in kept]
+    assert Collected(frames, open_limit_ns=5 * NS_PER_MS).kept() == [bool(frame) for frame in kept]
 
 
 def test_a_frame_that_may_have_ended_after_the_stage_stopped_is_not_kept() -> None:
