@@ -146,7 +146,8 @@ class DetectorFacts:
     exposure_limits_s: shortest and longest exposure. readout_s, overhead_s: what one takes beyond itself, worst case.
     wide_cross: whether the pixels that join four modules are three times as wide (Timepix). has_pictures: False where
         counts are placeholders (a simulation of timing): then nothing is exported. flatfield: whether the detector
-        brings its relative response along, as `Detector.flatfield`.
+        brings its relative response along, as `Detector.flatfield`. change_s: from `start` until the shutter opens,
+        where the exposure is of another length than the one before it.
     paced: of a camera that paces itself. cycles_s: exposures whose cycle is another than the rest tells, each with its
         own: those that were measured.
     """
@@ -162,6 +163,7 @@ class DetectorFacts:
     flatfield: bool = False
     paced: PacedFacts | None = None
     cycles_s: tuple[tuple[Seconds, Seconds], ...] = ()
+    change_s: Seconds = 0.0
 
     def cycle_s(self, exposure_s: float) -> float:
         """Shortest safe time from one start to the next: exposure, readout and overhead, worst case.

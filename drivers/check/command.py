@@ -85,9 +85,16 @@ def check(
         console.print(table)
     tables = {"timing": result["timing"]}
     if result["rotation"].get("options"):
-        tables[f"{_table_of_stage(devices)}.rotation"] = result["rotation"]["options"]
+        tables[f"{_table_of(devices, 'stage')}.rotation"] = result["rotation"]["options"]
         typer.echo(f"Rotation: {result['rotation']['summary']}.", err=as_json)
     _keep(devices, tables, write, "" if virtual else f" on {utc_now():%Y-%m-%d}", as_json)
+    if result["proposed"]:
+        typer.echo(
+            f"For [{_table_of(devices, 'detector')}] of the devices file, if you want plans to count on it:",
+            err=as_json,
+        )
+        for key, value in result["proposed"].items():
+            typer.echo(f"{key} = {value:g}", err=as_json)
     for remark in result["remarks"]:
         typer.echo(f"- {remark}", err=as_json)
     for problem in result["problems"]:
@@ -100,7 +107,7 @@ def check(
 
 
 async def _check(request: _Request) -> dict[str, Any]:
-    from drivers.check.measure import judge, measure
+    from drivers.check.measure import judge, measure, proposed
     from drivers.contract import Microscope
     from engine.clock.virtual import VirtualClock, VirtualLoop
     from engine.run.devicesfile import connect_devices
@@ -125,6 +132,7 @@ async def _check(request: _Request) -> dict[str, Any]:
             "declared": asdict(microscope.facts.timing),
             "calls": {name: asdict(times) for name, times in measured.calls.items()},
             "camera": asdict(measured.cadence),
+            "proposed": proposed(microscope.detector, measured.cadence),
             "rotation": rotation,
         }
 
@@ -160,12 +168,12 @@ def _speeds(measured: Any) -> dict[float, float]:
     return {asked: sorted(speeds)[len(speeds) // 2] for asked, speeds in turned.items()}
 
 
-def _table_of_stage(devices: str) -> str:
-    """The table of a devices file that holds the stage's driver."""
+def _table_of(devices: str, part: str) -> str:
+    """The table of a devices file that holds the driver of a part."""
     if not devices.endswith(".toml"):
         return "microscope"
     tables = tomllib.loads(Path(devices).read_text(encoding="utf-8"))
-    return "stage" if "stage" in tables else "microscope"
+    return part if part in tables else "microscope"
 
 
 def _keep(devices: str, tables: dict[str, dict[str, float]], write: bool, when: str, as_json: bool) -> None:
@@ -200,6 +208,7 @@ def _tables(result: dict[str, Any]) -> list[Table]:
         ("the others, median", camera["rest"]["median_s"]),
         ("the others, p99", camera["rest"]["p99_s"]),
         (f"snapshot of {camera['snapshot_exposure_s'] * 1000:g} ms", camera["snapshot"]["median_s"]),
+        ("frame after a snapshot", camera["back"]["median_s"]),
     ):
         cadence.add_row(name, f"{seconds * 1000:.1f} ms")
     cadence.add_row("not ready at the declared cycle", f"{camera['busy']} of {camera['paced']}")

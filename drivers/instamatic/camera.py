@@ -105,6 +105,8 @@ class InstamaticCamera:
     """Implements `drivers.contract.Detector`."""
 
     flatfield: NDArray[np.float32] | None = None
+    options_measured = ("readout_s", "change_s")
+    """Of the devices file, those that `credline devices check` can measure."""
 
     def __init__(
         self,
@@ -115,11 +117,12 @@ class InstamaticCamera:
         saturation: int,
         exposure_limits_s: tuple[float, float],
         readout_s: float,
-        binning: int = 1,
+        change_s: float,
+        binning: int,
     ) -> None:
         # Of no known type: the server does not say before its first picture. And without a wide cross: Instamatic's
         # Timepix driver has already split its pixels into three.
-        self.facts = DetectorFacts(shape, "", saturation, exposure_limits_s, readout_s)
+        self.facts = DetectorFacts(shape, "", saturation, exposure_limits_s, readout_s, change_s=change_s)
         self._clock = clock
         self._wire = wire
         self._thread = thread
@@ -269,6 +272,7 @@ class InstamaticCameraDriver:
         timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
         limits_s = table.pair("exposure_limits_s", (0.001, 10.0), 0.0, 1000.0)
         readout_s = table.number("readout_s", 0.02, 0.0, 10.0)
+        change_s = table.number("change_s", 0.0, 0.0, 10.0)
         saturation = table.whole("saturation", 0, 0, 2**32 - 1)
         binning = table.whole("binning", 0, 0, LARGEST_BINNING)
         table.finish()
@@ -291,6 +295,7 @@ class InstamaticCameraDriver:
                 saturation or int(await self._told(wire, "dynamic_range", "saturation")),
                 limits_s,
                 readout_s,
+                change_s,
                 binning,
             )
             yield Parts(detector=camera, geometry=await geometry_told(wire, binning))

@@ -116,7 +116,7 @@ def pace_of(plan: Mapping[str, Any], header: Record) -> SlotTimes:
         slots = SlotPlan(CredPlan.model_validate(plan), Facts.of(header["instrument"]))
     except (KeyError, TypeError, ValueError, AttributeError, CredlineError):
         return SlotTimes(0.0, 0.0, None, 0.0)
-    return SlotTimes(slots.period_s, slots.oscillation_deg, slots.snapshot_slots, slots.settling_s)
+    return SlotTimes(slots.period_s, slots.oscillation_deg, slots.snapshot_slots, slots.ready_s)
 
 
 def _slot(entry: FrameInfo) -> int:

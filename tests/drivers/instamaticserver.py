@@ -1,4 +1,4 @@
-"""Instamatic's own camera server on Linux, run by the counterparts' Python, which has Instamatic (instamaticprocess.py).
+"""Instamatic's own camera server on Linux, run by the counterparts' Python, which has it (see instamaticprocess.py).
 
     python tests/drivers/instamaticserver.py CAMERA
 
