@@ -40,6 +40,7 @@ class _Request:
     seed: int
     move: bool
     frames: int
+    beam: bool
 
 
 @devices_app.command(epilog="Example: credline devices check devices.toml --config examples/demo.toml")
@@ -55,6 +56,10 @@ def check(
     move: Annotated[
         bool, typer.Option("--move", help="Rotate the stage by up to 10 deg, several times, to measure its speed.")
     ] = False,
+    beam: Annotated[
+        bool,
+        typer.Option("--beam", help="Beam on for some ten seconds, to measure how long the pattern takes to settle."),
+    ] = False,
     frames: Annotated[int, typer.Option("--frames", min=4, help="Frames taken at each of two paces.")] = 30,
     write: Annotated[
         bool, typer.Option("--write/--no-write", help="Write the measured times into the devices file.")
@@ -65,7 +70,8 @@ def check(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random in a simulation.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")] = False,
 ) -> None:
-    """Connect, time every call and the camera, and say what would not work. The beam is blanked and stays so.
+    """Connect, time every call and the camera, and say what would not work. The beam is blanked and stays so, but for
+    --beam.
 
     Exit status 0 when the plan would work, 1 when it would not (or a device fails), 2 for bad input.
     """
@@ -75,7 +81,7 @@ def check(
 
     virtual = clock is ClockKind.VIRTUAL
     kind = experiment_type(protocol)
-    request = _Request(devices, kind, build_plan(kind, config, settings or []), seed, move, frames)
+    request = _Request(devices, kind, build_plan(kind, config, settings or []), seed, move, frames, beam)
     if sys.stderr.isatty() and not virtual:
         typer.echo("Measuring; a check takes about a minute, with --move some more.", err=True)
     with asyncio.Runner(loop_factory=VirtualLoop if virtual else None) as runner:
@@ -123,17 +129,19 @@ async def _check(request: _Request) -> dict[str, Any]:
         measured = await measure(clock, microscope, times.exposures_s, times.lens_change, request.frames)
         judgement = judge(kind, plan, microscope.facts, measured)
         rotation = await _rotations(clock, microscope.stage, times.speed_deg_s) if request.move else {}
+        settling = await _settling(clock, microscope, times) if request.beam else {}
         problems = [*judgement.problems, *rotation.pop("problems", [])]
         return {
             "devices": request.devices,
             "problems": problems,
-            "remarks": list(judgement.remarks),
+            "remarks": [*judgement.remarks, *settling.pop("remarks", [])],
             "timing": measured.timing,
             "declared": asdict(microscope.facts.timing),
             "calls": {name: asdict(times) for name, times in measured.calls.items()},
             "camera": asdict(measured.cadence),
             "proposed": proposed(microscope.detector, measured.cadence),
             "rotation": rotation,
+            "settling": settling,
         }
 
 
@@ -157,6 +165,22 @@ async def _rotations(clock: Clock, stage: Any, speed_deg_s: float) -> dict[str, 
             return {**found, "problems": [*problems, str(error)]}
         return {**found, "options": fitted.as_options(), "summary": fitted.summary()}
     return found
+
+
+async def _settling(clock: Clock, microscope: Any, times: Any) -> dict[str, Any]:
+    """How long the pattern takes to stand still, beside what plans count on."""
+    from drivers.check.settling import measure_settling
+
+    found = await measure_settling(clock, microscope, min(times.exposures_s), times.lens_change)
+    declared_s = microscope.facts.optics.settling_s(times.lens_change)
+    if found.settled_s is None:
+        told = f"How long the pattern takes to settle cannot be told: {found.why}."
+    else:
+        told = (
+            f"After a defocus of {found.defocus} the pattern is as at rest {found.settled_s * 1000:.0f} ms after the "
+            f"lens was told to go back; plans count on {declared_s * 1000:.0f} ms (option settling_s of the lens)."
+        )
+    return {**asdict(found), "declared_s": declared_s, "remarks": [told]}
 
 
 def _speeds(measured: Any) -> dict[float, float]:

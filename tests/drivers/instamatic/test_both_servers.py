@@ -150,9 +150,9 @@ def test_a_camera_server_that_stands_still_gives_no_wrong_angle(tmp_path: Path) 
         process = run(devices)
         while not exposures_file(tmp_path).exists() or len(exposures_file(tmp_path).read_text().splitlines()) < 7:
             assert process.poll() is None, process.communicate()
-            time.sleep(0.05)  # noqa: TID251 - of the test's own
+            time.sleep(0.05)
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(3.0)  # noqa: TID251
+        time.sleep(3.0)
         os.kill(pid, signal.SIGCONT)
         _, said = process.communicate(timeout=200)
         assert process.returncode == 0, said
