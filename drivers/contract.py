@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.options import is_number
+from drivers.origins import CALIBRATED, DEFAULT, TOLD, TYPED, chosen, disagreements
 from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ
 from engine.errors import Refused, shown
 from engine.frame import Frame
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,8 @@ class SecondConnection:
     limit_s: float = 3.0
 
 
+DISTORTION_UNKNOWN = {"distortion_amplitude_percent": 0.0, "distortion_azimuth_deg": 0.0}
+
 OPTIONAL_PARTS = ("stagexyz", "deflectors", "mode", "illumination")
 """Parts that a microscope need not have, by the names of its fields and of the tables of a devices file."""
 
@@ -184,6 +190,8 @@ class Microscope:
     """The optional parts (`drivers.parts`), each None where nobody has it."""
     specimens: tuple[Specimen, ...] = ()
     """Of the simulated parts, to be set before each run; none where all is real."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each figure of the geometry is from (`drivers.origins`)."""
 
     @property
     def facts(self) -> Facts:
@@ -198,6 +206,7 @@ class Microscope:
             deflectors=None if self.deflectors is None else self.deflectors.facts,
             mode=None if self.mode is None else self.mode.facts,
             illumination=None if self.illumination is None else self.illumination.facts,
+            origins=self.origins,
         )
 
 
@@ -206,7 +215,9 @@ class Parts:
     """What one driver connects: some or all of the four devices, and what it knows of the instrument.
 
     geometry: those fields of `Geometry` that this driver knows, by name; what several know, the more special part
-    says (the microscope, then the detector, then the devices file). timing: of the microscope's own interface.
+    says (the microscope, then the detector). calibrated: those that somebody measured. per_px_A: what a pixel is at the
+    present camera length, unbinned, in 1/A: somebody's calibration, from which the camera length follows. binning: of
+    the camera. timing: of the microscope's own interface.
     """
 
     stage: Stage | None = None
@@ -214,6 +225,9 @@ class Parts:
     optics: Optics | None = None
     detector: Detector | None = None
     geometry: Mapping[str, float] = field(default_factory=dict)
+    calibrated: Mapping[str, float] = field(default_factory=dict)
+    per_px_A: float | None = None
+    binning: int = 1
     timing: Timing | None = None
     truth: "Truth | None" = None
     second_connection: SecondConnection | None = None
@@ -248,10 +262,8 @@ class Parts:
                     f"devices: the driver of [{name}] has no {name}; nothing was started. Leave this table out, or "
                     "name a driver that has one."
                 )
-        known: dict[str, float] = dict(self.geometry)
-        if "detector" in others:
-            known |= others["detector"].geometry
-        whole = Geometry(**_figures(Geometry, "geometry", {**known, **(geometry or {})}))
+        figures, origins = self._known(others.get("detector"), geometry or {}, devices["detector"].facts.shape)
+        whole = Geometry(**_figures(Geometry, "geometry", figures))
         times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
         return Microscope(
             **devices,
@@ -260,7 +272,31 @@ class Parts:
             truth=self.truth,
             second_connection=others.get("beam", self).second_connection,
             specimens=tuple(parts.specimen for parts in (self, *others.values()) if parts.specimen is not None),
+            origins=origins,
         )
+
+    def _known(
+        self, camera: "Parts | None", typed: Mapping[str, float], shape: tuple[int, int]
+    ) -> tuple[dict[str, float], dict[str, str]]:
+        """The figures of the geometry that hold, and where each is from; says where the sources disagree."""
+        rows, columns = shape
+        layers = {
+            TYPED: typed,
+            CALIBRATED: {**self.calibrated, **(camera.calibrated if camera else {})},
+            TOLD: {**self.geometry, **(camera.geometry if camera else {})},
+            DEFAULT: {"beam_fast_px": columns / 2, "beam_slow_px": rows / 2} | DISTORTION_UNKNOWN,
+        }
+        per_px_A = self.per_px_A or (camera.per_px_A if camera else None)
+        values, _ = chosen(layers)
+        if per_px_A and {"pixel_size_mm", "wavelength_A"} <= set(values):
+            unbinned_mm = values["pixel_size_mm"] / (camera or self).binning
+            layers[CALIBRATED] = {
+                "camera_length_mm": unbinned_mm / (values["wavelength_A"] * per_px_A),
+                **layers[CALIBRATED],
+            }
+        for said in disagreements(layers):
+            log.warning(f"geometry: {said}; which is right?")
+        return chosen(layers)
 
 
 def _figures(kind: type[Geometry] | type[Timing], table: str, given: Mapping[str, float]) -> dict[str, float]:

@@ -7,7 +7,7 @@ them together. A plan is prepared from these alone, and they are written whole i
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -206,7 +206,8 @@ class DetectorFacts:
 class Facts:
     """All that is known of an instrument without a call; None for a part that it does not have.
 
-    A blanker is not here: of that nothing is known without asking.
+    A blanker is not here: of that nothing is known without asking. origins: where each figure of the geometry is from
+    (`drivers.origins`); empty where nobody kept that.
     """
 
     geometry: Geometry
@@ -218,6 +219,7 @@ class Facts:
     deflectors: DeflectorFacts | None = None
     mode: ModeFacts | None = None
     illumination: IlluminationFacts | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON holds them, for the header of a trace; parts that there are not are left out."""

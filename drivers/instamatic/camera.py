@@ -298,7 +298,7 @@ class InstamaticCameraDriver:
                 change_s,
                 binning,
             )
-            yield Parts(detector=camera, geometry=await geometry_told(wire, binning))
+            yield Parts(detector=camera, geometry=await geometry_told(wire, binning), binning=binning)
         finally:
             if camera is not None:
                 await camera.disarm()

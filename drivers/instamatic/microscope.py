@@ -35,6 +35,7 @@ from drivers.instamatic.answers import (
     position,
     truth,
 )
+from drivers.instamatic.calibration import per_px_A
 from drivers.instamatic.codec import CODECS
 from drivers.instamatic.deflectors import InstamaticDeflectors, deflector_facts
 from drivers.instamatic.illumination import InstamaticIllumination, illumination_facts
@@ -289,6 +290,7 @@ class InstamaticDriver:
         stop_by_moving = table.flag("stop_by_moving", default=False)
         rotation = table.table("rotation")
         speeds = None if rotation is None else rotation_speeds(rotation, UNCALIBRATED)
+        calibration = table.text("calibration", "")
         of_stagexyz = StageXYZOptions.read(table.part("stagexyz"))
         of_deflectors = deflector_facts(table.part("deflectors"))
         of_mode = ModeOptions.read(table.part("mode"))
@@ -310,13 +312,18 @@ class InstamaticDriver:
             high_tension_v = await _known_or_none(wire, "getHTValue")
             found_setting = await _known_or_none(wire, "getRotationSpeed")
             known.speed_setting = found_setting
+            geometry = {"wavelength_A": wavelength_A(high_tension_v)} if high_tension_v else {}
+            length = await _known_or_none(wire, "getMagnification") if known.mode == DIFFRACTION else None
+            if length:
+                geometry["camera_length_mm"] = length * of_mode.unit_mm  # the nominal one
             yield Parts(
                 stage=InstamaticStage(
                     clock, wire, known, stage_facts(limits_deg, backlash_deg, speeds), speeds, stop_by_moving
                 ),
                 beam=InstamaticBeam(wire, known),
                 optics=InstamaticOptics(wire, known, settling_s),
-                geometry={"wavelength_A": wavelength_A(high_tension_v)} if high_tension_v else {},
+                geometry=geometry,
+                per_px_A=per_px_A(calibration, length) if calibration and length else None,
                 timing=TIMING,
                 second_connection=SecondConnection(
                     "drivers.instamatic.blanker:blank_beam", {"host": host, "port": port, "protocol": codec.name}

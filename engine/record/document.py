@@ -20,7 +20,7 @@ RUNNING = "running"
 """The status of a run that goes on, or was cut off."""
 
 PROGRAM = "credline"
-INSTRUMENT = ("geometry", "detector")
+INSTRUMENT = ("geometry", "detector", "origins")
 """What run.json says of the instrument, each an object of its own."""
 
 
@@ -31,8 +31,8 @@ class RunDocument:
     label: the first part of the run folder's name. created_at: wall time at instant 0 of all times in the run folder,
     ISO 8601 with its offset. watchdog: what became of it. parent: the folder of the run whose child it is. continued:
     the run that it goes on from, and what was done there. trace_cut_off, disk_failed: why trace and data end before the
-    run. instrument: `geometry` and `detector`. recovered: what `credline recover` found. own: what else the protocol
-    says beside its result.
+    run. instrument: `geometry`, `detector`, and the `origins` of figures. recovered: what `credline recover` found.
+    own: what else the protocol says beside its result.
     """
 
     protocol: str

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
 from drivers.facts import Facts
+from drivers.origins import in_words
 from engine.errors import Refused
 from engine.frame import picture_type
 from engine.record.document import RunDocument
@@ -66,6 +67,8 @@ class PreparedCred(Prepared):
 
     plan: CredPlan
     slot_plan: SlotPlan
+    geometry: str = ""
+    """The figures of the instrument's geometry, each with its origin."""
 
     @property
     def budgets(self) -> Sequence[Budget]:
@@ -91,6 +94,7 @@ class PreparedCred(Prepared):
             "a frame may start late by": f"{slots.tolerance_s * 1000:.1f} ms",
             "smallest margin": f"{slots.smallest_margin_s * 1000:.1f} ms",
             "disk space": f"{self.size_bytes / 1e6:.0f} MB",
+            **({"geometry": self.geometry} if self.geometry else {}),
         }
 
     @property
@@ -135,7 +139,7 @@ class Cred(ExperimentType[CredPlan]):
 
     def prepare(self, plan: CredPlan, facts: Facts) -> PreparedCred:
         """See `ExperimentType.prepare`."""
-        return PreparedCred(plan, SlotPlan(plan, facts))
+        return PreparedCred(plan, SlotPlan(plan, facts), in_words(asdict(facts.geometry), facts.origins))
 
     def label(self, plan: CredPlan) -> str:
         """See `ExperimentType.label`: the sample."""

@@ -86,6 +86,23 @@ async def test_the_wavelength_comes_from_the_high_tension(clock: RealClock, serv
         assert parts.geometry["wavelength_A"] == pytest.approx(0.02508, abs=1e-5)
 
 
+@really
+async def test_the_nominal_camera_length_is_told_and_a_calibration_file_is_read_for_it(
+    clock: RealClock, server: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "ours.yaml"
+    file.write_text("diff:\n  pixelsize:\n    300: 0.00412\n")
+    async with connected(clock, server, calibration=str(file)) as parts:
+        assert parts.geometry["camera_length_mm"] == 300.0  # as the simulated microscope starts
+        assert parts.per_px_A == 0.00412
+    raw_call(server)("setFunctionMode", "mag1")
+    try:
+        async with connected(clock, server, calibration=str(file)) as parts:
+            assert "camera_length_mm" not in parts.geometry
+    finally:
+        raw_call(server)("setFunctionMode", "diff")
+
+
 @pytest.mark.parametrize(("volts", "angstrom"), [(100e3, 0.037014), (200e3, 0.025079), (300e3, 0.019687)])
 def test_wavelengths_are_those_of_the_tables(volts: float, angstrom: float) -> None:
     assert wavelength_A(volts) == pytest.approx(angstrom, abs=1e-6)
