@@ -57,6 +57,7 @@ TIMING = Timing(api_call_s=0.05, api_call_worst_s=0.1, stage_read_s=0.27)
 # A JEOL's goniometer has twelve speeds (setRotationSpeed takes 1 to 12); what they are in deg/s must be measured.
 UNCALIBRATED = RotationSpeeds(levels={setting: float(setting) for setting in range(1, 13)})
 
+NO_CALIBRATION = "none"
 STOPS_WITHIN_S = 0.4
 POLL_S = 0.02
 
@@ -290,7 +291,7 @@ class InstamaticDriver:
         stop_by_moving = table.flag("stop_by_moving", default=False)
         rotation = table.table("rotation")
         speeds = None if rotation is None else rotation_speeds(rotation, UNCALIBRATED)
-        calibration = table.text("calibration", "")
+        calibration = table.text("calibration", NO_CALIBRATION)
         of_stagexyz = StageXYZOptions.read(table.part("stagexyz"))
         of_deflectors = deflector_facts(table.part("deflectors"))
         of_mode = ModeOptions.read(table.part("mode"))
@@ -323,7 +324,7 @@ class InstamaticDriver:
                 beam=InstamaticBeam(wire, known),
                 optics=InstamaticOptics(wire, known, settling_s),
                 geometry=geometry,
-                per_px_A=per_px_A(calibration, length) if calibration and length else None,
+                per_px_A=per_px_A(calibration, length) if calibration != NO_CALIBRATION and length else None,
                 timing=TIMING,
                 second_connection=SecondConnection(
                     "drivers.instamatic.blanker:blank_beam", {"host": host, "port": port, "protocol": codec.name}
