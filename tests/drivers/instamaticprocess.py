@@ -58,6 +58,7 @@ def home_of(folder: Path, protocol: str, port: int, camera_port: int) -> Path:
         "tem_server_host": "'127.0.0.1'",
         "tem_server_port": str(port),
         "tem_communication_protocol": f"'{protocol}'",
+        "use_cam_server": "True",
         "cam_server_host": "'127.0.0.1'",
         "cam_server_port": str(camera_port),
     }.items():

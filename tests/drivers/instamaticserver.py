@@ -27,7 +27,8 @@ class _Windows:
         return lambda *_, **__: 0
 
 
-def _stub_windows() -> None:
+def stub_windows() -> None:
+    """Stand in for what Instamatic imports and Linux does not have. Before anything of Instamatic is imported."""
     import asyncio  # before the stub: these choose by whether msvcrt is there
     import multiprocessing.shared_memory
     import subprocess
@@ -73,9 +74,8 @@ def exposing_camera(base: Any) -> Any:
     return Exposing
 
 
-def main() -> None:
-    """Serve until the process is ended."""
-    _stub_windows()
+def register_camera() -> None:
+    """Let Instamatic find the class of cameras with `interface: credline`."""
     cameras = import_module("instamatic.camera.camera")
     theirs = cameras.get_camera_class
 
@@ -85,6 +85,12 @@ def main() -> None:
         return exposing_camera(import_module("instamatic.camera.camera_simu").CameraSimu)
 
     cameras.get_camera_class = get_camera_class
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    stub_windows()
+    register_camera()
     server = import_module("instamatic.server.cam_server")
     sys.argv = [sys.argv[0], "--camera", sys.argv[1]]
     server.main()
