@@ -1,8 +1,9 @@
-"""A camera behind Instamatic's camera server, pictures through shared memory: both programs run on one computer.
+"""A camera behind Instamatic's camera server: pictures through shared memory on one computer, else through its socket.
 
     [detector]
     driver = "instamatic-camera"
     protocol = "json"        # as tem_communication_protocol in Instamatic's settings.yaml
+    # pictures = "socket"    # of a server on another computer; protocol = "pickle", cam_use_shared_memory: false
 
 The engine connects it; docs/drivers/instamatic.md says how to set up both sides. Promises: what `drivers.contract` asks
 of a Detector. The server sends no frame numbers: an exposure is one question and its answer, and numbers count the
@@ -31,12 +32,13 @@ from drivers.contract import Parts
 from drivers.facts import DetectorFacts
 from drivers.instamatic.cameratold import LARGEST_BINNING, binnings, geometry_told, one_binning, positive, told
 from drivers.instamatic.codec import CODECS
-from drivers.instamatic.wire import ServerError, Wire
+from drivers.instamatic.pickledpicture import PickledPicture, PictureCodec
+from drivers.instamatic.wire import ServerError, Shape, Wire
 from drivers.options import Options
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
 from engine.clock import NS_PER_S, Clock, ns
 from engine.devicethread import DeviceThread
-from engine.errors import DeviceBusy, DeviceError, DeviceLost, shown
+from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused, shown
 from engine.frame import Frame, Picture, is_picture_type, same_type
 
 PORT = 8087  # cam_server_port in Instamatic's settings.yaml
@@ -58,8 +60,15 @@ class Segment:
     dtype: str
 
 
+def picture_sent(value: Any) -> Picture:
+    """The shape of the answer to `get_image` of a server without shared memory."""
+    if not isinstance(value, PickledPicture):
+        raise ValueError("not a picture; pictures = 'socket' needs cam_use_shared_memory: false in settings.yaml")
+    return value.counts()
+
+
 def segment(value: Any) -> Segment:
-    """The shape of the answer to `get_image`."""
+    """The shape of the answer to `get_image` of one with it."""
     if not isinstance(value, dict) or set(value) != {"shape", "dtype", "name"}:
         raise ValueError("not a picture in shared memory; cam_use_shared_memory must be true in settings.yaml")
     name, dtype = value["name"], value["dtype"]
@@ -119,6 +128,7 @@ class InstamaticCamera:
         readout_s: float,
         change_s: float,
         binning: int,
+        through_socket: bool,
     ) -> None:
         # Of no known type: the server does not say before its first picture. And without a wide cross: Instamatic's
         # Timepix driver has already split its pixels into three.
@@ -127,6 +137,7 @@ class InstamaticCamera:
         self._wire = wire
         self._thread = thread
         self._binning = binning
+        self._through_socket = through_socket
         self._number = 0
         self._pixel: np.dtype[Any] | None = None
         self._queue: FrameQueue | None = None
@@ -139,6 +150,8 @@ class InstamaticCamera:
         await self._wire.connect()
         self._number = 0
         self._pixel = None
+        rows, columns = self.facts.shape
+        self._wire.long_reply = rows * columns  # of the smallest pixels, until the first picture is there
         self._queue = asyncio.Queue()
 
     async def start(self, exposure_s: float) -> int:
@@ -172,8 +185,13 @@ class InstamaticCamera:
             if not opened.done():  # else it was disarmed in this very moment
                 opened.set_result(self._clock.now_ns())
             asked_ns = self._clock.now_ns()
+            shape: Shape[Segment | Picture] = picture_sent if self._through_socket else segment
             picture = await wire.ask(
-                "get_image", segment, extra_s=exposure_s, exposure=exposure_s, binsize=self._binning
+                "get_image",
+                shape,
+                extra_s=exposure_s,
+                exposure=exposure_s,
+                binsize=self._binning,
             )
             answered_ns = self._clock.now_ns()
             counts = await self._copied(picture, number)
@@ -211,7 +229,7 @@ class InstamaticCamera:
                 opened.set_exception(DeviceError("camera: it was disarmed; no exposure was made. Arm it again."))
                 opened.exception()
 
-    async def _copied(self, picture: Segment, number: int) -> Picture:
+    async def _copied(self, picture: Segment | Picture, number: int) -> Picture:
         """The picture, copied before the next one can be asked for."""
         rows, columns = self.facts.shape
         if picture.shape != (rows, columns):
@@ -226,12 +244,15 @@ class InstamaticCamera:
                 "lost. Did another program change the camera's settings?"
             )
         self._pixel = pixel
+        if not isinstance(picture, Segment):
+            self._wire.long_reply = picture.nbytes
+            return picture
         try:
             return await self._thread.call(copied, picture)
         except (OSError, ValueError) as error:
             raise DeviceError(
                 f"camera: the shared memory {picture.name} of frame {number} cannot be read ({error}); the frame is "
-                "lost. credline must run on the computer of the camera server."
+                "lost. credline must run on the computer of the camera server, or take pictures = 'socket'."
             ) from error
 
     def frames(self) -> AsyncIterator[Frame]:
@@ -268,7 +289,14 @@ class InstamaticCameraDriver:
         """
         table = Options(self.name, options)
         host, port = table.server(PORT)
-        codec = CODECS[table.text("protocol", "json", tuple(CODECS))]()
+        protocol = table.text("protocol", "json", tuple(CODECS))
+        through_socket = table.text("pictures", "shared memory", ("shared memory", "socket")) == "socket"
+        if through_socket and protocol != PictureCodec.name:
+            raise Refused(
+                "devices: instamatic-camera: pictures = 'socket' needs protocol = 'pickle': the server can send arrays "
+                "in no other; nothing was started. Set tem_communication_protocol to pickle in its settings.yaml, too."
+            )
+        codec = PictureCodec() if protocol == PictureCodec.name else CODECS[protocol]()
         timeout_s = table.number("timeout_s", 5.0, 0.1, 60.0)
         limits_s = table.pair("exposure_limits_s", (0.001, 10.0), 0.0, 1000.0)
         readout_s = table.number("readout_s", 0.02, 0.0, 10.0)
@@ -297,6 +325,7 @@ class InstamaticCameraDriver:
                 readout_s,
                 change_s,
                 binning,
+                through_socket,
             )
             yield Parts(detector=camera, geometry=await geometry_told(wire, binning), binning=binning)
         finally:

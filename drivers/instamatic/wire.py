@@ -23,6 +23,8 @@ from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import DeviceError, DeviceLost
 
 LARGEST_REPLY = 1 << 16
+SHORT_REPLY = 1 << 12
+LONGEST_PIXEL = 8
 LARGEST_REQUEST = 1024  # what the TEM server reads at once; more makes it close the connection
 CONNECT_TRIES = 3
 
@@ -87,6 +89,8 @@ class Wire:
         self._when_connected = when_connected
         self._line: _Line | None = None
         self._is_unproven = False
+        self.long_reply = 0
+        """Bytes that a long answer has at least: until they are there only short ones are read. 0: all are short."""
         self._turn = asyncio.Lock()
         self._exchange: asyncio.Task[Any] | None = None
         self._closed = False
@@ -283,13 +287,14 @@ class Wire:
 
     async def _reply(self, line: _Line, function: str) -> tuple[int, Any]:
         while True:
-            if line.received:
+            if line.received and (len(line.received) <= SHORT_REPLY or len(line.received) >= self.long_reply):
                 try:
                     reply, length = self._codec.decode(bytes(line.received))
                     break
                 except Unfinished:
-                    if len(line.received) > LARGEST_REPLY:
-                        raise self._nonsense(function, f"more than {LARGEST_REPLY} bytes") from None
+                    largest = LARGEST_REPLY + LONGEST_PIXEL * self.long_reply
+                    if len(line.received) > largest:
+                        raise self._nonsense(function, f"more than {largest} bytes") from None
                 except ValueError as error:
                     raise self._nonsense(function, str(error)) from error
             if line.ended:

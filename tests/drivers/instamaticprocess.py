@@ -84,15 +84,18 @@ def temserver(
 
 @contextmanager
 def camserver(
-    folder: Path, protocol: str = "json", camera: str = "simulate", **configured: Any
+    folder: Path, protocol: str = "json", camera: str = "simulate", shared_memory: bool = True, **configured: Any
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A running camera server: its port, and the process.
 
     camera: one of Instamatic's own, as its configuration has it but for `configured`; or any other name, for a camera
-    of `EXPOSING`, whose exposures are then in the file `exposures(folder)`.
+    of `EXPOSING`, whose exposures are then in the file `exposures_file(folder)`.
     """
     port = counterparts.free_port()
     home = home_of(folder, protocol, counterparts.free_port(), port)
+    settings = home / "config" / "settings.yaml"
+    shared = f"cam_use_shared_memory: {str(shared_memory).lower()}"
+    settings.write_text(settings.read_text().replace("cam_use_shared_memory: true", shared))
     file = home / "config" / "camera" / f"{camera}.yaml"
     given = configured if file.exists() else {**EXPOSING, "exposures": str(exposures_file(folder)), **configured}
     text = file.read_text(encoding="utf-8") if file.exists() else ""

@@ -58,23 +58,29 @@ async def exposed(camera: Detector, exposures_s: list[float]) -> list[Frame]:
     return got
 
 
-@pytest.fixture(scope="module", params=PROTOCOLS)
-def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
-    """The camera server as it comes, for each protocol: its port, and the protocol."""
-    with camserver(tmp_path_factory.mktemp("camserver"), request.param) as (port, _):
-        yield port, request.param
+Stock = tuple[int, dict[str, str]]
+"""The port of a server, and the options that it needs."""
+
+
+@pytest.fixture(scope="module", params=[*PROTOCOLS, "socket"])
+def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stock]:
+    """The camera server as it comes, for each protocol, and as it is for clients on another computer."""
+    folder, remote = tmp_path_factory.mktemp("camserver"), request.param == "socket"
+    options = {"protocol": "pickle", "pictures": "socket"} if remote else {"protocol": request.param}
+    with camserver(folder, options["protocol"], shared_memory=not remote) as (port, _):
+        yield port, options
 
 
 class TestInstamaticsOwnCameraServer(DetectorConformance):
     @pytest.fixture
-    def bench(self, stock: tuple[int, str]) -> Bench:
-        port, protocol = stock
+    def bench(self, stock: Stock) -> Bench:
+        port, options = stock
 
         def run(body: Body) -> None:
             async def on_the_real_clock() -> None:
                 clock = RealClock()
                 async with (
-                    connected(clock, port, protocol=protocol, readout_s=0.2) as parts,
+                    connected(clock, port, readout_s=0.2, **options) as parts,
                     SIMULATED_TIMING.connect(clock, 7, {}) as rest,
                 ):
                     await body(clock, rest.assembled({"detector": parts}))
@@ -85,9 +91,9 @@ class TestInstamaticsOwnCameraServer(DetectorConformance):
 
 
 @really
-async def test_the_simulated_camera_is_taken_as_it_comes(clock: RealClock, stock: tuple[int, str]) -> None:
-    port, protocol = stock
-    async with connected(clock, port, protocol=protocol) as parts:
+async def test_the_simulated_camera_is_taken_as_it_comes(clock: RealClock, stock: Stock) -> None:
+    port, options = stock
+    async with connected(clock, port, **options) as parts:
         frames = await exposed(camera_of(parts), [0.02, 0.01, 0.02])
         assert camera_of(parts).facts.saturation == 255
     assert [frame.number for frame in frames] == [0, 1, 2]
@@ -99,9 +105,9 @@ async def test_the_simulated_camera_is_taken_as_it_comes(clock: RealClock, stock
 
 
 @really
-async def test_what_the_camera_knows_of_the_geometry_is_taken_over(clock: RealClock, stock: tuple[int, str]) -> None:
-    port, protocol = stock
-    async with connected(clock, port, protocol=protocol) as parts:
+async def test_what_the_camera_knows_of_the_geometry_is_taken_over(clock: RealClock, stock: Stock) -> None:
+    port, options = stock
+    async with connected(clock, port, **options) as parts:
         assert parts.geometry == {
             "pixel_size_mm": 0.055,
             "rotation_axis_deg": pytest.approx(-128.343, abs=1e-3),
@@ -167,6 +173,39 @@ async def test_the_types_of_the_other_cameras_come_as_they_are(
     assert [frame.counts.dtype for frame in frames] == [np.dtype(dtype)] * 2
     assert [float(frame.counts[0, 0]) for frame in frames] == [0, 1]
     assert (frames[1].counts[1:] == 20).all()
+
+
+@pytest.mark.parametrize("dtype", ["int16", ">u2", "float32", "int64"])
+@really
+async def test_pictures_come_through_the_socket_from_another_computer(
+    clock: RealClock, tmp_path: Path, dtype: str
+) -> None:
+    with camserver(tmp_path, "pickle", "remote", shared_memory=False, dtype=dtype, dimensions=[300, 200]) as (port, _):
+        async with connected(clock, port, protocol="pickle", pictures="socket") as parts:
+            frames = await exposed(camera_of(parts), [0.01, 0.02, 0.01])
+    assert [frame.counts.dtype for frame in frames] == [np.dtype(dtype)] * 3
+    assert [frame.counts.shape for frame in frames] == [(300, 200)] * 3
+    assert [float(frame.counts[0, 0]) for frame in frames] == [0, 1, 2]
+    assert (frames[1].counts[1:] == 20).all()
+    assert frames[0].counts.flags.writeable
+
+
+# How the server sends its pictures, how the devices file says it does, and what is said of that.
+MIXED_UP = {
+    "a socket for shared memory": (False, {}, "cam_use_shared_memory must be true"),
+    "shared memory for a socket": (True, {"pictures": "socket"}, "cam_use_shared_memory: false"),
+}
+
+
+@pytest.mark.parametrize(("shared_memory", "options", "says"), MIXED_UP.values(), ids=MIXED_UP)
+@really
+async def test_the_wrong_way_of_pictures_is_told_with_what_to_set(
+    clock: RealClock, tmp_path: Path, shared_memory: bool, options: dict[str, str], says: str
+) -> None:
+    with camserver(tmp_path, "pickle", "mixed", shared_memory=shared_memory) as (port, _):
+        async with connected(clock, port, protocol="pickle", **options) as parts:
+            with pytest.raises(DeviceError, match=says):
+                await exposed(camera_of(parts), [0.01])
 
 
 class Exposures:
