@@ -24,7 +24,7 @@ FRAMES = 30
 SNAPSHOTS = 4
 # Starts at the declared pace that the camera may refuse; each costs a slot.
 BUSY_SHARE = 0.1
-# A change of exposure that takes less is lost among the scatter of answers.
+# A change of exposure that takes less is no matter for a slot.
 CHANGE_NOTED_S = 0.02
 # A declared dead time is too long that is longer than what most frames need by more than this.
 SPARE_S = 0.002
@@ -80,10 +80,14 @@ class CameraTimes:
 
     @property
     def change_s(self) -> float:
-        """What an exposure of another length than the one before it took more than one of the same."""
+        """What an exposure of another length than the one before it took more than one of the same; 0 where that is
+        lost among the scatter.
+        """
         usual_s = max(0.0, self.rest.median_s - self.exposure_s)
         changed_s = max(self.snapshot.median_s - self.snapshot_exposure_s, self.back.median_s - self.exposure_s)
-        return max(0.0, changed_s - usual_s)
+        change_s = changed_s - usual_s
+        scatter_s = max(CHANGE_NOTED_S, 2 * (self.rest.p99_s - self.rest.median_s))  # of a busy machine, too
+        return change_s if change_s > scatter_s else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +297,7 @@ def as_measured(facts: Facts, measured: Measured) -> Facts:
         cadence.snapshot_exposure_s: detector.cycle_s(cadence.snapshot_exposure_s) + late_s,
         cadence.exposure_s: cadence.declared_s + late_s,
     }
-    change_s = detector.change_s if cadence.change_s < CHANGE_NOTED_S else max(cadence.change_s, detector.change_s)
+    change_s = max(cadence.change_s, detector.change_s)
     camera = replace(detector, cycles_s=tuple(cycles_s.items()), change_s=change_s)
     return replace(facts, timing=Timing(**measured.timing), detector=camera)
 
