@@ -141,7 +141,11 @@ def peer(seconds: float, exposure_s: float) -> Run:
         )
         if done.returncode:
             raise SystemExit(f"the peer's run failed:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
-        return timed("Instamatic 2.2.2", servers.folder, json.loads(done.stdout.splitlines()[-1]), exposure_s)
+        numbers = json.loads(done.stdout.splitlines()[-1])
+        # The camera made pictures for its live view before: the last ones of this length are the run's.
+        lines = np.loadtxt(exposures_file(servers.folder))
+        lines = lines[np.isclose(lines[:, 0], exposure_s)][-len(numbers) :]
+        return Timed("Instamatic 2.2.2", numbers, lines[:, 1], lines[:, 2])
 
     return run
 
@@ -153,8 +157,10 @@ def ours(seconds: float, exposure_s: float, options: dict[str, float]) -> Run:
         done = credline(servers.devices(options), exposure_s, seconds, "run", "cred", "--accept-timing")
         result = json.loads(done.splitlines()[-1])
         with h5py.File(Path(result["run_dir"]) / "frames.h5") as file:
-            slots = [int(slot) for slot in file["diffraction/frames"][:]["slot"]]
-        return timed("credline", servers.folder, slots, exposure_s)
+            frames = file["diffraction/frames"][:]
+        # Numbered by its driver: the how manieth exposure of the camera each was.
+        lines = np.loadtxt(exposures_file(servers.folder))[frames["number"]]
+        return Timed("credline", [int(slot) for slot in frames["slot"]], lines[:, 1], lines[:, 2])
 
     return run
 
@@ -192,13 +198,6 @@ def credline(devices: Path | None, exposure_s: float, seconds: float, *words: st
     if not done.stdout.strip() or (words[0] == "run" and done.returncode):
         raise SystemExit(f"credline {' '.join(words)} failed:\n{done.stderr[-3000:]}")
     return done.stdout
-
-
-def timed(program: str, folder: Path, numbers: Sequence[int], exposure_s: float) -> Timed:
-    """A run by what the camera wrote down: the last exposures of this length, as many as there are frames."""
-    lines = np.loadtxt(exposures_file(folder))
-    lines = lines[np.isclose(lines[:, 0], exposure_s)]
-    return Timed(program, numbers, lines[-len(numbers) :, 1], lines[-len(numbers) :, 2])
 
 
 def main() -> None:
