@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be, grid
 from drivers.options import is_number
+from drivers.origins import CALIBRATED, DEFAULT, TOLD, TYPED, by_precedence, disagreements
 from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ, View
 from engine.errors import Refused, shown
 from engine.frame import Frame
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,8 @@ class SecondConnection:
     limit_s: float = 3.0
 
 
+DISTORTION_UNKNOWN = {"distortion_amplitude_percent": 0.0, "distortion_azimuth_deg": 0.0}
+
 OPTIONAL_PARTS = ("stagexyz", "deflectors", "mode", "illumination")
 """Parts that a microscope need not have, by the names of its fields and of the tables of a devices file."""
 
@@ -197,6 +203,10 @@ class Microscope:
     """The optional parts (`drivers.parts`), each None where nobody has it."""
     specimens: tuple[Specimen, ...] = ()
     """Of the simulated parts, to be set before each run; none where all is real."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each figure of the geometry is from (`drivers.origins`)."""
+    disagreements: tuple[str, ...] = ()
+    """Where two sources of such a figure say different things, in words."""
 
     @property
     def facts(self) -> Facts:
@@ -211,6 +221,8 @@ class Microscope:
             deflectors=None if self.deflectors is None else self.deflectors.facts,
             mode=None if self.mode is None else self.mode.facts,
             illumination=None if self.illumination is None else self.illumination.facts,
+            origins=self.origins,
+            disagreements=self.disagreements,
         )
 
 
@@ -219,7 +231,9 @@ class Parts:
     """What one driver connects: some or all of the four devices, and what it knows of the instrument.
 
     geometry: those fields of `Geometry` that this driver knows, by name; what several know, the more special part
-    says (the microscope, then the detector, then the devices file). timing: of the microscope's own interface.
+    says (the microscope, then the detector). calibrated: those that somebody measured. per_px_A: what a pixel is at the
+    present camera length, unbinned, in 1/A: somebody's calibration, from which the camera length follows. binning: of
+    the camera. timing: of the microscope's own interface.
     """
 
     stage: Stage | None = None
@@ -227,6 +241,9 @@ class Parts:
     optics: Optics | None = None
     detector: Detector | None = None
     geometry: Mapping[str, float] = field(default_factory=dict)
+    calibrated: Mapping[str, float] = field(default_factory=dict)
+    per_px_A: float | None = None
+    binning: int = 1
     timing: Timing | None = None
     truth: "Truth | None" = None
     second_connection: SecondConnection | None = None
@@ -254,23 +271,43 @@ class Parts:
         owners = {name: others.get(name, self).view for name in ("stage", "optics", "beam")}
         if (view := others.get("detector", self).view) is not None:
             view.look_at({name: owner for name, owner in owners.items() if owner is not None})
-        known: dict[str, float] = dict(self.geometry)
-        if "detector" in others:
-            if "beam_fast_px" in known:  # the microscope's is that on its own camera; of another, the middle
-                known |= middle_of(parts["detector"].facts)
-            known |= others["detector"].geometry
+        layers = self._layers(others.get("detector"), geometry or {}, parts["detector"].facts)
+        known, origins = by_precedence(layers)
         times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
         microscope = Microscope(
             **parts,
-            geometry=Geometry(**figures(Geometry, "geometry", {**known, **(geometry or {})})),
+            geometry=Geometry(**figures(Geometry, "geometry", known)),
             timing=Timing(**figures(Timing, "timing", {**times, **(timing or {})})),
             truth=self.truth,
             second_connection=others.get("beam", self).second_connection,
             specimens=tuple(parts.specimen for parts in (self, *others.values()) if parts.specimen is not None),
+            origins=origins,
+            disagreements=tuple(disagreements(layers)),
         )
         if why := cannot_be(microscope.facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")
         return microscope
+
+    def _layers(
+        self, camera: "Parts | None", typed: Mapping[str, float], facts: DetectorFacts
+    ) -> dict[str, dict[str, float]]:
+        """What each source says of the geometry. camera: the parts of the camera, where the microscope is another's."""
+        told = dict(self.geometry)
+        if camera is not None:  # where the beam is on the microscope's own camera tells nothing of another one
+            told = {name: value for name, value in told.items() if name not in ("beam_fast_px", "beam_slow_px")}
+        layers = {
+            TYPED: dict(typed),
+            CALIBRATED: {**self.calibrated, **(camera.calibrated if camera else {})},
+            TOLD: {**told, **(camera.geometry if camera else {})},
+            DEFAULT: middle_of(facts) | DISTORTION_UNKNOWN,
+        }
+        per_px_A = self.per_px_A or (camera.per_px_A if camera else None)
+        values, _ = by_precedence(layers)
+        if per_px_A and {"pixel_size_mm", "wavelength_A"} <= set(values):
+            unbinned_mm = values["pixel_size_mm"] / (camera or self).binning
+            length_mm = unbinned_mm / (values["wavelength_A"] * per_px_A)
+            layers[CALIBRATED] = {"camera_length_mm": length_mm, **layers[CALIBRATED]}
+        return layers
 
 
 def middle_of(camera: DetectorFacts) -> dict[str, float]:

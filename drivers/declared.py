@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from drivers.contract import chosen, figures, middle_of
+from drivers.contract import DISTORTION_UNKNOWN, chosen, figures, middle_of
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
+from drivers.origins import CALIBRATED, DEFAULT, TYPED, by_precedence
+from drivers.origins import TOLD as TOLD_BY_INSTRUMENT
 from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
 from engine.errors import Refused
 
@@ -58,12 +60,13 @@ class Declared:
         others, geometry, timing = others or {}, geometry or {}, timing or {}
         parts = chosen(self, others)
         del parts["beam"]
-        known, only_told = self._geometry(others.get("detector"), geometry)
+        known, of_geometry, only_told = self._geometry(others.get("detector"), geometry, parts["detector"])
         times = {} if self.timing is None else {item.name: getattr(self.timing, item.name) for item in fields(Timing)}
         facts = Facts(
             Geometry(**figures(Geometry, "geometry", known, only_told)),
             Timing(**figures(Timing, "timing", {**times, **timing})),
             **parts,
+            origins=of_geometry,
         )
         if why := cannot_be(facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")
@@ -74,31 +77,34 @@ class Declared:
             if name.startswith(f"{part}.")
         } | {f"geometry.{name}": words for name, words in only_told.items()}
         origins = dict.fromkeys(by_name(facts), DECLARED)
-        of_geometry = {f"geometry.{item.name}": item.name for item in fields(Geometry)}
-        defaults = {name for name, figure in of_geometry.items() if figure not in known}
-        origins |= dict.fromkeys(origins.keys() & (defaults | unknown.keys()), ASSUMED)
+        origins |= dict.fromkeys(origins.keys() & unknown.keys(), ASSUMED)
+        origins |= {f"geometry.{name}": ASSUMED for name, origin in of_geometry.items() if origin == DEFAULT}
         for table, written in (("geometry", geometry), ("timing", timing)):
             origins |= {f"{table}.{name}": OF_TABLE[table] for name in written}
         return KnownFacts(facts, origins, unknown)
 
     def _geometry(
-        self, camera: "Declared | None", written: Mapping[str, float]
-    ) -> tuple[dict[str, float], dict[str, str]]:
-        """The figures that are known of the geometry, and those that only the instrument tells; the more special says:
-        the microscope, the camera, the devices file.
+        self, camera: "Declared | None", written: Mapping[str, float], size: DetectorFacts
+    ) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
+        """The figures that are known of the geometry, the origin of each (`drivers.origins`), and those that only the
+        instrument tells. camera: what is declared of it, where its driver is another one.
         """
-        known: dict[str, float] = {}
+        told: dict[str, float] = {}
         only_told: dict[str, str] = {}
         for who in (self, camera) if camera is not None else (self,):
             words = {_last(name): words for name, words in who.unknown.items() if name.startswith("geometry.")}
-            if who is camera and who.detector is not None and "beam_fast_px" in known:  # it is that on another camera
-                if who.detector.shape is None and not who.geometry.keys() & BEAM:
-                    words |= dict.fromkeys(sorted(BEAM), "the camera, by its size")
-                known |= middle_of(who.detector)
             only_told = {name: only_told[name] for name in only_told if name not in who.geometry} | words
-            known = {name: value for name, value in {**known, **who.geometry}.items() if name not in words}
+            told = {name: value for name, value in {**told, **who.geometry}.items() if name not in words}
+            if who is self and camera is not None:  # where the beam is on one camera tells nothing of another
+                told = {name: value for name, value in told.items() if name not in BEAM}
+        layers = {TYPED: written, TOLD_BY_INSTRUMENT: told, DEFAULT: {**middle_of(size), **DISTORTION_UNKNOWN}}
+        known, origins = by_precedence(layers)
+        if size.shape is None:
+            only_told |= dict.fromkeys(sorted(BEAM - known.keys()), "the camera, by its size")
         only_told = {name: words for name, words in only_told.items() if name not in written}
-        return {**known, **written}, only_told
+        for name in only_told.keys() & known.keys():
+            del known[name], origins[name]
+        return known, origins, only_told
 
     @property
     def by_name(self) -> dict[str, Any]:
@@ -140,7 +146,7 @@ class KnownFacts:
         others = {name for name in {**declared, **now} if now.get(name) != declared.get(name)}
         origins = {
             name: TOLD if name in others or name in self.unknown else self.origins.get(name, DECLARED) for name in now
-        }
+        } | {f"geometry.{name}": CALIBRATED for name, origin in told.origins.items() if origin == CALIBRATED}
         differences = tuple(
             f"{name}: told {_text(now.get(name))}, declared {_text(declared.get(name))}"
             for name in {**declared, **now}
@@ -157,7 +163,7 @@ def by_name(facts: Any, prefix: str = "") -> dict[str, Any]:
         value, name = getattr(facts, item.name), f"{prefix}{item.name}"
         if is_dataclass(value):
             found |= by_name(value, f"{name}.")
-        elif prefix or value is not None:
+        elif prefix:
             found[name] = value
     return found
 

@@ -7,7 +7,7 @@ them together. A plan is prepared from these alone, and they are written whole i
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -180,7 +180,8 @@ class DetectorFacts:
         counts are placeholders (a simulation of timing): then nothing is exported. flatfield: whether the detector
         brings its relative response along, as `Detector.flatfield`.
     dark_counts: what a pixel counts without light: 0 of a camera that counts electrons one by one; None where nobody
-        knows, as of one with an offset.
+        knows, as of one with an offset. change_s: from `start` until the shutter opens, where the exposure is of
+        another length than the one before it.
     paced: of a camera that paces itself. cycles_s: exposures whose cycle is another than the rest tells, each with its
         own: those that were measured.
     """
@@ -197,6 +198,7 @@ class DetectorFacts:
     dark_counts: Finite | None = None
     paced: PacedFacts | None = None
     cycles_s: tuple[tuple[Seconds, Seconds], ...] = ()
+    change_s: Seconds = 0.0
 
     @property
     def known_shape(self) -> tuple[int, int]:
@@ -253,7 +255,8 @@ class DetectorFacts:
 class Facts:
     """All that is known of an instrument without a call; None for a part that it does not have.
 
-    A blanker is not here: of that nothing is known without asking.
+    A blanker is not here: of that nothing is known without asking. origins: where each figure of the geometry is from
+    (`drivers.origins`); empty where nobody kept that. disagreements: where two sources of one say different things.
     """
 
     geometry: Geometry
@@ -265,6 +268,8 @@ class Facts:
     deflectors: DeflectorFacts | None = None
     mode: ModeFacts | None = None
     illumination: IlluminationFacts | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+    disagreements: tuple[str, ...] = ()
 
     @property
     def questions(self) -> tuple[str, ...]:

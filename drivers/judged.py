@@ -75,7 +75,8 @@ def questions(facts: "Facts") -> tuple[str, ...]:
     """What to ask about an instrument that can be and is unusual, one line each."""
     asked = [question(key, value, known) for key, value, known in _figures(facts)]
     beside = None if facts.detector is None else _beam(facts.geometry, facts.detector)
-    return tuple(text for text in (*asked, beside) if text)
+    apart = [f"geometry: {text}; which is right?" for text in facts.disagreements]
+    return tuple(text for text in (*asked, beside, *apart) if text)
 
 
 def geometry_cannot_be(geometry: "Geometry", shape: tuple[int, int] | None = None) -> str | None:

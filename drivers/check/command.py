@@ -44,6 +44,7 @@ class _Request:
     seed: int
     move: bool
     frames: int
+    beam: bool
 
 
 @devices_app.command(epilog="Example: credline devices check devices.toml --config examples/demo.toml")
@@ -65,6 +66,10 @@ def check(
     move: Annotated[
         bool, typer.Option("--move", help="Rotate the stage by up to 10 deg, several times, to measure its speed.")
     ] = False,
+    beam: Annotated[
+        bool,
+        typer.Option("--beam", help="Beam on for some ten seconds, to measure how long the pattern takes to settle."),
+    ] = False,
     frames: Annotated[int, typer.Option("--frames", min=4, help="Frames taken at each of two paces.")] = 30,
     write: Annotated[
         bool, typer.Option("--write/--no-write", help="Write the measured times into the devices file.")
@@ -75,7 +80,8 @@ def check(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random in a simulation.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")] = False,
 ) -> None:
-    """Connect, time every call and the camera, and say what would not work. The beam is blanked and stays so.
+    """Connect, time every call and the camera, and say what would not work. The beam is blanked and stays so, but for
+    --beam.
 
     Exit status 0 when the plan would work, 1 when it would not (or a device fails), 2 for bad input, 130 after Ctrl-C.
     """
@@ -86,7 +92,7 @@ def check(
 
     virtual = clock is ClockKind.VIRTUAL
     kind = experiment_type(protocol)
-    request = _Request(devices, kind, build_plan(kind, config, settings or []), seed, move, frames)
+    request = _Request(devices, kind, build_plan(kind, config, settings or []), seed, move, frames, beam)
     if sys.stderr.isatty() and not virtual:
         typer.echo("Measuring; a check takes about a minute, with --move some more.", err=True)
     left = Left()
@@ -98,9 +104,16 @@ def check(
     print_whole(*_tables(result), to_stderr=as_json)
     tables = {"timing": result["timing"]}
     if result["rotation"].get("options"):
-        tables[f"{_table_of_stage(devices)}.rotation"] = result["rotation"]["options"]
+        tables[f"{_table_of(devices, 'stage')}.rotation"] = result["rotation"]["options"]
         typer.echo(f"Rotation: {result['rotation']['summary']}.", err=as_json)
     _keep(devices, tables, write, "" if virtual else f" on {utc_now():%Y-%m-%d}", as_json)
+    if result["proposed"]:
+        typer.echo(
+            f"For [{_table_of(devices, 'detector')}] of the devices file, if you want plans to count on it:",
+            err=as_json,
+        )
+        for key, value in result["proposed"].items():
+            typer.echo(f"{key} = {value:g}", err=as_json)
     for remark in result["remarks"]:
         typer.echo(f"- {remark}", err=as_json)
     for problem in result["problems"]:
@@ -132,7 +145,7 @@ def list_devices(
 
 
 async def _check(request: _Request, left: "Left") -> dict[str, Any]:
-    from drivers.check.measure import judge, measure
+    from drivers.check.measure import judge, measure, proposed
     from drivers.contract import Microscope
     from engine.clock.virtual import VirtualClock, VirtualLoop
     from engine.run.devicesfile import connect_devices
@@ -148,16 +161,19 @@ async def _check(request: _Request, left: "Left") -> dict[str, Any]:
         measured = await measure(clock, microscope, times.exposures_s, times.lens_change, request.frames, left)
         judgement = judge(kind, plan, microscope.facts, measured)
         rotation = await _rotations(clock, microscope.stage, times.speed_deg_s, left) if request.move else {}
+        settling = await _settling(clock, microscope, times) if request.beam else {}
         problems = [*judgement.problems, *rotation.pop("problems", [])]
         return {
             "devices": request.devices,
             "problems": problems,
-            "remarks": list(judgement.remarks),
+            "remarks": [*judgement.remarks, *settling.pop("remarks", [])],
             "timing": measured.timing,
             "declared": asdict(microscope.facts.timing),
             "calls": {name: asdict(times) for name, times in measured.calls.items()},
             "camera": asdict(measured.cadence),
+            "proposed": proposed(microscope.detector, measured.cadence),
             "rotation": rotation,
+            "settling": settling,
         }
 
 
@@ -187,6 +203,22 @@ async def _rotations(clock: Clock, stage: Any, speed_deg_s: float, left: "Left")
     return found
 
 
+async def _settling(clock: Clock, microscope: Any, times: Any) -> dict[str, Any]:
+    """How long the pattern takes to stand still, beside what plans count on."""
+    from drivers.check.settling import measure_settling
+
+    found = await measure_settling(clock, microscope, min(times.exposures_s), times.lens_change)
+    declared_s = microscope.facts.optics.settling_s(times.lens_change)
+    if found.settled_s is None:
+        told = f"How long the pattern takes to settle cannot be told: {found.why}."
+    else:
+        told = (
+            f"After a defocus of {found.defocus} the pattern is as at rest {found.settled_s * 1000:.0f} ms after the "
+            f"lens was told to go back; plans count on {declared_s * 1000:.0f} ms (option settling_s of the lens)."
+        )
+    return {**asdict(found), "declared_s": declared_s, "remarks": [told]}
+
+
 def _speeds(measured: Any) -> dict[float, float]:
     """The median speed of the rotations at each speed asked for."""
     turned: dict[float, list[float]] = {}
@@ -196,12 +228,12 @@ def _speeds(measured: Any) -> dict[float, float]:
     return {asked: sorted(speeds)[len(speeds) // 2] for asked, speeds in turned.items()}
 
 
-def _table_of_stage(devices: str) -> str:
-    """The table of a devices file that holds the stage's driver."""
+def _table_of(devices: str, part: str) -> str:
+    """The table of a devices file that holds the driver of a part."""
     if not devices.endswith(".toml"):
         return "microscope"
     tables = tomllib.loads(Path(devices).read_text(encoding="utf-8"))
-    return "stage" if "stage" in tables else "microscope"
+    return part if part in tables else "microscope"
 
 
 def _keep(devices: str, tables: dict[str, dict[str, float]], write: bool, when: str, as_json: bool) -> None:
@@ -236,6 +268,7 @@ def _tables(result: dict[str, Any]) -> list[Table]:
         ("the others, median", camera["rest"]["median_s"]),
         ("the others, p99", camera["rest"]["p99_s"]),
         (f"snapshot of {camera['snapshot_exposure_s'] * 1000:g} ms", camera["snapshot"]["median_s"]),
+        ("frame after a snapshot", camera["back"]["median_s"]),
     ):
         cadence.add_row(name, f"{seconds * 1000:.1f} ms")
     cadence.add_row("not ready at the declared cycle", f"{camera['busy']} of {camera['paced']}")

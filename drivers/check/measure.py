@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from drivers.facts import Facts, Timing
+from drivers.facts import DetectorFacts, Facts, Timing
 from engine.clock import NS_PER_MS, NS_PER_S, Clock, ns
 from engine.errors import DeviceBusy, DeviceLost, Refused
 from engine.run.contract import AnyExperiment
@@ -24,6 +24,11 @@ FRAMES = 30
 SNAPSHOTS = 4
 # Starts at the declared pace that the camera may refuse; each costs a slot.
 BUSY_SHARE = 0.1
+# A change of exposure that takes less is no matter for a slot.
+CHANGE_NOTED_S = 0.02
+# A declared dead time is too long that is longer than what most frames need by more than this.
+SPARE_S = 0.002
+NEARLY_ALL = 0.9
 # A first frame this much longer than the median is worth a word.
 SLOW_FIRST = 1.2
 
@@ -50,7 +55,7 @@ class CameraTimes:
     first_s, second_s, rest: from one start to the next, each begun as soon as the frame before has arrived.
     declared_s: what the driver says is safe (`DetectorFacts.cycle_s`). busy: of `paced` starts at that pace, how many
     the camera refused because it was not ready. missing: numbers that never arrived. snapshot, snapshot_declared_s: a
-    short exposure between two long ones, start to frame.
+    short exposure between two long ones, start to frame; back: the long one after it.
     """
 
     exposure_s: float
@@ -64,6 +69,25 @@ class CameraTimes:
     snapshot_exposure_s: float
     snapshot: Times
     snapshot_declared_s: float
+    back: Times
+    nearly_all_s: float
+    """What nine in ten of `rest` kept to."""
+
+    @property
+    def dead_s(self) -> float:
+        """What a frame takes beyond its exposure, but for one in ten, which a slot's tolerance is for."""
+        return max(0.0, self.nearly_all_s - self.exposure_s)
+
+    @property
+    def change_s(self) -> float:
+        """What an exposure of another length than the one before it took more than one of the same; 0 where that is
+        lost among the scatter.
+        """
+        usual_s = max(0.0, self.rest.median_s - self.exposure_s)
+        changed_s = max(self.snapshot.median_s - self.snapshot_exposure_s, self.back.median_s - self.exposure_s)
+        change_s = changed_s - usual_s
+        scatter_s = max(CHANGE_NOTED_S, 2 * (self.rest.p99_s - self.rest.median_s))  # of a busy machine, too
+        return change_s if change_s > scatter_s else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +206,7 @@ async def _cadence(
     exposures_s = exposure_s, snapshot_exposure_s
     intervals, missing = await _as_fast_as_it_goes(clock, detector, exposures_s, frames)
     busy, gaps = await _at_the_declared_pace(clock, detector, exposures_s, frames)
-    snapshots = await _snapshots(clock, detector, exposures_s)
+    snapshots, back = await _snapshots(clock, detector, exposures_s)
     return CameraTimes(
         exposure_s,
         detector.facts.cycle_s(exposure_s),
@@ -194,7 +218,9 @@ async def _cadence(
         missing + gaps,
         snapshot_exposure_s,
         Times.of(snapshots),
-        detector.facts.cycle_s(snapshot_exposure_s),
+        detector.facts.cycle_s(snapshot_exposure_s) + detector.facts.change_s,
+        Times.of(back),
+        sorted(intervals[2:])[math.ceil(NEARLY_ALL * len(intervals[2:])) - 1],
     )
 
 
@@ -258,17 +284,23 @@ async def _at_the_declared_pace(
     return busy, numbers[-1] - count
 
 
-async def _snapshots(clock: Clock, detector: Any, exposures_s: Sequence[float]) -> list[float]:
-    """From the start of a snapshot between two frames until its picture is there, in seconds."""
+async def _snapshots(clock: Clock, detector: Any, exposures_s: Sequence[float]) -> tuple[list[float], list[float]]:
+    """From the start of a snapshot between two frames until its picture is there, in seconds, and the same of the frame
+    after it.
+    """
     frames = await _armed(clock, detector, exposures_s)
-    took = []
-    for _ in range(SNAPSHOTS):
-        await _started(clock, detector, exposures_s[0])
-        await _next(clock, frames)
+    took: tuple[list[float], list[float]] = ([], [])
+
+    async def one(exposure_s: float) -> float:
         begin_ns = clock.now_ns()
-        await _started(clock, detector, exposures_s[1])
+        await _started(clock, detector, exposure_s)
         await _next(clock, frames)
-        took.append((clock.now_ns() - begin_ns) / NS_PER_S)
+        return (clock.now_ns() - begin_ns) / NS_PER_S
+
+    await one(exposures_s[0])
+    for _ in range(SNAPSHOTS):
+        took[0].append(await one(exposures_s[1]))
+        took[1].append(await one(exposures_s[0]))
     await bounded(clock, "detector.disarm", detector.disarm)
     return took
 
@@ -279,15 +311,14 @@ def as_measured(facts: Facts, measured: Measured) -> Facts:
     if detector is None:
         return replace(facts, timing=Timing(**measured.timing))
     late_s = max(cadence.rest.p99_s - cadence.declared_s, 0.0) if cadence.busy else 0.0
-    later_s = max(cadence.snapshot.median_s - cadence.snapshot_declared_s, late_s)
     # The longer exposure last: where both are of one length it holds.
     cycles_s = {
-        cadence.snapshot_exposure_s: cadence.snapshot_declared_s + later_s,
+        cadence.snapshot_exposure_s: detector.cycle_s(cadence.snapshot_exposure_s) + late_s,
         cadence.exposure_s: cadence.declared_s + late_s,
     }
-    return replace(
-        facts, timing=Timing(**measured.timing), detector=replace(detector, cycles_s=tuple(cycles_s.items()))
-    )
+    change_s = max(cadence.change_s, detector.change_s)
+    camera = replace(detector, cycles_s=tuple(cycles_s.items()), change_s=change_s)
+    return replace(facts, timing=Timing(**measured.timing), detector=camera)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,11 +349,7 @@ def judge(kind: AnyExperiment, plan: Any, facts: Facts, measured: Measured) -> J
                 f"The {name} frame after arming took {_ms(seconds)}, the others {_ms(cadence.rest.median_s)}. The grid "
                 "of slots is not moved by that; the slot is lost."
             )
-    if cadence.snapshot.median_s > SLOW_FIRST * cadence.snapshot_declared_s + 0.005:
-        remarks.append(
-            f"A snapshot of {_ms(cadence.snapshot_exposure_s)} takes {_ms(cadence.snapshot.median_s)}, its driver "
-            f"declares {_ms(cadence.snapshot_declared_s)}: changing the exposure costs time on this camera."
-        )
+    remarks += _of_camera(facts.detector, cadence)
     declared = asdict(facts.timing)
     for name, what in (
         ("api_call_s", "A call to the microscope usually takes"),
@@ -333,6 +360,39 @@ def judge(kind: AnyExperiment, plan: Any, facts: Facts, measured: Measured) -> J
             remarks.append(f"{what} {_ms(timing[name])}, plans have counted on {_ms(declared[name])}.")
     problems += _refusals(kind, plan, facts, measured, remarks)
     return Judgement(tuple(problems), tuple(remarks))
+
+
+def proposed(detector: Any, cadence: CameraTimes) -> dict[str, float]:
+    """What to write into the camera's table of a devices file: of its options that can be measured (as it says itself,
+    `options_measured`), those that were declared otherwise.
+    """
+    facts, can = detector.facts, getattr(detector, "options_measured", ())
+    lines: dict[str, float] = {}
+    dead_s = round(cadence.dead_s + SPARE_S / 2, 3)
+    if "readout_s" in can and facts.dead_time_s > dead_s + SPARE_S / 2:
+        lines["readout_s"] = dead_s
+    if "change_s" in can and cadence.change_s > facts.change_s + CHANGE_NOTED_S:
+        lines["change_s"] = round(cadence.change_s, 3)
+    return lines
+
+
+def _of_camera(facts: DetectorFacts | None, cadence: CameraTimes) -> list[str]:
+    """What is good to know of a camera's dead time and of its changes."""
+    remarks = []
+    if facts is not None and facts.paced is None:
+        spare_s = cadence.declared_s - cadence.exposure_s - cadence.dead_s
+        if spare_s > SPARE_S:
+            remarks.append(
+                f"A frame of {_ms(cadence.exposure_s)} mostly takes {_ms(cadence.exposure_s + cadence.dead_s)}, its "
+                f"driver declares {_ms(cadence.declared_s)}: {_ms(spare_s)} of each slot are lost."
+            )
+    if facts is not None and cadence.change_s > facts.change_s + CHANGE_NOTED_S:
+        remarks.append(
+            f"An exposure of another length than the one before it takes {_ms(cadence.change_s)} more, its driver "
+            f"declares {_ms(facts.change_s)}: changing the exposure costs time on this camera, and it is open when "
+            "the frame after a change was exposed. With snapshot_exposure_s = exposure_s nothing is changed."
+        )
+    return remarks
 
 
 def _refusals(kind: AnyExperiment, plan: Any, facts: Facts, measured: Measured, remarks: list[str]) -> list[str]:

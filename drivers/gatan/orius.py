@@ -157,8 +157,21 @@ class Orius:
             queue.put_nowait(error)
             return
         end_ns = open_ns + ns(exposure_s)
-        early_ns = max(0, end_ns - self._clock.now_ns())  # the delay was less than the devices file says
-        queue.put_nowait(Frame(counts, number, open_ns - early_ns, end_ns - early_ns))
+        answered_ns = self._clock.now_ns()
+        early_ns = max(0, end_ns - answered_ns)  # the delay was less than the devices file says
+        # What took longer than a readout ever does may have been before the exposure.
+        late_ns = max(0, answered_ns - end_ns - ns(self._settings.overhead_s))
+        open_ns, end_ns = open_ns - early_ns, end_ns - early_ns
+        queue.put_nowait(
+            Frame(
+                counts,
+                number,
+                open_ns,
+                end_ns,
+                start_bounds_ns=(open_ns, open_ns + late_ns),
+                end_bounds_ns=(end_ns, end_ns + late_ns),
+            )
+        )
 
     def _busy(self) -> DeviceBusy:
         return DeviceBusy(f"{self._plug_in.name}: an exposure is under way; no new one was begun. Wait for its frame.")

@@ -1,12 +1,14 @@
-"""A camera behind Instamatic's camera server, pictures through shared memory: both programs run on one computer.
+"""A camera behind Instamatic's camera server: pictures through shared memory on one computer, else through its socket.
 
     [detector]
     driver = "instamatic-camera"
     protocol = "json"        # as tem_communication_protocol in Instamatic's settings.yaml
+    # pictures = "socket"    # of a server on another computer; protocol = "pickle", cam_use_shared_memory: false
 
 The engine connects it; docs/drivers/instamatic.md says how to set up both sides. Promises: what `drivers.contract` asks
 of a Detector. The server sends no frame numbers: an exposure is one question and its answer, and numbers count the
-questions, so an answer that does not come is an error of its frame and never a silent gap.
+questions, so an answer that does not come is an error of its frame and never a silent gap. Nor does it say when it
+exposed: at some time between question and answer, and no earlier and no later, which is what a frame's bounds say.
 
 Source: Instamatic 2.2.2, `server/cam_server.py` (requests name `attr_name`; the answer to `get_image` is a dictionary
 of shape, dtype and the name of a shared memory segment, which the next picture of that shape overwrites) and
@@ -29,13 +31,15 @@ from numpy.typing import NDArray
 from drivers.contract import Parts
 from drivers.declared import Declared
 from drivers.facts import DetectorFacts
+from drivers.instamatic.cameratold import LARGEST_BINNING, binnings, geometry_told, one_binning, positive, told
 from drivers.instamatic.codec import CODECS
-from drivers.instamatic.wire import ServerError, Wire
-from drivers.options import Options, is_number
+from drivers.instamatic.pickledpicture import PickledPicture, PictureCodec
+from drivers.instamatic.wire import ServerError, Shape, Wire
+from drivers.options import Options
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
-from engine.clock import Clock, ns
+from engine.clock import NS_PER_S, Clock, ns
 from engine.devicethread import DeviceThread
-from engine.errors import DeviceBusy, DeviceError, DeviceLost, shown
+from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused, shown
 from engine.frame import Frame, Picture, is_picture_type, same_type
 
 PORT = 8087  # cam_server_port in Instamatic's settings.yaml
@@ -44,6 +48,8 @@ SHARED_MEMORY = Path("/dev/shm")
 SEGMENT = re.compile(r"(psm|wnsm)_[0-9a-f]{1,32}")
 TYPE_NAME = re.compile(r"[<>|=]?([iu][1248]|f4)|u?int(8|16|32|64)|float32")
 LARGEST_SIDE = 16384
+SHORTEST_SHARE = 0.9
+"""Of an exposure that was asked for: a camera may round it, but not by more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,15 @@ class Segment:
     dtype: str
 
 
+def picture_sent(value: Any) -> Picture:
+    """The shape of the answer to `get_image` of a server without shared memory."""
+    if not isinstance(value, PickledPicture):
+        raise ValueError("not a picture; pictures = 'socket' needs cam_use_shared_memory: false in settings.yaml")
+    return value.counts()
+
+
 def segment(value: Any) -> Segment:
-    """The shape of the answer to `get_image`."""
+    """The shape of the answer to `get_image` of one with it."""
     if not isinstance(value, dict) or set(value) != {"shape", "dtype", "name"}:
         raise ValueError("not a picture in shared memory; cam_use_shared_memory must be true in settings.yaml")
     name, dtype = value["name"], value["dtype"]
@@ -75,13 +88,6 @@ def sides(value: Any) -> tuple[int, int]:
     if not all(isinstance(side, int) and 0 < side <= LARGEST_SIDE for side in (rows, columns)):
         raise ValueError("not rows and columns")
     return rows, columns
-
-
-def positive(value: Any) -> float:
-    """The shape of a property that is a positive number."""
-    if not is_number(value) or value <= 0:
-        raise ValueError("not a positive number")
-    return float(value)
 
 
 def copied(picture: Segment) -> Picture:
@@ -107,7 +113,7 @@ def copied(picture: Segment) -> Picture:
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """The options of the devices file. saturation: 0 where the camera's configuration in Instamatic says it."""
+    """The options of the devices file. saturation, binning: 0 where the camera's configuration says it."""
 
     host: str
     port: int
@@ -115,21 +121,34 @@ class CameraSettings:
     timeout_s: float
     exposure_limits_s: tuple[float, float]
     readout_s: float
+    change_s: float
     saturation: int
+    binning: int
+    through_socket: bool
 
     @classmethod
     def read(cls, driver: str, given: Mapping[str, Any]) -> "CameraSettings":
         """Raises Refused for an option that cannot be."""
         table = Options(driver, given)
         host, port = table.server(PORT)
+        protocol = table.text("protocol", "json", tuple(CODECS))
+        through_socket = table.text("pictures", "shared memory", ("shared memory", "socket")) == "socket"
+        if through_socket and protocol != PictureCodec.name:
+            raise Refused(
+                "devices: instamatic-camera: pictures = 'socket' needs protocol = 'pickle': the server can send arrays "
+                "in no other; nothing was started. Set tem_communication_protocol to pickle in its settings.yaml, too."
+            )
         settings = cls(
             host=host,
             port=port,
-            protocol=table.text("protocol", "json", tuple(CODECS)),
+            protocol=protocol,
             timeout_s=table.number("timeout_s", 5.0, 0.1, 60.0),
             exposure_limits_s=table.pair("exposure_limits_s", (0.001, 10.0), 0.0, 1000.0),
             readout_s=table.number("readout_s", 0.02, 0.0, 10.0),
+            change_s=table.number("change_s", 0.0, 0.0, 10.0),
             saturation=table.whole("saturation", 0, 0, 2**32 - 1),
+            binning=table.whole("binning", 0, 0, LARGEST_BINNING),
+            through_socket=through_socket,
         )
         table.finish()
         return settings
@@ -140,13 +159,15 @@ class CameraSettings:
         Of no known type: the server does not say before its first picture. And without a wide cross: Instamatic's
         Timepix driver has already split its pixels into three.
         """
-        return DetectorFacts(shape, "", saturation, self.exposure_limits_s, self.readout_s)
+        return DetectorFacts(shape, "", saturation, self.exposure_limits_s, self.readout_s, change_s=self.change_s)
 
 
 class InstamaticCamera:
     """Implements `drivers.contract.Detector`."""
 
     flatfield: NDArray[np.float32] | None = None
+    options_measured = ("readout_s", "change_s")
+    """Of the devices file, those that `credline devices check` can measure."""
 
     def __init__(
         self,
@@ -154,11 +175,15 @@ class InstamaticCamera:
         wire: Wire,
         thread: DeviceThread,
         facts: DetectorFacts,
+        binning: int,
+        through_socket: bool,
     ) -> None:
         self.facts = facts
         self._clock = clock
         self._wire = wire
         self._thread = thread
+        self._binning = binning
+        self._through_socket = through_socket
         self._number = 0
         self._pixel: np.dtype[Any] | None = None
         self._queue: FrameQueue | None = None
@@ -171,6 +196,8 @@ class InstamaticCamera:
         await self._wire.connect()
         self._number = 0
         self._pixel = None
+        rows, columns = self.facts.known_shape
+        self._wire.long_reply = rows * columns  # of the smallest pixels, until the first picture is there
         self._queue = asyncio.Queue()
 
     async def start(self, exposure_s: float) -> int:
@@ -200,16 +227,43 @@ class InstamaticCamera:
         exposure_s: float,
         opened: asyncio.Future[int],
     ) -> None:
-        async def take(wire: Wire) -> Picture:
+        async def take(wire: Wire) -> tuple[Picture, int]:
             if not opened.done():  # else it was disarmed in this very moment
                 opened.set_result(self._clock.now_ns())
-            picture = await wire.ask("get_image", segment, extra_s=exposure_s, exposure=exposure_s)
-            return await self._copied(picture, number)
+            asked_ns = self._clock.now_ns()
+            shape: Shape[Segment | Picture] = picture_sent if self._through_socket else segment
+            picture = await wire.ask(
+                "get_image",
+                shape,
+                extra_s=exposure_s,
+                exposure=exposure_s,
+                binsize=self._binning,
+            )
+            answered_ns = self._clock.now_ns()
+            counts = await self._copied(picture, number)
+            if answered_ns < asked_ns + ns(SHORTEST_SHARE * exposure_s):
+                raise DeviceError(
+                    f"camera: frame {number} came {(answered_ns - asked_ns) / NS_PER_S:.3g} s after an exposure of "
+                    f"{exposure_s:g} s was asked for; it was exposed otherwise and is lost. Does the camera keep an "
+                    "exposure of its own (set it in its own software), or does another program use this server?"
+                )
+            return counts, answered_ns
 
         try:
-            counts = await self._wire.in_turn(take)
+            counts, answered_ns = await self._wire.in_turn(take)
             begin_ns = opened.result()
-            queue.put_nowait(Frame(counts, number, begin_ns, begin_ns + ns(exposure_s)))
+            end_ns = begin_ns + ns(exposure_s)
+            open_ns = max(0, answered_ns - end_ns)  # for the way of both, a shutter, the readout: nobody knows
+            queue.put_nowait(
+                Frame(
+                    counts,
+                    number,
+                    begin_ns,
+                    end_ns,
+                    start_bounds_ns=(begin_ns, begin_ns + open_ns),
+                    end_bounds_ns=(end_ns, end_ns + open_ns),
+                )
+            )
         except Exception as error:
             if opened.done():
                 queue.put_nowait(error)
@@ -221,7 +275,7 @@ class InstamaticCamera:
                 opened.set_exception(DeviceError("camera: it was disarmed; no exposure was made. Arm it again."))
                 opened.exception()
 
-    async def _copied(self, picture: Segment, number: int) -> Picture:
+    async def _copied(self, picture: Segment | Picture, number: int) -> Picture:
         """The picture, copied before the next one can be asked for."""
         rows, columns = self.facts.known_shape
         if picture.shape != (rows, columns):
@@ -236,12 +290,15 @@ class InstamaticCamera:
                 "lost. Did another program change the camera's settings?"
             )
         self._pixel = pixel
+        if not isinstance(picture, Segment):
+            self._wire.long_reply = picture.nbytes
+            return picture
         try:
             return await self._thread.call(copied, picture)
         except (OSError, ValueError) as error:
             raise DeviceError(
                 f"camera: the shared memory {picture.name} of frame {number} cannot be read ({error}); the frame is "
-                "lost. credline must run on the computer of the camera server."
+                "lost. credline must run on the computer of the camera server, or take pictures = 'socket'."
             ) from error
 
     def frames(self) -> AsyncIterator[Frame]:
@@ -290,7 +347,8 @@ class InstamaticCameraDriver:
         answers, DeviceError when it is not Instamatic's camera server.
         """
         settings = CameraSettings.read(self.name, options)
-        codec, timeout_s = CODECS[settings.protocol](), settings.timeout_s
+        codec = PictureCodec() if settings.protocol == PictureCodec.name else CODECS[settings.protocol]()
+        timeout_s = settings.timeout_s
 
         async def no_state(_: Wire) -> None:
             """A camera has none that matters between exposures."""
@@ -300,11 +358,12 @@ class InstamaticCameraDriver:
         camera = None
         try:
             await wire.connect()
-            shape = await wire.call("get_camera_dimensions", sides)
+            binning = await self._binning(wire, settings.binning)
+            rows, columns = await wire.call("get_camera_dimensions", sides)
             saturation = settings.saturation or int(await self._told(wire, "dynamic_range", "saturation"))
-            camera = InstamaticCamera(clock, wire, thread, settings.facts(shape, saturation))
-            pixel_size_mm = await self._told(wire, "physical_pixelsize", None)
-            yield Parts(detector=camera, geometry={"pixel_size_mm": pixel_size_mm} if pixel_size_mm else {})
+            facts = settings.facts((rows // binning, columns // binning), saturation)
+            camera = InstamaticCamera(clock, wire, thread, facts, binning, settings.through_socket)
+            yield Parts(detector=camera, geometry=await geometry_told(wire, binning), binning=binning)
         finally:
             if camera is not None:
                 await camera.disarm()
@@ -312,13 +371,23 @@ class InstamaticCameraDriver:
             thread.close()
 
     @staticmethod
-    async def _told(wire: Wire, name: str, option: str | None) -> float:
-        """What the camera's configuration says in Instamatic; 0 where it may be missing and is."""
+    async def _binning(wire: Wire, asked: int) -> int:
+        """The binning to take pictures with: what the devices file asks for, or the one Instamatic is set to."""
+        binning = asked or await told(wire, "get_binning", one_binning) or 1
+        possible = await told(wire, "possible_binsizes", binnings) or (binning,)
+        if binning not in possible:
+            raise DeviceError(
+                f"camera: binning = {binning} is not one of {', '.join(map(str, possible))}, which Instamatic's camera "
+                "configuration has; nothing was started. Choose one of these, or leave the option out."
+            )
+        return binning
+
+    @staticmethod
+    async def _told(wire: Wire, name: str, option: str) -> float:
+        """What the camera's configuration must say in Instamatic."""
         try:
             return await wire.call(name, positive)
         except ServerError as error:
-            if option is None:
-                return 0.0
             raise DeviceError(
                 f"{error} Nothing was started. Write {name} into Instamatic's camera configuration, or {option} into "
                 "the devices file."

@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import structlog
+
 from drivers.calibration.rotationspeed import RotationSpeeds
 from drivers.contract import Parts, Reading, SecondConnection
 from drivers.declared import Declared
@@ -33,6 +35,7 @@ from drivers.instamatic.answers import (
     position,
     truth,
 )
+from drivers.instamatic.calibration import per_px_A
 from drivers.instamatic.codec import CODECS
 from drivers.instamatic.deflectors import InstamaticDeflectors
 from drivers.instamatic.illumination import InstamaticIllumination
@@ -44,13 +47,15 @@ from drivers.options import Options
 from engine.clock import Clock, ns
 from engine.errors import DeviceError
 
+log = structlog.get_logger()
+
 STOPS_WITHIN_S = 0.4
 POLL_S = 0.02
 
 
 class InstamaticStage:
     """Implements `drivers.contract.Stage`. rotation_speeds: None where they were not measured, then `rotate`
-    refuses.
+    refuses. stop_by_moving: whether a stage that ignores a stop may be driven to the angle it has.
     """
 
     def __init__(
@@ -60,8 +65,10 @@ class InstamaticStage:
         known: Known,
         facts: StageFacts,
         speeds: RotationSpeeds | None,
+        stop_by_moving: bool,
     ) -> None:
         self.facts = facts
+        self._stop_by_moving = stop_by_moving
         self._clock = clock
         self._wire = wire
         self._known = known
@@ -119,15 +126,21 @@ class InstamaticStage:
     async def stop(self) -> None:
         """See `Stage.stop`. One call for the stop, and readings until the stage is known to stand.
 
-        Some servers' `stopStage` does nothing (the simulated microscope of Instamatic 2.2.2): if the stage still moves
-        after 0.4 s, the angle it has then is commanded as a new target at the highest speed. Raises DeviceError
-        when it moves even so.
+        Some servers' `stopStage` does nothing (the simulated microscope of Instamatic 2.2.2). A stage that still moves
+        after 0.4 s is driven, where the devices file allows that (`stop_by_moving`), at its highest speed to the angle
+        it has then, and the log says so. Raises DeviceError when it may not be driven, or moves even so.
         """
         if not await self._wire.call("isStageMoving", motion):
             return
         await self._wire.call("stopStage", nothing)
         if await self._stands():
             return
+        if not self._stop_by_moving:
+            raise DeviceError(
+                "stage: it was told to stop and still moves; nothing else was tried, it goes on to its end. Stop it at "
+                "the microscope. If it may be driven back to where it is, at its highest speed, write stop_by_moving = "
+                "true into [microscope] of the devices file."
+            )
 
         async def stay(wire: Wire) -> float:
             where = await wire.ask("getStagePosition", position)
@@ -137,9 +150,11 @@ class InstamaticStage:
             return where.a
 
         angle_deg = await self._wire.in_turn(stay)
+        log.warning("stage: it ignored a stop and was driven instead, at its highest speed", to_deg=angle_deg)
         if not await self._stands():
             raise DeviceError(
-                f"stage: it was told to stop at {angle_deg:.2f} deg and still moves. Stop it at the microscope."
+                f"stage: it was told to stop, then driven to {angle_deg:.2f} deg at its highest speed, and still moves."
+                " Stop it at the microscope."
             )
 
     async def _stands(self) -> bool:
@@ -160,18 +175,20 @@ class InstamaticBeam:
         self._known = known
 
     async def blank(self) -> None:
-        """See `Beam.blank`."""
-        await self._set(True)
+        """See `Beam.blank`. On a server that was restarted, too, whatever else has changed there: the call after it
+        says so.
+        """
+        self._known.blanked = None  # until the answer is there
+        await self._wire.at_once("setBeamBlank", nothing, True)
+        self._known.blanked = True
 
     async def unblank(self) -> None:
         """See `Beam.unblank`."""
-        await self._set(False)
 
-    async def _set(self, blanked: bool) -> None:
         async def change(wire: Wire) -> None:
-            self._known.blanked = None  # until the answer is there
-            await wire.ask("setBeamBlank", nothing, blanked)
-            self._known.blanked = blanked
+            self._known.blanked = None
+            await wire.ask("setBeamBlank", nothing, False)
+            self._known.blanked = False
 
         await self._wire.in_turn(change)
 
@@ -275,11 +292,16 @@ class InstamaticDriver:
             high_tension_v = await _known_or_none(wire, "getHTValue")
             found_setting = await _known_or_none(wire, "getRotationSpeed")
             known.speed_setting = found_setting
+            geometry = {"wavelength_A": wavelength_A(high_tension_v)} if high_tension_v else {}
+            length = await _known_or_none(wire, "getMagnification") if known.mode == DIFFRACTION else None
+            if length:
+                geometry["camera_length_mm"] = length * settings.mode.unit_mm  # the nominal one
             yield Parts(
-                stage=InstamaticStage(clock, wire, known, settings.stage, settings.speeds),
+                stage=InstamaticStage(clock, wire, known, settings.stage, settings.speeds, settings.stop_by_moving),
                 beam=InstamaticBeam(wire, known),
                 optics=InstamaticOptics(wire, known, settings.optics),
-                geometry={"wavelength_A": wavelength_A(high_tension_v)} if high_tension_v else {},
+                geometry=geometry,
+                per_px_A=per_px_A(settings.calibration, length) if settings.calibration and length else None,
                 timing=TIMING,
                 second_connection=SecondConnection(
                     "drivers.instamatic.blanker:blank_beam", {"host": host, "port": port, "protocol": codec.name}

@@ -26,12 +26,17 @@ PORT = 8088  # tem_server_port in Instamatic's settings.yaml
 TIMING = Timing(api_call_s=0.05, api_call_worst_s=0.1, stage_read_s=0.27)
 
 # A JEOL's goniometer has twelve speeds (setRotationSpeed takes 1 to 12); what they are in deg/s must be measured.
+NO_CALIBRATION = "none"
 UNCALIBRATED = RotationSpeeds(levels={setting: float(setting) for setting in range(1, 13)})
 
 
 @dataclass(frozen=True, slots=True)
 class InstamaticSettings:
-    """The options of the devices file, checked. speeds: None where they were not measured."""
+    """The options of the devices file, checked.
+
+    speeds: None where they were not measured. stop_by_moving: whether a stage that ignores a stop may be driven to
+    where it stands. calibration: Instamatic's file of that, empty without one.
+    """
 
     host: str
     port: int
@@ -40,6 +45,8 @@ class InstamaticSettings:
     stage: StageFacts
     speeds: RotationSpeeds | None
     optics: OpticsFacts
+    stop_by_moving: bool
+    calibration: str
     stagexyz: StageXYZOptions
     deflectors: DeflectorFacts
     mode: ModeOptions
@@ -55,6 +62,7 @@ class InstamaticSettings:
         limits_deg = table.pair("limits_deg", (-60.0, 60.0), -90.0, 90.0)
         backlash_deg = table.number("backlash_deg", 0.1, 0.0, 4.9)
         settling_s = table.number("settling_s", 0.4, 0.0, 5.0)
+        calibration = table.text("calibration", NO_CALIBRATION)
         rotation = table.table("rotation")
         speeds = None if rotation is None else rotation_speeds(rotation, UNCALIBRATED)
         settings = cls(
@@ -65,6 +73,8 @@ class InstamaticSettings:
             stage=stage_facts(limits_deg, backlash_deg, speeds),
             speeds=speeds,
             optics=lens_settling(settling_s),
+            stop_by_moving=table.flag("stop_by_moving", default=False),
+            calibration=calibration if calibration != NO_CALIBRATION else "",
             stagexyz=StageXYZOptions.read(table.part("stagexyz")),
             deflectors=deflector_facts(table.part("deflectors")),
             mode=ModeOptions.read(table.part("mode")),

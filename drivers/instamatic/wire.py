@@ -9,7 +9,8 @@ whichever client's thread wakes first. So here:
 * every answer must be of the shape its call has. One that is not, or that nobody asked for, belongs to another client:
   that is a fault of the device, and the connection is made anew;
 * a new connection is tried with a question whose answer is unlike any other (a function that does not exist, with a
-  random name, which the server repeats in its error) before anything else is asked.
+  random name, which the server repeats in its error) before anything else is asked. Only what cannot wait for that
+  (`at_once`: take the beam off) goes before it.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import DeviceError, DeviceLost
 
 LARGEST_REPLY = 1 << 16
+SHORT_REPLY = 1 << 12
+LONGEST_PIXEL = 8
 LARGEST_REQUEST = 1024  # what the TEM server reads at once; more makes it close the connection
 CONNECT_TRIES = 3
 
@@ -85,6 +88,9 @@ class Wire:
         self._asks_with = asks_with
         self._when_connected = when_connected
         self._line: _Line | None = None
+        self._is_unproven = False
+        self.long_reply = 0
+        """Bytes that a long answer has at least: until they are there only short ones are read. 0: all are short."""
         self._turn = asyncio.Lock()
         self._exchange: asyncio.Task[Any] | None = None
         self._closed = False
@@ -124,6 +130,22 @@ class Wire:
 
         return await self._taking_turns(connected_work)
 
+    async def at_once(self, function: str, shape: Shape[Answer], *args: Any) -> Answer:
+        """Ask what may wait for nothing, and what is right in any state: on a new line where the old one broke.
+
+        That line is proved, and the state compared, by the next call. Waits for its turn, raises and is cancelled as
+        `call`, except that it never refuses because of what the microscope has become.
+        """
+
+        async def ask_first() -> Answer:
+            if self._line is None or self._line.ended or self._line.received:
+                self._drop()
+                await self._open()
+                self._is_unproven = True
+            return await self.ask(function, shape, *args)
+
+        return await self._taking_turns(ask_first)
+
     async def _taking_turns(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
         await self._turn.acquire()
         if self._closed:
@@ -149,13 +171,15 @@ class Wire:
         self._drop()
 
     def _drop(self) -> None:
-        line, self._line = self._line, None
+        line, self._line, self._is_unproven = self._line, None, False
         if line is not None and line.transport is not None:
             line.transport.abort()
 
     async def _connected(self) -> None:
         """Make sure that there is a line on which questions get their own answers. Called in its turn."""
-        if self._line is not None:
+        if self._line is not None and self._is_unproven and (self._line.ended or self._line.received):
+            self._drop()
+        if self._line is not None and not self._is_unproven:
             if not self._line.ended and not self._line.received:
                 return
             why = "closed the connection" if self._line.ended else "sent an answer that nobody asked for"
@@ -165,7 +189,8 @@ class Wire:
                 "call connects again and compares the state."
             )
         for tries_left in reversed(range(CONNECT_TRIES)):
-            await self._open()
+            if self._line is None:
+                await self._open()
             try:
                 await self._prove()
                 break
@@ -175,6 +200,7 @@ class Wire:
                 # After a call that was given up its answer may still come, and come here: the next try is clean.
                 if not tries_left:
                     raise
+        self._is_unproven = False
         await self._when_connected(self)
 
     async def _open(self) -> None:
@@ -261,13 +287,14 @@ class Wire:
 
     async def _reply(self, line: _Line, function: str) -> tuple[int, Any]:
         while True:
-            if line.received:
+            if line.received and (len(line.received) <= SHORT_REPLY or len(line.received) >= self.long_reply):
                 try:
                     reply, length = self._codec.decode(bytes(line.received))
                     break
                 except Unfinished:
-                    if len(line.received) > LARGEST_REPLY:
-                        raise self._nonsense(function, f"more than {LARGEST_REPLY} bytes") from None
+                    largest = LARGEST_REPLY + LONGEST_PIXEL * self.long_reply
+                    if len(line.received) > largest:
+                        raise self._nonsense(function, f"more than {largest} bytes") from None
                 except ValueError as error:
                     raise self._nonsense(function, str(error)) from error
             if line.ended:

@@ -39,4 +39,6 @@ def recorded_microscope(
         if stored is not None and stored.dtype and told["detector"].get("dtype") is None:
             detector = replace(detector, dtype=stored.dtype)  # before types were declared
         parts["detector"] = RecordedCamera(clock, recording, detector, stored)
-    return Microscope(**parts, geometry=known.geometry, timing=known.timing)
+    return Microscope(
+        **parts, geometry=known.geometry, timing=known.timing, origins=known.origins, disagreements=known.disagreements
+    )

@@ -347,4 +347,6 @@ def what_if_microscope(
             slower = dead_time_s / detector.dead_time_s if detector.dead_time_s else 1.0
             detector = detector.with_dead_time(dead_time_s)
         parts["detector"] = WhatIfDetector(clock, records, latencies, detector, slower)
-    return Microscope(**parts, geometry=facts.geometry, timing=timing)
+    return Microscope(
+        **parts, geometry=facts.geometry, timing=timing, origins=facts.origins, disagreements=facts.disagreements
+    )

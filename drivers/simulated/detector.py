@@ -21,6 +21,8 @@ class DetectorSettings:
     """Times of the camera, from Cichocka et al. (2018): 8 ms readout, "approximately 3-4 ms" overhead.
 
     slow_first_s: extra time of the first frames after arming, as users report of some detectors; empty = none.
+    change_s: from a start until the shutter opens after an exposure of another length, which the frame's bounds say;
+        declared_change_s is what the camera says of it beforehand.
     dtype: of the counts, as numpy writes it ("<u2"); what does not fit into whole numbers is clipped.
     """
 
@@ -30,6 +32,8 @@ class DetectorSettings:
     exposure_limits_s: tuple[float, float] = (0.001, 10.0)
     slow_first_s: tuple[float, ...] = ()
     dtype: str = "<u2"
+    change_s: float = 0.0
+    declared_change_s: float = 0.0
 
     def facts(
         self, shape: tuple[int, int], saturation: int, wide_cross: bool, has_pictures: bool, flatfield: bool
@@ -52,6 +56,7 @@ class DetectorSettings:
             has_pictures,
             flatfield,
             dark_counts=0.0 if has_pictures else None,
+            change_s=self.declared_change_s,
         )
 
 
@@ -83,6 +88,7 @@ class Timepix:
         self._pixel = np.dtype(settings.dtype)
         self._rng = generator(seed, "detector")
         self._number = 0
+        self._set_to_s = 0.0
         self.read_out: list[tuple[int, int]] = []
         """Begin and end of every exposure that became a frame, for the truth."""
         self._queue: FrameQueue | None = None
@@ -105,17 +111,20 @@ class Timepix:
         if self._exposing is not None and not self._exposing.done():
             raise DeviceBusy("detector: an exposure is under way; no new one was begun. Wait for its frame.")
         begin_ns = self._clock.now_ns()
+        changed_ns = ns(self._settings.change_s) if self._set_to_s not in (0.0, exposure_s) else 0
         self._exposing = asyncio.get_running_loop().create_task(
-            self._expose(self._queue, self._number, begin_ns, exposure_s), name="detector exposure"
+            self._expose(self._queue, self._number, begin_ns, exposure_s, changed_ns), name="detector exposure"
         )
         self._number += 1
+        self._set_to_s = exposure_s
         return begin_ns
 
     def _check(self, exposures_s: Sequence[float], state: str) -> None:
         if why := self.facts.cannot_expose(exposures_s):
             raise DeviceError(f"detector: {why}; {state}. Choose another exposure.")
 
-    async def _expose(self, queue: FrameQueue, number: int, begin_ns: int, exposure_s: float) -> None:
+    async def _expose(self, queue: FrameQueue, number: int, told_ns: int, exposure_s: float, changed_ns: int) -> None:
+        begin_ns = told_ns + changed_ns
         end_ns = begin_ns + ns(exposure_s)
         ready_s = self._settings.readout_s + float(self._rng.uniform(*self._settings.overhead_s))
         if number < len(self._settings.slow_first_s):
@@ -130,7 +139,17 @@ class Timepix:
                 counts = await self._studio.picture(self._look(number, begin_ns, end_ns, exposure_s))
                 await self._clock.sleep_until(ready_ns, precise=True)
             self.read_out.append((begin_ns, end_ns))
-            queue.put_nowait(Frame(self._as_declared(counts), number, begin_ns, end_ns))
+            told_end_ns = told_ns + ns(exposure_s)
+            queue.put_nowait(
+                Frame(
+                    self._as_declared(counts),
+                    number,
+                    told_ns,
+                    told_end_ns,
+                    start_bounds_ns=(told_ns, begin_ns),
+                    end_bounds_ns=(told_end_ns, end_ns),
+                )
+            )
         except Exception as error:
             queue.put_nowait(error)
 

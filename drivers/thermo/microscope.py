@@ -72,9 +72,10 @@ class Session:
             return value, before_ns, self._clock.now_ns()
 
     async def blank(self, blanked: bool) -> None:
-        """Set the blanker, in turn."""
+        """Set the blanker, in turn. To take the beam off waits for no comparison: the next call makes that."""
         async with self._turn:
-            await self._compare()
+            if not blanked:
+                await self._compare()
             self.known.blanked = None  # until the answer is there
             await self._noting_loss(self.wire.put("beam_blanked", blanked))
             self.known.blanked = blanked

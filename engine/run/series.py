@@ -115,6 +115,10 @@ class Series:
             data.watch.kept(kind, frame, *data.last, self._exposure_s, self._camera.facts)
         return kept
 
+    def discard(self, why: str) -> None:
+        """Let go of the last frame, which was taken for another reason than to be kept; the trace names it and why."""
+        self._refuse(why)
+
     def _refuse(self, why: str, dtype: str = "") -> None:
         """Say of the frame in hand, if there is one, that it is not kept."""
         if self._in_hand is not None:

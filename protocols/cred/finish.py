@@ -26,6 +26,9 @@ from protocols.cred.results import SlotTimes, frame_columns, reading_list, resul
 
 # A frame that would begin later than LATE_SHARE is not begun; the camera may open a little after that was judged.
 LATE_MARGIN = 1.2
+# A frame that may have been exposed so much of a period earlier or later than told, beyond what all of a run share, is
+# not kept: on a busy machine answers come milliseconds late, on a slow shutter or a halted server far more.
+OPEN_SHARE = 0.25
 # In these states a frame is being exposed, or has arrived and is not written yet.
 EXPOSING = ("expose", "defocus-snapshot", "finalize")
 
@@ -85,6 +88,7 @@ def put_together(remains: Remains) -> CredData:
         run.slots = SlotTimes(period_ns / NS_PER_S, oscillation_deg, None, 0.0)
     else:
         collected.tolerance_ns = ns(LATE_SHARE * pace.period_s)
+        collected.open_limit_ns = ns(OPEN_SHARE * pace.period_s)
     collected.snapshots = [
         Snapshot(_slot(entry), entry.start_ns, entry.end_ns) for entry in remains.of_kind("snapshot")
     ]
@@ -115,7 +119,7 @@ def pace_of(plan: Mapping[str, Any], header: Record) -> SlotTimes:
         slots = SlotPlan(CredPlan.model_validate(plan), Facts.of(header["instrument"]))
     except (KeyError, TypeError, ValueError, AttributeError, CredlineError):
         return SlotTimes(0.0, 0.0, None, 0.0)
-    return SlotTimes(slots.period_s, slots.oscillation_deg, slots.snapshot_slots, slots.settling_s, slots.lead_s)
+    return SlotTimes(slots.period_s, slots.oscillation_deg, slots.snapshot_slots, slots.ready_s, slots.lead_s)
 
 
 def _slot(entry: FrameInfo) -> int:
@@ -124,7 +128,7 @@ def _slot(entry: FrameInfo) -> int:
 
 
 def _measured_ns(entries: Sequence[FrameInfo], plan: CredPlan | None) -> int:
-    frames = [FrameRecord(_slot(entry), entry.start_ns, entry.end_ns, 0) for entry in entries]
+    frames = [FrameRecord.of(_slot(entry), entry, 0) for entry in entries]
     rising = [frame for k, frame in enumerate(frames) if k == 0 or frame.slot > frames[k - 1].slot]
     return max(1, ns(period_s(rising, ns(plan.exposure_s if plan else 1.0))))
 
@@ -169,7 +173,7 @@ def _placed(
     for entry in entries:
         at = _slot(entry)
         if not period_ns:
-            placed.append(FrameRecord(at, entry.start_ns, entry.end_ns, 0))
+            placed.append(FrameRecord.of(at, entry, 0))
             continue
         for slot in sorted(slot for slot in stretched if slot <= at):
             start_ns, length_ns = stretched.pop(slot)
@@ -184,7 +188,7 @@ def _placed(
             if grid is not None:
                 collected.stretched_slots.append(at)
             grid = SlotGrid(planned_ns, grid.period_ns if grid else period_ns, at)
-        placed.append(FrameRecord(at, entry.start_ns, entry.end_ns, entry.start_ns - planned_ns))
+        placed.append(FrameRecord.of(at, entry, entry.start_ns - planned_ns))
     collected.stretched_slots = sorted(set(collected.stretched_slots))
     return placed
 

@@ -147,6 +147,10 @@ class SlotPlan:
         self._check_exposures(detector)
         self.period_s = detector.cycle_s(plan.exposure_s)
         self.settling_s = optics.settling_s(plan.defocus)
+        self.change_s = detector.change_s if plan.snapshot_exposure_s != plan.exposure_s else 0.0
+        # A camera that has to be set anew to another exposure exposes one frame for that, which is not kept: of the
+        # frame after a change nobody knows well enough when it was exposed. The lens settles meanwhile.
+        self.ready_s = max(self.settling_s, self.change_s + self.period_s if self.change_s else 0.0)
         self._check_times(detector, timing)
         self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
         self.slots = max(1, self._slots_in_range())
@@ -165,9 +169,11 @@ class SlotPlan:
         steps = (
             BudgetStep("defocus", "microscope call", timing.api_call_s, timing.api_call_worst_s),
             BudgetStep.fixed("snapshot exposure", "plan: snapshot_exposure_s", plan.snapshot_exposure_s),
-            BudgetStep.fixed("snapshot readout", "camera", image_s - plan.snapshot_exposure_s),
+            BudgetStep.fixed("snapshot readout", "camera", image_s - plan.snapshot_exposure_s + self.change_s),
             BudgetStep("refocus", "microscope call", timing.api_call_s, timing.api_call_worst_s),
-            BudgetStep.fixed("settling", "lens, for this defocus", self.settling_s),
+            BudgetStep.fixed("settling", "lens, for this defocus", self.settling_s)
+            if self.ready_s == self.settling_s
+            else BudgetStep.fixed("setting back to frames", "camera, while the lens settles", self.ready_s),
         )
         self.snapshot_slots = max(1, math.ceil(sum(step.worst_s for step in steps) / self.period_s - 1e-9))
         self.snapshot = Budget("snapshot cycle", steps, self.snapshot_slots * self.period_s)
@@ -240,6 +246,7 @@ class SlotPlan:
         for what, seconds in (
             ("detector: a frame", self.period_s),
             ("detector: a snapshot", snapshot_s),
+            ("a change of exposure", detector.change_s),
             ("optics: settling", self.settling_s),
             ("timing: a call", timing.api_call_s),
             ("timing: a slow call", timing.api_call_worst_s),

@@ -12,6 +12,7 @@ import numpy as np
 from drivers.contract import Reading
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.record.framekinds import Column, FrameKind
+from engine.record.spoolformat import FrameInfo
 
 SLOT = Column("slot", "<i4", "slot of the exposure, from 1")
 ANGLE = Column("angle_deg", "<f8", "stage angle at the begin of the exposure, as known on arrival")
@@ -23,6 +24,7 @@ DIFFRACTION = FrameKind(
         Column("start_deg", "<f8", "stage angle at the begin of the exposure, fitted"),
         Column("end_deg", "<f8", "stage angle at the end of the exposure, fitted"),
         Column("late_ns", "<i8", "how much later than its slot the exposure began"),
+        Column("uncertainty_deg", "<f8", "bound on how far start_deg and end_deg may be off"),
     ),
     expects="light",
     words="protocols.spots.beam_on_camera:no_beam",
@@ -32,12 +34,31 @@ SNAPSHOT = FrameKind("snapshot", (SLOT, ANGLE))
 
 @dataclass(frozen=True, slots=True)
 class FrameRecord:
-    """One diffraction frame in the spool: its slot, its exposure, and how late it began."""
+    """One diffraction frame in the spool: its slot, its exposure, and how late it began.
+
+    maybe_earlier_ns, maybe_later_ns: by how much its exposure may have been earlier or later than told, by the bounds
+    that the camera's driver gave; 0 and more.
+    """
 
     slot: int
     start_ns: int
     end_ns: int
     late_ns: int
+    maybe_earlier_ns: int = 0
+    maybe_later_ns: int = 0
+
+    @classmethod
+    def of(cls, slot: int, frame: FrameInfo, late_ns: int) -> "FrameRecord":
+        """From its entry in the spool."""
+        (first_ns, last_ns), (first_end_ns, last_end_ns) = frame.start_bounds_ns, frame.end_bounds_ns
+        return cls(
+            slot,
+            frame.start_ns,
+            frame.end_ns,
+            late_ns,
+            max(0, frame.start_ns - first_ns, frame.end_ns - first_end_ns),
+            max(0, last_ns - frame.start_ns, last_end_ns - frame.end_ns),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +85,37 @@ class Collected:
     stage_stopped_ns: int | None = None
     tolerance_ns: int = 2**62
     """A frame that began later than this on its slot is not at its slot's angle."""
+    open_limit_ns: int = 2**62
+    """Nor is one known to be of which it is open by more than this when it was exposed; with less it is kept, and its
+    own uncertainty says so."""
+
+    @property
+    def shared_open_ns(self) -> tuple[int, int]:
+        """By how much all exposures alike may have been earlier, and later, than told: as the frame that is known best.
+
+        A shutter that always opens late, a readout or the way of an answer: that moves all angles by one amount, which
+        is part of what is said of all of them. What a frame leaves open beyond it is its own.
+        """
+        return (
+            min((frame.maybe_earlier_ns for frame in self.frames), default=0),
+            min((frame.maybe_later_ns for frame in self.frames), default=0),
+        )
 
     def kept(self) -> list[bool]:
         """For each frame, whether it was taken on its slot, while the stage turned, in the longest part of one period.
 
+        A frame of which nobody knows well enough when it was exposed is not kept.
         Processing programs know one oscillation angle for all images, so a run whose period was lengthened on the
         way keeps the longer part.
         """
         stopped_ns = self.stage_stopped_ns
+        shared_earlier_ns, shared_later_ns = self.shared_open_ns
         turning = [
-            frame.start_ns >= self.steady_from_ns
-            and (stopped_ns is None or frame.end_ns <= stopped_ns)
+            frame.start_ns - frame.maybe_earlier_ns >= self.steady_from_ns
+            and (stopped_ns is None or frame.end_ns + frame.maybe_later_ns <= stopped_ns)
             and frame.late_ns <= self.tolerance_ns
+            and frame.maybe_later_ns - shared_later_ns <= self.open_limit_ns
+            and frame.maybe_earlier_ns - shared_earlier_ns <= self.open_limit_ns
             for frame in self.frames
         ]
         parts = [sum(frame.slot >= slot for slot in self.stretched_slots) for frame in self.frames]

@@ -4,15 +4,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 from fabio.tifimage import TifImage
 
+from engine.clock import NS_PER_S
 from engine.errors import StorageError
 from engine.record.spool import SpooledFrame
 from engine.run.timeline import SlotGrid
 from protocols.cred.plan import CredPlan
-from protocols.cred.records import Collected, period_s, timing_summary
+from protocols.cred.records import Collected, FrameRecord, period_s, timing_summary
 from protocols.cred.rotation.angles import RotationFit, fit_rotation, middle_ns
 
 
@@ -61,8 +63,8 @@ def rotation_of(collected: Collected, slots: SlotTimes) -> RotationFit | None:
 
 
 def frame_columns(collected: Collected, slots: SlotTimes) -> dict[str, list[float]]:
-    """The final columns of the diffraction frames: kept, late_ns, and the stage's angle at both ends of the exposure
-    (NaN without a reading).
+    """The final columns of the diffraction frames: kept, late_ns, the stage's angle at both ends of the exposure, and
+    a bound on how far it may be off (NaN without a reading).
     """
     fit = rotation_of(collected, slots)
     frames = collected.frames
@@ -71,7 +73,16 @@ def frame_columns(collected: Collected, slots: SlotTimes) -> dict[str, list[floa
         "start_deg": [fit.angle_deg(frame.start_ns) if fit else math.nan for frame in frames],
         "end_deg": [fit.angle_deg(frame.end_ns) if fit else math.nan for frame in frames],
         "late_ns": [frame.late_ns for frame in frames],
+        "uncertainty_deg": [uncertainty_deg(frame, fit) if fit else math.nan for frame in frames],
     }
+
+
+def uncertainty_deg(frame: FrameRecord, fit: RotationFit) -> float:
+    """How far the angles of a frame may be off: by the line of the readings, and by when it was exposed."""
+    away_s = max(abs(at_ns - fit.reference_ns) for at_ns in (frame.start_ns, frame.end_ns)) / NS_PER_S
+    open_s = max(frame.maybe_earlier_ns, frame.maybe_later_ns) / NS_PER_S
+    of_rate_deg = 3 * fit.rate_uncertainty_deg_s * away_s if fit.readings > 1 else 0.0
+    return fit.offset_uncertainty_deg + of_rate_deg + abs(fit.rate_deg_s) * open_s
 
 
 def result_of(run: CredData) -> dict[str, Any]:
@@ -101,6 +112,7 @@ def result_of(run: CredData) -> dict[str, Any]:
         "rate_deg_s": None,
         "rate_uncertainty_deg_s": None,
         "offset_uncertainty_deg": None,
+        "frame_uncertainty_deg": None,
         "angle_residual_deg": None,
         "snapshot_interval": plan.snapshot_interval if plan else None,
         "elapsed_s": slots * period,
@@ -116,7 +128,9 @@ def result_of(run: CredData) -> dict[str, Any]:
             "oscillation_deg": oscillation_deg,
             "rate_deg_s": fit.rate_deg_s,
             "rate_uncertainty_deg_s": fit.rate_uncertainty_deg_s if fit.readings > 1 else None,
-            "offset_uncertainty_deg": fit.offset_uncertainty_deg,
+            "offset_uncertainty_deg": fit.offset_uncertainty_deg
+            + abs(fit.rate_deg_s) * max(collected.shared_open_ns) / NS_PER_S,
+            "frame_uncertainty_deg": median(uncertainty_deg(frame, fit) for frame in frames) if frames else None,
             "angle_residual_deg": fit.residual_deg,
         }
     return result | timing_summary(collected)

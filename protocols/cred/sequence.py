@@ -315,11 +315,20 @@ class CredSequence(Experiment):
         # Begun before anything is waited for: a wait that is over already would move the run's time first.
         self.run.in_background(self._read_stage(), f"stage reading {self.slot}")
         await self._check_focus()
+        if self.slots.change_s:
+            await self._set_camera_back()
+            settled_ns = max(settled_ns, self._timeline.now_ns)
         await self._timeline.wait("settling", settled_ns)
         planned = self.slot + self.slots.snapshot_slots
         self.slot = planned
         self._lose_until(max(planned, self.grid.next_slot(settled_ns)), "the snapshot cycle took longer than planned")
         return "settled"
+
+    async def _set_camera_back(self) -> None:
+        """Expose the frame that sets the camera to frames again; it is not kept."""
+        await self._armed.start(self.plan.exposure_s)
+        await self._next_frame(self.plan.exposure_s)
+        self._armed.discard("it set the camera back from snapshots to frames")
 
     @property
     def _in_focus(self) -> int:

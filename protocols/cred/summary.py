@@ -15,7 +15,7 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         changes = f"{result['period_changes']} times: the camera took longer than it declares"
         rows.append(("period lengthened", changes))
     if result["frames_not_kept"]:
-        why = "late on their slots, of another period, or without a known angle"
+        why = "late on their slots, exposed nobody knows when, of another period, or without a known angle"
         rows.append(("not kept", f"{result['frames_not_kept']} frames: {why}"))
     if result["range_deg"] is not None:
         uncertainty = result["offset_uncertainty_deg"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from drivers.calibration.rotationspeed import RotationSpeeds, stage_facts
 from drivers.check.command import devices_app
-from drivers.check.measure import CALLS, Judgement, Measured, Times, judge, measure
+from drivers.check.measure import CALLS, Judgement, Measured, Times, judge, measure, proposed
 from drivers.check.rotation import measure_rotations, speeds_to_try
 from drivers.contract import Microscope
 from drivers.simulated.microscope import SIMULATED_TIMING
@@ -191,7 +191,32 @@ async def test_a_camera_whose_change_of_exposure_costs_time_costs_slots(clock: V
 
         judgement = await judged(clock, replace(microscope, detector=Wrapped(detector, start=start)))
     assert any("changing the exposure costs time" in remark for remark in judgement.remarks)
-    assert any(r"6 snapshots, 2 slot(s)" in remark or "2 slot(s) each" in remark for remark in judgement.remarks)
+    assert any("3 slot(s) each" in remark for remark in judgement.remarks)
+
+
+# What a camera does, what its driver declares, and what is proposed for the devices file.
+PROPOSED: dict[str, tuple[dict[str, Any], float, dict[str, float]]] = {
+    "as declared": ({}, 0.012, {}),
+    "faster than declared": ({}, 0.030, {"readout_s": 0.013}),
+    "set anew for half a second": ({"change_s": 0.5}, 0.012, {"change_s": 0.5}),
+    "set anew, as declared": ({"change_s": 0.5, "declared_change_s": 0.5}, 0.012, {}),
+}
+
+
+@pytest.mark.parametrize(("does", "dead_s", "lines"), PROPOSED.values(), ids=PROPOSED)
+@virtual
+async def test_what_was_measured_of_the_camera_is_proposed_for_the_devices_file(
+    clock: VirtualClock, does: dict[str, Any], dead_s: float, lines: dict[str, float]
+) -> None:
+    async with connected(clock, detector={"overhead_s": [0.004, 0.004], **does}) as microscope:
+        facts = replace(microscope.detector.facts, readout_s=dead_s, overhead_s=0.0)
+        able = Wrapped(microscope.detector, facts=facts, options_measured=("readout_s", "change_s"))
+        measured = await checked(clock, replace(microscope, detector=able))
+        assert proposed(able, measured.cadence) == pytest.approx(lines, abs=0.0015)
+        assert proposed(microscope.detector, measured.cadence) == {}  # it has no such options
+        remarks = judge(CRED, PLAN, replace(microscope.facts, detector=facts), measured).remarks
+    assert any("of each slot are lost" in remark for remark in remarks) == ("readout_s" in lines)
+    assert any("takes 500 ms more" in remark for remark in remarks) == ("change_s" in lines)
 
 
 @virtual

@@ -2,7 +2,7 @@
 
 Written from the description of Instamatic 2.2.2's `server/cam_server.py`: no framing, requests of up to 4096 bytes with
 `attr_name`, `args` and `kwargs`, replies `(200, value)` or `(500, (name, args))`, pictures in shared memory with one
-buffer per shape that the next picture overwrites. The real one does not start on Linux.
+buffer per shape that the next picture overwrites. It can lie and fail as the real one (a counterpart) does not.
 """
 
 import asyncio

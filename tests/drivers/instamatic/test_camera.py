@@ -1,4 +1,6 @@
-"""The driver of Instamatic's camera server, against an emulator of it (the real one does not start on Linux)."""
+"""The driver of Instamatic's camera server, against an emulator of it that lies and fails; the server itself is the
+counterpart of test_camera_server.py.
+"""
 
 import asyncio
 import pickle

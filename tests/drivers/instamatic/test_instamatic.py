@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from drivers.conformance import Bench, Body, DeclaredConformance, MicroscopeConformance
 from drivers.contract import Microscope, Parts
@@ -23,8 +24,8 @@ from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import RealClock
 from engine.errors import DeviceError, DeviceLost, Refused
 from tests.drivers.counterparts import free_port
-from tests.drivers.instamaticprocess import ROTATION, raw_call, stand_at_zero, temserver
-from tests.drivers.proxy import Proxy
+from tests.drivers.instamaticprocess import STAGE, raw_call, stand_at_zero, temserver
+from tests.drivers.proxy import Mode, Proxy
 from tests.engine.virtually import really
 
 pytestmark = [pytest.mark.realtime, pytest.mark.counterpart]
@@ -46,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @asynccontextmanager
 async def connected(clock: RealClock, port: int, **options: Any) -> AsyncIterator[Parts]:
-    async with INSTAMATIC.connect(clock, 0, {"port": port, "rotation": ROTATION, "timeout_s": 2, **options}) as parts:
+    async with INSTAMATIC.connect(clock, 0, {"port": port, **STAGE, "timeout_s": 2, **options}) as parts:
         yield parts
 
 
@@ -61,7 +62,7 @@ class TestInstamatic(MicroscopeConformance, DeclaredConformance):
 
     @pytest.fixture
     def declared(self) -> Declared:
-        return INSTAMATIC.facts({"rotation": ROTATION})
+        return INSTAMATIC.facts(STAGE)
 
     @pytest.fixture
     def bench(self, any_server: tuple[int, str]) -> Bench:
@@ -90,22 +91,59 @@ async def test_the_wavelength_comes_from_the_high_tension(clock: RealClock, serv
         assert parts.geometry["wavelength_A"] == pytest.approx(0.02508, abs=1e-5)
 
 
+@really
+async def test_the_nominal_camera_length_is_told_and_a_calibration_file_is_read_for_it(
+    clock: RealClock, server: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "ours.yaml"
+    file.write_text("diff:\n  pixelsize:\n    300: 0.00412\n")
+    async with connected(clock, server, calibration=str(file)) as parts:
+        assert parts.geometry["camera_length_mm"] == 300.0  # as the simulated microscope starts
+        assert parts.per_px_A == 0.00412
+    raw_call(server)("setFunctionMode", "mag1")
+    try:
+        async with connected(clock, server, calibration=str(file)) as parts:
+            assert "camera_length_mm" not in parts.geometry
+    finally:
+        raw_call(server)("setFunctionMode", "diff")
+
+
 @pytest.mark.parametrize(("volts", "angstrom"), [(100e3, 0.037014), (200e3, 0.025079), (300e3, 0.019687)])
 def test_wavelengths_are_those_of_the_tables(volts: float, angstrom: float) -> None:
     assert wavelength_A(volts) == pytest.approx(angstrom, abs=1e-6)
 
 
 @really
-async def test_a_stage_whose_server_ignores_stop_stands_where_it_was_told(clock: RealClock, server: int) -> None:
+async def test_a_stage_whose_server_ignores_stop_is_driven_where_it_may_be_and_that_is_said(
+    clock: RealClock, server: int
+) -> None:
     async with connected(clock, server) as parts:
         stage = parts.stage
         assert stage is not None
         begin_deg = (await stage.angle()).value
         await stage.rotate(begin_deg + 20, 2.0)
         assert raw_call(server)("isStageMoving") == [200, True]
-        await stage.stop()
+        with capture_logs() as said:
+            await stage.stop()
         assert raw_call(server)("isStageMoving") == [200, False]
         assert 0 < (await stage.angle()).value - begin_deg < 15
+    assert "ignored a stop and was driven" in said[0]["event"]
+    assert said[0]["log_level"] == "warning"
+
+
+@really
+async def test_a_stage_whose_server_ignores_stop_is_not_driven_where_nobody_allowed_it(
+    clock: RealClock, server: int
+) -> None:
+    async with connected(clock, server, stop_by_moving=False) as parts:
+        assert parts.stage is not None
+        begin_deg = (await parts.stage.angle()).value
+        await parts.stage.rotate(begin_deg + 20, 3.0)
+        with pytest.raises(DeviceError, match=r"still moves; nothing else was tried.*stop_by_moving = true"):
+            await parts.stage.stop()
+        assert raw_call(server)("getRotationSpeed") == [200, pytest.approx(1.8)]
+        assert raw_call(server)("isStageMoving") == [200, True]
+    stand_at_zero(server)
 
 
 @really
@@ -289,6 +327,47 @@ async def test_a_server_restarted_in_the_middle_is_told_with_what_is_different_n
                 assert raw_call(second)("isStageMoving") == [200, False]
                 await parts.beam.blank()
                 assert raw_call(second)("isBeamBlanked") == [200, True]
+
+
+@really
+async def test_on_a_restarted_server_the_beam_goes_off_before_anything_is_compared(
+    clock: RealClock, tmp_path: Path
+) -> None:
+    with temserver(tmp_path / "first") as (first, _), temserver(tmp_path / "second", mode="mag1") as (second, _):
+        async with with_proxy(clock, first) as (proxy, parts):
+            assert parts.beam is not None
+            assert parts.stage is not None
+            assert parts.optics is not None
+            await parts.optics.focus()
+            await parts.beam.unblank()
+            raw_call(second)("setBeamBlank", False)
+            proxy.target_port = second
+            proxy.mode = "cut"
+            await proxy.idle()
+            proxy.mode = "pass"
+            await parts.beam.blank()
+            assert raw_call(second)("isBeamBlanked") == [200, True]
+            with pytest.raises(DeviceError, match=r"the mode is mag1 \(was diff\).*not made"):
+                await parts.stage.rotate(0.0, 1.0)
+            assert await parts.beam.is_blanked() is True
+
+
+@pytest.mark.parametrize("mode", ["stall", "half", "garbage"])
+@really
+async def test_after_a_line_that_lost_its_answers_the_beam_goes_off_with_the_first_call(
+    clock: RealClock, server: int, mode: Mode
+) -> None:
+    async with with_proxy(clock, server, timeout_s=0.3) as (proxy, parts):
+        assert parts.beam is not None
+        assert parts.stage is not None
+        await parts.beam.unblank()
+        proxy.mode = mode
+        with pytest.raises(DeviceError):
+            await parts.stage.angle()
+        proxy.mode = "pass"
+        await parts.beam.blank()
+        assert raw_call(server)("isBeamBlanked") == [200, True]
+        assert await parts.beam.is_blanked() is True
 
 
 @really

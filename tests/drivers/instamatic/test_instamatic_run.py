@@ -37,6 +37,7 @@ DEVICES = """
 driver = "instamatic"
 port = {port}
 rotation = {{ pace = {pace}, limits = {limits} }}
+stop_by_moving = true
 
 [detector]
 driver = "{camera}"

@@ -278,6 +278,30 @@ async def test_a_server_restarted_in_the_middle_is_told_with_what_is_different_n
 
 
 @really
+async def test_on_a_restarted_server_the_beam_goes_off_before_anything_is_compared(
+    clock: RealClock, null_server: int
+) -> None:
+    second = free_port()
+    args: list[str | Path] = [program("temscript-server"), "--null", "--host", "127.0.0.1", "--port", str(second)]
+    async with Proxy(null_server) as proxy, connected(clock, proxy.port) as parts:
+        assert parts.beam is not None
+        assert parts.optics is not None
+        await parts.optics.set_focus(250)
+        await parts.beam.unblank()
+        with running(args, ready=second):
+            proxy.mode = "cut"
+            await proxy.idle()
+            with pytest.raises(DeviceLost):
+                await parts.optics.focus()
+            proxy.target_port = second
+            proxy.mode = "pass"
+            await parts.beam.blank()
+            with pytest.raises(DeviceError, match=r"lens is at 0 \(was 250\).*not made"):
+                await parts.optics.focus()
+            assert await parts.beam.is_blanked() is True
+
+
+@really
 async def test_something_else_on_that_port_is_not_driven(clock: RealClock) -> None:
     async def hello(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example.org ready\r\n\r\n")

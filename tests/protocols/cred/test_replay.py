@@ -205,7 +205,7 @@ def test_a_camera_that_goes_silent_replays(record_run: RecordRun, monkeypatch: p
 
 
 def test_a_camera_whose_series_breaks_replays(record_run: RecordRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(self: Timepix, queue: Any, number: int, begin_ns: int, exposure_s: float) -> None:
+    async def broken(self: Timepix, queue: Any, number: int, begin_ns: int, *_: Any) -> None:
         await self._clock.sleep_until(begin_ns + 123_456_789)
         queue.put_nowait(Broken("detector: the series broke; frame lost."))
 
@@ -215,8 +215,8 @@ def test_a_camera_whose_series_breaks_replays(record_run: RecordRun, monkeypatch
     with monkeypatch.context() as patch:
         expose = Timepix._expose
 
-        async def breaking(self: Timepix, queue: Any, number: int, begin_ns: int, exposure_s: float) -> None:
-            await (broken if number == 9 else expose)(self, queue, number, begin_ns, exposure_s)
+        async def breaking(self: Timepix, queue: Any, number: int, *rest: Any) -> None:
+            await (broken if number == 9 else expose)(self, queue, number, *rest)
 
         patch.setattr(Timepix, "_expose", breaking)
         run = record_run("cred", **PLAN)

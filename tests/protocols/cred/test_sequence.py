@@ -126,6 +126,31 @@ def test_a_camera_slower_than_declared_lengthens_the_period_for_all_to_see(perfo
     assert set(np.diff(after["start_ns"])) == {stretched[0]["period_ns"]}
 
 
+# A camera whose shutter waits half a second after each change of exposure: as it says beforehand, or as nobody knows.
+@pytest.mark.parametrize("declared_s", [0.5, 0.0])
+def test_frames_of_a_camera_that_is_set_anew_are_at_their_angles_or_not_kept(
+    perform: Perform, declared_s: float
+) -> None:
+    shutter = {"change_s": 0.5, "declared_change_s": declared_s}
+    run = perform(devices={"detector": shutter}, range_deg=20.0, truth=True)
+    frames = run.frames()
+    kept = frames[frames["kept"] == 1]
+    spare = [record for record in run.of("refused") if "set the camera back" in record["reason"]]
+    assert len(kept) > 20
+    if declared_s:
+        assert kept.size == frames.size
+        assert len(spare) == run.result["snapshots"]
+        assert run.result["lost_slots"] == 0
+    else:
+        assert kept.size < frames.size
+        assert not spare
+    off_deg = np.abs(kept["start_deg"] - run.truth_deg()[:, 0])
+    assert (off_deg <= kept["uncertainty_deg"]).all()
+    assert np.median(kept["uncertainty_deg"]) < 0.05
+    after = frames[np.isin(frames["slot"] % 10, [1, 2, 3, 4]) & (frames["kept"] == 0)]
+    assert (after["uncertainty_deg"] > 0.2).all()  # it has its own
+
+
 def test_a_late_snapshot_cycle_loses_whole_slots_by_name(perform: Perform) -> None:
     # Calls of 90 ms instead of the 35 ms planned for: the cycle ends after its slot.
     run = perform(devices={"api_call_s": 0.035, "lens": {"slow_s": 0.168}}, seed=1)

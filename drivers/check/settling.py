@@ -1,0 +1,105 @@
+"""How long the pattern takes to stand still after a snapshot's defocus: measured with beam and camera.
+
+Used by `credline devices check --beam`. The beam is on meanwhile, for some ten seconds: on a place that may be spent.
+The lens goes to the plan's defocus and back, and short exposures are compared with what the camera sees of a lens that
+has long been in focus. Leaves the beam blanked and the lens in focus.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.check.measure import bounded
+from engine.clock import NS_PER_S, Clock, ns
+
+TURNS = 3
+# A lens stays defocused as long before it goes back, and is looked at as long after. What it shows in the second half
+# of that is the lens at rest, where its hysteresis has left it this time.
+AWAY_S = 1.0
+LOOKED_S = 2.0
+SIGMAS = 4.0
+
+Pictures = list[tuple[float, NDArray[np.float64]]]
+"""What the camera saw, each with the second at which its exposure began at the earliest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """What was seen. settled_s: from the end of the call that refocused until all later pictures were as those of a
+    lens at rest, the longest of some turns; None where the picture tells nothing, and `why`.
+    """
+
+    defocus: int
+    settled_s: float | None
+    why: str = ""
+
+
+async def measure_settling(clock: Clock, microscope: Any, exposure_s: float, defocus: int) -> Settling:
+    """Measure it; takes some ten seconds, beam on. Raises DeviceError when a device fails; the beam is then blanked."""
+    beam, optics, detector = microscope.beam, microscope.optics, microscope.detector
+    focus: int = await bounded(clock, "optics.focus", optics.focus)
+    try:
+        await bounded(clock, "detector.arm", lambda: detector.arm((exposure_s,)))
+        frames = aiter(detector.frames())
+
+        async def picture() -> tuple[int, NDArray[np.float64]]:
+            await bounded(clock, "detector.start", lambda: detector.start(exposure_s))
+            frame = await bounded(clock, "detector.frames", lambda: anext(frames))
+            return frame.start_bounds_ns[0], np.asarray(frame.counts, np.float64)
+
+        await bounded(clock, "beam.unblank", beam.unblank)
+        turns: list[float] = []
+        for _ in range(TURNS):
+            await bounded(clock, "optics.set_focus", lambda: optics.set_focus(focus + defocus))
+            await clock.sleep_s(AWAY_S)
+            _, away = await picture()
+            await bounded(clock, "optics.set_focus", lambda: optics.set_focus(focus))
+            back_ns = clock.now_ns()
+            seen: Pictures = []
+            while clock.now_ns() < back_ns + ns(LOOKED_S):
+                begin_ns, counts = await picture()
+                seen.append(((begin_ns - back_ns) / NS_PER_S, counts))
+            reference, limit = _at_rest(seen)
+            if _likeness(away, reference) >= limit:
+                return Settling(
+                    defocus, None, "the picture is the same in and out of focus: is a specimen in the beam?"
+                )
+            turns.append(_settled_s([(begin_s, _likeness(counts, reference)) for begin_s, counts in seen], limit))
+    finally:
+        try:
+            await bounded(clock, "beam.blank", beam.blank)
+        finally:
+            await bounded(clock, "optics.set_focus", lambda: optics.set_focus(focus))
+            await bounded(clock, "detector.disarm", detector.disarm)
+    longest_s = max(turns)
+    if longest_s >= LOOKED_S / 2:
+        return Settling(defocus, None, f"the pattern still moved {LOOKED_S / 2:g} s after the lens was told to go back")
+    return Settling(defocus, longest_s)
+
+
+def _likeness(counts: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    """How like two pictures are, whatever their brightness: 1 for the same."""
+    one, other = counts - counts.mean(), reference - reference.mean()
+    size = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum()) / size if size > 0 else 0.0
+
+
+def _at_rest(seen: Pictures) -> tuple[NDArray[np.float64], float]:
+    """The mean of the later pictures, and how like it one of them is at least, by the scatter of their noise."""
+    pictures = [counts for begin_s, counts in seen if begin_s > LOOKED_S / 2] or [seen[-1][1]]
+    total = np.sum(pictures, axis=0)
+    others = [_likeness(counts, (total - counts) / max(1, len(pictures) - 1)) for counts in pictures]
+    return total / len(pictures), float(np.mean(others) - SIGMAS * np.std(others))
+
+
+def _settled_s(seen: Sequence[tuple[float, float]], limit: float) -> float:
+    """When the first exposure began from which on all were as at rest, but for single ones that noise explains; the end
+    of looking where none was.
+    """
+    unlike = [likeness < limit for _, likeness in seen]
+    moving = [k for k in range(len(seen)) if unlike[k] and (k == 0 or unlike[k - 1] or unlike[k + 1 : k + 2] == [True])]
+    still = max(moving, default=-1) + 1
+    return max(0.0, seen[still][0]) if still < len(seen) else LOOKED_S
