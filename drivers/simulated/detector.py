@@ -89,6 +89,7 @@ class Timepix:
         self._rng = generator(seed, "detector")
         self._number = 0
         self._set_to_s = 0.0
+        self._change_ns = 0
         self.read_out: list[tuple[int, int]] = []
         """Begin and end of every exposure that became a frame, for the truth."""
         self._queue: FrameQueue | None = None
@@ -111,9 +112,9 @@ class Timepix:
         if self._exposing is not None and not self._exposing.done():
             raise DeviceBusy("detector: an exposure is under way; no new one was begun. Wait for its frame.")
         begin_ns = self._clock.now_ns()
-        changed_ns = ns(self._settings.change_s) if self._set_to_s not in (0.0, exposure_s) else 0
+        self._change_ns = ns(self._settings.change_s) if self._set_to_s not in (0.0, exposure_s) else 0
         self._exposing = asyncio.get_running_loop().create_task(
-            self._expose(self._queue, self._number, begin_ns, exposure_s, changed_ns), name="detector exposure"
+            self._expose(self._queue, self._number, begin_ns, exposure_s), name="detector exposure"
         )
         self._number += 1
         self._set_to_s = exposure_s
@@ -123,8 +124,8 @@ class Timepix:
         if why := self.facts.cannot_expose(exposures_s):
             raise DeviceError(f"detector: {why}; {state}. Choose another exposure.")
 
-    async def _expose(self, queue: FrameQueue, number: int, told_ns: int, exposure_s: float, changed_ns: int) -> None:
-        begin_ns = told_ns + changed_ns
+    async def _expose(self, queue: FrameQueue, number: int, told_ns: int, exposure_s: float) -> None:
+        begin_ns = told_ns + self._change_ns
         end_ns = begin_ns + ns(exposure_s)
         ready_s = self._settings.readout_s + float(self._rng.uniform(*self._settings.overhead_s))
         if number < len(self._settings.slow_first_s):

@@ -18,7 +18,7 @@ from drivers.contract import Detector
 from drivers.declared import Declared
 from drivers.gatan.orius import ORIUS
 from drivers.gatan.socket import packed, unpacked
-from engine.clock import RealClock
+from engine.clock import NS_PER_S, RealClock
 from engine.errors import DeviceError, DeviceLost, Refused
 from tests.drivers.emulators.orius import COLUMNS, ROWS, OriusEmulator, counts_of
 from tests.drivers.onlyacamera import only_a_camera
@@ -141,6 +141,21 @@ async def test_all_counts_arrive_whatever_the_chunks(clock: RealClock, superchun
             frame = await one(detector)
             assert frame.counts.dtype == np.uint16
             assert np.array_equal(frame.counts, counts_of(image, (ROWS, COLUMNS)))
+
+
+@pytest.mark.realtime
+@really
+async def test_an_image_later_than_any_readout_leaves_open_when_it_was_exposed(clock: RealClock) -> None:
+    emulator = OriusEmulator()
+    async with emulator.serving(), camera(clock, emulator, overhead_s=0.1) as detector:
+        emulator.readout_s = 0.5
+        await detector.arm((0.02,))
+        await detector.start(0.02)
+        frame = await anext(detector.frames())
+    open_ns = frame.start_bounds_ns[1] - frame.start_ns
+    assert frame.start_bounds_ns[0] == frame.start_ns
+    assert open_ns >= 0.35 * NS_PER_S
+    assert frame.end_bounds_ns == (frame.end_ns, frame.end_ns + open_ns)
 
 
 @pytest.mark.realtime

@@ -152,7 +152,7 @@ def test_a_server_that_stands_still_gives_no_wrong_angle(tmp_path: Path, server:
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         os.kill(pids[server], signal.SIGSTOP)
-        time.sleep(3.0)
+        time.sleep(2.0)
         os.kill(pids[server], signal.SIGCONT)
         _, said = process.communicate(timeout=200)
         assert process.returncode == 0, said

@@ -29,7 +29,7 @@ from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import RealClock
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from tests.drivers.counterparts import free_port
-from tests.drivers.instamaticprocess import ROTATION, raw_call, stand_at_zero, temserver
+from tests.drivers.instamaticprocess import STAGE, raw_call, stand_at_zero, temserver
 from tests.drivers.proxy import Proxy
 from tests.engine.virtually import really
 
@@ -54,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @asynccontextmanager
 async def connected(clock: RealClock, port: int, **options: Any) -> AsyncIterator[Parts]:
     tables = {"stagexyz": PROMPT, "mode": RANGES, **options}
-    async with INSTAMATIC.connect(clock, 0, {"port": port, "rotation": ROTATION, "timeout_s": 2, **tables}) as parts:
+    async with INSTAMATIC.connect(clock, 0, {"port": port, **STAGE, "timeout_s": 2, **tables}) as parts:
         yield parts
 
 
@@ -314,7 +314,7 @@ class JeolServer(asyncio.Protocol):
     """One connection to a server that answers as a JEOL would. asked: the functions that it was asked for."""
 
     def __init__(self, answers: Answers, asked: list[str]) -> None:
-        self._functions = {**STANDING, **answers}
+        self._answers = answers
         self._asked = asked
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -325,7 +325,7 @@ class JeolServer(asyncio.Protocol):
         request = json.loads(data)
         name = request["func_name"]
         reply: list[Any] = [500, ["AttributeError", [f"no attribute {name}"]]]
-        if (function := self._functions.get(name)) is not None:
+        if (function := self._answers.get(name) or STANDING.get(name)) is not None:
             self._asked.append(name)
             reply = [200, function(*request.get("args", []), **request.get("kwargs", {}))]
         self._transport.write(json.dumps(reply).encode())
@@ -422,7 +422,9 @@ NO_ANSWERS = {
 async def test_an_answer_of_another_shape_is_a_fault_and_no_value(
     clock: RealClock, function: str, answer: Any, ask: Callable[[Parts], Any]
 ) -> None:
-    async with jeol(clock, {function: lambda: answer}) as (_, parts):
+    answers: Answers = {}
+    async with jeol(clock, answers) as (_, parts):
+        answers[function] = lambda: answer
         with pytest.raises(DeviceError, match=f"the answer to {function} is not one.*another client"):
             await ask(parts)
 
