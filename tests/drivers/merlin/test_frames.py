@@ -78,6 +78,7 @@ def test_numbers_above_six_digits_are_read() -> None:
         (lambda message: message.replace(b",U16,", b",U64,"), "U64"),
         (lambda message: message[:-1], "bytes of pixels"),
         (lambda message: message.replace(b",0064,", b",0000,"), "makes no sense"),
+        (lambda message: message.replace(b",0064,", b",-064,"), "makes no sense"),
         (lambda message: message.replace(b"ns,12,", b"ns,13,"), "makes no sense"),
         (lambda message: message.replace(b",U16,   1x1", b",R64,   Nx1"), "Nx1"),
     ],

@@ -1,4 +1,4 @@
-"""The default way into the safe state: what it asks of the parts that a microscope has."""
+"""The way into the safe state: its bound, its tries, and what it asks by default of the parts that a microscope has."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from engine.clock import ns
 from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError
 from engine.record.trace import Trace
-from engine.run.safety import STANDS_S, standing
+from engine.run.safety import LET_GO_S, STANDS_S, SafeAction, Safety, bound_s, standing
 from engine.run.timeline import Timeline
 from tests.engine.virtually import virtual
 
@@ -60,3 +60,46 @@ async def test_a_stage_that_stands_is_read_twice_and_no_more(clock: VirtualClock
     await standing(stage, Timeline(clock, Trace(clock))).call()
     assert stage.read == 2
     assert clock.now_ns() == ns(STANDS_S)
+
+
+class Failing:
+    """An action that fails with one cause after the other and then works: all that is to be done."""
+
+    def __init__(self, *causes: str) -> None:
+        self.causes = list(causes)
+
+    async def call(self) -> None:
+        if self.causes:
+            raise DeviceError(self.causes.pop(0))
+
+    def safe_actions(self) -> list[SafeAction]:
+        return [SafeAction("beam.blank", self.call, limit_s=3.0, alarm="BEAM ON")]
+
+
+@pytest.mark.parametrize(
+    ("causes", "told"),
+    [
+        (("deaf", "deaf", "deaf"), ["deaf"]),
+        (("deaf", "busy", "busy", "deaf"), ["deaf", "busy", "deaf"]),
+        (("busy", "deaf"), ["busy", "deaf"]),
+    ],
+)
+@virtual
+async def test_each_new_cause_of_an_action_that_is_tried_again_is_told_once(
+    clock: VirtualClock, causes: tuple[str, ...], told: list[str]
+) -> None:
+    trace = Trace(clock)
+    safety = Safety(clock, trace, Timeline(clock, trace), str, list, lambda: None, lambda: None)
+    await safety.make(Failing(*causes))
+    assert [record["reason"] for record in trace.recorded() if record["kind"] == "fault"] == told
+    assert safety.alarms == []
+
+
+def test_the_bound_counts_every_action_and_the_time_in_which_each_device_lets_go() -> None:
+    async def nothing() -> None: ...
+
+    actions = [
+        SafeAction(name, nothing, limit_s=limit_s, alarm="") for name, limit_s in (("beam", 3.0), ("stage", 0.5))
+    ]
+    assert bound_s(actions) == 3.0 + 0.5 + 4 * LET_GO_S
+    assert bound_s([]) == 2 * LET_GO_S
