@@ -6,13 +6,14 @@ model asks for `use_attribute_docstrings`), its unit the end of its name, or `un
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.run.planfile import unit_of
 
 INDENT = "    "
@@ -42,7 +43,7 @@ def plan_keys(plan_type: type[BaseModel]) -> Iterator[PlanKey]:
     yield from _keys(whole, whole.get("$defs", {}), "")
 
 
-def _keys(table: Mapping[str, Any], tables: Mapping[str, Any], prefix: str) -> Iterator[PlanKey]:
+def _keys(table: JsonObject, tables: JsonObject, prefix: str) -> Iterator[PlanKey]:
     required = table.get("required", ())
     for name, given in table.get("properties", {}).items():
         key = _resolved(given, tables)
@@ -58,7 +59,7 @@ def _keys(table: Mapping[str, Any], tables: Mapping[str, Any], prefix: str) -> I
         )
 
 
-def _resolved(key: Mapping[str, Any], tables: Mapping[str, Any]) -> dict[str, Any]:
+def _resolved(key: JsonObject, tables: JsonObject) -> JsonDict:
     """A key with what it refers to; what stands at the key itself comes before that."""
     named = key.get("$ref")
     if named is None and len(key.get("allOf", ())) == 1:  # as some versions of pydantic write it
@@ -71,7 +72,7 @@ def _written(value: object) -> str:
     return "none" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _allowed(key: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
+def _allowed(key: JsonObject, tables: JsonObject) -> str:
     """What may stand there: `number, more than 0, at most 60`."""
     key = _resolved(key, tables)
     if "enum" in key or "const" in key:
@@ -109,7 +110,7 @@ def _number(value: float) -> str:
     return str(int(value)) if float(value).is_integer() and abs(value) < 2**63 else f"{value:g}"
 
 
-def _list(key: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
+def _list(key: JsonObject, tables: JsonObject) -> str:
     """A list, of what and how many."""
     items = key["items"] if isinstance(key.get("items"), dict) else {}
     each = [_allowed(item, tables) for item in key.get("prefixItems", ())]

@@ -4,11 +4,13 @@ Nothing here knows what a picture should show; a protocol says of each kind of f
 bring words of its own (`engine.record.framekinds.FrameKind`). `engine.run.framewatch` asks, and judges.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from engine.record.jsonobject import JsonDict, JsonObject
 
 if TYPE_CHECKING:
     from engine.frame import Picture
@@ -24,7 +26,7 @@ LIT_GROUPS = 4
 """So many groups of 2 x 2 pixels that all stand out are light: bad pixels and bad columns make none."""
 
 
-def check(arguments: Mapping[str, Any], picture: "Callable[[int], Picture]") -> dict[str, Any]:
+def check(arguments: JsonObject, picture: "Callable[[int], Picture]") -> JsonDict:
     """What one picture is like.
 
     arguments: `index` of the picture; `saturation`, the largest count it can have, and `dark_counts`, what a pixel

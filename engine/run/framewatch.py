@@ -123,7 +123,7 @@ class FrameWatch:
         }
         self._run.in_background(self._look(seen, arguments, seen.alike), f"frame check {index}")
 
-    async def _look(self, seen: _Seen, arguments: Mapping[str, Any], alike: int) -> None:
+    async def _look(self, seen: _Seen, arguments: JsonObject, alike: int) -> None:
         try:
             outcome = await self._run.compute.compute(FRAME_CHECK, arguments, (arguments["index"],))
         except CredlineError:  # the disk has failed, which it says itself

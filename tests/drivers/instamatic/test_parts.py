@@ -422,7 +422,7 @@ NO_ANSWERS = {
 async def test_an_answer_of_another_shape_is_a_fault_and_no_value(
     clock: RealClock, function: str, answer: Any, ask: Callable[[Parts], Any]
 ) -> None:
-    answers: Answers = {}
+    answers: dict[str, Callable[..., Any]] = {}
     async with jeol(clock, answers) as (_, parts):
         answers[function] = lambda: answer
         with pytest.raises(DeviceError, match=f"the answer to {function} is not one.*another client"):

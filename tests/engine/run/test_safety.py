@@ -9,7 +9,8 @@ from engine.clock import ns
 from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError
 from engine.record.trace import Trace
-from engine.run.safety import LET_GO_S, STANDS_S, SafeAction, Safety, bound_s, standing
+from engine.run.contract import SafeAction
+from engine.run.safety import LET_GO_S, STANDS_S, Safety, bound_s, standing
 from engine.run.timeline import Timeline
 from tests.engine.virtually import virtual
 

@@ -50,7 +50,7 @@ class PacedTimepix(Timepix):
     async def start(self, exposure_s: float) -> int:
         assert self._queue is not None
         begin_ns = await self.part_begin_ns(self._clock.now_ns())
-        expose = self._expose(self._queue, self._number, begin_ns, exposure_s, 0)
+        expose = self._expose(self._queue, self._number, begin_ns, exposure_s)
         self._exposing = asyncio.get_running_loop().create_task(expose)
         self._number += 1
         return begin_ns
