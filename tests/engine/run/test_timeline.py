@@ -192,6 +192,19 @@ async def test_a_step_that_would_begin_too_late_is_not_done(clock: VirtualClock)
 
 
 @virtual
+async def test_what_was_too_late_or_too_long_is_told_in_milliseconds(clock: VirtualClock) -> None:
+    line, _ = timeline(clock)
+    step: dict[str, Any] = {"slot": 3, "at_ns": 40_000_000, "budget_ns": 12_500_000, "tolerance_ns": 2_500_000}
+    await line.wait("work", 43_400_000)
+    with pytest.raises(Underflow, match=r"start 3\.4 ms late \(tolerance 2\.5 ms\); not done"):
+        async with line.step("expose", **step):
+            pass
+    with pytest.raises(BudgetExceeded, match=r"took 0\.8 ms more than its 12\.5 ms; devices are in the state after"):
+        async with line.step("expose", **{**step, "at_ns": 50_000_000}) as start_ns:
+            await line.wait("work", start_ns + 13_300_000)
+
+
+@virtual
 async def test_a_step_late_within_its_tolerance_is_done(clock: VirtualClock) -> None:
     line, records = timeline(clock)
     await line.wait("work", 1100)

@@ -40,6 +40,8 @@ def slots_of(plan: Any, **options: Any) -> SlotPlan:
         (["exposure_s=500ms"], "exposure_s = '500ms': give a plain number of seconds"),
         (["speed_deg_s=fast"], "speed_deg_s = 'fast': give a plain number of degrees per second"),
         (["exposure_s=-1"], "exposure_s = -1: should be greater than 0"),
+        (["snapshot_interval=-1"], "snapshot_interval = -1: should be greater than or equal to 0"),
+        (["crystal.orientation_seed=-1"], "crystal.orientation_seed = -1: should be greater than or equal to 0"),
         (["snapshot_interval=1"], "snapshot_interval = 1: with 1 every slot would be a snapshot"),
         (["range_deg=0"], "range_deg = 0: a range of 0 deg has no frames"),
         (["rotation=pedals"], "rotation = 'pedals': should be 'pedal' or 'commanded'"),
@@ -59,6 +61,7 @@ def test_a_mistake_is_one_line_that_names_the_key_and_the_remedy(settings: list[
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        (["range_deg=170"], "the rotation from -30.00 to 141.51 deg (run-in and run-out"),
         (["range_deg=170"], "leaves the holder's -80..80 deg"),
         (["start_deg=-85"], "start_deg: the rotation from -85.00"),
         (["exposure_s=0.05", "snapshot_interval=5"], "'settling' ends 245.8 ms"),
@@ -70,6 +73,10 @@ def test_a_plan_that_cannot_fit_says_which_step_and_by_how_much(settings: list[s
     with pytest.raises(Refused) as refused:
         slots_of(build_plan(CRED, None, settings))
     assert words in str(refused.value)
+
+
+def test_the_largest_orientation_seed_is_taken() -> None:
+    assert build_plan(CRED, None, [f"crystal.orientation_seed={2**63 - 1}"]).crystal.orientation_seed == 2**63 - 1
 
 
 def test_a_cooling_holder_with_less_tilt_refuses_what_a_tomography_holder_allows() -> None:

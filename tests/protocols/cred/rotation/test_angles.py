@@ -104,6 +104,17 @@ def test_a_stage_that_stands_is_told_from_one_that_lags_a_reading() -> None:
     assert not has_stopped(line[1], line[2], 0.45)
 
 
+# Seconds between two readings, how far the stage came of the 0.45 deg/s that were asked of it, and whether it stands.
+LAGS = [(0.9, 0.30, True), (0.9, 0.36, False), (3.5, 0.30, True), (3.5, 0.36, False)]
+
+
+@pytest.mark.parametrize(("apart_s", "share", "stands"), LAGS)
+def test_less_than_a_third_of_the_way_is_a_stage_that_stands(apart_s: float, share: float, stands: bool) -> None:
+    before = Reading(3.0, 0, 0)
+    now = Reading(3.0 + share * 0.45 * apart_s, ns(apart_s), ns(apart_s))
+    assert has_stopped(before, now, 0.45) is stands
+
+
 @pytest.mark.parametrize("seen", [1, 2, 3, 6])
 @pytest.mark.parametrize(("off_deg", "astray"), [(0.0, False), (0.01, False), (1.0, True), (-1.0, True), (-4.6, True)])
 def test_a_stage_that_jumps_slips_or_turns_back_is_noticed(seen: int, off_deg: float, astray: bool) -> None:

@@ -14,6 +14,7 @@ from engine.run.trial import Case
 from engine.testing.soak import try_case
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
+from protocols.cred.rotation.stagewatch import POLL_NS
 from tests.protocols.cred.conftest import Finished
 
 # 50 slots without snapshots: the stage is read in slots 1, 2, 10, 20, 30, 40 and 50. Slot 1 begins at 3.4 s or so.
@@ -29,9 +30,9 @@ SLOTS = 50
 TRUE_DEG = 0.05  # what scatter, and the time that a reading takes, leave open here
 
 
-def perform(out: Path, *faults: str, **plan: Any) -> Finished:
+def perform(out: Path, *faults: str, devices: str = "simulated-timing", **plan: Any) -> Finished:
     whole = CredPlan(**{**PLAN, **plan})
-    report = execute(Request(CRED, whole, out, "simulated-timing", virtual=True, seed=1, draw=False, faults=faults))
+    report = execute(Request(CRED, whole, out, devices, virtual=True, seed=1, draw=False, faults=faults))
     document = json.loads((report.folder / "run.json").read_text())
     return Finished(report.folder, document, list(read_trace(report.folder)))
 
@@ -66,6 +67,18 @@ def reading_number(run: Finished, slot: int) -> int:
 def test_undisturbed_all_frames_are_kept_at_their_true_angles(undisturbed: Finished) -> None:
     assert kept(undisturbed) == list(range(1, SLOTS + 1))
     assert undisturbed.of("note", "stage reading left out") == []
+
+
+def test_a_stage_that_answers_at_once_is_not_asked_without_a_pause(tmp_path: Path) -> None:
+    devices = tmp_path / "devices.toml"
+    devices.write_text(
+        '[microscope]\ndriver = "simulated-timing"\napi_call_s = 0.001\n[microscope.stage]\nstage_read_s = 0.001\n'
+    )
+    run = perform(tmp_path, devices=str(devices), rotation="pedal", range_deg=0.5)
+    (waiting,) = [record["t_ns"] for record in run.of("state", "wait-for-rotation")]
+    asked = [call["begin_ns"] for call in run.calls("stage.angle") if waiting <= call["begin_ns"] < waiting + 1e9]
+    assert len(asked) > 100
+    assert np.diff(asked).min() >= POLL_NS
 
 
 @pytest.mark.parametrize("off_deg", [0.5, -0.5, 5, -40])
