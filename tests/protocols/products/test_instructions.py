@@ -53,11 +53,20 @@ def test_axis_and_angles_together_are_the_stage_s_rotation(tmp_path: Path, oscil
     )
 
 
+@pytest.mark.parametrize(("lost", "told"), [((), "1 10"), ((1, 2), "3 12"), ((1, 5), "2 4")])
+def test_the_background_is_taken_from_the_first_frames_that_lie_together(
+    tmp_path: Path, lost: tuple[int, ...], told: str
+) -> None:
+    info = info_of(tmp_path, slots=23, interval=0, lost=lost)
+    assert xds(xds_inp(info, run_header(info, BEAM), corrected_distortion=False), "BACKGROUND_RANGE") == [told]
+
+
 def test_xds_inp_of_a_rising_run(tmp_path: Path) -> None:
     info = info_of(tmp_path, slots=23, interval=10, lost=[5, 6])
     text = xds_inp(info, run_header(info, BEAM), corrected_distortion=False)
     assert xds(text, "DATA_RANGE") == ["1 23"]
     assert xds(text, "EXCLUDE_DATA_RANGE") == ["5 6", "10 10", "20 20"]
+    assert xds(text, "BACKGROUND_RANGE") == ["1 4"]  # frames that are there, in one piece
     assert xds(text, "SPOT_RANGE") == ["1 23"]
     assert xds(text, "NAME_TEMPLATE_OF_DATA_FRAMES") == ["data/?????.img  SMV"]
     assert [float(v) for v in xds(text, "ROTATION_AXIS")[0].split()] == pytest.approx([0.782554, 0.622583, 0], abs=1e-6)

@@ -8,6 +8,8 @@ import pytest
 
 from protocols.products.cross import cross_mask
 from protocols.products.export import export_run
+from protocols.products.nexus import _blocks
+from protocols.products.source import open_run
 from tests.protocols.products.runs import write_run
 
 
@@ -52,6 +54,53 @@ def test_the_modules_stand_where_they_are(tmp_path: Path) -> None:
     assert mask[40, 50] == 2
     assert flatfield.shape == (516, 516)
     assert (image[mask == 0] > 0).all()
+
+
+# Of each axis: kind, direction, and what it stands on; McStas axes, seen from the detector (docs/products.md).
+TRANSFORMATIONS = "/entry/instrument/detector/transformations"
+AXES = {
+    f"{TRANSFORMATIONS}/distance": ("translation", (0, 0, 1), "."),
+    "/entry/instrument/detector/module/fast_pixel_direction": (
+        "translation",
+        (-1, 0, 0),
+        "/entry/instrument/detector/module/module_offset",
+    ),
+    "/entry/instrument/detector/module/slow_pixel_direction": (
+        "translation",
+        (0, -1, 0),
+        "/entry/instrument/detector/module/module_offset",
+    ),
+}
+
+
+def test_the_axes_are_those_of_the_geometry(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=2)
+    export_run(folder, ["nexus"])
+    with h5py.File(folder / "master.nxs") as file:
+        for name, (kind, vector, on) in AXES.items():
+            axis = file[name].attrs
+            assert axis["transformation_type"] == kind
+            assert axis["depends_on"] == on
+            np.testing.assert_allclose(axis["vector"], vector, atol=1e-6, err_msg=name)
+        assert [float(np.ravel(file[name][()])[0]) for name in AXES] == pytest.approx([250.0, 0.055, 0.055])
+        detector = file["entry/instrument/detector"]
+        corner_mm = 0.055 * np.array([detector[f"beam_center_{name}"][()] for name in "xy"])
+        offset = detector["module/module_offset"]
+        np.testing.assert_allclose(offset[()][0] * offset.attrs["vector"], [*corner_mm, 0.0])
+        assert offset.attrs["depends_on"] == f"{TRANSFORMATIONS}/distance"
+
+
+@pytest.mark.parametrize(
+    ("lost", "blocks"),
+    [
+        ((), [((1, 9), 0), ((11, 12), 9)]),
+        ((1,), [((2, 9), 0), ((11, 12), 8)]),
+        ((4, 5, 12), [((1, 3), 0), ((6, 9), 3), ((11, 11), 7)]),
+    ],
+)
+def test_frames_that_follow_one_another_are_one_piece(tmp_path: Path, lost: tuple[int, ...], blocks: object) -> None:
+    with open_run(write_run(tmp_path / "run", slots=12, lost=lost)) as source:
+        assert _blocks(source.info) == blocks
 
 
 def test_without_the_spool_it_reads_as_zeros_which_is_why_both_must_move_together(tmp_path: Path) -> None:
