@@ -154,7 +154,8 @@ def ours(seconds: float, exposure_s: float, options: dict[str, float]) -> Run:
     """Credline."""
 
     def run(servers: Servers, _: Path) -> Timed:
-        done = credline(servers.devices(options), exposure_s, seconds, "run", "cred", "--accept-timing")
+        words = ("run", "cred", "--accept-timing", "--accept-gaps")
+        done = credline(servers.devices(options), exposure_s, seconds, *words)
         result = json.loads(done.splitlines()[-1])
         with h5py.File(Path(result["run_dir"]) / "frames.h5") as file:
             frames = file["diffraction/frames"][:]
