@@ -37,6 +37,8 @@ HANG_S = 60
 """A run that has not ended after so long on the wall hangs: they take milliseconds."""
 
 
+PLAIN = "simulated-timing"
+
 DISK_LIMIT_BYTES = 10_000
 """So little may wait for the disk in a soak: five small pictures, so that slow disks are felt."""
 
@@ -79,11 +81,14 @@ def quiet() -> None:
 def try_case(kind: AnyExperiment, case: Case) -> Verdict:
     """Run one case in a folder of its own and judge it. Never raises for what the run does."""
     trial = kind.trial()
-    with TemporaryDirectory(prefix="credline-soak-", dir=_fast_folder()) as name:
+    with (
+        TemporaryDirectory(prefix="credline-soak-", dir=_fast_folder()) as name,
+        TemporaryDirectory(prefix="credline-soak-", dir=_fast_folder()) as files,
+    ):
         before = _held()
         try:
             with _alarm_clock():
-                soaked, loose = _run(kind, trial, case, Path(name))
+                soaked, loose = _run(kind, trial, case, Path(name), _devices_file(trial, case, Path(files)))
                 verdicts = [
                     *_judge(soaked),
                     ("no task is left", not loose, "; ".join(loose)),
@@ -111,7 +116,19 @@ def try_case(kind: AnyExperiment, case: Case) -> Verdict:
     )
 
 
-def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[SoakedRun, list[str]]:
+def _devices_file(trial: Trial, case: Case, folder: Path) -> str:
+    """The instrument of a case: the plain one, or a devices file for it."""
+    options = trial.instrument(case)
+    if not options:
+        return PLAIN
+    import tomlkit  # 0.1 s: not for cases on the plain one
+
+    path = folder / "devices.toml"
+    path.write_text(tomlkit.dumps({"microscope": {"driver": PLAIN, **options}}), encoding="utf-8")
+    return str(path)
+
+
+def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path, devices: str) -> tuple[SoakedRun, list[str]]:
     """Carry out the case; what is left of it, and what the loop was left with. Raises Refused."""
     seen: list[tuple[Run, Microscope | None, list[Record]]] = []
     """Of each run."""
@@ -153,7 +170,7 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path) -> tuple[Soak
             kind,
             build_plan_from(kind, case.plan),
             out,
-            "simulated-timing",
+            devices,
             virtual=True,
             seed=case.seed,
             accept_gaps=True,

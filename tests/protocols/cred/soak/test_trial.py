@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drivers.faults import Fault
+from drivers.faultwords import Fault
 from engine.record.trace import Record
 from engine.run.planfile import build_plan_from
 from engine.run.trial import command_of
