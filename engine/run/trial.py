@@ -98,8 +98,10 @@ class SoakedRun:
         return next((r["t_ns"] for r in self.trace if r["kind"] == kind and r["name"] == name), None)
 
     def since_ns(self, state: str) -> int:
-        """When a state was entered first, in ns; never (2^62) for one that was not, 0 without a name."""
-        entered_ns = self.time_of("state", state) if state else 0
+        """When a state was entered first, in ns; never (2^62) for one that was not. Without a name, when the run began:
+        the instrument was looked at before.
+        """
+        entered_ns = self.time_of("state", state) if state else self.run.trace.recorded()[0]["t_ns"]
         return 2**62 if entered_ns is None else entered_ns
 
 

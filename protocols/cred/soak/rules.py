@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.parts import OpticalMode
 from engine.clock import NS_PER_S, ns
 from engine.record.frametable import DATA_FILE, FramesFile
 from engine.record.spool import SPOOL_FILE, read_spool
@@ -27,8 +28,9 @@ UNNOTICED_DEG = 0.03
 IN_FOCUS = 75
 STUCK = ("dark", "saturated", "same")
 """What frames of a camera are like from some frame on."""
-SEEN_WITHIN_NS = ns(1.2)
+SEEN_WITHIN_NS = ns(1.5)
 """Of frames so short that not each is looked at, two looks at them."""
+LOOK_TAKES_NS = ns(0.1)
 
 Rules = Iterator[tuple[str, bool, str]]
 """Of each rule: its name, whether it holds, and what was found."""
@@ -44,6 +46,7 @@ def rules_of(soaked: SoakedRun) -> Rules:
     yield from _on_the_grid(soaked)
     yield from _angles_true(soaked)
     yield from _seen(soaked)
+    yield from _same_mode(soaked)
     disagreements = check_run(soaked.folder)
     yield "the files of the run agree", not disagreements, "; ".join(disagreements[:3])
 
@@ -215,7 +218,7 @@ def _seen(soaked: SoakedRun) -> Rules:
     # Looked at are the frames of each half second: of short ones not every one.
     due_ns = [r["t_ns"] for r in frames[3:] if r["t_ns"] - frames[0]["t_ns"] > SEEN_WITHIN_NS]
     warned_ns = soaked.time_of("note", WARNING)
-    in_time = not due_ns or (warned_ns is not None and warned_ns <= due_ns[0])
+    in_time = not due_ns or (warned_ns is not None and warned_ns <= due_ns[0] + LOOK_TAKES_NS)
     yield "a camera that shows nothing is noticed", in_time, f"warned at {warned_ns}, due by {due_ns[:1]}"
     if warned_ns is None or soaked.case.plan.get("bad_frames") != "stop":
         return
@@ -225,6 +228,17 @@ def _seen(soaked: SoakedRun) -> Rules:
         counts = soaked.document["result"]
         with_data = soaked.ending.status.value == "stopped" and counts["frames"] + counts["frames_not_kept"] > 0
         yield "a run that bad frames end is stopped, with data", with_data, soaked.ending.status.value
+
+
+def _same_mode(soaked: SoakedRun) -> Rules:
+    """A mode that somebody changed while the run went on is said at its end, and none that nobody changed."""
+    ended_ns = max((r["t_ns"] for r in soaked.of("state")), default=0)
+    changes = [r for r in soaked.of("injected", "mode.changed") if r["t_ns"] < ended_ns]
+    other = bool(changes) and changes[-1]["fault"].split()[2] != OpticalMode.DIFFRACTION
+    said = [text for text in soaked.document.get("warnings", ()) if "mode at its end" in text]
+    late = len(soaked.of("injected", "mode.changed")) > len(changes)
+    # A disk that has failed keeps no word of it: run.json is written all the same, from what the run still holds.
+    yield "a changed mode is said, and no other", bool(said) == other or late, "; ".join(said) or "nothing is said"
 
 
 def _shutters(soaked: SoakedRun) -> list[float]:

@@ -5,9 +5,10 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from drivers.parts import OpticalMode
 from engine.record.trace import Record
 from engine.run.trial import Case, SoakedRun, Trial
-from protocols.cred.machine import TRANSITIONS, State
+from protocols.cred.machine import TRANSITIONS, WORKING, State
 from protocols.cred.soak.hard import HardTroubles
 from protocols.cred.soak.rules import STUCK, rules_of
 
@@ -87,6 +88,9 @@ class CredTrial(Trial):
         elif besides < 0.24:
             troubles.append(f"detector.frames {rng.randint(1, slots)} {rng.choice(STUCK)}")
             plan["bad_frames"] = rng.choice(["go on", "stop"])
+        elif besides < 0.32:
+            state, after_s = rng.choice([*WORKING, State.FINALIZE]), rng.uniform(0.0, 3.0)
+            troubles.append(f"mode.changed {state.value}+{after_s:.3f} {rng.choice([*OpticalMode])}")
         return plan, troubles
 
     def instrument(self, case: Case) -> dict[str, Any]:
