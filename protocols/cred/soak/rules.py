@@ -237,7 +237,7 @@ def _same_mode(soaked: SoakedRun) -> Rules:
     other = bool(changes) and changes[-1]["fault"].split()[2] != OpticalMode.DIFFRACTION
     said = [text for text in soaked.document.get("warnings", ()) if "mode at its end" in text]
     late = len(soaked.of("injected", "mode.changed")) > len(changes)
-    # A disk that has failed keeps no word of it: run.json is written all the same, from what the run still holds.
+    # One that comes while it is looked at again is seen or is not.
     yield "a changed mode is said, and no other", bool(said) == other or late, "; ".join(said) or "nothing is said"
 
 
