@@ -29,6 +29,7 @@ from engine.record.journal import Journal
 from engine.record.writer import Writer
 from engine.run.commands import Commands
 from engine.run.data import RunData
+from engine.run.framewatch import FrameWatch
 from engine.run.registry import experiment_type
 from engine.run.run import Run
 from engine.run.safety import Safety
@@ -36,6 +37,7 @@ from engine.run.series import Series
 from engine.run.timeline import PeriodMonitor
 from engine.testing import soak
 from engine.testing.soak import Verdict, draw, minimised, quiet, try_case
+from protocols.cred.experiment import Cred
 from protocols.cred.records import Collected
 from protocols.cred.rotation.angles import fit_rotation, is_astray
 from protocols.cred.rotation.stagewatch import StageWatch
@@ -480,6 +482,50 @@ def _() -> list[Swap]:
 @bug("an operator's command is lost")
 def _() -> list[Swap]:
     return [(Commands, "stop", lambda self, reason: None)]
+
+
+# --- what the camera and the lenses show
+
+
+@bug("what a camera leaves open is forgotten")
+def _() -> list[Swap]:
+    unchanged = results.uncertainty_deg
+    return [
+        (
+            results,
+            "uncertainty_deg",
+            lambda frame, fit: unchanged(replace(frame, maybe_earlier_ns=0, maybe_later_ns=0), fit),
+        )
+    ]
+
+
+@bug("nobody watches the frames")
+def _() -> list[Swap]:
+    return [(FrameWatch, "kept", lambda self, *_: None)]
+
+
+@bug("a run goes on where bad frames are to stop it")
+def _() -> list[Swap]:
+    unchanged = CredSequence.expose
+
+    async def expose(self: CredSequence) -> str:
+        self.plan = self.plan.model_copy(update={"bad_frames": "go on"})
+        return await unchanged(self)
+
+    return [(CredSequence, "expose", expose)]
+
+
+@bug("frames of another type are kept")
+def _() -> list[Swap]:
+    return [(Series, "_wrong_type", lambda self, came: "")]
+
+
+@bug("nobody looks again at the mode")
+def _() -> list[Swap]:
+    async def look_again(*_: object) -> str:
+        return ""
+
+    return [(Cred, "look_again", look_again)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -390,6 +390,10 @@ class Truth(Protocol):
         """A fault: the turning stage stops, reverses, jumps by `value` deg or slips for `value` s. False at rest."""
         ...
 
+    def hold_shutter(self, seconds: float) -> None:
+        """A fault: the shutter opens so much later than the camera tells, at the next exposure that is begun."""
+        ...
+
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """Write truth.h5 for the kept frames: cell, orientation, angles, reflections with intensities."""
         ...

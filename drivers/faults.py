@@ -1,24 +1,4 @@
-"""Faults around any driver: what hardware, host and disk do to a run on a bad day, each named, seeded and repeatable.
-
-A fault is written in four words, `WHAT WHEN KIND VALUE`: what it befalls, at which call (or, for motion and host, at
-which second of the run), what happens, and how much of it:
-
-    beam.blank 1 hang              the first call never returns
-    stage.angle 3 slow 0.4         the third takes 0.4 s longer
-    stage.angle 3 error            ... is answered with an error; nothing happened
-    stage.angle 3 wrong 2.5        ... is off by 2.5 (a truth value is the other one)
-    beam.blank 1 ignored           ... is accepted, and nothing happens
-    optics.set_focus 2 away 1.5    from this call on the device is gone for 1.5 s, then it is back
-    detector.start 3 lost 20       ... is gone until it is connected anew, which fails for 20 s
-    stagexyz.move_xy 1 error       the parts that an instrument may have are befallen by their names, as the others
-    detector.frames 4 drop         the fourth frame never comes; also double, torn, late 0.8
-    stage.motion 3.5 jump 0.4      at 3.5 s the stage jumps by 0.4 deg; also stop, reverse, slip 0.5 (stands for 0.5 s)
-    host 2.0 starve 0.3            at 2 s nothing of the program runs for 0.3 s
-    host 2.0 leap 5                ... the clock leaps by 5 s while the stage does not move
-    disk.write 40 full             the 40th write finds the disk full, half done; also error
-    disk.sync 12 slow 3            the 12th forcing to the disk takes 3 s
-    compute.score 2 late           the second computation `score` ends after its limit; also dead, never
-    stage.angle finalize+2 hang    the second since the run entered the state finalize (host, motion: so long after)
+"""Faults around any driver, the host and the disk, as `drivers.faultwords` writes them.
 
 Every fault that comes about is written to the trace as `injected` (those of the disk, which happen in another thread,
 at the beginning). A replay leaves these records out: it shows what the run made of the faults.
@@ -34,90 +14,16 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 
-from drivers.contract import OPTIONAL_PARTS, Detector, Microscope, Reading
+from drivers.contract import Detector, Microscope, Reading
+from drivers.faultwords import COMPUTE, DISK, NO_CALLS, STUCK, TIMED, Fault
 from drivers.parts import OpticalMode, PositionReading
 from engine.clock import Clock, ns
 from engine.errors import DeviceError, DeviceLost, Refused
-from engine.frame import Frame
+from engine.frame import Frame, Picture, same_type
 from engine.record.disk import Disk
 from engine.record.trace import Record, Trace
 
-COMPUTE = "compute"
-DISK = "disk"
-DEVICES = ("stage", "beam", "optics", "detector", *OPTIONAL_PARTS)
-CALLS = {"slow": True, "hang": False, "error": False, "wrong": True, "ignored": False, "away": True, "lost": True}
-ANSWERED = (
-    *("angle", "is_blanked", "focus", "start"),
-    *("position", "is_moving", "read", "mode", "magnification", "camera_length_mm", "spot_size", "brightness"),
-)
-COMPUTATIONS = {"late": False, "dead": False, "never": False}
 Device = TypeVar("Device")
-FRAMES = {"drop": False, "double": False, "torn": False, "late": True}
-KINDS: dict[str, dict[str, bool]] = {
-    "detector.frames": FRAMES,
-    "stage.motion": {"stop": False, "reverse": False, "jump": True, "slip": True},
-    "host": {"starve": True, "leap": True},
-    "disk.write": {"full": False, "error": False, "slow": True},
-    "disk.sync": {"error": False, "slow": True},
-}
-"""What can befall what, and whether it has a value. What is not here is a call of a device."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault. when: number of the call from 1; seconds since the run began for `stage.motion` and `host`.
-
-    state: counted from the run's entering this state; empty for since it began.
-    """
-
-    what: str
-    when: float
-    kind: str
-    value: float = 0.0
-    state: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> "Fault":
-        """A fault from its words. Raises Refused saying what there is."""
-        what, since, kind, *value = [*text.split(), "", "", ""][: max(3, len(text.split()))]
-        state, _, when = since.rpartition("+")
-        device, _, method = what.partition(".")
-        kinds = KINDS.get(what, _kinds_of(device) if method else None)
-        if kinds is None or kind not in kinds:
-            known = ", ".join(kinds or ["DEVICE.METHOD", "compute.NAME", *KINDS])
-            raise Refused(
-                f"fault {text!r}: {kind if kinds else what!r} is not known; use {known}. Nothing was started."
-            )
-        try:
-            number, amount = float(when), float(value[0]) if value else 0.0
-        except ValueError:
-            number, amount = -1.0, 0.0
-        timed = what in ("host", "stage.motion")
-        when_good = 0 <= number < 1e6 and (timed or (number >= 1 and number == int(number)))
-        when_good &= not since.startswith("+") and not (state and device in (DISK, COMPUTE))
-        value_good = abs(amount) < 1e6 and (amount >= 0 or kind in ("wrong", "jump"))
-        if not when_good or not value_good or len(value) != kinds[kind]:
-            usage = f"{what} WHEN {kind}" + (" VALUE" if kinds[kind] else "")
-            when_is = "" if device in (DISK, COMPUTE) else ", WHEN also as STATE+NUMBER"
-            raise Refused(f"fault {text!r}: write {usage}, with plain numbers{when_is}. Nothing was started.")
-        if kind == "ignored" and method in ANSWERED:
-            raise Refused(
-                f"fault {text!r}: {what} is asked for an answer, so it cannot be ignored. Nothing was started."
-            )
-        return cls(what, number, kind, amount, state)
-
-    def __str__(self) -> str:
-        kinds = KINDS.get(self.what) or _kinds_of(self.what.partition(".")[0]) or {}
-        value = [f"{self.value:g}"] if kinds[self.kind] else []
-        when = f"{self.state}+{self.when:g}" if self.state else f"{self.when:g}"
-        return " ".join([self.what, when, self.kind, *value])
-
-
-def _kinds_of(device: str) -> dict[str, bool] | None:
-    """What can befall a call of a device, or a computation; None where that is neither."""
-    if device == COMPUTE:
-        return COMPUTATIONS
-    return CALLS if device in DEVICES else None
 
 
 class Faults:
@@ -130,8 +36,8 @@ class Faults:
         self.disk: FaultyDisk | None = None
         if on_disk := [fault for fault in faults if fault.what.startswith(f"{DISK}.")]:
             self.disk = FaultyDisk(clock, on_disk)
-        self._of_calls = [f for f in faults if f.what not in ("host", "stage.motion") and f not in on_disk]
-        timed = [f for f in faults if f.what in ("host", "stage.motion")]
+        self._of_calls = [f for f in faults if f.what not in TIMED and f not in on_disk]
+        timed = [f for f in faults if f.what in TIMED]
         self._of_time = sorted((f for f in timed if not f.state), key=lambda f: f.when)
         self._of_states = sorted((f for f in timed if f.state), key=lambda f: f.when)
         self._state = ""
@@ -142,6 +48,8 @@ class Faults:
         self._began_ns: int | None = None
         self._later: list[asyncio.Task[None]] = []
         self.move_stage: Callable[[str, float], bool] | None = None
+        self.hold_shutter: Callable[[float], None] | None = None
+        self.leave_mode: Callable[[OpticalMode], None] | None = None
         self.lost_until_ns: dict[str, int] = {}
         """Devices that are gone until they are connected anew, and when that can be."""
 
@@ -213,6 +121,8 @@ class Faults:
 
         if microscope.truth is not None:
             self.move_stage = microscope.truth.disturb_stage
+            self.hold_shutter = microscope.truth.hold_shutter
+        self.leave_mode = getattr(microscope.mode, "leave", None)
         return dataclasses.replace(
             microscope,
             faults=self,
@@ -260,6 +170,10 @@ class Faults:
                 self._tell(fault)
                 self.happened.append(fault)
                 self.clock.block_s(fault.value)
+            elif fault.what == "mode.changed" and self.leave_mode is not None:
+                self.leave_mode(OpticalMode(fault.kind))
+                self._tell(fault)
+                self.happened.append(fault)
             elif self.move_stage is not None and self.move_stage(fault.kind, fault.value):
                 self._tell(fault)
                 self.happened.append(fault)
@@ -354,6 +268,8 @@ class _Faulty:
             await clock.sleep_s(fault.value)
         if fault.kind == "ignored":
             return None
+        if fault.kind == "shutter" and self._faults.hold_shutter is not None:
+            self._faults.hold_shutter(fault.value)
         result = await func(*args)
         return _off(result, fault.value) if fault.kind == "wrong" else result
 
@@ -378,6 +294,10 @@ def _off(result: Any, by: float) -> Any:
 class _FaultyDetector(_Faulty):
     """A detector whose frames meet with faults as well."""
 
+    _stuck = ""
+    _last: Picture | None = None
+    """The picture that it gives again and again."""
+
     def frames(self) -> AsyncIterator[Frame]:
         """See `Detector.frames`."""
         return self._of_series(self._device.frames())  # type: ignore[attr-defined]
@@ -386,6 +306,13 @@ class _FaultyDetector(_Faulty):
         async for frame in frames:
             fault = self._faults.due("detector.frames")
             kind = fault.kind if fault is not None else ""
+            if kind in STUCK:
+                self._stuck, self._last = kind, frame.counts
+            if self._stuck and self._last is not None:
+                frame = dataclasses.replace(frame, counts=_as_stuck(self._stuck, frame.counts, self._last), crc=None)
+            if kind == "type":
+                other = "<u4" if same_type(frame.counts.dtype, np.dtype("<i4")) else "<i4"
+                frame = dataclasses.replace(frame, counts=frame.counts.astype(other), crc=None)
             if kind == "drop":
                 continue
             if kind == "late" and fault is not None:
@@ -399,18 +326,33 @@ class _FaultyDetector(_Faulty):
                 yield frame
 
 
+def _as_stuck(how: str, counts: Picture, last: Picture) -> Picture:
+    """What a camera gives that sees nothing, too much, or nothing new."""
+    if how == "same" and last.shape == counts.shape:
+        return last.copy()
+    kind: np.iinfo[Any] | np.finfo[Any] = np.finfo(counts.dtype) if counts.dtype.kind == "f" else np.iinfo(counts.dtype)
+    return np.full_like(counts, kind.max if how == "saturated" else 0)
+
+
 def inject(microscope: Microscope, clock: Clock, faults: Sequence[str]) -> Microscope:
     """The microscope with faults around its devices; they begin when its `faults` are begun.
 
     Raises Refused for words that are no fault.
 
-    Faults of `stage.motion` need a simulated stage: nothing is put between a real one and its motor.
+    Faults of `stage.motion`, `mode.changed` and of a shutter need a simulated part: nothing is put between a real one
+    and its motor.
     """
     parsed = [Fault.parse(text) for text in faults]
     injected = Faults(clock, parsed)
     if any(fault.what == "stage.motion" for fault in parsed) and microscope.truth is None:
         raise Refused("fault stage.motion: only a simulated stage can be disturbed. Nothing was started.")
-    calls = [f for f in parsed if f.what not in KINDS and f.what.partition(".")[0] != COMPUTE]
+    if any(fault.kind == "shutter" for fault in parsed) and microscope.truth is None:
+        raise Refused("fault detector.start: only a simulated shutter can be held. Nothing was started.")
+    if any(fault.what == "mode.changed" for fault in parsed) and not hasattr(microscope.mode, "leave"):
+        raise Refused(
+            "fault mode.changed: only the mode of a simulated instrument can be changed. Nothing was started."
+        )
+    calls = [f for f in parsed if f.what not in NO_CALLS and f.what.partition(".")[0] != COMPUTE]
     for name, method in sorted({(f.what.split(".")[0], f.what.split(".")[1]) for f in calls}):
         device: object = getattr(microscope, name)
         if device is None:

@@ -23,6 +23,8 @@ class DetectorSettings:
     slow_first_s: extra time of the first frames after arming, as users report of some detectors; empty = none.
     change_s: from a start until the shutter opens after an exposure of another length, which the frame's bounds say;
         declared_change_s is what the camera says of it beforehand.
+    tells_instants: whether it says when it exposed; else only between which instants, as of a camera that is asked and
+        answers: from the question on, and until the answer.
     dtype: of the counts, as numpy writes it ("<u2"); what does not fit into whole numbers is clipped.
     """
 
@@ -34,6 +36,7 @@ class DetectorSettings:
     dtype: str = "<u2"
     change_s: float = 0.0
     declared_change_s: float = 0.0
+    tells_instants: bool = True
 
     def facts(
         self, shape: tuple[int, int], saturation: int, wide_cross: bool, has_pictures: bool, flatfield: bool
@@ -90,6 +93,7 @@ class Timepix:
         self._number = 0
         self._set_to_s = 0.0
         self._change_ns = 0
+        self._held_ns = self._next_held_ns = 0
         self.read_out: list[tuple[int, int]] = []
         """Begin and end of every exposure that became a frame, for the truth."""
         self._queue: FrameQueue | None = None
@@ -113,6 +117,7 @@ class Timepix:
             raise DeviceBusy("detector: an exposure is under way; no new one was begun. Wait for its frame.")
         begin_ns = self._clock.now_ns()
         self._change_ns = ns(self._settings.change_s) if self._set_to_s not in (0.0, exposure_s) else 0
+        self._held_ns, self._next_held_ns = self._next_held_ns, 0
         self._exposing = asyncio.get_running_loop().create_task(
             self._expose(self._queue, self._number, begin_ns, exposure_s), name="detector exposure"
         )
@@ -120,12 +125,16 @@ class Timepix:
         self._set_to_s = exposure_s
         return begin_ns
 
+    def hold_shutter(self, seconds: float) -> None:
+        """See `Truth.hold_shutter`."""
+        self._next_held_ns = ns(seconds)
+
     def _check(self, exposures_s: Sequence[float], state: str) -> None:
         if why := self.facts.cannot_expose(exposures_s):
             raise DeviceError(f"detector: {why}; {state}. Choose another exposure.")
 
     async def _expose(self, queue: FrameQueue, number: int, told_ns: int, exposure_s: float) -> None:
-        begin_ns = told_ns + self._change_ns
+        begin_ns = told_ns + self._change_ns + self._held_ns
         end_ns = begin_ns + ns(exposure_s)
         ready_s = self._settings.readout_s + float(self._rng.uniform(*self._settings.overhead_s))
         if number < len(self._settings.slow_first_s):
@@ -141,14 +150,15 @@ class Timepix:
                 await self._clock.sleep_until(ready_ns, precise=True)
             self.read_out.append((begin_ns, end_ns))
             told_end_ns = told_ns + ns(exposure_s)
+            open_ns = self._change_ns if self._settings.tells_instants else self._clock.now_ns() - told_end_ns
             queue.put_nowait(
                 Frame(
                     self._as_declared(counts),
                     number,
                     told_ns,
                     told_end_ns,
-                    start_bounds_ns=(told_ns, begin_ns),
-                    end_bounds_ns=(told_end_ns, end_ns),
+                    start_bounds_ns=(told_ns, told_ns + open_ns),
+                    end_bounds_ns=(told_end_ns, told_end_ns + open_ns),
                 )
             )
         except Exception as error:

@@ -76,6 +76,10 @@ class LensMode:
         """See `Mode.facts`."""
         return self._facts
 
+    def leave(self, mode: OpticalMode) -> None:
+        """How an operator's hand leaves the lenses: no call, and at once."""
+        self._mode = mode
+
     async def mode(self) -> OpticalMode:
         """See `Mode.mode`."""
         async with self._interface.call():

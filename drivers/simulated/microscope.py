@@ -127,6 +127,10 @@ class SimulatedTruth:
         """See `Truth.disturb_stage`."""
         return self.goniometer.disturb(kind, value)
 
+    def hold_shutter(self, seconds: float) -> None:
+        """See `Truth.hold_shutter`."""
+        self.view.seen_by.hold_shutter(seconds)
+
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]

@@ -15,7 +15,7 @@ from engine.commands.liveline import Figures, live_text, warning_of
 from engine.record.endings import Status
 from engine.record.trace import Record
 from engine.run.contract import AnyExperiment, Prepared
-from engine.run.framewatch import WARNING
+from engine.run.framewatch import LOOKED_AGAIN, WARNING
 from engine.run.perform import Report
 from engine.run.run import Run
 
@@ -65,7 +65,7 @@ class LiveDisplay:
 
     def warn(self, record: Record) -> None:
         """Say at once what is wrong with the frames of a run: one line, less than 1 ms."""
-        if (record["kind"], record["name"]) == ("note", WARNING):
+        if record["kind"] == "note" and record["name"] in (WARNING, LOOKED_AGAIN):
             text = f"WARNING: {record['text']}"
             self._console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
 

@@ -20,6 +20,7 @@ from engine.record.schema import gap
 from engine.record.trace import Record, ends_early, read_trace
 from engine.replay.rehearsal import NEVER_NS, rehearse
 from engine.run.commands import Source
+from engine.run.framewatch import LOOKED_AGAIN
 from engine.run.planfile import build_plan_from
 from engine.run.registry import experiment_type, recorded_microscope
 from engine.run.run import Run
@@ -84,12 +85,14 @@ def load_run(run: Path) -> list[Record]:
 
 
 def without_injected(records: Iterable[Record]) -> list[Record]:
-    """A trace without what came from outside the run: injected faults, and what the watchdog had to say.
+    """A trace without what came from outside the run: injected faults, what the watchdog had to say, and what had
+    changed at the end since the instrument was looked at before the run.
 
     A replay shows the run what they did to it.
     What is left is numbered as the run would have numbered it.
     """
-    kept = [r for r in records if r["kind"] != "injected" and (r["kind"], r["name"]) != ("note", "watchdog")]
+    outside = ("watchdog", LOOKED_AGAIN)
+    kept = [r for r in records if r["kind"] != "injected" and not (r["kind"] == "note" and r["name"] in outside)]
     return [{**record, "seq": seq} for seq, record in enumerate(kept)]
 
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 from pydantic import BaseModel
 
-from engine.clock import Clock, utc_now
+from engine.clock import Clock, ns, utc_now
 from engine.clock.selftest import TimingHealth
-from engine.errors import StorageError
+from engine.errors import CredlineError, StorageError
 from engine.record.document import INSTRUMENT, RunDocument
 from engine.record.endings import Ending, Status
 from engine.record.folder import to_disk
@@ -32,7 +32,7 @@ from engine.run.children import Performer
 from engine.run.commands import Commands
 from engine.run.contract import AnyExperiment, Experiment, Prepared
 from engine.run.data import RunData
-from engine.run.framewatch import watched_kinds
+from engine.run.framewatch import LOOKED_AGAIN, watched_kinds
 from engine.run.header import carried_over_by, digest_of, plan_in_trace
 from engine.run.run import Run
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from engine.run.microscope import Microscope
 
 log = structlog.get_logger()
+
+LOOK_LIMIT_S = 2.0
+"""So long it is waited, at the end of a run, for what was looked at before it."""
 
 Watch = Callable[[Run, Prepared], None]
 
@@ -134,6 +137,8 @@ async def conduct(
         async with instrument.watched(run):
             ending = await run.drive(experiment)
             run.finish(ending.status, ending.reason)  # where the experiment left it to the engine to say done
+            if instrument.look:
+                await _look_again(kind, run, instrument)
     finally:
         if faults is not None:
             await faults.end()
@@ -148,6 +153,21 @@ async def conduct(
             ending = run.ending or ending
             document = run.document_now(ending)
     return Outcome(folder, ending, tuple(run.alarms), document.to_json(), tuple(run.data.products))
+
+
+async def _look_again(kind: AnyExperiment, run: Run, instrument: Conditions) -> None:
+    """Whether all is still as it was when it was looked at before the run; said where it is not.
+
+    From outside the run, so no replay makes it again.
+    """
+    text, clock = "", instrument.clock
+    try:
+        async with clock.timeout_at(clock.now_ns() + ns(LOOK_LIMIT_S)):
+            text = await kind.look_again(instrument.look, run.microscope)
+    except (CredlineError, TimeoutError) as error:
+        text = f"what was looked at before the run could not be looked at again ({str(error) or 'no answer'})."
+    if text:
+        run.trace.record("note", LOOKED_AGAIN, text=text)
 
 
 def _document(

@@ -226,6 +226,13 @@ class ExperimentType(ABC, Generic[PlanT]):
         """
         return {}
 
+    async def look_again(self, before: JsonObject, microscope: Any) -> str:
+        """What of that has changed, read when the run has ended and the instrument is safe: a sentence for the
+        warnings of run.json, or empty. before: what `look` had read, never empty. Reads only, within 2 s; may raise
+        DeviceError.
+        """
+        return ""
+
     def progress(self, record: Record) -> Progress | None:
         """How far the run is, where this record tells; called with every record."""
         return None

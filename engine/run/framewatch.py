@@ -33,6 +33,9 @@ FRAME_CHECK = Computation(
 WARNING = "warning"
 """The note of a trace that says a trouble: `what` it is, and its `text`."""
 
+LOOKED_AGAIN = "looked again"
+"""The note of what has changed since the instrument was looked at before the run (`ExperimentType.look_again`)."""
+
 FIRST_FRAMES = 3
 LOOK_EVERY_NS = NS_PER_S // 2
 SAID_AT = 2
@@ -76,7 +79,8 @@ def watched_kinds(kinds: Sequence[FrameKind], instrument: JsonObject) -> list[st
 
 def warnings_in(records: Sequence[Record]) -> tuple[str, ...]:
     """What a run has warned of, in order, as its records say it."""
-    return tuple(str(r.get("text", "")) for r in records if (r["kind"], r["name"]) == ("note", WARNING))
+    said = (WARNING, LOOKED_AGAIN)
+    return tuple(str(r.get("text", "")) for r in records if r["kind"] == "note" and r["name"] in said)
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ class Facts(Protocol):
 
 
 class Fault(Protocol):
-    """Something that befell an instrument, or was to (`drivers.faults.Fault`)."""
+    """Something that befell an instrument, or was to (`drivers.faultwords.Fault`)."""
 
     @property
     def what(self) -> str:

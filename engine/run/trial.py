@@ -34,7 +34,7 @@ CALLS = (
 class Case:
     """One experiment: its seed, the keys of its plan, and its troubles.
 
-    A trouble is a fault in the words of `drivers.faults`, or `operator WHEN stop|abort`.
+    A trouble is a fault in the words of `drivers.faultwords`, or `operator WHEN stop|abort`.
     """
 
     seed: int
@@ -98,8 +98,10 @@ class SoakedRun:
         return next((r["t_ns"] for r in self.trace if r["kind"] == kind and r["name"] == name), None)
 
     def since_ns(self, state: str) -> int:
-        """When a state was entered first, in ns; never (2^62) for one that was not, 0 without a name."""
-        entered_ns = self.time_of("state", state) if state else 0
+        """When a state was entered first, in ns; never (2^62) for one that was not. Without a name, when the run began:
+        the instrument was looked at before.
+        """
+        entered_ns = self.time_of("state", state) if state else self.run.trace.recorded()[0]["t_ns"]
         return 2**62 if entered_ns is None else entered_ns
 
 
@@ -113,6 +115,13 @@ class Trial:
     def draw_hard(self, rng: random.Random) -> tuple[JsonDict, list[str]]:
         """The second way of drawing: troubles that come together, where they hurt most. Here as the first."""
         return self.draw(rng)
+
+    def instrument(self, case: Case) -> JsonDict:
+        """Options of the simulated instrument that a case is for: one whose troubles not every camera can have.
+
+        `driver` is one of them, by default `simulated-timing`. By the case alone, so that it is the same in every try.
+        """
+        return {}
 
     def trouble(self, rng: random.Random) -> str:
         """One trouble that can befall any protocol."""

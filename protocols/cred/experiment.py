@@ -24,6 +24,7 @@ from engine.run.run import Run
 from protocols.cred.gaps import gaps_of, objection_to
 from protocols.cred.likely import refuse_impossible, unusual
 from protocols.cred.machine import cred_machine
+from protocols.cred.optics import changed_since, looked_at
 from protocols.cred.pattern import corrected, pattern_in, words_of
 from protocols.cred.plan import FORMATS, CredPlan, SlotPlan
 from protocols.cred.records import DIFFRACTION, SNAPSHOT
@@ -181,6 +182,14 @@ class Cred(ExperimentType[CredPlan]):
     def device_options(self, plan: CredPlan) -> Mapping[str, Any]:
         """See `ExperimentType.device_options`."""
         return plan.device_options()
+
+    async def look(self, plan: CredPlan, microscope: Microscope) -> JsonObject:
+        """See `ExperimentType.look`: the mode, of an instrument that tells it."""
+        return await looked_at(microscope)
+
+    async def look_again(self, before: JsonObject, microscope: Microscope) -> str:
+        """See `ExperimentType.look_again`: whether it is the same mode still."""
+        return await changed_since(before, microscope)
 
     def progress(self, record: Record) -> Progress | None:
         """See `ExperimentType.progress`: the slot of a diffraction frame, the stage's angle, how late it began."""

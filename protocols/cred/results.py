@@ -82,7 +82,7 @@ def uncertainty_deg(frame: FrameRecord, fit: RotationFit) -> float:
     away_s = max(abs(at_ns - fit.reference_ns) for at_ns in (frame.start_ns, frame.end_ns)) / NS_PER_S
     open_s = max(frame.maybe_earlier_ns, frame.maybe_later_ns) / NS_PER_S
     of_rate_deg = 3 * fit.rate_uncertainty_deg_s * away_s if fit.readings > 1 else 0.0
-    return fit.offset_uncertainty_deg + of_rate_deg + abs(fit.rate_deg_s) * open_s
+    return fit.offset_uncertainty_deg + of_rate_deg + fit.bend_deg + abs(fit.rate_deg_s) * open_s
 
 
 def result_of(run: CredData) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from drivers.contract import OPTIONAL_PARTS, Microscope
-from drivers.faults import Fault, Faults, FaultyDisk, inject
+from drivers.faults import Faults, FaultyDisk, inject
+from drivers.faultwords import Fault
 from drivers.parts import Deflector, OpticalMode
 from engine.clock import ns
 from engine.clock.virtual import VirtualClock
@@ -64,9 +65,9 @@ def part(device: Device | None) -> Device:
 
 
 @asynccontextmanager
-async def bench(clock: VirtualClock, *faults: str) -> AsyncIterator[Bench]:
+async def bench(clock: VirtualClock, *faults: str, **options: Any) -> AsyncIterator[Bench]:
     driver = registered("drivers")["simulated-timing"].load()
-    async with driver.connect(clock, 1, {"beam_on": True, "api_jitter": 0.0}) as parts:
+    async with driver.connect(clock, 1, {"beam_on": True, "api_jitter": 0.0, **options}) as parts:
         made = Bench(clock, inject(parts.assembled(), clock, faults))
         made.trace.observe(made.records.append)
         made.faults.begin(made.trace)
@@ -93,6 +94,15 @@ WORDS = [
     "detector.frames 4 double",
     "detector.frames 4 torn",
     "detector.frames 4 late 0.8",
+    "detector.frames 4 type",
+    "detector.frames 4 dark",
+    "detector.frames 4 saturated",
+    "detector.frames 4 same",
+    "detector.start 4 shutter 0.3",
+    "detector.start 4 slow 0.3",
+    "mode.changed 3.2 imaging",
+    "mode.changed 0 low-mag",
+    "mode.changed expose+1 diffraction",
     "compute.score 2 late",
     "compute.score 1 dead",
     "compute.score 3 never",
@@ -148,7 +158,11 @@ def test_a_fault_is_written_as_it_is_read(words: str) -> None:
         ("deflectors.read 1 ignored", "so it cannot be ignored"),
         ("mode.magnification 1 ignored", "so it cannot be ignored"),
         ("illumination.spot_size 1 ignored", "so it cannot be ignored"),
-        ("detector.frames 1 slow 1", "'slow' is not known; use drop, double, torn, late"),
+        ("detector.frames 1 slow 1", "'slow' is not known; use drop, double, torn, late, type, dark, saturated, same"),
+        ("detector.start 1 shutter", "write detector.start WHEN shutter VALUE"),
+        ("detector.start 1 shutter -0.1", "write detector.start WHEN shutter VALUE"),
+        ("detector.arm 1 shutter 0.1", "'shutter' is not known"),
+        ("mode.changed 1 stem", "'stem' is not known; use low-mag, imaging, diffraction"),
         ("stage.motion 1 hang", "'hang' is not known; use stop, reverse, jump, slip"),
         ("host 1 hang", "'hang' is not known; use starve, leap"),
         ("disk.write 1 hang", "'hang' is not known; use full, error, slow"),
@@ -449,6 +463,95 @@ async def test_a_frame_meets_its_fault(
     async with bench(clock, words) as on:
         assert await numbers(on) == came
         assert on.injected == [words]
+
+
+@pytest.mark.parametrize("tells", [False, True])
+@virtual
+async def test_a_shutter_opens_later_than_the_camera_tells_and_its_frame_is_so_much_later(
+    clock: VirtualClock, tells: bool
+) -> None:
+    async with bench(clock, "detector.start 2 shutter 0.3", detector={"tells_instants": tells}) as on:
+        detector = on.microscope.detector
+        await detector.arm((0.1,))
+        came = detector.frames()
+        for held_s in (0.0, 0.3, 0.0):
+            begun_ns = await detector.start(0.1)
+            frame = await anext(came)
+            begin_ns, end_ns = on.truth.exposures()[-1]
+            assert (begin_ns, end_ns) == (begun_ns + ns(held_s), begun_ns + ns(held_s + 0.1))
+            assert clock.now_ns() - end_ns < ns(0.02)
+            assert (frame.start_ns, frame.end_ns) == (begun_ns, begun_ns + ns(0.1))
+            if tells:  # it does not know better
+                assert frame.start_bounds_ns == (begun_ns, begun_ns)
+            else:
+                open_ns = clock.now_ns() - frame.end_ns
+                assert frame.start_bounds_ns == (begun_ns, begun_ns + open_ns)
+                assert frame.end_bounds_ns == (frame.end_ns, clock.now_ns())
+        assert on.injected == ["detector.start 2 shutter 0.3"]
+
+
+async def pictures(on: Bench, exposures: int) -> list[Any]:
+    """The counts of every frame that comes of so many exposures."""
+    detector = on.microscope.detector
+    await detector.arm((0.1,))
+    came, counts = detector.frames(), []
+    for _ in range(exposures):
+        await detector.start(0.1)
+        counts.append((await anext(came)).counts)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("words", "first_pixels"),
+    [
+        # The cheap pictures of the simulation hold their number there.
+        ("detector.frames 3 dark", [0, 1, 0, 0, 0]),
+        ("detector.frames 3 saturated", [0, 1, 65535, 65535, 65535]),
+        ("detector.frames 3 same", [0, 1, 2, 2, 2]),
+    ],
+)
+@virtual
+async def test_from_some_frame_on_a_camera_sees_nothing_or_too_much_or_nothing_new(
+    clock: VirtualClock, words: str, first_pixels: list[int]
+) -> None:
+    async with bench(clock, words) as on:
+        assert [int(counts[0, 0]) for counts in await pictures(on, 5)] == first_pixels
+        assert on.injected == [words]
+
+
+@virtual
+async def test_one_frame_is_of_other_counts_than_were_declared(clock: VirtualClock) -> None:
+    async with bench(clock, "detector.frames 2 type") as on:
+        assert [counts.dtype.str for counts in await pictures(on, 3)] == ["<u2", "<i4", "<u2"]
+
+
+@virtual
+async def test_an_operators_hand_changes_the_mode_and_no_call_shows_it(clock: VirtualClock) -> None:
+    async with bench(clock, "mode.changed 2 imaging") as on:
+        mode = part(on.microscope.mode)
+        assert await mode.mode() is OpticalMode.DIFFRACTION
+        await clock.sleep_s(2.0)
+        assert await mode.mode() is OpticalMode.IMAGING
+        assert on.injected == ["mode.changed 2 imaging"]
+
+
+@pytest.mark.parametrize(
+    ("words", "missing", "says"),
+    [
+        ("detector.start 1 shutter 0.1", "truth", "only a simulated shutter can be held"),
+        ("stage.motion 1 stop", "truth", "only a simulated stage can be disturbed"),
+        ("mode.changed 1 imaging", "mode", "only the mode of a simulated instrument can be changed"),
+    ],
+)
+@virtual
+async def test_what_only_a_simulation_can_do_is_refused_of_another(
+    clock: VirtualClock, words: str, missing: str, says: str
+) -> None:
+    driver = registered("drivers")["simulated-timing"].load()
+    async with driver.connect(clock, 1, {}) as parts:
+        microscope: Microscope = dataclasses.replace(parts, **{missing: None}).assembled()
+        with pytest.raises(Refused, match=says):
+            inject(microscope, clock, [words])
 
 
 # --- the stage's motion

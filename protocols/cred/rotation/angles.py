@@ -9,7 +9,7 @@ from constant speed holds: what is stated grows by as much as they lie too far a
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class RotationFit:
     rate_uncertainty_deg_s: one standard deviation, by the readings' own uncertainties or, where that is more, by how
     far they lie from the line. offset_uncertainty_deg: bound on a common shift of all angles (statistics, one sigma in
     the same way, plus what the reading that tells most leaves open). residual_deg: RMS over the readings used.
+    bend_deg: by how much the one that lies farthest away, used or not, lies farther than its interval and its scatter
+    explain; where it was right, the stage was no nearer to the line.
     """
 
     rate_deg_s: float
@@ -46,6 +48,7 @@ class RotationFit:
     offset_uncertainty_deg: float
     residual_deg: float
     readings: int
+    bend_deg: float = 0.0
 
     def angle_deg(self, t_ns: int) -> float:
         """The stage's angle at an instant."""
@@ -63,7 +66,17 @@ def fit_rotation(readings: Sequence[Reading], nominal_rate_deg_s: float) -> Rota
     nominal_rate_deg_s: signed, used for the weights, and for the rate itself when there are fewer than two
     readings (its uncertainty is then infinite).
     """
-    return _fitted(readings, nominal_rate_deg_s)[0] if readings else None
+    if not readings:
+        return None
+    fit, _ = _fitted(readings, nominal_rate_deg_s)
+    return replace(fit, bend_deg=max(0.0, *(_beyond_deg(reading, fit) for reading in readings)))
+
+
+def _beyond_deg(reading: Reading, fit: RotationFit) -> float:
+    """By how much a reading lies farther from the line than its interval and its scatter explain."""
+    half_width_s = (reading.t_after_ns - reading.t_before_ns) / 2 / NS_PER_S
+    away_deg = abs(reading.value - fit.angle_deg(middle_ns(reading)))
+    return away_deg - abs(fit.rate_deg_s) * half_width_s - SIGMAS * ENCODER_DEG
 
 
 def _fitted(readings: Sequence[Reading], nominal_rate_deg_s: float) -> tuple[RotationFit, list[Reading]]:

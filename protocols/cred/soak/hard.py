@@ -94,6 +94,17 @@ class HardTroubles:
             troubles.append(f"detector.frames {first + rng.randint(1, 3)} late {late_s}")
         return troubles
 
+    def shutter(self) -> list[str]:
+        """A shutter that opens late, once or for a row of exposures; by less than is noticed, or by far more."""
+        rng = self._rng
+        first, many = rng.randint(1, self._slots), rng.choice([1, 1, 2, rng.randint(3, 12), self._slots])
+        late_s = self._exposure_s * rng.choice([rng.uniform(0.0, 0.3), rng.uniform(0.2, 1.0), rng.uniform(1.0, 4.0)])
+        even = rng.random() < 0.5
+        return [
+            f"detector.start {k} shutter {late_s * (1.0 if even else rng.uniform(0.0, 1.0)):.4f}"
+            for k in range(first, first + many)
+        ]
+
     def late_row(self) -> list[str]:
         """A camera that is slower for a row of frames, and sometimes again, or still slower, later on."""
         rng = self._rng

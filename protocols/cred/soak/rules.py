@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.parts import OpticalMode
 from engine.clock import NS_PER_S, ns
 from engine.record.frametable import DATA_FILE, FramesFile
 from engine.record.spool import SPOOL_FILE, read_spool
+from engine.run.framewatch import WARNING
 from engine.run.gate import HARD_LIMIT_S
 from engine.run.safety import LET_GO_S
 from engine.run.series import FRAME_OVERDUE_S
@@ -24,6 +26,11 @@ from protocols.cred.soak.agreement import check_run
 UNNOTICED_DEG = 0.03
 # A lens within this of its focus shows spots where they belong: a twentieth of a snapshot's defocus.
 IN_FOCUS = 75
+STUCK = ("dark", "saturated", "same")
+"""What frames of a camera are like from some frame on."""
+SEEN_WITHIN_NS = ns(1.5)
+"""Of frames so short that not each is looked at, two looks at them."""
+LOOK_TAKES_NS = ns(0.1)
 
 Rules = Iterator[tuple[str, bool, str]]
 """Of each rule: its name, whether it holds, and what was found."""
@@ -38,6 +45,8 @@ def rules_of(soaked: SoakedRun) -> Rules:
     yield from _kept_on_a_failing_disk(soaked)
     yield from _on_the_grid(soaked)
     yield from _angles_true(soaked)
+    yield from _seen(soaked)
+    yield from _same_mode(soaked)
     disagreements = check_run(soaked.folder)
     yield "the files of the run agree", not disagreements, "; ".join(disagreements[:3])
 
@@ -123,8 +132,11 @@ def _kept_on_a_failing_disk(soaked: SoakedRun) -> Rules:
 
 def _nothing_lost(soaked: SoakedRun) -> Rules:
     """Every exposure that was read out is in the trace, save the one in flight at the end, or a fault took it."""
-    told = {(r["start_ns"], r["end_ns"]) for r in soaked.trace if r["kind"] in ("frame", "refused")}
-    untold = [exposure for exposure in soaked.microscope.truth.exposures() if exposure not in told]
+    told = [r for r in soaked.trace if r["kind"] in ("frame", "refused")]
+    exact = {(r["start_ns"], r["end_ns"]) for r in told}
+    untold = [exposure for exposure in soaked.microscope.truth.exposures() if exposure not in exact]
+    if _shutters(soaked):  # a camera that tells only between which instants: it is the one that had begun and had come
+        untold = [(b, e) for b, e in untold if not any(r["start_ns"] <= b and e <= r["arrived_ns"] for r in told)]
     taken = sum(f.what == "detector.frames" and f.kind in ("drop", "late", "torn") for f in soaked.came_about)
     in_flight = int(bool(soaked.of("command")) or soaked.ending.status.value in ("failed", "stopped"))
     yield "no frame is lost without a name", len(untold) <= taken + in_flight, f"{len(untold)} read out and not told"
@@ -135,7 +147,7 @@ def _nothing_lost(soaked: SoakedRun) -> Rules:
 def _on_the_grid(soaked: SoakedRun) -> Rules:
     """A frame of slot k begins where slot k does; the period changes only when most frames really were late."""
     stretched = soaked.of("slot", "stretched")
-    late = sum(f.what == "detector.frames" and f.kind == "late" for f in soaked.came_about)
+    late = sum(f.kind in ("late", "shutter") for f in soaked.came_about)
     yield "some late frames do not move the grid", not stretched or late >= 4, f"{late} late frames stretched it"
     worst, row_of_late, longest_ns = 0, 0, 1.1 * ns(soaked.case.plan["exposure_s"] + 0.012)
     for record in soaked.trace:
@@ -154,8 +166,8 @@ def _on_the_grid(soaked: SoakedRun) -> Rules:
         worst_ms = int(np.abs(rows["late_ns"]).max()) / 1e6
         yield "frames begin where their slots do", worst_ms <= 0.1 * period_ns / 1e6, f"{worst_ms:.3f} ms off"
     # What the stored intervals say must be what the shutter did.
-    exposures = set(soaked.microscope.truth.exposures())
-    untrue = [int(row["slot"]) for row in rows if (int(row["start_ns"]), int(row["end_ns"])) not in exposures]
+    _, made = _exposed(soaked, rows)
+    untrue = rows["slot"][~made].tolist()
     yield "stored frames are exposures that were made", not untrue, f"slots {untrue[:5]}"
 
 
@@ -171,8 +183,10 @@ def _angles_true(soaked: SoakedRun) -> Rules:
         rows = rows[rows["start_ns"] >= first_ns]
     if not len(rows):
         return
-    true_deg = np.array([[truth.angle_deg(int(t)) for t in (row["start_ns"], row["end_ns"])] for row in rows])
-    off_deg = float(np.abs(np.stack([rows["start_deg"], rows["end_deg"]], axis=1) - true_deg).max())
+    exposed_ns, made = _exposed(soaked, rows)
+    rows, exposed_ns = rows[made], exposed_ns[made]
+    true_deg = np.array([[truth.angle_deg(int(t)) for t in interval] for interval in exposed_ns]).reshape(-1, 2)
+    offs_deg = np.abs(np.stack([rows["start_deg"], rows["end_deg"]], axis=1) - true_deg).max(axis=1, initial=0.0)
     bound_deg = result["offset_uncertainty_deg"] + UNNOTICED_DEG
     if result["rate_uncertainty_deg_s"] is not None:
         bound_deg += 3 * result["rate_uncertainty_deg_s"] * (rows["end_ns"].max() - rows["start_ns"].min()) / NS_PER_S
@@ -183,7 +197,62 @@ def _angles_true(soaked: SoakedRun) -> Rules:
     if len(moves) > 1 or (moves and len(soaked.document["stage_readings"]) < 4):
         # Two moves may hide one another, and a line through two or three points shows no bend: docs/reliability.md.
         return
-    yield "angles of kept frames are true", off_deg <= bound_deg, f"{off_deg:.4f} deg off, {bound_deg:.4f} deg told"
+    off_deg = float(offs_deg.max(initial=0.0))
+    if not _shutters(soaked):  # what is said of all frames together says nothing of one whose shutter was slow
+        yield "angles of kept frames are true", off_deg <= bound_deg, f"{off_deg:.4f} deg off, {bound_deg:.4f} deg told"
+    beyond_deg = offs_deg - rows["uncertainty_deg"]
+    if moves:  # of a move that no reading shows, no frame says anything
+        beyond_deg = beyond_deg - UNNOTICED_DEG - abs(result["rate_deg_s"]) * 0.1
+    worst = int(beyond_deg.argmax()) if len(rows) else 0
+    found = f"slot {rows['slot'][worst]}: {offs_deg[worst]:.4f} deg off" if len(rows) else ""
+    yield "each kept frame says how far its angle may be off", not len(rows) or beyond_deg[worst] <= 0.0, found
+
+
+def _seen(soaked: SoakedRun) -> Rules:
+    """Frames that show nothing, too much or always the same are said while the run goes on, or end it as planned."""
+    stuck = [r for r in soaked.of("injected") if r["fault"].split()[2] in STUCK]
+    if not stuck:
+        return
+    finalizing_ns = soaked.time_of("state", State.FINALIZE.value) or 2**62
+    frames = [r for r in soaked.of("frame", DIFFRACTION.name) if stuck[0]["t_ns"] <= r["t_ns"] < finalizing_ns]
+    # Looked at are the frames of each half second: of short ones not every one.
+    due_ns = [r["t_ns"] for r in frames[3:] if r["t_ns"] - frames[0]["t_ns"] > SEEN_WITHIN_NS]
+    warned_ns = soaked.time_of("note", WARNING)
+    in_time = not due_ns or (warned_ns is not None and warned_ns <= due_ns[0] + LOOK_TAKES_NS)
+    yield "a camera that shows nothing is noticed", in_time, f"warned at {warned_ns}, due by {due_ns[:1]}"
+    if warned_ns is None or soaked.case.plan.get("bad_frames") != "stop":
+        return
+    begun = [r["slot"] for r in soaked.of("frame", DIFFRACTION.name) if r["start_ns"] > warned_ns]
+    yield "bad_frames = stop ends the run", len(begun) <= 1, f"slots {begun[:5]} were exposed after it was said"
+    if soaked.ending.reason.startswith("bad_frames"):
+        counts = soaked.document["result"]
+        with_data = soaked.ending.status.value == "stopped" and counts["frames"] + counts["frames_not_kept"] > 0
+        yield "a run that bad frames end is stopped, with data", with_data, soaked.ending.status.value
+
+
+def _same_mode(soaked: SoakedRun) -> Rules:
+    """A mode that somebody changed while the run went on is said at its end, and none that nobody changed."""
+    ended_ns = max((r["t_ns"] for r in soaked.of("state")), default=0)
+    changes = [r for r in soaked.of("injected", "mode.changed") if r["t_ns"] < ended_ns]
+    other = bool(changes) and changes[-1]["fault"].split()[2] != OpticalMode.DIFFRACTION
+    said = [text for text in soaked.document.get("warnings", ()) if "mode at its end" in text]
+    late = len(soaked.of("injected", "mode.changed")) > len(changes)
+    # One that comes while it is looked at again is seen or is not.
+    yield "a changed mode is said, and no other", bool(said) == other or late, "; ".join(said) or "nothing is said"
+
+
+def _shutters(soaked: SoakedRun) -> list[float]:
+    """By how much shutters opened late."""
+    return [fault.value for fault in soaked.came_about if fault.kind == "shutter"]
+
+
+def _exposed(soaked: SoakedRun, rows: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Begin and end of the exposure that each frame really is, and whether there was one within its bounds."""
+    made_ns = np.array([*soaked.microscope.truth.exposures(), (2**62, 2**62)], np.int64)
+    exposed_ns = made_ns[np.searchsorted(made_ns[:, 0], rows["start_min_ns"])]
+    begin_ns, end_ns = exposed_ns.T
+    within = (begin_ns <= rows["start_max_ns"]) & (rows["end_min_ns"] <= end_ns) & (end_ns <= rows["end_max_ns"])
+    return exposed_ns, within
 
 
 def _kept(soaked: SoakedRun) -> NDArray[np.void]:

@@ -5,13 +5,20 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from drivers.parts import OpticalMode
 from engine.record.trace import Record
-from engine.run.trial import SoakedRun, Trial
-from protocols.cred.machine import TRANSITIONS, State
+from engine.run.trial import Case, SoakedRun, Trial
+from protocols.cred.machine import TRANSITIONS, WORKING, State
 from protocols.cred.soak.hard import HardTroubles
-from protocols.cred.soak.rules import rules_of
+from protocols.cred.soak.rules import STUCK, rules_of
 
 EXPOSING = (State.EXPOSE.value, State.DEFOCUS_SNAPSHOT.value)
+SMALL = {
+    "driver": "simulated",
+    "geometry": {"beam_fast_px": 16.3, "beam_slow_px": 15.1},
+    "pictures": {"shape": [32, 32], "wide_cross": False},
+}
+"""An instrument whose pictures cost little."""
 WAYS = {(source.value, t.trigger, t.dest.value) for t in TRANSITIONS for source in t.sources}
 
 
@@ -49,7 +56,8 @@ class CredTrial(Trial):
 
     def draw_hard(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
         """The second way: the plan as in the first, longer and with snapshots more often, and troubles of one or two
-        sorts that belong together instead of any. Half the runs are left on purpose, from any state at any step.
+        sorts that belong together instead of any. Half the runs are left on purpose, from any state at any step. In a
+        third of them the camera or the optics have a trouble of their own besides.
         """
         plan, _ = self.draw(rng)
         period_s = plan["exposure_s"] + 0.012
@@ -72,7 +80,28 @@ class CredTrial(Trial):
             troubles += hard.leaving()
         if rng.random() < 0.7:
             troubles += hard.safe_state()
+        besides = rng.random()  # drawn last: what a seed was before there were these, it is with them
+        if besides < 0.14:
+            troubles += hard.shutter()
+        elif besides < 0.18:
+            troubles.append(f"detector.frames {rng.randint(1, slots)} type")
+        elif besides < 0.24:
+            troubles.append(f"detector.frames {rng.randint(1, slots)} {rng.choice(STUCK)}")
+            plan["bad_frames"] = rng.choice(["go on", "stop"])
+        elif besides < 0.32:
+            state, after_s = rng.choice([*WORKING, State.FINALIZE]), rng.uniform(0.0, 3.0)
+            troubles.append(f"mode.changed {state.value}+{after_s:.3f} {rng.choice([*OpticalMode])}")
         return plan, troubles
+
+    def instrument(self, case: Case) -> dict[str, Any]:
+        """A camera that tells only between which instants it exposed, where a shutter is slow: of one that tells them
+        nothing would say so. One with pictures where its frames show nothing, or too much, or always the same.
+        """
+        kinds = {kind for words in case.troubles for kind in words.split()[2:3]}
+        options: dict[str, Any] = dict(SMALL) if kinds.intersection(STUCK) else {}
+        if "shutter" in kinds:
+            options["detector"] = {"tells_instants": False}
+        return options
 
     def _trouble(self, rng: random.Random, slots: int, duration_s: float) -> str:
         at_s = round(rng.uniform(0.0, duration_s), 3)

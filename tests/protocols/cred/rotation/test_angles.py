@@ -1,5 +1,7 @@
 """Frame angles fitted from timed readings: against lines made by hand, and against the simulated truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -167,3 +169,14 @@ def test_with_slow_readings_the_rate_is_right_and_the_offset_is_covered(perform:
     true_rate = (truth[-1, 1] - truth[0, 0]) / ((frames["end_ns"][-1] - frames["start_ns"][0]) / 1e9)
     assert run.result["rate_deg_s"] == pytest.approx(true_rate, rel=1e-3)
     assert np.abs(frames["start_deg"] - truth[:, 0]).max() < run.result["offset_uncertainty_deg"]
+
+
+def test_a_reading_off_the_line_is_said_by_its_distance_also_where_the_line_goes_without_it() -> None:
+    straight = readings(1.0, 0.0, [float(k) for k in range(8)], 0.04, 0.5)
+    bent = [replace(reading, value=reading.value + 0.4 * (k == 4)) for k, reading in enumerate(straight)]
+    good, off = fit_rotation(straight, 1.0), fit_rotation(bent, 1.0)
+    assert good is not None
+    assert off is not None
+    assert good.bend_deg == 0.0
+    assert off.readings == 7
+    assert off.bend_deg == pytest.approx(0.4 - 0.02 - 0.015, abs=1e-6)

@@ -61,6 +61,19 @@ FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
     "a disk error ignored": (PLAIN, "disk.write 30 full", "the files of the run agree"),
     "a failed write is followed by others": (PLAIN, "disk.write 30 full", "the files of the run agree"),
     "the journal misses the last state": (PLAIN, "detector.start 9 error", "the files of the run agree"),
+    "what a camera leaves open is forgotten": (
+        {**PLAIN, "exposure_s": 0.5, "range_deg": 8.0},
+        "detector.start 9 shutter 0.11",
+        "each kept frame says how far its angle may be off",
+    ),
+    "nobody watches the frames": (PLAIN, "detector.frames 3 dark", "a camera that shows nothing is noticed"),
+    "a run goes on where bad frames are to stop it": (
+        {**PLAIN, "bad_frames": "stop"},
+        "detector.frames 3 same",
+        "bad_frames = stop ends the run",
+    ),
+    "frames of another type are kept": (PLAIN, "detector.frames 5 type", "the files of the run agree"),
+    "nobody looks again at the mode": (PLAIN, "mode.changed 3 imaging", "a changed mode is said, and no other"),
 }
 
 

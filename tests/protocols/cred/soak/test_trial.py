@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
-from drivers.faults import Fault
+from drivers.faultwords import Fault
+from drivers.parts import OpticalMode
 from engine.record.trace import Record
 from engine.run.planfile import build_plan_from
-from engine.run.trial import command_of
+from engine.run.trial import Case, command_of
 from engine.testing.soak import try_seeds
 from protocols.cred import CRED
 from protocols.cred.machine import WORKING
 from protocols.cred.soak.hard import CALLS_OF, SAFE_CALLS
-from protocols.cred.soak.trial import CredTrial
+from protocols.cred.soak.rules import STUCK
+from protocols.cred.soak.trial import SMALL, CredTrial
 
 BATCH = 25
 
@@ -86,6 +88,37 @@ def test_the_second_way_draws_troubles_in_the_safe_state_and_while_every_state_i
     assert befallen >= set(SAFE_CALLS)
     pairs = [t for t in drawn if any("stop" in w and "ignored" in w for w in t) and any("operator" in w for w in t)]
     assert len(pairs) > 20
+
+
+def test_the_second_way_draws_slow_shutters_wrong_types_blind_cameras_and_changed_modes() -> None:
+    drawn = [CredTrial().draw_hard(Random(seed)) for seed in range(1000)]
+    assert drawn == [CredTrial().draw_hard(Random(seed)) for seed in range(1000)]
+    kinds = [{" ".join(words.split()[0::2][:2]) for words in troubles} for _, troubles in drawn]
+    for wanted, at_least in (
+        ("detector.start shutter", 100),
+        ("detector.frames type", 20),
+        *((f"detector.frames {how}", 10) for how in STUCK),
+        *((f"mode.changed {mode}", 10) for mode in OpticalMode),
+    ):
+        assert sum(wanted in some for some in kinds) >= at_least, wanted
+    assert {plan.get("bad_frames") for plan, _ in drawn} == {None, "go on", "stop"}
+
+
+@pytest.mark.parametrize(
+    ("troubles", "options"),
+    [
+        ((), {}),
+        (("operator 3 stop", "beam.blank 1 hang", "detector.start 3 error"), {}),
+        (("operator 3 stop", "detector.start 3 shutter 0.1"), {"detector": {"tells_instants": False}}),
+        (("detector.frames 3 dark",), SMALL),
+        (
+            ("detector.frames 3 same", "detector.start 3 shutter 0.1"),
+            {**SMALL, "detector": {"tells_instants": False}},
+        ),
+    ],
+)
+def test_a_case_is_for_a_camera_that_can_have_its_troubles(troubles: tuple[str, ...], options: dict[str, Any]) -> None:
+    assert CredTrial().instrument(Case(1, {}, troubles)) == options
 
 
 def test_every_sort_of_trouble_is_drawn() -> None:
