@@ -141,7 +141,7 @@ def process(folder: Path) -> str:
     if not log.exists():
         with log.open("w") as file:
             subprocess.run(
-                ["nice", "sh", str(folder / "SMV" / "dials.sh")],
+                ["sh", str(folder / "SMV" / "dials.sh")],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "NPROC": "1"},

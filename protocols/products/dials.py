@@ -48,10 +48,12 @@ def dials_scripts(info: RunInfo, run: RunHeader) -> DialsScripts:
 def import_arguments(run: RunHeader) -> list[str]:
     """What dials.import has to be told beyond the headers, for any version."""
     axis = ",".join(f"{c:.6f}" for c in run.rotation.axis)
-    arguments = [f"geometry.goniometer.axes={axis}"]
+    # Pixels without a count are measured (newer readings of ADSC pictures would mask them), saturated ones are not.
+    # DIALS' class for the Timepix does not know where that one saturates.
+    trusted = f"geometry.detector.panel.trusted_range=-1,{run.saturation - 1}"
+    arguments = [f"geometry.goniometer.axes={axis}", trusted]
     if not run.timepix_516:
-        # Newer readings of ADSC pictures trust 1 .. 65534 only, which would mask pixels without a count.
-        arguments += ["geometry.detector.panel.trusted_range=-1,65534", "geometry.detector.panel.gain=1"]
+        arguments.append("geometry.detector.panel.gain=1")
     return arguments
 
 
@@ -97,9 +99,10 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str) -> 
             f"prediction.d_min={d_min}",
             f"nproc={nproc}",
         ],
-        *([[BETWEEN, "correct", "integrated.expt", "integrated.refl", gaps]] if info.gaps else []),
-        # Its default scales intensities along three directions first, for which a few hundred are too few.
-        ["dials.symmetry", "integrated.expt", "whole.refl" if info.gaps else "integrated.refl", "normalisation=ml_iso"],
+        [BETWEEN, "correct", "integrated.expt", "integrated.refl", *([gaps] if info.gaps else [])],
+        # Its default scales intensities by three directions first, for which a few hundred are too few; ml_iso fails
+        # for cells of a few atoms.
+        ["dials.symmetry", "integrated.expt", "whole.refl", "normalisation=kernel"],
         [BETWEEN, "scaling", "symmetrized.expt", "symmetrized.refl"],
         ["dials.scale", "symmetrized.expt", "symmetrized.refl", f"d_min={d_min}", "scaling.phil"],
         [BETWEEN, "level", "symmetrized.expt", "symmetrized.refl", "scaled.refl"],

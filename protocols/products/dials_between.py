@@ -7,7 +7,7 @@
     dials_between.py correct integrated.expt integrated.refl 10 20-21 30 ...
         Writes whole.refl. DIALS takes a reflection of which a part fell into a gap for a whole one. The part that was
         recorded follows from the rocking curve that DIALS itself has found, so the sum over the recorded pictures is
-        kept, with this part as its partiality, by which DIALS divides.
+        kept, with this part as its partiality, by which DIALS divides. Reflections with saturated pixels are left out.
     dials_between.py scaling symmetrized.expt symmetrized.refl
         Writes scaling.phil for dials.scale: as many corrections as the repeated measurements determine.
     dials_between.py level symmetrized.expt symmetrized.refl scaled.refl
@@ -35,6 +35,8 @@ OLD_SYNTAX_HINT = "1,2,3,4,5"
 
 NEGLIGIBLE = 0.005
 """A reflection that has lost less than this part stays as it was fitted."""
+LEAST_PART = 0.4
+"""Of a reflection that dials.symmetry, scale and export go on with: their own limit."""
 WIDTH_ERROR = 0.1
 """Relative error of the rocking curve's width."""
 LEAST_PLACE_ERROR_IMAGES = 0.03
@@ -153,14 +155,17 @@ def correct(expt: str, refl: str, gaps: list[int]) -> None:
         if name in table:
             table[name].set_selected(chosen, flex.double(numbers[changed].tolist()))
     table["partiality"].set_selected(chosen, flex.double(part[changed].tolist()))
-    table.unset_flags(flex.bool((changed & ~usable).tolist()), table.flags.integrated)
+    saturated = np.array(table.get_flags(table.flags.overloaded))
     table.set_flags(flex.bool(usable.tolist()), table.flags.integrated_sum)
     if "intensity.prf.value" in table:
         table.set_flags(flex.bool(usable.tolist()), table.flags.integrated_prf)
+    table.unset_flags(flex.bool((saturated | changed & ~usable).tolist()), table.flags.integrated)
     table.as_file("whole.refl")
+    kept = (changed & (part >= LEAST_PART)).sum()
     print(
-        f"{len(z)} reflections, {touched.sum()} touch a gap; {changed.sum()} lost more than {100 * NEGLIGIBLE} % there "
-        f"and are summed and corrected by the recorded part, {(changed & (part >= 0.4)).sum()} of them with 0.4 or more"
+        f"{len(z)} reflections, {touched.sum()} touch a gap; {changed.sum()} lost over {100 * NEGLIGIBLE} % in it: "
+        f"summed, and corrected by the recorded part ({kept} with {LEAST_PART} or more, which DIALS goes on with); "
+        f"{saturated.sum()} have saturated pixels and are left out"
     )
 
 

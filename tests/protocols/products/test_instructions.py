@@ -97,7 +97,7 @@ def test_no_cross_in_a_picture_without_one(tmp_path: Path) -> None:
     assert "mask" not in script
     assert "exclude.phil" not in script
     assert "GAPS" not in script
-    assert "geometry.detector.panel.trusted_range=-1,65534" in script
+    assert "geometry.detector.panel.trusted_range=-1,11809" in script
 
 
 @pytest.mark.parametrize("oscillation_deg", [0.2314, -0.2314])
