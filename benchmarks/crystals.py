@@ -1,10 +1,10 @@
 """Are the intensities right, whatever the crystal? Virtual runs of made-up crystals, the untouched dials.sh, the truth.
 
-.venv/bin/python -m benchmarks.crystals --set small --out /tmp/crystals     # four crystals, to develop with
-.venv/bin/python -m benchmarks.crystals --set all --out /tmp/crystals       # all others, three orientations each
-.venv/bin/python -m benchmarks.crystals --set ends --out /tmp/crystals      # nothing diffracts at one end of the run
+.venv/bin/python -m benchmarks.crystals --set small     # four crystals, to develop with
+.venv/bin/python -m benchmarks.crystals --set all       # all others, three orientations each
+.venv/bin/python -m benchmarks.crystals --set ends      # nothing diffracts at one end of the run
 
-Needs DIALS. What is there in the folder already is judged again and not made again.
+Needs DIALS. With --out FOLDER the runs are kept, and what is there already is judged again and not made again.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,20 +162,29 @@ def judged(case: Case, out: Path) -> Judged | str:
 
 
 def main() -> None:
-    """Print the table, and the aims."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", choices=("small", "all", "ends"), default="small")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="keep the runs here; without it they are removed")
     parser.add_argument("--only", default="", help="crystals whose names begin so")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     chosen = [case for case in cases(arguments.set) if case.name.startswith(arguments.only)]
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        table(chosen, arguments.out.resolve(), arguments.jobs)
+        return
+    with tempfile.TemporaryDirectory(prefix="credline-crystals-") as folder:
+        table(chosen, Path(folder), arguments.jobs)
+
+
+def table(chosen: list[Case], out: Path, jobs: int) -> None:
+    """Print what became of each case, and all together."""
     print("| run | group, volume A^3 | deg | indexed % | cell % | Laue class | CC | R | kept % of | x |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     results: list[Judged | str] = []
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        for case, result in zip(chosen, pool.map(lambda case: judged(case, arguments.out), chosen), strict=True):
+    with ThreadPoolExecutor(jobs) as pool:
+        for case, result in zip(chosen, pool.map(lambda case: judged(case, out), chosen), strict=True):
             results.append(result)
             about = f"| {case.name} | {case.crystal.group}, {case.crystal.primitive_A3:.0f} | {case.range_deg:.0f} |"
             if isinstance(result, str):

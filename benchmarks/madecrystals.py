@@ -118,3 +118,8 @@ CRYSTALS = (
     MadeCrystal("cubic1", "cubic", "P a -3", (9.8, 9.8, 9.8, 90, 90, 90)),
     MadeCrystal("cubic2", "cubic", "P m -3 m", (15.8, 15.8, 15.8, 90, 90, 90)),
 )
+
+
+def made(name: str) -> MadeCrystal:
+    """The one of this name."""
+    return next(crystal for crystal in CRYSTALS if crystal.name == name)

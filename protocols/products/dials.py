@@ -126,8 +126,8 @@ if ! command -v dials.import >/dev/null 2>&1; then
   exit 1
 fi
 # DIALS' own Python: dials_between.py reads and writes DIALS' files.
-FIRST="$(sed -n '1s/^#! *\(.*python[0-9.]*\)$/\1/p' "$(command -v dials.import)" 2>/dev/null)"
-for PYTHON in dials.python libtbx.python cctbx.python "$FIRST" none; do
+ITS="$(sed -n '1s/^#! *\(\/usr\/bin\/env  *\)*\(.*python[0-9.]*\)$/\2/p' "$(command -v dials.import)" || true)"
+for PYTHON in dials.python libtbx.python cctbx.python "$ITS" none; do
   if [ -n "$PYTHON" ] && "$PYTHON" -c 'import dials.util' >/dev/null 2>&1; then break; fi
 done
 if [ "$PYTHON" = none ]; then

@@ -160,6 +160,23 @@ def test_dials_sh_says_that_dials_is_missing(tmp_path: Path) -> None:
     assert not (tmp_path / "dials").exists()
 
 
+def test_dials_sh_says_that_it_found_no_python_with_dials(tmp_path: Path) -> None:
+    path = tmp_path / "dials.sh"
+    path.write_text(dials_scripts(info := info_of(tmp_path, slots=23), run_header(info, BEAM)).sh)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("dirname", "sed"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    (tools / "dials.import").write_text("#!/bin/sh\nexit 0\n")
+    (tools / "dials.import").chmod(0o755)
+    shell = str(shutil.which("sh"))
+    done = subprocess.run([shell, path], env={"PATH": str(tools)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "found no Python that has DIALS" in done.stderr
+    assert "nothing was done" in done.stderr
+    assert not (tmp_path / "dials").exists()
+
+
 def test_dials_sh_says_which_step_failed(tmp_path: Path) -> None:
     path = tmp_path / "dials.sh"
     path.write_text(dials_scripts(info := info_of(tmp_path, slots=23), run_header(info, BEAM)).sh)
