@@ -44,6 +44,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/kills.py --kills 200
 	$(BIN)/python -m benchmarks.stops --runs 150
 	$(BIN)/python -m benchmarks.fuzz --inputs 100000
+	$(BIN)/python -m benchmarks.crystals --set all
 	$(BIN)/python benchmarks/zones.py
 	$(BIN)/python benchmarks/zonesframes.py
 	$(BIN)/credline zones evaluate --cells 4

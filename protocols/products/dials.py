@@ -1,21 +1,21 @@
 """dials.sh and dials.bat: the SMV pictures beside them through DIALS, from import to export, without a hand edit.
 
 One sweep with zero pictures in the gaps (the way of Cichocka et al., 2018): the gaps are left out of spot finding by
-`scan_range` and of integration by `exclude_images`. The syntax of the latter has changed between 3.12 and 3.28;
-the script asks the installed dials.integrate which one it explains. The axis is always given, for DIALS' class of
+`scan_range` and of integration by `exclude_images`. The axis is always given, for DIALS' class of
 the Timepix camera has one built in. The camera length correlates with the cell and is kept. Elliptical distortion is
 not corrected: DIALS has maps for it, but 3.12 does not read them when it indexes and refines (tried), and reads them
 when it integrates.
+
+What no option of a DIALS program does is done between them by `dials_between.py`, which is written beside the scripts:
+reflections cut by a gap, and no more corrections than the data determine.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from protocols.products.cross import wide_range
 from protocols.products.metadata import RunHeader
 from protocols.products.source import RunInfo, ranges
-
-OLD_SYNTAX_HINT = "1,2,3,4,5"
-"""Stands in the help of exclude_images where single numbers are asked for."""
 
 D_MIN_A = 0.8
 
@@ -26,34 +26,38 @@ HALO_PX = 25
 """Spots this near to the primary beam are not looked for: on the steep halo noise passes for spots."""
 
 
+BETWEEN = "../dials_between.py"
+"""Stands in the steps for a call of that program, by DIALS' Python."""
+
+
 @dataclass(frozen=True, slots=True)
 class DialsScripts:
-    """The texts of dials.sh and of dials.bat (to be written with CR LF)."""
+    """The texts of dials.sh, of dials.bat (to be written with CR LF) and of dials_between.py, which both call."""
 
     sh: str
     bat: str
+    between: str
 
 
 def dials_scripts(info: RunInfo, run: RunHeader) -> DialsScripts:
-    """Both scripts for one run; they write into the folder `dials` beside them."""
-    gaps = info.gaps
-    # 3.12 counts from 0 here, from the first image: 9 is image 10 (its help does not say so; tried).
-    old = ["exclude_images=" + ",".join(str(k - info.first_slot) for k in gaps)] if gaps else []
-    new = ["exclude_images=" + ",".join(f"0:{a}:{b}" for a, b in ranges(gaps))] if gaps else []
-    return DialsScripts(_shell(info, run, old, new), _batch(info, run, old, new))
+    """All for one run; they write into the folder `dials` beside them."""
+    between = Path(__file__).with_name("dials_between.py").read_text(encoding="utf-8")
+    return DialsScripts(_shell(info, run), _batch(info, run), between)
 
 
 def import_arguments(run: RunHeader) -> list[str]:
     """What dials.import has to be told beyond the headers, for any version."""
     axis = ",".join(f"{c:.6f}" for c in run.rotation.axis)
-    arguments = [f"geometry.goniometer.axes={axis}"]
+    # Pixels without a count are measured (newer readings of ADSC pictures would mask them), saturated ones are not.
+    # DIALS' class for the Timepix does not know where that one saturates.
+    trusted = f"geometry.detector.panel.trusted_range=-1,{run.saturation - 1}"
+    arguments = [f"geometry.goniometer.axes={axis}", trusted]
     if not run.timepix_516:
-        # Newer readings of ADSC pictures trust 1 .. 65534 only, which would mask pixels without a count.
-        arguments += ["geometry.detector.panel.trusted_range=-1,65534", "geometry.detector.panel.gain=1"]
+        arguments.append("geometry.detector.panel.gain=1")
     return arguments
 
 
-def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, exclude: str) -> list[list[str]]:
+def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str) -> list[list[str]]:
     """The programs and their arguments, in order; the three texts are variables of the script's language."""
     masked = "imported.expt"
     steps = [["dials.import", "template=../data/#####.img", *import_arguments(run), "output.experiments=imported.expt"]]
@@ -86,71 +90,129 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, exclude: str) 
         # A reflection that passes during a gap is found in two parts, of which simple assignment drops one.
         ["dials.index", masked, "strong.refl", "detector.fix=distance", "index_assignment.method=local"],
         ["dials.refine", "indexed.expt", "indexed.refl", "detector.fix=distance"],
+        *([[BETWEEN, "exclude", "refined.expt", gaps]] if info.gaps else []),
         [
             "dials.integrate",
             "refined.expt",
             "refined.refl",
-            *([exclude] if info.gaps else []),
+            *(["exclude.phil"] if info.gaps else []),
             f"prediction.d_min={d_min}",
             f"nproc={nproc}",
         ],
-        ["dials.symmetry", "integrated.expt", "integrated.refl"],
-        ["dials.scale", "symmetrized.expt", "symmetrized.refl", f"d_min={d_min}"],
+        [BETWEEN, "correct", "integrated.expt", "integrated.refl", *([gaps] if info.gaps else [])],
+        # Its default scales intensities by three directions first, for which a few hundred are too few; ml_iso fails
+        # for cells of a few atoms.
+        ["dials.symmetry", "integrated.expt", "whole.refl", "normalisation=kernel"],
+        [BETWEEN, "scaling", "symmetrized.expt", "symmetrized.refl"],
+        ["dials.scale", "symmetrized.expt", "symmetrized.refl", f"d_min={d_min}", "scaling.phil"],
+        [BETWEEN, "level", "symmetrized.expt", "symmetrized.refl", "scaled.refl"],
         ["dials.export", "scaled.expt", "scaled.refl"],
     ]
     return steps
 
 
-def _shell(info: RunInfo, run: RunHeader, old: list[str], new: list[str]) -> str:
+def _gap_words(info: RunInfo) -> str:
+    """The slots without a picture: 10 20-21."""
+    return " ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(info.gaps))
+
+
+MISSING = "DIALS is not installed, or not on the PATH; nothing was done. See dials.github.io/installation.html"
+NO_PYTHON = "found no Python that has DIALS (dials.python, libtbx.python, cctbx.python); nothing was done"
+
+SHELL_BEGIN = rf"""set -e
+cd "$(dirname "$0")"
+if ! command -v dials.import >/dev/null 2>&1; then
+  echo "dials.sh: {MISSING}" >&2
+  exit 1
+fi
+# DIALS' own Python: dials_between.py reads and writes DIALS' files.
+ITS="$(sed -n '1s/^#! *\(\/usr\/bin\/env  *\)*\(.*python[0-9.]*\)$/\2/p' "$(command -v dials.import)" || true)"
+for PYTHON in dials.python libtbx.python cctbx.python "$ITS" none; do
+  if [ -n "$PYTHON" ] && "$PYTHON" -c 'import dials.util' >/dev/null 2>&1; then break; fi
+done
+if [ "$PYTHON" = none ]; then
+  echo "dials.sh: {NO_PYTHON}" >&2
+  exit 1
+fi
+step() {{
+  echo "dials.sh: $*"
+  if "$@"; then return; fi
+  echo "dials.sh: this step failed: $*" >&2
+  echo "dials.sh: the steps before it are done, no step after it; their files and logs are in $(pwd)" >&2
+  exit 1
+}}
+mkdir -p dials
+cd dials
+"""
+
+
+def _shell(info: RunInfo, run: RunHeader) -> str:
     lines = [
         "#!/bin/sh",
         f"# {run.program}: run {run.run_id}, sample {run.sample}",
         "# Processes this run with DIALS 3.12 or newer; results in the folder dials.",
         "# Settings, for example: D_MIN=0.9 NPROC=4 sh dials.sh",
-        "set -e",
-        'cd "$(dirname "$0")"',
-        "mkdir -p dials",
-        "cd dials",
+        SHELL_BEGIN.rstrip(),
         f"D_MIN=${{D_MIN:-{D_MIN_A}}}",
         "NPROC=${NPROC:-2}",
+        *([f"GAPS='{_gap_words(info)}' # slots without a picture"] if info.gaps else []),
         "dials.version",
     ]
-    if info.gaps:
-        lines += [
-            f"if dials.integrate -c -a 2 | grep -q '{OLD_SYNTAX_HINT}'; then",
-            f"  EXCLUDE='{old[0]}'",
-            "else",
-            f"  EXCLUDE='{new[0]}'",
-            "fi",
-        ]
-    for step in _steps(info, run, "$D_MIN", "$NPROC", "$EXCLUDE"):
-        lines.append(" \\\n  ".join(_shell_word(word) for word in step))
+    for step in _steps(info, run, "$D_MIN", "$NPROC", "$GAPS"):
+        words = ['"$PYTHON"', *step] if step[0] == BETWEEN else step
+        lines.append("step " + " \\\n  ".join(_shell_word(word) for word in words))
     return "\n".join(lines) + "\n"
 
 
 def _shell_word(word: str) -> str:
-    return f'"{word}"' if any(c in word for c in "#$ ") else word
+    if word == "$GAPS":  # several words
+        return word
+    return f'"{word}"' if any(c in word for c in "#$ ") and not word.startswith('"') else word
 
 
-def _batch(info: RunInfo, run: RunHeader, old: list[str], new: list[str]) -> str:
+BATCH_BEGIN = f"""setlocal
+cd /d "%~dp0"
+where dials.import >nul 2>nul
+if errorlevel 1 (echo dials.bat: {MISSING}& exit /b 1)
+rem DIALS' own Python: dials_between.py reads and writes DIALS' files.
+set PYTHON=
+for %%P in (dials.python libtbx.python cctbx.python python) do (
+  if not defined PYTHON call %%P -c "import dials.util" >nul 2>nul && set PYTHON=%%P
+)
+if not defined PYTHON (
+  echo dials.bat: {NO_PYTHON.replace("(", "^(").replace(")", "^)")}
+  exit /b 1
+)
+if not exist dials mkdir dials
+cd dials
+"""
+
+
+def _batch(info: RunInfo, run: RunHeader) -> str:
     lines = [
         "@echo off",
         f"rem {run.program}: run {run.run_id}, sample {run.sample}",
         "rem Processes this run with DIALS 3.12 or newer; results in the folder dials.",
-        "setlocal",
-        'cd /d "%~dp0"',
-        "if not exist dials mkdir dials",
-        "cd dials",
+        BATCH_BEGIN.rstrip(),
         f"if not defined D_MIN set D_MIN={D_MIN_A}",
         "if not defined NPROC set NPROC=2",
-        "call dials.version || exit /b 1",
+        *([f"set GAPS={_gap_words(info)}"] if info.gaps else []),
+        "call dials.version || goto failed",
     ]
-    if info.gaps:
-        lines += [
-            f'set "EXCLUDE={new[0]}"',
-            f'call dials.integrate -c -a 2 | findstr /C:"{OLD_SYNTAX_HINT}" >nul && set "EXCLUDE={old[0]}"',
-        ]
-    for step in _steps(info, run, "%D_MIN%", "%NPROC%", "%EXCLUDE%"):
-        words = [f'"{word}"' if any(c in word for c in "#%=, ") else word for word in step]
-        lines.append("call " + " ^\n  ".join(words) + " || exit /b 1")
+    for step in _steps(info, run, "%D_MIN%", "%NPROC%", "%GAPS%"):
+        name = step[0] if step[0] != BETWEEN else f"dials_between.py {step[1]}"
+        words = ["%PYTHON%", *step] if step[0] == BETWEEN else step
+        lines += [f"set STEP={name}", "call " + " ^\n  ".join(map(_batch_word, words)) + " || goto failed"]
+    lines += [
+        "exit /b 0",
+        ":failed",
+        "echo dials.bat: the step %STEP% failed; the steps before it are done, no step after it. See the logs in %CD%",
+        "exit /b 1",
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _batch_word(word: str) -> str:
+    if word in ("%GAPS%", "%PYTHON%"):  # several words, and a command
+        return word
+    return f'"{word}"' if any(c in word for c in "#%=, ") else word

@@ -185,6 +185,7 @@ def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str]) ->
         scripts = dials_scripts(info, header)
         texts[run_dir / "SMV" / "dials.sh"] = (scripts.sh, "\n")
         texts[run_dir / "SMV" / "dials.bat"] = (scripts.bat, "\r\n")
+        texts[run_dir / "SMV" / "dials_between.py"] = (scripts.between, "\n")
     if "redp" in wanted:
         from protocols.products.redp import ed3d
 

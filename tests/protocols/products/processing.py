@@ -76,7 +76,7 @@ def run_script(folder: Path, until: str | None = None) -> str:
     script = folder / "SMV" / "dials.sh"
     if until is not None:
         part = script.with_name("part.sh")
-        part.write_text(script.read_text().split(f"\ndials.{until} ")[0] + "\n")
+        part.write_text(script.read_text().split(f"\nstep dials.{until} ")[0] + "\n")
         script = part
     environment = {**os.environ, "NPROC": "2"}
     done = subprocess.run(["sh", str(script)], capture_output=True, text=True, env=environment, check=False)

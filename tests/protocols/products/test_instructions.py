@@ -1,7 +1,9 @@
 """XDS.INP, dials.sh, 1.ed3d, pets.pts2, cred_log.txt: the same slots, the same angles, the same axis in all."""
 
 import math
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -102,8 +104,9 @@ def test_no_cross_in_a_picture_without_one(tmp_path: Path) -> None:
     assert "EXCLUDE" not in text
     script = dials_scripts(info, header).sh
     assert "mask" not in script
-    assert "exclude_images" not in script
-    assert "geometry.detector.panel.trusted_range=-1,65534" in script
+    assert "exclude.phil" not in script
+    assert "GAPS" not in script
+    assert "geometry.detector.panel.trusted_range=-1,11809" in script
 
 
 @pytest.mark.parametrize("oscillation_deg", [0.2314, -0.2314])
@@ -133,12 +136,11 @@ def test_redp_and_pets_know_the_geometry(tmp_path: Path) -> None:
     assert "center 250.25 263.50" in pets
 
 
-def test_dials_sh_names_the_gaps_in_both_dialects(tmp_path: Path) -> None:
+def test_dials_sh_knows_the_gaps(tmp_path: Path) -> None:
     info = info_of(tmp_path, slots=23, interval=10, lost=[11])
     scripts = dials_scripts(info, run_header(info, BEAM))
     for text in (scripts.sh, scripts.bat):
-        assert "exclude_images=9,10,19" in text  # the old one counts from 0
-        assert "exclude_images=0:10:11,0:20:20" in text
+        assert re.search(r"GAPS='?10-11 20", text)
         assert "geometry.goniometer.axes=0.782554,-0.622583,0.000000" in text
         for program in ("import", "find_spots", "index", "refine", "integrate", "symmetry", "scale", "export"):
             assert f"dials.{program}" in text
@@ -151,6 +153,53 @@ def test_dials_sh_is_a_shell_script(tmp_path: Path) -> None:
     path = tmp_path / "dials.sh"
     path.write_text(dials_scripts(info, run_header(info, BEAM)).sh)
     subprocess.run(["sh", "-n", path], check=True)
+
+
+def test_dials_sh_says_that_dials_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "dials.sh"
+    path.write_text(dials_scripts(info := info_of(tmp_path, slots=23), run_header(info, BEAM)).sh)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("dirname", "sed"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    shell = str(shutil.which("sh"))
+    done = subprocess.run([shell, path], env={"PATH": str(tools)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "DIALS is not installed, or not on the PATH; nothing was done" in done.stderr
+    assert not (tmp_path / "dials").exists()
+
+
+def test_dials_sh_says_that_it_found_no_python_with_dials(tmp_path: Path) -> None:
+    path = tmp_path / "dials.sh"
+    path.write_text(dials_scripts(info := info_of(tmp_path, slots=23), run_header(info, BEAM)).sh)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("dirname", "sed"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    (tools / "dials.import").write_text("#!/bin/sh\nexit 0\n")
+    (tools / "dials.import").chmod(0o755)
+    shell = str(shutil.which("sh"))
+    done = subprocess.run([shell, path], env={"PATH": str(tools)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "found no Python that has DIALS" in done.stderr
+    assert "nothing was done" in done.stderr
+    assert not (tmp_path / "dials").exists()
+
+
+def test_dials_sh_says_which_step_failed(tmp_path: Path) -> None:
+    path = tmp_path / "dials.sh"
+    path.write_text(dials_scripts(info := info_of(tmp_path, slots=23), run_header(info, BEAM)).sh)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, code in (("dials.import", 0), ("dials.version", 0), ("dials.generate_mask", 3), ("dials.python", 0)):
+        (tools / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (tools / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["sh", path], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "this step failed: dials.generate_mask" in done.stderr
+    assert "no step after it" in done.stderr
+    assert "apply_mask" not in done.stdout
 
 
 def test_the_log_is_for_people_and_names_every_frame(tmp_path: Path) -> None:
