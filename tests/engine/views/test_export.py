@@ -75,21 +75,26 @@ def test_slices_of_one_track_never_overlap(perfetto: list[dict[str, Any]]) -> No
 
 def test_slots_states_and_calls_stand_at_their_times(run: Path, perfetto: list[dict[str, Any]]) -> None:
     records = records_of(run)
+    begun_ns = records[0]["t_ns"]  # times count from the header
+
+    def us(t_ns: int) -> object:
+        return pytest.approx((t_ns - begun_ns) / 1e3)
+
     found = tracks(perfetto)
     planned = {
-        r["slot"]: r["planned_ns"] / 1e3 for r in records if r["kind"] == "step" and r["name"] in ("frame", "defocus")
+        r["slot"]: us(r["planned_ns"]) for r in records if r["kind"] == "step" and r["name"] in ("frame", "defocus")
     }
     slots = {e["args"]["first"]: e for e in found["slots"]}
-    assert {slot: e["ts"] for slot, e in slots.items()} == {slot: pytest.approx(us) for slot, us in planned.items()}
+    assert {slot: e["ts"] for slot, e in slots.items()} == planned
     assert slots[9]["name"] == "slot 9"
     assert slots[9]["dur"] == pytest.approx(512_000)
     states = [(e["name"], e["ts"]) for e in found["states"]]
-    assert states == [(r["name"], pytest.approx(r["t_ns"] / 1e3)) for r in records if r["kind"] == "state"]
+    assert states == [(r["name"], us(r["t_ns"])) for r in records if r["kind"] == "state"]
     calls = [r for r in records if r["kind"] == "call" and r["name"].startswith("optics.")]
     assert [(e["name"], e["ts"], e["dur"]) for e in found["optics"]] == [
         (
             r["name"].split(".")[1],
-            pytest.approx(r["begin_ns"] / 1e3),
+            us(r["begin_ns"]),
             pytest.approx((r["end_ns"] - r["begin_ns"]) / 1e3),
         )
         for r in calls
