@@ -165,13 +165,13 @@ def test_a_server_that_stands_still_gives_no_wrong_angle(tmp_path: Path, server:
 
 
 def test_outside_diffraction_mode_nothing_is_exposed(tmp_path: Path) -> None:
-    with both(tmp_path, mode="mag1") as (devices, port, _):  # as the TEM server starts
+    with both(tmp_path, mode="mag1") as (devices, _, _):  # as the TEM server starts
         process = run(devices)
         _, said = process.communicate(timeout=60)
-        assert process.returncode != 0
-        assert "diffraction mode" in said
-        assert raw_call(port)("isBeamBlanked") == [200, True]
+        assert process.returncode == 2
+        assert "is in imaging mode, and its frames are to show diffraction; nothing was started" in said
     assert not exposures_file(tmp_path).exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_check_proposes_what_it_measured_and_the_plan_counts_on_it(tmp_path: Path) -> None:
