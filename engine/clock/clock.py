@@ -149,14 +149,19 @@ class RestQueue:
         self._looked_by: asyncio.AbstractEventLoop | None = None
 
     async def wait(self) -> None:
-        """Suspend the calling task until nothing else is ready, but not for ever (`REST_TURNS`)."""
+        """Suspend the calling task until nothing else is ready, but not for ever (`REST_TURNS`).
+
+        Returns at once where nothing is: a frame's start waits for this, and two turns of the loop take some 50 us.
+        """
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
         if self._looked_by is not loop:  # no loop, or one that was closed before it came to look
             self._waiting.clear()
+            if _nothing_ready(loop):
+                return
             self._looked_by = loop
             self._begin()
             loop.call_soon(self._look, loop)
+        future = loop.create_future()
         self._waiting.append(future)
         await future
 
@@ -164,9 +169,7 @@ class RestQueue:
         while self._waiting and self._waiting[0].done():  # cancelled while waiting
             self._waiting.popleft()
         self._turns += 1
-        # asyncio tells nobody what is ready; a loop without this list (none of asyncio's own) is taken to be at rest.
-        at_rest = not getattr(loop, "_ready", ())
-        if self._waiting and (at_rest or self._waited_enough()):
+        if self._waiting and (_nothing_ready(loop) or self._waited_enough()):
             self._waiting.popleft().set_result(None)
             self._begin()
         if self._waiting:
@@ -180,6 +183,11 @@ class RestQueue:
     def _waited_enough(self) -> bool:
         long = time.perf_counter_ns() - self._since_ns > REST_NS
         return self._turns >= (REST_TURNS if long else REST_TURNS_MOST)
+
+
+def _nothing_ready(loop: asyncio.AbstractEventLoop) -> bool:
+    # asyncio tells nobody what is ready; a loop without this list (none of asyncio's own) is taken to be at rest.
+    return not getattr(loop, "_ready", ())
 
 
 class BaseClock:
@@ -266,8 +274,8 @@ class RealClock(BaseClock):
         """See `Clock.sleep_until`."""
         if not precise:
             return await super().sleep_until(deadline_ns, at_rest=at_rest)
-        coarse_ns = deadline_ns - self.spin_ns
-        if coarse_ns > self.now_ns():
+        # The spin's length is looked up only where there is time for it: who is late has none to lose.
+        if deadline_ns - SPIN_MIN_NS > self.now_ns() and (coarse_ns := deadline_ns - self.spin_ns) > self.now_ns():
             await self._waits.wait(self, coarse_ns)
         if at_rest:
             await self.at_rest()  # the spin would hold up what is half done

@@ -7,8 +7,7 @@ lost; everything else of the device passes through untouched.
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from typing import Any, TypeVar, TypeVarTuple, cast
 
@@ -59,62 +58,65 @@ class CallGate:
         Raises DeviceLost when it does not return within the hard limit; whether it happened is then unknown. Raises
         DeviceBusy, nothing done and nothing recorded, while the instrument is lent.
         """
+        name = f"{device}.{method}"
         if device == DISK:
-            return await self._call(device, method, func, *args)
-        with self._entered(f"{device}.{method}"):
-            return await self._call(device, method, func, *args)
+            return await self._call(name, PATIENT_NS, func, *args)
+        self._enter(name)
+        try:
+            return await self._call(name, self._hard_limit_ns, func, *args)
+        finally:
+            self.under_way.remove(name)
 
     async def long_work(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for work of the disk, and record it, as a call, where it took time: its end is an event like any other.
 
         Under virtual time it mostly takes none. Raises what the work raises.
         """
-        await self._call(DISK, name, work, only_if_long=True)
+        await self._call(f"{DISK}.{name}", PATIENT_NS, work, only_if_long=True)
 
     async def connect(self, part: str, func: Callable[[str], Awaitable[list[str]]]) -> list[str]:
         """Have a part connected anew, recorded as a call of the instrument; the parts that are new.
 
         Raises as `call`, and what `func` does.
         """
-        with self._entered(f"{INSTRUMENT}.reconnect"):
-            return await self._call(INSTRUMENT, "reconnect", func, part)
+        name = f"{INSTRUMENT}.reconnect"
+        self._enter(name)
+        try:
+            return await self._call(name, ns(CONNECT_LIMIT_S), func, part)
+        finally:
+            self.under_way.remove(name)
 
-    @contextmanager
-    def _entered(self, name: str) -> Iterator[None]:
+    def _enter(self, name: str) -> None:
         if self.lent_to:
             raise DeviceBusy(
                 f"{name}: {self.lent_to} has the instrument; the call was not made, the device is as it was. Wait "
                 "until it has ended."
             )
         self.under_way.append(name)
-        try:
-            yield
-        finally:
-            self.under_way.remove(name)
 
     async def _call(
-        self, device: str, method: str, func: Callable[[*Ts], Awaitable[T]], *args: *Ts, only_if_long: bool = False
+        self, name: str, limit_ns: int, func: Callable[[*Ts], Awaitable[T]], *args: *Ts, only_if_long: bool = False
     ) -> T:
-        name, begin_ns = f"{device}.{method}", self._trace.now_ns
-        fields = {"args": [jsonable(arg) for arg in args], "begin_ns": begin_ns}
-        limit_ns = {DISK: PATIENT_NS, INSTRUMENT: ns(CONNECT_LIMIT_S)}.get(device, self._hard_limit_ns)
+        # Nothing before the call that can wait until after it: a frame's start is such a call.
+        begin_ns = self._trace.now_ns
         limit = self._clock.timeout_at(self._clock.now_ns() + limit_ns)
         try:
             async with limit:
                 result = await func(*args)
             await self._clock.at_rest()
         except BaseException as error:
+            fields = _fields(args, begin_ns)
             if not limit.expired():
                 await self._failed(name, fields, error, given_up=False, only_if_long=only_if_long)
                 raise
             lost = DeviceLost(
                 f"{name}: no answer for {limit_ns / NS_PER_S:.0f} s; whether it happened is unknown. "
-                f"Check the {device} and its connection before the next run."
+                f"Check the {name.partition('.')[0]} and its connection before the next run."
             )
             await self._failed(name, fields, lost, given_up=True)
             raise lost from error
         if (end_ns := self._trace.tick()) > begin_ns or not only_if_long:
-            self._trace.record("call", name, **fields, end_ns=end_ns, result=jsonable(result))
+            self._trace.record("call", name, **_fields(args, begin_ns), end_ns=end_ns, result=jsonable(result))
         return result
 
     async def next_item(self, name: str, items: AsyncIterator[Item], limit_s: float) -> Item:
@@ -123,19 +125,18 @@ class CallGate:
         What arrives is recorded by the caller; a failure is recorded here, as a call. Raises TimeoutError after
         `limit_s`, StopAsyncIteration at the end of the stream.
         """
-        with self._entered(name):
-            return await self._next_item(name, items, limit_s)
-
-    async def _next_item(self, name: str, items: AsyncIterator[Item], limit_s: float) -> Item:
-        fields: JsonDict = {"args": [], "begin_ns": self._trace.now_ns}
+        self._enter(name)
+        begin_ns = self._trace.now_ns
         limit = self._clock.timeout_at(self._clock.now_ns() + ns(limit_s))
         try:
             async with limit:
                 item = await anext(items)
             await self._clock.at_rest()
         except BaseException as error:
-            await self._failed(name, fields, error, given_up=limit.expired())
+            await self._failed(name, _fields((), begin_ns), error, given_up=limit.expired())
             raise
+        finally:
+            self.under_way.remove(name)
         self._trace.tick()
         return item
 
@@ -165,6 +166,11 @@ class CallGate:
             )
         if ended is not error:
             raise ended
+
+
+def _fields(args: tuple[object, ...], begin_ns: int) -> JsonDict:
+    """What a record of a call begins with."""
+    return {"args": [jsonable(arg) for arg in args], "begin_ns": begin_ns}
 
 
 class _Gated:

@@ -61,7 +61,8 @@ class Series:
         self._run = run
         self._camera = camera
         self._frames = camera.frames()
-        self._pixel = picture_type(camera.facts.dtype)
+        self._facts = camera.facts  # once: each frame is looked at before the next one begins
+        self._pixel = picture_type(self._facts.dtype)
         self._begun = 0
         self._exposure_s = 0.0
         self._in_hand: tuple[Frame, int, Columns] | None = None
@@ -93,8 +94,8 @@ class Series:
         if frame.number != self._begun - 1:
             came, belongs = frame.number + 1, self._begun
             wrong = f"picture {came} of its series came where {belongs} belongs, so one was lost or doubled"
-        elif frame.counts.shape != self._camera.facts.shape:
-            wrong = f"a frame of {frame.counts.shape} pixels came where {self._camera.facts.shape} belong"
+        elif frame.counts.shape != self._facts.shape:
+            wrong = f"a frame of {frame.counts.shape} pixels came where {self._facts.shape} belong"
         elif misfit := self._wrong_type(frame.counts.dtype):
             wrong, dtype = misfit, frame.counts.dtype.str
         if wrong:
@@ -112,7 +113,7 @@ class Series:
         kept = await data.keep(kind, frame, arrived_ns=self._in_hand[1], columns=columns)
         self._in_hand = None
         if kept:
-            data.watch.kept(kind, frame, *data.last, self._exposure_s, self._camera.facts)
+            data.watch.kept(kind, frame, *data.last, self._exposure_s, self._facts)
         return kept
 
     def discard(self, why: str) -> None:
@@ -134,7 +135,7 @@ class Series:
             return f"its counts are {came.name}, and only integers of up to 64 bits and float32 can be kept"
         if same_type(came, self._pixel):
             return ""
-        who = "it declared" if self._camera.facts.dtype else "its first frame had"
+        who = "it declared" if self._facts.dtype else "its first frame had"
         return f"a frame of {came.name} counts came where {who} {self._pixel.name}"
 
     async def close(self) -> None:
