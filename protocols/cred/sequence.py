@@ -175,7 +175,11 @@ class CredSequence(Experiment):
         self.run.trace.record("note", "operator", text=text)
 
     async def delay(self) -> str:
-        """Unblank if asked, and let acceleration and backlash pass; the first slot begins when this is over."""
+        """Unblank if asked, let acceleration and backlash pass and read the stage; then the first slot begins.
+
+        Without a reading before the first frame, one wrong reading and a jump of the same size after it would look
+        like a stage that turned steadily.
+        """
         begin_ns = self._timeline.now_ns + ns(START_DELAY_S)
         if self.plan.unblank:
             await self._beam.unblank()
@@ -183,8 +187,9 @@ class CredSequence(Experiment):
                 raise DeviceError(
                     "beam: told to unblank, the blanker stays closed; nothing was exposed. Look at the blanker."
                 )
-        # Room to get from state to state, should the call have taken longer than the delay.
-        first_ns = max(begin_ns, self._timeline.now_ns + 2 * NS_PER_MS)
+        await self._timeline.wait("delay", begin_ns)
+        await self._watch.look()
+        first_ns = self._timeline.now_ns + 2 * NS_PER_MS  # room to get from state to state
         if lead_ns := ns(self.slots.lead_s):
             paced = cast(PacedDetector, self._detector)  # as its facts say
             first_ns = await paced.part_begin_ns(first_ns + lead_ns) - lead_ns

@@ -52,7 +52,8 @@ class StageWatch:
         self._range_deg = plan.range_deg
         self._target_deg = target_deg
         self._share = COMMANDED_SHARE if plan.rotation == "commanded" else PEDAL_SHARE
-        self._last_read = False
+        self._last_from: int | None = None
+        """How many readings there were before the two last ones."""
         self.rate_deg_s = plan.direction * plan.speed_deg_s
         """Of the plan, until the readings tell it better."""
         self.may_turn = False
@@ -103,7 +104,12 @@ class StageWatch:
                 self._ended(again, middle_ns(again), readings[-1].t_before_ns)
                 reading = again
             elif not self._is_astray(readings, again):
-                self._left_out(reading)
+                if len(readings) == 1:
+                    # The first one may be the wrong one, of a stage that has jumped since.
+                    self._steady_from_ns = middle_ns(again)
+                    self._left_out(reading, steady_from_ns=self._steady_from_ns)
+                else:
+                    self._left_out(reading)
                 reading = again
             elif len(readings) == 1 and not self._steady_from_ns and not self._is_astray([reading], again):
                 # Two against one: nobody knows what the stage did until now.
@@ -158,8 +164,10 @@ class StageWatch:
     def _astray(self, reading: Reading) -> None:
         """The stage is not where constant speed would have taken it: what was exposed since the last reading is not
         kept, and with fewer than three readings nobody knows where it was before.
+
+        Of the two last ones, made at once, the first may be wrong and the stage have jumped before.
         """
-        readings = self.readings
+        readings = self.readings[: self._last_from]
         until_ns = (readings[-1] if len(readings) >= 3 else readings[0]).t_before_ns
         self.stopped_ns = until_ns
         self._run.trace.record("note", "stage astray", angle_deg=reading.value, kept_until_ns=until_ns)
@@ -179,14 +187,16 @@ class StageWatch:
         return round(abs(self._range_deg / (fit.rate_deg_s * period_s)))
 
     async def stop(self) -> None:
-        """Stop the rotation, after one last reading for the fit, and make sure that it stands.
+        """Stop the rotation, after two last readings for the fit, and make sure that it stands.
 
-        The reading may not hold up the stop: without it nothing tells where the stage was since the one before.
+        They may not hold up the stop: without them nothing tells where the stage was since the one before. Two, for
+        a wrong one would hide a jump of its own size.
         """
-        if self.readings and self.stopped_ns is None and not self._last_read:
-            self._last_read = True
+        if self.readings and self.stopped_ns is None and self._last_from is None:
+            self._last_from = len(self.readings)
             try:
                 async with self._timeline.clock.timeout_at(self._timeline.clock.now_ns() + ns(LAST_READING_S)):
+                    await self.look()
                     await self.look()
             except Exception:  # whatever is wrong with the reading, the stop comes next
                 self.stopped_ns = self.readings[-1].t_before_ns

@@ -67,16 +67,18 @@ def test_the_beam_goes_on_when_rotation_was_seen_and_off_first_of_all_at_the_end
     assert kinds.index(("state", "delay")) < kinds.index(("call", "beam.unblank"))
     after = kinds[kinds.index(("state", "finalize")) + 1 :]
     calls = [name for kind, name in after if kind == "call"]
-    stopped = ["stage.angle", "stage.stop", "stage.angle", "stage.angle"]
+    stopped = ["stage.angle", "stage.angle", "stage.stop", "stage.angle", "stage.angle"]
     focused = ["optics.set_focus", "optics.focus"]
     sure = ["beam.blank", "beam.is_blanked", "disk.drain"]
     assert calls == ["beam.blank", *stopped, "detector.disarm", *focused, *sure]
 
 
-def test_the_first_slot_begins_a_delay_after_the_rotation_was_seen(perform: Perform) -> None:
+def test_the_first_slot_begins_when_the_stage_was_read_a_delay_after_the_rotation_was_seen(perform: Perform) -> None:
     run = perform()
     seen_ns = next(r["t_ns"] for r in run.of("state") if r["name"] == "delay")
-    assert run.frames()["start_ns"][0] == seen_ns + ns(0.2)
+    read = next(call for call in run.calls("stage.angle") if call["begin_ns"] >= seen_ns)
+    assert read["begin_ns"] == seen_ns + ns(0.2)
+    assert run.frames()["start_ns"][0] == read["end_ns"] + ns(0.002)
 
 
 def test_without_unblank_the_blanker_is_not_touched_before_the_end(perform: Perform) -> None:

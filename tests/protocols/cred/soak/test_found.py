@@ -69,6 +69,21 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PLAN, "range_deg": 7.373, "snapshot_interval": 4, "relax_cycles": 1},
         ("host delay+0.432 leap 0.5", "stage.angle expose+1 error"),
     ),
+    "a wrong reading hid a jump of its size after it, in the first slot": (
+        1031,
+        {**PLAN, "speed_deg_s": 0.2, "range_deg": 0.405, "snapshot_interval": 3},
+        ("stage.motion delay+0.821 jump 0.552", "stage.angle expose+1 wrong 0.552"),
+    ),
+    "a wrong reading hid a jump of its size after it, before the first slot": (
+        1031,
+        {**PEDAL, "range_deg": 0.405, "relax_cycles": 0},
+        ("stage.motion delay+0.4 jump 0.552", "stage.angle delay+1 wrong 0.552"),
+    ),
+    "a wrong last reading hid a jump of its size before it": (
+        7019,
+        {**PLAN, "exposure_s": 0.05, "speed_deg_s": 1.0, "start_deg": 12.5, "range_deg": 0.806},
+        ("stage.motion delay+0.739 jump 0.816", "stage.angle finalize+1 wrong -0.816"),
+    ),
     "a disk failed at the instant at which a state was left": (
         20585,
         {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "range_deg": -1.272, "snapshot_interval": 7},

@@ -41,8 +41,8 @@ FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
         "the stage stands, or the alarm says so",
     ),
     "a reading compared with the last one alone": (
-        {**PLAIN, "exposure_s": 0.5, "speed_deg_s": 0.45, "range_deg": 2.5},
-        "host 3.4 leap 0.786",
+        {**PLAIN, "exposure_s": 0.5, "speed_deg_s": 2.0, "range_deg": 24.576, "rotation": "pedal", "relax_cycles": 1},
+        "stage.motion 10.047 jump -0.759",
         "angles of kept frames are true",
     ),
     "focus forgotten at the end": (SNAPSHOTS, "optics.set_focus 2 error", "the lens is in focus, or the alarm says so"),
