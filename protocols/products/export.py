@@ -18,7 +18,7 @@ from engine.errors import Refused, StorageError
 from engine.worker import WORKERS, begin_worker
 from protocols.products.atomic import make_folder, write_text
 from protocols.products.corrections import Clipped
-from protocols.products.cred_log import cred_log, slot_list
+from protocols.products.cred_log import LOG_FILE, cred_log, slot_list
 from protocols.products.metadata import RunHeader, run_header
 from protocols.products.pictures import (
     PictureFolders,
@@ -174,7 +174,7 @@ def _remove_strays(folder: Path, suffix: str, slots: set[int]) -> None:
 
 def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str]) -> int:
     info, run_dir = source.info, source.info.folder
-    texts = {run_dir / "cred_log.txt": (cred_log(info, header), "\n")}
+    texts: dict[Path, tuple[str, str]] = {}
     files = 0
     if "xds" in wanted:
         texts[run_dir / "SMV" / "XDS.INP"] = _xds(info, header)
@@ -199,7 +199,8 @@ def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str]) ->
     if "nexus" in wanted:
         _nexus(source, header)
         files += 1
-    return files + len(texts)
+    write_text(run_dir / LOG_FILE, cred_log(info, header))  # last: programs that watch begin with it
+    return files + len(texts) + 1
 
 
 def _xds(info: RunInfo, header: RunHeader) -> tuple[str, str]:

@@ -34,7 +34,7 @@ def test_every_format_in_its_place_under_its_slot_number(tmp_path: Path) -> None
     assert names(folder / "RED") == sorted(["1.ed3d", *(f"{k:05d}.mrc" for k in kept)])
     assert names(folder / "SMV" / "data") == [f"{k:05d}.img" for k in range(1, 13)]
     assert names(folder / "SMV") == ["XDS.INP", "data", "dials.bat", "dials.sh", "dials_between.py"]
-    assert {"cred_log.txt", "master.nxs", "pets.pts2", "report", "run.json", "frames.h5"} <= set(names(folder))
+    assert {"cRED_log.txt", "master.nxs", "pets.pts2", "report", "run.json", "frames.h5"} <= set(names(folder))
     assert summary.formats == FORMATS
     assert (summary.frames, summary.gaps, summary.clipped.total) == (10, 2, 0)
     assert summary.files == len(contents(folder)) - len(raw)
