@@ -8,7 +8,6 @@ from drivers.geometry import high_tension_v, resolution
 from protocols.products.metadata import RunHeader
 from protocols.products.source import RunInfo, ranges
 
-
 LOG_FILE = "cRED_log.txt"
 
 

@@ -19,6 +19,8 @@ from protocols.products.source import RunInfo, ranges
 
 D_MAX_A, D_MIN_A = 20.0, 0.8
 BACKGROUND_FRAMES = 10
+TRUSTED_VALUES = 10, 30000
+"""In the table of what each pixel sees, that XDS makes of the background."""
 RANGE_COLUMN = 20
 
 
@@ -63,7 +65,7 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
         f"OVERLOAD= {info.overload}",
         "MINIMUM_VALID_PIXEL_VALUE= 0",
         "TRUSTED_REGION= 0.0 1.05",
-        "VALUE_RANGE_FOR_TRUSTED_DETECTOR_PIXELS= 10 30000",
+        "VALUE_RANGE_FOR_TRUSTED_DETECTOR_PIXELS= {} {}".format(*TRUSTED_VALUES),
         *_untrusted(info),
         "",
         f"INCLUDE_RESOLUTION_RANGE= {D_MAX_A:g} {D_MIN_A:g}",
