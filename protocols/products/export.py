@@ -50,8 +50,8 @@ Progress = Callable[[int, int], None]
 class ExportSummary:
     """What an export did.
 
-    formats: written, in the order of FORMATS and ON_REQUEST. files: pictures and other files. beam_px: primary beam (fast, slow).
-    clipped: in all pictures together. warnings: one line each, for people.
+    formats: written, in the order of FORMATS and ON_REQUEST. files: pictures and other files. beam_px: primary beam
+    (fast, slow). clipped: in all pictures together. warnings: one line each, for people.
     """
 
     run_dir: Path

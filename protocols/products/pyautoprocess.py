@@ -1,7 +1,7 @@
 """The folder `pyautoprocess` for the program of that name (Nelson laboratory): a movie, and the microscope it is from.
 
-It takes `NAME_DISTANCE_RATE_EXPOSURE.mrc` for a movie, splits it into TIFF pictures and writes an XDS.INP of its own, into
-which go the numbers of the name and those of `microscope.json`. That XDS.INP knows neither gaps nor a cross, but pixels
+It takes `NAME_DISTANCE_RATE_EXPOSURE.mrc` for a movie, splits it into TIFF pictures and writes an XDS.INP of its own,
+into which go the numbers of the name and those of `microscope.json`. That XDS.INP knows neither gaps nor a cross, but pixels
 below 1 are not valid in it, and the program adds 1 to all counts. So what holds no counts is -1 in the movie: pictures
 of gaps, the wide cross, dead pixels. Its limit of overload is 65534 for every camera, so what is saturated is 65535.
 Pictures are square there; `not_square` says so of others.
