@@ -1,7 +1,7 @@
 """The folder `pyautoprocess` for the program of that name (Nelson laboratory): a movie, and the microscope it is from.
 
 It takes `NAME_DISTANCE_RATE_EXPOSURE.mrc` for a movie, splits it into TIFF pictures and writes an XDS.INP of its own,
-into which go the numbers of the name and those of `microscope.json`. That XDS.INP knows neither gaps nor a cross, but pixels
+with the numbers of the name and those of `microscope.json`. That XDS.INP knows neither gaps nor a cross, but pixels
 below 1 are not valid in it, and the program adds 1 to all counts. So what holds no counts is -1 in the movie: pictures
 of gaps, the wide cross, dead pixels. Its limit of overload is 65534 for every camera, so what is saturated is 65535.
 Pictures are square there; `not_square` says so of others.
@@ -42,9 +42,6 @@ def write_pyautoprocess(info: RunInfo, run: RunHeader, untrusted: NDArray[np.boo
     folder = info.folder / FOLDER
     make_folder(folder)
     name = movie_name(info)
-    for old in folder.glob("*.mrc"):  # of an earlier export, before something was corrected
-        if old.name != name:
-            old.unlink()
     slots = range(info.first_slot, info.last_slot + 1)
     kept = set(info.slot.tolist())
     record = header_record((len(slots), *info.shape), FLOAT32)
@@ -56,6 +53,9 @@ def write_pyautoprocess(info: RunInfo, run: RunHeader, untrusted: NDArray[np.boo
                 counts = np.fromfile(smv / f"{slot:05d}.img", "<u2", offset=HEADER_BYTES).reshape(info.shape)
                 np.copyto(picture, np.where(counts >= run.saturation, OVERLOADED, counts), where=~untrusted)
             file.write(picture.data)
+    for old in folder.glob("*.mrc"):  # of an earlier export, before something was corrected
+        if old.name != name:
+            old.unlink()
     write_text(folder / "microscope.json", json.dumps({MICROSCOPE: microscope(info, run)}, indent=2) + "\n")
     return 2
 

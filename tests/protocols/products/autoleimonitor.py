@@ -1,7 +1,7 @@
 """AutoLEI's own monitor of a project, as its Realtime page runs it: run by the counterparts' Python, which has it.
 
-`autoleimonitor.py PROJECT look` prints as JSON what it takes each folder for; `prepare` makes the data that are ready ready
-for XDS as well, with cell and space group of mordenite, and has the primary beam looked for in a picture of each.
+`autoleimonitor.py PROJECT look` prints as JSON what it takes each folder for; `prepare` prepares these for XDS as well,
+with cell and space group of mordenite, and has the primary beam looked for in the first picture of each.
 """
 
 import json

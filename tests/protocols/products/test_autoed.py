@@ -46,7 +46,9 @@ def halo(shape: tuple[int, int], fast_px: float, slow_px: float) -> Picture:
 @pytest.mark.counterpart
 @pytest.mark.parametrize("oscillation_deg", [0.2314, -0.2314])
 def test_a_run_of_any_camera_is_found_and_read(tmp_path: Path, oscillation_deg: float) -> None:
-    folder = write_run(tmp_path / "run", slots=12, interval=5, lost=[1], shape=(128, 128), oscillation_deg=oscillation_deg)
+    folder = write_run(
+        tmp_path / "run", slots=12, interval=5, lost=[1], shape=(128, 128), oscillation_deg=oscillation_deg
+    )
     summary = export_run(folder, ["autoed"])
     assert any("stops at their conversion" in warning for warning in summary.warnings)
     done = performed(["python", "-c", LOOK, folder], folder)

@@ -1,4 +1,4 @@
-"""AutoLEI's own programs on a run folder: found by log and pictures, prepared for XDS, its other pictures left alone."""
+"""AutoLEI's own programs on a run folder: found by log and pictures, prepared for XDS, other pictures left alone."""
 
 import json
 from pathlib import Path
@@ -33,9 +33,7 @@ def monitored(project: Path, work: str) -> dict[str, Any]:
 
 def test_a_run_folder_is_ready_when_its_pictures_are_there(tmp_path: Path) -> None:
     folder = exported(tmp_path / "project", lost=[7])
-    assert monitored(tmp_path / "project", "look") == {
-        RUN: {"status": "instamatic-ready", "source_type": "instamatic"}
-    }
+    assert monitored(tmp_path / "project", "look") == {RUN: {"status": "instamatic-ready", "source_type": "instamatic"}}
     # It counts pictures, and is content with one fewer than the 20 frames that the log speaks of.
     for slot in range(1, 6):
         (folder / "SMV" / "data" / f"{slot:05d}.img").unlink()

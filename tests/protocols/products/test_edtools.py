@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import fabio
 import pytest
 
 from protocols.products.export import export_run
@@ -84,10 +85,24 @@ def test_a_sample_named_in_another_alphabet_is_no_hindrance(tmp_path: Path) -> N
     assert keywords(folder / "SMV" / "XDS.INP")["SPACE_GROUP_NUMBER"] == ["63"]
 
 
+def test_find_beam_center_reads_the_pictures(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "project" / "run", slots=3, shape=(64, 128), wide_cross=False)
+    export_run(folder, ["smv"])
+    picture = folder / "SMV" / "data" / "00002.img"
+    code = "import sys; from edtools.find_beam_center import read_adsc; data, header = read_adsc(sys.argv[1]); " + (
+        "print(data.shape, int(data[0, 0]), int(data.sum()), header['OSC_RANGE'])"
+    )
+    done = performed(["python", "-P", "-c", code, picture], tmp_path / "project")
+    ours = fabio.open(picture).data
+    assert done.stdout == f"(64, 128) 2 {ours.sum()} 0.23140000\n", done.stderr
+
+
 def test_find_rotation_axis_reads_the_geometry(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "project" / "run", slots=12, shape=(128, 128))
     summary = export_run(folder, ["xds"])
-    code = "import sys; from edtools.find_rotation_axis import parse_xds_inp; print(*parse_xds_inp(sys.argv[1]), sep='|')"
+    code = (
+        "import sys; from edtools.find_rotation_axis import parse_xds_inp; print(*parse_xds_inp(sys.argv[1]), sep='|')"
+    )
     done = performed(["python", "-P", "-c", code, folder / "SMV" / "XDS.INP"], tmp_path / "project")
     beam, width_deg, per_px, wavelength, omega_deg = done.stdout.splitlines()[-1].split("|")
     assert [float(c) for c in beam.strip("[]").split()] == pytest.approx([c + 0.5 for c in summary.beam_px], abs=1e-3)

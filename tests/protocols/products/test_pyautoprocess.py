@@ -1,4 +1,4 @@
-"""pyautoprocess' own autoprocess on its folder in a run: the movie, the pictures it makes of it, its XDS.INP beside ours."""
+"""The program autoprocess itself on its folder in a run: pictures and XDS.INP that it makes, beside ours."""
 
 from pathlib import Path
 from typing import Any
