@@ -5,12 +5,12 @@ lie beside it, converts these by nexgen and hands them to DIALS. It is made for 
 1062 x 1028 pixels: its mask is that one's, nexgen's pixels are 0.075 mm. It finds and reads the data of other cameras,
 too, and stops at the conversion; `not_converted` says so.
 
-The pictures are the raw ones of frames.h5, as in master.nxs, and nothing is copied. Angles are the goniometer's, as
-AutoED has them; the axis that belongs to them stands in the metadata for pipelines to use (docs/products.md).
+The pictures are the raw ones of frames.h5, as in master.nxs, and nothing is copied. Angles are about the axis that
+makes every step positive (rotation.py), for DIALS refuses negative steps in what nexgen writes. AutoED's pipelines have
+an axis of their own; ours stands in the metadata for them to use (docs/products.md).
 """
 
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,24 +52,25 @@ def write_autoed(info: RunInfo, run: RunHeader, untrusted: NDArray[np.bool_]) ->
 def metadata(info: RunInfo, run: RunHeader) -> dict[str, Any]:
     """What AutoED asks for, in A, deg, mm, deg/s and images a second; below it, what pipelines can use besides.
 
-    rotation_axis, slow_fast_beam_centre: as dials.import takes them; the axis is of the goniometer's positive sense.
+    rotation_axis, mosflm_beam_centre (slow, fast; mm): as dials.import takes them. empty_images: counted from 1.
     """
     kept = set(info.slot.tolist())
-    w = math.radians(info.rotation_axis_deg)
+    rotation = run.rotation
+    slow_mm, fast_mm = (px * run.pixel_size_mm for px in (run.beam_slow_px, run.beam_fast_px))
     return {
         "wavelength": info.wavelength_A,
-        "angle_increment": info.oscillation_deg,
-        "start_angle": info.start_deg,
+        "angle_increment": rotation.width_deg,
+        "start_angle": rotation.start_deg,
         "detector_distance": info.camera_length_mm,
         "sample_type": info.sample,
         "unit_cell": None,
         "space_group": None,
-        "rotation_speed": abs(info.oscillation_deg) / info.period_s,
+        "rotation_speed": rotation.width_deg / info.period_s,
         "frame_rate": 1 / info.period_s,
         "number_of_images": info.last_slot,
         "exposure_time": info.exposure_s,
-        "rotation_axis": f"{math.cos(w):.6f},{math.sin(w):.6f},0",
-        "slow_fast_beam_centre": f"{run.beam_slow_px:.3f},{run.beam_fast_px:.3f}",
+        "rotation_axis": ",".join(f"{c:.6f}" for c in rotation.axis),
+        "mosflm_beam_centre": f"{slow_mm:.5f},{fast_mm:.5f}",
         "empty_images": [k for k in range(1, info.last_slot + 1) if k not in kept],
         "run_id": info.run_id,
         "program": run.program,

@@ -1,6 +1,8 @@
 """AutoED's own programs on the folder ED of a run: found, read, and with the pictures of its camera converted."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
+from protocols.products.autoed import SINGLA_SHAPE
 from protocols.products.export import export_run
+from tests.protocols.products.processing import need_dials
 from tests.protocols.products.readers import performed
 from tests.protocols.products.runs import Picture, write_run
 
@@ -29,6 +33,21 @@ print(json.dumps({
     "output": dataset.output_path,
 }))
 """
+
+SCRIPT = """
+import sys
+import hdf5plugin
+from autoed.dataset import SinglaDataset
+from autoed.process.pipeline import LocalPipeline
+dataset = SinglaDataset.from_basename(sys.argv[1])
+dataset.fetch_metadata()
+dataset.dummy = True
+line = "dials.import {nexus_file} goniometer.axis={m.rotation_axis} mosflm_beam_centre={m.mosflm_beam_centre}"
+ours = {"pipeline_name": "ours", "type": "dials", "run_condition": True, "script": [line + ";"]}
+print(LocalPipeline(dataset, ours).bash_file)
+print(hdf5plugin.PLUGINS_PATH)
+"""
+BEAM_PX = (505.25, 480.75)
 
 
 def halo(shape: tuple[int, int], fast_px: float, slow_px: float) -> Picture:
@@ -57,59 +76,93 @@ def test_a_run_of_any_camera_is_found_and_read(tmp_path: Path, oscillation_deg: 
     assert (told["complete"], told["read"], told["output"]) == (True, True, str(folder / "processed"))
     assert told["images"] == [12, 132, 132]  # image k is slot k, gaps read as zeros
     read = told["metadata"]
-    assert [read[key] for key in ASKED] == [0.02508, oscillation_deg, -5.0, 250.0, "mordenite", None, None]
+    turned = 1 if oscillation_deg > 0 else -1
+    assert [read[key] for key in ASKED] == [0.02508, 0.2314, turned * -5.0, 250.0, "mordenite", None, None]
     assert read["rotation_speed"] == pytest.approx(0.2314 / 0.512)
     assert read["frame_rate"] == pytest.approx(1 / 0.512)
-    assert read["rotation_axis"] == "0.782554,-0.622583,0"  # of the stage, whichever way it went
+    axis = [float(c) for c in read["rotation_axis"].split(",")]
+    assert axis == pytest.approx([turned * 0.782554, turned * -0.622583, 0])
     assert read["empty_images"] == [1, 5, 10]
-    slow_px, fast_px = map(float, read["slow_fast_beam_centre"].split(","))
-    assert (fast_px, slow_px) == pytest.approx(summary.beam_px, abs=1e-3)
+    slow_mm, fast_mm = map(float, read["mosflm_beam_centre"].split(","))
+    assert (fast_mm / 0.055, slow_mm / 0.055) == pytest.approx(summary.beam_px, abs=1e-3)
 
 
-@pytest.fixture
-def no_pipelines(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def no_pipelines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """AutoED as it is, but that it hands nothing to DIALS."""
-    config = tmp_path / "autoed_config.json"
+    config = tmp_path_factory.mktemp("autoed") / "autoed_config.json"
     config.write_text(json.dumps({"local": True, "run_pipelines": {}}))
     return {"AUTOED_CONFIG_FILE": str(config)}
 
 
-@pytest.mark.counterpart
-def test_a_run_of_its_camera_is_converted(tmp_path: Path, no_pipelines: dict[str, str]) -> None:
-    shape = (1062, 1028)
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory, no_pipelines: dict[str, str]) -> Path:
+    """A run of AutoED's own camera, the stage turning backwards, after `autoed_process`."""
     folder = write_run(
-        tmp_path / "singla_001",
+        tmp_path_factory.mktemp("singla") / "singla_001",
         slots=12,
         interval=5,
-        shape=shape,
+        shape=SINGLA_SHAPE,
         wide_cross=False,
-        picture=halo(shape, 505.25, 480.75),
-        geometry={"pixel_size_mm": 0.075, "rotation_axis_deg": -90.0},
+        oscillation_deg=-0.2314,
+        picture=halo(SINGLA_SHAPE, *BEAM_PX),
+        geometry={"pixel_size_mm": 0.075},
         changes={"detector.name": "Dectris SINGLA 1M"},
     )
     summary = export_run(folder, ["autoed"])
     assert not [warning for warning in summary.warnings if "AutoED" in warning]
     raw = (folder / "frames.h5").read_bytes()
     done = performed(["autoed_process", "."], folder, no_pipelines)
-    log = (folder / "ED" / "singla_001.autoed.log").read_text()
     assert done.returncode == 0, done.stderr
+    assert (folder / "frames.h5").read_bytes() == raw
+    return folder
+
+
+@pytest.mark.counterpart
+def test_a_run_of_its_camera_is_converted(converted: Path) -> None:
+    log = (converted / "ED" / "singla_001.autoed.log").read_text()
     assert "Created Nexus file" in log
     assert "ERROR" not in log
-    with h5py.File(folder / "ED" / "singla_001.nxs") as file:
+    with h5py.File(converted / "ED" / "singla_001.nxs") as file:
         entry = file["entry"]
         detector = entry["instrument/detector"]
-        assert entry["data/data"].shape == (12, *shape)
-        np.testing.assert_array_equal(entry["data/data"][3], halo(shape, 505.25, 480.75)(0, 0, 4))
+        assert entry["data/data"].shape == (12, *SINGLA_SHAPE)
+        np.testing.assert_array_equal(entry["data/data"][3], halo(SINGLA_SHAPE, *BEAM_PX)(0, 0, 4))
         assert not entry["data/data"][4].any()
         assert entry["instrument/beam/incident_wavelength"][()] == pytest.approx(0.02508)
         assert detector["count_time"][()] == pytest.approx(0.5)
         assert entry["start_time"][()].decode().startswith("2026-11-21T01:02:03")
         angles = entry["sample/transformations/alpha"][()]
-        np.testing.assert_allclose(angles, -5 + 0.2314 * np.arange(12), atol=1e-6)
+        np.testing.assert_allclose(angles, 5 + 0.2314 * np.arange(12), atol=1e-6)
         assert detector["distance"][()] == pytest.approx(0.25)  # m
         found = detector["beam_center_x"][()], detector["beam_center_y"][()]
-        assert found == pytest.approx(summary.beam_px, abs=1.5)  # by its own finder
-    assert (folder / "frames.h5").read_bytes() == raw
+        assert found == pytest.approx(BEAM_PX, abs=1.5)  # by its own finder
+
+
+@pytest.mark.counterpart
+@pytest.mark.dials
+@pytest.mark.long
+def test_its_script_hands_our_axis_and_beam_to_dials(converted: Path) -> None:
+    need_dials()
+    done = performed(["python", "-c", SCRIPT, converted / "ED" / "singla_001"], converted)
+    assert done.returncode == 0, done.stderr
+    script, plugins = done.stdout.splitlines()
+    environment = {**os.environ, "HDF5_PLUGIN_PATH": plugins}  # nexgen compresses by bitshuffle
+    environment.pop("PYTHONPATH", None)
+    imported = subprocess.run(
+        ["bash", script], cwd=converted, env=environment, capture_output=True, text=True, check=False
+    )
+    (experiment,) = converted.glob("imported.expt")
+    told = json.loads(experiment.read_text())
+    assert told["goniometer"][0]["rotation_axis"] == pytest.approx([-0.782554, 0.622583, 0], abs=1e-6), imported.stderr
+    assert told["scan"][0]["image_range"] == [1, 12]
+    assert told["beam"][0]["wavelength"] == pytest.approx(0.02508)
+    detector = told["detector"][0]
+    (panel,) = detector["panels"]
+    pixel_mm = panel["pixel_size"][0]
+    assert pixel_mm == pytest.approx(0.075)
+    x, y, z = (a + b for a, b in zip(panel["origin"], detector["hierarchy"]["origin"], strict=True))
+    assert (-x / pixel_mm, y / pixel_mm, -z) == pytest.approx((*BEAM_PX, 250), abs=0.02)
 
 
 @pytest.mark.counterpart
