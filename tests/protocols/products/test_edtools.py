@@ -13,7 +13,7 @@ pytestmark = pytest.mark.counterpart
 
 CELL = "18.256 20.534 7.542 90 90.5 90"
 REINDEX = "0 1 0 0 1 0 0 0 0 0 -1 0"
-SET = {
+SET: dict[str, tuple[str, dict[str, list[str] | None]]] = {
     "cell and space group": (
         f"-c {CELL} -s 63",
         {"UNIT_CELL_CONSTANTS": ["18.256 20.534 7.542 90.000 90.500 90.000"], "SPACE_GROUP_NUMBER": ["63"]},
