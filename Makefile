@@ -1,6 +1,6 @@
 # make demo   run continuous-rotation electron diffraction on a simulated microscope
 # make test   run all tests but the long ones, and the checks of the code
-# make long   run the long tests, and those of drivers against programs of others (make counterparts installs these)
+# make long   run the long tests, and those with programs of others (make counterparts installs these)
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -q

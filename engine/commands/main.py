@@ -246,7 +246,7 @@ def _print_plan(prepared: "Prepared") -> None:
 @app.command(epilog="Example: credline export runs/mordenite_001 --formats smv,xds,dials")
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    formats: Annotated[str, typer.Option("--formats", help="Which, with commas between; default all.")] = "",
+    formats: Annotated[str, typer.Option("--formats", help="Which, with commas between; default the usual ones.")] = "",
     corrected: Annotated[
         list[str] | None,
         typer.Option("--set", help="Correct a value of the instrument, table.key=value; what it was is kept."),
@@ -265,7 +265,7 @@ def export(
     from engine.run.registry import experiment_type
 
     kind = experiment_type(RunDocument.read(run).protocol)
-    wanted = [name.strip() for name in formats.split(",") if name.strip()] or kind.formats
+    wanted = [name.strip() for name in formats.split(",") if name.strip()] or kind.usual_formats(run)
     unknown = sorted(set(wanted) - set(kind.formats))
     if unknown and kind.formats:  # a protocol without formats says so itself
         raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")

@@ -191,7 +191,7 @@ class ExperimentType(ABC, Generic[PlanT]):
     """Keys of the plan that are files (`table.key`): a trace holds their names, for folders differ by machine."""
     frame_kinds: Sequence[FrameKind] = ()
     formats: Sequence[str] = ()
-    """Products that `export` can make of a run folder."""
+    """Products that `export` can make of a run folder, all of them; see `usual_formats`."""
     needs: Sequence[str] = ()
     """The parts of the microscope without which it cannot run (`stage`, `detector`): checked before the folder is
     made."""
@@ -297,6 +297,10 @@ class ExperimentType(ABC, Generic[PlanT]):
         a key that cannot be corrected, or a value that cannot be.
         """
         raise Refused(f"--set: nothing of a run of {self.name!r} can be corrected; nothing was changed.")
+
+    def usual_formats(self, folder: Path) -> Sequence[str]:
+        """Those of `formats` that are made of a run folder where none is named: all."""
+        return self.formats
 
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """Make files for other programs from a finished run folder; lines for a person about what was made.

@@ -26,7 +26,7 @@ from protocols.cred.likely import refuse_impossible, unusual
 from protocols.cred.machine import cred_machine
 from protocols.cred.optics import changed_since, looked_at
 from protocols.cred.pattern import corrected, pattern_in, words_of
-from protocols.cred.plan import FORMATS, CredPlan, SlotPlan
+from protocols.cred.plan import FORMATS, ON_REQUEST, CredPlan, SlotPlan
 from protocols.cred.records import DIFFRACTION, SNAPSHOT
 from protocols.cred.sequence import CredSequence
 
@@ -162,7 +162,7 @@ class Cred(ExperimentType[CredPlan]):
     unit = "slots"
     path_keys = ("crystal.cif",)
     frame_kinds = (DIFFRACTION, SNAPSHOT)
-    formats = FORMATS
+    formats = (*FORMATS, *ON_REQUEST)
     needs = ("stage", "beam", "optics", "detector")
     what_if = WHAT_IF
 
@@ -259,6 +259,13 @@ class Cred(ExperimentType[CredPlan]):
         instrument = corrected(document.instrument, settings)
         own = {**document.own, "pattern": pattern_in(instrument)}
         return replace(document, instrument=instrument, own=own)
+
+    def usual_formats(self, folder: Path) -> Sequence[str]:
+        """See `ExperimentType.usual_formats`: those on request where they have been made, so that none grows old."""
+        from protocols.products import autoed, pyautoprocess
+
+        there = {"autoed": folder / autoed.FOLDER, "pyautoprocess": folder / pyautoprocess.FOLDER}
+        return (*FORMATS, *(name for name in ON_REQUEST if there[name].is_dir()))
 
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """See `ExperimentType.export`."""

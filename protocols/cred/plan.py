@@ -14,6 +14,8 @@ from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
+ON_REQUEST = ("autoed", "pyautoprocess")
+"""Formats that are made only where they are named."""
 """What protocols.products can make (a test keeps the two lists equal; its import is too slow for every command)."""
 START_DELAY_S = 0.2
 ACTIVATION_THRESHOLD_DEG = 0.2
@@ -94,8 +96,9 @@ class CredPlan(BaseModel):
     @field_validator("formats")
     @classmethod
     def _known_formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := sorted(set(value) - set(FORMATS)):
-            raise ValueError(f"{shown(unknown[0])!r} is no format; choose from {', '.join(FORMATS)}, or [] for none")
+        known = (*FORMATS, *ON_REQUEST)
+        if unknown := sorted(set(value) - set(known)):
+            raise ValueError(f"{shown(unknown[0])!r} is no format; choose from {', '.join(known)}, or [] for none")
         return value
 
     @field_validator("range_deg")

@@ -1,8 +1,14 @@
-"""cred_log.txt: the run on one page, for people. Units stand beside every number."""
+"""cRED_log.txt: the run on one page, for people. Units stand beside every number.
+
+The name is Instamatic's, by which AutoLEI knows a run folder; it waits for as many pictures as `Number of frames` says,
+and goes to work once they are there. So the log is written last of all.
+"""
 
 from drivers.geometry import high_tension_v, resolution
 from protocols.products.metadata import RunHeader
 from protocols.products.source import RunInfo, ranges
+
+LOG_FILE = "cRED_log.txt"
 
 
 def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
@@ -54,10 +60,10 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
 
 
 def cred_log(info: RunInfo, run: RunHeader) -> str:
-    """The text of cred_log.txt."""
-    rows = parameters(info, run)
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    """The text of cRED_log.txt."""
+    rows = [*parameters(info, run), ("Number of frames", f"{len(info.slot)}")]
+    width = max(len(name) for name, _ in rows) + 1
+    lines = [f"{name + ':':<{width}}  {value}" for name, value in rows]
     lines += [
         "",
         "Files and frame numbers are slot numbers: a gap in the numbers is a gap in the rotation.",

@@ -18,7 +18,7 @@ from engine.errors import Refused, StorageError
 from engine.worker import WORKERS, begin_worker
 from protocols.products.atomic import make_folder, write_text
 from protocols.products.corrections import Clipped
-from protocols.products.cred_log import cred_log, slot_list
+from protocols.products.cred_log import LOG_FILE, cred_log, slot_list
 from protocols.products.metadata import RunHeader, run_header
 from protocols.products.pictures import (
     PictureFolders,
@@ -33,7 +33,10 @@ from protocols.products.survey import FrameSurvey, clipped_in
 from protocols.spots.beam_centre import run_beam
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
-"""All formats; `xds` and `dials` bring the SMV pictures along, `redp` the MRC and `pets` the TIFF ones."""
+"""Made where none is named; `xds` and `dials` bring the SMV pictures along, `redp` the MRC and `pets` the TIFF ones."""
+
+ON_REQUEST = ("autoed", "pyautoprocess")
+"""Made where they are named, for single programs; `pyautoprocess` brings the SMV pictures along."""
 
 CHUNK_FRAMES = 16
 """Frames given to a worker at a time: enough to keep it busy, few enough to stop soon."""
@@ -47,8 +50,8 @@ Progress = Callable[[int, int], None]
 class ExportSummary:
     """What an export did.
 
-    formats: written, in the order of FORMATS. files: pictures and other files. beam_px: primary beam (fast, slow).
-    clipped: in all pictures together. warnings: one line each, for people.
+    formats: written, in the order of FORMATS and ON_REQUEST. files: pictures and other files. beam_px: primary beam
+    (fast, slow). clipped: in all pictures together. warnings: one line each, for people.
     """
 
     run_dir: Path
@@ -88,7 +91,7 @@ def export_run(
             beam = _beam(info, surveys)
             header = run_header(info, beam)
             files = _pictures(pool, run_dir, info, header, folders, steps)
-        warnings = tuple(_warnings(source, surveys, beam))
+        warnings = (*_warnings(source, surveys, beam), *_not_served(info, wanted))
         files += _other_files(source, header, wanted)
         if "report" in wanted:
             from protocols.products.report import write_report
@@ -109,18 +112,19 @@ def export_run(
 
 def _wanted(formats: Sequence[str]) -> tuple[str, ...]:
     asked = {f.strip().lower() for f in formats if f.strip()}
-    unknown = sorted(asked - set(FORMATS))
+    known = (*FORMATS, *ON_REQUEST)
+    unknown = sorted(asked - set(known))
     if unknown or not asked:
         raise Refused(
-            f"formats: {', '.join(unknown) or 'none given'}; known are {', '.join(FORMATS)}. Nothing was exported"
+            f"formats: {', '.join(unknown) or 'none given'}; known are {', '.join(known)}. Nothing was exported"
         )
-    if asked & {"xds", "dials"}:
+    if asked & {"xds", "dials", "pyautoprocess"}:
         asked.add("smv")
     if "redp" in asked:
         asked.add("mrc")
     if "pets" in asked:
         asked.add("tiff")
-    return tuple(f for f in FORMATS if f in asked)
+    return tuple(f for f in known if f in asked)
 
 
 def _folders(run_dir: Path, wanted: Sequence[str]) -> PictureFolders:
@@ -174,7 +178,7 @@ def _remove_strays(folder: Path, suffix: str, slots: set[int]) -> None:
 
 def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str]) -> int:
     info, run_dir = source.info, source.info.folder
-    texts = {run_dir / "cred_log.txt": (cred_log(info, header), "\n")}
+    texts: dict[Path, tuple[str, str]] = {}
     files = 0
     if "xds" in wanted:
         texts[run_dir / "SMV" / "XDS.INP"] = _xds(info, header)
@@ -199,7 +203,9 @@ def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str]) ->
     if "nexus" in wanted:
         _nexus(source, header)
         files += 1
-    return files + len(texts)
+    files += _on_request(source, header, wanted)
+    write_text(run_dir / LOG_FILE, cred_log(info, header))  # last: programs that watch begin with it
+    return files + len(texts) + 1
 
 
 def _xds(info: RunInfo, header: RunHeader) -> tuple[str, str]:
@@ -229,6 +235,33 @@ def _nexus(source: RunSource, header: RunHeader) -> None:
         response = None if response is None else spread(response)
     mask = untrusted(info.raw_shape, info.wide_cross, correct.dead)
     write_nexus(info.folder / "master.nxs", info, header, mask, dead, response)
+
+
+def _on_request(source: RunSource, header: RunHeader, wanted: Sequence[str]) -> int:
+    from protocols.products.autoed import write_autoed
+    from protocols.products.corrections import untrusted
+    from protocols.products.pyautoprocess import write_pyautoprocess
+
+    info, files = source.info, 0
+    if not set(ON_REQUEST) & set(wanted):
+        return files
+    mask = untrusted(info.raw_shape, info.wide_cross, run_correction(source).dead)
+    if "autoed" in wanted:
+        files += write_autoed(info, header, mask)
+    if "pyautoprocess" in wanted:
+        files += write_pyautoprocess(info, header, mask, info.folder / "SMV" / "data")
+    return files
+
+
+def _not_served(info: RunInfo, wanted: Sequence[str]) -> Iterator[str]:
+    """What a format cannot be used for with this run's pictures."""
+    from protocols.products.autoed import not_converted
+    from protocols.products.pyautoprocess import not_square
+
+    if "autoed" in wanted:
+        yield from not_converted(info)
+    if "pyautoprocess" in wanted:
+        yield from not_square(info)
 
 
 def _beam(info: RunInfo, surveys: list[FrameSurvey]) -> tuple[float, float]:

@@ -15,6 +15,8 @@ from protocols.products.atomic import write_file
 from protocols.products.metadata import FrameHeader, RunHeader
 
 LABEL_CHARACTERS = 80
+UINT16 = 6
+"""MRC's mode for it."""
 
 
 def write_mrc(path: Path, counts: NDArray[np.uint16], run: RunHeader, frame: FrameHeader) -> None:
@@ -25,7 +27,7 @@ def write_mrc(path: Path, counts: NDArray[np.uint16], run: RunHeader, frame: Fra
 
 def mrc_header(counts: NDArray[np.uint16], run: RunHeader, frame: FrameHeader) -> bytes:
     """The 1024 bytes for one picture (rows, columns). The "cell" is the picture's size in pixels: 1 A = 1 px."""
-    record = _template(counts.shape[0], counts.shape[1]).copy()
+    record = header_record((1, *counts.shape), UINT16).copy()
     mean = float(counts.mean(dtype=np.float64))
     low, high, mean = float(counts.min()), float(counts.max()), mean
     record["dmin"], record["dmax"], record["dmean"] = low, high, mean
@@ -57,13 +59,15 @@ def labels_of(run: RunHeader, frame: FrameHeader) -> list[str]:
 
 
 @cache
-def _template(rows: int, columns: int) -> Any:
+def header_record(shape: tuple[int, ...], mode: int) -> Any:
+    """Mrcfile's record of a header for (pictures, rows, columns) of this mode; not to be changed, but copied."""
     from mrcfile.dtypes import HEADER_DTYPE
 
+    pictures, rows, columns = shape
     record = np.zeros((), dtype=HEADER_DTYPE)
-    record["nx"], record["ny"], record["nz"] = columns, rows, 1
+    record["nx"], record["ny"], record["nz"] = columns, rows, pictures
     record["mx"], record["my"], record["mz"] = columns, rows, 1
-    record["mode"] = 6
+    record["mode"] = mode
     for axis, size in zip("xyz", (columns, rows, 1), strict=True):
         record["cella"][axis] = size
     for angle in ("alpha", "beta", "gamma"):

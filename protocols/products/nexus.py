@@ -66,11 +66,19 @@ def write_nexus(
 
 
 def _data(entry: "h5py.Group", info: RunInfo) -> None:
+    data = _group(entry, "data", "NXdata")
+    data.attrs["signal"] = "data"
+    virtual_sweep(data, info, FRAMES_FILE)
+
+
+def virtual_sweep(data: "h5py.Group", info: RunInfo, frames_file: str) -> None:
+    """The sweep as virtual dataset `data` of a group: image k - 1 is slot k, gaps read as zeros.
+
+    frames_file: where frames.h5 lies, from the folder of the file that is written.
+    """
     import h5py
 
-    data = _group(entry, "data", "NXdata")
     pixel = np.dtype(info.raw_type)
-    data.attrs["signal"] = "data"
     sweep = h5py.h5s.create_simple((info.last_slot, *info.shape))
     spool = h5py.h5s.create_simple((int(info.row.max()) + 1, *info.raw_shape))
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -82,7 +90,7 @@ def _data(entry: "h5py.Group", info: RunInfo) -> None:
             for (first, last), row in _blocks(info):
                 sweep.select_hyperslab((first - 1, rows.start, columns.start), (last - first + 1, *size))
                 spool.select_hyperslab((row, raw_rows.start, raw_columns.start), (last - first + 1, *size))
-                creation.set_virtual(sweep, FRAMES_FILE.encode(), info.raw_place.encode(), spool)
+                creation.set_virtual(sweep, frames_file.encode(), info.raw_place.encode(), spool)
     sweep.select_all()
     h5py.h5d.create(data.id, b"data", h5py.h5t.py_create(pixel), sweep, creation)
 

@@ -3,6 +3,14 @@
 XDS counts pixels from 1 with a pixel's centre on the whole number, so ORGX is the beam's position (pixel i covers
 [i, i + 1)) plus one half. An axis (x, y) of DIALS is (x, -y) here. Frame numbers are slot numbers: gaps are
 excluded, not renumbered.
+
+XDS reads keywords wherever they stand; the programs around it read lines. So that edtools and AutoLEI change what they
+are told to, and nothing else (tests/protocols/products/test_edtools.py):
+
+* keywords begin their lines, and only those share one that are always set together: NX NY, QX QY, ORGX ORGY;
+* the two numbers of a range begin after column 20, without a comment behind them;
+* what they may set has a line already, commented out where XDS' own default holds;
+* all is ASCII: edtools reads the file as cp1252 and writes it back in the system's encoding.
 """
 
 from protocols.products.cross import wide_range
@@ -11,6 +19,9 @@ from protocols.products.source import RunInfo, ranges
 
 D_MAX_A, D_MIN_A = 20.0, 0.8
 BACKGROUND_FRAMES = 10
+TRUSTED_VALUES = 10, 30000
+"""In the table of what each pixel sees, that XDS makes of the background."""
+RANGE_COLUMN = 20
 
 
 def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
@@ -29,20 +40,21 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
         "MAXIMUM_NUMBER_OF_PROCESSORS= 4",
         "",
         "NAME_TEMPLATE_OF_DATA_FRAMES= data/?????.img  SMV",
-        f"DATA_RANGE= {first} {last}",
-        f"BACKGROUND_RANGE= {kept[0][0]} {min(kept[0][1], kept[0][0] + BACKGROUND_FRAMES - 1)}",
-        f"SPOT_RANGE= {first} {last}",
+        _range("DATA_RANGE", first, last),
+        _range("BACKGROUND_RANGE", kept[0][0], min(kept[0][1], kept[0][0] + BACKGROUND_FRAMES - 1)),
+        _range("SPOT_RANGE", first, last),
         *(f"EXCLUDE_DATA_RANGE= {begin} {end}" for begin, end in ranges(info.gaps)),
         "",
         "! the rotation: about an axis that makes every step positive",
-        "STARTING_FRAME= 1",
-        f"STARTING_ANGLE= {rotation.start_deg:.6f}",
+        f"STARTING_FRAME= {first}",
+        f"STARTING_ANGLE= {rotation.slot_start_deg(first):.6f}",
         f"OSCILLATION_RANGE= {rotation.width_deg:.8f}",
         f"ROTATION_AXIS= {axis}",
         f"X-RAY_WAVELENGTH= {run.wavelength_A:.7f}",
         "INCIDENT_BEAM_DIRECTION= 0 0 1",
         "",
-        f"NX= {columns} NY= {rows} QX= {run.pixel_size_mm:.6g} QY= {run.pixel_size_mm:.6g}",
+        f"NX= {columns} NY= {rows}",
+        f"QX= {run.pixel_size_mm:.6g} QY= {run.pixel_size_mm:.6g}",
         f"DETECTOR_DISTANCE= {run.camera_length_mm:.4f}",
         f"ORGX= {run.beam_fast_px + 0.5:.4f} ORGY= {run.beam_slow_px + 0.5:.4f}",
         "DIRECTION_OF_DETECTOR_X-AXIS= 1 0 0",
@@ -53,22 +65,34 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
         f"OVERLOAD= {info.overload}",
         "MINIMUM_VALID_PIXEL_VALUE= 0",
         "TRUSTED_REGION= 0.0 1.05",
-        "VALUE_RANGE_FOR_TRUSTED_DETECTOR_PIXELS= 10 30000",
+        "VALUE_RANGE_FOR_TRUSTED_DETECTOR_PIXELS= {} {}".format(*TRUSTED_VALUES),
         *_untrusted(info),
         "",
         f"INCLUDE_RESOLUTION_RANGE= {D_MAX_A:g} {D_MIN_A:g}",
         "TEST_RESOLUTION_RANGE= 10 1",
         "FRIEDEL'S_LAW= TRUE",
-        "SPACE_GROUP_NUMBER= 0   ! not known yet",
+        "! not known yet: XDS finds the cell. Both together where they are known",
+        "SPACE_GROUP_NUMBER= 0",
+        "!UNIT_CELL_CONSTANTS= 10 20 30 90 90 90",
         "MAX_CELL_AXIS_ERROR= 0.05",
         "MAX_CELL_ANGLE_ERROR= 3.0",
+        "",
+        "! defaults of XDS, to be changed here",
+        "!STRONG_PIXEL= 3",
+        "!MINIMUM_FRACTION_OF_INDEXED_SPOTS= 0.5",
+        "!WFAC1= 1",
+        "!REIDX= 1 0 0 0  0 1 0 0  0 0 1 0",
         "",
         "! the camera length is calibrated, and correlates with the cell: it is not refined",
         "REFINE(IDXREF)= BEAM AXIS ORIENTATION CELL",
         "REFINE(INTEGRATE)= ORIENTATION CELL",
         "REFINE(CORRECT)= BEAM AXIS ORIENTATION CELL",
     ]
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").encode("ascii", "replace").decode("ascii")
+
+
+def _range(keyword: str, first: int, last: int) -> str:
+    return f"{keyword + '=':<{RANGE_COLUMN}} {first} {last}"
 
 
 def _detector(corrected_distortion: bool) -> list[str]:

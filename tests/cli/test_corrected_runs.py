@@ -60,6 +60,19 @@ def test_a_camera_length_that_was_wrong_is_corrected_in_every_file(credline: Cre
     assert document(tmp_path) == now
 
 
+def test_what_was_made_for_a_single_program_is_made_anew_with_the_rest(credline: Credline, tmp_path: Path) -> None:
+    assert perform(credline, tmp_path, 2500.0)[0] == 0
+    assert credline("export", RUN)[0] == 0
+    made_for_one = [tmp_path / RUN / name for name in ("ED", "pyautoprocess")]
+    assert not any(folder.exists() for folder in made_for_one)
+    assert credline("export", RUN, "--formats", "autoed,pyautoprocess")[0] == 0
+    assert credline("export", RUN, *RIGHT)[0] == 0
+    told = json.loads((made_for_one[0] / "mordenite_001.json").read_text(encoding="utf-8"))
+    assert told["detector_distance"] == 250.0
+    (movie,) = made_for_one[1].glob("*.mrc")
+    assert movie.name.startswith("mordenite_250.0000_")
+
+
 @pytest.mark.parametrize("camera_length_mm", [0.0, -250.0, 0.25])
 def test_a_run_that_failed_for_its_geometry_is_made_whole(
     credline: Credline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, camera_length_mm: float

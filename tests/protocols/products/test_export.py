@@ -13,7 +13,7 @@ import pytest
 from engine.errors import DataError, Refused, StorageError
 from protocols.products import atomic
 from protocols.products.corrections import Clipped
-from protocols.products.export import FORMATS, export_run
+from protocols.products.export import FORMATS, ON_REQUEST, export_run
 from tests.protocols.products.runs import disc, write_run
 
 
@@ -34,7 +34,7 @@ def test_every_format_in_its_place_under_its_slot_number(tmp_path: Path) -> None
     assert names(folder / "RED") == sorted(["1.ed3d", *(f"{k:05d}.mrc" for k in kept)])
     assert names(folder / "SMV" / "data") == [f"{k:05d}.img" for k in range(1, 13)]
     assert names(folder / "SMV") == ["XDS.INP", "data", "dials.bat", "dials.sh", "dials_between.py"]
-    assert {"cred_log.txt", "master.nxs", "pets.pts2", "report", "run.json", "frames.h5"} <= set(names(folder))
+    assert {"cRED_log.txt", "master.nxs", "pets.pts2", "report", "run.json", "frames.h5"} <= set(names(folder))
     assert summary.formats == FORMATS
     assert (summary.frames, summary.gaps, summary.clipped.total) == (10, 2, 0)
     assert summary.files == len(contents(folder)) - len(raw)
@@ -81,6 +81,27 @@ def test_instruction_files_bring_their_pictures(tmp_path: Path) -> None:
     assert export_run(folder, ["pets"]).formats == ("tiff", "pets")
     assert not (folder / "SMV").exists()
     assert export_run(folder, ["dials"]).formats == ("smv", "dials")
+
+
+def test_formats_for_single_programs_are_made_where_they_are_named_and_the_same_again(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=12, interval=5, shape=(128, 128))
+    raw = contents(folder)
+    summary = export_run(folder, ["report", *ON_REQUEST])
+    assert summary.formats == ("smv", "report", *ON_REQUEST)
+    once = contents(folder)
+    assert summary.files == len(once) - len(raw)
+    assert {name: once[name] for name in raw} == raw
+    assert names(folder / "ED") == ["run.json", "run_data_000001.h5", "run_master.h5"]
+    assert names(folder / "pyautoprocess") == ["microscope.json", "mordenite_250.0000_0.451953125_0.512000.mrc"]
+    export_run(folder, ["report", *ON_REQUEST])
+    assert contents(folder) == once
+
+
+def test_a_program_that_waits_for_the_log_finds_all_the_rest(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=12, interval=5, shape=(128, 128))
+    export_run(folder, [*(f for f in FORMATS if f != "report"), *ON_REQUEST])
+    written = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    assert written[folder / "cRED_log.txt"] == max(written.values())
 
 
 def test_worker_processes_write_the_same_bytes_and_a_second_export_too(tmp_path: Path) -> None:

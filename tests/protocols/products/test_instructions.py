@@ -1,4 +1,4 @@
-"""XDS.INP, dials.sh, 1.ed3d, pets.pts2, cred_log.txt: the same slots, the same angles, the same axis in all."""
+"""XDS.INP, dials.sh, 1.ed3d, pets.pts2, cRED_log.txt: the same slots, the same angles, the same axis in all."""
 
 import math
 import os
@@ -76,7 +76,10 @@ def test_xds_inp_of_a_rising_run(tmp_path: Path) -> None:
     assert float(xds(text, "OSCILLATION_RANGE")[0]) == pytest.approx(0.2314)
     # 1-based, and a pixel's centre is a whole number there.
     assert "ORGX= 250.7500 ORGY= 264.0000" in text
-    assert "NX= 516 NY= 516 QX= 0.055 QY= 0.055" in text
+    assert "\nNX= 516 NY= 516\nQX= 0.055 QY= 0.055\n" in text
+    assert xds(text, "SPACE_GROUP_NUMBER") == ["0"]
+    assert "UNIT_CELL_CONSTANTS" in text
+    assert xds(text, "UNIT_CELL_CONSTANTS") == []
     assert xds(text, "UNTRUSTED_RECTANGLE") == ["255 262 0 517", "0 517 255 262"]
     assert xds(text, "OVERLOAD") == ["11810"]
     assert xds(text, "INCLUDE_RESOLUTION_RANGE") == ["20 0.8"]
@@ -210,9 +213,10 @@ def test_the_log_is_for_people_and_names_every_frame(tmp_path: Path) -> None:
         geometry={"distortion_amplitude_percent": 2.43, "distortion_azimuth_deg": 83.37},
     )
     text = cred_log(info, run_header(info, BEAM))
-    assert re.search(r"Distortion amplitude +2\.430 %", text)
-    assert re.search(r"Distortion azimuth +83\.370 deg", text)
-    assert re.search(r"Physical pixel size +0\.0550 mm", text)
-    assert re.search(r"Begin +2026-11-21T01:02:03\.456\+01:00", text)
-    assert re.search(r"Gaps in the numbering +7, 10, 20$", text, re.MULTILINE)
+    assert re.search(r"Distortion amplitude: +2\.430 %", text)
+    assert re.search(r"Distortion azimuth: +83\.370 deg", text)
+    assert re.search(r"Physical pixel size: +0\.0550 mm", text)
+    assert re.search(r"Begin: +2026-11-21T01:02:03\.456\+01:00", text)
+    assert re.search(r"Gaps in the numbering: +7, 10, 20$", text, re.MULTILINE)
+    assert re.search(r"^Number of frames: +20$", text, re.MULTILINE)
     assert len(re.findall(r"^ +\d+ +\d+\.\d{6} ", text, re.MULTILINE)) == 20
