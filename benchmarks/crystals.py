@@ -140,7 +140,8 @@ def process(folder: Path) -> str:
     """The untouched dials.sh, unless it has run; what it wrote."""
     log = folder / "dials.log"
     if not log.exists():
-        with log.open("w") as file:
+        under_way = folder / "dials.log.part"  # of a benchmark that was ended meanwhile nothing is judged
+        with under_way.open("w") as file:
             subprocess.run(
                 ["sh", str(folder / "SMV" / "dials.sh")],
                 stdout=file,
@@ -148,6 +149,7 @@ def process(folder: Path) -> str:
                 env={**os.environ, "NPROC": "1"},
                 check=False,
             )
+        under_way.rename(log)
     return log.read_text(errors="replace")
 
 
