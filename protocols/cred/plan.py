@@ -30,6 +30,8 @@ LONGEST_S = 86_400.0
 
 Positive = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 """Seconds, a day at most, or degrees per second."""
+BEAM_WORDS = ("found", "nominal")
+BeamPixel = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 
 
@@ -82,6 +84,9 @@ class CredPlan(BaseModel):
     """Simulation only: write truth.h5, what really happened."""
     bad_frames: Literal["go on", "stop"] = "go on"
     """Once frames are found dark, saturated, all the same or without the primary beam: warn, or stop as well."""
+    beam: Literal["found", "nominal"] | tuple[BeamPixel, BeamPixel] = "found"
+    """The primary beam in the files: found by the frames if surely seen, else nominal; nominal, as behind a beam stop; or
+    its place, [fast, slow] in px."""
     crystal: CrystalPlan = CrystalPlan()
 
     @field_validator("sample")

@@ -62,7 +62,7 @@ def write_nexus(
         _data(entry, info)
         _sample(entry, info, run)
         _instrument(entry, info, run, untrusted, dead, response)
-        _provenance(entry, info)
+        _provenance(entry, info, run)
 
 
 def _data(entry: "h5py.Group", info: RunInfo) -> None:
@@ -189,8 +189,10 @@ def _source(entry: "h5py.Group") -> None:
     source["type"] = "Electron Source"
 
 
-def _provenance(entry: "h5py.Group", info: RunInfo) -> None:
-    """What NXmx has no place for: the goniometer's own angles, and the way back to the untouched pictures."""
+def _provenance(entry: "h5py.Group", info: RunInfo, run: RunHeader) -> None:
+    """What NXmx has no place for: the goniometer's own angles, the primary beam of each frame (beam_center_x and _y are
+    one number each), and the way back to the untouched pictures.
+    """
     import h5py
 
     notes = _group(entry, "credline", "NXcollection")
@@ -201,6 +203,12 @@ def _provenance(entry: "h5py.Group", info: RunInfo) -> None:
     for name, angle in (("stage_start", info.frame_start_deg), ("stage_end", info.frame_end_deg)):
         notes[name] = angle
         notes[name].attrs["units"] = "deg"
+    nowhere = (float("nan"), float("nan"))
+    seen = np.array([run.frame_beams.get(slot, nowhere) for slot in info.slot.tolist()])
+    for axis, name in enumerate(("frame_beam_fast", "frame_beam_slow")):
+        notes[name] = seen[:, axis]
+        notes[name].attrs["units"] = "pixel"
+    notes["beam_told"] = run.beam_told
 
 
 def _group(parent: "h5py.Group", name: str, kind: str) -> "h5py.Group":

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGMA_PX = 10.0
-"""Width of the filter that finds the beam, as wide as the halo around it."""
+"""Width of the filter that finds the beam, as wide as the halo around it, on a camera of 516 px."""
+SIGMA_SHARE = SIGMA_PX / 516
+SIGMAS_PX = (4.0, 40.0)
 
 
 MIRROR_SIGMA_PX, MIRROR_REACH_PX = 12.0, 36
@@ -24,6 +26,12 @@ def even_level(saturation: int, wide_cross: bool) -> int:
     a bright beam near the cross looks lopsided. A tenth leaves room for the flatfield.
     """
     return saturation // 10 if wide_cross else saturation
+
+
+def filter_px(shape: tuple[int, int]) -> float:
+    """The same width on a camera of any size (rows, columns): patterns are as wide as the camera."""
+    low, high = SIGMAS_PX
+    return min(max(SIGMA_SHARE * min(shape), low), high)
 
 
 def find_beam(
