@@ -96,6 +96,13 @@ class CredPlan(BaseModel):
             raise ValueError("it names the run folder; use up to 64 letters, digits, '.', '_' and '-'")
         return value
 
+    @field_validator("beam", mode="before")
+    @classmethod
+    def _word_or_place(cls, value: object) -> object:
+        if value not in BEAM_WORDS and not (isinstance(value, list | tuple) and len(value) == 2):
+            raise ValueError("say found, nominal, or a place, [fast, slow] in px")
+        return value
+
     @field_validator("formats")
     @classmethod
     def _known_formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ def _instrument(
     _number(detector, "y_pixel_size", info.pixel_size_mm, "mm")
     _number(detector, "count_time", info.exposure_s, "s")
     _number(detector, "frame_time", info.period_s, "s")
-    detector["saturation_value"] = info.saturation
+    detector["saturation_value"] = info.saturation - 1  # the largest count that is valid, by NXmx
     raw = np.dtype(info.raw_type)
     # Below this a pixel is not trusted: counts of a camera with signs are right below 0.
     detector["underload_value"] = 0 if raw.kind == "u" else -(2 ** (min(8 * raw.itemsize, 32) - 1))

@@ -57,7 +57,8 @@ class RunBeam:
     """The primary beam of a run: what stands in all files, why, and what else is known. Places are (fast, slow) in px.
 
     asked: `found`, `nominal`, or a place; by the plan, or since. used: `found`, `nominal` or `given`. why: why what was
-    found is not sure; empty if it is. found_px: median of what the finder gave, sure or not; None if nothing. seen:
+    found is not sure; empty if it is. found_px: median of
+    what the finder gave, where it is sure or the same in most frames; None else. seen:
     frames in which the beam was seen, of all. places: by slot, of the frames that agree; empty if it is not sure.
     strays: slots in which it was seen elsewhere.
     """
@@ -113,8 +114,8 @@ def run_beam(
     reach_px = max(STRAY_PX, STRAY_SHARE * min(shape))
     steady = np.zeros(len(ordered), dtype=bool)
     steady[shown] = _agreeing(places[shown], reach_px)
-    found_px = _middle(places[steady] if steady.any() else places)
     why = _not_sure(ordered, shown, steady)
+    found_px = _common(places, reach_px) if why else _middle(places[steady])
     far = found_px is not None and np.hypot(*np.subtract(found_px, nominal_px)) >= APART_PX
     if not why and far and (span := abs(deg_per_slot) * (slots[steady].max() - slots[steady].min() + 1)) < SURE_DEG:
         why = f"seen over {span:.2g} deg only, and a reflection may shine as long"
@@ -178,7 +179,7 @@ def beam_questions(beam: RunBeam, run: str) -> list[str]:
             f"({nominal}): the found one stands in all files. Is that right? If not: credline export {run} --set "
             "beam=nominal; if so, center the pattern, or correct beam_fast_px and beam_slow_px in the devices file"
         )
-    elif beam.used == NOMINAL and beam.why:
+    elif beam.asked == FOUND and beam.why:
         line = f"the primary beam was not found surely ({beam.why}): the nominal centre, {nominal} px, stands in all files"
         if beam.found_px is not None and beam.apart_px >= APART_PX:
             line += (
@@ -186,7 +187,7 @@ def beam_questions(beam: RunBeam, run: str) -> list[str]:
                 f'elsewhere: credline export {run} --set "beam=[fast, slow]" (px)'
             )
         asked.append(line)
-    elif beam.used != FOUND and not beam.why and beam.found_px is not None:
+    elif beam.asked != FOUND and not beam.why and beam.found_px is not None:
         apart_px = float(np.hypot(*np.subtract(beam.found_px, beam.place_px)))
         if apart_px >= APART_PX:
             asked.append(
@@ -289,6 +290,14 @@ def _jumps(places: Array, rate: Array, least_px: float) -> list[int]:
         found.append(at)
         height[max(0, at - width) : at + width + 1] = 0.0
     return sorted(found)
+
+
+def _common(places: Array, reach_px: float) -> Place | None:
+    """Where most of the places are; None where they are not at one."""
+    if (middle := _middle(places)) is None:
+        return None
+    near = np.hypot(*(places - middle).T) <= 2 * reach_px  # never so of a NaN
+    return middle if near.sum() >= SURE_SHARE * len(places) else None
 
 
 def _middle(places: Array) -> Place | None:

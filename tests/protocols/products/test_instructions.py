@@ -78,7 +78,7 @@ def test_xds_inp_of_a_rising_run(tmp_path: Path) -> None:
     assert "ORGX= 250.7500 ORGY= 264.0000" in text
     assert "NX= 516 NY= 516 QX= 0.055 QY= 0.055" in text
     assert xds(text, "UNTRUSTED_RECTANGLE") == ["255 262 0 517", "0 517 255 262"]
-    assert xds(text, "OVERLOAD") == ["11810"]
+    assert xds(text, "OVERLOAD") == ["11809"]  # the largest count that is right
     assert xds(text, "INCLUDE_RESOLUTION_RANGE") == ["20 0.8"]
     assert "GEO_CORR" not in text
 

@@ -87,7 +87,7 @@ SEEN = {
     "few counts": replace(CLEAN, peak=40.0, sigma=2.0, halo=((0.5, 9.0),), background=0.02, spot=5.0),
     "far from the middle": replace(CLEAN, beam=(0.16, 0.8)),
     "a beam stop beside it": replace(CLEAN, rod=14.0, aside=60.0),
-    "strong reflections": replace(CLEAN, spot=20_000.0),
+    "reflections as bright as the beam": replace(CLEAN, spot=20_000.0, spots=12),
 }
 UNSEEN = {
     "behind a rod": replace(CLEAN, rod=14.0),
