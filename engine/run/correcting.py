@@ -13,7 +13,7 @@ from engine.clock import utc_now
 from engine.errors import CredlineError, Refused, StorageError
 from engine.record.document import RunDocument
 from engine.record.endings import WORK_DONE, Status
-from engine.record.jsonobject import JsonDict, JsonObject
+from engine.record.jsonobject import JsonDict
 from engine.record.spool import SPOOL_FILE
 from engine.record.trace import Record, read_trace
 from engine.run.commands import Wish
@@ -26,8 +26,8 @@ BY = "credline export"
 def correct(kind: AnyExperiment, folder: Path, words: Sequence[str]) -> tuple[str, ...]:
     """Put other values of the instrument, or of its plan, into a run's run.json; lines for a person about what is new.
 
-    words: `table.key=value`, `key=value`. Raises Refused, nothing changed, for what cannot be corrected or cannot be; DataError for
-    a folder that is no run's, StorageError when run.json cannot be written (it is as it was).
+    words: `table.key=value`, `key=value`. Raises Refused, nothing changed, for what cannot be corrected or cannot be;
+    DataError for a folder that is no run's, StorageError when run.json cannot be written (it is as it was).
     """
     document = RunDocument.read(folder)
     if not document.has_ended:

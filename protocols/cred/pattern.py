@@ -88,7 +88,8 @@ def corrected_beam(instrument: Mapping[str, Any], value: object) -> object:
         return value
     if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)):
         raise Refused(
-            f"--set beam = {shown(repr(value))}: say found, nominal, or a place, [fast, slow] in px; nothing was changed."
+            f"--set beam = {shown(repr(value))}: say found, nominal, or a place, [fast, slow] in px; nothing was "
+            "changed."
         )
     place_px = (float(value[0]), float(value[1]))
     try:

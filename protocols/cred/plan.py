@@ -85,8 +85,8 @@ class CredPlan(BaseModel):
     bad_frames: Literal["go on", "stop"] = "go on"
     """Once frames are found dark, saturated, all the same or without the primary beam: warn, or stop as well."""
     beam: Literal["found", "nominal"] | tuple[BeamPixel, BeamPixel] = "found"
-    """The primary beam in the files: found by the frames if surely seen, else nominal; nominal, as behind a beam stop; or
-    its place, [fast, slow] in px."""
+    """The primary beam in the files: found in the frames where it is surely seen, else nominal; nominal (as behind a
+    beam stop); or its place, [fast, slow] in px."""
     crystal: CrystalPlan = CrystalPlan()
 
     @field_validator("sample")

@@ -39,7 +39,8 @@ FARTHEST_PX = 1e6
 @dataclass(frozen=True, slots=True)
 class Motion:
     """How the beam moved: drift_px (fast, slow) from the first to the last frame by which it is known, evenly with the
-    slots and without the jumps; jumps: slot at which a new place begins, and how far that is; scatter_px of single frames.
+    slots and without the jumps; jumps: slot at which a new place begins, and how far that is; scatter_px of single
+    frames.
     """
 
     drift_px: Place = (0.0, 0.0)
@@ -83,7 +84,7 @@ class RunBeam:
 
 
 def asked_beam(plan: Mapping[str, object]) -> str | Place:
-    """What a plan says of the beam; `found` where it says nothing, as older ones. Raises DataError for anything else."""
+    """What a plan says of the beam; `found` where it says nothing, as older ones. DataError for anything else."""
     asked = plan.get("beam", FOUND)
     if asked in (FOUND, NOMINAL):
         return str(asked)
@@ -180,7 +181,9 @@ def beam_questions(beam: RunBeam, run: str) -> list[str]:
             "beam=nominal; if so, center the pattern, or correct beam_fast_px and beam_slow_px in the devices file"
         )
     elif beam.asked == FOUND and beam.why:
-        line = f"the primary beam was not found surely ({beam.why}): the nominal centre, {nominal} px, stands in all files"
+        line = (
+            f"the primary beam was not found surely ({beam.why}): the nominal centre, {nominal} px, stands in all files"
+        )
         if beam.found_px is not None and beam.apart_px >= APART_PX:
             line += (
                 f". What is brightest lies at {_px(beam.found_px)} px, {beam.apart_px:.1f} px from it; if the beam is "
@@ -207,9 +210,7 @@ def _chosen(asked: str | Place, why: str, found_px: Place | None, nominal_px: Pl
     return NOMINAL, nominal_px
 
 
-def _not_sure(
-    ordered: Sequence[FrameSurvey], shown: NDArray[np.bool_], steady: NDArray[np.bool_]
-) -> str:
+def _not_sure(ordered: Sequence[FrameSurvey], shown: NDArray[np.bool_], steady: NDArray[np.bool_]) -> str:
     """Why what was found is not sure; empty if it is."""
     n = len(ordered)
     if not n:
@@ -264,9 +265,7 @@ def _motion(slots: NDArray[np.int64], places: Array) -> Motion:
     design = np.column_stack([(slots - slots[0]) / max(1, slots[-1] - slots[0]), parts])
     solved, *_ = np.linalg.lstsq(design, places, rcond=None)
     rest = places - design @ solved
-    told = tuple(
-        (int(slots[at]), float(np.hypot(*(solved[k + 2] - solved[k + 1])))) for k, at in enumerate(jumps)
-    )
+    told = tuple((int(slots[at]), float(np.hypot(*(solved[k + 2] - solved[k + 1])))) for k, at in enumerate(jumps))
     scatter = float(1.4826 * np.median(np.abs(rest)))
     return Motion(_pair(solved[0]), told, scatter)
 

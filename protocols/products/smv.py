@@ -9,7 +9,8 @@ Two readings of one header have to be served (tried with DIALS 3.12 and 3.28):
 
 OSC_START and OSC_RANGE are about the axis in ROTATION_AXIS, which makes the step positive (see rotation.py);
 FRAME_BEAM_PX is where the primary beam was seen in the picture, fast and slow; BEAM_CENTER_X and _Y are those of the
-run, for DIALS takes pictures of different centres for different sweeps. STAGE_START and STAGE_END are the goniometer's own angles. Header lines are closed by ';', so no value holds one.
+run, for DIALS takes pictures of different centres for different sweeps. STAGE_START and STAGE_END are the goniometer's
+own angles. Header lines are closed by ';', so no value holds one.
 """
 
 from datetime import UTC, datetime
@@ -76,7 +77,7 @@ def smv_header(run: RunHeader, frame: FrameHeader) -> bytes:
         "TIMESTAMP": frame.started_at.isoformat(timespec="microseconds"),
         "SLOT": str(frame.slot),
         **({} if seen is None else {"FRAME_BEAM_PX": f"{seen[0]:.3f} {seen[1]:.3f}"}),
-        "SATURATED_VALUE": str(run.saturation),
+        "SATURATED_VALUE": str(run.saturation - 1),  # the largest count that is right
         "CLIPPED_PIXELS": str(frame.clipped),
         "PLACEHOLDER": "1" if frame.placeholder else "0",
         "PROGRAM": _text(run.program),

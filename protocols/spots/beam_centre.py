@@ -111,15 +111,6 @@ def _moments(
     return float(gy @ paired @ (gx * x)), float((gy * y) @ paired @ gx)
 
 
-def run_beam(centres: NDArray[np.float64], nominal: tuple[float, float]) -> tuple[float, float]:
-    """The run's beam: the median of (n, 2) positions (fast_px, slow_px), NaN ignored; `nominal` without any."""
-    found = centres[np.isfinite(centres).all(axis=1)]
-    if not len(found):
-        return nominal
-    fast, slow = np.median(found, axis=0)
-    return float(fast), float(slow)
-
-
 def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Gaussian filter, zero outside. Not by matrix products: their threads and the worker processes would fight."""
     from scipy.ndimage import gaussian_filter

@@ -214,8 +214,10 @@ def _rings(
     shifts = tuple(round(4 * (place_px[axis] - at) / bin_px - 2) for axis, at in ((0, left), (1, top)))
     index = _index(bins, shifts[0] - 4 * half_bins, shifts[1] - 4 * half_bins)
     n = (half_bins + 1) * SECTORS
-    sums = np.bincount(index, values, n + SECTORS)[:n].reshape(-1, SECTORS)
-    number = np.bincount(index, pixels, n + SECTORS)[:n].reshape(-1, SECTORS)
+    sums, number = (
+        np.asarray(np.bincount(index, each, n + SECTORS)[:n].reshape(-1, SECTORS), dtype=np.float64)
+        for each in (values, pixels)
+    )
     empty = number == 0
     ordered = np.sort(np.where(empty, np.inf, sums / np.maximum(number, 1)), axis=1)
     full = SECTORS - empty.sum(axis=1)
@@ -235,7 +237,7 @@ def _binned(part: NDArray[np.uint16] | Array, bins: int, bin_px: int) -> Array:
 
 @lru_cache(maxsize=64)
 def _index(bins: int, fast_quarters: int, slow_quarters: int) -> NDArray[np.intp]:
-    """Of each square of a window the number of its ring and eighth; those beyond the last ring share the last number."""
+    """Of each square of a window the number of its ring and eighth; those beyond the last ring share one."""
     half_bins = bins // 2
     along = np.arange(bins) - half_bins
     x, y = np.meshgrid(along - fast_quarters / 4, along - slow_quarters / 4)

@@ -66,9 +66,7 @@ CASES = {
     "drift": Case(
         always(CLEAN), "found", moved=lambda k: (0.2 * k, -0.1 * k), within_px=4.0, drift_px=29 * np.hypot(0.2, 0.1)
     ),
-    "one jump": Case(
-        always(CLEAN), "found", moved=lambda k: (5.0, 0.0) if k >= 22 else (0.0, 0.0), jumps=[(22, 5.0)]
-    ),
+    "one jump": Case(always(CLEAN), "found", moved=lambda k: (5.0, 0.0) if k >= 22 else (0.0, 0.0), jumps=[(22, 5.0)]),
     "drift and two jumps": Case(
         always(CLEAN),
         "found",
