@@ -23,8 +23,12 @@ APART_PX = 3.0
 """From here on a found and a given centre are apart, and somebody is asked which is right."""
 SURE_SHARE = 0.5
 """Of the frames: seen in fewer, the beam is not found surely."""
-SURE_DEG = 1.0
-"""A reflection shines for less; a bright place that lasts longer is the beam."""
+SURE_DEG, ALIKE_DEG = 1.0, 10.0
+"""A reflection shines for less; a bright place that lasts longer is the beam. Where the next place is nearly as bright,
+one near the rotation axis, which shines long, is reckoned with.
+"""
+ALIKE_TIMES = 2.0
+"""Brighter than the next place: reflections are 1 to 2 times, the beam of simulated frames 8 times and more."""
 STRAY_PX, STRAY_SHARE = 2.0, 0.004
 """A frame whose beam is farther than that (share: of the shorter side) from that of its neighbours is a stray."""
 NEIGHBOURS = 5
@@ -117,9 +121,10 @@ def run_beam(
     steady[shown] = _agreeing(places[shown], reach_px)
     why = _not_sure(ordered, shown, steady)
     found_px = _common(places, reach_px) if why else _middle(places[steady])
-    far = found_px is not None and np.hypot(*np.subtract(found_px, nominal_px)) >= APART_PX
-    if not why and far and (span := abs(deg_per_slot) * (slots[steady].max() - slots[steady].min() + 1)) < SURE_DEG:
-        why = f"seen over {span:.2g} deg only, and a reflection may shine as long"
+    if not why and found_px is not None and np.hypot(*np.subtract(found_px, nominal_px)) >= APART_PX:
+        span_deg = abs(deg_per_slot) * int(slots[steady].max() - slots[steady].min() + 1)
+        times = float(np.median([s.beam_times for s, agrees in zip(ordered, steady, strict=True) if agrees]))
+        why = _short(span_deg, times)
     motion = None if why else _motion(slots[steady], places[steady])
     scatter_px = motion.scatter_px if motion else 0.0
     used, place_px = _chosen(asked, why, found_px, nominal_px)
@@ -223,6 +228,18 @@ def _not_sure(ordered: Sequence[FrameSurvey], shown: NDArray[np.bool_], steady: 
         return (
             f"seen in {int(shown.sum())} of {n} frames, of which only {int(steady.sum())} agree on a place, as "
             "reflections would"
+        )
+    return ""
+
+
+def _short(span_deg: float, times: float) -> str:
+    """Why a place far from the given one might be a reflection's; empty where it is not."""
+    if span_deg < SURE_DEG:
+        return f"seen over {span_deg:.2g} deg only, and a reflection may shine as long"
+    if times < ALIKE_TIMES and span_deg < ALIKE_DEG:
+        return (
+            f"seen over {span_deg:.2g} deg only and {times:.1f} times as bright as the next place: a reflection near "
+            "the rotation axis may be so"
         )
     return ""
 

@@ -22,13 +22,22 @@ BRIGHT_SLOTS = [4, 5, 11, 18, 19]
 NOT_A_TRACE = replace(CLEAN, peak=0.0, halo=(), spots=8)
 
 
-ALIKE = ("a rod's end", "a column that runs over", "one bad pixel in all frames", "too short to tell from a reflection")
+ALIKE = (
+    "a rod's end",
+    "a column that runs over",
+    "one bad pixel in all frames",
+    "too short to tell from a reflection",
+    "a reflection that shines long, without the beam",
+)
 """Runs in which the finder is wrong in the same way in all frames, and would have been believed."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A run of `slots`, every `gap`-th of which is a snapshot: the scene of slot k, moved by `moved(k)` px."""
+    """A run of `slots`, every `gap`-th of which is a snapshot: the scene of slot k, moved by `moved(k)` px.
+
+    seed: of reflections that shine in all frames.
+    """
 
     scene: Callable[[int], Scene]
     used: str
@@ -40,6 +49,7 @@ class Case:
     jumps: Sequence[tuple[int, float]] = ()
     strays: Sequence[int] = ()
     says: str = ""
+    seed: int | None = None
 
 
 def always(scene: Scene) -> Callable[[int], Scene]:
@@ -58,6 +68,9 @@ CASES = {
     "a column that runs over": Case(always(UNSEEN["a column that runs over"]), "nominal"),
     "off the camera": Case(always(replace(CLEAN, beam=(-0.05, 0.5))), "nominal"),
     "far off the camera, only reflections": Case(always(NOT_A_TRACE), "nominal", says="agree on a place"),
+    "a reflection that shines long, without the beam": Case(
+        always(NOT_A_TRACE), "nominal", seed=3, says="a reflection near the rotation axis may be so"
+    ),
     "one bad pixel in all frames": Case(always(UNSEEN["one bad pixel"]), "nominal", says="one bright pixel"),
     "reflections brighter than the beam, at times": Case(
         lambda k: BRIGHTER if k in BRIGHT_SLOTS else CLEAN, "found", strays=BRIGHT_SLOTS
@@ -92,7 +105,7 @@ def surveys_of(case: Case, size: int = SIZE) -> list[FrameSurvey]:
             continue
         scene, (fast, slow) = case.scene(slot), case.moved(slot)
         moved = replace(scene, beam=(scene.beam[0] + fast / size, scene.beam[1] + slow / size))
-        counts, _ = draw(moved, size, seed=slot)
+        counts, _ = draw(moved, size, seed=slot if case.seed is None else case.seed)
         looked.append(survey(slot, counts, Clipped(), NOMINAL, None, scene.full, look_for_spots=False))
     return looked
 

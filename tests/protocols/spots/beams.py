@@ -12,7 +12,7 @@ class Scene:
 
     beam: (fast, slow) in shares of the picture. peak: counts in the middle of the beam. sigma: its width; flat: radius
     of a disc instead. halo: (counts, sigma). rod, stop: half-width of a rod from the left to a tip `tip` px right of
-    the beam, radius of a disc, both with their middle on the beam but for `aside` (px down). half: all left of the beam is
+    the beam, radius of a disc, both with their middle on the beam but for `aside` (px down). half: all left of it is
     dark. spots: how many reflections of about `spot` counts, drawn by a seed. full: counts at which the camera is.
     streak: half-length of a column that runs over. hot: counts of one bad pixel.
     """
