@@ -156,11 +156,17 @@ def _dark_sides(rings: _Rings, half: float) -> bool:
 
 
 def _roundness(x: Array, y: Array, above_half: Array, half: float) -> float:
-    """Shorter over longer width of what stands above half of the height; 1 where it is too small to tell."""
-    weight = (above_half > 0) & (np.hypot(x, y) < 2.5 * half)
-    if weight.sum() < 30:
+    """Shorter over longer width of what stands above half of the height in one piece with the middle, without
+    reflections beside it; 1 where it is too small to tell.
+    """
+    from scipy.ndimage import label
+
+    pieces, _ = label((above_half > 0) & (np.hypot(x, y) < 2.5 * half))
+    which = int(pieces.flat[int(np.hypot(x, y).argmin())])
+    piece = pieces == which
+    if which == 0 or piece.sum() < 30:
         return 1.0
-    dx, dy = x[weight] - x[weight].mean(), y[weight] - y[weight].mean()
+    dx, dy = x[piece] - x[piece].mean(), y[piece] - y[piece].mean()
     short, long = np.linalg.eigvalsh(np.array([[dx @ dx, dx @ dy], [dx @ dy, dy @ dy]]))
     return float(np.sqrt(max(short, 0.0) / long)) if long > 0 else 1.0
 

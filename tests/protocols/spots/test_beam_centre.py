@@ -10,6 +10,7 @@ from drivers.simulated.picturesettings import PictureSettings
 from protocols.products.corrections import correction
 from protocols.products.cross import cross_mask
 from protocols.spots.beam_centre import beside_cross, even_level, find_beam
+from protocols.spots.beam_seen import unseen
 
 
 def gaussian(shape: tuple[int, int], fast: float, slow: float, sigma: float, height: float = 8000.0) -> np.ndarray:
@@ -61,6 +62,7 @@ def test_simulated_pictures_with_the_beam_on_and_beside_the_cross(beam: tuple[fl
         counts, _ = correct.apply(maker.diffraction(4.0 * k - 60, 4.0 * k - 59.774, 0.5, noise_seed=k))
         start = find_beam(counts, cap=level)
         assert start is not None
+        assert unseen(counts, start, level) is None
         found.append(beside_cross(counts, cross, start, level))
     assert tuple(np.median(np.array(found, dtype=float), axis=0)) == pytest.approx(beam, abs=within_px)
 
