@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError, shown
+from protocols.products.beammotion import Motion, Place, agreeing, motion_of, stray_px
 from protocols.products.survey import FrameSurvey
 
 Array = NDArray[np.float64]
-Place = tuple[float, float]
 
 FOUND, NOMINAL = "found", "nominal"
 APART_PX = 3.0
@@ -29,11 +29,6 @@ one near the rotation axis, which shines long, is reckoned with.
 """
 ALIKE_TIMES = 2.0
 """Brighter than the next place: reflections are 1 to 2 times, the beam of simulated frames 8 times and more."""
-STRAY_PX, STRAY_SHARE = 2.0, 0.004
-"""A frame whose beam is farther than that (share: of the shorter side) from that of its neighbours is a stray."""
-NEIGHBOURS = 5
-"""Frames before, and after, by which strays and jumps are known."""
-JUMP_PX, JUMP_SIGMAS = 1.0, 8.0
 DRIFT_PX = 1.0
 """More over a run is said as something unusual."""
 LISTED = 5
@@ -41,31 +36,13 @@ FARTHEST_PX = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
-    """How the beam moved: drift_px (fast, slow) from the first to the last frame by which it is known, evenly with the
-    slots and without the jumps; jumps: slot at which a new place begins, and how far that is; scatter_px of single
-    frames.
-    """
-
-    drift_px: Place = (0.0, 0.0)
-    jumps: tuple[tuple[int, float], ...] = ()
-    scatter_px: float = 0.0
-
-    @property
-    def drift(self) -> float:
-        """Its length in px."""
-        return float(np.hypot(*self.drift_px))
-
-
-@dataclass(frozen=True, slots=True)
 class RunBeam:
     """The primary beam of a run: what stands in all files, why, and what else is known. Places are (fast, slow) in px.
 
     asked: `found`, `nominal`, or a place; by the plan, or since. used: `found`, `nominal` or `given`. why: why what was
-    found is not sure; empty if it is. found_px: median of
-    what the finder gave, where it is sure or the same in most frames; None else. seen:
-    frames in which the beam was seen, of all. places: by slot, of the frames that agree; empty if it is not sure.
-    strays: slots in which it was seen elsewhere.
+    found is not sure; empty if it is. found_px: median of what the finder gave, where that is sure or the same in most
+    frames; None else. seen: frames in which the beam was seen, of all. places: by slot, of the frames that agree; empty
+    if it is not sure. strays: slots in which it was seen elsewhere.
     """
 
     place_px: Place
@@ -115,17 +92,17 @@ def run_beam(
     ordered = sorted(surveys, key=lambda s: s.slot)
     places = np.array([(s.beam_fast_px, s.beam_slow_px) for s in ordered], dtype=np.float64).reshape(-1, 2)
     slots = np.array([s.slot for s in ordered])
-    shown = np.array([s.beam_unseen is None for s in ordered], dtype=bool)
-    reach_px = max(STRAY_PX, STRAY_SHARE * min(shape))
+    visible = np.array([s.beam_unseen is None for s in ordered], dtype=bool)
+    reach_px = stray_px(shape)
     steady = np.zeros(len(ordered), dtype=bool)
-    steady[shown] = _agreeing(places[shown], reach_px)
-    why = _not_sure(ordered, shown, steady)
+    steady[visible] = agreeing(places[visible], reach_px)
+    why = _not_sure(ordered, visible, steady)
     found_px = _common(places, reach_px) if why else _middle(places[steady])
     if not why and found_px is not None and np.hypot(*np.subtract(found_px, nominal_px)) >= APART_PX:
         span_deg = abs(deg_per_slot) * int(slots[steady].max() - slots[steady].min() + 1)
         times = float(np.median([s.beam_times for s, agrees in zip(ordered, steady, strict=True) if agrees]))
         why = _short(span_deg, times)
-    motion = None if why else _motion(slots[steady], places[steady])
+    motion = None if why else motion_of(slots[steady], places[steady])
     scatter_px = motion.scatter_px if motion else 0.0
     used, place_px = _chosen(asked, why, found_px, nominal_px)
     return RunBeam(
@@ -136,10 +113,10 @@ def run_beam(
         why=why,
         found_px=found_px,
         uncertainty_px=1.25 * scatter_px / np.sqrt(max(1, int(steady.sum()))),
-        seen=int(shown.sum()),
+        seen=int(visible.sum()),
         frames=len(ordered),
         motion=motion,
-        strays=() if why else tuple(slots[shown & ~steady].tolist()),
+        strays=() if why else tuple(slots[visible & ~steady].tolist()),
         places={} if why else dict(zip(slots[steady].tolist(), map(_pair, places[steady]), strict=True)),
     )
 
@@ -215,18 +192,18 @@ def _chosen(asked: str | Place, why: str, found_px: Place | None, nominal_px: Pl
     return NOMINAL, nominal_px
 
 
-def _not_sure(ordered: Sequence[FrameSurvey], shown: NDArray[np.bool_], steady: NDArray[np.bool_]) -> str:
+def _not_sure(ordered: Sequence[FrameSurvey], visible: NDArray[np.bool_], steady: NDArray[np.bool_]) -> str:
     """Why what was found is not sure; empty if it is."""
     n = len(ordered)
     if not n:
         return "there is no frame"
-    if shown.sum() < SURE_SHARE * n:
+    if visible.sum() < SURE_SHARE * n:
         reasons = Counter(s.beam_unseen for s in ordered if s.beam_unseen is not None)
         (reason, often), *_ = reasons.most_common(1)
-        return f"seen in {int(shown.sum())} of {n} frames: what is brightest {reason.value}, in {often}"
+        return f"seen in {int(visible.sum())} of {n} frames: what is brightest {reason.value}, in {often}"
     if steady.sum() < SURE_SHARE * n:
         return (
-            f"seen in {int(shown.sum())} of {n} frames, of which only {int(steady.sum())} agree on a place, as "
+            f"seen in {int(visible.sum())} of {n} frames, of which only {int(steady.sum())} agree on a place, as "
             "reflections would"
         )
     return ""
@@ -242,70 +219,6 @@ def _short(span_deg: float, times: float) -> str:
             "the rotation axis may be so"
         )
     return ""
-
-
-def _agreeing(places: Array, reach_px: float) -> NDArray[np.bool_]:
-    """Which of (n, 2) places, in order, are where their neighbours before, after or about them are, drift apart."""
-    n = len(places)
-    if not n:
-        return np.zeros(0, dtype=bool)
-    level = places - np.outer(np.arange(n), _rate(places))
-    away = [
-        np.hypot(*(level - _medians(level, width, np.arange(n) - before)).T)
-        for width, before in ((NEIGHBOURS + 1, NEIGHBOURS), (NEIGHBOURS + 1, 0), (2 * NEIGHBOURS + 1, NEIGHBOURS))
-    ]
-    return np.asarray(np.min(away, axis=0) <= reach_px)
-
-
-def _rate(places: Array) -> Array:
-    """(2,) px from one place to the next, by the median, which neither strays nor jumps change."""
-    return np.asarray(np.median(np.diff(places, axis=0), axis=0)) if len(places) > 2 else np.zeros(2)
-
-
-def _medians(places: Array, width: int, begins: NDArray[np.intp]) -> Array:
-    """(n, 2) medians of the `width` places from each of `begins` on, moved inwards at both ends."""
-    width = min(width, len(places))
-    windows = np.lib.stride_tricks.sliding_window_view(places, width, axis=0)
-    return np.asarray(np.median(windows, axis=2)[np.clip(begins, 0, len(places) - width)])
-
-
-def _motion(slots: NDArray[np.int64], places: Array) -> Motion:
-    """Drift, jumps and scatter of (n, 2) places that are strays no more."""
-    n = len(slots)
-    if n < 3:
-        return Motion()
-    steps, rate = np.diff(places, axis=0), _rate(places)
-    noise = max(0.02, float(1.4826 * np.median(np.abs(steps - rate)) / np.sqrt(2)))
-    jumps = _jumps(places, rate, max(JUMP_PX, JUMP_SIGMAS * noise / np.sqrt(NEIGHBOURS)))
-    parts = np.zeros((n, len(jumps) + 1))
-    parts[np.arange(n), np.searchsorted(jumps, np.arange(n), side="right")] = 1.0
-    design = np.column_stack([(slots - slots[0]) / max(1, slots[-1] - slots[0]), parts])
-    solved, *_ = np.linalg.lstsq(design, places, rcond=None)
-    rest = places - design @ solved
-    told = tuple((int(slots[at]), float(np.hypot(*(solved[k + 2] - solved[k + 1])))) for k, at in enumerate(jumps))
-    scatter = float(1.4826 * np.median(np.abs(rest)))
-    return Motion(_pair(solved[0]), told, scatter)
-
-
-def _jumps(places: Array, rate: Array, least_px: float) -> list[int]:
-    """Indices at which a new place begins: the medians of the frames before and after are that far apart, without the
-    drift. Nearer to the ends than a few frames nothing is a jump.
-    """
-    n, width = len(places), NEIGHBOURS
-    height = np.zeros(n)
-    if n >= 2 * width:
-        inside = np.arange(width, n - width + 1)
-        step = _medians(places, width, inside) - _medians(places, width, inside - width) - width * rate
-        height[inside] = np.hypot(*step.T)
-    found: list[int] = []
-    while (height > least_px).any():
-        # Within a few frames of a jump the medians see it as well; at the jump itself the single step is largest.
-        top = int(height.argmax())
-        near = range(max(1, top - 2), min(n, top + 3))
-        at = max(near, key=lambda i: float(np.hypot(*(places[i] - places[i - 1] - rate))))
-        found.append(at)
-        height[max(0, at - width) : at + width + 1] = 0.0
-    return sorted(found)
 
 
 def _common(places: Array, reach_px: float) -> Place | None:

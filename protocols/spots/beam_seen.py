@@ -33,6 +33,8 @@ SMALLEST_COUNTS = 50
 ROUNDNESS = 0.6
 """Shorter over longer width of a peak: of half a disc it is 0.53; a beam that astigmatism has drawn out that far is no
 place to the pixel either."""
+FEWEST_PX = 12
+"""A peak of fewer pixels above half of its height has no shape."""
 FAR_WIDTHS = 3.0
 """So many half-widths (and FAR_PX) from the middle a beam has to be whole: its halo tells more than its steep flank."""
 FAR_PX = 12.0
@@ -117,14 +119,14 @@ def _flaw(
     whole = np.pi * ((border.stop * bin_px) ** 2 - (border.start * bin_px) ** 2) / SECTORS
     if (rings.pixels[border].sum(axis=0) < 0.3 * whole).any() and _at_edge(counts.shape, place_px, 2 * half):
         return Unseen.EDGE
-    square = _window(counts, place_px, max(2, int(np.ceil(2.5 * half))), cap)
+    square = _window(counts, place_px, int(np.ceil(max(2.5 * half, FAR_PX))), cap)
     above = np.maximum(square.counts - base, 0.0)
     near = np.hypot(square.x, square.y) < 3
     if above[near].max(initial=0.0) > HOT_SHARE * above[near].sum():
         return Unseen.ONE_PIXEL
     if _dark_sides(rings, half):
         return Unseen.CUT
-    if _roundness(square.x, square.y, above - above.max() / 2, half) < ROUNDNESS:
+    if _roundness(square.x, square.y, above - above[near].max() / 2) < ROUNDNESS:
         return Unseen.LONG
     return None
 
@@ -142,6 +144,7 @@ def _dark_sides(rings: _Rings, half: float) -> bool:
     expected = light * pixels
     telling = (pixels > 0) & (expected - base * pixels > 2 * np.sqrt(np.maximum(expected, 1)))
     dark = telling & (sums - base * pixels < DARK * (expected - base * pixels))
+    dark &= ~np.roll(dark, SECTORS // 2, axis=1)  # dark on both sides is the narrow way of an ellipse
     long = max(2, int(np.ceil(half / 2 / bin_px)))
     if (dark.sum(axis=0) < long).all():
         return False
@@ -155,16 +158,16 @@ def _dark_sides(rings: _Rings, half: float) -> bool:
     return False
 
 
-def _roundness(x: Array, y: Array, above_half: Array, half: float) -> float:
+def _roundness(x: Array, y: Array, above_half: Array) -> float:
     """Shorter over longer width of what stands above half of the height in one piece with the middle, without
     reflections beside it; 1 where it is too small to tell.
     """
     from scipy.ndimage import label
 
-    pieces, _ = label((above_half > 0) & (np.hypot(x, y) < 2.5 * half))
+    pieces, _ = label(above_half > 0)
     which = int(pieces.flat[int(np.hypot(x, y).argmin())])
     piece = pieces == which
-    if which == 0 or piece.sum() < 30:
+    if which == 0 or piece.sum() < FEWEST_PX:
         return 1.0
     dx, dy = x[piece] - x[piece].mean(), y[piece] - y[piece].mean()
     short, long = np.linalg.eigvalsh(np.array([[dx @ dx, dx @ dy], [dx @ dy, dy @ dy]]))

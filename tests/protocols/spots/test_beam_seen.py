@@ -52,6 +52,23 @@ def test_the_reason_is_said(name: str) -> None:
     assert look(UNSEEN[name], 512, 3)[0] in REASONS[name]
 
 
+def test_the_middle_of_a_round_stop_is_dark() -> None:
+    scene = UNSEEN["behind a disc"]
+    counts, beam = draw(scene, 512)
+    assert unseen(counts, beam, scene.full) is Unseen.HIDDEN
+
+
+@pytest.mark.parametrize(("along", "why"), [(1.0, None), (1.4, None), (2.2, Unseen.LONG)])
+def test_a_beam_may_be_an_ellipse_but_not_a_line(along: float, why: Unseen | None) -> None:
+    y, x = np.mgrid[:300, :300] + 0.5
+    r2 = ((x - 140.3) / along) ** 2 + (y - 160.8) ** 2
+    counts = np.random.default_rng(2).poisson(2 + 3000 * np.exp(-r2 / (2 * 4.0**2))).astype(np.uint16)
+    found = find_beam(counts)
+    assert found == pytest.approx((140.3, 160.8), abs=0.1)
+    assert found is not None
+    assert unseen(counts, found) is why
+
+
 @pytest.mark.parametrize(("name", "seen"), [("saturated", True), ("behind a rod that ends far from it", False)])
 def test_a_large_camera(name: str, seen: bool) -> None:
     why, off_px = look((SEEN if seen else UNSEEN)[name], 2048)
