@@ -101,5 +101,6 @@ UNSEEN = {
     "cut by the border": replace(CLEAN, beam=(0.502, 0.004), flat=14.0),
     "a column that runs over": replace(CLEAN, streak=30.0),
     "one bad pixel": replace(CLEAN, peak=0.0, halo=(), spots=0, background=0.1, hot=60_000, full=65_535),
+    "a handful of counts": replace(CLEAN, peak=2.0, halo=(), spots=0, background=0.001),
     "empty": replace(CLEAN, peak=0.0, halo=(), spots=0, background=0.0),
 }

@@ -18,6 +18,7 @@ REASONS = {
     "halo alone": {Unseen.BROAD},
     "cut by the border": {Unseen.EDGE},
     "one bad pixel": {Unseen.ONE_PIXEL},
+    "a handful of counts": {Unseen.FAINT},
     "empty": {Unseen.NOWHERE},
 }
 
