@@ -144,6 +144,8 @@ def _dark_sides(rings: _Rings, half: float) -> bool:
     expected = light * pixels
     telling = (pixels > 0) & (expected - base * pixels > 2 * np.sqrt(np.maximum(expected, 1)))
     dark = telling & (sums - base * pixels < DARK * (expected - base * pixels))
+    flat = base * pixels  # less than that comes of no halo, but of a shadow
+    dark |= (sums < DARK * flat) & (flat - sums > SIGMAS * np.sqrt(np.maximum(flat, 1)))
     dark &= ~np.roll(dark, SECTORS // 2, axis=1)  # dark on both sides is the narrow way of an ellipse
     long = max(2, int(np.ceil(half / 2 / bin_px)))
     if (dark.sum(axis=0) < long).all():

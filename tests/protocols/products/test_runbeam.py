@@ -18,7 +18,7 @@ NOMINAL = (124.0, 133.0)
 TRUE = (CLEAN.beam[0] * SIZE, CLEAN.beam[1] * SIZE)
 FEW_COUNTS = SEEN["few counts"]
 BRIGHTER = replace(CLEAN, spots=8, spot=60_000.0, peak=8000.0)
-BRIGHT_SLOTS = [4, 5, 11, 18, 19]
+BRIGHT_SLOTS = [4, 5, 11, 18]
 NOT_A_TRACE = replace(CLEAN, peak=0.0, halo=(), spots=8)
 
 

@@ -12,9 +12,9 @@ class Scene:
 
     beam: (fast, slow) in shares of the picture. peak: counts in the middle of the beam. sigma: its width; flat: radius
     of a disc instead. halo: (counts, sigma). rod, stop: half-width of a rod from the left to a tip `tip` px right of
-    the beam, radius of a disc, both with their middle on the beam but for `aside` (px down). half: all left of it is
-    dark. spots: how many reflections of about `spot` counts, drawn by a seed. full: counts at which the camera is.
-    streak: half-length of a column that runs over. hot: counts of one bad pixel.
+    the beam, radius of a disc, both with their middle on the beam but for `aside` (px down), and turned about it by
+    `turn_deg`. half: all left of it is dark. spots: how many reflections of about `spot` counts, drawn by a seed. full:
+    counts at which the camera is. streak: half-length of a column that runs over. hot: counts of one bad pixel.
     """
 
     beam: tuple[float, float] = (0.507, 0.494)
@@ -27,6 +27,7 @@ class Scene:
     tip: float = 12.0
     stop: float = 0.0
     aside: float = 0.0
+    turn_deg: float = 0.0
     half: bool = False
     spots: int = 60
     spot: float = 400.0
@@ -63,7 +64,8 @@ def draw(scene: Scene, size: int, seed: int = 0) -> tuple[NDArray[np.uint16], tu
         expected = np.where(
             (np.abs(dx) < 1.5) & (np.abs(dy + 0.4 * scene.streak) < scene.streak), 10 * scene.full, expected
         )
-    dy = dy - scene.aside
+    turn = np.radians(scene.turn_deg)
+    dx, dy = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn) - scene.aside
     if scene.rod:
         expected = np.where((np.abs(dy) < scene.rod) & (dx < scene.tip), 0.2, expected)
     if scene.stop:

@@ -53,6 +53,28 @@ def test_the_reason_is_said(name: str) -> None:
     assert look(UNSEEN[name], 512, 3)[0] in REASONS[name]
 
 
+def test_a_rod_may_come_from_any_side_and_be_of_any_width() -> None:
+    rng = np.random.default_rng(1)
+    taken = []
+    for seed in range(100):
+        rod = rng.uniform(6, 40)
+        halo = ((rng.uniform(20, 400), rng.uniform(6, 19)), (rng.uniform(5, 150), rng.uniform(24, 80)), (10.0, 160.0))
+        scene = Scene(
+            beam=tuple(rng.uniform(0.35, 0.65, 2)),
+            halo=halo,
+            background=rng.uniform(0, 10),
+            rod=rod,
+            tip=rng.uniform(6, 60),
+            aside=rng.uniform(-0.4, 0.4) * rod,
+            turn_deg=rng.uniform(0, 360),
+            spots=0,
+        )
+        why, off_px = look(scene, 320, seed)
+        if why is None and off_px > 1:
+            taken.append((scene, off_px))
+    assert len(taken) <= 1, taken
+
+
 def test_the_middle_of_a_round_stop_is_dark() -> None:
     scene = UNSEEN["behind a disc"]
     counts, beam = draw(scene, 512)
