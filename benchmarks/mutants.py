@@ -53,6 +53,9 @@ JUDGED: dict[str, tuple[str, tuple[str, ...]]] = {
     "protocols/products/nexus.py": ("tests/protocols/products/test_nexus.py", PRODUCTS),
     "protocols/products/corrections.py": ("tests/protocols/products/test_corrections.py", PRODUCTS),
     "protocols/spots/beam_centre.py": ("tests/protocols/spots/test_beam_centre.py", PRODUCTS),
+    "protocols/spots/beam_seen.py": ("tests/protocols/spots/test_beam_seen.py", PRODUCTS),
+    "protocols/products/runbeam.py": ("tests/protocols/products/test_runbeam.py", PRODUCTS),
+    "protocols/products/beammotion.py": ("tests/protocols/products/test_runbeam.py", PRODUCTS),
     "drivers/merlin/frames.py": ("tests/drivers/merlin/test_frames.py", ("tests/drivers/merlin",)),
 }
 """Of each file, the tests that mirror it, and wider ones."""

@@ -249,7 +249,9 @@ def export(
     formats: Annotated[str, typer.Option("--formats", help="Which, with commas between; default the usual ones.")] = "",
     corrected: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Correct a value of the instrument, table.key=value; what it was is kept."),
+        typer.Option(
+            "--set", help="Correct a value of the instrument, or of the plan's on files, key=value; it is kept."
+        ),
     ] = None,
 ) -> None:
     """Make files for other programs from a run: pictures, instruction files, a report. May be repeated at will.

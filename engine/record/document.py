@@ -33,8 +33,9 @@ class RunDocument:
     wrong with its frames (`engine.run.framewatch`). watchdog: what became of it. parent: the folder of the run whose
     child it is. continued: the run that it goes on from, and what was done there. trace_cut_off, disk_failed: why trace
     and data end before the run. instrument: `geometry`, `detector`, and the `origins` of figures, as they hold now;
-    corrections: of these, or of how the run ended, after the run, each an object of `key`, `was`, `now`, `at` (wall
-    time) and `by`. recovered: what `credline recover` found. own: what else the protocol says beside its result.
+    corrections: of these, of the plan's words on files, or of how the run ended, after the run, each an object of
+    `key`, `was`, `now`, `at` (wall time) and `by`. recovered: what `credline recover` found. own: what else the
+    protocol says beside its result.
     """
 
     protocol: str

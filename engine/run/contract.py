@@ -293,7 +293,8 @@ class ExperimentType(ABC, Generic[PlanT]):
     def corrected(self, document: RunDocument, settings: JsonObject) -> RunDocument:
         """run.json with other values of the instrument than the run had: keys with dots, as `--set` gives them.
 
-        Only `instrument` and what follows from it may change; what it was before, the engine keeps. Raises Refused for
+        Only `instrument` and what follows from it may change, and what the plan says of how files are made; what it was
+        before, the engine keeps. Raises Refused for
         a key that cannot be corrected, or a value that cannot be.
         """
         raise Refused(f"--set: nothing of a run of {self.name!r} can be corrected; nothing was changed.")

@@ -1,4 +1,5 @@
-"""A finished run with other values of its instrument than it was made with: run.json corrected, what it said kept.
+"""A finished run with other values of its instrument than it was made with, or with files made in another way than its
+plan says: run.json corrected, what it said kept.
 
 For `credline export RUN --set`. The trace is never touched, so its header has what the run was made with; run.json has
 the values that hold, and under `corrections` what each was, since when it is another, and by what.
@@ -12,7 +13,7 @@ from engine.clock import utc_now
 from engine.errors import CredlineError, Refused, StorageError
 from engine.record.document import RunDocument
 from engine.record.endings import WORK_DONE, Status
-from engine.record.jsonobject import JsonDict, JsonObject
+from engine.record.jsonobject import JsonDict
 from engine.record.spool import SPOOL_FILE
 from engine.record.trace import Record, read_trace
 from engine.run.commands import Wish
@@ -23,10 +24,10 @@ BY = "credline export"
 
 
 def correct(kind: AnyExperiment, folder: Path, words: Sequence[str]) -> tuple[str, ...]:
-    """Put other values of the instrument into a run's run.json; lines for a person about what is new.
+    """Put other values of the instrument, or of its plan, into a run's run.json; lines for a person about what is new.
 
-    words: `table.key=value`. Raises Refused, nothing changed, for what cannot be corrected or cannot be; DataError for
-    a folder that is no run's, StorageError when run.json cannot be written (it is as it was).
+    words: `table.key=value`, `key=value`. Raises Refused, nothing changed, for what cannot be corrected or cannot be;
+    DataError for a folder that is no run's, StorageError when run.json cannot be written (it is as it was).
     """
     document = RunDocument.read(folder)
     if not document.has_ended:
@@ -36,7 +37,7 @@ def correct(kind: AnyExperiment, folder: Path, words: Sequence[str]) -> tuple[st
         keys, value = parse_setting(word)
         settings[".".join(keys)] = value
     now = kind.corrected(document, settings)
-    changes = [_change(key, _at(document.instrument, key), _at(now.instrument, key)) for key in settings]
+    changes = [_change(key, _at(document, key), _at(now, key)) for key in settings]
     changes = [change for change in changes if change["was"] != change["now"]]
     if changes:
         _write(folder, replace(now, corrections=(*document.corrections, *changes)))
@@ -90,8 +91,9 @@ def _figure(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, int | float) else "not known" if value is None else str(value)
 
 
-def _at(instrument: JsonObject, key: str) -> object:
-    found: object = instrument
+def _at(document: RunDocument, key: str) -> object:
+    """Of the instrument, or of the plan: no key is in both."""
+    found: object = {**document.plan, **document.instrument}
     for part in key.split("."):
         found = found.get(part) if isinstance(found, dict) else None
     return found

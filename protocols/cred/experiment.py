@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
 from drivers.facts import Facts, Geometry
+from drivers.judged import grid
 from engine.errors import Refused
 from engine.frame import picture_type
 from engine.record.document import RunDocument
@@ -25,7 +26,7 @@ from protocols.cred.gaps import gaps_of, objection_to
 from protocols.cred.likely import refuse_impossible, unusual
 from protocols.cred.machine import cred_machine
 from protocols.cred.optics import changed_since, looked_at
-from protocols.cred.pattern import corrected, pattern_in, words_of
+from protocols.cred.pattern import beam_cannot_be, corrected, corrected_beam, pattern_in, words_of
 from protocols.cred.plan import FORMATS, ON_REQUEST, CredPlan, SlotPlan
 from protocols.cred.records import DIFFRACTION, SNAPSHOT
 from protocols.cred.sequence import CredSequence
@@ -173,6 +174,8 @@ class Cred(ExperimentType[CredPlan]):
     def prepare(self, plan: CredPlan, facts: Facts) -> PreparedCred:
         """See `ExperimentType.prepare`."""
         refuse_impossible(plan)
+        if why := beam_cannot_be(plan.beam, facts.geometry, grid(facts.detector) if facts.detector else None):
+            raise Refused(f"{why} Nothing was started.")
         return PreparedCred(plan, SlotPlan(plan, facts), facts.geometry)
 
     def label(self, plan: CredPlan) -> str:
@@ -255,10 +258,16 @@ class Cred(ExperimentType[CredPlan]):
         return plan.formats
 
     def corrected(self, document: RunDocument, settings: JsonObject) -> RunDocument:
-        """See `ExperimentType.corrected`: any figure of the geometry."""
-        instrument = corrected(document.instrument, settings)
-        own = {**document.own, "pattern": pattern_in(instrument)}
-        return replace(document, instrument=instrument, own=own)
+        """See `ExperimentType.corrected`: any figure of the geometry, and what is taken for the primary beam."""
+        figures = {key: value for key, value in settings.items() if key != "beam"}
+        if figures or not settings:
+            instrument = corrected(document.instrument, figures)
+            own = {**document.own, "pattern": pattern_in(instrument)}
+            document = replace(document, instrument=instrument, own=own)
+        if "beam" in settings:
+            beam = corrected_beam(document.instrument, settings["beam"])
+            document = replace(document, plan={**document.plan, "beam": beam})
+        return document
 
     def usual_formats(self, folder: Path) -> Sequence[str]:
         """See `ExperimentType.usual_formats`: those on request where they have been made, so that none grows old."""
@@ -270,6 +279,7 @@ class Cred(ExperimentType[CredPlan]):
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """See `ExperimentType.export`."""
         from protocols.products.export import export_run
+        from protocols.products.runbeam import beam_row
 
         document = RunDocument.read(folder)
         if not document.instrument.get("detector", {}).get("has_pictures", True):
@@ -281,10 +291,9 @@ class Cred(ExperimentType[CredPlan]):
         except (KeyError, TypeError, ValueError):  # of an older version, or edited: the report has its parameters
             told = ()
         summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress, told)
-        fast_px, slow_px = summary.beam_px
         return (
             f"{summary.files} files in {', '.join(summary.formats)} from {summary.frames} frames",
-            f"primary beam at {fast_px:.2f}, {slow_px:.2f} px (fast, slow); {summary.clipped}",
+            f"{beam_row(summary.beam)}; {summary.clipped}",
             *summary.warnings,
         )
 

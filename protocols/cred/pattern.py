@@ -5,7 +5,7 @@ Numbers of a plan's instrument and of a finished run alike, so that both say the
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from drivers.facts import DetectorFacts, Geometry
@@ -13,6 +13,7 @@ from drivers.geometry import high_tension_v, per_px_A, resolution
 from drivers.judged import geometry_cannot_be, grid
 from drivers.options import is_number
 from engine.errors import Refused, shown
+from protocols.cred.plan import BEAM_WORDS
 
 
 def pattern_of(geometry: Geometry, shape: tuple[int, int] | None) -> dict[str, float]:
@@ -64,7 +65,7 @@ def corrected(instrument: Mapping[str, Any], settings: Mapping[str, object]) -> 
         if key not in known:
             raise Refused(
                 f"--set {shown(key)}: cannot be corrected after a run; nothing was changed. Keys are "
-                f"{', '.join(known)}."
+                f"{', '.join(known)}, beam."
             )
         if not is_number(value):
             raise Refused(f"--set {key} = {shown(repr(value))}: is not a number; nothing was changed.")
@@ -79,6 +80,35 @@ def corrected(instrument: Mapping[str, Any], settings: Mapping[str, object]) -> 
     if why:
         raise Refused(f"--set: {why} Nothing was changed.")
     return {**instrument, "geometry": geometry}
+
+
+def corrected_beam(instrument: Mapping[str, Any], value: object) -> object:
+    """What a run's plan says of its primary beam, anew. Raises Refused, in one line."""
+    if value in BEAM_WORDS:
+        return value
+    if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)):
+        raise Refused(
+            f"--set beam = {shown(repr(value))}: say found, nominal, or a place, [fast, slow] in px; nothing was "
+            "changed."
+        )
+    place_px = (float(value[0]), float(value[1]))
+    try:
+        why = beam_cannot_be(place_px, _geometry(instrument["geometry"]), _shape(instrument["detector"]))
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError):
+        why = None  # the export says what is wrong with such a run.json
+    if why:
+        raise Refused(f"--set: {why} Nothing was changed.")
+    return list(place_px)
+
+
+def beam_cannot_be(beam: str | tuple[float, float], geometry: Geometry, shape: tuple[int, int] | None) -> str | None:
+    """Why a place that is given for the primary beam (fast, slow, px) cannot be it; None for a word. shape: of the grid
+    that it is on, where that is known.
+    """
+    if isinstance(beam, str) or shape is None:
+        return None
+    why = geometry_cannot_be(replace(geometry, beam_fast_px=beam[0], beam_slow_px=beam[1]), shape)
+    return None if why is None else f"beam = [{beam[0]:g}, {beam[1]:g}]: {why}"
 
 
 def _geometry(told: Mapping[str, Any]) -> Geometry:

@@ -32,6 +32,8 @@ LONGEST_S = 86_400.0
 
 Positive = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 """Seconds, a day at most, or degrees per second."""
+BEAM_WORDS = ("found", "nominal")
+BeamPixel = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 
 
@@ -84,6 +86,9 @@ class CredPlan(BaseModel):
     """Simulation only: write truth.h5, what really happened."""
     bad_frames: Literal["go on", "stop"] = "go on"
     """Once frames are found dark, saturated, all the same or without the primary beam: warn, or stop as well."""
+    beam: Literal["found", "nominal"] | tuple[BeamPixel, BeamPixel] = "found"
+    """The primary beam in the files: found in the frames where it is surely seen, else nominal; nominal (as behind a
+    beam stop); or its place, [fast, slow] in px."""
     crystal: CrystalPlan = CrystalPlan()
 
     @field_validator("sample")
@@ -91,6 +96,13 @@ class CredPlan(BaseModel):
     def _file_name(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
             raise ValueError("it names the run folder; use up to 64 letters, digits, '.', '_' and '-'")
+        return value
+
+    @field_validator("beam", mode="before")
+    @classmethod
+    def _word_or_place(cls, value: object) -> object:
+        if value not in BEAM_WORDS and not (isinstance(value, list | tuple) and len(value) == 2):
+            raise ValueError("say found, nominal, or a place, [fast, slow] in px")
         return value
 
     @field_validator("formats")

@@ -54,6 +54,7 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
         ("Detector", f"{info.detector or 'camera'}, {columns} x {rows} px after correction"),
         ("Saturation", f"{info.saturation} counts"),
         ("Primary beam (fast, slow)", f"{run.beam_fast_px:.3f}, {run.beam_slow_px:.3f} px (pixel i covers i to i+1)"),
+        *([("Primary beam is", run.beam_told)] if run.beam_told else []),
         ("Distortion amplitude", f"{info.distortion_amplitude_percent:.3f} %"),
         ("Distortion azimuth", f"{info.distortion_azimuth_deg:.3f} deg from fast towards up"),
     ]
@@ -69,15 +70,21 @@ def cred_log(info: RunInfo, run: RunHeader) -> str:
         "Files and frame numbers are slot numbers: a gap in the numbers is a gap in the rotation.",
         "",
         "Frames: slot, begin of the exposure (s from the begin of the run), stage angle at its begin and end (deg),",
-        "lateness of its start (ms)",
+        "lateness of its start (ms), primary beam as seen in it (fast, slow, px; - where not surely)",
     ]
     lines += [
         f"{slot:5d} {start_ns / 1e9:12.6f} {start_deg:11.5f} {end_deg:11.5f} {late_ns / 1e6:9.4f}"
+        f" {_beam_words(run, int(slot))}"
         for slot, start_ns, start_deg, end_deg, late_ns in zip(
             info.slot, info.frame_start_ns, info.frame_start_deg, info.frame_end_deg, info.frame_late_ns, strict=True
         )
     ]
     return "\n".join(lines) + "\n"
+
+
+def _beam_words(run: RunHeader, slot: int) -> str:
+    seen = run.frame_beams.get(slot)
+    return f"{'-':>10} {'-':>10}" if seen is None else f"{seen[0]:10.3f} {seen[1]:10.3f}"
 
 
 def slot_list(slots: tuple[int, ...]) -> str:

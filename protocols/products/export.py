@@ -27,10 +27,10 @@ from protocols.products.pictures import (
     write_frames,
     write_placeholders,
 )
+from protocols.products.runbeam import RunBeam, asked_beam, beam_questions, beam_row, run_beam
 from protocols.products.scale import faded
 from protocols.products.source import RunInfo, RunSource, open_run
 from protocols.products.survey import FrameSurvey, clipped_in
-from protocols.spots.beam_centre import run_beam
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
 """Made where none is named; `xds` and `dials` bring the SMV pictures along, `redp` the MRC and `pets` the TIFF ones."""
@@ -51,7 +51,8 @@ class ExportSummary:
     """What an export did.
 
     formats: written, in the order of FORMATS and ON_REQUEST. files: pictures and other files. beam_px: primary beam
-    (fast, slow). clipped: in all pictures together. warnings: one line each, for people.
+    (fast, slow) in all files; beam: how it is known. clipped: in all pictures together. warnings: one line each, for
+    people.
     """
 
     run_dir: Path
@@ -59,9 +60,14 @@ class ExportSummary:
     frames: int
     gaps: int
     files: int
-    beam_px: tuple[float, float]
+    beam: RunBeam
     clipped: Clipped
     warnings: tuple[str, ...]
+
+    @property
+    def beam_px(self) -> tuple[float, float]:
+        """See above."""
+        return self.beam.place_px
 
 
 def export_run(
@@ -89,7 +95,7 @@ def export_run(
         with _pool(workers) as pool:
             surveys = _survey(pool, info, "report" in wanted, steps)
             beam = _beam(info, surveys)
-            header = run_header(info, beam)
+            header = run_header(info, beam.place_px, beam_row(beam), beam.places)
             files = _pictures(pool, run_dir, info, header, folders, steps)
         warnings = (*_warnings(source, surveys, beam), *_not_served(info, wanted))
         files += _other_files(source, header, wanted)
@@ -104,7 +110,7 @@ def export_run(
             frames=len(info.slot),
             gaps=len(info.gaps),
             files=files,
-            beam_px=beam,
+            beam=beam,
             clipped=clipped_in(surveys),
             warnings=warnings,
         )
@@ -264,23 +270,19 @@ def _not_served(info: RunInfo, wanted: Sequence[str]) -> Iterator[str]:
         yield from not_square(info)
 
 
-def _beam(info: RunInfo, surveys: list[FrameSurvey]) -> tuple[float, float]:
-    centres = np.array([(s.beam_fast_px, s.beam_slow_px) for s in surveys])
-    return run_beam(centres, (info.nominal_beam_fast_px, info.nominal_beam_slow_px))
+def _beam(info: RunInfo, surveys: list[FrameSurvey]) -> RunBeam:
+    nominal_px = (info.nominal_beam_fast_px, info.nominal_beam_slow_px)
+    return run_beam(surveys, nominal_px, asked_beam(info.plan), info.shape, info.oscillation_deg)
 
 
-def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: tuple[float, float]) -> Iterator[str]:
+def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: RunBeam) -> Iterator[str]:
     info = source.info
     if source.flatfield() is None:
         yield f"{info.folder / 'frames.h5'}: {FLATFIELD_MISSING}"
-    if all(np.isnan(s.beam_fast_px) for s in surveys):
-        yield "the primary beam was found in no frame: the nominal centre stands in the headers"
+    yield from beam_questions(beam, str(info.folder))
     clipped = clipped_in(surveys)
     if clipped.total:
         yield f"{clipped}: they did not fit into 16 bits; each header says how many, frames.h5 has them as they were"
-    off = float(np.hypot(beam[0] - info.nominal_beam_fast_px, beam[1] - info.nominal_beam_slow_px))
-    if off > 0.1 * min(info.shape):
-        yield f"the primary beam is {off:.0f} px from its nominal place: check the centring of the pattern"
     if slots := faded(surveys):
         yield (
             f"in slots {slot_list(tuple(slots))} the spots have less than an eighth of their usual counts: did the "

@@ -1,6 +1,7 @@
 """What every exported picture says about itself, whatever its format: one record per slot."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from protocols.products.rotation import Rotation, rotation
@@ -11,8 +12,9 @@ from protocols.products.source import RunInfo
 class RunHeader:
     """The part of a picture's header that is the same for a whole run; small, and travels to worker processes.
 
-    shape: (rows, columns) of the corrected pictures. beam_fast_px, beam_slow_px: the run's median primary beam;
-    pixel i covers [i, i + 1). timepix_516: whether DIALS' own class for this detector may read the files.
+    shape: (rows, columns) of the corrected pictures. beam_fast_px, beam_slow_px: the run's primary beam; pixel i covers
+    [i, i + 1). beam_told: how it is known, in words; frame_beams: where it was seen in a frame (fast, slow), by slot,
+    of those in which it surely was. timepix_516: whether DIALS' own class for this detector may read the files.
     """
 
     run_id: str
@@ -30,6 +32,8 @@ class RunHeader:
     saturation: int
     rotation: Rotation
     timepix_516: bool
+    beam_told: str = ""
+    frame_beams: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,13 @@ class FrameHeader:
     placeholder: bool = False
 
 
-def run_header(info: RunInfo, beam_px: tuple[float, float]) -> RunHeader:
-    """The run's header with the primary beam (fast, slow) that was found."""
+def run_header(
+    info: RunInfo,
+    beam_px: tuple[float, float],
+    beam_told: str = "",
+    frame_beams: Mapping[int, tuple[float, float]] | None = None,
+) -> RunHeader:
+    """The run's header with the primary beam (fast, slow) that all files have."""
     return RunHeader(
         run_id=info.run_id,
         sample=info.sample,
@@ -67,6 +76,8 @@ def run_header(info: RunInfo, beam_px: tuple[float, float]) -> RunHeader:
         saturation=info.overload,
         rotation=rotation(info),
         timepix_516=info.wide_cross and info.shape == (516, 516),
+        beam_told=beam_told,
+        frame_beams=frame_beams or {},
     )
 
 

@@ -43,6 +43,8 @@ def mrc_header(counts: NDArray[np.uint16], run: RunHeader, frame: FrameHeader) -
 def labels_of(run: RunHeader, frame: FrameHeader) -> list[str]:
     """At most ten lines of 80 characters, in `key = value` form."""
     rotation = run.rotation
+    seen = run.frame_beams.get(frame.slot)
+    in_frame = "" if seen is None else f"  frame: {seen[0]:.2f} {seen[1]:.2f}"
     axis = " ".join(f"{rotation.sign * c:.5f}" for c in rotation.axis)
     return [
         f"{run.program}  run {run.run_id}",
@@ -54,7 +56,7 @@ def labels_of(run: RunHeader, frame: FrameHeader) -> list[str]:
         f"exposure_s = {run.exposure_s:.6g}",
         f"wavelength_A = {run.wavelength_A:.7f}  camera_length_mm = {run.camera_length_mm:.4f}",
         f"pixel_size_mm = {run.pixel_size_mm:.6g}",
-        f"beam_fast_px = {run.beam_fast_px:.4f}  beam_slow_px = {run.beam_slow_px:.4f}",
+        f"beam_fast_px = {run.beam_fast_px:.4f}  beam_slow_px = {run.beam_slow_px:.4f}{in_frame}",
     ]
 
 

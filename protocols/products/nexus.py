@@ -62,7 +62,7 @@ def write_nexus(
         _data(entry, info)
         _sample(entry, info, run)
         _instrument(entry, info, run, untrusted, dead, response)
-        _provenance(entry, info)
+        _provenance(entry, info, run)
 
 
 def _data(entry: "h5py.Group", info: RunInfo) -> None:
@@ -163,7 +163,7 @@ def _instrument(
     _number(detector, "y_pixel_size", info.pixel_size_mm, "mm")
     _number(detector, "count_time", info.exposure_s, "s")
     _number(detector, "frame_time", info.period_s, "s")
-    detector["saturation_value"] = info.saturation
+    detector["saturation_value"] = info.saturation - 1  # the largest count that is valid, by NXmx
     raw = np.dtype(info.raw_type)
     # Below this a pixel is not trusted: counts of a camera with signs are right below 0.
     detector["underload_value"] = 0 if raw.kind == "u" else -(2 ** (min(8 * raw.itemsize, 32) - 1))
@@ -197,8 +197,10 @@ def _source(entry: "h5py.Group") -> None:
     source["type"] = "Electron Source"
 
 
-def _provenance(entry: "h5py.Group", info: RunInfo) -> None:
-    """What NXmx has no place for: the goniometer's own angles, and the way back to the untouched pictures."""
+def _provenance(entry: "h5py.Group", info: RunInfo, run: RunHeader) -> None:
+    """What NXmx has no place for: the goniometer's own angles, the primary beam of each frame (beam_center_x and _y are
+    one number each), and the way back to the untouched pictures.
+    """
     import h5py
 
     notes = _group(entry, "credline", "NXcollection")
@@ -209,6 +211,12 @@ def _provenance(entry: "h5py.Group", info: RunInfo) -> None:
     for name, angle in (("stage_start", info.frame_start_deg), ("stage_end", info.frame_end_deg)):
         notes[name] = angle
         notes[name].attrs["units"] = "deg"
+    nowhere = (float("nan"), float("nan"))
+    seen = np.array([run.frame_beams.get(slot, nowhere) for slot in info.slot.tolist()])
+    for axis, name in enumerate(("frame_beam_fast", "frame_beam_slow")):
+        notes[name] = seen[:, axis]
+        notes[name].attrs["units"] = "pixel"
+    notes["beam_told"] = run.beam_told
 
 
 def _group(parent: "h5py.Group", name: str, kind: str) -> "h5py.Group":

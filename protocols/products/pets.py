@@ -27,7 +27,7 @@ def pts2(info: RunInfo, run: RunHeader) -> str:
         "reflectionsize 8",
         "noiseparameters 1 0",
         f"dstarmax {1 / D_MIN_A:.3f}",
-        f"saturationlimit {info.overload}",
+        f"saturationlimit {info.overload - 1}",
         f"center {run.beam_fast_px:.2f} {run.beam_slow_px:.2f}",
         "",
         "imagelist",

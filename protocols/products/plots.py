@@ -70,14 +70,18 @@ def timing_plot(info: RunInfo) -> bytes:
 
 
 def beam_plot(info: RunInfo, surveys: Sequence[FrameSurvey], run: RunHeader) -> bytes:
-    """Where the primary beam is in each frame, against the run's median."""
+    """Where the primary beam is in each frame, against the place that stands in all files."""
     figure, (axes,) = _panels(info, 1)
+    slots = np.array([s.slot for s in surveys])
+    surely = np.array([s.slot in run.frame_beams for s in surveys])
     for name, colour, off_px in (
-        ("fast", INK, [s.beam_fast_px - run.beam_fast_px for s in surveys]),
-        ("slow", ACCENT, [s.beam_slow_px - run.beam_slow_px for s in surveys]),
+        ("fast", INK, np.array([s.beam_fast_px - run.beam_fast_px for s in surveys])),
+        ("slow", ACCENT, np.array([s.beam_slow_px - run.beam_slow_px for s in surveys])),
     ):
-        axes.plot([s.slot for s in surveys], off_px, ".", color=colour, markersize=3, label=name)
-    axes.set_ylabel("from the median (px)")
+        for chosen, mark, label in ((surely, ".", name), (~surely, "x", f"{name}, not surely")):
+            if chosen.any():
+                axes.plot(slots[chosen], off_px[chosen], mark, color=colour, markersize=3, label=label)
+    axes.set_ylabel("from that in the files (px)")
     _legend(axes)
     return _png(figure)
 

@@ -123,7 +123,10 @@ STRIP = (
 )
 ROTATION = "Stage angle of each frame; distance of frames and stage readings from an even rotation."
 TIMING = "Lateness of each frame's start, and the time from one frame to the next."
-BEAM = "Position in each frame against the run's median."
+BEAM = (
+    "Position in each frame against the place that stands in all files; crosses: what is brightest, but not surely the "
+    "beam."
+)
 SCALE = (
     f"Counts in the spots of each frame over the run's median, and their running median of {SMOOTHED_FRAMES} frames. A "
     "crystal that leaves the beam pulls the black line down to a tenth and less; all counts, in grey, stay as they are "

@@ -8,7 +8,9 @@ Two readings of one header have to be served (tried with DIALS 3.12 and 3.28):
   a CCD's gain; GAIN=1.0 and no number.
 
 OSC_START and OSC_RANGE are about the axis in ROTATION_AXIS, which makes the step positive (see rotation.py);
-STAGE_START and STAGE_END are the goniometer's own angles. Header lines are closed by ';', so no value holds one.
+FRAME_BEAM_PX is where the primary beam was seen in the picture, fast and slow; BEAM_CENTER_X and _Y are those of the
+run, for DIALS takes pictures of different centres for different sweeps. STAGE_START and STAGE_END are the goniometer's
+own angles. Header lines are closed by ';', so no value holds one.
 """
 
 from datetime import UTC, datetime
@@ -34,6 +36,7 @@ def smv_header(run: RunHeader, frame: FrameHeader) -> bytes:
     """The header, padded to HEADER_BYTES. Texts are cut where they would not fit; numbers never are."""
     rows, columns = run.shape
     fast_mm, slow_mm = run.beam_fast_px * run.pixel_size_mm, run.beam_slow_px * run.pixel_size_mm
+    seen = run.frame_beams.get(frame.slot)
     start_deg = run.rotation.slot_start_deg(frame.slot)
     if run.timepix_516:
         reading = {
@@ -73,7 +76,8 @@ def smv_header(run: RunHeader, frame: FrameHeader) -> bytes:
         "STAGE_END": f"{frame.stage_end_deg:.6f}",
         "TIMESTAMP": frame.started_at.isoformat(timespec="microseconds"),
         "SLOT": str(frame.slot),
-        "SATURATED_VALUE": str(run.saturation),
+        **({} if seen is None else {"FRAME_BEAM_PX": f"{seen[0]:.3f} {seen[1]:.3f}"}),
+        "SATURATED_VALUE": str(run.saturation - 1),  # the largest count that is right
         "CLIPPED_PIXELS": str(frame.clipped),
         "PLACEHOLDER": "1" if frame.placeholder else "0",
         "PROGRAM": _text(run.program),

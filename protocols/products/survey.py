@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.products.corrections import Clipped
-from protocols.spots.beam_centre import beside_cross, find_beam
+from protocols.spots.beam_centre import beside_cross, brightest_place, filter_px
+from protocols.spots.beam_seen import Unseen, unseen
 
 BLOCK_PX = 12
 """Side of the squares whose median is the local background."""
@@ -27,8 +28,10 @@ SPOT_SIGMA = 5.0
 class FrameSurvey:
     """What one corrected picture shows.
 
-    beam_fast_px, beam_slow_px: primary beam, NaN where it was not found. total: all counts. background: median
-    count. spot_pixels: pixels that stand SPOT_SIGMA above the local background; spot_mean: their mean height above
+    beam_fast_px, beam_slow_px: primary beam, NaN where there is none; beam_unseen: why that place is not surely the
+    beam, None where it is seen; beam_times: how many times brighter it is than the next place. total: all
+    counts. background: median count. spot_pixels: pixels that stand SPOT_SIGMA above the local background;
+    spot_mean: their mean height above
     it, in counts (0 without any). maximum: highest count. clipped: pixels that did not fit into 16 bits.
     """
 
@@ -41,6 +44,8 @@ class FrameSurvey:
     spot_mean: float
     maximum: int
     clipped: Clipped
+    beam_unseen: Unseen | None = None
+    beam_times: float = 0.0
 
 
 def survey(
@@ -59,7 +64,8 @@ def survey(
     if any. look_for_spots: False leaves
     spot_pixels and spot_mean 0, for exports without a report.
     """
-    beam = find_beam(counts, cap=even_level)
+    beam, times = brightest_place(counts, filter_px(counts.shape), even_level)
+    why = Unseen.NOWHERE if beam is None else unseen(counts, beam, even_level)
     if beam is not None and cross is not None and even_level is not None:
         beam = beside_cross(counts, cross, beam, even_level)
     heights = np.zeros(0)
@@ -75,6 +81,8 @@ def survey(
         spot_mean=float(heights.mean()) if len(heights) else 0.0,
         maximum=int(counts.max()),
         clipped=clipped,
+        beam_unseen=why,
+        beam_times=times,
     )
 
 

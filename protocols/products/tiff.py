@@ -31,6 +31,7 @@ def write_tiff_with(path: Path, counts: NDArray[np.uint16], description: str, so
 def describe(run: RunHeader, frame: FrameHeader) -> str:
     """The JSON object in the description of a frame, in ASCII."""
     rotation = run.rotation
+    seen = run.frame_beams.get(frame.slot)
     return json.dumps(
         {
             "run_id": run.run_id,
@@ -48,6 +49,7 @@ def describe(run: RunHeader, frame: FrameHeader) -> str:
             "pixel_size_mm": run.pixel_size_mm,
             "beam_fast_px": round(run.beam_fast_px, 4),
             "beam_slow_px": round(run.beam_slow_px, 4),
+            "frame_beam_px": None if seen is None else [round(each, 3) for each in seen],
             "saturation": run.saturation,
             "clipped_pixels": frame.clipped,
         }

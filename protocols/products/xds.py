@@ -62,7 +62,7 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
         *_detector(corrected_distortion),
         "SENSOR_THICKNESS= 0.0   ! electrons stop near the surface",
         "AIR= 0",
-        f"OVERLOAD= {info.overload}",
+        f"OVERLOAD= {info.overload - 1}",  # the largest count that is right
         "MINIMUM_VALID_PIXEL_VALUE= 0",
         "TRUSTED_REGION= 0.0 1.05",
         "VALUE_RANGE_FOR_TRUSTED_DETECTOR_PIXELS= {} {}".format(*TRUSTED_VALUES),

@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGMA_PX = 10.0
-"""Width of the filter that finds the beam, as wide as the halo around it."""
+"""Width of the filter that finds the beam, as wide as the halo around it, on a camera of 516 px."""
+SIGMA_SHARE = SIGMA_PX / 516
+SIGMAS_PX = (4.0, 40.0)
+NEXT_SIGMAS = 4.0
+"""What is nearer to the brightest place than so many widths of the filter belongs to it."""
 
 
 MIRROR_SIGMA_PX, MIRROR_REACH_PX = 12.0, 36
@@ -26,6 +30,12 @@ def even_level(saturation: int, wide_cross: bool) -> int:
     return saturation // 10 if wide_cross else saturation
 
 
+def filter_px(shape: tuple[int, int]) -> float:
+    """The same width on a camera of any size (rows, columns): patterns are as wide as the camera."""
+    low, high = SIGMAS_PX
+    return min(max(SIGMA_SHARE * min(shape), low), high)
+
+
 def find_beam(
     counts: NDArray[np.uint16], sigma_px: float = SIGMA_PX, cap: int | None = None
 ) -> tuple[float, float] | None:
@@ -34,6 +44,13 @@ def find_beam(
     cap: counts above it are taken as that much (`even_level`). None where there is no maximum: an empty picture, or
     one that rises to its edge.
     """
+    return brightest_place(counts, sigma_px, cap)[0]
+
+
+def brightest_place(
+    counts: NDArray[np.uint16], sigma_px: float = SIGMA_PX, cap: int | None = None
+) -> tuple[tuple[float, float] | None, float]:
+    """The same, and how many times brighter it is than the next place, both filtered and above the background."""
     if cap is not None:
         counts = np.minimum(counts, np.uint16(min(cap, 65535)))
     bin_px = max(1, int(sigma_px / 2.5))
@@ -44,10 +61,14 @@ def find_beam(
         .sum(axis=(1, 3), dtype=np.float32)
     )
     if not coarse.any():
-        return None
+        return None, 0.0
     smooth = _blur(coarse, sigma_px / bin_px)
-    y, x = np.unravel_index(int(smooth.argmax()), smooth.shape)
-    return _climb(counts, (float(x) + 0.5) * bin_px, (float(y) + 0.5) * bin_px, sigma_px)
+    y, x = (int(k) for k in np.unravel_index(int(smooth.argmax()), smooth.shape))
+    background, summit = float(np.median(smooth)), float(smooth[y, x])
+    reach = round(NEXT_SIGMAS * sigma_px / bin_px)
+    smooth[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1] = 0.0
+    least = max(float(smooth.max()) - background, 1e-3 * summit, 1e-6)
+    return _climb(counts, (x + 0.5) * bin_px, (y + 0.5) * bin_px, sigma_px), (summit - background) / least
 
 
 def beside_cross(
@@ -101,15 +122,6 @@ def _moments(
     y = np.arange(top, bottom + 1) - twice[1] / 2
     gx, gy = (np.exp(-0.5 * (v / MIRROR_SIGMA_PX) ** 2) for v in (x, y))
     return float(gy @ paired @ (gx * x)), float((gy * y) @ paired @ gx)
-
-
-def run_beam(centres: NDArray[np.float64], nominal: tuple[float, float]) -> tuple[float, float]:
-    """The run's beam: the median of (n, 2) positions (fast_px, slow_px), NaN ignored; `nominal` without any."""
-    found = centres[np.isfinite(centres).all(axis=1)]
-    if not len(found):
-        return nominal
-    fast, slow = np.median(found, axis=0)
-    return float(fast), float(slow)
 
 
 def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

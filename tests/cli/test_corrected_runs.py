@@ -73,6 +73,49 @@ def test_what_was_made_for_a_single_program_is_made_anew_with_the_rest(credline:
     assert movie.name.startswith("mordenite_250.0000_")
 
 
+SIX_BESIDE = DEVICES.format(250.0) + "beam_fast_px = 60.0\nbeam_slow_px = 66.0\n"
+
+
+def origin(folder: Path) -> float:
+    (line,) = [line for line in (folder / RUN / "SMV" / "XDS.INP").read_text().splitlines() if "ORGX=" in line]
+    return float(line.split()[1])
+
+
+def test_a_beam_that_lies_elsewhere_than_was_said_is_asked_about_and_the_answer_holds(
+    credline: Credline, tmp_path: Path
+) -> None:
+    (tmp_path / "lab.toml").write_text(SIX_BESIDE, encoding="utf-8")
+    settings = ("range_deg=2", "snapshot_interval=0", 'formats=["xds", "report"]')
+    words = [word for setting in settings for word in ("--set", setting)]
+    status, out, _ = credline("run", "cred", "--clock", "virtual", "--devices", "lab.toml", "--out", "out", *words)
+    assert status == 0
+    assert "the primary beam was found at 6" in out
+    assert "px from its nominal place (60.00, 66.00)" in out
+    assert f"credline export {RUN} --set beam=nominal" in out
+    assert origin(tmp_path) == pytest.approx(66.5, abs=1.5)  # the lens has not forgotten its last setting
+    status, out, _ = credline("export", RUN, "--set", "beam=nominal")
+    assert status == 0
+    assert out.splitlines()[0] == "beam was found, is now nominal"
+    assert "60.00, 66.00 px (fast, slow), the nominal one; seen in 9 of 9 frames; drift" in out
+    assert origin(tmp_path) == pytest.approx(60.5)
+    assert document(tmp_path)["plan"]["beam"] == "nominal"
+    page = (tmp_path / RUN / "report" / "index.html").read_text(encoding="utf-8")
+    assert "corrected after the run: beam was found, is now nominal" in page
+    assert check_run(tmp_path / RUN) == []
+    credline("export", RUN, "--set", "beam=[61.25, 64]")
+    assert origin(tmp_path) == pytest.approx(61.75)
+    credline("export", RUN, "--formats", "xds")  # it stays so
+    assert origin(tmp_path) == pytest.approx(61.75)
+
+
+def test_a_plan_says_what_is_taken_for_the_beam(credline: Credline, tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text(SIX_BESIDE, encoding="utf-8")
+    settings = ("range_deg=2", "relax_cycles=0", "snapshot_interval=0", 'formats=["xds"]', "beam=nominal")
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert credline("run", "cred", "--clock", "virtual", "--devices", "lab.toml", "--out", "out", *words)[0] == 0
+    assert origin(tmp_path) == pytest.approx(60.5)
+
+
 @pytest.mark.parametrize("camera_length_mm", [0.0, -250.0, 0.25])
 def test_a_run_that_failed_for_its_geometry_is_made_whole(
     credline: Credline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, camera_length_mm: float
@@ -107,6 +150,10 @@ def test_a_run_that_failed_for_its_geometry_is_made_whole(
         (("--set", "detector.shape=250"), "cannot be corrected after a run"),
         (("--set", "camera_length_mm=250"), "Keys are geometry.wavelength_A, geometry.camera_length_mm"),
         (("--set", "geometry.camera_length_mm"), "write key=value"),
+        (("--set", "beam=behind"), "--set beam = 'behind': say found, nominal, or a place"),
+        (("--set", "beam=[1, 2, 3]"), "say found, nominal, or a place, [fast, slow] in px; nothing was changed"),
+        (("--set", "beam=[9999, 66]"), "the detector has 132 pixels"),
+        ((*RIGHT, "--set", "beam=[9999, 66]"), "the detector has 132 pixels"),
         ((*RIGHT, "--formats", "smv"), "leave --formats out"),
     ],
 )

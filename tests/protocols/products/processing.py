@@ -39,13 +39,43 @@ for folder, words in json.load(sys.stdin):
 """
 
 
+def own_python(program: str) -> list[str]:
+    """The words that start DIALS' own Python, by a program's first line; none where that is a shell script."""
+    with open(program, "rb") as file:
+        first = file.readline().decode("utf-8", "replace").removeprefix("#!").split()
+    return first if "python" in " ".join(first) else []
+
+
+TRUSTED_IN = """
+import json, sys
+from dxtbx.model.experiment_list import ExperimentListFactory
+found = []
+for path in sys.argv[1:]:
+    images = ExperimentListFactory.from_json_file(path, check_format=True)[0].imageset
+    mask, counts = images.get_mask(0)[0].as_numpy_array(), images.get_raw_data(0)[0].as_numpy_array()
+    found.append(sorted({int(count) for count in counts[mask]}))
+print(json.dumps(found))
+"""
+
+
+def trusted_counts(*experiments: Path) -> list[list[int]]:
+    """The counts that DIALS trusts in the first image of each imported.expt, by dxtbx's own mask."""
+    program = shutil.which("dials.import")
+    assert program is not None
+    words = own_python(program) or [shutil.which("dials.python") or "dials.python"]
+    done = subprocess.run(
+        [*words, "-c", TRUSTED_IN, *map(str, experiments)], capture_output=True, text=True, check=True
+    )
+    found: list[list[int]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def import_each(folders: Mapping[Path, Sequence[str]]) -> None:
     """`dials.import WORDS` in each of these folders, in one process: to start takes longer than to import."""
     program = shutil.which("dials.import")
     assert program is not None
-    with open(program, "rb") as file:
-        first = file.readline().decode("utf-8", "replace").removeprefix("#!").split()
-    if "python" not in first[0]:  # a shell script that starts DIALS' own Python
+    first = own_python(program)
+    if not first:
         for folder, words in folders.items():
             subprocess.run([program, *words], cwd=folder, check=True, capture_output=True)
         return

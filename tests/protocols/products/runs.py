@@ -39,6 +39,10 @@ def disc(shape: tuple[int, int], fast_px: float, slow_px: float) -> Picture:
     return picture
 
 
+AT_THE_BEAM = {"beam_fast_px": 240.25, "beam_slow_px": 230.75}
+"""The geometry by which the beam of the usual pictures is where it was said to be."""
+
+
 def write_run(
     folder: Path,
     *,

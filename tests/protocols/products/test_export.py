@@ -14,7 +14,7 @@ from engine.errors import DataError, Refused, StorageError
 from protocols.products import atomic
 from protocols.products.corrections import Clipped
 from protocols.products.export import FORMATS, ON_REQUEST, export_run
-from tests.protocols.products.runs import disc, write_run
+from tests.protocols.products.runs import AT_THE_BEAM, disc, write_run
 
 
 def names(folder: Path) -> list[str]:
@@ -156,7 +156,7 @@ def test_a_run_of_one_frame(tmp_path: Path) -> None:
 def test_a_distorted_run_brings_its_tables_about_the_measured_beam(tmp_path: Path) -> None:
     folder = write_run(
         tmp_path / "run",
-        slots=3,
+        slots=9,
         geometry={"distortion_amplitude_percent": 2.43, "distortion_azimuth_deg": 83.37},
         picture=disc((512, 512), 150.5, 180.5),
     )
@@ -171,7 +171,8 @@ def test_a_distorted_run_brings_its_tables_about_the_measured_beam(tmp_path: Pat
 def test_without_a_flatfield_the_summary_says_so(tmp_path: Path) -> None:
     bare = export_run(write_run(tmp_path / "a", slots=3), ["tiff"])
     assert any("frames.h5: no flatfield" in w for w in bare.warnings)
-    flat = export_run(write_run(tmp_path / "b", slots=3, flatfield=np.ones((512, 512), dtype=np.float32)), ["tiff"])
+    response = np.ones((512, 512), dtype=np.float32)
+    flat = export_run(write_run(tmp_path / "b", slots=3, flatfield=response, geometry=AT_THE_BEAM), ["tiff"])
     assert not flat.warnings
 
 

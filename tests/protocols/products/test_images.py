@@ -91,7 +91,8 @@ def test_the_header_begins_and_ends_as_dials_needs_it() -> None:
 
 @pytest.mark.parametrize("name", ["a=b;c}d{e", "Größe \n zeolite", "x" * 500])
 def test_no_sample_name_can_break_the_smv_header(name: str) -> None:
-    header = smv_header(replace(RUN, sample=name, run_id=name), FRAME)
+    long = replace(RUN, sample=name, run_id=name, program=name, frame_beams={FRAME.slot: (12345.678, -1234.567)})
+    header = smv_header(long, FRAME)
     assert len(header) == HEADER_BYTES
     assert header.count(b"}") == header.count(b"{") == 1
     assert all(line.count(b"=") == 1 for line in header.split(b"\n") if b"=" in line)

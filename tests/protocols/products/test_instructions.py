@@ -81,7 +81,7 @@ def test_xds_inp_of_a_rising_run(tmp_path: Path) -> None:
     assert "UNIT_CELL_CONSTANTS" in text
     assert xds(text, "UNIT_CELL_CONSTANTS") == []
     assert xds(text, "UNTRUSTED_RECTANGLE") == ["255 262 0 517", "0 517 255 262"]
-    assert xds(text, "OVERLOAD") == ["11810"]
+    assert xds(text, "OVERLOAD") == ["11809"]  # the largest count that is right
     assert xds(text, "INCLUDE_RESOLUTION_RANGE") == ["20 0.8"]
     assert "GEO_CORR" not in text
 

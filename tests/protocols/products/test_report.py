@@ -18,7 +18,7 @@ from protocols.products.plots import angle_residuals_deg
 from protocols.products.source import open_run
 from protocols.products.thumbnails import lit_part
 from tests.engine.traces import record_run
-from tests.protocols.products.runs import write_run
+from tests.protocols.products.runs import AT_THE_BEAM, write_run
 
 
 def page_of(folder: Path) -> str:
@@ -96,7 +96,7 @@ def test_what_went_wrong_stands_before_everything_else(tmp_path: Path) -> None:
 
 def test_a_run_without_trouble_has_no_warnings(tmp_path: Path) -> None:
     flat = np.ones((512, 512), dtype=np.float32)
-    folder = write_run(tmp_path / "run", slots=6, flatfield=flat)
+    folder = write_run(tmp_path / "run", slots=6, flatfield=flat, geometry=AT_THE_BEAM)
     assert export_run(folder, ["report"]).warnings == ()
     assert warnings_of(page_of(folder)) == []
 

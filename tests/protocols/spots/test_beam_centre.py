@@ -9,7 +9,8 @@ from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
 from protocols.products.corrections import correction
 from protocols.products.cross import cross_mask
-from protocols.spots.beam_centre import beside_cross, even_level, find_beam, run_beam
+from protocols.spots.beam_centre import beside_cross, even_level, find_beam
+from protocols.spots.beam_seen import unseen
 
 
 def gaussian(shape: tuple[int, int], fast: float, slow: float, sigma: float, height: float = 8000.0) -> np.ndarray:
@@ -42,7 +43,7 @@ def test_a_saturated_beam_in_noise() -> None:
         gaussian((516, 516), 251.3, 262.8, 3.0, 5e4) + gaussian((516, 516), 251.3, 262.8, 40.0, 30), 11810
     )
     found = [find_beam(rng.poisson(truth).astype(np.uint16)) for _ in range(10)]
-    centre = run_beam(np.array(found), (0.0, 0.0))
+    centre = tuple(np.median(np.array(found, dtype=float), axis=0))
     assert centre == pytest.approx((251.3, 262.8), abs=0.02)
 
 
@@ -61,16 +62,10 @@ def test_simulated_pictures_with_the_beam_on_and_beside_the_cross(beam: tuple[fl
         counts, _ = correct.apply(maker.diffraction(4.0 * k - 60, 4.0 * k - 59.774, 0.5, noise_seed=k))
         start = find_beam(counts, cap=level)
         assert start is not None
+        assert unseen(counts, start, level) is None
         found.append(beside_cross(counts, cross, start, level))
-    assert run_beam(np.array(found, dtype=float), (0.0, 0.0)) == pytest.approx(beam, abs=within_px)
+    assert tuple(np.median(np.array(found, dtype=float), axis=0)) == pytest.approx(beam, abs=within_px)
 
 
-def test_an_empty_picture_has_no_beam_and_the_run_falls_back_to_the_nominal_place() -> None:
+def test_an_empty_picture_has_no_beam() -> None:
     assert find_beam(np.zeros((64, 64), dtype=np.uint16)) is None
-    nothing = np.full((3, 2), np.nan)
-    assert run_beam(nothing, (31.0, 33.0)) == (31.0, 33.0)
-
-
-def test_one_wild_frame_does_not_move_the_run() -> None:
-    centres = np.array([[258.0, 257.0]] * 9 + [[300.0, 100.0]])
-    assert run_beam(centres, (0, 0)) == (258.0, 257.0)
