@@ -1,10 +1,13 @@
 """Files that are either whole or not there: written beside their place, then renamed into it.
 
 An export that is interrupted, or runs into a full disk, leaves complete files only; a second export replaces them.
+Nothing is forced to the disk: what a power cut takes can be made again.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +24,78 @@ def replacing(path: Path) -> Iterator[Path]:
 
     OSError becomes StorageError with the file, the cause and what to do.
     """
+    with _told_of(path), folder.replacing(path, folder.of_this_process()) as part:
+        yield part
+
+
+def write_file(path: Path, *parts: "bytes | NDArray[Any]") -> None:
+    """Write bytes and C-contiguous arrays one after the other into `path`, atomically."""
+    with replacing(path) as part:
+        _write(part, parts)
+
+
+def put_aside(path: Path, mark: str, *parts: "bytes | NDArray[Any]") -> None:
+    """Write these beside `path`, where `name_put_aside` finds them; `path` stays as it is.
+
+    mark: how the names of what one export puts aside end; `remove_put_aside` knows all that begin with `part`.
+    """
+    with _told_of(path):
+        _write(_aside(path, mark), parts)
+
+
+def name_put_aside(path: Path, mark: str, head: bytes, body_bytes: int) -> None:
+    """Make what was put aside `path`, with another head before its last `body_bytes`."""
+    place = _aside(path, mark)
+    with _told_of(path):
+        with place.open("r+b", buffering=0) as file:
+            room = file.seek(0, os.SEEK_END) - body_bytes
+            if room == len(head):
+                file.seek(0)
+                file.write(head)
+            else:  # the head as it was put aside had a digit more or less
+                file.seek(room)
+                body = file.read()
+                file.truncate(0)
+                file.seek(0)
+                _write_all(file, (head, body))
+        place.replace(path)
+
+
+def remove_put_aside(folder: Path) -> None:
+    """Remove what an export put aside in a folder and did not come to name, be it of one that was killed."""
+    with suppress(OSError):
+        for path in folder.glob(".*.part*"):
+            path.unlink(missing_ok=True)
+
+
+def _aside(path: Path, mark: str) -> Path:
+    return path.with_name(f".{path.name}.{mark}")
+
+
+def _write(path: Path, parts: "Sequence[bytes | NDArray[Any]]") -> None:
+    with path.open("wb", buffering=0) as file:
+        _write_all(file, parts)
+
+
+def _write_all(file: FileIO, parts: "Sequence[bytes | NDArray[Any]]") -> None:
+    for piece in parts:
+        data: Any = np.ascontiguousarray(piece) if isinstance(piece, np.ndarray) else piece
+        view = memoryview(data).cast("B")
+        while len(view):
+            view = view[file.write(view) :]
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """OSError becomes StorageError with the file, the cause and what to do."""
     try:
-        with folder.replacing(path, folder.of_this_process()) as part:
-            yield part
+        yield
     except OSError as error:
         cause = error.strerror or str(error)
         raise StorageError(
             f"{path}: {cause}; this file was not written; what was there before is whole. Make room, or give "
             "another place, and do it again"
         ) from error
-
-
-def write_file(path: Path, *parts: "bytes | NDArray[Any]") -> None:
-    """Write bytes and C-contiguous arrays one after the other into `path`, atomically."""
-    with replacing(path) as part, part.open("wb", buffering=0) as file:
-        for piece in parts:
-            data: Any = np.ascontiguousarray(piece) if isinstance(piece, np.ndarray) else piece
-            view = memoryview(data).cast("B")
-            while len(view):
-                view = view[file.write(view) :]
 
 
 def write_text(path: Path, text: str, newline: str = "\n") -> None:

@@ -1,32 +1,30 @@
 """Export of a finished run: which files, in which order, by how many processes.
 
-The pictures are made by worker processes; instruction files, master file and report by this one. Every file is
-written whole or not at all, an export may be stopped at any time and repeated at will, and the run's own files
-are only read.
+The pictures are made by worker processes where there are many; instruction files, master file and report by this one.
+Every file is written whole or not at all, an export may be stopped at any time and repeated at will, and the run's own
+files are only read.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.errors import Refused, StorageError
+from engine.record.folder import of_this_process
 from engine.worker import WORKERS, begin_worker
-from protocols.products.atomic import make_folder, write_text
+from protocols.products.atomic import write_text
 from protocols.products.corrections import Clipped
 from protocols.products.cred_log import cred_log, slot_list
 from protocols.products.metadata import RunHeader, run_header
-from protocols.products.pictures import (
-    PictureFolders,
-    run_correction,
-    survey_frames,
-    write_frames,
-    write_placeholders,
-)
+from protocols.products.picturefiles import PictureFolders
+from protocols.products.pictures import Frames, Job, make_frames, name_frames, run_correction, write_placeholders
 from protocols.products.scale import faded
 from protocols.products.source import RunInfo, RunSource, open_run
 from protocols.products.survey import FrameSurvey, clipped_in
@@ -39,6 +37,13 @@ CHUNK_FRAMES = 16
 """Frames given to a worker at a time: enough to keep it busy, few enough to stop soon."""
 
 FLATFIELD_MISSING = "no flatfield in frames.h5: counts are as the detector gave them"
+
+MOST_PROCESSES = 4
+PIXELS_A_PROCESS = 1 << 25
+"""128 pictures of 512 x 512: about a second of work, and to start a process takes half of one."""
+
+MAKING, NAMING = 9, 1
+"""Steps of progress for a frame that is made, and one whose pictures get their headers and names."""
 
 Progress = Callable[[int, int], None]
 
@@ -64,30 +69,36 @@ class ExportSummary:
 def export_run(
     run_dir: Path,
     formats: Sequence[str] = FORMATS,
-    workers: int = 1,
+    workers: int | None = 1,
     progress: Progress | None = None,
     told: Sequence[tuple[str, str]] = (),
 ) -> ExportSummary:
-    """Export the run in `run_dir` in these formats with this many worker processes (1: all in this process).
+    """Export the run in `run_dir` in these formats with this many worker processes (1: all in this process; None: as
+    many as are worth their start).
 
     progress(done, total) is called in this process, in steps of work; what it raises stops the export. told: the table
-    of the run's result, that the report shows as it is. Raises
+    of the run's result, that the report shows as it is. One export of a run at a time. Raises
     Refused for unknown formats (nothing written), DataError for a run that cannot be read, StorageError for a full
     disk; files written before an error are whole, the raw spool is untouched.
     """
     wanted = _wanted(formats)
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise Refused(f"workers={workers}: at least 1 process must do the work; nothing was exported")
     run_dir = Path(run_dir)
     with open_run(run_dir) as source:
         info = source.info
         folders = _folders(run_dir, wanted)
-        steps = _Steps(progress, len(info.slot) * (2 if folders.any else 1) + 1)
-        with _pool(workers) as pool:
-            surveys = _survey(pool, info, "report" in wanted, steps)
+        workers = workers or processes_for(len(info.slot), info.shape)
+        steps = _Steps(progress, len(info.slot) * (MAKING + NAMING) + 1)
+        job = Job(run_dir, folders, of_this_process(), "report" in wanted)
+        with _pictures_put_aside(folders), _pool(workers) as pool:
+            frames = Frames(source, job) if pool.alone else None
+            surveys = _make(pool, frames.make if frames else partial(make_frames, job), info, steps)
             beam = _beam(info, surveys)
             header = run_header(info, beam)
-            files = _pictures(pool, run_dir, info, header, folders, steps)
+            name = frames.name if frames else partial(name_frames, job)
+            files = _name(pool, name, info, surveys, header, steps) if folders.wanted else 0
+        files += _fill_up(info, header, folders)
         warnings = tuple(_warnings(source, surveys, beam))
         files += _other_files(source, header, wanted)
         if "report" in wanted:
@@ -129,40 +140,57 @@ def _folders(run_dir: Path, wanted: Sequence[str]) -> PictureFolders:
         smv=run_dir / "SMV" / "data" if "smv" in wanted else None,
         mrc=run_dir / "RED" if "mrc" in wanted else None,
     )
-    for folder in (folders.tiff, folders.smv, folders.mrc):
-        if folder is not None:
-            make_folder(folder)
+    folders.make()
     return folders
 
 
-def _survey(pool: "_Pool", info: RunInfo, look_for_spots: bool, steps: "_Steps") -> list[FrameSurvey]:
+def processes_for(frames: int, shape: tuple[int, int]) -> int:
+    """How many worker processes are worth their start for so many frames of (rows, columns); 1: none."""
+    return max(1, min(os.cpu_count() or 1, MOST_PROCESSES, frames * shape[0] * shape[1] // PIXELS_A_PROCESS))
+
+
+@contextmanager
+def _pictures_put_aside(folders: PictureFolders) -> Iterator[None]:
+    """On an error, or Ctrl-C, what was put aside goes again."""
+    try:
+        yield
+    except BaseException:
+        folders.clear()
+        raise
+
+
+def _make(
+    pool: "_Pool", make: Callable[[range], list[FrameSurvey]], info: RunInfo, steps: "_Steps"
+) -> list[FrameSurvey]:
     found: list[FrameSurvey] = []
-    tasks = ((info.folder, chunk, look_for_spots) for chunk in _chunks(len(info.slot)))
-    for task, result in pool.map(survey_frames, tasks):
+    for (chunk,), result in pool.map(make, ((chunk,) for chunk in _chunks(len(info.slot)))):
         found.extend(result)
-        steps.add(len(task[1]))
+        steps.add(MAKING * len(chunk))
     return sorted(found, key=lambda s: s.slot)
 
 
-def _pictures(
-    pool: "_Pool", run_dir: Path, info: RunInfo, header: RunHeader, folders: PictureFolders, steps: "_Steps"
+def _name(
+    pool: "_Pool",
+    name: Callable[[range, list[FrameSurvey], RunHeader], int],
+    info: RunInfo,
+    surveys: list[FrameSurvey],
+    header: RunHeader,
+    steps: "_Steps",
 ) -> int:
-    if not folders.any:
-        return 0
     files = 0
-    tasks = ((run_dir, chunk, header, folders) for chunk in _chunks(len(info.slot)))
-    for task, written in pool.map(write_frames, tasks):
-        files += written
-        steps.add(len(task[1]))
-    if folders.smv is not None:
-        files += write_placeholders(run_dir, header, folders.smv)
-        _remove_strays(folders.smv, ".img", set(range(info.first_slot, info.last_slot + 1)))
-    kept = set(info.slot.tolist())
-    if folders.tiff is not None:
-        _remove_strays(folders.tiff, ".tiff", kept)
-    if folders.mrc is not None:
-        _remove_strays(folders.mrc, ".mrc", kept)
+    tasks = ((chunk, surveys[chunk.start : chunk.stop], header) for chunk in _chunks(len(info.slot)))
+    for (chunk, _, _), named in pool.map(name, tasks):
+        files += named
+        steps.add(NAMING * len(chunk))
     return files
+
+
+def _fill_up(info: RunInfo, header: RunHeader, folders: PictureFolders) -> int:
+    """Placeholders for the gaps; pictures of an earlier export that are none of this run's go. The files written."""
+    kept = set(info.slot.tolist())
+    for kind, folder in folders.wanted:
+        _remove_strays(folder, kind.suffix, kept | set(info.gaps) if folder == folders.smv else kept)
+    return write_placeholders(info, header, folders.smv) if folders.smv is not None else 0
 
 
 def _remove_strays(folder: Path, suffix: str, slots: set[int]) -> None:
@@ -279,6 +307,7 @@ class _Pool:
 
     def __init__(self, executor: ProcessPoolExecutor | None, workers: int) -> None:
         self._executor, self._workers = executor, workers
+        self.alone = executor is None
 
     def map(self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
         """(task, result) as they come."""

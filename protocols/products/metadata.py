@@ -5,6 +5,7 @@ from datetime import datetime
 
 from protocols.products.rotation import Rotation, rotation
 from protocols.products.source import RunInfo
+from protocols.products.survey import FrameSurvey
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class FrameHeader:
     slot: number of the picture, in every file name too. stage_start_deg, stage_end_deg: the goniometer at the
     begin and the end of the exposure; for a placeholder of a gap, of the slot. started_at: wall time at the begin
     of the exposure. clipped: pixels whose count did not fit into 16 bits. placeholder: no frame, all zeros.
+    lowest, highest, mean: of its counts.
     """
 
     slot: int
@@ -47,6 +49,9 @@ class FrameHeader:
     started_at: datetime
     clipped: int = 0
     placeholder: bool = False
+    lowest: int = 0
+    highest: int = 0
+    mean: float = 0.0
 
 
 def run_header(info: RunInfo, beam_px: tuple[float, float]) -> RunHeader:
@@ -70,14 +75,18 @@ def run_header(info: RunInfo, beam_px: tuple[float, float]) -> RunHeader:
     )
 
 
-def frame_header(info: RunInfo, index: int, clipped: int) -> FrameHeader:
-    """The header of kept frame `index` (0 .. n-1)."""
+def frame_header(info: RunInfo, index: int, seen: FrameSurvey) -> FrameHeader:
+    """The header of kept frame `index` (0 .. n-1), with what was seen in it."""
+    rows, columns = info.shape
     return FrameHeader(
         slot=int(info.slot[index]),
         stage_start_deg=float(info.frame_start_deg[index]),
         stage_end_deg=float(info.frame_end_deg[index]),
         started_at=info.wall_time(int(info.frame_start_ns[index])),
-        clipped=clipped,
+        clipped=seen.clipped.total,
+        lowest=seen.minimum,
+        highest=seen.maximum,
+        mean=seen.total / (rows * columns),
     )
 
 

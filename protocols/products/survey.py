@@ -29,7 +29,8 @@ class FrameSurvey:
 
     beam_fast_px, beam_slow_px: primary beam, NaN where it was not found. total: all counts. background: median
     count. spot_pixels: pixels that stand SPOT_SIGMA above the local background; spot_mean: their mean height above
-    it, in counts (0 without any). maximum: highest count. clipped: pixels that did not fit into 16 bits.
+    it, in counts (0 without any). maximum, minimum: highest and lowest count. clipped: pixels that did not fit into
+    16 bits.
     """
 
     slot: int
@@ -41,6 +42,7 @@ class FrameSurvey:
     spot_mean: float
     maximum: int
     clipped: Clipped
+    minimum: int = 0
 
 
 def survey(
@@ -75,6 +77,7 @@ def survey(
         spot_mean=float(heights.mean()) if len(heights) else 0.0,
         maximum=int(counts.max()),
         clipped=clipped,
+        minimum=int(counts.min()),
     )
 
 

@@ -4,6 +4,8 @@ The filtered picture is a smooth function of position: a sum of Gaussians, one o
 maximum is bracketed on a coarse grid and found by Newton's method, so no grid and no interpolation can shift it.
 """
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ SIGMA_PX = 10.0
 
 MIRROR_SIGMA_PX, MIRROR_REACH_PX = 12.0, 36
 MIRROR_STEPS = tuple(range(-3, 4))
+MIRROR_STEPS_SQUARED = sum(step * step for step in MIRROR_STEPS)
 NEAR_PX = 8
 """A beam farther from the cross than this is not touched by it."""
 
@@ -34,20 +37,14 @@ def find_beam(
     cap: counts above it are taken as that much (`even_level`). None where there is no maximum: an empty picture, or
     one that rises to its edge.
     """
-    if cap is not None:
-        counts = np.minimum(counts, np.uint16(min(cap, 65535)))
+    most = np.uint16(65535 if cap is None else min(cap, 65535))
     bin_px = max(1, int(sigma_px / 2.5))
-    rows, columns = (n // bin_px * bin_px for n in counts.shape)
-    coarse: NDArray[np.float32] = (
-        counts[:rows, :columns]
-        .reshape(rows // bin_px, bin_px, columns // bin_px, bin_px)
-        .sum(axis=(1, 3), dtype=np.float32)
-    )
+    coarse = _binned(counts, bin_px, most)
     if not coarse.any():
         return None
     smooth = _blur(coarse, sigma_px / bin_px)
     y, x = np.unravel_index(int(smooth.argmax()), smooth.shape)
-    return _climb(counts, (float(x) + 0.5) * bin_px, (float(y) + 0.5) * bin_px, sigma_px)
+    return _climb(counts, most, (float(x) + 0.5) * bin_px, (float(y) + 0.5) * bin_px, sigma_px)
 
 
 def beside_cross(
@@ -76,7 +73,8 @@ def beside_cross(
                 if both is None:
                     return beam_px
                 moments.append(both[axis])
-            slope, at_zero = np.polyfit(MIRROR_STEPS, moments, 1)
+            # The straight line of least squares; the steps lie evenly about 0.
+            slope, at_zero = float(np.dot(MIRROR_STEPS, moments)) / MIRROR_STEPS_SQUARED, float(np.mean(moments))
             if slope >= 0:
                 return beam_px
             found.append(float((twice[axis] - at_zero / slope) / 2 + 0.5))
@@ -97,10 +95,16 @@ def _moments(
     window = np.s_[top : bottom + 1, left : right + 1]
     valid = ~cross[window]
     paired = np.minimum(counts[window], cap) * (valid & valid[::-1, ::-1])
-    x = np.arange(left, right + 1) - twice[0] / 2
-    y = np.arange(top, bottom + 1) - twice[1] / 2
-    gx, gy = (np.exp(-0.5 * (v / MIRROR_SIGMA_PX) ** 2) for v in (x, y))
-    return float(gy @ paired @ (gx * x)), float((gy * y) @ paired @ gx)
+    (gx, first_x), (gy, first_y) = (_mirror_weights(centre % 2) for centre in twice)
+    return float(gy @ paired @ first_x), float(first_y @ paired @ gx)
+
+
+@cache
+def _mirror_weights(half: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of the pixels about a centre, or (1) about one between two pixels: their weights, and those of a first moment."""
+    away = np.arange(-MIRROR_REACH_PX, MIRROR_REACH_PX + half + 1) - half / 2
+    weights = np.exp(-0.5 * (away / MIRROR_SIGMA_PX) ** 2)
+    return weights, weights * away
 
 
 def run_beam(centres: NDArray[np.float64], nominal: tuple[float, float]) -> tuple[float, float]:
@@ -112,6 +116,22 @@ def run_beam(centres: NDArray[np.float64], nominal: tuple[float, float]) -> tupl
     return float(fast), float(slow)
 
 
+def _binned(counts: NDArray[np.uint16], bin_px: int, most: np.uint16) -> NDArray[np.float32]:
+    """Sums over squares of `bin_px` pixels a side, no count as more than `most`; the rest at the far edges is cut off.
+
+    Added line by line: ten times as fast as a sum over two of four axes.
+    """
+    rows, columns = (n // bin_px * bin_px for n in counts.shape)
+    whole = counts[:rows, :columns]
+    lines = np.minimum(whole[::bin_px], most).astype(np.uint32)
+    for k in range(1, bin_px):
+        lines += np.minimum(whole[k::bin_px], most)
+    squares = lines[:, ::bin_px].copy()
+    for k in range(1, bin_px):
+        squares += lines[:, k::bin_px]
+    return squares.astype(np.float32)
+
+
 def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Gaussian filter, zero outside. Not by matrix products: their threads and the worker processes would fight."""
     from scipy.ndimage import gaussian_filter
@@ -119,12 +139,14 @@ def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.asarray(gaussian_filter(image, sigma, mode="constant", truncate=3.0), dtype=np.float32)
 
 
-def _climb(counts: NDArray[np.uint16], fast: float, slow: float, sigma: float) -> tuple[float, float] | None:
+def _climb(
+    counts: NDArray[np.uint16], most: np.uint16, fast: float, slow: float, sigma: float
+) -> tuple[float, float] | None:
     """Newton's method on the filtered picture from a start within a bin of its maximum."""
     reach = int(np.ceil(5 * sigma))
     rows, columns = counts.shape
     top, left = max(0, int(slow) - reach), max(0, int(fast) - reach)
-    window = counts[top : int(slow) + reach + 1, left : int(fast) + reach + 1].astype(np.float64)
+    window = np.minimum(counts[top : int(slow) + reach + 1, left : int(fast) + reach + 1], most).astype(np.float64)
     y: NDArray[np.float64] = np.arange(window.shape[0], dtype=np.float64) + (top + 0.5)
     x: NDArray[np.float64] = np.arange(window.shape[1], dtype=np.float64) + (left + 0.5)
     for _ in range(50):
