@@ -1,30 +1,27 @@
 """Export of a finished run: which files, in which order, by how many processes.
 
-The pictures are made by worker processes where there are many; instruction files, master file and report by this one.
+The pictures are made by several processes where there are many; instruction files, master file and report by this one.
 Every file is written whole or not at all, an export may be stopped at any time and repeated at will, and the run's own
 files are only read.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from engine.errors import Refused, StorageError
+from engine.errors import Refused
 from engine.record.folder import of_this_process
-from engine.worker import WORKERS, begin_worker
 from protocols.products.atomic import write_text
 from protocols.products.corrections import Clipped
 from protocols.products.cred_log import cred_log, slot_list
 from protocols.products.metadata import RunHeader, run_header
 from protocols.products.picturefiles import PictureFolders
 from protocols.products.pictures import Frames, Job, make_frames, name_frames, run_correction, write_placeholders
+from protocols.products.processes import Processes, processes, processes_for, stretches
 from protocols.products.scale import faded
 from protocols.products.source import RunInfo, RunSource, open_run
 from protocols.products.survey import FrameSurvey, clipped_in
@@ -33,14 +30,7 @@ from protocols.spots.beam_centre import run_beam
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
 """All formats; `xds` and `dials` bring the SMV pictures along, `redp` the MRC and `pets` the TIFF ones."""
 
-CHUNK_FRAMES = 16
-"""Frames given to a worker at a time: enough to keep it busy, few enough to stop soon."""
-
 FLATFIELD_MISSING = "no flatfield in frames.h5: counts are as the detector gave them"
-
-MOST_PROCESSES = 4
-PIXELS_A_PROCESS = 1 << 25
-"""128 pictures of 512 x 512: about a second of work, and to start a process takes half of one."""
 
 MAKING, NAMING = 9, 1
 """Steps of progress for a frame that is made, and one whose pictures get their headers and names."""
@@ -69,17 +59,17 @@ class ExportSummary:
 def export_run(
     run_dir: Path,
     formats: Sequence[str] = FORMATS,
-    workers: int | None = 1,
+    workers: int | None = None,
     progress: Progress | None = None,
     told: Sequence[tuple[str, str]] = (),
 ) -> ExportSummary:
-    """Export the run in `run_dir` in these formats with this many worker processes (1: all in this process; None: as
-    many as are worth their start).
+    """Export the run in `run_dir` in these formats with this many processes, this one included (None: as many as are
+    worth their start).
 
     progress(done, total) is called in this process, in steps of work; what it raises stops the export. told: the table
     of the run's result, that the report shows as it is. One export of a run at a time. Raises
     Refused for unknown formats (nothing written), DataError for a run that cannot be read, StorageError for a full
-    disk; files written before an error are whole, the raw spool is untouched.
+    disk, ComputationError for a process that died; files written before an error are whole, the raw spool is untouched.
     """
     wanted = _wanted(formats)
     if workers is not None and workers < 1:
@@ -91,13 +81,12 @@ def export_run(
         workers = workers or processes_for(len(info.slot), info.shape)
         steps = _Steps(progress, len(info.slot) * (MAKING + NAMING) + 1)
         job = Job(run_dir, folders, of_this_process(), "report" in wanted)
-        with _pictures_put_aside(folders), _pool(workers) as pool:
-            frames = Frames(source, job) if pool.alone else None
-            surveys = _make(pool, frames.make if frames else partial(make_frames, job), info, steps)
+        frames = Frames(source, job)
+        with _pictures_put_aside(folders), processes(workers) as several:
+            surveys = _make(several, frames, job, info, steps)
             beam = _beam(info, surveys)
             header = run_header(info, beam)
-            name = frames.name if frames else partial(name_frames, job)
-            files = _name(pool, name, info, surveys, header, steps) if folders.wanted else 0
+            files = _name(several, frames, job, info, surveys, header, steps) if folders.wanted else 0
         files += _fill_up(info, header, folders)
         warnings = tuple(_warnings(source, surveys, beam))
         files += _other_files(source, header, wanted)
@@ -144,11 +133,6 @@ def _folders(run_dir: Path, wanted: Sequence[str]) -> PictureFolders:
     return folders
 
 
-def processes_for(frames: int, shape: tuple[int, int]) -> int:
-    """How many worker processes are worth their start for so many frames of (rows, columns); 1: none."""
-    return max(1, min(os.cpu_count() or 1, MOST_PROCESSES, frames * shape[0] * shape[1] // PIXELS_A_PROCESS))
-
-
 @contextmanager
 def _pictures_put_aside(folders: PictureFolders) -> Iterator[None]:
     """On an error, or Ctrl-C, what was put aside goes again."""
@@ -159,29 +143,29 @@ def _pictures_put_aside(folders: PictureFolders) -> Iterator[None]:
         raise
 
 
-def _make(
-    pool: "_Pool", make: Callable[[range], list[FrameSurvey]], info: RunInfo, steps: "_Steps"
-) -> list[FrameSurvey]:
+def _make(several: Processes, frames: Frames, job: Job, info: RunInfo, steps: "_Steps") -> list[FrameSurvey]:
     found: list[FrameSurvey] = []
-    for (chunk,), result in pool.map(make, ((chunk,) for chunk in _chunks(len(info.slot)))):
-        found.extend(result)
-        steps.add(MAKING * len(chunk))
+    tasks = ((stretch,) for stretch in stretches(len(info.slot), info.shape))
+    for seen in several.map(frames.make, partial(make_frames, job), tasks):
+        found.extend(seen)
+        steps.add(MAKING * len(seen))
     return sorted(found, key=lambda s: s.slot)
 
 
 def _name(
-    pool: "_Pool",
-    name: Callable[[range, list[FrameSurvey], RunHeader], int],
+    several: Processes,
+    frames: Frames,
+    job: Job,
     info: RunInfo,
     surveys: list[FrameSurvey],
     header: RunHeader,
     steps: "_Steps",
 ) -> int:
     files = 0
-    tasks = ((chunk, surveys[chunk.start : chunk.stop], header) for chunk in _chunks(len(info.slot)))
-    for (chunk, _, _), named in pool.map(name, tasks):
+    tasks = ((s, surveys[s.start : s.stop], header) for s in stretches(len(info.slot), info.shape))
+    for named in several.map(frames.name, partial(name_frames, job), tasks):
         files += named
-        steps.add(NAMING * len(chunk))
+        steps.add(NAMING * named // len(job.folders.wanted))
     return files
 
 
@@ -285,11 +269,6 @@ def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: tuple[float, 
         yield f"the run ended as {info.status!r}; what it kept was exported"
 
 
-def _chunks(n: int) -> Iterator[range]:
-    for begin in range(0, n, CHUNK_FRAMES):
-        yield range(begin, min(begin + CHUNK_FRAMES, n))
-
-
 class _Steps:
     """Progress in frames looked at and frames written."""
 
@@ -300,46 +279,3 @@ class _Steps:
         self._done = min(self._done + n, self._total)
         if self._progress is not None:
             self._progress(self._done, self._total)
-
-
-class _Pool:
-    """Tasks in worker processes, with few waiting at a time; or one after the other in this process."""
-
-    def __init__(self, executor: ProcessPoolExecutor | None, workers: int) -> None:
-        self._executor, self._workers = executor, workers
-        self.alone = executor is None
-
-    def map(self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
-        """(task, result) as they come."""
-        if self._executor is None:
-            for task in tasks:
-                yield task, function(*task)
-            return
-        waiting: dict[Future[Any], tuple[Any, ...]] = {}
-        for task in tasks:
-            waiting[self._executor.submit(function, *task)] = task
-            if len(waiting) >= 2 * self._workers:
-                yield from self._finished(waiting)
-        while waiting:
-            yield from self._finished(waiting)
-
-    def _finished(self, waiting: dict[Future[Any], tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
-        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield waiting.pop(future), future.result()
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[_Pool]:
-    """Worker processes that leave Ctrl-C to this one. On an error, what has not begun is dropped."""
-    if workers == 1:
-        yield _Pool(None, 1)
-        return
-    try:
-        executor = ProcessPoolExecutor(workers, mp_context=WORKERS, initializer=begin_worker)
-    except OSError as error:
-        raise StorageError(f"worker processes could not be started ({error}); nothing was exported") from error
-    try:
-        yield _Pool(executor, workers)
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)

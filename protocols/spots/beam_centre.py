@@ -16,6 +16,8 @@ SIGMA_PX = 10.0
 MIRROR_SIGMA_PX, MIRROR_REACH_PX = 12.0, 36
 MIRROR_STEPS = tuple(range(-3, 4))
 MIRROR_STEPS_SQUARED = sum(step * step for step in MIRROR_STEPS)
+AROUND_PX = MIRROR_REACH_PX + 8
+"""Far enough for all steps about a position that has moved by 2 px, beyond which it is not believed."""
 NEAR_PX = 8
 """A beam farther from the cross than this is not touched by it."""
 
@@ -61,15 +63,19 @@ def beside_cross(
     fast, slow = (int(c) for c in beam_px)
     if not cross[max(0, slow - NEAR_PX) : slow + NEAR_PX + 1, max(0, fast - NEAR_PX) : fast + NEAR_PX + 1].any():
         return beam_px
+    top, left = max(0, slow - AROUND_PX), max(0, fast - AROUND_PX)
+    around = np.s_[top : slow + AROUND_PX + 1, left : fast + AROUND_PX + 1]
+    off_cross = (~cross[around]).astype(np.float64)
+    halo = np.minimum(counts[around], max(1, cap // 6)) * off_cross
     position = beam_px
     for _ in range(2):
-        twice = [round(2 * (c - 0.5)) for c in position]
+        twice = [round(2 * (c - 0.5)) - 2 * begin for c, begin in zip(position, (left, top), strict=True)]
         found = []
         for axis in (0, 1):
             moments = []
             for step in MIRROR_STEPS:
                 centre = (twice[0] + step, twice[1]) if axis == 0 else (twice[0], twice[1] + step)
-                both = _moments(counts, cross, centre, max(1, cap // 6))
+                both = _moments(halo, off_cross, centre)
                 if both is None:
                     return beam_px
                 moments.append(both[axis])
@@ -77,7 +83,7 @@ def beside_cross(
             slope, at_zero = float(np.dot(MIRROR_STEPS, moments)) / MIRROR_STEPS_SQUARED, float(np.mean(moments))
             if slope >= 0:
                 return beam_px
-            found.append(float((twice[axis] - at_zero / slope) / 2 + 0.5))
+            found.append((left, top)[axis] + float((twice[axis] - at_zero / slope) / 2 + 0.5))
         position = (found[0], found[1])
         if np.hypot(position[0] - beam_px[0], position[1] - beam_px[1]) > 2:
             return beam_px
@@ -85,16 +91,18 @@ def beside_cross(
 
 
 def _moments(
-    counts: NDArray[np.uint16], cross: NDArray[np.bool_], twice: tuple[int, int], cap: int
+    halo: NDArray[np.float64], off_cross: NDArray[np.float64], twice: tuple[int, int]
 ) -> tuple[float, float] | None:
-    """First moments along fast and slow of the pixels that have a mirror image about index twice / 2."""
+    """First moments along fast and slow of the pixels off the cross that have a mirror image about index twice / 2.
+
+    halo, off_cross: (rows, columns) counts, 0 on the cross, and 1 off it.
+    """
     left, top = twice[0] // 2 - MIRROR_REACH_PX, twice[1] // 2 - MIRROR_REACH_PX
     right, bottom = twice[0] - left, twice[1] - top
-    if left < 0 or top < 0 or right >= counts.shape[1] or bottom >= counts.shape[0]:
+    if left < 0 or top < 0 or right >= halo.shape[1] or bottom >= halo.shape[0]:
         return None
     window = np.s_[top : bottom + 1, left : right + 1]
-    valid = ~cross[window]
-    paired = np.minimum(counts[window], cap) * (valid & valid[::-1, ::-1])
+    paired = halo[window] * off_cross[window][::-1, ::-1]
     (gx, first_x), (gy, first_y) = (_mirror_weights(centre % 2) for centre in twice)
     return float(gy @ paired @ first_x), float(first_y @ paired @ gx)
 

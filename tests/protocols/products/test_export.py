@@ -1,7 +1,6 @@
 """A whole export: folders, numbers, repeatability, interruption, a full disk. The run itself is never touched."""
 
 import errno
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from engine.errors import DataError, Refused, StorageError
 from protocols.products import atomic
 from protocols.products.corrections import Clipped
-from protocols.products.export import FORMATS, export_run, processes_for
+from protocols.products.export import FORMATS, export_run
 from protocols.products.source import RunSource
 from tests.protocols.products.runs import disc, write_run
 
@@ -250,27 +249,6 @@ def test_each_picture_is_read_once_whatever_is_made_of_it(tmp_path: Path, monkey
     monkeypatch.setattr(RunSource, "raw", raw)
     export_run(folder, [name for name in FORMATS if name != "report"])  # which shows some of them again
     assert read == list(range(10))
-
-
-# (kept frames, rows and columns, processors, processes)
-WORTH = [
-    (1, 512, 8, 1),
-    (200, 512, 8, 1),
-    (260, 512, 8, 2),
-    (1000, 512, 8, 4),
-    (1000, 512, 2, 2),
-    (1000, 512, 1, 1),
-    (8, 2048, 8, 1),
-    (40, 2048, 8, 4),
-]
-
-
-@pytest.mark.parametrize(("frames", "size", "processors", "processes"), WORTH)
-def test_processes_are_started_where_they_are_worth_it(
-    monkeypatch: pytest.MonkeyPatch, frames: int, size: int, processors: int, processes: int
-) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: processors)
-    assert processes_for(frames, (size, size)) == processes
 
 
 def test_a_full_disk_names_the_file_and_leaves_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
