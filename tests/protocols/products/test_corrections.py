@@ -51,6 +51,16 @@ def test_a_cluster_of_dead_pixels_and_a_picture_without_a_living_one() -> None:
     np.testing.assert_array_equal(around_dead(counts, gain, np.ones((9, 9), dtype=bool)), np.zeros(81))
 
 
+def test_a_dead_pixel_is_replaced_and_not_clipped_whatever_it_says() -> None:
+    response = np.ones((40, 4), dtype=np.float32)
+    response[[1, 33], [2, 0]] = 0
+    raw = np.full((40, 4), 40, dtype=np.int32)
+    raw[[1, 33], [2, 0]] = 100_000, -7
+    counts, clipped = correction(response, wide_cross=False).apply(raw)
+    np.testing.assert_array_equal(counts, 40)
+    assert clipped == Clipped()
+
+
 def test_corrected_a_few_rows_at_a_time_or_pixel_by_pixel_is_the_same() -> None:
     rng = np.random.default_rng(5)
     raw = rng.integers(0, 65536, (100, 70), dtype=np.uint16)
