@@ -1,6 +1,6 @@
 """How fast a run becomes files: frames per second, against a plain write of the same bytes on the same disk.
 
-    python benchmarks/export.py [--size 516 2048] [--frames 1000] [--workers 2] [--folder DIR] [--json FILE]
+    python benchmarks/export.py [--size 516 2048] [--frames 400] [--workers 2] [--folder DIR] [--json FILE]
 
 Per size, uint16, TIFF + SMV + MRC together and each alone, in one process and in --workers processes:
 
@@ -10,7 +10,8 @@ Per size, uint16, TIFF + SMV + MRC together and each alone, in one process and i
 * export: `export_run` from frames.h5, decompression, flatfield, beam centres, start of the processes and all;
   `all` is with every format, master file and report too.
 
-Then where the time of one process goes, in ms a frame. Nothing is forced to the disk (fsync), neither by the plain
+Beside them the processor time of one process in ms a frame, which other programs on the machine disturb less, and what
+it is spent on. Nothing is forced to the disk (fsync), neither by the plain
 write nor by an export. Each figure is the best of three. Memory is the peak of this process and of its largest worker.
 Figures of different machines, or of one machine under different load, do not compare.
 """
@@ -52,9 +53,10 @@ MARK = "part0"
 
 @dataclass
 class Result:
-    """Frames per second by what is written (`tiff+smv+mrc`, `smv`, ...), for one process and for `workers` of them.
+    """By what is written (`tiff+smv+mrc`, `smv`, ...): frames per second in one process and in `workers` of them, and
+    ms of processor time for a frame in one.
 
-    ms: of one process and frame, by what it does. Memory in MB.
+    ms: processor time of a frame, by what is done. Memory in MB.
     """
 
     size: int
@@ -109,25 +111,40 @@ def nothing(_: int) -> None:
     """Warm a worker up."""
 
 
-def rate(function: Callable, folder: Path, size: int, frames: int, workers: int, formats: tuple[str, ...]) -> float:
-    """Frames per second; the best of some, for other programs use the machine too."""
-    best = 0.0
+class Best:
+    """Frames per second, and ms of this process's time for one; the best of some, for the machine has other work."""
+
+    def __init__(self, frames: int) -> None:
+        self.frames, self.rate, self.ms = frames, 0.0, float("inf")
+
+    def note(self, function: Callable[[], object]) -> None:
+        """See whether it is faster this time."""
+        os.sync()
+        begin, used = time.perf_counter(), time.process_time()
+        function()
+        self.rate = max(self.rate, self.frames / (time.perf_counter() - begin))
+        self.ms = min(self.ms, 1e3 * (time.process_time() - used) / self.frames)
+
+
+def measured(function: Callable, folder: Path, size: int, frames: int, workers: int, formats: tuple[str, ...]) -> Best:
+    best = Best(frames)
     parts = [range(1 + i, 1 + frames, workers) for i in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(nothing, range(4 * workers)))
         for _ in range(TRIES):
             for name in formats:
                 (folder / name).mkdir(parents=True)
-            os.sync()
-            begin = time.perf_counter()
             if workers == 1:
-                function(folder, size, parts[0], formats)
+                best.note(lambda: function(folder, size, parts[0], formats))
             else:
-                for future in [pool.submit(function, folder, size, part, formats) for part in parts]:
-                    future.result()
-            best = max(best, frames / (time.perf_counter() - begin))
+                best.note(lambda: shared(pool, function, folder, size, parts, formats))
             shutil.rmtree(folder)
     return best
+
+
+def shared(pool: ProcessPoolExecutor, function: Callable, folder: Path, size: int, parts: list, formats: tuple) -> None:
+    for future in [pool.submit(function, folder, size, part, formats) for part in parts]:
+        future.result()
 
 
 def stored_run(folder: Path, size: int, frames: int) -> Path:
@@ -142,13 +159,10 @@ def stored_run(folder: Path, size: int, frames: int) -> Path:
     )  # fmt: skip
 
 
-def export_rate(run: Path, frames: int, workers: int, formats: tuple[str, ...]) -> float:
-    best = 0.0
+def exported(run: Path, frames: int, workers: int, formats: tuple[str, ...]) -> Best:
+    best = Best(frames)
     for _ in range(TRIES):
-        os.sync()
-        begin = time.perf_counter()
-        export_run(run, formats, workers)
-        best = max(best, frames / (time.perf_counter() - begin))
+        best.note(lambda: export_run(run, formats, workers))
         for path in run.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -178,9 +192,9 @@ def times_ms(run: Path, size: int) -> dict[str, float]:
         found = dict.fromkeys(steps, float("inf"))
         for _ in range(10):
             for name, step in steps.items():
-                begin = time.perf_counter()
+                begin = time.process_time()
                 step()
-                found[name] = min(found[name], 1e3 * (time.perf_counter() - begin))
+                found[name] = min(found[name], 1e3 * (time.process_time() - begin))
             for name in PICTURES:
                 shutil.rmtree(run / name)
             folders.make()
@@ -192,21 +206,27 @@ def times_ms(run: Path, size: int) -> dict[str, float]:
 def measure(folder: Path, size: int, frames: int, workers: int) -> Result:
     files, run = folder / "files", stored_run(folder / "run", size, frames)
     cases = {"+".join(names): names for names in (PICTURES, *((name,) for name in PICTURES))}
-    several = (1, workers)
 
-    def rates(function: Callable) -> dict[str, list[float]]:
-        return {key: [rate(function, files, size, frames, n, names) for n in several] for key, names in cases.items()}
+    def figures(function: Callable, names: tuple[str, ...]) -> list[float]:
+        alone, together = (function(n, names) for n in (1, workers))
+        return [alone.rate, together.rate, alone.ms]
+
+    def plain(n: int, names: tuple[str, ...]) -> Best:
+        return measured(write_plain, files, size, frames, n, names)
+
+    def writers(n: int, names: tuple[str, ...]) -> Best:
+        return measured(write_frames, files, size, frames, n, names)
+
+    def export(n: int, names: tuple[str, ...]) -> Best:
+        return exported(run, frames, n, names)
 
     result = Result(
         size=size,
         frames=frames,
         workers=workers,
-        plain=rates(write_plain),
-        writers=rates(write_frames),
-        export={
-            key: [export_rate(run, frames, n, names) for n in several]
-            for key, names in {**cases, "nexus": ("nexus",), "all": FORMATS}.items()
-        },
+        plain={key: figures(plain, names) for key, names in cases.items()},
+        writers={key: figures(writers, names) for key, names in cases.items()},
+        export={key: figures(export, names) for key, names in {**cases, "nexus": ("nexus",), "all": FORMATS}.items()},
         ms=times_ms(run, size),
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         peak_worker_mb=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
@@ -216,34 +236,37 @@ def measure(folder: Path, size: int, frames: int, workers: int) -> Result:
 
 
 def show(result: Result) -> None:
-    """A table: of one process and of several, and the share of the plain write."""
+    """A table: in one process and in several; the shares are those of the plain write's rate."""
     n = result.workers
-    print(f"\n{result.size} x {result.size}, {result.frames} frames, frames/s in 1 process | {n} processes")
-    print(f"{'':14} {'plain':>13} {'writers':>13} {'share':>13} {'export':>13} {'share':>13}")
+    print(
+        f"\n{result.size} x {result.size}, {result.frames} frames, frames/s in 1 process | {n} (ms of processor time)"
+    )
+    print(f"{'':13} {'plain':>19} {'writers':>19} {'share':>12} {'export':>19} {'share':>12}")
     for key, export in result.export.items():
-        cells = [pair(export)]
+        cells = [pair(export), ""]
         if plain := result.plain.get(key):
             writers = result.writers[key]
-            cells = [pair(plain), pair(writers), shares(writers, plain), pair(export), shares(export, plain)]
+            print(f"{key:13} {pair(plain):>19} {pair(writers):>19} {shares(writers, plain):>12}", end=" ")
+            cells = [pair(export), shares(export, plain)]
         else:
-            cells = ["", "", "", *cells]
-        print(f"{key:14} " + " ".join(f"{cell:>13}" for cell in cells))
-    print("ms a frame: " + ", ".join(f"{name} {ms:.2f}" for name, ms in result.ms.items()))
+            print(f"{key:66}", end=" ")
+        print(f"{cells[0]:>19} {cells[1]:>12}")
+    print("processor ms a frame: " + ", ".join(f"{name} {ms:.2f}" for name, ms in result.ms.items()))
     print(f"peak memory {result.peak_mb:.0f} MB, of a worker {result.peak_worker_mb:.0f} MB", flush=True)
 
 
-def pair(rates: list[float]) -> str:
-    return f"{rates[0]:.0f} | {rates[1]:.0f}"
+def pair(figures: list[float]) -> str:
+    return f"{figures[0]:.0f} | {figures[1]:.0f} ({figures[2]:.2f})"
 
 
-def shares(rates: list[float], plain: list[float]) -> str:
-    return f"{rates[0] / plain[0]:.2f} | {rates[1] / plain[1]:.2f}"
+def shares(figures: list[float], plain: list[float]) -> str:
+    return f"{figures[0] / plain[0]:.2f} | {figures[1] / plain[1]:.2f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs="+", default=[516, 2048])
-    parser.add_argument("--frames", type=int, default=0, help="frames per figure (0: 1000 small or 60 large ones)")
+    parser.add_argument("--frames", type=int, default=0, help="frames per figure (0: 400 small or 40 large ones)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=None, help="on the disk to be measured")
     parser.add_argument("--json", type=Path, default=None)
@@ -251,7 +274,7 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         for size in options.size:
-            result = measure(Path(name), size, options.frames or (1000 if size < 1024 else 60), options.workers)
+            result = measure(Path(name), size, options.frames or (400 if size < 1024 else 40), options.workers)
             results.append(result)
             show(result)
     if options.json is not None:

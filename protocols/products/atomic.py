@@ -34,20 +34,21 @@ def write_file(path: Path, *parts: "bytes | NDArray[Any]") -> None:
         _write(part, parts)
 
 
-def put_aside(path: Path, mark: str, *parts: "bytes | NDArray[Any]") -> None:
+def put_aside(path: str, mark: str, *parts: "bytes | NDArray[Any]") -> None:
     """Write these beside `path`, where `name_put_aside` finds them; `path` stays as it is.
 
-    mark: how the names of what one export puts aside end; `remove_put_aside` knows all that begin with `part`.
+    path: a text, as there are thousands. mark: how the names of what one export puts aside end; `remove_put_aside`
+    knows all that begin with `part`.
     """
     with _told_of(path):
         _write(_aside(path, mark), parts)
 
 
-def name_put_aside(path: Path, mark: str, head: bytes, body_bytes: int) -> None:
+def name_put_aside(path: str, mark: str, head: bytes, body_bytes: int) -> None:
     """Make what was put aside `path`, with another head before its last `body_bytes`."""
     place = _aside(path, mark)
     with _told_of(path):
-        with place.open("r+b", buffering=0) as file:
+        with open(place, "r+b", buffering=0) as file:
             room = file.seek(0, os.SEEK_END) - body_bytes
             if room == len(head):
                 file.seek(0)
@@ -58,7 +59,7 @@ def name_put_aside(path: Path, mark: str, head: bytes, body_bytes: int) -> None:
                 file.truncate(0)
                 file.seek(0)
                 _write_all(file, (head, body))
-        place.replace(path)
+        os.replace(place, path)
 
 
 def remove_put_aside(folder: Path) -> None:
@@ -68,12 +69,13 @@ def remove_put_aside(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _aside(path: Path, mark: str) -> Path:
-    return path.with_name(f".{path.name}.{mark}")
+def _aside(path: str, mark: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.{mark}")
 
 
-def _write(path: Path, parts: "Sequence[bytes | NDArray[Any]]") -> None:
-    with path.open("wb", buffering=0) as file:
+def _write(path: str | Path, parts: "Sequence[bytes | NDArray[Any]]") -> None:
+    with open(path, "wb", buffering=0) as file:
         _write_all(file, parts)
 
 
@@ -86,7 +88,7 @@ def _write_all(file: FileIO, parts: "Sequence[bytes | NDArray[Any]]") -> None:
 
 
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
+def _told_of(path: str | Path) -> Iterator[None]:
     """OSError becomes StorageError with the file, the cause and what to do."""
     try:
         yield

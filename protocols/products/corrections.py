@@ -18,7 +18,8 @@ DEAD_RESPONSE = 0.05
 """A pixel that answers with less than this part of the mean counts as dead: dividing by it makes noise."""
 
 MAX_COUNT = 65535
-STRIP_ROWS = 32
+STRIP_PIXELS = 1 << 16
+"""Corrected at a time, so that they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,11 @@ class Correction:
         return (expand_cross(counts) if self.wide_cross else counts), clipped
 
     def _scaled(self, raw: Picture, gain: NDArray[np.float32]) -> tuple[NDArray[np.uint16], Clipped]:
-        """A few rows at a time, which stay in the processor's cache; then the dead pixels."""
+        """A few rows at a time; then the dead pixels."""
         counts, clipped = np.empty(raw.shape, dtype=np.uint16), NONE_CLIPPED
-        for top in range(0, len(raw), STRIP_ROWS):
-            strip = slice(top, top + STRIP_ROWS)
+        rows = max(1, STRIP_PIXELS // raw.shape[1])
+        for top in range(0, len(raw), rows):
+            strip = slice(top, top + rows)
             scaled = self._watched(raw[strip], raw[strip] * gain[strip])
             if self.dead is not None:
                 scaled[self.dead[strip]] = 0

@@ -11,11 +11,12 @@ import numpy as np
 
 from protocols.products.metadata import FrameHeader, RunHeader
 
+HEADER_BYTES = 1024
 LABEL_CHARACTERS = 80
 
 
 def mrc_header(run: RunHeader, frame: FrameHeader) -> bytes:
-    """The 1024 bytes for one picture. The "cell" is the picture's size in pixels: 1 A = 1 px."""
+    """The HEADER_BYTES of one picture. The "cell" is the picture's size in pixels: 1 A = 1 px."""
     rows, columns = run.shape
     record = _template(rows, columns).copy()
     record["dmin"], record["dmax"], record["dmean"] = frame.lowest, frame.highest, frame.mean

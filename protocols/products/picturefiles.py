@@ -5,6 +5,7 @@ read and corrected once, its pixels are put aside in all formats as soon as they
 the beam is known. Until then every picture of an earlier export stays as it was.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.products import mrc, smv
 from protocols.products.atomic import make_folder, name_put_aside, put_aside, remove_put_aside, write_file
 from protocols.products.metadata import FrameHeader, RunHeader
 from protocols.products.mrc import mrc_header
@@ -23,17 +25,18 @@ from protocols.products.tiff import tiff_header
 class PictureFormat:
     """A format of one file a picture: a header, then little-endian uint16.
 
-    upwards: whether the last row comes first.
+    header_bytes: how long all headers are; None where that differs. upwards: whether the last row comes first.
     """
 
     suffix: str
     header: Callable[[RunHeader, FrameHeader], bytes]
+    header_bytes: int | None
     upwards: bool = False
 
 
-TIFF = PictureFormat(".tiff", tiff_header)
-SMV = PictureFormat(".img", smv_header)
-MRC = PictureFormat(".mrc", mrc_header, upwards=True)
+TIFF = PictureFormat(".tiff", tiff_header, None)
+SMV = PictureFormat(".img", smv_header, smv.HEADER_BYTES)
+MRC = PictureFormat(".mrc", mrc_header, mrc.HEADER_BYTES, upwards=True)
 
 
 def write_picture(path: Path, kind: PictureFormat, counts: NDArray[np.uint16], run: RunHeader, of: FrameHeader) -> None:
@@ -61,7 +64,8 @@ class PictureFolders:
         run: as far as it is known; only how long its header is matters. mark: the same for all of an export.
         """
         for kind, path in self._files(of.slot):
-            put_aside(path, mark, kind.header(run, of), _pixels(kind, counts))
+            room = kind.header(run, of) if kind.header_bytes is None else bytes(kind.header_bytes)
+            put_aside(path, mark, room, _pixels(kind, counts))
 
     def name(self, mark: str, run: RunHeader, of: FrameHeader) -> int:
         """Give what was put aside its header and its name; returns the number of files."""
@@ -83,9 +87,9 @@ class PictureFolders:
         for _, folder in self.wanted:
             remove_put_aside(folder)
 
-    def _files(self, slot: int) -> Iterator[tuple[PictureFormat, Path]]:
+    def _files(self, slot: int) -> Iterator[tuple[PictureFormat, str]]:
         for kind, folder in self.wanted:
-            yield kind, folder / f"{slot:05d}{kind.suffix}"
+            yield kind, os.path.join(folder, f"{slot:05d}{kind.suffix}")
 
 
 def _pixels(kind: PictureFormat, counts: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from protocols.products import corrections
 from protocols.products.corrections import Clipped, around_dead, correction, flatfield_from, to_uint16, untrusted
 from protocols.products.cross import pixel_area
 
@@ -51,7 +52,8 @@ def test_a_cluster_of_dead_pixels_and_a_picture_without_a_living_one() -> None:
     np.testing.assert_array_equal(around_dead(counts, gain, np.ones((9, 9), dtype=bool)), np.zeros(81))
 
 
-def test_a_dead_pixel_is_replaced_and_not_clipped_whatever_it_says() -> None:
+def test_a_dead_pixel_is_replaced_and_not_clipped_whatever_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrections, "STRIP_PIXELS", 32 * 4)
     response = np.ones((40, 4), dtype=np.float32)
     response[[1, 33], [2, 0]] = 0
     raw = np.full((40, 4), 40, dtype=np.int32)
@@ -61,7 +63,8 @@ def test_a_dead_pixel_is_replaced_and_not_clipped_whatever_it_says() -> None:
     assert clipped == Clipped()
 
 
-def test_corrected_a_few_rows_at_a_time_or_pixel_by_pixel_is_the_same() -> None:
+def test_corrected_a_few_rows_at_a_time_or_pixel_by_pixel_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrections, "STRIP_PIXELS", 32 * 70)
     rng = np.random.default_rng(5)
     raw = rng.integers(0, 65536, (100, 70), dtype=np.uint16)
     response = rng.normal(1, 0.2, raw.shape).astype(np.float32)
