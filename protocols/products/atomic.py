@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from engine.errors import StorageError
 from engine.record import folder
 
+COPIED_BYTES = 1 << 18
+"""At a time, of an array that does not lie in the order of the file."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -29,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, *parts: "bytes | NDArray[Any]") -> None:
-    """Write bytes and C-contiguous arrays one after the other into `path`, atomically."""
+    """Write bytes and arrays, row after row, one after the other into `path`, atomically."""
     with replacing(path) as part:
         _write(part, parts)
 
@@ -81,10 +84,21 @@ def _write(path: str | Path, parts: "Sequence[bytes | NDArray[Any]]") -> None:
 
 def _write_all(file: FileIO, parts: "Sequence[bytes | NDArray[Any]]") -> None:
     for piece in parts:
-        data: Any = np.ascontiguousarray(piece) if isinstance(piece, np.ndarray) else piece
-        view = memoryview(data).cast("B")
-        while len(view):
-            view = view[file.write(view) :]
+        for view in _in_order(piece):
+            while len(view):
+                view = view[file.write(view) :]
+
+
+def _in_order(piece: "bytes | NDArray[Any]") -> Iterator[memoryview]:
+    """Its bytes; of an array that lies otherwise in memory (upside down) some rows at a time, to copy as little."""
+    whole: Any = piece
+    if not isinstance(piece, np.ndarray) or piece.flags.c_contiguous:
+        yield memoryview(whole).cast("B")
+        return
+    rows = max(1, COPIED_BYTES * len(piece) // piece.nbytes) if piece.nbytes else len(piece)
+    for top in range(0, len(piece), rows):
+        some: Any = np.ascontiguousarray(piece[top : top + rows])
+        yield memoryview(some).cast("B")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import TypeVar
 from engine.errors import ComputationError, StorageError
 from engine.worker import WORKERS, begin_worker
 
-MOST_PROCESSES = 4
+MOST_PROCESSES = 8
 PIXELS_A_PROCESS = 1 << 25
 """128 pictures of 512 x 512: half a second of work, and to start a process takes as long."""
 PIXELS_A_TASK = 1 << 22
