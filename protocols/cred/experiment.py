@@ -1,6 +1,5 @@
 """cRED as the engine sees it: the type in the register, and a plan prepared for an instrument."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -290,7 +289,7 @@ class Cred(ExperimentType[CredPlan]):
             told = self.told(document.result)
         except (KeyError, TypeError, ValueError):  # of an older version, or edited: the report has its parameters
             told = ()
-        summary = export_run(folder, formats, min(os.cpu_count() or 1, 4), progress, told)
+        summary = export_run(folder, formats, None, progress, told)
         return (
             f"{summary.files} files in {', '.join(summary.formats)} from {summary.frames} frames",
             f"{beam_row(summary.beam)}; {summary.clipped}",

@@ -18,6 +18,8 @@ DEAD_RESPONSE = 0.05
 """A pixel that answers with less than this part of the mean counts as dead: dividing by it makes noise."""
 
 MAX_COUNT = 65535
+STRIP_PIXELS = 1 << 16
+"""Corrected at a time, so that they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,30 @@ class Correction:
         if self.gain is None:
             counts, clipped = to_uint16(raw)
         else:
-            scaled = raw * self.gain
-            if self.dead is not None:
-                scaled = repair(scaled, self.dead)
-            if self.saturation and (raw >= self.saturation).any():  # no number (NaN) is saturated
-                scaled = np.where(raw >= self.saturation, np.maximum(scaled, self.saturation), scaled)
-            counts, clipped = to_uint16(scaled)
+            counts, clipped = self._scaled(raw, self.gain)
         return (expand_cross(counts) if self.wide_cross else counts), clipped
+
+    def _scaled(self, raw: Picture, gain: NDArray[np.float32]) -> tuple[NDArray[np.uint16], Clipped]:
+        """A few rows at a time; then the dead pixels."""
+        counts, clipped = np.empty(raw.shape, dtype=np.uint16), NONE_CLIPPED
+        rows = max(1, STRIP_PIXELS // raw.shape[1])
+        for top in range(0, len(raw), rows):
+            strip = slice(top, top + rows)
+            scaled = self._watched(raw[strip], raw[strip] * gain[strip])
+            if self.dead is not None:
+                scaled[self.dead[strip]] = 0
+            counts[strip], here = to_uint16(scaled)
+            clipped += here
+        if self.dead is not None:
+            counts[self.dead], here = to_uint16(self._watched(raw[self.dead], around_dead(raw, gain, self.dead)))
+            clipped += here
+        return counts, clipped
+
+    def _watched(self, raw: NDArray[Any], scaled: NDArray[Any]) -> NDArray[Any]:
+        """No saturated pixel below the saturation; one of no number (NaN) is not."""
+        if self.saturation and (full := raw >= self.saturation).any():
+            return np.where(full, np.maximum(scaled, self.saturation), scaled)
+        return scaled
 
 
 def correction(response: NDArray[np.float32] | None, wide_cross: bool, saturation: int = 0) -> Correction:
@@ -124,25 +143,26 @@ def flatfield_from(exposures: Iterable[NDArray[np.integer[Any]]]) -> NDArray[np.
     return np.asarray(total / total[total > 0].mean(), dtype=np.float32)
 
 
-def repair(counts: NDArray[np.float32], dead: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Replace dead pixels by the mean of the living ones around them (8 neighbours, then 24, ...).
+def around_dead(raw: Picture, gain: NDArray[np.float32], dead: NDArray[np.bool_]) -> NDArray[Any]:
+    """(n,) for each dead pixel the mean of the scaled living ones around it (8 neighbours, then 24, ...).
 
-    A picture without a living pixel becomes zeros. counts, dead: (rows, columns); the input is not changed.
+    Zeros where no pixel lives. raw, gain, dead: (rows, columns).
     """
-    out = np.where(dead, np.float32(0), counts)
+    places = np.argwhere(dead)
+    found = np.zeros(len(places), dtype=np.result_type(raw, gain))
     if dead.all():
-        return out
-    rows, columns = counts.shape
-    for y, x in np.argwhere(dead):
+        return found
+    rows, columns = raw.shape
+    for k, (y, x) in enumerate(places):
         reach = 1
         while True:
             area = np.s_[max(y - reach, 0) : min(y + reach + 1, rows), max(x - reach, 0) : min(x + reach + 1, columns)]
             alive = ~dead[area]
             if alive.any():
-                out[y, x] = counts[area][alive].mean()
+                found[k] = (raw[area] * gain[area])[alive].mean()
                 break
             reach += 1
-    return out
+    return found
 
 
 def to_uint16(counts: NDArray[Any]) -> tuple[NDArray[np.uint16], Clipped]:

@@ -22,7 +22,12 @@ def expand_cross(counts: NDArray[Any]) -> NDArray[Any]:
 
     The total is conserved exactly. Both numbers must be even.
     """
-    return _expand_rows(_expand_rows(counts).T).T
+    rows, columns = counts.shape
+    tall = np.empty((rows + GROWTH_PX, columns), dtype=counts.dtype)
+    out = np.empty((rows + GROWTH_PX, columns + GROWTH_PX), dtype=counts.dtype)
+    _expand(counts, tall)
+    _expand(tall.T, out.T)
+    return out
 
 
 def spread(values: NDArray[Any]) -> NDArray[Any]:
@@ -57,10 +62,9 @@ def _widths(raw_size: int) -> NDArray[np.int64]:
     return widths
 
 
-def _expand_rows(counts: NDArray[Any]) -> NDArray[Any]:
-    rows, columns = counts.shape
-    half = rows // 2
-    out = np.empty((rows + GROWTH_PX, columns), dtype=counts.dtype)
+def _expand(counts: NDArray[Any], out: NDArray[Any]) -> None:
+    """Fill `out`, four rows more than `counts`: the two wide rows shared over three each, the others as they are."""
+    half = counts.shape[0] // 2
     out[: half - 1] = counts[: half - 1]
     out[half + 5 :] = counts[half + 1 :]
     for row, target in ((half - 1, half - 1), (half, half + 2)):
@@ -68,4 +72,3 @@ def _expand_rows(counts: NDArray[Any]) -> NDArray[Any]:
         # One count left over goes to the middle, two go to the outsides: the centre of mass stays.
         out[target + 1] = third + (rest == 1)
         out[target] = out[target + 2] = third + (rest == 2)
-    return out

@@ -1,32 +1,27 @@
 """Export of a finished run: which files, in which order, by how many processes.
 
-The pictures are made by worker processes; instruction files, master file and report by this one. Every file is
-written whole or not at all, an export may be stopped at any time and repeated at will, and the run's own files
-are only read.
+The pictures are made by several processes where there are many; instruction files, master file and report by this one.
+Every file is written whole or not at all, an export may be stopped at any time and repeated at will, and the run's own
+files are only read.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from engine.errors import Refused, StorageError
-from engine.worker import WORKERS, begin_worker
-from protocols.products.atomic import make_folder, write_text
+from engine.errors import Refused
+from engine.record.folder import of_this_process
+from protocols.products.atomic import write_text
 from protocols.products.corrections import Clipped
 from protocols.products.cred_log import LOG_FILE, cred_log, slot_list
 from protocols.products.metadata import RunHeader, run_header
-from protocols.products.pictures import (
-    PictureFolders,
-    run_correction,
-    survey_frames,
-    write_frames,
-    write_placeholders,
-)
+from protocols.products.picturefiles import PictureFolders
+from protocols.products.pictures import Frames, Job, make_frames, name_frames, run_correction, write_placeholders
+from protocols.products.processes import Processes, processes, processes_for, stretches
 from protocols.products.runbeam import RunBeam, asked_beam, beam_questions, beam_row, run_beam
 from protocols.products.scale import faded
 from protocols.products.source import RunInfo, RunSource, open_run
@@ -38,10 +33,10 @@ FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "repor
 ON_REQUEST = ("autoed", "pyautoprocess")
 """Made where they are named, for single programs; `pyautoprocess` brings the SMV pictures along."""
 
-CHUNK_FRAMES = 16
-"""Frames given to a worker at a time: enough to keep it busy, few enough to stop soon."""
-
 FLATFIELD_MISSING = "no flatfield in frames.h5: counts are as the detector gave them"
+
+MAKING, NAMING = 9, 1
+"""Steps of progress for a frame that is made, and one whose pictures get their headers and names."""
 
 Progress = Callable[[int, int], None]
 
@@ -73,30 +68,35 @@ class ExportSummary:
 def export_run(
     run_dir: Path,
     formats: Sequence[str] = FORMATS,
-    workers: int = 1,
+    workers: int | None = None,
     progress: Progress | None = None,
     told: Sequence[tuple[str, str]] = (),
 ) -> ExportSummary:
-    """Export the run in `run_dir` in these formats with this many worker processes (1: all in this process).
+    """Export the run in `run_dir` in these formats with this many processes, this one included (None: as many as are
+    worth their start).
 
     progress(done, total) is called in this process, in steps of work; what it raises stops the export. told: the table
-    of the run's result, that the report shows as it is. Raises
+    of the run's result, that the report shows as it is. One export of a run at a time. Raises
     Refused for unknown formats (nothing written), DataError for a run that cannot be read, StorageError for a full
-    disk; files written before an error are whole, the raw spool is untouched.
+    disk, ComputationError for a process that died; files written before an error are whole, the raw spool is untouched.
     """
     wanted = _wanted(formats)
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise Refused(f"workers={workers}: at least 1 process must do the work; nothing was exported")
     run_dir = Path(run_dir)
     with open_run(run_dir) as source:
         info = source.info
         folders = _folders(run_dir, wanted)
-        steps = _Steps(progress, len(info.slot) * (2 if folders.any else 1) + 1)
-        with _pool(workers) as pool:
-            surveys = _survey(pool, info, "report" in wanted, steps)
+        workers = workers or processes_for(len(info.slot), info.shape)
+        steps = _Steps(progress, len(info.slot) * (MAKING + NAMING) + 1)
+        job = Job(run_dir, folders, of_this_process(), "report" in wanted)
+        frames = Frames(source, job)
+        with _pictures_put_aside(folders), processes(workers) as several:
+            surveys = _make(several, frames, job, info, steps)
             beam = _beam(info, surveys)
             header = run_header(info, beam.place_px, beam_row(beam), beam.places)
-            files = _pictures(pool, run_dir, info, header, folders, steps)
+            files = _name(several, frames, job, info, surveys, header, steps) if folders.wanted else 0
+        files += _fill_up(info, header, folders)
         warnings = (*_warnings(source, surveys, beam), *_not_served(info, wanted))
         files += _other_files(source, header, wanted)
         if "report" in wanted:
@@ -139,40 +139,52 @@ def _folders(run_dir: Path, wanted: Sequence[str]) -> PictureFolders:
         smv=run_dir / "SMV" / "data" if "smv" in wanted else None,
         mrc=run_dir / "RED" if "mrc" in wanted else None,
     )
-    for folder in (folders.tiff, folders.smv, folders.mrc):
-        if folder is not None:
-            make_folder(folder)
+    folders.make()
     return folders
 
 
-def _survey(pool: "_Pool", info: RunInfo, look_for_spots: bool, steps: "_Steps") -> list[FrameSurvey]:
+@contextmanager
+def _pictures_put_aside(folders: PictureFolders) -> Iterator[None]:
+    """On an error, or Ctrl-C, what was put aside goes again."""
+    try:
+        yield
+    except BaseException:
+        folders.clear()
+        raise
+
+
+def _make(several: Processes, frames: Frames, job: Job, info: RunInfo, steps: "_Steps") -> list[FrameSurvey]:
     found: list[FrameSurvey] = []
-    tasks = ((info.folder, chunk, look_for_spots) for chunk in _chunks(len(info.slot)))
-    for task, result in pool.map(survey_frames, tasks):
-        found.extend(result)
-        steps.add(len(task[1]))
+    tasks = ((stretch,) for stretch in stretches(len(info.slot), info.shape))
+    for seen in several.map(frames.make, partial(make_frames, job), tasks):
+        found.extend(seen)
+        steps.add(MAKING * len(seen))
     return sorted(found, key=lambda s: s.slot)
 
 
-def _pictures(
-    pool: "_Pool", run_dir: Path, info: RunInfo, header: RunHeader, folders: PictureFolders, steps: "_Steps"
+def _name(
+    several: Processes,
+    frames: Frames,
+    job: Job,
+    info: RunInfo,
+    surveys: list[FrameSurvey],
+    header: RunHeader,
+    steps: "_Steps",
 ) -> int:
-    if not folders.any:
-        return 0
     files = 0
-    tasks = ((run_dir, chunk, header, folders) for chunk in _chunks(len(info.slot)))
-    for task, written in pool.map(write_frames, tasks):
-        files += written
-        steps.add(len(task[1]))
-    if folders.smv is not None:
-        files += write_placeholders(run_dir, header, folders.smv)
-        _remove_strays(folders.smv, ".img", set(range(info.first_slot, info.last_slot + 1)))
-    kept = set(info.slot.tolist())
-    if folders.tiff is not None:
-        _remove_strays(folders.tiff, ".tiff", kept)
-    if folders.mrc is not None:
-        _remove_strays(folders.mrc, ".mrc", kept)
+    tasks = ((s, surveys[s.start : s.stop], header) for s in stretches(len(info.slot), info.shape))
+    for named in several.map(frames.name, partial(name_frames, job), tasks):
+        files += named
+        steps.add(NAMING * named // len(job.folders.wanted))
     return files
+
+
+def _fill_up(info: RunInfo, header: RunHeader, folders: PictureFolders) -> int:
+    """Placeholders for the gaps; pictures of an earlier export that are none of this run's go. The files written."""
+    kept = set(info.slot.tolist())
+    for kind, folder in folders.wanted:
+        _remove_strays(folder, kind.suffix, kept | set(info.gaps) if folder == folders.smv else kept)
+    return write_placeholders(info, header, folders.smv) if folders.smv is not None else 0
 
 
 def _remove_strays(folder: Path, suffix: str, slots: set[int]) -> None:
@@ -292,11 +304,6 @@ def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: RunBeam) -> I
         yield f"the run ended as {info.status!r}; what it kept was exported"
 
 
-def _chunks(n: int) -> Iterator[range]:
-    for begin in range(0, n, CHUNK_FRAMES):
-        yield range(begin, min(begin + CHUNK_FRAMES, n))
-
-
 class _Steps:
     """Progress in frames looked at and frames written."""
 
@@ -307,45 +314,3 @@ class _Steps:
         self._done = min(self._done + n, self._total)
         if self._progress is not None:
             self._progress(self._done, self._total)
-
-
-class _Pool:
-    """Tasks in worker processes, with few waiting at a time; or one after the other in this process."""
-
-    def __init__(self, executor: ProcessPoolExecutor | None, workers: int) -> None:
-        self._executor, self._workers = executor, workers
-
-    def map(self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
-        """(task, result) as they come."""
-        if self._executor is None:
-            for task in tasks:
-                yield task, function(*task)
-            return
-        waiting: dict[Future[Any], tuple[Any, ...]] = {}
-        for task in tasks:
-            waiting[self._executor.submit(function, *task)] = task
-            if len(waiting) >= 2 * self._workers:
-                yield from self._finished(waiting)
-        while waiting:
-            yield from self._finished(waiting)
-
-    def _finished(self, waiting: dict[Future[Any], tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
-        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield waiting.pop(future), future.result()
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[_Pool]:
-    """Worker processes that leave Ctrl-C to this one. On an error, what has not begun is dropped."""
-    if workers == 1:
-        yield _Pool(None, 1)
-        return
-    try:
-        executor = ProcessPoolExecutor(workers, mp_context=WORKERS, initializer=begin_worker)
-    except OSError as error:
-        raise StorageError(f"worker processes could not be started ({error}); nothing was exported") from error
-    try:
-        yield _Pool(executor, workers)
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)

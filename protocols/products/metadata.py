@@ -6,6 +6,7 @@ from datetime import datetime
 
 from protocols.products.rotation import Rotation, rotation
 from protocols.products.source import RunInfo
+from protocols.products.survey import FrameSurvey
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class FrameHeader:
     slot: number of the picture, in every file name too. stage_start_deg, stage_end_deg: the goniometer at the
     begin and the end of the exposure; for a placeholder of a gap, of the slot. started_at: wall time at the begin
     of the exposure. clipped: pixels whose count did not fit into 16 bits. placeholder: no frame, all zeros.
+    lowest, highest, mean: of its counts.
     """
 
     slot: int
@@ -51,6 +53,9 @@ class FrameHeader:
     started_at: datetime
     clipped: int = 0
     placeholder: bool = False
+    lowest: int = 0
+    highest: int = 0
+    mean: float = 0.0
 
 
 def run_header(
@@ -81,14 +86,18 @@ def run_header(
     )
 
 
-def frame_header(info: RunInfo, index: int, clipped: int) -> FrameHeader:
-    """The header of kept frame `index` (0 .. n-1)."""
+def frame_header(info: RunInfo, index: int, seen: FrameSurvey) -> FrameHeader:
+    """The header of kept frame `index` (0 .. n-1), with what was seen in it."""
+    rows, columns = info.shape
     return FrameHeader(
         slot=int(info.slot[index]),
         stage_start_deg=float(info.frame_start_deg[index]),
         stage_end_deg=float(info.frame_end_deg[index]),
         started_at=info.wall_time(int(info.frame_start_ns[index])),
-        clipped=clipped,
+        clipped=seen.clipped.total,
+        lowest=seen.minimum,
+        highest=seen.maximum,
+        mean=seen.total / (rows * columns),
     )
 
 

@@ -5,32 +5,22 @@ is then the same as the TIFF. The ten labels say what the picture is.
 """
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from protocols.products.atomic import write_file
 from protocols.products.metadata import FrameHeader, RunHeader
 
+HEADER_BYTES = 1024
 LABEL_CHARACTERS = 80
 UINT16 = 6
 """MRC's mode for it."""
 
 
-def write_mrc(path: Path, counts: NDArray[np.uint16], run: RunHeader, frame: FrameHeader) -> None:
-    """Write one corrected picture (rows, columns); atomic. StorageError when the disk is full."""
-    flipped = np.ascontiguousarray(counts[::-1].astype("<u2", copy=False))
-    write_file(path, mrc_header(flipped, run, frame), flipped)
-
-
-def mrc_header(counts: NDArray[np.uint16], run: RunHeader, frame: FrameHeader) -> bytes:
-    """The 1024 bytes for one picture (rows, columns). The "cell" is the picture's size in pixels: 1 A = 1 px."""
-    record = header_record((1, *counts.shape), UINT16).copy()
-    mean = float(counts.mean(dtype=np.float64))
-    low, high, mean = float(counts.min()), float(counts.max()), mean
-    record["dmin"], record["dmax"], record["dmean"] = low, high, mean
+def mrc_header(run: RunHeader, frame: FrameHeader) -> bytes:
+    """The HEADER_BYTES of one picture. The "cell" is the picture's size in pixels: 1 A = 1 px."""
+    record = header_record((1, *run.shape), UINT16).copy()
+    record["dmin"], record["dmax"], record["dmean"] = frame.lowest, frame.highest, frame.mean
     record["rms"] = -1.0  # not determined, as the standard has it
     labels = labels_of(run, frame)
     record["nlabl"] = len(labels)

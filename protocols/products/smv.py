@@ -14,22 +14,12 @@ own angles. Header lines are closed by ';', so no value holds one.
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from protocols.products.atomic import write_file
 from protocols.products.metadata import FrameHeader, RunHeader
 
 HEADER_BYTES = 1024
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def write_smv(path: Path, counts: NDArray[np.uint16], run: RunHeader, frame: FrameHeader) -> None:
-    """Write one corrected picture (rows, columns); atomic. StorageError when the disk is full."""
-    write_file(path, smv_header(run, frame), counts.astype("<u2", copy=False))
 
 
 def smv_header(run: RunHeader, frame: FrameHeader) -> bytes:

@@ -29,10 +29,10 @@ class FrameSurvey:
     """What one corrected picture shows.
 
     beam_fast_px, beam_slow_px: primary beam, NaN where there is none; beam_unseen: why that place is not surely the
-    beam, None where it is seen; beam_times: how many times brighter it is than the next place. total: all
-    counts. background: median count. spot_pixels: pixels that stand SPOT_SIGMA above the local background;
-    spot_mean: their mean height above
-    it, in counts (0 without any). maximum: highest count. clipped: pixels that did not fit into 16 bits.
+    beam, None where it is seen; beam_times: how many times brighter it is than the next place. total: all counts.
+    background: median count. spot_pixels: pixels that stand SPOT_SIGMA above the local background; spot_mean: their
+    mean height above it, in counts (0 without any). maximum, minimum: highest and lowest count. clipped: pixels that
+    did not fit into 16 bits.
     """
 
     slot: int
@@ -46,6 +46,7 @@ class FrameSurvey:
     clipped: Clipped
     beam_unseen: Unseen | None = None
     beam_times: float = 0.0
+    minimum: int = 0
 
 
 def survey(
@@ -83,6 +84,7 @@ def survey(
         clipped=clipped,
         beam_unseen=why,
         beam_times=times,
+        minimum=int(counts.min()),
     )
 
 

@@ -6,26 +6,16 @@ can embed no description of its own and is several times slower; fabio reads the
 
 import json
 import struct
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from protocols.products.atomic import write_file
 from protocols.products.metadata import FrameHeader, RunHeader
 
 _SHORT, _LONG, _ASCII = 3, 4, 2
 
 
-def write_tiff(path: Path, counts: NDArray[np.uint16], run: RunHeader, frame: FrameHeader) -> None:
-    """Write one corrected picture (rows, columns); atomic. StorageError when the disk is full."""
-    write_tiff_with(path, counts, describe(run, frame), run.program)
-
-
-def write_tiff_with(path: Path, counts: NDArray[np.uint16], description: str, software: str) -> None:
-    """Write any uint16 picture (rows, columns) with a description in ASCII."""
-    head = _head(counts.shape[0], counts.shape[1], description.encode("ascii"), software.encode("ascii", "replace"))
-    write_file(path, head, counts.astype("<u2", copy=False))
+def tiff_header(run: RunHeader, frame: FrameHeader) -> bytes:
+    """What stands before the pixels, little-endian uint16 row after row."""
+    rows, columns = run.shape
+    return _head(rows, columns, describe(run, frame).encode("ascii"), run.program.encode("ascii", "replace"))
 
 
 def describe(run: RunHeader, frame: FrameHeader) -> str:

@@ -4,6 +4,8 @@ The filtered picture is a smooth function of position: a sum of Gaussians, one o
 maximum is bracketed on a coarse grid and found by Newton's method, so no grid and no interpolation can shift it.
 """
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,9 @@ NEXT_SIGMAS = 4.0
 
 MIRROR_SIGMA_PX, MIRROR_REACH_PX = 12.0, 36
 MIRROR_STEPS = tuple(range(-3, 4))
+MIRROR_STEPS_SQUARED = sum(step * step for step in MIRROR_STEPS)
+AROUND_PX = MIRROR_REACH_PX + 8
+"""Far enough for all steps about a position that has moved by 2 px, beyond which it is not believed."""
 NEAR_PX = 8
 """A beam farther from the cross than this is not touched by it."""
 
@@ -51,15 +56,9 @@ def brightest_place(
     counts: NDArray[np.uint16], sigma_px: float = SIGMA_PX, cap: int | None = None
 ) -> tuple[tuple[float, float] | None, float]:
     """The same, and how many times brighter it is than the next place, both filtered and above the background."""
-    if cap is not None:
-        counts = np.minimum(counts, np.uint16(min(cap, 65535)))
+    most = np.uint16(65535 if cap is None else min(cap, 65535))
     bin_px = max(1, int(sigma_px / 2.5))
-    rows, columns = (n // bin_px * bin_px for n in counts.shape)
-    coarse: NDArray[np.float32] = (
-        counts[:rows, :columns]
-        .reshape(rows // bin_px, bin_px, columns // bin_px, bin_px)
-        .sum(axis=(1, 3), dtype=np.float32)
-    )
+    coarse = _binned(counts, bin_px, most)
     if not coarse.any():
         return None, 0.0
     smooth = _blur(coarse, sigma_px / bin_px)
@@ -68,7 +67,7 @@ def brightest_place(
     reach = round(NEXT_SIGMAS * sigma_px / bin_px)
     smooth[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1] = 0.0
     least = max(float(smooth.max()) - background, 1e-3 * summit, 1e-6)
-    return _climb(counts, (x + 0.5) * bin_px, (y + 0.5) * bin_px, sigma_px), (summit - background) / least
+    return _climb(counts, most, (x + 0.5) * bin_px, (y + 0.5) * bin_px, sigma_px), (summit - background) / least
 
 
 def beside_cross(
@@ -85,22 +84,27 @@ def beside_cross(
     fast, slow = (int(c) for c in beam_px)
     if not cross[max(0, slow - NEAR_PX) : slow + NEAR_PX + 1, max(0, fast - NEAR_PX) : fast + NEAR_PX + 1].any():
         return beam_px
+    top, left = max(0, slow - AROUND_PX), max(0, fast - AROUND_PX)
+    around = np.s_[top : slow + AROUND_PX + 1, left : fast + AROUND_PX + 1]
+    off_cross = (~cross[around]).astype(np.float64)
+    halo = np.minimum(counts[around], max(1, cap // 6)) * off_cross
     position = beam_px
     for _ in range(2):
-        twice = [round(2 * (c - 0.5)) for c in position]
+        twice = [round(2 * (c - 0.5)) - 2 * begin for c, begin in zip(position, (left, top), strict=True)]
         found = []
         for axis in (0, 1):
             moments = []
             for step in MIRROR_STEPS:
                 centre = (twice[0] + step, twice[1]) if axis == 0 else (twice[0], twice[1] + step)
-                both = _moments(counts, cross, centre, max(1, cap // 6))
+                both = _moments(halo, off_cross, centre)
                 if both is None:
                     return beam_px
                 moments.append(both[axis])
-            slope, at_zero = np.polyfit(MIRROR_STEPS, moments, 1)
+            # The straight line of least squares; the steps lie evenly about 0.
+            slope, at_zero = float(np.dot(MIRROR_STEPS, moments)) / MIRROR_STEPS_SQUARED, float(np.mean(moments))
             if slope >= 0:
                 return beam_px
-            found.append(float((twice[axis] - at_zero / slope) / 2 + 0.5))
+            found.append((left, top)[axis] + float((twice[axis] - at_zero / slope) / 2 + 0.5))
         position = (found[0], found[1])
         if np.hypot(position[0] - beam_px[0], position[1] - beam_px[1]) > 2:
             return beam_px
@@ -108,20 +112,44 @@ def beside_cross(
 
 
 def _moments(
-    counts: NDArray[np.uint16], cross: NDArray[np.bool_], twice: tuple[int, int], cap: int
+    halo: NDArray[np.float64], off_cross: NDArray[np.float64], twice: tuple[int, int]
 ) -> tuple[float, float] | None:
-    """First moments along fast and slow of the pixels that have a mirror image about index twice / 2."""
+    """First moments along fast and slow of the pixels off the cross that have a mirror image about index twice / 2.
+
+    halo, off_cross: (rows, columns) counts, 0 on the cross, and 1 off it.
+    """
     left, top = twice[0] // 2 - MIRROR_REACH_PX, twice[1] // 2 - MIRROR_REACH_PX
     right, bottom = twice[0] - left, twice[1] - top
-    if left < 0 or top < 0 or right >= counts.shape[1] or bottom >= counts.shape[0]:
+    if left < 0 or top < 0 or right >= halo.shape[1] or bottom >= halo.shape[0]:
         return None
     window = np.s_[top : bottom + 1, left : right + 1]
-    valid = ~cross[window]
-    paired = np.minimum(counts[window], cap) * (valid & valid[::-1, ::-1])
-    x = np.arange(left, right + 1) - twice[0] / 2
-    y = np.arange(top, bottom + 1) - twice[1] / 2
-    gx, gy = (np.exp(-0.5 * (v / MIRROR_SIGMA_PX) ** 2) for v in (x, y))
-    return float(gy @ paired @ (gx * x)), float((gy * y) @ paired @ gx)
+    paired = halo[window] * off_cross[window][::-1, ::-1]
+    (gx, first_x), (gy, first_y) = (_mirror_weights(centre % 2) for centre in twice)
+    return float(gy @ paired @ first_x), float(first_y @ paired @ gx)
+
+
+@cache
+def _mirror_weights(half: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of the pixels about a centre, or (1) about one between two pixels: their weights, and those of a first moment."""
+    away = np.arange(-MIRROR_REACH_PX, MIRROR_REACH_PX + half + 1) - half / 2
+    weights = np.exp(-0.5 * (away / MIRROR_SIGMA_PX) ** 2)
+    return weights, weights * away
+
+
+def _binned(counts: NDArray[np.uint16], bin_px: int, most: np.uint16) -> NDArray[np.float32]:
+    """Sums over squares of `bin_px` pixels a side, no count as more than `most`; the rest at the far edges is cut off.
+
+    Added line by line: ten times as fast as a sum over two of four axes.
+    """
+    rows, columns = (n // bin_px * bin_px for n in counts.shape)
+    whole = counts[:rows, :columns]
+    lines = np.minimum(whole[::bin_px], most).astype(np.uint32)
+    for k in range(1, bin_px):
+        lines += np.minimum(whole[k::bin_px], most)
+    squares = lines[:, ::bin_px].copy()
+    for k in range(1, bin_px):
+        squares += lines[:, k::bin_px]
+    return squares.astype(np.float32)
 
 
 def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -131,12 +159,14 @@ def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.asarray(gaussian_filter(image, sigma, mode="constant", truncate=3.0), dtype=np.float32)
 
 
-def _climb(counts: NDArray[np.uint16], fast: float, slow: float, sigma: float) -> tuple[float, float] | None:
+def _climb(
+    counts: NDArray[np.uint16], most: np.uint16, fast: float, slow: float, sigma: float
+) -> tuple[float, float] | None:
     """Newton's method on the filtered picture from a start within a bin of its maximum."""
     reach = int(np.ceil(5 * sigma))
     rows, columns = counts.shape
     top, left = max(0, int(slow) - reach), max(0, int(fast) - reach)
-    window = counts[top : int(slow) + reach + 1, left : int(fast) + reach + 1].astype(np.float64)
+    window = np.minimum(counts[top : int(slow) + reach + 1, left : int(fast) + reach + 1], most).astype(np.float64)
     y: NDArray[np.float64] = np.arange(window.shape[0], dtype=np.float64) + (top + 0.5)
     x: NDArray[np.float64] = np.arange(window.shape[1], dtype=np.float64) + (left + 0.5)
     for _ in range(50):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from engine.errors import StorageError
+from engine.errors import DataError, StorageError
 from engine.record import frametable as framesfile
 from engine.record.framekinds import Column, FrameKind
 from engine.record.frametable import FramesFile, write_frames
@@ -200,3 +201,56 @@ def test_a_file_of_schema_1_reads_as_one_kind_with_all_standard_columns(tmp_path
         )
         assert file.picture("diffraction", 0).sum() == 4
         assert file.extra("flatfield") is None
+
+
+# (counts' type, filters): what other programs and older versions write is read as well
+STORED: list[tuple[str, dict[str, Any]]] = [
+    *((pixel, {"shuffle": True, "compression": "gzip"}) for pixel in ("u1", "<u2", ">u2", "<i4", "<f4", "<f8")),
+    ("<u2", {}),
+    ("<u2", {"compression": "gzip"}),
+    ("<u2", {"compression": "lzf", "shuffle": True}),
+    ("<u2", {"shuffle": True, "compression": "gzip", "fletcher32": True}),
+    ("<u2", {"shuffle": True, "compression": "gzip", "chunks": (2, 16, 24)}),
+]
+
+
+@pytest.mark.parametrize(("pixel", "filters"), STORED)
+def test_pictures_are_read_whatever_filters_they_went_through(
+    tmp_path: Path, pixel: str, filters: dict[str, Any]
+) -> None:
+    counts = np.random.default_rng(3).integers(0, 250, (4, *SHAPE)).astype(pixel)
+    with h5py.File(tmp_path / "frames.h5", "w") as file:
+        file.attrs["schema"] = framesfile.SCHEMA
+        file.create_dataset("diffraction/data", data=counts, **({"chunks": (1, *SHAPE)} | filters if filters else {}))
+        if filters.get("shuffle") and filters.get("compression") == "gzip" and len(filters) == 2:
+            plain = np.ascontiguousarray(counts[2])  # HDF5 may leave filters out of a chunk that they do not help
+            file["diffraction/data"].id.write_direct_chunk((2, 0, 0), zlib.compress(plain.tobytes()), filter_mask=1)
+    with FramesFile(tmp_path / "frames.h5") as read:
+        for row in range(4):
+            picture = read.picture("diffraction", row)
+            assert picture.dtype == counts.dtype
+            assert np.array_equal(picture, counts[row])
+
+
+@pytest.mark.parametrize("damage", ["cut short", "another size", "no deflated bytes", "never written"])
+def test_a_damaged_picture_is_told_as_hdf5_tells_it(tmp_path: Path, damage: str) -> None:
+    chunk = zlib.compress(bytes(2 * SHAPE[0] * SHAPE[1]))
+    bad = {
+        "cut short": chunk[: len(chunk) // 2],
+        "another size": zlib.compress(bytes(10)),
+        "no deflated bytes": b"\xff" * 40,
+        "never written": b"",
+    }[damage]
+    with h5py.File(tmp_path / "frames.h5", "w") as file:
+        file.attrs["schema"] = framesfile.SCHEMA
+        data = file.create_dataset(
+            "diffraction/data", (2, *SHAPE), "<u2", chunks=(1, *SHAPE), shuffle=True, compression="gzip", fillvalue=7
+        )
+        if bad:
+            data.id.write_direct_chunk((1, 0, 0), bad)
+    with FramesFile(tmp_path / "frames.h5") as read:
+        if not bad:
+            assert (read.picture("diffraction", 1) == 7).all()
+            return
+        with pytest.raises(DataError, match=r"frames\.h5: damaged or truncated \(diffraction frame 1: "):
+            read.picture("diffraction", 1)

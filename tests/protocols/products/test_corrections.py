@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from protocols.products.corrections import Clipped, correction, flatfield_from, repair, to_uint16, untrusted
+from protocols.products import corrections
+from protocols.products.corrections import Clipped, around_dead, correction, flatfield_from, to_uint16, untrusted
 from protocols.products.cross import pixel_area
 
 
@@ -46,8 +47,38 @@ def test_a_cluster_of_dead_pixels_and_a_picture_without_a_living_one() -> None:
     dead[2:7, 2:7] = True
     counts = np.full((9, 9), 7, dtype=np.float32)
     counts[dead] = 1000
-    np.testing.assert_array_equal(repair(counts, dead), 7)
-    np.testing.assert_array_equal(repair(counts, np.ones((9, 9), dtype=bool)), 0)
+    gain = np.ones((9, 9), dtype=np.float32)
+    np.testing.assert_array_equal(around_dead(counts, gain, dead), np.full(25, 7))
+    np.testing.assert_array_equal(around_dead(counts, gain, np.ones((9, 9), dtype=bool)), np.zeros(81))
+
+
+def test_a_dead_pixel_is_replaced_and_not_clipped_whatever_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrections, "STRIP_PIXELS", 32 * 4)
+    response = np.ones((40, 4), dtype=np.float32)
+    response[[1, 33], [2, 0]] = 0
+    raw = np.full((40, 4), 40, dtype=np.int32)
+    raw[[1, 33], [2, 0]] = 100_000, -7
+    counts, clipped = correction(response, wide_cross=False).apply(raw)
+    np.testing.assert_array_equal(counts, 40)
+    assert clipped == Clipped()
+
+
+def test_corrected_a_few_rows_at_a_time_or_pixel_by_pixel_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrections, "STRIP_PIXELS", 32 * 70)
+    rng = np.random.default_rng(5)
+    raw = rng.integers(0, 65536, (100, 70), dtype=np.uint16)
+    response = rng.normal(1, 0.2, raw.shape).astype(np.float32)
+    response[[0, 31, 32, 99], [0, 3, 3, 69]] = 0  # dead ones where strips meet
+    correct = correction(response, wide_cross=False, saturation=60000)
+    assert correct.gain is not None
+    assert correct.dead is not None
+    counts, clipped = correct.apply(raw)
+    scaled = raw * correct.gain
+    scaled[correct.dead] = around_dead(raw, correct.gain, correct.dead)
+    full = raw >= 60000
+    scaled[full] = np.maximum(scaled[full], 60000)
+    np.testing.assert_array_equal(counts, np.minimum(np.rint(scaled), 65535))
+    assert clipped == Clipped(above=int((np.rint(scaled) > 65535).sum()))
 
 
 def test_a_dead_pixel_on_the_cross_is_untrusted_in_all_its_parts() -> None:

@@ -1,6 +1,7 @@
 """A whole export: folders, numbers, repeatability, interruption, a full disk. The run itself is never touched."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.errors import DataError, Refused, StorageError
 from protocols.products import atomic
 from protocols.products.corrections import Clipped
 from protocols.products.export import FORMATS, ON_REQUEST, export_run
+from protocols.products.source import RunSource
 from tests.protocols.products.runs import AT_THE_BEAM, disc, write_run
 
 
@@ -104,12 +106,13 @@ def test_a_program_that_waits_for_the_log_finds_all_the_rest(tmp_path: Path) -> 
     assert written[folder / "cRED_log.txt"] == max(written.values())
 
 
-def test_worker_processes_write_the_same_bytes_and_a_second_export_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [2, 3])
+def test_worker_processes_write_the_same_bytes_and_a_second_export_too(tmp_path: Path, workers: int) -> None:
     first = write_run(tmp_path / "a" / "run", slots=40, interval=7)
     second = write_run(tmp_path / "b" / "run", slots=40, interval=7)
     formats = [f for f in FORMATS if f != "report"]
     seen: list[tuple[int, int]] = []
-    export_run(first, formats, workers=2, progress=lambda done, total: seen.append((done, total)))
+    export_run(first, formats, workers, progress=lambda done, total: seen.append((done, total)))
     export_run(second, formats)
     once = contents(second)
     export_run(second, formats)
@@ -211,17 +214,24 @@ def test_a_wrong_request_writes_nothing(tmp_path: Path, formats: list[str], work
     assert contents(folder) == before
 
 
-def test_stopped_half_way_and_taken_up_again(tmp_path: Path) -> None:
+# (how far an export came that is stopped, whether it has named pictures by then)
+STOPPED = {"while pictures are made": (0.5, False), "while they get their names": (0.95, True)}
+
+
+@pytest.mark.parametrize("when", STOPPED)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stopped_half_way_and_taken_up_again(tmp_path: Path, when: str, workers: int) -> None:
     folder = write_run(tmp_path / "run", slots=40, interval=0)
+    far, named = STOPPED[when]
 
     def stop(done: int, total: int) -> None:
-        if done > 0.6 * total:
+        if done > far * total:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_run(folder, ["smv", "tiff"], progress=stop)
+        export_run(folder, ["smv", "tiff"], workers, progress=stop)
     written = names(folder / "SMV" / "data")
-    assert 0 < len(written) < 40
+    assert bool(written) == named
     assert all(name.endswith(".img") for name in written)
     for name in written:
         assert fabio.open(folder / "SMV" / "data" / name).data.shape == (516, 516)
@@ -229,17 +239,52 @@ def test_stopped_half_way_and_taken_up_again(tmp_path: Path) -> None:
     assert len(names(folder / "SMV" / "data")) == 40
 
 
+def test_until_all_pictures_are_made_those_of_an_earlier_export_stay(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=4, interval=0)
+    export_run(folder, ["smv", "tiff", "mrc"])
+    before = contents(folder)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_run(folder, ["smv", "tiff", "mrc"], progress=stop)
+    assert contents(folder) == before
+
+
+def test_what_a_killed_export_has_put_aside_is_removed_by_the_next(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=4, interval=0)
+    (folder / "SMV" / "data").mkdir(parents=True)
+    (folder / "SMV" / "data" / ".00002.img.part4711").write_bytes(b"half a picture")
+    export_run(folder, ["smv"])
+    assert names(folder / "SMV" / "data") == ["00001.img", "00002.img", "00003.img", "00004.img"]
+
+
+def test_each_picture_is_read_once_whatever_is_made_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_run(tmp_path / "run", slots=12, interval=5)
+    read: list[int] = []
+    real = RunSource.raw
+
+    def raw(source: RunSource, index: int) -> np.ndarray:
+        read.append(index)
+        return real(source, index)
+
+    monkeypatch.setattr(RunSource, "raw", raw)
+    export_run(folder, [name for name in FORMATS if name != "report"])  # which shows some of them again
+    assert read == list(range(10))
+
+
 def test_a_full_disk_names_the_file_and_leaves_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_run(tmp_path / "run", slots=8, interval=0)
     before = contents(folder)
-    real, calls = Path.replace, iter(range(100))
+    real, calls = os.replace, iter(range(100))
 
-    def full(source: Path, target: Path) -> Path:
+    def full(source: str, target: str) -> None:
         if next(calls) == 5:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(source, target)
+        real(source, target)
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StorageError, match=r"00003\.img: No space left on device.*before is whole") as caught:
         export_run(folder, ["smv", "tiff"])
     assert "\n" not in str(caught.value)
@@ -248,6 +293,35 @@ def test_a_full_disk_names_the_file_and_leaves_whole_files(tmp_path: Path, monke
     assert not [name for name in after if "part" in name]
     for name in set(after) - set(before):
         assert fabio.open(folder / name).data.shape == (516, 516)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit of Unix")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_picture_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path, workers: int) -> None:
+    import resource
+
+    folder = write_run(tmp_path / "run", slots=40, interval=0)
+    before = contents(folder)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, usual[1]))  # a picture has 533 560 bytes
+    try:
+        with pytest.raises(StorageError, match=r"\.img: File too large; this file was not written") as caught:
+            export_run(folder, ["smv"], workers)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert "\n" not in str(caught.value)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("head", [b"as long", b"a bit longer", b"less"])
+def test_a_file_put_aside_is_named_with_a_head_of_any_length(tmp_path: Path, head: bytes) -> None:
+    pixels = np.arange(1000, dtype="<u2")
+    path = tmp_path / "a.tiff"
+    atomic.put_aside(str(path), "part1", b"7 bytes", pixels)
+    assert names(tmp_path) == [".a.tiff.part1"]
+    atomic.name_put_aside(str(path), "part1", head, pixels.nbytes)
+    assert path.read_bytes() == head + pixels.tobytes()
+    assert names(tmp_path) == ["a.tiff"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="/dev/full is a Linux device")

@@ -12,10 +12,9 @@ import pytest
 
 from protocols.products.cbf import write_cbf
 from protocols.products.metadata import FrameHeader, RunHeader
-from protocols.products.mrc import write_mrc
+from protocols.products.picturefiles import MRC, SMV, TIFF, write_picture
 from protocols.products.rotation import Rotation
-from protocols.products.smv import HEADER_BYTES, smv_header, write_smv
-from protocols.products.tiff import write_tiff
+from protocols.products.smv import HEADER_BYTES, smv_header
 
 RUN = RunHeader(
     run_id="mordenite_001-0123abcd",
@@ -51,7 +50,7 @@ def run(shape: tuple[int, int]) -> RunHeader:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_smv_pixels_and_every_key_to_the_last(tmp_path: Path, shape: tuple[int, int]) -> None:
     counts = picture(shape)
-    write_smv(tmp_path / "00017.img", counts, run(shape), FRAME)
+    write_picture(tmp_path / "00017.img", SMV, counts, run(shape), FRAME)
     image = fabio.open(tmp_path / "00017.img")
     np.testing.assert_array_equal(image.data, counts)
     header = image.header
@@ -103,7 +102,7 @@ def test_tiff_pixels_and_metadata(tmp_path: Path, shape: tuple[int, int]) -> Non
     from PIL import Image, TiffImagePlugin
 
     counts = picture(shape)
-    write_tiff(tmp_path / "00017.tiff", counts, run(shape), FRAME)
+    write_picture(tmp_path / "00017.tiff", TIFF, counts, run(shape), FRAME)
     np.testing.assert_array_equal(fabio.open(tmp_path / "00017.tiff").data, counts)
     with Image.open(tmp_path / "00017.tiff") as image:
         np.testing.assert_array_equal(np.asarray(image), counts)
@@ -123,7 +122,8 @@ def test_tiff_pixels_and_metadata(tmp_path: Path, shape: tuple[int, int]) -> Non
 def test_mrc_pixels_upside_down_for_redp_and_metadata(tmp_path: Path, shape: tuple[int, int]) -> None:
     counts = picture(shape)
     path = tmp_path / "00017.mrc"
-    write_mrc(path, counts, run(shape), FRAME)
+    frame = replace(FRAME, lowest=int(counts.min()), highest=65535, mean=float(counts.mean()))
+    write_picture(path, MRC, counts, run(shape), frame)
     with mrcfile.open(path) as mrc:
         assert mrc.data.dtype == np.uint16
         np.testing.assert_array_equal(mrc.data, counts[::-1])
