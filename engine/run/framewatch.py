@@ -2,9 +2,9 @@
 
 A frame is looked at after it went to the disk, while the next one is exposed: by a computation
 (`engine.run.compute`), in a worker, so no slot waits for it. Looked at are the first three of a kind and then one in
-0.5 s at most. A trouble is said once, at the second frame in a row that was looked at and shows it: of the first three
-frames, and of all of 0.5 s and more, the second that has it; of later shorter ones at most a second and two frames after
-the first that has it. What becomes of it is the protocol's to decide (`FrameWatch.troubles`); the watch itself ends nothing.
+0.5 s at most. A trouble is said once, at the second frame in a row that was looked at and shows it: within three frames
+of 0.5 s and more, and of the first three of any; of later shorter ones within a second and two frames. What becomes of
+it is the protocol's to decide (`FrameWatch.troubles`); the watch itself ends nothing.
 """
 
 from collections.abc import Mapping, Sequence
