@@ -22,6 +22,7 @@ from drivers.judged import cannot_be, grid
 from drivers.options import is_number
 from drivers.origins import CALIBRATED, DEFAULT, TOLD, TYPED, by_precedence, disagreements
 from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ, View
+from drivers.turn import Turn, refuse_other
 from engine.errors import Refused, shown
 from engine.frame import Frame
 
@@ -230,10 +231,9 @@ class Microscope:
 class Parts:
     """What one driver connects: some or all of the four devices, and what it knows of the instrument.
 
-    geometry: those fields of `Geometry` that this driver knows, by name; what several know, the more special part
-    says (the microscope, then the detector). calibrated: those that somebody measured. per_px_A: what a pixel is at the
-    present camera length, unbinned, in 1/A: somebody's calibration, from which the camera length follows. binning: of
-    the camera. timing: of the microscope's own interface.
+    geometry: figures of `Geometry` that it knows; the detector's go first. calibrated: those that somebody measured.
+    per_px_A: of an unbinned pixel at the present camera length, in 1/A, by a calibration; turn: of the pictures for
+    which that holds, and of a camera, how it turns them. binning: of the camera. view: of a simulated one.
     """
 
     stage: Stage | None = None
@@ -243,6 +243,7 @@ class Parts:
     geometry: Mapping[str, float] = field(default_factory=dict)
     calibrated: Mapping[str, float] = field(default_factory=dict)
     per_px_A: float | None = None
+    turn: Turn | None = None
     binning: int = 1
     timing: Timing | None = None
     truth: "Truth | None" = None
@@ -253,7 +254,6 @@ class Parts:
     illumination: Illumination | None = None
     specimen: Specimen | None = None
     view: View | None = None
-    """Only of a simulated camera."""
 
     def assembled(
         self,
@@ -267,11 +267,12 @@ class Parts:
         figure that does not exist, or one that no instrument has (`drivers.judged`).
         """
         others = others or {}
+        refuse_other(self.turn, ((camera := others.get("detector")) or self).turn)
         parts = chosen(self, others)
-        owners = {name: others.get(name, self).view for name in ("stage", "optics", "beam")}
-        if (view := others.get("detector", self).view) is not None:
-            view.look_at({name: owner for name, owner in owners.items() if owner is not None})
-        layers = self._layers(others.get("detector"), geometry or {}, parts["detector"].facts)
+        if (view := (camera or self).view) is not None:
+            seen = {name: others.get(name, self).view for name in ("stage", "optics", "beam")}
+            view.look_at({name: other for name, other in seen.items() if other is not None})
+        layers = self._layers(camera, geometry or {}, parts["detector"].facts)
         known, origins = by_precedence(layers)
         times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
         microscope = Microscope(

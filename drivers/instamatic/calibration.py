@@ -1,12 +1,15 @@
-"""Instamatic's calibration of its camera lengths: what a pixel is in 1/A, from `config/calibration/*.yaml`.
+"""Instamatic's calibration of its camera lengths, from `config/calibration/*.yaml`: what a pixel is in 1/A, and how its
+own programs turn patterns.
 
 Used by `drivers.instamatic.microscope`. The servers do not tell it, but the file is a table of two levels, of which
 this reads what it needs; it is no reader of YAML. Source: Instamatic 2.2.2, `config/calibration/`, `image_utils.py`.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
+from drivers.turn import Turn
 from engine.errors import Refused
 
 MODE = "diff"
@@ -14,8 +17,16 @@ KEY = re.compile(r"(\s*)([^\s:#][^:#]*):\s*([^#]*?)\s*(#.*)?$")
 INLINE = re.compile(r"([-+.\w]+)\s*:\s*([-+.\w]+)")
 
 
-def per_px_A(path: str, camera_length: float) -> float:
-    """1/A of an unbinned pixel at a camera length, as the microscope tells it.
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Of one camera length. per_px_A: 1/A of an unbinned pixel. turn: of the picture, against that of the server."""
+
+    per_px_A: float
+    turn: Turn
+
+
+def calibration(path: str, camera_length: float) -> Calibration:
+    """What the file says of a camera length, as the microscope tells it.
 
     Raises Refused for a file that cannot be read, or that does not have this camera length.
     """
@@ -27,20 +38,20 @@ def per_px_A(path: str, camera_length: float) -> float:
             "in Instamatic's config/calibration."
         ) from error
     sizes = _table(text, "pixelsize")
-    turned = [name for name in ("rot90", "flipud", "fliplr") if _table(text, name)]
-    if turned:
-        raise Refused(
-            f"instamatic: {path} turns diffraction patterns ({', '.join(turned)}), which is not done here, so "
-            "directions would be wrong; nothing was started. Leave calibration out, and write camera_length_mm and "
-            "rotation_axis_deg of the picture as the camera gives it into [geometry]."
-        )
     if camera_length not in sizes:
         known = ", ".join(f"{length:g}" for length in sizes) or "none"
         raise Refused(
             f"instamatic: {path} has no pixelsize for diff {camera_length:g}, at which the microscope is; it has "
             f"{known}. Nothing was started. Choose one of these, or write camera_length_mm into [geometry]."
         )
-    return sizes[camera_length]
+    quarters = _table(text, "rot90").get(camera_length, 0.0)  # of another camera length it says nothing
+    if not quarters.is_integer():
+        raise Refused(
+            f"instamatic: {path} turns patterns of diff {camera_length:g} by rot90 = {quarters:g}, which is no whole "
+            "number of quarters; nothing was started. Correct it there: Instamatic itself cannot use it either."
+        )
+    flipud, fliplr = (bool(_table(text, name)) for name in ("flipud", "fliplr"))
+    return Calibration(sizes[camera_length], Turn.of(int(quarters), flipud, fliplr))
 
 
 def _table(text: str, name: str) -> dict[float, float]:

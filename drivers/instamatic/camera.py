@@ -37,6 +37,7 @@ from drivers.instamatic.pickledpicture import PickledPicture, PictureCodec
 from drivers.instamatic.wire import ServerError, Shape, Wire
 from drivers.options import Options
 from drivers.selfpaced.framequeue import FrameQueue, frames_of
+from drivers.turn import Turn
 from engine.clock import NS_PER_S, Clock, ns
 from engine.devicethread import DeviceThread
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused, shown
@@ -124,6 +125,7 @@ class CameraSettings:
     change_s: float
     saturation: int
     binning: int
+    turn: Turn
     through_socket: bool
 
     @classmethod
@@ -148,6 +150,7 @@ class CameraSettings:
             change_s=table.number("change_s", 0.0, 0.0, 10.0),
             saturation=table.whole("saturation", 0, 0, 2**32 - 1),
             binning=table.whole("binning", 0, 0, LARGEST_BINNING),
+            turn=Turn(table.whole("rot90", 0, 0, 3), table.flag("flipud", False)),
             through_socket=through_socket,
         )
         table.finish()
@@ -176,14 +179,15 @@ class InstamaticCamera:
         thread: DeviceThread,
         facts: DetectorFacts,
         binning: int,
-        through_socket: bool,
+        settings: CameraSettings,
     ) -> None:
         self.facts = facts
         self._clock = clock
         self._wire = wire
         self._thread = thread
         self._binning = binning
-        self._through_socket = through_socket
+        self._turn = settings.turn
+        self._through_socket = settings.through_socket
         self._number = 0
         self._pixel: np.dtype[Any] | None = None
         self._queue: FrameQueue | None = None
@@ -232,13 +236,8 @@ class InstamaticCamera:
                 opened.set_result(self._clock.now_ns())
             asked_ns = self._clock.now_ns()
             shape: Shape[Segment | Picture] = picture_sent if self._through_socket else segment
-            picture = await wire.ask(
-                "get_image",
-                shape,
-                extra_s=exposure_s,
-                exposure=exposure_s,
-                binsize=self._binning,
-            )
+            asked = {"exposure": exposure_s, "binsize": self._binning}
+            picture = await wire.ask("get_image", shape, extra_s=exposure_s, **asked)
             answered_ns = self._clock.now_ns()
             counts = await self._copied(picture, number)
             if answered_ns < asked_ns + ns(SHORTEST_SHARE * exposure_s):
@@ -277,11 +276,11 @@ class InstamaticCamera:
 
     async def _copied(self, picture: Segment | Picture, number: int) -> Picture:
         """The picture, copied before the next one can be asked for."""
-        rows, columns = self.facts.known_shape
-        if picture.shape != (rows, columns):
+        shape, known = self._turn.shape(*picture.shape), self.facts.known_shape
+        if shape != known:
             raise DeviceError(
-                f"camera: frame {number} has {picture.shape[0]} x {picture.shape[1]} pixels instead of "
-                f"{rows} x {columns}; it is lost. Did another program change the binning?"
+                f"camera: frame {number} has {shape[0]} x {shape[1]} pixels instead of {known[0]} x {known[1]}; it is "
+                "lost. Did another program change the binning?"
             )
         pixel = np.dtype(picture.dtype)
         if self._pixel is not None and not same_type(pixel, self._pixel):
@@ -292,9 +291,9 @@ class InstamaticCamera:
         self._pixel = pixel
         if not isinstance(picture, Segment):
             self._wire.long_reply = picture.nbytes
-            return picture
+            return self._turn.turned(picture)
         try:
-            return await self._thread.call(copied, picture)
+            return await self._thread.call(lambda: self._turn.turned(copied(picture)))
         except (OSError, ValueError) as error:
             raise DeviceError(
                 f"camera: the shared memory {picture.name} of frame {number} cannot be read ({error}); the frame is "
@@ -348,22 +347,22 @@ class InstamaticCameraDriver:
         """
         settings = CameraSettings.read(self.name, options)
         codec = PictureCodec() if settings.protocol == PictureCodec.name else CODECS[settings.protocol]()
-        timeout_s = settings.timeout_s
 
         async def no_state(_: Wire) -> None:
             """A camera has none that matters between exposures."""
 
-        wire = Wire(clock, "camera", settings.host, settings.port, codec, timeout_s, "attr_name", no_state)
-        thread = DeviceThread("camera pictures", clock, timeout_s)
+        wire = Wire(clock, "camera", settings.host, settings.port, codec, settings.timeout_s, "attr_name", no_state)
+        thread = DeviceThread("camera pictures", clock, settings.timeout_s)
         camera = None
         try:
             await wire.connect()
             binning = await self._binning(wire, settings.binning)
             rows, columns = await wire.call("get_camera_dimensions", sides)
             saturation = settings.saturation or int(await self._told(wire, "dynamic_range", "saturation"))
-            facts = settings.facts((rows // binning, columns // binning), saturation)
-            camera = InstamaticCamera(clock, wire, thread, facts, binning, settings.through_socket)
-            yield Parts(detector=camera, geometry=await geometry_told(wire, binning), binning=binning)
+            facts = settings.facts(settings.turn.shape(rows // binning, columns // binning), saturation)
+            camera = InstamaticCamera(clock, wire, thread, facts, binning, settings)
+            geometry = await geometry_told(wire, binning)
+            yield Parts(detector=camera, geometry=geometry, turn=settings.turn, binning=binning)
         finally:
             if camera is not None:
                 await camera.disarm()

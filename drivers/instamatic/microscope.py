@@ -35,7 +35,7 @@ from drivers.instamatic.answers import (
     position,
     truth,
 )
-from drivers.instamatic.calibration import per_px_A
+from drivers.instamatic.calibration import calibration
 from drivers.instamatic.codec import CODECS
 from drivers.instamatic.deflectors import InstamaticDeflectors
 from drivers.instamatic.illumination import InstamaticIllumination
@@ -296,12 +296,14 @@ class InstamaticDriver:
             length = await _known_or_none(wire, "getMagnification") if known.mode == DIFFRACTION else None
             if length:
                 geometry["camera_length_mm"] = length * settings.mode.unit_mm  # the nominal one
+            calibrated = calibration(settings.calibration, length) if settings.calibration and length else None
             yield Parts(
                 stage=InstamaticStage(clock, wire, known, settings.stage, settings.speeds, settings.stop_by_moving),
                 beam=InstamaticBeam(wire, known),
                 optics=InstamaticOptics(wire, known, settings.optics),
                 geometry=geometry,
-                per_px_A=per_px_A(settings.calibration, length) if settings.calibration and length else None,
+                per_px_A=calibrated.per_px_A if calibrated else None,
+                turn=calibrated.turn if calibrated else None,
                 timing=TIMING,
                 second_connection=SecondConnection(
                     "drivers.instamatic.blanker:blank_beam", {"host": host, "port": port, "protocol": codec.name}

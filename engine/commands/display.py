@@ -14,8 +14,8 @@ from engine.clock import NS_PER_MS, NS_PER_S
 from engine.commands.liveline import Figures, live_text, warning_of
 from engine.record.endings import Status
 from engine.record.trace import Record
+from engine.record.warned import LOOKED_AGAIN, WARNING
 from engine.run.contract import AnyExperiment, Prepared
-from engine.run.framewatch import LOOKED_AGAIN, WARNING
 from engine.run.perform import Report
 from engine.run.run import Run
 

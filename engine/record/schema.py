@@ -125,6 +125,7 @@ KINDS: Mapping[str, Kind] = {
             "status": TEXT,
             "reason": TEXT,
             "alarms": LIST,
+            "warnings": LIST,
             "result": OBJECT,
         },
     ),

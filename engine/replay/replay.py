@@ -18,9 +18,9 @@ from engine.errors import DataError, StorageError, shown
 from engine.record.jsonobject import JsonDict
 from engine.record.schema import gap
 from engine.record.trace import Record, ends_early, read_trace
+from engine.record.warned import LOOKED_AGAIN
 from engine.replay.rehearsal import NEVER_NS, rehearse
 from engine.run.commands import Source
-from engine.run.framewatch import LOOKED_AGAIN
 from engine.run.planfile import build_plan_from
 from engine.run.registry import experiment_type, recorded_microscope
 from engine.run.run import Run

@@ -36,13 +36,14 @@ class ChildReport:
     """What came of a child. A child that failed, or was not even begun, is a report as well, never an error.
 
     result: what its run.json says under `result`, as JSON holds it; empty where there is none. folder: the name of its
-    folder in its parent's, there or not.
+    folder in its parent's, there or not. warnings: as its run.json has them; its parent's has them, too, with its name.
     """
 
     ending: Ending
     alarms: tuple[str, ...]
     result: JsonObject
     folder: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +174,13 @@ def failed(name: str, reason: str, alarms: tuple[str, ...] = ()) -> ChildReport:
     return ChildReport(Ending(Status.FAILED, reason), alarms, {}, name)
 
 
-def report_of(name: str, ending: Ending, alarms: tuple[str, ...], result: object) -> ChildReport:
-    """The report of a child that ended, its result as a trace would hold it: in a replay it is read from one."""
-    held = json.loads(json.dumps(result))
-    return ChildReport(ending, alarms, held if isinstance(held, dict) else {}, name)
+def report_of(name: str, ending: Ending, alarms: tuple[str, ...], document: JsonObject) -> ChildReport:
+    """The report of a child that ended with this run.json, its result as a trace would hold it: in a replay it is read
+    from one.
+    """
+    held = json.loads(json.dumps(document.get("result")))
+    warnings = tuple(map(str, document.get("warnings") or ()))
+    return ChildReport(ending, alarms, held if isinstance(held, dict) else {}, name, warnings)
 
 
 def _told(report: ChildReport) -> JsonDict:
@@ -184,6 +188,7 @@ def _told(report: ChildReport) -> JsonDict:
         "status": report.ending.status.value,
         "reason": report.ending.reason,
         "alarms": list(report.alarms),
+        **({"warnings": list(report.warnings)} if report.warnings else {}),  # earlier versions told none
         "result": dict(report.result),
     }
 
@@ -193,4 +198,5 @@ def recorded_report(record: JsonObject) -> ChildReport:
     if record["status"] not in {status.value for status in Status}:
         raise DataError(f"trace: {record['name']} ended as nothing that there is; the file was damaged or edited.")
     ending = Ending(Status(record["status"]), record["reason"])
-    return ChildReport(ending, tuple(map(str, record["alarms"])), record["result"], record["name"])
+    alarms, warnings = (tuple(map(str, record.get(key) or ())) for key in ("alarms", "warnings"))
+    return ChildReport(ending, alarms, record["result"], record["name"], warnings)

@@ -27,12 +27,13 @@ from engine.record.folder import to_disk
 from engine.record.journal import Journal
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.trace import Trace
+from engine.record.warned import LOOKED_AGAIN
 from engine.record.writer import Writer
 from engine.run.children import Performer
 from engine.run.commands import Commands
 from engine.run.contract import AnyExperiment, Experiment, Prepared
 from engine.run.data import RunData
-from engine.run.framewatch import LOOKED_AGAIN, watched_kinds
+from engine.run.framewatch import watched_kinds
 from engine.run.header import carried_over_by, digest_of, plan_in_trace
 from engine.run.run import Run
 

@@ -16,7 +16,8 @@ from engine.record.frametable import DATA_FILE, Extra, write_frames
 from engine.record.remains import Remains, RunEnd, entries_of
 from engine.record.spool import SPOOL_FILE, Spool, SpooledFrame, crc_of, read_spool
 from engine.record.spoolformat import Columns
-from engine.run.framewatch import FrameWatch, warnings_in
+from engine.record.warned import warnings_in
+from engine.run.framewatch import FrameWatch
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -2,8 +2,9 @@
 
 A frame is looked at after it went to the disk, while the next one is exposed: by a computation
 (`engine.run.compute`), in a worker, so no slot waits for it. Looked at are the first three of a kind and then one in
-0.5 s at most. A trouble is said at the second frame in a row that shows it, so within three frames from the first, and
-once. What becomes of it is the protocol's to decide (`FrameWatch.troubles`); the watch itself ends nothing.
+0.5 s at most. A trouble is said once, at the second frame in a row that was looked at and shows it: within three frames
+of 0.5 s and more, and of the first three of any; of later shorter ones within a second and two frames. What becomes of
+it is the protocol's to decide (`FrameWatch.troubles`); the watch itself ends nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from engine.errors import CredlineError
 from engine.frame import Frame
 from engine.record.framekinds import FrameKind
 from engine.record.jsonobject import JsonObject
-from engine.record.trace import Record
+from engine.record.warned import WARNING
 from engine.run.compute import Computation, Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -30,12 +31,6 @@ FRAME_CHECK = Computation(
     resolution={"level": 0.01, "saturated": 1e-4},
     quick=True,
 )
-WARNING = "warning"
-"""The note of a trace that says a trouble: `what` it is, and its `text`."""
-
-LOOKED_AGAIN = "looked again"
-"""The note of what has changed since the instrument was looked at before the run (`ExperimentType.look_again`)."""
-
 FIRST_FRAMES = 3
 LOOK_EVERY_NS = NS_PER_S // 2
 SAID_AT = 2
@@ -75,12 +70,6 @@ def watched_kinds(kinds: Sequence[FrameKind], instrument: JsonObject) -> list[st
     if not isinstance(camera, Mapping) or not camera.get("has_pictures", True):
         return []
     return [kind.name for kind in kinds if kind.expects != "anything"]
-
-
-def warnings_in(records: Sequence[Record]) -> tuple[str, ...]:
-    """What a run has warned of, in order, as its records say it."""
-    said = (WARNING, LOOKED_AGAIN)
-    return tuple(str(r.get("text", "")) for r in records if r["kind"] == "note" and r["name"] in said)
 
 
 @dataclass(slots=True)

@@ -283,7 +283,7 @@ class Instrument:
             limit.close()
         if work.done():
             outcome = work.result()
-            return report_of(order.name, outcome.ending, outcome.alarms, outcome.document.get("result"))
+            return report_of(order.name, outcome.ending, outcome.alarms, outcome.document)
         limit.take_instrument()
         await let_go(None, work)
         alarms = () if limit.is_safe else (NOT_KNOWN_SAFE,)

@@ -22,9 +22,9 @@ from engine.record.lock import alone_in
 from engine.record.remains import Remains, RunEnd
 from engine.record.salvage import nothing_began, protocol_of
 from engine.record.spool import SPOOL_FILE
+from engine.record.warned import warnings_in
 from engine.run.contract import AnyExperiment
 from engine.run.data import write_data
-from engine.run.framewatch import warnings_in
 from engine.run.lastwords import LastWords
 from engine.run.registry import experiment_type
 

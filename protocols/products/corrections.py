@@ -69,7 +69,7 @@ class Correction:
     gain: NDArray[np.float32] | None
     dead: NDArray[np.bool_] | None
     wide_cross: bool
-    saturation: int = 0
+    saturation: int
 
     def apply(self, raw: Picture) -> tuple[NDArray[np.uint16], Clipped]:
         """Correct one picture of raw counts; returns it, and which pixels were clipped to 0 .. 65535.

@@ -1,5 +1,6 @@
 """Which figure holds where several sources know it, and what is said where they disagree."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from drivers.contract import Microscope, Parts
 from drivers.origins import by_precedence, disagreements
 from drivers.simulated.microscope import SIMULATED_TIMING
+from drivers.turn import Turn
 from engine.clock.virtual import VirtualClock
+from engine.errors import Refused
 from tests.engine.virtually import virtual
 
 LAYERS = {
@@ -91,3 +94,28 @@ async def test_the_camera_length_follows_from_a_calibration_of_unbinned_pixels(c
     microscope = await assembled(clock, {}, per_px_A=per_px_A, binning=2)
     assert microscope.geometry.camera_length_mm == pytest.approx(260.0, rel=1e-3)
     assert microscope.origins["camera_length_mm"] == "calibrated"
+
+
+# How a calibration says that patterns are turned, how a camera turns its pictures, and whether that is one instrument.
+TURNS: dict[str, tuple[Turn | None, Turn | None, bool]] = {
+    "no calibration": (None, Turn(1, flipud=True), True),
+    "nothing turned": (Turn(), None, True),
+    "both alike": (Turn(1, flipud=True), Turn(1, flipud=True), True),
+    "a camera that turns nothing": (Turn(1, flipud=True), None, False),
+    "another way": (Turn(1, flipud=True), Turn(3, flipud=True), False),
+    "only the camera": (Turn(), Turn(2), False),
+}
+
+
+@pytest.mark.parametrize(("calibrated", "camera", "fit"), TURNS.values(), ids=TURNS)
+@virtual
+async def test_a_calibration_and_a_camera_that_are_turned_otherwise_are_no_instrument(
+    clock: VirtualClock, calibrated: Turn | None, camera: Turn | None, fit: bool
+) -> None:
+    async with SIMULATED_TIMING.connect(clock, 1, {}) as parts:
+        others = {"detector": Parts(detector=parts.detector, turn=camera)}
+        if fit:
+            replace(parts, turn=calibrated).assembled(others)
+            return
+        with pytest.raises(Refused, match=re.escape(f"Write {calibrated} into the camera's table")):
+            replace(parts, turn=calibrated).assembled(others)

@@ -12,7 +12,7 @@ from drivers.parts import OpticalMode
 from engine.clock import NS_PER_S, ns
 from engine.record.frametable import DATA_FILE, FramesFile
 from engine.record.spool import SPOOL_FILE, read_spool
-from engine.run.framewatch import WARNING
+from engine.record.warned import WARNING
 from engine.run.gate import HARD_LIMIT_S
 from engine.run.safety import LET_GO_S
 from engine.run.series import FRAME_OVERDUE_S

@@ -20,11 +20,13 @@ class CameraServerEmulator:
     """Listens on `port` inside `async with`. Picture n (from 0) holds n in its first pixel and n % 200 elsewhere.
 
     answers: what to say instead of the truth, by the name of the attribute: bytes as they are, anything else encoded.
-    pictures: how many were taken. connections: how many were made. on_time: cleared, no picture is finished.
+    ramp: 1 for a last row that rises (n % 200 + column % 50). pictures: how many were taken. connections: how many were
+    made. on_time: cleared, no picture is finished.
     """
 
     def __init__(self, protocol: str = "json", shape: tuple[int, int] = (64, 48), dtype: str = "uint16") -> None:
         self.answers: dict[str, Any] = {}
+        self.ramp = 0
         self.pictures = 0
         self.connections = 0
         self.port = 0
@@ -104,6 +106,7 @@ class CameraServerEmulator:
         await self.on_time.wait()
         buffer: np.ndarray[Any, Any] = np.ndarray(self._shape, self._dtype, self._memory.buf)
         buffer[:] = self.pictures % 200
+        buffer[-1] += np.arange(buffer.shape[1], dtype=buffer.dtype) % 50 * self.ramp
         buffer[0, 0] = self.pictures
         self.pictures += 1
         return {"shape": self._shape, "dtype": self._dtype, "name": self._memory.name}

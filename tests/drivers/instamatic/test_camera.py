@@ -18,6 +18,7 @@ from drivers.contract import Detector
 from drivers.declared import Declared
 from drivers.instamatic.camera import INSTAMATIC_CAMERA
 from drivers.simulated.microscope import SIMULATED_TIMING
+from drivers.turn import Turn
 from engine.clock import RealClock
 from engine.errors import DeviceError, DeviceLost, Refused
 from tests.drivers.counterparts import free_port
@@ -96,6 +97,26 @@ async def test_a_large_picture_is_copied_whole(clock: RealClock) -> None:
         frame = await anext(camera.frames())
         assert frame.counts.dtype == np.int64
         assert (frame.counts == 0).all()
+
+
+TURNS = [Turn(rot90, flipud) for rot90 in range(4) for flipud in (False, True)]
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=str)
+@really
+async def test_pictures_are_turned_as_the_devices_file_says(clock: RealClock, turn: Turn) -> None:
+    sent = np.zeros((64, 48), np.uint16)
+    sent[-1] = np.arange(48)
+    async with (
+        CameraServerEmulator() as server,
+        a_camera(clock, server, rot90=turn.rot90, flipud=turn.flipud) as camera,
+    ):
+        server.ramp = 1
+        assert camera.facts.shape == turn.shape(64, 48)
+        await camera.arm(EXPOSURE)
+        await camera.start(0.005)
+        frame = await anext(camera.frames())
+    assert np.array_equal(frame.counts, np.rot90(np.flipud(sent) if turn.flipud else sent, turn.rot90))
 
 
 LIES: dict[str, tuple[Any, str]] = {

@@ -14,6 +14,7 @@ from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceBusy
 from engine.record.endings import Status
 from engine.record.trace import read_trace
+from engine.record.warned import warnings_in
 from engine.replay.replay import first_divergence, replay
 from engine.run.childlimit import FINISH_LIMIT_S
 from engine.run.conduct import Outcome
@@ -184,6 +185,31 @@ def test_faults_and_observers_see_every_run(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("toy_001", "toy_001/1_toy", "toy_002", "toy_002/1_toy")]
     told = [[r["fault"] for r in records_of(folder, "injected")] for folder in folders]
     assert told == [[f"beam.unblank {number} slow 0.5"] for number in (1, 2, 3, 4)]
+
+
+def test_what_a_child_warns_of_its_parent_tells_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replaying, "experiment_type", lambda _: TOY)
+
+    @virtual
+    async def scenario(clock: VirtualClock) -> None:
+        plan = ToyPlan(children=2, cred=True)
+        outcome = await session(clock, tmp_path, plan, faults=["mode.changed 12 imaging"])
+        assert outcome.document["result"]["children"] == ["done", "done"]
+
+    scenario()
+    folder = tmp_path / "toy_001"
+    told = json.loads((folder / "2_mordenite" / "run.json").read_text())["warnings"]
+    assert "mode" in told[0]
+    first, second = (r for r in records_of(folder, "child") if r["event"] == "end")
+    assert "warnings" not in first
+    assert second["warnings"] == told
+    whole = json.loads((folder / "run.json").read_text())
+    assert whole["warnings"] == [f"2_mordenite: {text}" for text in told]
+    records = list(read_trace(folder))
+    again, result = replaying.replay_with_result(records)
+    assert first_divergence(records, again) is None
+    assert warnings_in(again) == tuple(whole["warnings"])
+    assert result == whole["result"]
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 from engine.clock.virtual import VirtualClock
 from engine.frame import Frame, Picture
 from engine.record.framekinds import FrameKind
+from engine.record.warned import warnings_in
 from engine.run.data import RunData
-from engine.run.framewatch import LOOK_EVERY_NS, warnings_in, watched_kinds
+from engine.run.framewatch import LOOK_EVERY_NS, watched_kinds
 from engine.run.machine import FINISH
 from engine.run.series import Series
 from tests.engine.run.toy_session import ToyKind, ToyPlan
@@ -130,6 +131,22 @@ CASES: dict[str, tuple[list[Picture], Expected, list[tuple[int, str]]]] = {
     "what the protocol says": ([corner() for _ in range(4)], "light", [(2, "words")]),
     "two troubles": ([EMPTY, EMPTY, ONE, ONE, ONE], "light", [(2, "dark"), (5, "same")]),
 }
+
+
+# Exposure in s, good frames before the trouble; of short frames any phase of the looks is met.
+BEGINS = [(exposure_s, before) for exposure_s in (0.02, 0.1, 0.3, 0.4, 0.49) for before in range(3, 12)]
+
+
+@pytest.mark.parametrize(("exposure_s", "before"), BEGINS)
+@virtual
+async def test_a_trouble_of_short_frames_is_said_within_a_second_and_two_frames(
+    clock: VirtualClock, exposure_s: float, before: int
+) -> None:
+    pictures = [*(lit() for _ in range(before)), *[EMPTY] * (3 + round(1 / exposure_s))]
+    experiment = await watched(clock, pictures, exposure_s=exposure_s)
+    ((frames, what),) = said(experiment)
+    assert what == "dark"
+    assert (frames - before - 2) * exposure_s <= 1.0
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from drivers.contract import Reading
 from engine.clock import ns
-from protocols.cred.rotation.angles import fit_rotation, has_stopped, is_astray
+from protocols.cred.rotation.angles import ENCODER_DEG, fit_rotation, has_stopped, is_astray
 from tests.protocols.cred.conftest import Perform
 
 
@@ -55,6 +55,27 @@ def test_an_interface_that_becomes_slow_on_the_way_shifts_and_tilts_no_more_than
     for t_s in (0.0, 2.56 * count, 5.12 * count):
         stated_deg = fit.offset_uncertainty_deg + 3 * fit.rate_uncertainty_deg_s * abs(t_s - fit.reference_ns / 1e9)
         assert abs(fit.angle_deg(ns(t_s)) - rate * t_s) <= stated_deg + 1e-6
+
+
+def test_where_an_interface_samples_tilts_the_line_by_what_is_stated_as_one_sigma() -> None:
+    rate, widths_s = 0.45, [0.03] * 100 + [0.9] * 100
+    fits = []
+    for share in np.linspace(0, 1, 1001):
+        made = [
+            Reading(rate * (5.12 * k + share * width_s), ns(5.12 * k), ns(5.12 * k + width_s))
+            for k, width_s in enumerate(widths_s)
+        ]
+        fits.append(fit_rotation(made, rate))
+    rates = [fit.rate_deg_s for fit in fits if fit is not None]
+    # What a reading's own scatter leaves of the rate, by the least squares of textbooks.
+    widths = np.array(widths_s)
+    weights = 1 / (ENCODER_DEG**2 + (rate * widths) ** 2 / 12)
+    middles_s = 5.12 * np.arange(200) + widths / 2
+    spread = np.sum(weights * (middles_s - np.average(middles_s, weights=weights)) ** 2)
+    in_the_middle = fits[500]
+    assert in_the_middle is not None
+    assert in_the_middle.rate_uncertainty_deg_s == pytest.approx(np.hypot(1 / np.sqrt(spread), np.std(rates)), rel=0.01)
+    assert np.std(rates) > 1 / np.sqrt(spread)
 
 
 def test_readings_that_no_line_explains_widen_what_is_stated() -> None:

@@ -139,6 +139,19 @@ def test_a_stage_that_stops_ends_the_run_and_its_standing_frames_are_not_kept(
     assert run.result["frames_not_kept"] > 0
 
 
+@pytest.mark.parametrize("slot", [10, 20, 30, 40])
+def test_of_a_stage_that_stops_during_a_reading_all_is_kept_until_that_reading_began(
+    undisturbed: Finished, tmp_path: Path, slot: int
+) -> None:
+    slot_ns = round(moment_s(undisturbed, slot) * 1e9)
+    during = next(note for note in undisturbed.of("note", "stage reading") if note["t_before_ns"] >= slot_ns)
+    run = perform(tmp_path, f"stage.motion {during['t_after_ns'] / 1e9 - 0.05:.3f} stop")
+    (stopped,) = run.of("note", "stage stopped")
+    # The line leaves more open than the reading: it turned when the reading began, and no longer is known.
+    assert stopped["kept_until_ns"] == during["t_before_ns"] < stopped["at_ns"] < during["t_after_ns"]
+    assert kept(run) == list(range(1, slot))
+
+
 @pytest.mark.parametrize("what", ["jump 0.4", "jump -0.4", "jump 3", "slip 0.5", "reverse"])
 @pytest.mark.parametrize("slot", [14, 25, 38])
 def test_a_stage_that_strays_ends_the_run_and_what_followed_the_last_good_reading_is_not_kept(
