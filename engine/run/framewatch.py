@@ -1,10 +1,10 @@
 """Watches the frames of a run as they come, and says so when they show nothing, or not what their protocol expects.
 
 A frame is looked at after it went to the disk, while the next one is exposed: by a computation
-(`engine.run.compute`), in a worker, so no slot waits for it. Looked at are the first three of a kind and then one in
-0.5 s at most. A trouble is said once, at the second frame in a row that was looked at and shows it: within three frames
-of 0.5 s and more, and of the first three of any; of later shorter ones within a second and two frames. What becomes of
-it is the protocol's to decide (`FrameWatch.troubles`); the watch itself ends nothing.
+(`engine.run.compute`), in a worker, so no slot waits for it. Looked at are the first three of a kind, then one in 0.5 s
+at most, and each one after a frame that showed a trouble. It is said once, at the second such frame in a row: within
+three frames of 0.5 s and more, and of the first three of any; of later shorter ones within 0.5 s and three frames. What
+becomes of it is the protocol's to decide (`FrameWatch.troubles`); the watch itself ends nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -105,7 +105,8 @@ class FrameWatch:
         seen.came += 1
         seen.alike = seen.alike + 1 if crc == seen.crc else 1
         seen.crc = crc
-        if seen.came > FIRST_FRAMES and frame.start_ns - seen.looked_ns < LOOK_EVERY_NS:
+        suspected = any(what not in self._said for what in seen.in_a_row)
+        if seen.came > FIRST_FRAMES and not suspected and frame.start_ns - seen.looked_ns < LOOK_EVERY_NS:
             return
         seen.looked_ns = frame.start_ns
         arguments = {

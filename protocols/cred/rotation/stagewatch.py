@@ -204,6 +204,7 @@ class StageWatch:
         await self._stage.stop()
         if self.may_turn:
             await self._see_it_stand()
+            await self._stage.stop()  # it may have stood by itself, and the stop was not heard
 
     async def _see_it_stand(self) -> None:
         """Ask the stage itself: an accepted stop is no standing stage. Raises DeviceError where it turns on, or where

@@ -64,6 +64,23 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PLAN, "relax_cycles": 1},
         ("host 3.397 leap 0.786",),
     ),
+    "a stop was ignored of a stage that stood by itself for a moment": (
+        60001063,
+        {**PLAN, "range_deg": 0.713},
+        ("stage.motion expose+0.16 slip 1.083", "stage.stop finalize+1 ignored", "stage.angle finalize+1 slow 0.326"),
+    ),
+    "short frames went dark, and snapshots lay between those that were looked at": (
+        60002978,
+        {
+            **PLAN,
+            "exposure_s": 0.2,
+            "start_deg": 12.5,
+            "range_deg": 1.622,
+            "snapshot_interval": 6,
+            "bad_frames": "stop",
+        },
+        ("detector.frames 4 dark",),
+    ),
     "the first reading failed, and the stage slipped before the next": (
         91000558,
         {**PLAN, "range_deg": 7.373, "snapshot_interval": 4, "relax_cycles": 1},
