@@ -27,7 +27,7 @@ def even_level(saturation: int, wide_cross: bool) -> int:
 
 
 def find_beam(
-    counts: NDArray[np.uint16], sigma_px: float = SIGMA_PX, cap: int | None = None
+    counts: NDArray[np.uint16] | NDArray[np.float64], sigma_px: float = SIGMA_PX, cap: int | None = None
 ) -> tuple[float, float] | None:
     """Primary beam (fast_px, slow_px) in a picture (rows, columns); pixel i covers [i, i + 1).
 
@@ -35,7 +35,7 @@ def find_beam(
     one that rises to its edge.
     """
     if cap is not None:
-        counts = np.minimum(counts, np.uint16(min(cap, 65535)))
+        counts = np.minimum(counts, counts.dtype.type(min(cap, 65535)))
     bin_px = max(1, int(sigma_px / 2.5))
     rows, columns = (n // bin_px * bin_px for n in counts.shape)
     coarse: NDArray[np.float32] = (
@@ -119,7 +119,9 @@ def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.asarray(gaussian_filter(image, sigma, mode="constant", truncate=3.0), dtype=np.float32)
 
 
-def _climb(counts: NDArray[np.uint16], fast: float, slow: float, sigma: float) -> tuple[float, float] | None:
+def _climb(
+    counts: NDArray[np.uint16] | NDArray[np.float64], fast: float, slow: float, sigma: float
+) -> tuple[float, float] | None:
     """Newton's method on the filtered picture from a start within a bin of its maximum."""
     reach = int(np.ceil(5 * sigma))
     rows, columns = counts.shape

@@ -107,7 +107,9 @@ def classify(
         typer.echo("the most confident zones:", err=as_json)
     for one in sorted((p for p in patterns if p.label == LABELS[ZONE]), key=lambda p: -p.confidence)[:10]:
         typer.echo(f"  {one.name}  {one.confidence:.4f}  {one.reason}", err=as_json)
-    for reason, count in Counter(p.reason for p in patterns if p.label == NO_PATTERN).most_common(5):
+    if damaged := [p for p in patterns if p.unread]:
+        typer.echo(f"NOT READ: {len(damaged)} of {total} pictures, such as {damaged[0].reason}", err=True)
+    for reason, count in Counter(p.reason for p in patterns if p.label == NO_PATTERN and not p.unread).most_common(5):
         typer.echo(f"  {count} x {reason}", err=as_json)
     if hint := weak_spots(patterns, missing):
         typer.echo(hint, err=True)

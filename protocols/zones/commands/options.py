@@ -44,7 +44,7 @@ TOLERANCE_PER_A = 0.006
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random.")]
 Sources = Annotated[
     list[Path],
-    typer.Argument(metavar="SOURCE...", help="patterns.h5, a run folder, a folder of pictures, pictures, peak lists."),
+    typer.Argument(metavar="SOURCE...", help="Pictures, stacks of them, folders of both, run folders, peak lists."),
 ]
 
 

@@ -64,7 +64,8 @@ class Sorted:
 
     label: one of LABELS, or NO_PATTERN. confidence: 0..1, the probability that it is `2DZone`; by geometry alone it is
     the score of `geometric.Verdict`, which only orders. zone: the net that geometry found, and spots: (k, 2) in 1/A,
-    those it was looked for among. reason: what was seen, in words. unseen: see `geometric.Verdict`.
+    those it was looked for among. reason: what was seen, in words. unseen: see `geometric.Verdict`. unread: the picture
+    could not be read.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Sorted:
     reason: str
     spots: Array | None = None
     unseen: float = 0.0
+    unread: bool = False
 
 
 _BEAM_PX = 16
@@ -91,6 +93,7 @@ class _Pattern:
     spots: Array | None
     reason: str = ""
     faint: NDArray[np.bool_] | None = None
+    unread: bool = False
 
     def xy(self) -> tuple[Array, str]:
         """(k, 2) spots in 1/A, and what is wrong with the picture."""
@@ -188,12 +191,13 @@ def _prepared(source: Snapshots, number: int) -> _Pattern:
     except DataError as error:
         if len(source) == 1:
             raise
-        return _Pattern(name, draw(np.zeros((0, 2))), None, image.per_px, np.zeros((0, 2)), str(error))  # one of many
+        nothing = np.zeros((0, 2))  # one of many
+        return _Pattern(name, draw(nothing), None, image.per_px, nothing, str(error), unread=True)
     per_px = per_px_of(source, picture)
     ours = picture.dtype == np.uint8 and picture.shape == (image.size_px, image.size_px) and per_px == image.per_px
     if ours and _BEAM_PX < np.count_nonzero(picture) < DRAWN * picture.size:
         return _Pattern(name, picture, picture, per_px, None)
-    peaks = find_peaks(picture, beam_px=source.beam_px)
+    peaks = find_peaks(picture, beam_px=source.beam_px, bad=source.bad and source.bad(number))
     all_xy = np.zeros((0, 2)) if peaks.reason else peaks.xy(per_px)
     near = _within_resolution(all_xy)
     xy, faint = all_xy[near], None if peaks.faint is None else peaks.faint[near]
@@ -221,7 +225,7 @@ def _by_network(
     pattern: _Pattern, logit: float, threshold: float, method: Method, share: float, check: Check
 ) -> Sorted:
     if pattern.reason:
-        return Sorted(pattern.name, NO_PATTERN, 0.0, None, pattern.reason)
+        return Sorted(pattern.name, NO_PATTERN, 0.0, None, pattern.reason, unread=pattern.unread)
     sure = float(confidence(np.array([logit]), share)[0])
     if logit < threshold:
         return Sorted(pattern.name, LABELS[INTERSECTIONS], sure, None, "the network sees no zone")
@@ -237,7 +241,7 @@ def _by_network(
 def _by_geometry(pattern: _Pattern, check: Check) -> Sorted:
     xy, wrong = pattern.xy()
     if wrong:
-        return Sorted(pattern.name, NO_PATTERN, 0.0, None, wrong)
+        return Sorted(pattern.name, NO_PATTERN, 0.0, None, wrong, unread=pattern.unread)
     # The peak finder knows the centre of a drawing exactly; of a frame or a list it is what somebody thought it was.
     miscentred_per_A = MISCENTRED_PER_A if pattern.source is None else 0.0
     verdict = check(xy, name=pattern.name, miscentred_per_A=miscentred_per_A, faint=pattern.faint)
