@@ -57,13 +57,14 @@ NOTHING_ZONAL = (
 def opened(sources: Sequence[Path], per_px: float | None, voltage_kV: float | None, beam: str) -> "list[Snapshots]":
     """The sources with what a person said of them, once it is told what is taken for granted of each."""
     from protocols.zones.patterns.simulation import electron_wavelength_A
-    from protocols.zones.patterns.snapshots import described, open_snapshots
+    from protocols.zones.patterns.snapshots import described, looked_over, open_snapshots
 
     beam_px = None
     if beam:
         column, row = numbers(beam, 2, "--beam", "column and row of the primary beam in pixels")
         beam_px = column, row
-    found = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None, beam_px)
+    wavelength_A = electron_wavelength_A(voltage_kV) if voltage_kV else None
+    found = [looked_over(source) for source in open_snapshots(sources, per_px, wavelength_A, beam_px)]
     for path, source in zip(sources, found, strict=True):
         typer.echo(described(path, source), err=True)
     return found

@@ -92,8 +92,27 @@ def open_snapshots(
             sources.append(_file(path))
         else:
             raise Refused(f"{shown(path)}: no such file or folder. Nothing was read.")
-    told = (_told(source, path, per_px, wavelength_A) for path, source in zip(paths, sources, strict=True))
+    told = (_told(source, per_px, wavelength_A) for source in sources)
     return [replace(source, beam_px=beam_px) for source in told]
+
+
+def looked_over(source: Snapshots) -> Snapshots:
+    """The same with the pixels that are hot in all its pictures among the bad ones, after a look at some of them."""
+    from scipy.ndimage import label
+
+    from protocols.spots.defects import common_defects
+
+    if source.picture is None or (defects := common_defects(source.picture, len(source))) is None:
+        return source
+    before = source.bad
+
+    def bad(i: int) -> NDArray[np.bool_]:
+        known = None if before is None else before(i)
+        return defects if known is None or known.shape != defects.shape else defects | known
+
+    groups = int(label(defects, np.ones((3, 3), dtype=bool))[1])
+    words = f"{int(defects.sum())} pixels in {groups} places are hot in all frames, and left out"
+    return replace(source, bad=bad, note="; ".join(filter(None, (source.note, words))))
 
 
 def described(path: Path, source: Snapshots) -> str:
@@ -103,11 +122,12 @@ def described(path: Path, source: Snapshots) -> str:
     wavelength = (
         f"{source.wavelength_A:.5f} A" if known else f"{Geometry().wavelength_A} A (200 kV taken; else --voltage)"
     )
-    unread = f"; NOT READ: {source.unread}" if source.unread else ""
-    return (source.note or f"{shown(path)}: {len(source)} patterns{scale}, wavelength {wavelength}") + unread
+    more = [source.note] if source.note else []
+    more += [f"NOT READ: {source.unread}"] if source.unread else []
+    return "; ".join((f"{shown(path)}: {len(source)} patterns{scale}, wavelength {wavelength}", *more))
 
 
-def _told(source: Snapshots, path: Path, per_px: float | None, wavelength_A: float | None) -> Snapshots:
+def _told(source: Snapshots, per_px: float | None, wavelength_A: float | None) -> Snapshots:
     """A source with what a person says of it, and a note where it says otherwise itself."""
     notes = []
     if per_px and source.per_px and abs(per_px / source.per_px - 1) > SAME_SCALE:
@@ -120,7 +140,7 @@ def _told(source: Snapshots, path: Path, per_px: float | None, wavelength_A: flo
         source,
         per_px=per_px or source.per_px,
         wavelength_A=wavelength_A or source.wavelength_A,
-        note=f"{shown(path)}: {'; '.join(notes)}" if notes else "",
+        note="; ".join(notes),
     )
 
 

@@ -85,7 +85,7 @@ def test_a_person_overrules_what_a_source_says_and_is_told_so(case: str, tmp_pat
         file["images"] = np.zeros((2, 4, 4), dtype=np.uint8)
         file["images"].attrs.update({"per_px_per_A": 0.05 / 6, "wavelength_A": 0.0251})
     (source,) = open_snapshots([path], **said)
-    assert source.note.startswith(f"{path}: {note}") if note else not source.note
+    assert source.note.startswith(note) if note else not source.note
     assert source.per_px == said.get("per_px", 0.05 / 6)
     assert source.wavelength_A == said.get("wavelength_A", 0.0251)
 
