@@ -12,6 +12,8 @@ NEIGHBOURS = 21
 """Rows, or columns, about each one that it is compared with; gaps may be half as wide."""
 ODD_SIGMAS = 8.0
 """How far the median of a line may be off those of its neighbours, in standard deviations of these."""
+SUDDEN = 0.4
+"""Of what it is off, by which a bad line differs from the good ones beside it."""
 EVERY = 4
 """Of a line's pixels, those of which its median is taken: enough, and fast."""
 MARKS = 2
@@ -90,4 +92,12 @@ def _odd(counts: Array) -> NDArray[np.bool_]:
     # where counts are few and whole.
     spread = 1.4826 * float(np.median(off))
     noise = 1.4826 * float(np.nanmedian(np.abs(counts - middle[:, None]))) * 1.25 / np.sqrt(counts.shape[1])
-    return np.asarray((off > np.maximum(ODD_SIGMAS * max(spread, noise), 2 + 0.5 * np.abs(local))) & ~empty)
+    odd = np.asarray((off > np.maximum(ODD_SIGMAS * max(spread, noise), 2 + 0.5 * np.abs(local))) & ~empty)
+    # A row of wide spots along the line moves its median as well, but little by little from line to line.
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], odd, [False]]).astype(np.int8)))
+    for begin, end in edges.reshape(-1, 2).tolist():
+        beside = [off[begin] - off[begin - 1]] if begin > 0 else []
+        beside += [off[end - 1] - off[end]] if end < len(off) else []
+        if beside and min(beside) < SUDDEN * off[begin:end].max():
+            odd[begin:end] = False
+    return odd

@@ -39,7 +39,7 @@ def common_defects(picture: Callable[[int], NDArray[np.generic]], count: int) ->
     where there are too few pictures, or none has a defect. Reads FRAMES pictures; 0.2 s for 512 x 512 pixels, 10 s for
     4096 x 4096.
     """
-    frames = []
+    frames: list[NDArray[np.generic]] = []
     for number in np.unique(np.linspace(0, count - 1, min(count, FRAMES)).round().astype(int)).tolist():
         try:
             one = np.asarray(picture(number))

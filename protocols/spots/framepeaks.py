@@ -34,14 +34,29 @@ CUT_PX = 3
 """A spot that near to bad pixels may be what is left of a larger one, and not be where that is."""
 HOT_SHARE = 0.85
 """A pixel with more than that of the light of its 5 x 5 neighbourhood is defective; the detector smears a spot."""
-
-
 MOST_PX = 1100
 """A larger frame is summed in squares before it is first looked at."""
 LEAST_PX = 250
 """No frame is made smaller than this."""
-WIDE_PX, NARROW_PX = 2.2, 0.6
+WIDE_PX, NARROW_PX = 3.3, 0.45
 """Spots of which the median width (sigma) is beyond these are looked for again, in larger or smaller squares."""
+IN_A_RING = 2000
+"""Pixels that are enough for the background of a ring; those of 512 x 512 pixels have less."""
+OF_BRIGHTEST = 0.3
+"""Of the brightest pixel: what is that bright makes the edge of a beam with a hole."""
+HOLE_PX = 9
+LARGEST_BEAM = 0.1
+"""Of the width of a frame."""
+BESIDE_BEAM_PX = 25.0
+"""From here on is beside the beam, unless that is wider."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """width_px: median sigma of the spots that stand out well; 0 where there are none."""
+
+    peaks: Peaks
+    width_px: float = 0.0
 
 
 def frame_peaks(
@@ -85,17 +100,9 @@ def frame_peaks(
     return _enlarged(best.peaks, next(px for px, one in tried.items() if one is best))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """width_px: median sigma of the spots that stand out well; 0 where there are none."""
-
-    peaks: Peaks
-    width_px: float = 0.0
-
-
 def _enlarged(peaks: Peaks, px: int) -> Peaks:
     """Peaks of a frame summed in squares of so many pixels, as those of the frame itself."""
-    return peaks if px == 1 else replace(peaks, xy_px=peaks.xy_px * px, centre_px=peaks.centre_px * px)
+    return replace(peaks, xy_px=peaks.xy_px * px, centre_px=peaks.centre_px * px, blind_px=peaks.blind_px * px)
 
 
 def _spots(counts: Array, bad: NDArray[np.bool_], most: float, beam_px: tuple[float, float] | None) -> _Found:
@@ -108,13 +115,15 @@ def _spots(counts: Array, bad: NDArray[np.bool_], most: float, beam_px: tuple[fl
     if bad.any():
         counts, cut = filled(counts, bad), binary_dilation(bad, iterations=CUT_PX)
     counts = np.maximum(counts, 0.0)
+    if beam_px is None:
+        counts = _without_hole(counts)
     found = beam_px or find_beam(np.minimum(counts, most))
     if found is None:
         return _Found(no_peaks("no primary beam: the picture is brightest at its edge"))
     centre = np.array(found)
-    row, column = np.indices(counts.shape) + 0.5
-    radius = np.hypot(column - centre[0], row - centre[1])
-    ring = radius.astype(np.int64)
+    row, column = (np.arange(size) + 0.5 for size in counts.shape)
+    radius = np.sqrt(np.square(column - centre[0]) + np.square(row - centre[1])[:, None])
+    ring = radius.astype(np.int16)  # of 16 bits, which are sorted ten times faster
     core, reach = _beam(counts, ring)
     around = counts[(radius > reach) & (radius < 1.4 * reach)]
     if beam_px is None and (
@@ -123,7 +132,7 @@ def _spots(counts: Array, bad: NDArray[np.bool_], most: float, beam_px: tuple[fl
         return _Found(no_peaks("no diffraction pattern: no primary beam stands out of the picture", centre))
     order = np.argsort(ring, axis=None, kind="stable")
     order = order[~bad.reshape(-1)[order]]
-    border = np.searchsorted(ring.reshape(-1)[order], np.arange(int(ring.max()) + 2))
+    border = np.searchsorted(ring.reshape(-1)[order], np.arange(int(ring.max()) + 2, dtype=np.int16))
     background = _per_ring(_background, counts, order, border)
     excess = np.where(bad, 0.0, counts - background[ring])
     smooth = gaussian_filter(excess, FRAME_SIGMA_PX)
@@ -131,18 +140,16 @@ def _spots(counts: Array, bad: NDArray[np.bool_], most: float, beam_px: tuple[fl
     # standard deviation, a half, everywhere and almost no skew (Anscombe, Biometrika 35, 246, 1948).
     pixels = 4 * np.pi * FRAME_SIGMA_PX**2
     below = background * pixels
-    collected = np.maximum(smooth * pixels, 0.0) + below[ring]
-    significance = 2 * (np.sqrt(collected + 0.375) - np.sqrt(below + 0.375)[ring])
-    uneven = _per_ring(_spread, smooth, order, border) * pixels / np.sqrt(np.maximum(below, 0.5))
-    significance /= np.maximum(uneven, 1.0)[ring]
-    peak = (
-        (significance > FRAME_SIGNIFICANCE)
-        & (smooth == maximum_filter(smooth, 5))
-        & (radius > max(BEAM_CLEARANCE_PX, 0.6 * (reach - BESIDE_BEAM_PX) + BEAM_CLEARANCE_PX))
-        & ~cut
-    )
+    uneven = np.maximum(_per_ring(_spread, smooth, order, border) * pixels / np.sqrt(np.maximum(below, 0.5)), 1.0)
+    blind_px = BEAM_CLEARANCE_PX + 0.6 * (reach - BESIDE_BEAM_PX)
+    peak = (smooth == maximum_filter(smooth, 5)) & (smooth > 0) & (radius > blind_px) & ~cut
     peak[:3] = peak[-3:] = peak[:, :3] = peak[:, -3:] = False
     rows, columns = np.nonzero(peak)
+    here = ring[rows, columns]
+    collected = smooth[rows, columns] * pixels + below[here]
+    significance = 2 * (np.sqrt(collected + 0.375) - np.sqrt(below[here] + 0.375)) / uneven[here]
+    clear = significance > FRAME_SIGNIFICANCE
+    rows, columns, significance = rows[clear], columns[clear], significance[clear]
     if not len(rows):
         return _Found(no_peaks("no spots: nothing stands out of the background", centre))
     # A Gaussian spot in a Gaussian filter is a Gaussian: its logarithm is a parabola through three pixels.
@@ -153,7 +160,7 @@ def _spots(counts: Array, bad: NDArray[np.bool_], most: float, beam_px: tuple[fl
         before, after = np.log(low[rows - i, columns - j]), np.log(low[rows + i, columns + j])
         curvatures.append(np.minimum(before + after - 2 * middle, -1e-6))
         shifts.append(np.clip(0.5 * (before - after) / curvatures[-1], -0.5, 0.5))
-    faint = significance[rows, columns] < FAINT_SIGNIFICANCE
+    faint = significance < FAINT_SIGNIFICANCE
     told = ~faint if not faint.all() else faint
     squared = -1 / np.mean(curvatures, axis=0) - FRAME_SIGMA_PX**2
     width_px = float(np.sqrt(max(0.01, np.median(squared[told]))))
@@ -162,11 +169,21 @@ def _spots(counts: Array, bad: NDArray[np.bool_], most: float, beam_px: tuple[fl
     if not keep.any():
         return _Found(no_peaks("no spots: nothing stands out of the background", centre), width_px)
     xy = np.stack([columns + 0.5 + shifts[0], rows + 0.5 + shifts[1]], axis=1)
-    return _Found(Peaks(xy[keep], light.sum(axis=0)[keep], centre, faint=faint[keep]), width_px)
+    return _Found(Peaks(xy[keep], light.sum(axis=0)[keep], centre, "", faint[keep], blind_px), width_px)
 
 
-BESIDE_BEAM_PX = 25.0
-"""From here on is beside the beam, unless that is wider."""
+def _without_hole(counts: Array) -> Array:
+    """The same with a primary beam that is bright throughout. A counting detector that gets too much counts almost
+    nothing: of the beam a bright ring is left, which would be the beam where it is brightest.
+    """
+    from scipy.ndimage import label
+
+    bright = counts >= OF_BRIGHTEST * counts.max()
+    areas, _ = label(~bright)
+    pixels = np.bincount(areas.reshape(-1))
+    pixels[0] = 0
+    hole = np.flatnonzero((pixels >= HOLE_PX) & (pixels < np.square(LARGEST_BEAM * min(counts.shape))))
+    return np.where(np.isin(areas, hole), counts.max(), counts) if len(hole) else counts
 
 
 def _beam(counts: Array, ring: Places) -> tuple[float, float]:
@@ -178,15 +195,18 @@ def _beam(counts: Array, ring: Places) -> tuple[float, float]:
     inner = np.cumsum(mean[:4] * pixels[:4]) / np.maximum(np.cumsum(pixels[:4]), 1)
     core = max(float(inner[-1]), float(mean[4:16].max(initial=0.0)))
     beyond = np.flatnonzero(mean >= core / 2)
-    half = int(beyond[beyond < 0.1 * min(counts.shape)].max(initial=0))
+    half = int(beyond[beyond < LARGEST_BEAM * min(counts.shape)].max(initial=0))
     return core, max(BESIDE_BEAM_PX, 2.5 * half)
 
 
 def _per_ring(of: Callable[[Array], float], values: Array, order: Places, border: Places) -> Array:
-    """(rings,) a figure of the pixels of each ring; 0 where a ring has none."""
-    sorted_ = values.reshape(-1)[order]
-    pairs = zip(border[:-1].tolist(), border[1:].tolist(), strict=True)
-    return np.array([of(sorted_[begin:end]) if end > begin else 0.0 for begin, end in pairs])
+    """(rings,) a figure of the pixels of each ring, or of some of them; 0 where a ring has none."""
+    flat = values.reshape(-1)
+    rings = []
+    for begin, end in zip(border[:-1].tolist(), border[1:].tolist(), strict=True):
+        some = order[begin : end : max(1, (end - begin) // IN_A_RING)]
+        rings.append(of(flat[some]) if len(some) else 0.0)
+    return np.array(rings)
 
 
 def _background(ring: Array) -> float:

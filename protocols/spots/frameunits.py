@@ -57,8 +57,14 @@ def summed(counts: Array, bad: Mask, px: int) -> tuple[Array, Mask]:
     rows, columns = (n // px for n in counts.shape)
 
     def in_squares(values: NDArray[np.generic]) -> Array:
-        by_rows = np.add.reduceat(values[: rows * px, : columns * px], np.arange(0, rows * px, px), axis=0)
-        return np.asarray(by_rows.reshape(rows, columns, px).sum(axis=2), dtype=np.float64)
+        # Adding whole rows and columns is several times faster than sums over axes of a reshaped array.
+        total = np.zeros((rows, values.shape[1]))
+        for k in range(px):
+            total += values[k : rows * px : px]
+        result = np.zeros((rows, columns))
+        for k in range(px):
+            result += total[:, k : columns * px : px]
+        return result
 
     if not bad.any():
         return in_squares(counts), np.zeros((rows, columns), dtype=bool)

@@ -17,6 +17,7 @@ class Peaks:
     centre_px: (2,) of the primary beam; nan where there is none.
     reason: why the picture is no diffraction pattern or has no spots; empty where all is well.
     faint: (n,) spots of a frame that stand out so little that some are a pixel from where they seem; None: no spot is.
+    blind_px: nearer to the primary beam no spot is looked for.
     """
 
     xy_px: Array
@@ -24,6 +25,7 @@ class Peaks:
     centre_px: Array
     reason: str = ""
     faint: NDArray[np.bool_] | None = None
+    blind_px: float = 0.0
 
     def xy(self, per_px: float) -> Array:
         """(n, 2) positions from the primary beam in 1/A, given the 1/A per pixel."""

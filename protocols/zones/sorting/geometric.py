@@ -76,6 +76,7 @@ def classify_geometry(
     miscentred_per_A: float = 0.0,
     wavelength_A: float = 0.0251,
     d_star_max_per_A: float = 1.0,
+    d_star_min_per_A: float = 0.0,
     excitation_error_per_A: float = 0.01,
     absences: bool = True,
     name: str = "",
@@ -87,6 +88,7 @@ def classify_geometry(
     placed: off the net they do not count, up to FAINT_OFF of all spots. miscentred_per_A: how far the
     primary beam may be from where it is assumed; the net tells. 0: it is known exactly, as in drawn pictures.
     wavelength, d*_max and excitation error: those of the experiment; what is farther than d*_max is not asked for.
+    d_star_min: nor is what is nearer to the beam, which hides it.
     absences: rows through the beam may lack every other spot. name: of the pattern, for the zone. Spots that are no
     numbers are left out.
     """
@@ -105,7 +107,14 @@ def classify_geometry(
     for net in find_nets(xy, tolerance_per_A, allowed + forgiven + MOST_OUTSIDE):
         on = net.on
         circle = laue_circle(
-            xy[on], net.index[on], net.basis, wavelength_A, d_star_max_per_A, excitation_error_per_A, absences
+            xy[on],
+            net.index[on],
+            net.basis,
+            wavelength_A,
+            d_star_max_per_A,
+            excitation_error_per_A,
+            absences,
+            d_star_min_per_A,
         )
         odd = ~on
         odd[on] = circle.outside

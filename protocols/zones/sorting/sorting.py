@@ -94,6 +94,7 @@ class _Pattern:
     reason: str = ""
     faint: NDArray[np.bool_] | None = None
     unread: bool = False
+    blind_per_A: float = 0.0
 
     def xy(self) -> tuple[Array, str]:
         """(k, 2) spots in 1/A, and what is wrong with the picture."""
@@ -202,7 +203,7 @@ def _prepared(source: Snapshots, number: int) -> _Pattern:
     near = _within_resolution(all_xy)
     xy, faint = all_xy[near], None if peaks.faint is None else peaks.faint[near]
     reason = peaks.reason or ("" if len(xy) else "no spots within 1 1/A")
-    return _Pattern(name, draw(xy), None, per_px, xy, reason, faint)
+    return _Pattern(name, draw(xy), None, per_px, xy, reason, faint, blind_per_A=peaks.blind_px * per_px)
 
 
 def _within_resolution(xy: Array) -> NDArray[np.bool_]:
@@ -244,7 +245,13 @@ def _by_geometry(pattern: _Pattern, check: Check) -> Sorted:
         return Sorted(pattern.name, NO_PATTERN, 0.0, None, wrong, unread=pattern.unread)
     # The peak finder knows the centre of a drawing exactly; of a frame or a list it is what somebody thought it was.
     miscentred_per_A = MISCENTRED_PER_A if pattern.source is None else 0.0
-    verdict = check(xy, name=pattern.name, miscentred_per_A=miscentred_per_A, faint=pattern.faint)
+    verdict = check(
+        xy,
+        name=pattern.name,
+        miscentred_per_A=miscentred_per_A,
+        faint=pattern.faint,
+        d_star_min_per_A=pattern.blind_per_A,
+    )
     return Sorted(pattern.name, verdict.label, verdict.score, verdict.zone, verdict.reason, xy, verdict.unseen)
 
 

@@ -1,6 +1,7 @@
-"""Groups of hot pixels that all frames of a set have are found; what a crystal or the beam makes is not taken for one."""
+"""Groups of hot pixels that all frames have are found; what a crystal or the beam makes is not taken for one."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from engine.errors import DataError
 from protocols.spots.defects import FEWEST, common_defects
 from protocols.spots.peaks import find_peaks
 from tests.protocols.spots.test_badpixels import lattice
-from tests.protocols.spots.test_peaks import frame
+from tests.protocols.spots.test_cameras import camera_frame
 
 HOT = {
     "2 x 2": [(90, 333), (90, 334), (91, 333), (91, 334)],
@@ -27,17 +28,18 @@ def net(turn_deg: float) -> np.ndarray:
     return spots[((spots > 8) & (spots < 504)).all(axis=1)]
 
 
-def series(turn_deg: float, count: int = 9, hot: bool = True, background: float = 3.0) -> list[np.ndarray]:
+@cache
+def series(turn_deg: float, count: int = 9, hot: bool = True, background: float = 3.0) -> tuple[np.ndarray, ...]:
     """Frames of crystals that are turned by so much from frame to frame."""
     rng = np.random.default_rng(3)
     frames = []
     for number in range(count):
-        picture = frame(net(turn_deg * number), 800.0, rng, background=background)
+        picture = camera_frame(512, 1.2, 800.0, spots=net(turn_deg * number), background=background, seed=number)
         for group in HOT.values() if hot else ():
             for row, column in group:
                 picture[row, column] += rng.poisson(400)
         frames.append(picture)
-    return frames
+    return tuple(frames)
 
 
 def expected() -> np.ndarray:
@@ -77,7 +79,7 @@ def test_they_make_no_spots_any_more() -> None:
     assert at_hot_ones(bad=bad) == 0
 
 
-def damaged(frames: list[np.ndarray]) -> Callable[[int], np.ndarray]:
+def damaged(frames: tuple[np.ndarray, ...]) -> Callable[[int], np.ndarray]:
     def picture(i: int) -> np.ndarray:
         if i == 4:
             raise DataError("damaged")
@@ -93,7 +95,7 @@ def test_a_damaged_picture_and_one_of_another_size_are_passed_over() -> None:
 
 
 def test_one_that_blinks_is_a_defect_and_few_frames_tell_nothing() -> None:
-    frames = series(17.0)
+    frames = [one.copy() for one in series(17.0)]
     for row, column in HOT["2 x 2"]:
         frames[5][row, column] = 3
     found = common_defects(lambda i: frames[i], len(frames))
