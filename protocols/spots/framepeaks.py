@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from protocols.spots.badpixels import bad_pixels, filled
 from protocols.spots.beam_centre import find_beam
 from protocols.spots.frameunits import counts_per_unit, summed
-from protocols.spots.peaklist import Peaks, no_peaks
+from protocols.spots.peaklist import Peaks, no_peaks, no_spots
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -90,7 +90,7 @@ def frame_peaks(
         found = tried[px] = _spots(*summed(counts, useless, px), most * px * px, at)
         if found.peaks.reason and not np.isfinite(found.peaks.centre_px).all():
             break
-        wide = found.width_px > WIDE_PX or (found.width_px == 0 and found.peaks.reason.startswith("no spots"))
+        wide = found.width_px > WIDE_PX or (found.width_px == 0 and found.peaks.vacant)
         if wide and min(counts.shape) // (2 * px) >= LEAST_PX:
             px *= 2
         elif 0 < found.width_px < NARROW_PX and px > 1:
@@ -151,7 +151,7 @@ def _spots(counts: Array, bad: NDArray[np.bool_], most: float, beam_px: tuple[fl
     clear = significance > FRAME_SIGNIFICANCE
     rows, columns, significance = rows[clear], columns[clear], significance[clear]
     if not len(rows):
-        return _Found(no_peaks("no spots: nothing stands out of the background", centre))
+        return _Found(no_spots("no spots: nothing stands out of the background", centre))
     # A Gaussian spot in a Gaussian filter is a Gaussian: its logarithm is a parabola through three pixels.
     low = np.maximum(smooth, 1e-6 * smooth[rows, columns].max())
     middle = np.log(low[rows, columns])
@@ -167,7 +167,7 @@ def _spots(counts: Array, bad: NDArray[np.bool_], most: float, beam_px: tuple[fl
     light = np.stack([excess[rows + i, columns + j] for i in range(-2, 3) for j in range(-2, 3)])
     keep = excess[rows, columns] < HOT_SHARE * light.sum(axis=0)
     if not keep.any():
-        return _Found(no_peaks("no spots: nothing stands out of the background", centre), width_px)
+        return _Found(no_spots("no spots: nothing stands out of the background", centre), width_px)
     xy = np.stack([columns + 0.5 + shifts[0], rows + 0.5 + shifts[1]], axis=1)
     return _Found(Peaks(xy[keep], light.sum(axis=0)[keep], centre, "", faint[keep], blind_px), width_px)
 

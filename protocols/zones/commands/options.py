@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.errors import Refused, shown
+from engine.errors import DataError, Refused, shown
 
 if TYPE_CHECKING:
     from protocols.zones.patterns.snapshots import Snapshots
@@ -42,6 +42,10 @@ EXCITATION_ERROR_PER_A = 0.01
 TOLERANCE_PER_A = 0.006
 """The default of `geometric.classify_geometry`."""
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random.")]
+Several = Annotated[
+    float, typer.Option("--several", min=0, max=1, help="Share of patterns with several crystals (two).")
+]
+NoHits = Annotated[float, typer.Option("--no-hits", min=0, max=1, help="Share of patterns without a crystal.")]
 Sources = Annotated[
     list[Path],
     typer.Argument(metavar="SOURCE...", help="Pictures, stacks of them, folders of both, run folders, peak lists."),
@@ -68,6 +72,24 @@ def opened(sources: Sequence[Path], per_px: float | None, voltage_kV: float | No
     for path, source in zip(sources, found, strict=True):
         typer.echo(described(path, source), err=True)
     return found
+
+
+def labels_of(path: Path, option: str) -> dict[str, str]:
+    """The label of each pattern by name, from a file of `zones classify --out`. Refused for a file that cannot be read,
+    DataError for another one.
+    """
+    import csv
+
+    try:
+        rows = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
+        return {row["name"]: row["label"] for row in rows}
+    except OSError as error:
+        raise Refused(f"{option} {shown(path)}: cannot be read ({error.strerror}). Nothing was done.") from error
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            f"{shown(path)}: not a file of `credline zones classify --out` ({type(error).__name__}: {shown(error)}); "
+            "classify the patterns again"
+        ) from error
 
 
 def numbers(text: str, count: int, option: str, what: str) -> list[float]:
