@@ -5,7 +5,7 @@
 The same patterns of a triclinic cell of 700 A^3, so many zonal ones and so many others, become frames as in
 `zonesframes.py`, each kind of camera and container in its turn. They are opened, sorted by geometry and given to the
 search for the cell as `credline zones` does it. What is measured: zones found, others called zones, spots of a frame,
-whether the cell came out, and seconds a frame (one core, reading and finding of spots included; making the frames
+whether the cell came out, and seconds of one core a frame (reading and finding of spots included; making the frames
 not).
 """
 
@@ -136,10 +136,10 @@ def judge(way: Input, cell: Cell, patterns: Patterns, seed: int) -> str:
 
     def frame(i: int) -> Frame:
         nonlocal made_s
-        begin = time.perf_counter()
+        begin = time.process_time()
         counts: Frame = frame_of(patterns, i, CONDITION, np.random.default_rng([seed, i]), way.camera)
         counts = counts if way.spoil is None else way.spoil(counts, i)
-        made_s += time.perf_counter() - begin
+        made_s += time.process_time() - begin
         return counts
 
     with tempfile.TemporaryDirectory() as folder:
@@ -148,9 +148,9 @@ def judge(way: Input, cell: Cell, patterns: Patterns, seed: int) -> str:
         else:
             path = way.write(Path(folder), [frame(i) for i in range(count)])
             (source,) = open_snapshots([path], way.camera.per_px, WAVELENGTH_A)
-        made_s, begin = 0.0, time.perf_counter()
+        made_s, begin = 0.0, time.process_time()
         found = list(sort_snapshots(looked_over(source), Method.GEOMETRY))
-        took_s = time.perf_counter() - begin - made_s
+        took_s = time.process_time() - begin - made_s
     zonal, called = patterns.label == ZONE, np.array([one.label == LABELS[ZONE] for one in found])
     best = sorted((one for one in found if one.label == LABELS[ZONE]), key=lambda one: -one.confidence)[:MOST_ZONES]
     answer = find_cell([one.zone for one in best if one.zone is not None], distortion="estimate")

@@ -4,7 +4,6 @@ Used by `credline zones` for whatever a person names, and by whoever else looks 
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import DataError, Refused, shown
@@ -48,10 +47,10 @@ def open_container(path: Path) -> Container:
         )
 
 
-def open_folder(path: Path, beside: Sequence[str] = ()) -> tuple[list[Container], str]:
+def open_folder(path: Path) -> tuple[list[Container], str]:
     """All files of pictures in a folder and those below it, by name, and what was not read, in words.
 
-    beside: endings of files that somebody else reads. Files that another one links to are read through that. Refused
+    Files that another one links to are read through that. Refused
     for a folder that cannot be searched, or a plug-in of HDF5 that is missing.
     """
     try:
@@ -65,8 +64,7 @@ def open_folder(path: Path, beside: Sequence[str] = ()) -> tuple[list[Container]
             continue
         suffix = file.suffix.lower()
         if suffix not in READERS:
-            if suffix not in beside:
-                without[f"of an unknown kind ({suffix or 'no ending'})"] += 1
+            without[f"of an unknown kind ({suffix or 'no ending'})"] += 1
             continue
         try:
             containers.append(open_container(file))

@@ -147,3 +147,13 @@ def test_what_is_no_zone_says_why(xy: np.ndarray, said: str) -> None:
     label = LABELS[NO_HIT] if "too few" in said else LABELS[2]
     assert (verdict.label, verdict.score, verdict.zone) == (label, 0.0, None)
     assert find_zone(xy) is None
+
+
+def test_spots_that_the_beam_hides_are_not_missed() -> None:
+    _, patterns = patterns_of((700, 1.5), 400)
+    zone = np.flatnonzero(patterns.label == ZONE)[0]
+    xy = patterns.spots(zone)
+    seen = xy[np.hypot(*xy.T) > 0.35]
+    assert len(seen) < 0.9 * len(xy)
+    unsaid, said = (classify_geometry(seen, d_star_min_per_A=hidden).agreement for hidden in (0.0, 0.35))
+    assert unsaid < 0.95 < said
