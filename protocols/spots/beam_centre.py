@@ -35,7 +35,7 @@ def find_beam(
     one that rises to its edge.
     """
     if cap is not None:
-        counts = np.minimum(counts, counts.dtype.type(min(cap, 65535)))
+        counts = np.minimum(counts, np.uint16(min(cap, 65535)))
     bin_px = max(1, int(sigma_px / 2.5))
     rows, columns = (n // bin_px * bin_px for n in counts.shape)
     coarse: NDArray[np.float32] = (
