@@ -74,21 +74,54 @@ def crystal(kind: str, frames: int, rng: np.random.Generator) -> tuple[Cell, Pat
     return cell.reduced(group), noise.with_random_intensities(simulate(cell, frames, rng, space_group=group), rng)
 
 
+@dataclass(frozen=True)
+class Camera:
+    """A square camera that sees as much of reciprocal space as the Timepix does, in so many pixels.
+
+    spot_sigma_px, beam_sigma_px: widths. beam: counts of the primary beam's brightest pixel before saturation.
+    """
+
+    size_px: int = SIZE_PX
+    spot_sigma_px: float = SPOT_SIGMA_PX
+    beam_sigma_px: float = BEAM_SIGMA_PX
+    beam: float = 30_000
+    saturation: int = SATURATION
+
+    @property
+    def per_px(self) -> float:
+        """1/A a pixel."""
+        return PER_PX * SIZE_PX / self.size_px
+
+
+TIMEPIX = Camera()
+
+
+def frame_of(
+    patterns: Patterns, i: int, condition: Condition, rng: np.random.Generator, camera: Camera = TIMEPIX
+) -> NDArray[np.uint16]:
+    """(rows, columns) counts of a pattern. The electrons are the same on every camera, on more or fewer pixels."""
+    size, zoom, sigma = camera.size_px, camera.size_px / SIZE_PX, camera.spot_sigma_px
+    middle = np.arange(size) + 0.5
+    beam = size / 2 + rng.normal(0.0, BEAM_WANDERS_PX, 2) * zoom
+    radius = np.hypot(middle - beam[0], (middle - beam[1])[:, None])
+    mean = BACKGROUND * (0.2 + 2.5 * np.exp(-radius / (60 * zoom))) + 300 * np.exp(-radius / (12 * zoom))
+    mean /= zoom**2
+    mean += camera.beam * np.exp(-0.5 * np.square(radius / camera.beam_sigma_px))
+    own = slice(patterns.start[i], patterns.start[i + 1])
+    light = condition.counts * patterns.intensity[own] ** condition.power / (2 * np.pi * sigma**2)
+    reach = int(np.ceil(5 * sigma))
+    for (x, y), peak in zip(patterns.xy[own] / camera.per_px + beam, light, strict=True):
+        if not (-reach < min(x, y) and max(x, y) < size + reach):
+            continue
+        rows, columns = (slice(max(0, int(at) - reach), min(size, int(at) + reach + 1)) for at in (y, x))
+        squared = np.square(middle[columns] - x) + np.square(middle[rows] - y)[:, None]
+        mean[rows, columns] += peak * np.exp(-0.5 * squared / sigma**2)
+    return rng.poisson(mean).clip(0, camera.saturation).astype(np.uint16)
+
+
 def frames_of(patterns: Patterns, condition: Condition, rng: np.random.Generator) -> Iterator[NDArray[np.uint16]]:
     """(rows, columns) counts of each pattern."""
-    row, column = np.indices((SIZE_PX, SIZE_PX)) + 0.5
-    for i in range(len(patterns)):
-        beam = SIZE_PX / 2 + rng.normal(0.0, BEAM_WANDERS_PX, 2)
-        radius = np.hypot(column - beam[0], row - beam[1])
-        mean = BACKGROUND * (0.2 + 2.5 * np.exp(-radius / 60)) + 300 * np.exp(-radius / 12)
-        mean += 30_000 * np.exp(-0.5 * np.square(radius / BEAM_SIGMA_PX))
-        own = slice(patterns.start[i], patterns.start[i + 1])
-        light = condition.counts * patterns.intensity[own] ** condition.power / (2 * np.pi * SPOT_SIGMA_PX**2)
-        for (x, y), peak in zip(patterns.xy[own] / PER_PX + beam, light, strict=True):
-            rows, columns = (slice(max(0, int(at) - 7), min(SIZE_PX, int(at) + 8)) for at in (y, x))
-            squared = np.square(column[rows, columns] - x) + np.square(row[rows, columns] - y)
-            mean[rows, columns] += peak * np.exp(-0.5 * squared / SPOT_SIGMA_PX**2)
-        yield rng.poisson(mean).clip(0, SATURATION).astype(np.uint16)
+    return (frame_of(patterns, i, condition, rng) for i in range(len(patterns)))
 
 
 def sorted_frames(source: Snapshots) -> tuple[list[Sorted], float]:

@@ -12,10 +12,16 @@ NEIGHBOURS = 21
 """Rows, or columns, about each one that it is compared with; gaps may be half as wide."""
 ODD_SIGMAS = 8.0
 """How far the median of a line may be off those of its neighbours, in standard deviations of these."""
+SUDDEN = 0.4
+"""Of what it is off, by which a bad line differs from the good ones beside it."""
 EVERY = 4
 """Of a line's pixels, those of which its median is taken: enough, and fast."""
 MARKS = 2
 """Different negative numbers that mark pixels in one picture at most: DECTRIS has -1 for gaps, -2 for bad pixels."""
+MARK_16_BITS = 2.0**16 - 1
+"""Marks pixels in 16-bit pictures, and is what a saturated beam has. A mark stands alone."""
+MARK_TO_AROUND = 8.0
+"""So many times the median of the pixels about it. About a saturated beam or spot they have a sixth and more."""
 MARGIN_PX = 2
 """A spot so near to a bad pixel is not whole."""
 
@@ -24,22 +30,41 @@ def bad_pixels(picture: NDArray[np.generic]) -> NDArray[np.bool_]:
     """(rows, columns) True where a picture tells nothing, with a margin.
 
     Bad are pixels that are no numbers, that are marked as detectors mark gaps and masks (one or two negative numbers,
-    or the highest of a 32-bit picture), and rows and columns of which the median is far off those of their neighbours.
-    Negative counts of a dark-subtracted picture are of many values, and tell something.
+    the highest of 32 bits, or groups with the highest of 16 bits in the midst of much lower ones), and rows and columns
+    of which the median is far off those of their neighbours. Negative counts of a dark-subtracted picture are of many
+    values, and tell something.
     """
     from scipy.ndimage import binary_dilation
 
     counts = np.asarray(picture, dtype=np.float64)
-    bad, negative = ~np.isfinite(counts), counts < 0
-    if len(np.unique(counts[negative])) <= MARKS:
+    bad = ~np.isfinite(counts) if picture.dtype.kind == "f" else np.zeros(counts.shape, dtype=bool)
+    if picture.dtype.kind != "u" and (negative := counts < 0).any() and len(np.unique(counts[negative])) <= MARKS:
         bad |= negative
-    if picture.dtype.kind == "u" and picture.dtype.itemsize >= 4:
-        bad |= counts == 2.0 ** (8 * picture.dtype.itemsize) - 1
+    if picture.dtype.itemsize >= 4:
+        bad |= counts >= 2.0**32 - 1
+    bad |= _marked(counts)
     if bad.all():
         return bad
     usable = np.where(bad, np.nan, counts) if bad.any() else counts
     bad |= _odd(usable[:, ::EVERY])[:, None] | _odd(usable[::EVERY].T)[None, :]
     return np.asarray(binary_dilation(bad, iterations=MARGIN_PX)) if bad.any() else bad
+
+
+def _marked(counts: Array) -> NDArray[np.bool_]:
+    """Groups of pixels with the highest number of 16 bits that stand out of their surroundings as no light does."""
+    from scipy.ndimage import binary_dilation, find_objects, label
+
+    highest: NDArray[np.bool_] = np.asarray(counts == MARK_16_BITS)
+    if not highest.any():
+        return highest
+    groups, _ = label(highest, np.ones((3, 3), dtype=bool))
+    for number, place in enumerate(find_objects(groups), 1):
+        window = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in place)
+        group = groups[window] == number
+        around = counts[window][binary_dilation(group, np.ones((3, 3), dtype=bool)) & ~group]
+        if around.size and np.median(around) * MARK_TO_AROUND > MARK_16_BITS:
+            highest[window][group] = False
+    return highest
 
 
 def filled(counts: Array, bad: NDArray[np.bool_]) -> Array:
@@ -67,4 +92,12 @@ def _odd(counts: Array) -> NDArray[np.bool_]:
     # where counts are few and whole.
     spread = 1.4826 * float(np.median(off))
     noise = 1.4826 * float(np.nanmedian(np.abs(counts - middle[:, None]))) * 1.25 / np.sqrt(counts.shape[1])
-    return np.asarray((off > np.maximum(ODD_SIGMAS * max(spread, noise), 2 + 0.5 * np.abs(local))) & ~empty)
+    odd = np.asarray((off > np.maximum(ODD_SIGMAS * max(spread, noise), 2 + 0.5 * np.abs(local))) & ~empty)
+    # A row of wide spots along the line moves its median as well, but little by little from line to line.
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], odd, [False]]).astype(np.int8)))
+    for begin, end in edges.reshape(-1, 2).tolist():
+        beside = [off[begin] - off[begin - 1]] if begin > 0 else []
+        beside += [off[end - 1] - off[end]] if end < len(off) else []
+        if beside and min(beside) < SUDDEN * off[begin:end].max():
+            odd[begin:end] = False
+    return odd

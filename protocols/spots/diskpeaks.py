@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.spots.peaklist import Peaks, no_peaks
+from protocols.spots.peaklist import Peaks, no_peaks, no_spots
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -64,7 +64,7 @@ def disk_peaks(picture: NDArray[np.uint8], spot_radius_px: float = 1.0, beam_rad
     if np.abs(scene.left_over(beam, spots, glow)[plain]).sum() > (1 - EXPLAINED) * light[plain].sum():
         return no_peaks("no diffraction pattern: what is bright is not made of disks of one size", beam - margin)
     if not len(spots):
-        return no_peaks("no spots: nothing but the primary beam", beam - margin)
+        return no_spots("no spots: nothing but the primary beam", beam - margin)
     return Peaks(spots - margin, glow, beam - margin)
 
 

@@ -17,6 +17,8 @@ class Peaks:
     centre_px: (2,) of the primary beam; nan where there is none.
     reason: why the picture is no diffraction pattern or has no spots; empty where all is well.
     faint: (n,) spots of a frame that stand out so little that some are a pixel from where they seem; None: no spot is.
+    blind_px: nearer to the primary beam no spot is looked for.
+    vacant: a primary beam is there, but no spot: a shot that hit no crystal.
     """
 
     xy_px: Array
@@ -24,6 +26,8 @@ class Peaks:
     centre_px: Array
     reason: str = ""
     faint: NDArray[np.bool_] | None = None
+    blind_px: float = 0.0
+    vacant: bool = False
 
     def xy(self, per_px: float) -> Array:
         """(n, 2) positions from the primary beam in 1/A, given the 1/A per pixel."""
@@ -31,6 +35,11 @@ class Peaks:
 
 
 def no_peaks(reason: str, centre_px: Array | None = None) -> Peaks:
-    """Peaks of a picture that has none, and why."""
+    """Peaks of a picture that is no diffraction pattern, and why."""
     centre = np.full(2, np.nan) if centre_px is None else centre_px
     return Peaks(np.empty((0, 2)), np.empty(0), centre, reason)
+
+
+def no_spots(reason: str, centre_px: Array) -> Peaks:
+    """Peaks of a pattern in which nothing but the primary beam stands out."""
+    return Peaks(np.empty((0, 2)), np.empty(0), centre_px, reason, vacant=True)

@@ -21,11 +21,12 @@ def find_peaks(
     spot_radius_px: float | None = None,
     beam_radius_px: float | None = None,
     beam_px: tuple[float, float] | None = None,
+    bad: NDArray[np.bool_] | None = None,
 ) -> Peaks:
     """The spots of a picture (rows, columns) of disks or of counts, whichever it is. Never an exception.
 
-    Radii of disks; by default those of the paper (1.0 and 1.76 px in 254 px) in proportion to the picture. beam_px: see
-    `frame_peaks`.
+    Radii of disks; by default those of the paper (1.0 and 1.76 px in 254 px) in proportion to the picture. beam_px
+    and bad: see `frame_peaks`.
     """
     picture = np.asarray(picture)
     reason = _unusable(picture)
@@ -36,7 +37,7 @@ def find_peaks(
         return disk_peaks(
             np.asarray(picture, dtype=np.uint8), spot_radius_px or 1.0 * scale, beam_radius_px or 1.76 * scale
         )
-    return frame_peaks(picture, beam_px=beam_px)
+    return frame_peaks(picture, beam_px=beam_px, bad=bad)
 
 
 def _unusable(picture: NDArray[np.generic]) -> str:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from engine.clock import NS_PER_S, RealClock
 from protocols.lattice.cell import Cell, lattice_difference
 from protocols.zones.cell.search import Answer, find_cell
+from protocols.zones.patterns.noise import emptied, overlaid
 from protocols.zones.patterns.randomcells import PAPER_CELLS, random_cell
 from protocols.zones.patterns.render import render
 from protocols.zones.patterns.simulation import Geometry, simulate
-from protocols.zones.sorting.labels import LABELS, ZONE
+from protocols.zones.sorting.labels import LABELS, NO_HIT, SEVERAL, ZONE
 from protocols.zones.sorting.method import Method
-from protocols.zones.sorting.metrics import Figures, figures
+from protocols.zones.sorting.metrics import Figures, Share, figures
 from protocols.zones.sorting.sorting import Sorted, check_with, sort_pictures
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ GROUPS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Shares of the patterns that are of several crystals, and of none."""
+
+    several: float = 0.0
+    no_hits: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
     """One cell: what its patterns are and were called, and what came out as its cell."""
@@ -90,30 +99,47 @@ def evaluate(
     method: Method = Method.BOTH,
     progress: Callable[[], None] = lambda: None,
     geometry: Geometry | None = None,
+    shares: Mixture | None = None,
 ) -> list[Outcome]:
     """Outcomes of fresh cells from a seed. Refused where the network is wanted and TensorFlow missing.
 
-    geometry: the experiment, if not the usual one; its resolution must be the usual 1 1/A.
+    geometry: the experiment, if not the usual one; its resolution must be the usual 1 1/A. shares: of patterns of
+    several crystals and of none; without it there are none of either.
     """
     rng = np.random.default_rng(seed)
     outcomes = []
     for group in groups:
         for _ in range(cells_a_group):
-            outcomes.append(_try(group, rng, model, patterns, method, geometry or Geometry()))
+            outcomes.append(_try(group, rng, model, patterns, method, geometry or Geometry(), shares or Mixture()))
             progress()
     return outcomes
 
 
 def _try(
-    group: Group, rng: np.random.Generator, model: "Model | None", count: int, method: Method, geometry: Geometry
+    group: Group,
+    rng: np.random.Generator,
+    model: "Model | None",
+    count: int,
+    method: Method,
+    geometry: Geometry,
+    shares: Mixture,
 ) -> Outcome:
     cell, space_group = group.cell(rng)
     patterns = simulate(cell, count, rng, geometry, space_group)
+    if shares.several:
+        patterns = overlaid(patterns, rng, 2, shares.several)
+    if shares.no_hits:
+        patterns = emptied(patterns, rng, shares.no_hits)
+    several = None
+    if method is not Method.GEOMETRY:
+        from protocols.zones.sorting.network import shipped_several
+
+        several = shipped_several()
     check = check_with(excitation_error_per_A=geometry.excitation_error_per_A)
     pictures = render(patterns)
     clock = RealClock()
     begin_ns = clock.now_ns()
-    found = sort_pictures(pictures, method, model, check=check, wavelength_A=geometry.wavelength_A)
+    found = sort_pictures(pictures, method, model, check=check, wavelength_A=geometry.wavelength_A, several=several)
     sorted_ns = clock.now_ns()
     zonal = [i for i, one in enumerate(found) if one.label == LABELS[ZONE]]
     best = sorted(zonal, key=lambda i: -found[i].confidence)[:MOST_PATTERNS]
@@ -132,6 +158,14 @@ def figures_of(outcomes: Sequence[Outcome]) -> Figures:
     called = np.array([one.label == LABELS[ZONE] for one in found])
     sure = np.array([one.confidence for one in found])
     return figures(np.concatenate([outcome.label for outcome in outcomes]), called, sure)
+
+
+def found_of(outcomes: Sequence[Outcome], kind: int) -> tuple[Share, Share]:
+    """Of the patterns of a class (index into LABELS), and of all others, how many were called that."""
+    label = np.concatenate([outcome.label for outcome in outcomes])
+    called = np.array([one.label == LABELS[kind] for outcome in outcomes for one in outcome.sorted])
+    right, wrong = (Share(int((called & of).sum()), int(of.sum())) for of in (label == kind, label != kind))
+    return right, wrong
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -161,4 +195,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "patterns": sum(len(outcome.label) for outcome in outcomes),
         "patterns_per_s": sum(len(o.label) for o in outcomes) / sum(o.sorting_s for o in outcomes),
     }
+    for kind, name in ((SEVERAL, "several_crystals"), (NO_HIT, "no_hit")):
+        right_of, wrong_of = found_of(outcomes, kind)
+        values |= {f"{name}_recall": right_of.value, f"called_{name}_wrongly": wrong_of.value}
     return {name: value if np.isfinite(value) else None for name, value in values.items()}

@@ -74,6 +74,22 @@ def test_the_hybrids_of_a_sorted_file_are_taken_when_asked_for(patterns: Path, l
     assert "calls no pattern 2DZone or hybrid" in done.stderr
 
 
+def test_patterns_of_several_crystals_and_of_none_are_simulated_and_found(tmp_path: Path) -> None:
+    path, table = tmp_path / "p.h5", tmp_path / "sorted.csv"
+    words = ("--volume", "500", "--patterns", "100", "--several", "0.3", "--no-hits", "0.3", "--out", str(path))
+    done = command("zones", "simulate", *words)
+    assert done.returncode == 0, done.stderr
+    assert "severalCrystals: " in done.stdout
+    done = command("zones", "classify", str(path), "--method", "geometry", "--out", str(table))
+    assert done.returncode == 0, done.stderr
+    assert "severalCrystals found " in done.stdout
+    with h5py.File(path) as file, table.open() as rows:
+        true = file["truth/label"][()]
+        called = [row["label"] for row in csv.DictReader(rows)]
+    assert [label == "noHit" for label in called] == (true == 4).tolist()
+    assert sum(label == "severalCrystals" for label in called) == pytest.approx((true == 3).sum(), abs=2)
+
+
 def test_random_intensities_make_a_darker_picture(patterns: Path, tmp_path: Path) -> None:
     out = tmp_path / "weak.h5"
     words = ["--volume", "500", "--patterns", "20", "--seed", "4", "--intensities", "--out", str(out)]

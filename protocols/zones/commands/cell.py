@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from engine.errors import DataError, Refused, shown
+from engine.errors import Refused, shown
 from protocols.zones.commands.learning import trusted
 from protocols.zones.commands.options import (
     EXCITATION_ERROR_PER_A,
@@ -24,6 +24,7 @@ from protocols.zones.commands.options import (
     Tolerance,
     Voltage,
     bar,
+    labels_of,
     numbers,
     opened,
 )
@@ -176,23 +177,10 @@ def _sorted(
 
 
 def _called_zonal(path: Path, hybrids: bool) -> set[str]:
-    import csv
-
     from protocols.zones.sorting.labels import HYBRID, LABELS, ZONE
 
-    try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-        wanted = (LABELS[ZONE], LABELS[HYBRID]) if hybrids else (LABELS[ZONE],)
-        called = {row["name"] for row in rows if row["label"] in wanted}
-    except OSError as error:
-        raise Refused(
-            f"--sorted {shown(path)}: cannot be read ({error.strerror}). No cell was searched for."
-        ) from error
-    except (ValueError, KeyError) as error:
-        raise DataError(
-            f"{shown(path)}: not a file of `credline zones classify --out` ({type(error).__name__}: {shown(error)}); "
-            "classify the patterns again"
-        ) from error
+    wanted = (LABELS[ZONE], LABELS[HYBRID]) if hybrids else (LABELS[ZONE],)
+    called = {name for name, label in labels_of(path, "--sorted").items() if label in wanted}
     if not called:
         raise Refused(f"--sorted {shown(path)}: calls no pattern {' or '.join(wanted)}. No cell was searched for.")
     return called

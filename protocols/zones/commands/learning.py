@@ -10,7 +10,20 @@ import typer
 
 from engine.commands.tables import print_whole
 from engine.errors import Refused, shown
-from protocols.zones.commands.options import EXCITATION_ERROR_PER_A, Excitation, Json, Model, Voltage, bar
+from protocols.zones.commands.options import (
+    EXCITATION_ERROR_PER_A,
+    Beam,
+    Excitation,
+    Json,
+    Model,
+    NoHits,
+    PerPx,
+    Several,
+    Voltage,
+    bar,
+    labels_of,
+    opened,
+)
 from protocols.zones.sorting.method import Method
 
 if TYPE_CHECKING:
@@ -25,19 +38,33 @@ class TrainingProtocol(StrEnum):
 
     CREDLINE = "credline"
     PAPER = "paper"
+    SEVERAL = "several"
 
 
 def train(
     out: Annotated[Path, typer.Option("--out", help="The folder that the network is written into.")],
     protocol: Annotated[
         TrainingProtocol,
-        typer.Option("--protocol", help="Many cells and scales, or as in the paper: four cells of 1000 A^3, 80:20."),
+        typer.Option(
+            "--protocol",
+            help="Many cells and scales; paper: four cells of 1000 A^3, 80:20; several: tells several crystals.",
+        ),
     ] = TrainingProtocol.CREDLINE,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Batches to learn from.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")] = 1,
+    frames: Annotated[
+        list[Path] | None,
+        typer.Option("--frames", help="Also learn from the peaks of these real frames; may be given several times."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="What they are: a file of `zones classify --out`, looked through.")
+    ] = None,
+    per_px: PerPx = None,
+    voltage_kV: Voltage = None,
+    beam: Beam = "",
     as_json: Json = False,
 ) -> None:
-    """Train the network that sorts patterns, on simulated ones: some minutes on two cores.
+    """Train the network that sorts patterns, on simulated ones and, if given, real ones: some minutes on two cores.
 
     The network that comes with credline was made so, with seed 1.
     """
@@ -46,18 +73,37 @@ def train(
 
     if out.exists():
         raise Refused(f"--out {shown(out)}: exists and is kept; give another name. Nothing was trained.")
+    if bool(frames) != bool(labels) or (frames and protocol is not TrainingProtocol.CREDLINE):
+        raise Refused(
+            "--frames and --labels: belong together, and to --protocol credline; give both or none. Nothing was "
+            "trained."
+        )
+    real = None
+    if frames and labels:
+        from protocols.zones.sorting.semisynthetic import redrawn
+
+        real = redrawn(opened(frames, per_px, voltage_kV, beam), labels_of(labels, "--labels"))
     with bar("training") as advance:
         model, record = train_network(
             seed,
+            steps=steps,
             protocol=protocol.value,
             progress=lambda step, total, loss: advance(step, total, f"loss {loss:.4f}"),
-            **({} if steps is None else {"steps": steps}),
+            real=real,
         )
     model.save(out)
     figures = record["held_out_figures"]
     for name in ("recall", "precision", "balanced_accuracy"):
         typer.echo(f"{name.replace('_', ' ')} on held-out patterns: {figures[name]['value']}", err=as_json)
     typer.echo(f"AUC on held-out patterns: {figures['auc']}", err=as_json)
+    if real:
+        told = record["frames"]
+        typer.echo(
+            f"learned from {told['trained']['zones']} zones and {told['trained']['others']} others of real frames; of "
+            f"those held out, zones called zones: {told['held_out_zones_called_zones']['value']}, others called zones: "
+            f"{told['held_out_others_called_zones']['value']}",
+            err=as_json,
+        )
     if words := warning(model):
         typer.echo(words, err=True)
     typer.echo(f"written: {out}", err=as_json)
@@ -74,6 +120,8 @@ def evaluate(
     model: Model = None,
     voltage_kV: Voltage = None,
     excitation_per_A: Excitation = EXCITATION_ERROR_PER_A,
+    several: Several = 0.0,
+    no_hits: NoHits = 0.0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of the cells and orientations.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -81,7 +129,7 @@ def evaluate(
 
     Zonal patterns come in their natural share. Hybrids stand apart in recall, precision, balanced accuracy and AUC.
     """
-    from protocols.zones.evaluation import GROUPS, summary
+    from protocols.zones.evaluation import GROUPS, Mixture, summary
     from protocols.zones.evaluation import evaluate as evaluate_cells
     from protocols.zones.patterns.simulation import experiment
 
@@ -102,6 +150,7 @@ def evaluate(
             method=method,
             progress=one_more,
             geometry=experiment(voltage_kV, excitation_per_A),
+            shares=Mixture(several, no_hits),
         )
     print_whole(_table(outcomes), to_stderr=as_json)
     result = summary(outcomes)
@@ -113,9 +162,12 @@ def evaluate(
 
 def trusted(folder: Path | None) -> "NetworkModel":
     """The network of a folder, or the one that comes along, with a word on standard error where it is a bad one."""
+    from protocols.zones.sorting.labels import LABELS, ZONE
     from protocols.zones.sorting.network import load, warning
 
     model = load(folder)
+    if (target := model.record.get("target", LABELS[ZONE])) != LABELS[ZONE]:
+        raise Refused(f"--model {shown(folder)}: tells {shown(target)}, not {LABELS[ZONE]}. Nothing was classified.")
     if words := warning(model):
         typer.echo(words, err=True)
     return model

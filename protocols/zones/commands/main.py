@@ -68,14 +68,15 @@ def classify(
     out: Annotated[Path | None, typer.Option("--out", help="Write every pattern's label as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Sort patterns into 2DZone, hybrid and 3DLaueIntersections, with confidences.
+    """Sort patterns into 2DZone, hybrid, 3DLaueIntersections, severalCrystals and noHit, with confidences.
 
-    A picture that is no diffraction pattern is called noPattern, with the reason.
+    A picture that is no diffraction pattern, or cannot be read, is called noPattern, with the reason.
     """
     from collections import Counter
 
     from engine.clock import NS_PER_S, RealClock
     from protocols.zones.sorting.labels import HYBRID, LABELS, ZONE
+    from protocols.zones.sorting.network import shipped_several
     from protocols.zones.sorting.sorting import NO_PATTERN, check_with, sort_snapshots, weak_spots
 
     if out and out.exists():
@@ -85,6 +86,7 @@ def classify(
     chosen = opened(sources, per_px, voltage_kV, beam)
     check = check_with(tolerance_per_A, missing, excitation_per_A)
     judge = None if method is Method.GEOMETRY else trusted(model)
+    several = None if method is Method.GEOMETRY else shipped_several()
     total = sum(len(source) for source in chosen)
     clock = RealClock()
     began_ns = clock.now_ns()
@@ -92,7 +94,7 @@ def classify(
     with bar("sorting") as advance:
         advance(0, total, "")
         for source in chosen:
-            for one in sort_snapshots(source, method, judge, share, check):
+            for one in sort_snapshots(source, method, judge, share, check, several):
                 patterns.append(replace(one, zone=None, spots=None))  # of many thousands only what is told of them
                 advance(len(patterns), total, "")
     took_s = (clock.now_ns() - began_ns) / NS_PER_S
@@ -100,14 +102,16 @@ def classify(
     for label in (*LABELS, NO_PATTERN):
         if counts[label] or label != NO_PATTERN:
             seen = (
-                ", as far as the network let them through" if (label, method) == (LABELS[HYBRID], Method.BOTH) else ""
+                ", as far as the network let them through" if label == LABELS[HYBRID] and method is Method.BOTH else ""
             )
             typer.echo(f"{label}: {counts[label]} ({100 * counts[label] / total:.1f} %){seen}", err=as_json)
     if counts[LABELS[ZONE]]:
         typer.echo("the most confident zones:", err=as_json)
     for one in sorted((p for p in patterns if p.label == LABELS[ZONE]), key=lambda p: -p.confidence)[:10]:
         typer.echo(f"  {one.name}  {one.confidence:.4f}  {one.reason}", err=as_json)
-    for reason, count in Counter(p.reason for p in patterns if p.label == NO_PATTERN).most_common(5):
+    if damaged := [p for p in patterns if p.unread]:
+        typer.echo(f"NOT READ: {len(damaged)} of {total} pictures, such as {damaged[0].reason}", err=True)
+    for reason, count in Counter(p.reason for p in patterns if p.label == NO_PATTERN and not p.unread).most_common(5):
         typer.echo(f"  {count} x {reason}", err=as_json)
     if hint := weak_spots(patterns, missing):
         typer.echo(hint, err=True)
@@ -129,8 +133,8 @@ def _against_truth(sources: Sequence[Path], patterns: "Sequence[Sorted]") -> Ite
     import numpy as np
 
     from protocols.zones.patterns.patternfile import read_truth
-    from protocols.zones.sorting.labels import LABELS, ZONE
-    from protocols.zones.sorting.metrics import figures
+    from protocols.zones.sorting.labels import LABELS, NO_HIT, SEVERAL, ZONE
+    from protocols.zones.sorting.metrics import Share, figures
 
     if len(sources) != 1 or sources[0].suffix != ".h5":
         return
@@ -139,6 +143,12 @@ def _against_truth(sources: Sequence[Path], patterns: "Sequence[Sorted]") -> Ite
         called = np.array([one.label == LABELS[ZONE] for one in patterns])
         found = figures(truth.label, called, np.array([one.confidence for one in patterns]))
         yield f"against the labels in {sources[0].name}: zones found {found.recall}"
+        for kind in (SEVERAL, NO_HIT):
+            true = truth.label == kind
+            same = np.array([one.label == LABELS[kind] for one in patterns])
+            if true.any():
+                found_of, wrong_of = (Share(int((of & same).sum()), int(of.sum())) for of in (true, ~true))
+                yield f"  {LABELS[kind]} found {found_of}; others called so {wrong_of}"
         yield f"  called zones rightly {found.precision}; hybrids called zones {found.hybrids}; AUC {found.auc:.5f}"
 
 

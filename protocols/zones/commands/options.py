@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.errors import Refused, shown
+from engine.errors import DataError, Refused, shown
 
 if TYPE_CHECKING:
     from protocols.zones.patterns.snapshots import Snapshots
@@ -42,9 +42,13 @@ EXCITATION_ERROR_PER_A = 0.01
 TOLERANCE_PER_A = 0.006
 """The default of `geometric.classify_geometry`."""
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random.")]
+Several = Annotated[
+    float, typer.Option("--several", min=0, max=1, help="Share of patterns with several crystals (two).")
+]
+NoHits = Annotated[float, typer.Option("--no-hits", min=0, max=1, help="Share of patterns without a crystal.")]
 Sources = Annotated[
     list[Path],
-    typer.Argument(metavar="SOURCE...", help="patterns.h5, a run folder, a folder of pictures, pictures, peak lists."),
+    typer.Argument(metavar="SOURCE...", help="Pictures, stacks of them, folders of both, run folders, peak lists."),
 ]
 
 
@@ -57,16 +61,35 @@ NOTHING_ZONAL = (
 def opened(sources: Sequence[Path], per_px: float | None, voltage_kV: float | None, beam: str) -> "list[Snapshots]":
     """The sources with what a person said of them, once it is told what is taken for granted of each."""
     from protocols.zones.patterns.simulation import electron_wavelength_A
-    from protocols.zones.patterns.snapshots import described, open_snapshots
+    from protocols.zones.patterns.snapshots import described, looked_over, open_snapshots
 
     beam_px = None
     if beam:
         column, row = numbers(beam, 2, "--beam", "column and row of the primary beam in pixels")
         beam_px = column, row
-    found = open_snapshots(sources, per_px, electron_wavelength_A(voltage_kV) if voltage_kV else None, beam_px)
+    wavelength_A = electron_wavelength_A(voltage_kV) if voltage_kV else None
+    found = [looked_over(source) for source in open_snapshots(sources, per_px, wavelength_A, beam_px)]
     for path, source in zip(sources, found, strict=True):
         typer.echo(described(path, source), err=True)
     return found
+
+
+def labels_of(path: Path, option: str) -> dict[str, str]:
+    """The label of each pattern by name, from a file of `zones classify --out`. Refused for a file that cannot be read,
+    DataError for another one.
+    """
+    import csv
+
+    try:
+        rows = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
+        return {row["name"]: row["label"] for row in rows}
+    except OSError as error:
+        raise Refused(f"{option} {shown(path)}: cannot be read ({error.strerror}). Nothing was done.") from error
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            f"{shown(path)}: not a file of `credline zones classify --out` ({type(error).__name__}: {shown(error)}); "
+            "classify the patterns again"
+        ) from error
 
 
 def numbers(text: str, count: int, option: str, what: str) -> list[float]:

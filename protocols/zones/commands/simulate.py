@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.errors import Refused, shown
-from protocols.zones.commands.options import EXCITATION_ERROR_PER_A, Excitation, Seed, Voltage, numbers
+from protocols.zones.commands.options import EXCITATION_ERROR_PER_A, Excitation, NoHits, Seed, Several, Voltage, numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,11 @@ def simulate(
     ] = 0.0,
     missing: Annotated[float, typer.Option("--missing", min=0, max=0.95, help="Share of spots left out.")] = 0.0,
     extra: Annotated[float, typer.Option("--extra", min=0, max=1, help="Spots that are none, per spot.")] = 0.0,
-    crystals: Annotated[int, typer.Option("--crystals", min=1, max=10, help="Crystals in every pattern.")] = 1,
+    crystals: Annotated[
+        int, typer.Option("--crystals", min=1, max=10, help="Crystals in every pattern, or in those of --several.")
+    ] = 1,
+    several: Several = 0.0,
+    no_hits: NoHits = 0.0,
     distortion: Annotated[
         str, typer.Option("--distortion", metavar="'PERCENT DEG'", help="Elliptical distortion: amplitude, azimuth.")
     ] = "",
@@ -102,8 +106,10 @@ def simulate(
         )
     if intensities and not cif:
         patterns = noise.with_random_intensities(patterns, rng)
-    if crystals > 1:
-        patterns = noise.overlaid(patterns, rng, crystals)
+    if crystals > 1 or several:
+        patterns = noise.overlaid(patterns, rng, max(2, crystals), several or 1.0)
+    if no_hits:
+        patterns = noise.emptied(patterns, rng, no_hits, geometry.d_star_max_per_A)
     if missing:
         patterns = noise.thinned(patterns, rng, missing)
     if extra:
@@ -129,6 +135,8 @@ def simulate(
         "missing": missing,
         "extra": extra,
         "crystals": crystals,
+        "several": several,
+        "no_hits": no_hits,
         "intensities": intensities,
     }
     made_by |= {"distortion": distortion, "voltage_kV": voltage_kV, "excitation_per_A": excitation_per_A}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from protocols.zones.patterns.simulation import Array, Indices, Patterns
+from protocols.zones.sorting.labels import FEWEST_SPOTS
 
 
 def displaced(patterns: Patterns, rng: np.random.Generator, sd_per_A: float) -> Patterns:
@@ -45,19 +46,33 @@ def speckled(patterns: Patterns, rng: np.random.Generator, share: float, d_star_
     return _with(patterns, np.repeat(np.arange(len(patterns)), extra), xy, np.zeros((count, 3), dtype=np.int64))
 
 
-def overlaid(patterns: Patterns, rng: np.random.Generator, crystals: int = 2) -> Patterns:
-    """Each pattern with those of other crystals on top, drawn from the same set (which needs as many patterns).
+def overlaid(patterns: Patterns, rng: np.random.Generator, crystals: int = 2, share: float = 1.0) -> Patterns:
+    """Patterns with those of other crystals on top, each with this probability, drawn from the same set (which needs as
+    many patterns).
 
-    The reflections of the others lose their index, so these patterns are `3DLaueIntersections` or, where the others
-    have three spots at most, `hybrid`.
+    They are `severalCrystals`; the reflections of the others lose their index.
     """
     result = patterns
     order = rng.permutation(len(patterns))
+    chosen = rng.random(len(patterns)) < share
     for further in range(1, crystals):
         # Along a random round of all patterns, so that none is laid over itself.
         other = patterns.take(order[(np.argsort(order) + further) % len(order)])
+        other = other.only(chosen[other.owner])
         result = _with(result, other.owner, other.xy, np.zeros_like(other.hkl))
-    return result
+    return replace(result, crystals=np.where(chosen, crystals, patterns.crystals_in_beam))
+
+
+def emptied(patterns: Patterns, rng: np.random.Generator, share: float, d_star_max_per_A: float = 1.0) -> Patterns:
+    """Each pattern without a crystal with this probability: nothing but up to four spots anywhere. They are `noHit`."""
+    chosen = rng.random(len(patterns)) < share
+    spots = rng.integers(0, FEWEST_SPOTS, int(chosen.sum()))
+    radius = d_star_max_per_A * np.sqrt(rng.random(int(spots.sum())))
+    angle = rng.uniform(0.0, 2 * np.pi, len(radius))
+    xy = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    rest = patterns.only(~chosen[patterns.owner])
+    result = _with(rest, np.repeat(np.flatnonzero(chosen), spots), xy, np.zeros((len(xy), 3), dtype=np.int64))
+    return replace(result, crystals=np.where(chosen, 0, patterns.crystals_in_beam))
 
 
 def with_random_intensities(patterns: Patterns, rng: np.random.Generator) -> Patterns:
@@ -79,4 +94,5 @@ def _with(patterns: Patterns, owner: Indices, xy: Array, hkl: Indices) -> Patter
         np.concatenate([patterns.intensity, np.ones(len(xy))])[order],
         start,
         patterns.orientation,
+        patterns.crystals,
     )

@@ -70,7 +70,7 @@ def write_patterns(
         truth.attrs["cell_A_deg"] = cell.parameters
         truth["label"] = patterns.label
         truth["label"].attrs["names"] = LABELS
-        for name in ("zone_axis", "outside", "xy", "hkl", "intensity", "start", "orientation"):
+        for name in ("zone_axis", "outside", "xy", "hkl", "intensity", "start", "orientation", "crystals_in_beam"):
             truth.create_dataset(name, data=getattr(patterns, name), compression="gzip", compression_opts=1)
 
 

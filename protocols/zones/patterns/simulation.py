@@ -15,7 +15,7 @@ from scipy import constants
 from protocols.lattice.cell import Cell
 from protocols.lattice.reflections import allowed_reflections, cif_reflections
 from protocols.zones.patterns.orientations import orientations
-from protocols.zones.sorting.labels import best_planes, labels_of
+from protocols.zones.sorting.labels import FEWEST_SPOTS, NO_HIT, SEVERAL, best_planes, labels_of
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -59,6 +59,7 @@ class Patterns:
     intensity: (m,), at most 1 in a pattern.
     start: (n + 1,).
     orientation: (n, 3, 3) from the crystal (a* along x, b* in the xy plane) into the lab.
+    crystals: (n,) in the beam; None: one in every pattern.
     """
 
     xy: Array
@@ -66,6 +67,7 @@ class Patterns:
     intensity: Array
     start: Indices
     orientation: Array
+    crystals: Indices | None = None
 
     def __len__(self) -> int:
         """Number of patterns."""
@@ -88,7 +90,15 @@ class Patterns:
     @cached_property
     def label(self) -> NDArray[np.int8]:
         """(n,) index into `labels.LABELS`."""
-        return labels_of(*self._planes)
+        label = labels_of(*self._planes)
+        label[self.crystals_in_beam > 1] = SEVERAL
+        label[(self.crystals_in_beam == 0) | (np.diff(self.start) < FEWEST_SPOTS)] = NO_HIT
+        return label
+
+    @property
+    def crystals_in_beam(self) -> Indices:
+        """(n,) how many crystals there are in the beam."""
+        return np.ones(len(self), dtype=np.int64) if self.crystals is None else self.crystals
 
     @cached_property
     def owner(self) -> Indices:
@@ -110,7 +120,8 @@ class Patterns:
         lengths = np.diff(self.start)[which]
         start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.repeat(self.start[which] - start[:-1], lengths) + np.arange(start[-1])
-        return Patterns(self.xy[rows], self.hkl[rows], self.intensity[rows], start, self.orientation[which])
+        crystals = None if self.crystals is None else self.crystals[which]
+        return Patterns(self.xy[rows], self.hkl[rows], self.intensity[rows], start, self.orientation[which], crystals)
 
 
 def joined(parts: "list[Patterns]") -> Patterns:
@@ -122,6 +133,7 @@ def joined(parts: "list[Patterns]") -> Patterns:
         np.concatenate([part.intensity for part in parts]),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.concatenate([part.orientation for part in parts]),
+        np.concatenate([part.crystals_in_beam for part in parts]),
     )
 
 

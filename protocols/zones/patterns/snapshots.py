@@ -1,6 +1,6 @@
-"""Patterns to be sorted or solved, wherever they lie: a file of patterns, a run, folders of pictures, peak lists.
+"""Patterns to be sorted or solved, wherever they lie: files and folders of pictures, runs, peak lists.
 
-Pictures stay on disk until they are asked for, one at a time. Nothing here knows a truth.
+Pictures stay on disk until they are asked for, one at a time (`protocols.pictures`). Nothing here knows a truth.
 """
 
 import json
@@ -13,18 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError, Refused, shown
-from protocols.zones.patterns.patternfile import UNREADABLE
+from protocols.pictures.container import Container
+from protocols.pictures.opening import KINDS, open_container, open_folder
 from protocols.zones.patterns.render import ImageGeometry
 from protocols.zones.patterns.simulation import Geometry
 
 Array = NDArray[np.float64]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
-"""Read by Pillow; everything else that is no HDF5 and no peak list goes to fabio."""
-FRAMES = (".tif", ".tiff", ".img", ".smv", ".cbf", ".mrc", ".mrcs", ".edf")
-STACKS = (".h5", ".hdf5", ".nxs")
-DATASETS = ("images", "entry/data/data", "diffraction/data", "data")
-"""Where the pictures of an HDF5 file are looked for, in this order."""
 PEAK_LISTS = (".json", ".csv")
 
 SAME_SCALE, SAME_WAVELENGTH = 1e-6, 2e-3
@@ -52,6 +47,10 @@ class Snapshots:
     beam_px: tuple[float, float] | None = None
     note: str = ""
     """What a person should know of the source."""
+    unread: str = ""
+    """What of it is not among the patterns, and how many, in words."""
+    bad: Callable[[int], NDArray[np.bool_] | None] | None = None
+    """Gives, by number, the (rows, columns) pixels of a picture that are known beforehand to tell nothing."""
 
     def __len__(self) -> int:
         """Number of patterns."""
@@ -60,12 +59,13 @@ class Snapshots:
     def only(self, names: set[str]) -> "Snapshots":
         """Those with one of these names."""
         kept = [i for i, name in enumerate(self.names) if name in names]
-        picture, spots = self.picture, self.spots
+        picture, spots, bad = self.picture, self.spots, self.bad
         return replace(
             self,
             names=[self.names[i] for i in kept],
             picture=None if picture is None else lambda i: picture(kept[i]),
             spots=None if spots is None else [spots[i] for i in kept],
+            bad=None if bad is None else lambda i: bad(kept[i]),
         )
 
 
@@ -92,8 +92,27 @@ def open_snapshots(
             sources.append(_file(path))
         else:
             raise Refused(f"{shown(path)}: no such file or folder. Nothing was read.")
-    told = (_told(source, path, per_px, wavelength_A) for path, source in zip(paths, sources, strict=True))
+    told = (_told(source, per_px, wavelength_A) for source in sources)
     return [replace(source, beam_px=beam_px) for source in told]
+
+
+def looked_over(source: Snapshots) -> Snapshots:
+    """The same with the pixels that are hot in all its pictures among the bad ones, after a look at some of them."""
+    from scipy.ndimage import label
+
+    from protocols.spots.defects import common_defects
+
+    if source.picture is None or (defects := common_defects(source.picture, len(source))) is None:
+        return source
+    before = source.bad
+
+    def bad(i: int) -> NDArray[np.bool_]:
+        known = None if before is None else before(i)
+        return defects if known is None or known.shape != defects.shape else defects | known
+
+    groups = int(label(defects, np.ones((3, 3), dtype=bool))[1])
+    words = f"{int(defects.sum())} pixels in {groups} places are hot in all frames, and left out"
+    return replace(source, bad=bad, note="; ".join(filter(None, (source.note, words))))
 
 
 def described(path: Path, source: Snapshots) -> str:
@@ -103,10 +122,12 @@ def described(path: Path, source: Snapshots) -> str:
     wavelength = (
         f"{source.wavelength_A:.5f} A" if known else f"{Geometry().wavelength_A} A (200 kV taken; else --voltage)"
     )
-    return source.note or f"{shown(path)}: {len(source)} patterns{scale}, wavelength {wavelength}"
+    more = [source.note] if source.note else []
+    more += [f"NOT READ: {source.unread}"] if source.unread else []
+    return "; ".join((f"{shown(path)}: {len(source)} patterns{scale}, wavelength {wavelength}", *more))
 
 
-def _told(source: Snapshots, path: Path, per_px: float | None, wavelength_A: float | None) -> Snapshots:
+def _told(source: Snapshots, per_px: float | None, wavelength_A: float | None) -> Snapshots:
     """A source with what a person says of it, and a note where it says otherwise itself."""
     notes = []
     if per_px and source.per_px and abs(per_px / source.per_px - 1) > SAME_SCALE:
@@ -119,85 +140,46 @@ def _told(source: Snapshots, path: Path, per_px: float | None, wavelength_A: flo
         source,
         per_px=per_px or source.per_px,
         wavelength_A=wavelength_A or source.wavelength_A,
-        note=f"{shown(path)}: {'; '.join(notes)}" if notes else "",
+        note="; ".join(notes),
     )
 
 
 def _file(path: Path) -> Snapshots:
-    suffix = path.suffix.lower()
-    if suffix in STACKS:
-        return _stack(path)
-    if suffix in PEAK_LISTS:
+    if path.suffix.lower() in PEAK_LISTS:
         return _peak_list(path)
-    if suffix in PICTURES or suffix in FRAMES:
-        return _pictures([path])
-    known = ", ".join((*STACKS, *PEAK_LISTS, *PICTURES, *FRAMES))
-    raise Refused(f"{shown(path)}: a file of an unknown kind; known are {known}. Nothing was read.")
+    if path.suffix.lower() not in KINDS:
+        known = ", ".join((*KINDS, *PEAK_LISTS))
+        raise Refused(f"{shown(path)}: a file of an unknown kind; known are {known}. Nothing was read.")
+    container = open_container(path)
+    return _pictures([container], container.unread)
 
 
 def _folder(path: Path) -> Snapshots:
-    try:
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*PICTURES, *FRAMES))
-    except OSError as error:
-        raise Refused(f"{shown(path)}: cannot be searched ({shown(error)}). Nothing was read.") from error
-    if not files:
-        raise Refused(
-            f"{shown(path)}: a folder without pictures ({', '.join((*PICTURES, *FRAMES))}). Nothing was read."
-        )
-    return _pictures(files)
+    containers, unread = open_folder(path)
+    if not containers:
+        left = f"; not read: {unread}" if unread else ""
+        raise Refused(f"{shown(path)}: a folder without pictures ({', '.join(KINDS)}){left}. Nothing was read.")
+    return _pictures(containers, unread)
 
 
-def _pictures(files: Sequence[Path]) -> Snapshots:
-    return Snapshots([str(file) for file in files], picture=lambda i: read_picture(files[i]))
+def _pictures(containers: Sequence[Container], unread: str) -> Snapshots:
+    """The pictures of all these files, one after the other."""
+    end = np.cumsum([container.count for container in containers])
 
-
-def read_picture(path: Path) -> NDArray[Any]:
-    """(rows, columns) of one picture file, colours as their mean. DataError for a file that cannot be read."""
-    try:
-        if path.suffix.lower() in PICTURES:
-            from PIL import Image
-
-            with Image.open(path) as image:
-                return np.asarray(image if image.mode in ("L", "I", "I;16", "F") else image.convert("L"))
-        import fabio
-
-        with fabio.open(str(path)) as image:
-            return np.asarray(image.data)
-    except Exception as error:  # these libraries raise whatever the damage leads to
-        raise DataError(
-            f"{shown(path)}: cannot be read as a picture ({shown(error)}); remove it or give another"
-        ) from error
-
-
-def _stack(path: Path) -> Snapshots:
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-        name = next((name for name in DATASETS if name in file and isinstance(file[name], h5py.Dataset)), None)
-        if name is None or file[name].ndim not in (2, 3):
-            raise Refused(
-                f"{shown(path)}: no stack of pictures (n, rows, columns) at {', '.join(DATASETS)}. Nothing was read."
-            )
-        data = file[name]
-        if not data.size:
-            raise Refused(f"{shown(path)}: its stack of pictures is empty. Nothing was read.")
-        per_px, wavelength_A = (
-            float(data.attrs[name]) if name in data.attrs else None for name in ("per_px_per_A", "wavelength_A")
-        )
-    except UNREADABLE as error:
-        raise DataError(f"{shown(path)}: not readable as HDF5 ({shown(error)}); give another file") from error
+    def place(i: int) -> tuple[Container, int]:
+        which = int(np.searchsorted(end, i, side="right"))
+        return containers[which], i - int(end[which]) + containers[which].count
 
     def picture(i: int) -> NDArray[Any]:
-        try:
-            return np.asarray(data[i] if data.ndim == 3 else data[()])
-        except UNREADABLE as error:
-            raise DataError(f"{shown(path)}: picture {i} is damaged ({shown(error)})") from error
+        container, number = place(i)
+        return container.picture(number)
 
-    count = len(data) if data.ndim == 3 else 1
-    width = len(str(count))
-    names = [f"{path}:{i:0{width}}" for i in range(count)]
-    return Snapshots(names, per_px, wavelength_A, picture=picture)
+    said = {(container.per_px, container.wavelength_A) for container in containers}
+    per_px, wavelength_A = next(iter(said)) if len(said) == 1 else (None, None)
+    names = [name for container in containers for name in container.names()]
+    masked = any(container.bad is not None for container in containers)
+    bad = (lambda i: place(i)[0].bad) if masked else None
+    return Snapshots(names, per_px, wavelength_A, picture=picture, bad=bad, unread=unread)
 
 
 def _run(path: Path) -> Snapshots:
@@ -217,14 +199,17 @@ def _run(path: Path) -> Snapshots:
 
 
 def _peak_list(path: Path) -> Snapshots:
-    """`{"patterns": [{"name": ..., "xy_per_A": [[x, y], ...]}, ...]}`, or CSV lines `name,x_per_A,y_per_A`."""
+    """`{"patterns": [{"name": ..., "xy_per_A": [[x, y], ...]}, ...]}`, or CSV lines `name,x_per_A,y_per_A`.
+
+    A third number of a row is its intensity and is left out; more are refused, as nobody says what they are.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")  # as spreadsheets write it, with a mark before the first name
         if path.suffix.lower() == ".json":
             entries = [(str(p["name"]), p["xy_per_A"]) for p in json.loads(text)["patterns"]]
         else:
             entries = _csv_patterns(text)
-        spots = [np.asarray(xy, dtype=np.float64).reshape(-1, 2) for _, xy in entries]
+        spots = [_positions(name, rows) for name, rows in entries]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         cause = f"{type(error).__name__}: {shown(error)}"
         raise DataError(
@@ -236,6 +221,16 @@ def _peak_list(path: Path) -> Snapshots:
     if bad := [name for (name, _), xy in zip(entries, spots, strict=True) if not np.isfinite(xy).all()]:
         raise DataError(f"{shown(path)}: pattern {shown(bad[0])} has positions that are no numbers; correct the list")
     return Snapshots([f"{path}:{name}" for name, _ in entries], spots=spots)
+
+
+def _positions(name: str, rows: Any) -> Array:
+    """(k, 2) of rows of x, y or of x, y, intensity. ValueError for others."""
+    numbers = np.asarray(rows, dtype=np.float64)
+    if not numbers.size:
+        return np.zeros((0, 2))
+    if numbers.ndim != 2 or numbers.shape[1] not in (2, 3):
+        raise ValueError(f"pattern {name}: rows of x, y or of x, y, intensity are needed")
+    return np.asarray(numbers[:, :2])
 
 
 def _csv_patterns(text: str) -> list[tuple[str, list[tuple[float, float]]]]:

@@ -14,9 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.zones.sorting.labels import HYBRID, INTERSECTIONS, LABELS, MOST_OUTSIDE, ZONE
+from protocols.zones.sorting.labels import (
+    FEWEST_SPOTS,
+    HYBRID,
+    INTERSECTIONS,
+    LABELS,
+    MOST_OUTSIDE,
+    NO_HIT,
+    SEVERAL,
+    ZONE,
+)
 from protocols.zones.sorting.laue import LaueCircle, laue_circle
-from protocols.zones.sorting.nets import FEWEST_SPOTS, TOLERANCE_PER_A, Net, centre_shift, find_nets, flat_to_sphere
+from protocols.zones.sorting.nets import TOLERANCE_PER_A, Net, centre_shift, find_nets, flat_to_sphere
+from protocols.zones.sorting.several import second_crystal
 from protocols.zones.sorting.zone import Zone
 
 Array = NDArray[np.float64]
@@ -39,7 +49,7 @@ PER_SPOT_OFF = 0.49
 class Verdict:
     """What a pattern is.
 
-    label: `2DZone`, `hybrid` or `3DLaueIntersections`.
+    label: one of `labels.LABELS`: `noHit` of too few spots, `severalCrystals` of those that are of no one crystal.
     score: 0..1, at least 0.5 for a zone and less for all else; it orders patterns, it is no probability.
     zone: the net and its tilt, of a zone and of a hybrid.
     reason: the verdict in words.
@@ -76,6 +86,7 @@ def classify_geometry(
     miscentred_per_A: float = 0.0,
     wavelength_A: float = 0.0251,
     d_star_max_per_A: float = 1.0,
+    d_star_min_per_A: float = 0.0,
     excitation_error_per_A: float = 0.01,
     absences: bool = True,
     name: str = "",
@@ -87,6 +98,7 @@ def classify_geometry(
     placed: off the net they do not count, up to FAINT_OFF of all spots. miscentred_per_A: how far the
     primary beam may be from where it is assumed; the net tells. 0: it is known exactly, as in drawn pictures.
     wavelength, d*_max and excitation error: those of the experiment; what is farther than d*_max is not asked for.
+    d_star_min: nor is what is nearer to the beam, which hides it.
     absences: rows through the beam may lack every other spot. name: of the pattern, for the zone. Spots that are no
     numbers are left out.
     """
@@ -97,15 +109,41 @@ def classify_geometry(
     faint = np.zeros(count, dtype=bool) if faint is None else faint[finite]
     forgiven = min(int(faint.sum()), int(FAINT_OFF * count))
     if count < FEWEST_SPOTS:
-        return _no_plane(f"too few spots: {count}", count)
+        return Verdict(LABELS[NO_HIT], 0.0, None, f"too few spots: {count}", count, 0.0)
     if miscentred_per_A > 0:
         xy = xy - centre_shift(xy, miscentred_per_A, tolerance_per_A)
+
+    def no_plane(reason: str, off: int, agreement: float = 0.0, score: float = 0.0, unseen: float = 0.0) -> Verdict:
+        """Of one crystal or of several."""
+        two = (
+            ""
+            if unseen
+            else second_crystal(
+                xy,
+                tolerance_per_A,
+                missing,
+                wavelength_A,
+                d_star_max_per_A,
+                d_star_min_per_A,
+                excitation_error_per_A,
+            )
+        )
+        label = LABELS[SEVERAL if two else INTERSECTIONS]
+        return Verdict(label, score, None, two or reason, off, agreement, unseen)
+
     allowed = int(allowed_off * count)
     planes = []
     for net in find_nets(xy, tolerance_per_A, allowed + forgiven + MOST_OUTSIDE):
         on = net.on
         circle = laue_circle(
-            xy[on], net.index[on], net.basis, wavelength_A, d_star_max_per_A, excitation_error_per_A, absences
+            xy[on],
+            net.index[on],
+            net.basis,
+            wavelength_A,
+            d_star_max_per_A,
+            excitation_error_per_A,
+            absences,
+            d_star_min_per_A,
         )
         odd = ~on
         odd[on] = circle.outside
@@ -115,7 +153,7 @@ def classify_geometry(
         if off == 0 and planes[-1].agreement == 1.0:
             break
     if not planes:
-        return _no_plane(f"no net carries all {count} spots but {allowed + forgiven + MOST_OUTSIDE}", count)
+        return no_plane(f"no net carries all {count} spots but {allowed + forgiven + MOST_OUTSIDE}", count)
     plane = max(planes, key=lambda p: p.agreement * (count - p.off))
     net, circle, agreement = plane.net, plane.circle, plane.agreement
     beyond = max(0, plane.off - allowed)
@@ -125,16 +163,12 @@ def classify_geometry(
         unseen = 1 - circle.both / circle.predicted if others <= FEW_OTHERS * circle.both else 0.0
         seen = f"{circle.both} of the {circle.predicted} nodes it excites and {others} others seen"
         what = "a plane only if weak spots are missing" if unseen else "a net, but not one plane"
-        return Verdict(LABELS[INTERSECTIONS], score, None, f"{what}: {seen}", plane.off, agreement, unseen)
+        return no_plane(f"{what}: {seen}", plane.off, agreement, score, unseen)
     reason = f"{plane.off} of {count} spots off the net" + (f", and {plane.faint} faint ones" if plane.faint else "")
     if beyond > MOST_OUTSIDE:
-        return Verdict(LABELS[INTERSECTIONS], score, None, reason, plane.off, agreement)
+        return no_plane(reason, plane.off, agreement, score)
     zone = Zone(net.basis, circle.tilt, net.covariance, int(net.on.sum()), float(net.on.mean()), name)
     return Verdict(LABELS[HYBRID if beyond else ZONE], score, zone, reason, plane.off, agreement)
-
-
-def _no_plane(reason: str, spots: int) -> Verdict:
-    return Verdict(LABELS[INTERSECTIONS], 0.0, None, reason, spots, 0.0)
 
 
 def find_zone(

@@ -1,8 +1,9 @@
-"""What a pattern is, from its indices alone: `2DZone`, `hybrid` or `3DLaueIntersections`.
+"""What a pattern is, from its indices alone: `2DZone`, `hybrid` or `3DLaueIntersections`, if it is of one crystal.
 
 2DZone: all excited reflections lie in one plane of the reciprocal lattice, h u + k v + l w = 0 for one [uvw], and
 not on one row. hybrid: all but one to three lie in such a plane (figure 2 of Gorelik and co-workers, 2025). There is
-no free parameter; the simulation says which reflections are excited.
+no free parameter; the simulation says which reflections are excited, and of how many crystals. severalCrystals: of
+two and more. noHit: of none, or fewer than five spots.
 """
 
 from itertools import combinations
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 
-LABELS = ("2DZone", "hybrid", "3DLaueIntersections")
-ZONE, HYBRID, INTERSECTIONS = range(3)
+LABELS = ("2DZone", "hybrid", "3DLaueIntersections", "severalCrystals", "noHit")
+ZONE, HYBRID, INTERSECTIONS, SEVERAL, NO_HIT = range(5)
+FEWEST_SPOTS = 5
+"""With fewer a pattern tells nothing: no hit."""
 MOST_OUTSIDE = 3
 """Reflections outside the best plane of a hybrid."""
 

@@ -83,6 +83,7 @@ def laue_circle(
     d_star_max_per_A: float = 1.0,
     excitation_error_per_A: float = 0.01,
     absences: bool = False,
+    d_star_min_per_A: float = 0.0,
 ) -> LaueCircle:
     """The tilt of a net, and how well the nodes seen are those excited.
 
@@ -90,9 +91,9 @@ def laue_circle(
     the projected net. The tilt is the middle of the most likely ones, given that some of the excited nodes are not
     seen and that hardly any other is. The search begins with the direction of least squares, goes to steeper and
     steeper slopes, and then on rasters about the best. absences: of a row through the beam on which only every other
-    node is seen, the rest is not asked for (screw axes, glide planes).
+    node is seen, the rest is not asked for (screw axes, glide planes), nor are unseen nodes below d*_min.
     """
-    nodes, seen = _nodes(index, basis, d_star_max_per_A)
+    nodes, seen = _nodes(index, basis, d_star_max_per_A, d_star_min_per_A)
     if absences:
         keep = ~_absent(nodes, seen)
         nodes, seen = nodes[keep], seen[keep]
@@ -174,8 +175,8 @@ def _smallest_worst(xy: Array, tilt: Array, wavelength_A: float) -> Array:
     return tilt
 
 
-def _nodes(index: Indices, basis: Array, d_star_max: float) -> tuple[Indices, Mask]:
-    """All nodes (m, 2) of the net within d*_max, but the beam, and which of them have spots."""
+def _nodes(index: Indices, basis: Array, d_star_max: float, d_star_min: float) -> tuple[Indices, Mask]:
+    """All nodes (m, 2) of the net from d*_min to d*_max, but the beam, and which of them have spots."""
     area = abs(float(np.linalg.det(basis)))
     reach = [int(d_star_max * float(np.linalg.norm(basis[1 - i])) / area) for i in (0, 1)]
     bound = np.maximum(reach, np.abs(index).max(axis=0, initial=0))
@@ -183,7 +184,8 @@ def _nodes(index: Indices, basis: Array, d_star_max: float) -> tuple[Indices, Ma
     seen = np.zeros((2 * bound[0] + 1, 2 * bound[1] + 1), dtype=bool)
     seen[index[:, 0] + bound[0], index[:, 1] + bound[1]] = True
     seen = seen.reshape(-1)
-    inside = ((np.square(grid @ basis).sum(axis=1) <= d_star_max**2) | seen) & grid.any(axis=1)
+    squared = np.square(grid @ basis).sum(axis=1)
+    inside = (((squared >= d_star_min**2) & (squared <= d_star_max**2)) | seen) & grid.any(axis=1)
     return grid[inside], seen[inside]
 
 

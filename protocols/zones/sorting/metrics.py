@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.zones.sorting.labels import HYBRID, INTERSECTIONS, ZONE
+from protocols.zones.sorting.labels import HYBRID, ZONE
 
 LEVEL = 0.95
 """Of all confidence intervals."""
@@ -54,9 +54,10 @@ class Share:
 class Figures:
     """How a set of patterns was sorted.
 
-    recall: zonal ones called zonal. specificity: three-dimensional ones not called zonal. precision: zonal ones among
-    those called zonal, without hybrids; `precision_with_hybrids`: hybrids called zonal count as wrong.
-    hybrids: those called zonal among the hybrids. auc: of the scores; NaN without scores or with one class only.
+    recall: zonal ones called zonal. specificity: three-dimensional ones, and those of several crystals or of none, not
+    called zonal. precision: zonal ones among those called zonal, without hybrids; `precision_with_hybrids`: hybrids
+    called zonal count as wrong. hybrids: those called zonal among the hybrids. auc: of the scores; NaN without scores
+    or with one class only.
     """
 
     recall: Share
@@ -104,7 +105,8 @@ def figures(
 
     score: larger means more likely zonal; only its order matters.
     """
-    true, hybrid, other = (label == kind for kind in (ZONE, HYBRID, INTERSECTIONS))
+    true, hybrid = label == ZONE, label == HYBRID
+    other = ~(true | hybrid)
     called = np.asarray(called, dtype=bool)
     right, wrong, between = (int((called & kind).sum()) for kind in (true, other, hybrid))
     return Figures(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.zones.sorting.labels import FEWEST_SPOTS
+
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -30,7 +32,6 @@ GRAIN_PER_A = 0.006
 LEAST_SUPPORT = 0.12
 """Differences at a vector of the net, in those at the vector with most. Where all vectors with such support are on one
 row, all support counts: a pattern of two rows, one with few spots."""
-FEWEST_SPOTS = 5
 MOST_SPOTS = 250
 """Only so many spots next to the beam are used to find a net; all are used to fit it."""
 AREA_STEP = 5e-4

@@ -41,6 +41,8 @@ LEAST_AUC = 0.99
 """On held-out patterns; the network that comes with credline has 0.9998."""
 
 SHIPPED = Path(__file__).with_name("model")
+SHIPPED_SEVERAL = Path(__file__).with_name("model_several")
+"""That which tells several crystals from one (`severaltraining`): the same architecture."""
 WEIGHTS_FILE, RECORD_FILE = "weights.npz", "model.json"
 
 Weights = dict[str, NDArray[np.float32]]
@@ -230,3 +232,9 @@ def _refused(place: Path, cause: str) -> Refused:
 def shipped() -> Model:
     """The model that comes with credline, read once."""
     return load()
+
+
+@functools.cache
+def shipped_several() -> Model:
+    """The model that comes with credline and tells several crystals from one, read once."""
+    return load(SHIPPED_SEVERAL)

@@ -21,7 +21,7 @@ from protocols.zones.patterns.simulation import Geometry
 from protocols.zones.patterns.snapshots import Snapshots, per_px_of
 from protocols.zones.sorting.confidence import NATURAL_SHARE, confidence
 from protocols.zones.sorting.geometric import Verdict, classify_geometry
-from protocols.zones.sorting.labels import INTERSECTIONS, LABELS, ZONE
+from protocols.zones.sorting.labels import FEWEST_SPOTS, INTERSECTIONS, LABELS, NO_HIT, SEVERAL, ZONE
 from protocols.zones.sorting.method import Method
 from protocols.zones.sorting.nets import TOLERANCE_PER_A
 from protocols.zones.sorting.zone import Zone
@@ -49,7 +49,9 @@ FEW_WEAK, WEAK_SHARE = 3, 0.1
 """So many patterns that would be zones if weak spots were missing, and of those called zones that share, are told."""
 
 NO_PATTERN = "noPattern"
-"""What is no diffraction pattern, or has no spots."""
+"""What is no diffraction pattern, or could not be read."""
+FEW_LIT = 90
+"""Lit pixels of a drawing with fewer than FEWEST_SPOTS spots beside the beam, at most."""
 
 DRAWN = 0.15
 """A drawing has fewer lit pixels than this share; all else goes through the peak finder, which knows photographs."""
@@ -64,7 +66,8 @@ class Sorted:
 
     label: one of LABELS, or NO_PATTERN. confidence: 0..1, the probability that it is `2DZone`; by geometry alone it is
     the score of `geometric.Verdict`, which only orders. zone: the net that geometry found, and spots: (k, 2) in 1/A,
-    those it was looked for among. reason: what was seen, in words. unseen: see `geometric.Verdict`.
+    those it was looked for among. reason: what was seen, in words. unseen: see `geometric.Verdict`. unread: the picture
+    could not be read.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Sorted:
     reason: str
     spots: Array | None = None
     unseen: float = 0.0
+    unread: bool = False
 
 
 _BEAM_PX = 16
@@ -91,13 +95,16 @@ class _Pattern:
     spots: Array | None
     reason: str = ""
     faint: NDArray[np.bool_] | None = None
+    unread: bool = False
+    blind_per_A: float = 0.0
+    vacant: bool = False
 
-    def xy(self) -> tuple[Array, str]:
-        """(k, 2) spots in 1/A, and what is wrong with the picture."""
+    def seen(self) -> tuple[Array, str, bool]:
+        """(k, 2) spots in 1/A, what is wrong with the picture, and whether that is that it has no spots."""
         if self.spots is not None or self.source is None:
-            return np.zeros((0, 2)) if self.spots is None else self.spots, self.reason
+            return np.zeros((0, 2)) if self.spots is None else self.spots, self.reason, self.vacant
         peaks = find_peaks(self.source)
-        return (np.zeros((0, 2)) if peaks.reason else peaks.xy(self.per_px)), peaks.reason
+        return (np.zeros((0, 2)) if peaks.reason else peaks.xy(self.per_px)), peaks.reason, peaks.vacant
 
 
 def check_with(
@@ -122,11 +129,13 @@ def sort_snapshots(
     model: "Model | None" = None,
     share: float = NATURAL_SHARE,
     check: Check = classify_geometry,
+    several: "Model | None" = None,
 ) -> Iterator[Sorted]:
     """Each pattern of a source, in order, sorted.
 
-    share: of zonal patterns expected, for the confidence. Refused where the network is wanted and TensorFlow missing,
-    or pictures come without a scale.
+    several: the network that tells several crystals from one; without it only patterns that the other network takes for
+    zones are asked whether they are of several. share: of zonal patterns expected, for the confidence. Refused where
+    the network is wanted and TensorFlow missing, or pictures come without a scale.
     """
     check = partial(check, wavelength_A=source.wavelength_A or Geometry().wavelength_A)
     patterns = (_prepared(source, i) for i in range(len(source)))
@@ -140,13 +149,15 @@ def sort_snapshots(
 
     judge = model or shipped()
 
-    def look(batch: list[_Pattern]) -> NDArray[np.float32]:
-        return judge.logits(np.stack([pattern.drawing for pattern in batch]))
+    def look(batch: list[_Pattern]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        drawn = np.stack([pattern.drawing for pattern in batch])
+        many = np.zeros(len(batch), dtype=bool) if several is None else several.logits(drawn) >= several.threshold
+        return judge.logits(drawn), many
 
-    def finish(batch: list[_Pattern], logits: Future[NDArray[np.float32]]) -> Iterator[Sorted]:
+    def finish(batch: list[_Pattern], seen: Future[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> Iterator[Sorted]:
         local = _within(batch, check)
-        for pattern, logit in zip(batch, logits.result(), strict=True):
-            yield _by_network(pattern, float(logit), judge.threshold, method, share, local)
+        for pattern, logit, many in zip(batch, *seen.result(), strict=True):
+            yield _by_network(pattern, float(logit), bool(many), judge.threshold, method, share, local)
 
     # The network computes in threads of its own: it looks at one batch while nets are fitted in the batch before.
     with ThreadPoolExecutor(1) as network:
@@ -167,11 +178,19 @@ def sort_pictures(
     share: float = NATURAL_SHARE,
     check: Check = classify_geometry,
     wavelength_A: float | None = None,
+    several: "Model | None" = None,
 ) -> list[Sorted]:
     """The same for an array of (n, 254, 254) drawn pictures."""
     names = [str(i) for i in range(len(pictures))]
     source = Snapshots(names, ImageGeometry().per_px, wavelength_A, picture=lambda i: pictures[i])
-    return list(sort_snapshots(source, method, model, share, check))
+    return list(sort_snapshots(source, method, model, share, check, several))
+
+
+def spots_of(source: Snapshots, number: int) -> Array:
+    """(k, 2) spots of one pattern in 1/A, none where there are none or the picture cannot be read."""
+    pattern = _prepared(source, number)
+    xy, wrong, _ = pattern.seen()
+    return np.zeros((0, 2)) if wrong else xy
 
 
 def _prepared(source: Snapshots, number: int) -> _Pattern:
@@ -182,23 +201,25 @@ def _prepared(source: Snapshots, number: int) -> _Pattern:
         listed = source.spots[number] if source.spots is not None else np.zeros((0, 2))
         xy = listed[_within_resolution(listed)]
         beyond = "no spots within 1 1/A; are the positions in 1/A?" if len(listed) else "no spots"
-        return _Pattern(name, draw(xy), None, image.per_px, xy, "" if len(xy) else beyond)
+        return _Pattern(name, draw(xy), None, image.per_px, xy, "" if len(xy) else beyond, vacant=not len(listed))
     try:
         picture = source.picture(number)
     except DataError as error:
         if len(source) == 1:
             raise
-        return _Pattern(name, draw(np.zeros((0, 2))), None, image.per_px, np.zeros((0, 2)), str(error))  # one of many
+        nothing = np.zeros((0, 2))  # one of many
+        return _Pattern(name, draw(nothing), None, image.per_px, nothing, str(error), unread=True)
     per_px = per_px_of(source, picture)
     ours = picture.dtype == np.uint8 and picture.shape == (image.size_px, image.size_px) and per_px == image.per_px
     if ours and _BEAM_PX < np.count_nonzero(picture) < DRAWN * picture.size:
         return _Pattern(name, picture, picture, per_px, None)
-    peaks = find_peaks(picture, beam_px=source.beam_px)
+    peaks = find_peaks(picture, beam_px=source.beam_px, bad=source.bad and source.bad(number))
     all_xy = np.zeros((0, 2)) if peaks.reason else peaks.xy(per_px)
     near = _within_resolution(all_xy)
     xy, faint = all_xy[near], None if peaks.faint is None else peaks.faint[near]
     reason = peaks.reason or ("" if len(xy) else "no spots within 1 1/A")
-    return _Pattern(name, draw(xy), None, per_px, xy, reason, faint)
+    vacant, blind_per_A = peaks.vacant or not peaks.reason, peaks.blind_px * per_px
+    return _Pattern(name, draw(xy), None, per_px, xy, reason, faint, False, blind_per_A, vacant)
 
 
 def _within_resolution(xy: Array) -> NDArray[np.bool_]:
@@ -218,30 +239,52 @@ def _within(batch: Sequence[_Pattern], check: Check) -> Check:
 
 
 def _by_network(
-    pattern: _Pattern, logit: float, threshold: float, method: Method, share: float, check: Check
+    pattern: _Pattern, logit: float, many: bool, threshold: float, method: Method, share: float, check: Check
 ) -> Sorted:
     if pattern.reason:
-        return Sorted(pattern.name, NO_PATTERN, 0.0, None, pattern.reason)
+        return _nothing(pattern, pattern.reason, pattern.vacant)
+    if np.count_nonzero(pattern.drawing) < FEW_LIT:
+        xy, wrong, vacant = pattern.seen()
+        if len(xy) < FEWEST_SPOTS:
+            return _nothing(pattern, wrong or f"too few spots: {len(xy)}", vacant or not wrong)
     sure = float(confidence(np.array([logit]), share)[0])
+    if many and method is Method.NETWORK:
+        return Sorted(pattern.name, LABELS[SEVERAL], sure, None, "the network sees several crystals")
+    if many and logit < threshold:
+        checked = _by_geometry(pattern, check)
+        if checked.label == LABELS[SEVERAL]:
+            return replace(checked, confidence=sure)
     if logit < threshold:
         return Sorted(pattern.name, LABELS[INTERSECTIONS], sure, None, "the network sees no zone")
     if method is Method.NETWORK:
         return Sorted(pattern.name, LABELS[ZONE], sure, None, "the network sees a zone")
     checked = _by_geometry(pattern, check)
-    if checked.label == NO_PATTERN:
+    if checked.label in (NO_PATTERN, LABELS[NO_HIT]):
         return checked
     evidence = EVIDENCE_FOR if checked.label == LABELS[ZONE] else EVIDENCE_AGAINST
     return replace(checked, confidence=float(confidence(np.array([logit + evidence]), share)[0]))
 
 
 def _by_geometry(pattern: _Pattern, check: Check) -> Sorted:
-    xy, wrong = pattern.xy()
+    xy, wrong, vacant = pattern.seen()
     if wrong:
-        return Sorted(pattern.name, NO_PATTERN, 0.0, None, wrong)
+        return _nothing(pattern, wrong, vacant)
     # The peak finder knows the centre of a drawing exactly; of a frame or a list it is what somebody thought it was.
     miscentred_per_A = MISCENTRED_PER_A if pattern.source is None else 0.0
-    verdict = check(xy, name=pattern.name, miscentred_per_A=miscentred_per_A, faint=pattern.faint)
+    verdict = check(
+        xy,
+        name=pattern.name,
+        miscentred_per_A=miscentred_per_A,
+        faint=pattern.faint,
+        d_star_min_per_A=pattern.blind_per_A,
+    )
     return Sorted(pattern.name, verdict.label, verdict.score, verdict.zone, verdict.reason, xy, verdict.unseen)
+
+
+def _nothing(pattern: _Pattern, reason: str, vacant: bool) -> Sorted:
+    """A pattern that hit no crystal, or that is none."""
+    label = LABELS[NO_HIT] if vacant else NO_PATTERN
+    return Sorted(pattern.name, label, 0.0, None, reason, unread=pattern.unread)
 
 
 def weak_spots(found: Sequence[Sorted], missing: float = 0.0) -> str:

@@ -13,7 +13,7 @@ it lies anywhere. Trained on these, the network still took half of them for zone
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,14 @@ from protocols.zones.patterns.noise import displaced, miscentred, thinned
 from protocols.zones.patterns.randomcells import random_cell
 from protocols.zones.patterns.render import render
 from protocols.zones.patterns.simulation import Geometry, Patterns, joined, simulate
-from protocols.zones.sorting.labels import HYBRID, INTERSECTIONS, LABELS, ZONE
+from protocols.zones.sorting.labels import HYBRID, INTERSECTIONS, LABELS, SEVERAL, ZONE
 from protocols.zones.sorting.metrics import figures
 from protocols.zones.sorting.network import Model, binned, build, folded, tensorflow
 
-STEPS = {"credline": 2500, "paper": 1000}
+if TYPE_CHECKING:
+    from protocols.zones.sorting.semisynthetic import Redrawn
+
+STEPS = {"credline": 2500, "paper": 1000, "several": 700}
 """The paper's ten epochs of 3200 patterns in batches of 32 are 1000 steps."""
 CELLS, ORIENTATIONS = 240, 1000
 HELD_OUT = 0.1
@@ -139,7 +142,7 @@ def two_crystals(zones: Patterns, rng: np.random.Generator, count: int = 2) -> P
     second = (first + rng.integers(1, len(zones), size=count)) % len(zones)
     pairs = zones.take(np.stack([first, second], axis=1).ravel())
     hkl = np.where((pairs.owner % 2 == 0)[:, None], pairs.hkl, 0)
-    return replace(pairs, hkl=hkl, start=pairs.start[::2], orientation=pairs.orientation[::2])
+    return replace(pairs, hkl=hkl, start=pairs.start[::2], orientation=pairs.orientation[::2], crystals=None)
 
 
 def draw(pool: Pool, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -186,12 +189,15 @@ def train(
     protocol: str = "credline",
     cells: int = CELLS,
     progress: Progress | None = None,
+    real: "Redrawn | None" = None,
 ) -> tuple[Model, dict[str, Any]]:
     """Train a network from this seed; returns it and its record (also `Model.record`).
 
-    protocol: "credline", or "paper" for a reference trained as in Gorelik and co-workers (2025): four cells, threshold
-    at logit 0. progress(step, steps, loss) is called after each step. On one machine the same seed gives the same
-    weights; for this, TensorFlow's deterministic operations are switched on for the whole process.
+    protocol: "credline"; "paper" for a reference trained as in Gorelik and co-workers (2025): four cells, threshold at
+    logit 0; or "several" for the network that tells several crystals from one (`severaltraining`).
+    real: patterns redrawn from real frames (`semisynthetic`), which make half of each batch; of "credline" only.
+    progress(step, steps, loss) is called after each step. On one machine the same seed gives the same weights; for
+    this, TensorFlow's deterministic operations are switched on for the whole process.
     Refused without TensorFlow, and for an unknown protocol, no steps or no cells.
     """
     if protocol not in STEPS:
@@ -213,26 +219,42 @@ def train(
             "orientations": 1000,
             "batch": {"zones": ZONES, "others": ZONES},
         }
+    elif protocol == "several":
+        from protocols.zones.sorting import severaltraining
+
+        pairs = severaltraining.make_pairs(rng, severaltraining.CELLS)
+        held_out = severaltraining.held_out(rng)
+        weights = _fit(lambda: severaltraining.draw(pairs, rng), steps, progress)
+        origin = {"cells": severaltraining.CELLS, "volumes_A3": list(VOLUMES_A3)}
+        origin["batch"] = {"one": severaltraining.HALF, "several": severaltraining.HALF}
     else:
         held_out = held_out_patterns(rng, max(1, round(cells * HELD_OUT)))
         pool = make_pool(rng, cells)
-        weights = _fit(lambda: draw(pool, rng), steps, progress)
+        weights = _fit(lambda: draw(pool, rng) if real is None else real.mixed(draw(pool, rng), rng), steps, progress)
         origin = {"cells": cells, "volumes_A3": list(VOLUMES_A3), "orientations": ORIENTATIONS}
         origin["batch"] = {"zones": ZONES, "hybrids": HYBRIDS, "others": OTHERS}
     model = Model(weights)
     logits, label = pattern_logits(model, held_out), held_out.label
-    threshold = 0.0 if protocol == "paper" else min(0.0, float(np.quantile(logits[label == ZONE], 1 - RECALL)))
+    if protocol == "several":
+        # The figures are of what is looked for; the class is told by `target`.
+        label = np.where(label == SEVERAL, ZONE, INTERSECTIONS)
+        threshold = float(np.quantile(logits[label != ZONE], severaltraining.SPECIFICITY))
+    else:
+        threshold = 0.0 if protocol == "paper" else min(0.0, float(np.quantile(logits[label == ZONE], 1 - RECALL)))
     record: dict[str, Any] = {
         "protocol": protocol,
         "seed": seed,
         "steps": steps,
         **origin,
-        "held_out": dict(zip(LABELS, np.bincount(label, minlength=len(LABELS)).tolist(), strict=True)),
+        "target": LABELS[SEVERAL if protocol == "several" else ZONE],
+        "held_out": dict(zip(LABELS, np.bincount(held_out.label, minlength=len(LABELS)).tolist(), strict=True)),
         "held_out_figures": figures(label, logits >= threshold, logits).record(),
         "threshold": threshold,
         "tensorflow": tf.__version__,
         "wall_s": round(clock.now_ns() / 1e9, 1),
     }
+    if real is not None:
+        record["frames"] = real.record(lambda patterns: pattern_logits(model, patterns) >= threshold)
     return Model(weights, record), record
 
 

@@ -50,6 +50,13 @@ def masked(value: float, kind: type) -> Callable[[Frame], Frame]:
     return spoil
 
 
+def marked_groups(picture: Frame) -> Frame:
+    picture = picture.copy()
+    for row, column in ((100, 100), (301, 77), (402, 318)):
+        picture[row : row + 2, column : column + 2] = 2**16 - 1
+    return picture
+
+
 SPOILT: dict[str, Callable[[Frame], Frame]] = {
     "a row at the top of the scale": with_row(65535),
     "a noisy row": with_row(400),
@@ -59,6 +66,9 @@ SPOILT: dict[str, Callable[[Frame], Frame]] = {
     "NaN": masked(np.nan, np.float32),
     "-1": masked(-1, np.int32),
     "the highest number of 32 bits": masked(2**32 - 1, np.uint32),
+    "the highest number of 32 bits, as a float": masked(2.0**32, np.float32),
+    "the highest number of 16 bits": masked(2**16 - 1, np.uint16),
+    "the same in groups of 2 x 2": marked_groups,
 }
 
 
@@ -81,6 +91,15 @@ def test_the_spots_beside_what_is_bad_are_found_and_no_others(case: str) -> None
     assert distance.min(axis=1).max() < 0.1
     to_true = np.hypot(*(spoilt.xy_px[:, None] - spots[None]).transpose(2, 0, 1)).min(axis=1)
     assert to_true.max() < 0.4  # nothing but spots, and none of them in part
+
+
+@pytest.mark.parametrize("sigma_px", [0.8, 1.5, 6.0, 20.0])
+def test_a_saturated_beam_and_saturated_spots_are_not_taken_for_marks(sigma_px: float) -> None:
+    row, column = np.indices((512, 512)) + 0.5
+    picture = np.full((512, 512), 5.0)
+    for x, y in ((256.3, 250.8), (100.0, 100.5), (400.5, 90.5)):
+        picture += 9e4 * np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma_px**2))
+    assert not bad_pixels(picture.clip(0, 65535).astype(np.uint16)).any()
 
 
 def test_a_masked_edge_does_not_make_its_neighbours_bad() -> None:

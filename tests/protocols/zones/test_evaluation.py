@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from protocols.lattice.cell import Cell
-from protocols.zones.evaluation import GROUPS, Group, Outcome, evaluate, figures_of, summary
+from protocols.zones.evaluation import GROUPS, Group, Mixture, Outcome, evaluate, figures_of, summary
 from protocols.zones.sorting.method import Method
 from protocols.zones.sorting.network import tensorflow
 
@@ -25,6 +25,17 @@ def test_cells_come_out_as_they_went_in(outcomes: list[Outcome]) -> None:
     assert result["recall"] > 0.95
     assert result["precision"] > 0.95
     assert result["patterns"] == 600
+
+
+def test_patterns_of_several_crystals_and_of_none_are_told_and_the_cells_still_found() -> None:
+    mixed = evaluate(5, None, 1, 300, [SMALL], Method.GEOMETRY, shares=Mixture(several=0.2, no_hits=0.2))
+    result = summary(mixed)
+    assert result["cells_right"] == 1
+    assert result["no_hit_recall"] == 1.0
+    assert result["called_no_hit_wrongly"] == 0.0
+    assert result["several_crystals_recall"] > 0.8
+    assert result["called_several_crystals_wrongly"] < 0.05
+    assert result["precision"] > 0.95
 
 
 def test_another_lattice_is_wrong_however_certain(outcomes: list[Outcome]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from protocols.zones.patterns.noise import (
     displaced,
     distorted,
+    emptied,
     miscentred,
     overlaid,
     speckled,
@@ -14,7 +15,7 @@ from protocols.zones.patterns.noise import (
 )
 from protocols.zones.patterns.randomcells import random_cell
 from protocols.zones.patterns.simulation import Patterns, simulate
-from protocols.zones.sorting.labels import HYBRID, INTERSECTIONS, ZONE
+from protocols.zones.sorting.labels import FEWEST_SPOTS, HYBRID, NO_HIT, SEVERAL, ZONE
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +56,28 @@ def test_an_additional_spot_makes_a_zone_a_hybrid(patterns: Patterns) -> None:
     assert np.hypot(*more.xy.T).max() <= 1.001
 
 
-def test_several_crystals_make_no_zone(patterns: Patterns) -> None:
+def test_several_crystals_are_a_class_of_their_own(patterns: Patterns) -> None:
     zones = patterns.take(np.flatnonzero(patterns.label == ZONE))
     double = overlaid(zones, np.random.default_rng(0))
     assert len(double.xy) == 2 * len(zones.xy)
-    assert not (double.label == ZONE).any()
-    assert (double.label == INTERSECTIONS).mean() > 0.9
+    assert (double.label == SEVERAL).all()
+
+
+def test_some_patterns_are_of_several_crystals_some_of_none_and_the_others_stay(patterns: Patterns) -> None:
+    rng = np.random.default_rng(0)
+    mixed = emptied(overlaid(patterns, rng, 3, share=0.3), rng, 0.2)
+    crystals = mixed.crystals_in_beam
+    assert (crystals == 3).mean() == pytest.approx(0.24, abs=0.06)
+    assert (crystals == 0).mean() == pytest.approx(0.2, abs=0.05)
+    spots = np.diff(mixed.start)
+    assert spots[crystals == 0].max() < FEWEST_SPOTS
+    assert np.array_equal(mixed.label == NO_HIT, (crystals == 0) | (spots < FEWEST_SPOTS))
+    assert np.array_equal(mixed.label == SEVERAL, crystals == 3)
+    one = np.flatnonzero(crystals == 1)
+    assert np.array_equal(mixed.take(one).xy, patterns.take(one).xy)
+    assert np.array_equal(mixed.label[one], patterns.label[one])
+    again = mixed.take(np.arange(0, 400, 7))
+    assert np.array_equal(again.label, mixed.label[::7])
 
 
 @pytest.mark.parametrize("crystals", [2, 3])

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import fabio
 import h5py
-import mrcfile
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,7 +14,7 @@ from protocols.zones.patterns.patternfile import read_truth, write_patterns
 from protocols.zones.patterns.randomcells import random_cell
 from protocols.zones.patterns.render import ImageGeometry, render
 from protocols.zones.patterns.simulation import simulate
-from protocols.zones.patterns.snapshots import open_snapshots, per_px_of, read_picture
+from protocols.zones.patterns.snapshots import described, open_snapshots, per_px_of
 from tests.protocols.products.runs import write_run
 
 PICTURE = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)
@@ -30,7 +28,7 @@ def test_a_file_of_patterns_gives_its_pictures_and_their_scale(tmp_path: Path) -
     write_patterns(tmp_path / "p.h5", patterns, [drawn[:5], drawn[5:]], ImageGeometry(), cell, 0.0197, {"seed": 1})
     (source,) = open_snapshots([tmp_path / "p.h5"])
     assert len(source) == 12
-    assert source.names[3] == f"{tmp_path / 'p.h5'}:03"
+    assert source.names[3] == f"{tmp_path / 'p.h5'}#03"
     assert source.per_px == ImageGeometry().per_px
     assert source.wavelength_A == 0.0197
     assert source.picture is not None
@@ -54,26 +52,6 @@ def test_a_folder_of_pictures_is_read_in_the_order_of_names(tmp_path: Path) -> N
         (str(tmp_path / "deeper" / "c.png"), 3),
     ]
     assert source.per_px == 0.004
-
-
-def write_mrc(path: Path) -> None:
-    with mrcfile.new(path) as file:
-        file.set_data(PICTURE)
-
-
-WRITERS = {
-    "p.tif": lambda path: fabio.tifimage.TifImage(data=PICTURE).write(str(path)),
-    "p.cbf": lambda path: fabio.cbfimage.CbfImage(data=PICTURE.astype(np.int32)).write(str(path)),
-    "p.edf": lambda path: fabio.edfimage.EdfImage(data=PICTURE).write(str(path)),
-    "p.mrc": write_mrc,
-    "p.png": lambda path: Image.fromarray(PICTURE).save(path),
-}
-
-
-@pytest.mark.parametrize("name", WRITERS)
-def test_pictures_of_many_kinds(name: str, tmp_path: Path) -> None:
-    WRITERS[name](tmp_path / name)
-    assert np.array_equal(read_picture(tmp_path / name), PICTURE)
 
 
 def test_a_run_gives_its_corrected_frames_their_scale_wavelength_and_distortion(tmp_path: Path) -> None:
@@ -107,7 +85,7 @@ def test_a_person_overrules_what_a_source_says_and_is_told_so(case: str, tmp_pat
         file["images"] = np.zeros((2, 4, 4), dtype=np.uint8)
         file["images"].attrs.update({"per_px_per_A": 0.05 / 6, "wavelength_A": 0.0251})
     (source,) = open_snapshots([path], **said)
-    assert source.note.startswith(f"{path}: {note}") if note else not source.note
+    assert source.note.startswith(note) if note else not source.note
     assert source.per_px == said.get("per_px", 0.05 / 6)
     assert source.wavelength_A == said.get("wavelength_A", 0.0251)
 
@@ -117,6 +95,8 @@ LISTS = {
         {"patterns": [{"name": "x", "xy_per_A": [[0.1, 0.2], [0.3, 0.4]]}, {"name": "y", "xy_per_A": []}]}
     ),
     "p.csv": "name,x_per_A,y_per_A\nx,0.1,0.2\nx,0.3,0.4\n",
+    "with intensities.json": '{"patterns": [{"name": "x", "xy_per_A": [[0.1, 0.2, 50.0], [0.3, 0.4, 60.0]]}]}',
+    "with intensities.csv": "name,x_per_A,y_per_A,intensity\nx,0.1,0.2,50\nx,0.3,0.4,60\n",
 }
 
 
@@ -138,6 +118,13 @@ SPOILT = {
     "p.json": (b"[1, 2]", DataError, "not a peak list"),
     "q.json": (b'{"patterns": []}', Refused, "without patterns"),
     "r.json": (b'{"patterns": [{"name": "a", "xy_per_A": [[1, NaN]]}]}', DataError, "no numbers"),
+    "four.json": (
+        b'{"patterns": [{"name": "a", "xy_per_A": [[1, 2, 3, 4], [5, 6, 7, 8]]}]}',
+        DataError,
+        "x, y or of x, y, intensity",
+    ),
+    "flat.json": (b'{"patterns": [{"name": "a", "xy_per_A": [1, 2, 3, 4]}]}', DataError, "x, y or of x, y, intensity"),
+    "ragged.json": (b'{"patterns": [{"name": "a", "xy_per_A": [[1, 2], [3]]}]}', DataError, "not a peak list"),
     "p.csv": (b"a,b\n1,2\n", DataError, "not a peak list"),
     "q.csv": (b"name,x_per_A,y_per_A\nx,one,two\n", DataError, "not a peak list"),
 }
@@ -165,7 +152,7 @@ def test_an_empty_folder_and_a_file_without_pictures(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="without pictures"):
         open_snapshots([tmp_path])
     with h5py.File(tmp_path / "p.h5", "w") as file:
-        file["images"] = np.zeros((3, 4, 5, 6))
+        file["images"] = np.zeros(3)
     with pytest.raises(Refused, match="no stack of pictures"):
         open_snapshots([tmp_path / "p.h5"])
 
@@ -190,3 +177,22 @@ def test_a_picture_without_a_scale_is_refused_unless_it_is_one_of_ours(tmp_path:
     assert per_px_of(source, source.picture(0)) == ImageGeometry().per_px
     with pytest.raises(Refused, match="--per-px"):
         per_px_of(source, PICTURE)
+
+
+def test_a_folder_gives_every_picture_of_its_stacks_and_says_what_is_not_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["entry/data/data"] = np.stack([PICTURE, PICTURE + 1])
+    Image.fromarray(PICTURE + 2).save(tmp_path / "b.png")
+    (tmp_path / "c.dm4").write_bytes(b"one")
+    (tmp_path / "d.dm4").write_bytes(b"two")
+    (source,) = open_snapshots([tmp_path], per_px=0.004)
+    assert source.picture is not None
+    assert [(Path(name).name, int(source.picture(i)[0, 0])) for i, name in enumerate(source.names)] == [
+        ("a.h5#0", 0),
+        ("a.h5#1", 1),
+        ("b.png", 2),
+    ]
+    assert described(tmp_path, source).endswith("; NOT READ: 2 files of an unknown kind (.dm4)")
+    kept = source.only({str(tmp_path / "a.h5#1")})
+    assert kept.picture is not None
+    assert int(kept.picture(0)[0, 0]) == 1

@@ -10,7 +10,7 @@ from protocols.zones.patterns.randomcells import PAPER_CELLS, random_cell
 from protocols.zones.patterns.render import ImageGeometry, render
 from protocols.zones.patterns.simulation import Patterns, simulate
 from protocols.zones.sorting.geometric import classify_geometry, find_zone
-from protocols.zones.sorting.labels import HYBRID, LABELS, ZONE
+from protocols.zones.sorting.labels import HYBRID, LABELS, NO_HIT, SEVERAL, ZONE
 
 CELLS = [(500, 1.5), (500, 6.0), (700, 6.0), (1000, 1.5), (1000, 6.0), "monoclinic 3.8155", "monoclinic 3.7061"]
 
@@ -38,7 +38,8 @@ def test_labels_agree_with_the_indices(kind: tuple[int, float] | str) -> None:
     assert (found[hybrid] == HYBRID).sum() >= 0.8 * hybrid.sum()
     score = np.array([verdict.score for verdict in verdicts])
     assert score[zonal].min() > 0.5 > score[~zonal].max()
-    assert all((verdict.zone is None) == (verdict.label == LABELS[2]) for verdict in verdicts)
+    assert all((verdict.zone is not None) == (verdict.label in (LABELS[ZONE], LABELS[HYBRID])) for verdict in verdicts)
+    assert (found == SEVERAL).mean() <= 0.01  # all are of one crystal
 
 
 # (how many spots are misplaced, whether they are faint, what the zone is called then)
@@ -143,5 +144,16 @@ def test_one_foreign_spot_makes_a_hybrid() -> None:
 def test_what_is_no_zone_says_why(xy: np.ndarray, said: str) -> None:
     verdict = classify_geometry(xy)
     assert said in verdict.reason
-    assert (verdict.label, verdict.score, verdict.zone) == (LABELS[2], 0.0, None)
+    label = LABELS[NO_HIT] if "too few" in said else LABELS[2]
+    assert (verdict.label, verdict.score, verdict.zone) == (label, 0.0, None)
     assert find_zone(xy) is None
+
+
+def test_spots_that_the_beam_hides_are_not_missed() -> None:
+    _, patterns = patterns_of((700, 1.5), 400)
+    zone = np.flatnonzero(patterns.label == ZONE)[0]
+    xy = patterns.spots(zone)
+    seen = xy[np.hypot(*xy.T) > 0.35]
+    assert len(seen) < 0.9 * len(xy)
+    unsaid, said = (classify_geometry(seen, d_star_min_per_A=hidden).agreement for hidden in (0.0, 0.35))
+    assert unsaid < 0.95 < said

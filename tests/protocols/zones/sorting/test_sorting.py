@@ -5,12 +5,13 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from protocols.zones.patterns.noise import overlaid
 from protocols.zones.patterns.randomcells import random_cell
-from protocols.zones.patterns.render import ImageGeometry, render
-from protocols.zones.patterns.simulation import Geometry, Patterns, electron_wavelength_A, simulate
+from protocols.zones.patterns.render import ImageGeometry, draw, render
+from protocols.zones.patterns.simulation import Geometry, Patterns, electron_wavelength_A, joined, simulate
 from protocols.zones.patterns.snapshots import Snapshots
 from protocols.zones.sorting.geometric import Verdict
-from protocols.zones.sorting.labels import LABELS, ZONE
+from protocols.zones.sorting.labels import LABELS, SEVERAL, ZONE
 from protocols.zones.sorting.method import Method
 from protocols.zones.sorting.network import Model
 from protocols.zones.sorting.sorting import NO_PATTERN, check_with, sort_pictures, sort_snapshots, weak_spots
@@ -173,8 +174,6 @@ NO_PATTERNS = {
     "black": np.zeros((254, 254), dtype=np.uint8),
     "white": np.full((254, 254), 255, dtype=np.uint8),
     "a photograph": np.random.default_rng(0).integers(0, 255, (254, 254)).astype(np.uint8),
-    "the beam alone": render(Patterns(np.zeros((0, 2)), np.zeros((0, 3), dtype=np.int64), np.zeros(0),
-                                      np.array([0, 0]), np.eye(3)[None]))[0],
     "one bright line": np.pad(np.full((1, 254), 255, dtype=np.uint8), ((100, 153), (0, 0))),
 }  # fmt: skip
 
@@ -186,3 +185,58 @@ def test_what_is_no_pattern_is_called_so_with_a_reason(what: str, method: Method
     assert found.label == NO_PATTERN
     assert found.confidence == 0.0
     assert found.reason
+
+
+def halo(rings: bool, counts: int) -> NDArray[np.uint16]:
+    """A frame of the beam alone, in vacuum or in amorphous carbon."""
+    row, column = np.indices((512, 512)) + 0.5
+    radius = np.hypot(column - 250.3, row - 261.8)
+    mean = 2e4 * np.exp(-(radius**2) / 8) + 30 * np.exp(-radius / 50) + 0.3
+    if rings:
+        mean += sum(counts * np.exp(-((radius - at) ** 2) / 200) for at in (115, 205))
+    return np.random.default_rng(1).poisson(mean).astype(np.uint16)
+
+
+NO_HITS: dict[str, NDArray[np.generic]] = {
+    "the beam alone, drawn": draw(np.zeros((0, 2))),
+    "four spots, drawn": draw(np.array([[0.2, 0.1], [0.4, -0.3], [-0.5, 0.6], [-0.1, -0.7]])),
+    "vacuum": halo(False, 0),
+    "thin carbon": halo(True, 5),
+    "thick carbon": halo(True, 200),
+}
+
+
+@pytest.mark.parametrize("what", NO_HITS)
+@pytest.mark.parametrize("method", [Method.GEOMETRY, Method.BOTH, Method.NETWORK])
+def test_a_shot_that_hit_no_crystal_is_called_so(what: str, method: Method) -> None:
+    picture = NO_HITS[what]
+    source = Snapshots(["one"], ImageGeometry().per_px if "drawn" in what else 0.004, picture=lambda i: picture)
+    for logit in (9.0, -9.0):
+        (found,) = sort_snapshots(source, method, Oracle(np.array([logit], dtype=np.float32)))
+        assert (found.label, found.confidence) == ("noHit", 0.0)
+        assert "spots" in found.reason
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Patterns:
+    """Half of them of two crystals in any orientations."""
+    rng = np.random.default_rng(12)
+    many = [simulate(random_cell(rng, volume_A3=volume), 60, rng) for volume in (500.0, 900.0)]
+    return overlaid(joined(many), rng, share=0.5)
+
+
+def test_geometry_tells_several_crystals_from_one(mixed: Patterns) -> None:
+    called = np.array([one.label == "severalCrystals" for one in sort_pictures(render(mixed), Method.GEOMETRY)])
+    assert called[mixed.label == SEVERAL].mean() > 0.85
+    assert called[mixed.label != SEVERAL].mean() < 0.05
+
+
+def test_geometry_is_asked_of_what_the_network_takes_for_several_crystals(mixed: Patterns) -> None:
+    no, yes = (np.full(len(mixed), logit, dtype=np.float32) for logit in (-5.0, 5.0))
+    alone = sort_pictures(render(mixed), Method.NETWORK, Oracle(no), several=Oracle(yes))
+    assert {one.label for one in alone} == {"severalCrystals"}
+    both = np.array([one.label for one in sort_pictures(render(mixed), Method.BOTH, Oracle(no), several=Oracle(yes))])
+    assert (both[mixed.label == SEVERAL] == "severalCrystals").mean() > 0.85
+    assert (both[mixed.label != SEVERAL] == "severalCrystals").mean() < 0.05
+    none = sort_pictures(render(mixed), Method.BOTH, Oracle(no), several=Oracle(no))
+    assert {one.label for one in none} == {"3DLaueIntersections"}

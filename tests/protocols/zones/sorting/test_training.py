@@ -8,10 +8,10 @@ import pytest
 from engine.errors import Refused
 from protocols.zones.patterns.randomcells import PAPER_CELLS, random_cell
 from protocols.zones.patterns.simulation import Patterns, joined, simulate
-from protocols.zones.sorting import training
-from protocols.zones.sorting.labels import HYBRID, INTERSECTIONS, ZONE
+from protocols.zones.sorting import severaltraining, training
+from protocols.zones.sorting.labels import HYBRID, INTERSECTIONS, SEVERAL, ZONE
 from protocols.zones.sorting.metrics import figures
-from protocols.zones.sorting.network import shipped
+from protocols.zones.sorting.network import shipped, shipped_several
 
 needs_tensorflow = pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 
@@ -122,6 +122,25 @@ def test_the_answers_of_a_batch_belong_to_its_pictures(pool: training.Pool) -> N
         x, target = draw(np.random.default_rng(10))
         called = np.asarray(network._forward(x))[:, 0] > network.threshold
         assert (called == (target == 1)).mean() > 0.9
+
+
+def test_half_of_a_batch_is_of_several_crystals() -> None:
+    pairs = severaltraining.make_pairs(np.random.default_rng(1), 2, 60)
+    assert (pairs.several.label == SEVERAL).all()
+    x, target = severaltraining.draw(pairs, np.random.default_rng(2))
+    assert x.shape == (64, 127, 127, 1)
+    assert target.mean() == 0.5
+    assert x[target == 1].mean() > 1.5 * x[target == 0].mean()
+
+
+@needs_tensorflow
+def test_the_shipped_network_tells_several_crystals_of_cells_it_has_not_seen() -> None:
+    rng = np.random.default_rng(20261128)
+    pairs = severaltraining.make_pairs(rng, 4, 100, 1.0)
+    model = shipped_several()
+    several, one = (training.pattern_logits(model, of) >= model.threshold for of in (pairs.several, pairs.one))
+    assert several.mean() > 0.96
+    assert one.mean() < 0.03
 
 
 @pytest.mark.long
