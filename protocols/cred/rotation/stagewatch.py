@@ -199,7 +199,7 @@ class StageWatch:
                     await self.look()
                     await self.look()
             except Exception:  # whatever is wrong with the reading, the stop comes next
-                self.stopped_ns = self.readings[-1].t_before_ns
+                self.stopped_ns = self.readings[self._last_from - 1].t_before_ns
                 self._run.trace.record("note", "stage not read", kept_until_ns=self.stopped_ns)
         await self._stage.stop()
         if self.may_turn:

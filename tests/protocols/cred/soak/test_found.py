@@ -81,6 +81,11 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         },
         ("detector.frames 4 dark",),
     ),
+    "the stage stopped, and the last reading but one, which was near enough, had none beside it": (
+        60004287,
+        {**PLAN, "exposure_s": 0.1, "speed_deg_s": 1.0, "range_deg": 2.352},
+        ("stage.motion expose+1.877 stop", "stage.angle finalize+3 hang"),
+    ),
     "the first reading failed, and the stage slipped before the next": (
         91000558,
         {**PLAN, "range_deg": 7.373, "snapshot_interval": 4, "relax_cycles": 1},
