@@ -104,7 +104,10 @@ class StageWatch:
                 self._ended(again, middle_ns(again), readings[-1].t_before_ns)
                 reading = again
             elif not self._is_astray(readings, again):
-                if len(readings) == 1:
+                if not self._is_astray([reading], again):
+                    # They agree, so it was not wrong: the speed was known less well than it seemed.
+                    self._taken(reading)
+                elif len(readings) == 1:
                     # The first one may be the wrong one, of a stage that has jumped since.
                     self._steady_from_ns = middle_ns(again)
                     self._left_out(reading, steady_from_ns=self._steady_from_ns)
@@ -118,11 +121,14 @@ class StageWatch:
             elif not (has_stopped(reading, again, rate_deg_s) and self._stopped(again)):
                 self._astray(again)
                 return
-        readings.append(reading)
+        self._taken(reading)
+        self.recent_fit = fit_rotation(readings[-3:], rate_deg_s)
+
+    def _taken(self, reading: Reading) -> None:
+        self.readings.append(reading)
         self._run.trace.record(
             "note", TAKEN, angle_deg=reading.value, t_before_ns=reading.t_before_ns, t_after_ns=reading.t_after_ns
         )
-        self.recent_fit = fit_rotation(readings[-3:], rate_deg_s)
 
     def _is_over(self) -> bool:
         return self.stopped_ns is not None

@@ -86,6 +86,11 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PLAN, "exposure_s": 0.1, "speed_deg_s": 1.0, "range_deg": 2.352},
         ("stage.motion expose+1.877 stop", "stage.angle finalize+3 hang"),
     ),
+    "two readings that agreed were near enough to the line, the one not and the other just": (
+        62000815,
+        {**PLAN, "rotation": "pedal", "exposure_s": 0.1, "speed_deg_s": 1.0, "range_deg": 1.904, "snapshot_interval": 14},
+        ("host expose+0.534 leap 0.318",),
+    ),
     "the first reading failed, and the stage slipped before the next": (
         91000558,
         {**PLAN, "range_deg": 7.373, "snapshot_interval": 4, "relax_cycles": 1},
