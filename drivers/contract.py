@@ -140,7 +140,7 @@ class Detector(Protocol):
         ...
 
     def frames(self) -> AsyncIterator[Frame]:
-        """The frames of this series in order, each when its readout is complete; ends after `disarm`."""
+        """The frames of this series in order, each (with its bounds) when it was read out; ends after `disarm`."""
         ...
 
     async def disarm(self) -> None:
