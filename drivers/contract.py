@@ -140,7 +140,7 @@ class Detector(Protocol):
         ...
 
     def frames(self) -> AsyncIterator[Frame]:
-        """The frames of this series in order, each when its readout is complete; ends after `disarm`."""
+        """The frames of this series in order, each (with its bounds) when it was read out; ends after `disarm`."""
         ...
 
     async def disarm(self) -> None:
@@ -268,7 +268,7 @@ class Parts:
         """
         others = others or {}
         refuse_other(self.turn, ((camera := others.get("detector")) or self).turn)
-        parts = chosen(self, others)
+        parts = parts_of(self, others)
         if (view := (camera or self).view) is not None:
             seen = {name: others.get(name, self).view for name in ("stage", "optics", "beam")}
             view.look_at({name: other for name, other in seen.items() if other is not None})
@@ -319,7 +319,7 @@ def middle_of(camera: DetectorFacts) -> dict[str, float]:
     return {"beam_fast_px": columns / 2, "beam_slow_px": rows / 2}
 
 
-def chosen(own: object, others: Mapping[str, Any]) -> dict[str, Any]:
+def parts_of(own: object, others: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of an instrument by their names: its own, and those that are taken from `others`.
 
     Raises Refused naming a part that nobody has.

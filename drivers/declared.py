@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from drivers.contract import DISTORTION_UNKNOWN, chosen, figures, middle_of
+from drivers.contract import DISTORTION_UNKNOWN, figures, middle_of, parts_of
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
 from drivers.origins import CALIBRATED, DEFAULT, TYPED, by_precedence
@@ -58,7 +58,7 @@ class Declared:
     ) -> "KnownFacts":
         """What is known of the whole instrument; arguments and refusals as of `Parts.assembled`."""
         others, geometry, timing = others or {}, geometry or {}, timing or {}
-        parts = chosen(self, others)
+        parts = parts_of(self, others)
         del parts["beam"]
         known, of_geometry, only_told = self._geometry(others.get("detector"), geometry, parts["detector"])
         times = {} if self.timing is None else {item.name: getattr(self.timing, item.name) for item in fields(Timing)}

@@ -134,9 +134,9 @@ def list_devices(
     """List the installed drivers, with parts and options, and the devices files in this folder; connects nothing."""
     from shutil import get_terminal_size
 
-    from drivers.check.listing import chosen, devices_files, driver_lines, file_line
+    from drivers.check.listing import devices_files, driver_lines, drivers_named, file_line
 
-    for one in chosen(driver):
+    for one in drivers_named(driver):
         for line in driver_lines(one, get_terminal_size().columns, whole=driver is not None):
             typer.echo(line)
     if driver is None:

@@ -87,7 +87,7 @@ def _folded(text: str, width: int, indent: str, hanging: str = "") -> list[str]:
     return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False)
 
 
-def chosen(name: str | None) -> list[ListedDriver]:
+def drivers_named(name: str | None) -> list[ListedDriver]:
     """The driver of a name, or all. Raises Refused for a name that there is not."""
     drivers = listed_drivers()
     if name is None:

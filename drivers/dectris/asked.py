@@ -123,7 +123,19 @@ class Series:
             if self._windows and self._windows[0] is window:
                 self._windows.popleft()
             early_ns = max(0, window.end_ns - at_ns)  # it cannot have ended later than it came
-            self._queue.put_nowait(Frame(counts, window.number, window.start_ns - early_ns, window.end_ns - early_ns))
+            begin_ns, end_ns = window.start_ns - early_ns, window.end_ns - early_ns
+            # Of a trigger nobody knows when it was heard, but that it was before the image came.
+            open_ns = max(0, at_ns - end_ns) if self.pace is None else 0
+            self._queue.put_nowait(
+                Frame(
+                    counts,
+                    window.number,
+                    begin_ns,
+                    end_ns,
+                    start_bounds_ns=(begin_ns, begin_ns + open_ns),
+                    end_bounds_ns=(end_ns, end_ns + open_ns),
+                )
+            )
 
     def fail(self, error: DeviceError) -> None:
         """Nothing can be had of this series any more; the first reason counts."""

@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,20 @@ from tests.drivers import counterparts
 ROTATION = {"pace": 0.6, "limits": [1e-3, 1e9]}
 # And it does nothing when it is told to stop.
 STAGE = {"rotation": ROTATION, "stop_by_moving": True}
+
+MICROSCOPE_TABLES = """
+[microscope]
+driver = "instamatic"
+port = {port}
+rotation = {{ pace = {pace}, limits = {limits} }}
+stop_by_moving = true
+
+[timing]
+api_call_s = 0.005
+api_call_worst_s = 0.03
+stage_read_s = 0.005
+"""
+CREDLINE = [sys.executable, "-c", "from engine.commands.main import main; main()"]
 
 CAMERA_SERVER = Path(__file__).parent / "instamaticserver.py"
 # A camera of instamaticserver.py; what is written here can be written otherwise by a test.
@@ -66,6 +81,14 @@ def home_of(folder: Path, protocol: str, port: int, camera_port: int) -> Path:
         assert changed == 1
     (home / "config" / "settings.yaml").write_text(settings, encoding="utf-8")
     return home
+
+
+def microscope_tables(port: int) -> str:
+    """The tables of a devices file for a TEM server; those of a camera come after them.
+
+    The server answers in half a millisecond here; a microscope behind it would take 50 ms and more.
+    """
+    return MICROSCOPE_TABLES.format(port=port, **ROTATION)
 
 
 @contextmanager

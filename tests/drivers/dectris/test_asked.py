@@ -68,6 +68,23 @@ def test_an_exposure_is_the_sum_of_its_images_or_missing(
     assert received(series) == frames
 
 
+@pytest.mark.parametrize("late_ns", [0, 3 * NS_PER_MS, 400 * NS_PER_MS])
+@pytest.mark.parametrize("paced", [False, True])
+def test_of_a_trigger_it_is_open_when_it_was_heard_until_the_image_comes(late_ns: int, paced: bool) -> None:
+    series = Series(1, ImageTimes(PERIOD_NS) if paced else None)
+    window = series.ask(0, 1, 7, 7 + PERIOD_NS)
+    series.taken(window, np.array([1], np.uint32), 7 + PERIOD_NS + late_ns)
+
+    async def take() -> Frame:
+        return await anext(series.frames())
+
+    frame = asyncio.run(take())
+    open_ns = 0 if paced else late_ns
+    assert (frame.start_ns, frame.end_ns) == (7, 7 + PERIOD_NS)
+    assert frame.start_bounds_ns == (7, 7 + open_ns)
+    assert frame.end_bounds_ns == (7 + PERIOD_NS, 7 + PERIOD_NS + open_ns)
+
+
 def test_a_fault_comes_after_the_frames_before_it_and_stays() -> None:
     series = asked((0, 1))
     feed(series, [0])

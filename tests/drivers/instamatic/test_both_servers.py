@@ -21,14 +21,13 @@ import numpy as np
 import pytest
 
 from engine.replay.replay import first_divergence, load_run, replay
-from tests.drivers.instamaticprocess import ROTATION, camserver, exposures_file, raw_call, temserver
+from tests.drivers.instamaticprocess import CREDLINE, camserver, exposures_file, microscope_tables, raw_call, temserver
 
 pytestmark = [
     pytest.mark.realtime,
     pytest.mark.counterpart,
     pytest.mark.skipif(sys.platform != "linux", reason="the camera server is stubbed for Linux alone"),
 ]
-CREDLINE = [sys.executable, "-c", "from engine.commands.main import main; main()"]
 PLAN = """
 sample = "servers"
 rotation = "commanded"
@@ -40,13 +39,7 @@ snapshot_interval = 5
 relax_cycles = 1
 formats = ["smv"]
 """
-DEVICES = """
-[microscope]
-driver = "instamatic"
-port = {port}
-rotation = {{ pace = {pace}, limits = {limits} }}
-stop_by_moving = true
-
+CAMERA_TABLES = """
 [detector]
 driver = "instamatic-camera"
 port = {camera_port}
@@ -56,11 +49,6 @@ port = {camera_port}
 camera_length_mm = 250.0
 beam_fast_px = 24.0
 beam_slow_px = 32.0
-
-[timing]
-api_call_s = 0.005
-api_call_worst_s = 0.03
-stage_read_s = 0.005
 """
 
 
@@ -74,7 +62,8 @@ def both(
         camserver(folder, "json", "exposing", **configured) as (camera_port, process),
     ):
         file = folder / "devices.toml"
-        file.write_text(DEVICES.format(port=port, camera_port=camera_port, camera=camera, **ROTATION), encoding="utf-8")
+        tables = CAMERA_TABLES.format(camera_port=camera_port, camera=camera)
+        file.write_text(microscope_tables(port) + tables, encoding="utf-8")
         (folder / "plan.toml").write_text(PLAN, encoding="utf-8")
         yield file, port, {"camera": process.pid, "microscope": microscope.pid}
 

@@ -6,7 +6,6 @@ The server is a process of its own that was not written here (PyPI instamatic 2.
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ import h5py
 import pytest
 
 from engine.replay.replay import first_divergence, load_run, replay
-from tests.drivers.instamaticprocess import ROTATION, raw_call, temserver
+from tests.drivers.instamaticprocess import CREDLINE, microscope_tables, raw_call, temserver
 
 pytestmark = [pytest.mark.realtime, pytest.mark.counterpart]
 
-CREDLINE = [sys.executable, "-c", "from engine.commands.main import main; main()"]
 RANGE_DEG, SPEED_DEG_S = 12.0, 1.0
 PLAN = f"""
 sample = "instamatic"
@@ -31,22 +29,10 @@ snapshot_interval = 10
 relax_cycles = 1
 formats = ["smv", "xds"]
 """
-# The TEM server answers in half a millisecond here; a microscope behind it would take 50 ms and more.
-DEVICES = """
-[microscope]
-driver = "instamatic"
-port = {port}
-rotation = {{ pace = {pace}, limits = {limits} }}
-stop_by_moving = true
-
+CAMERA_TABLE = """
 [detector]
 driver = "{camera}"
 beam_on = true
-
-[timing]
-api_call_s = 0.005
-api_call_worst_s = 0.03
-stage_read_s = 0.005
 """
 
 
@@ -66,9 +52,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         call = raw_call(port)
         call("setRotationSpeed", value=5)
         (folder / "plan.toml").write_text(PLAN, encoding="utf-8")
-        (folder / "devices.toml").write_text(
-            DEVICES.format(port=port, camera=request.param, **ROTATION), encoding="utf-8"
-        )
+        tables = microscope_tables(port) + CAMERA_TABLE.format(camera=request.param)
+        (folder / "devices.toml").write_text(tables, encoding="utf-8")
         done = credline(
             *("run", "cred", "--config", str(folder / "plan.toml"), "--devices", str(folder / "devices.toml")),
             *("--out", str(folder / "out"), "--accept-timing", "--json"),

@@ -6,7 +6,7 @@ server runs with a stage that takes its time (emulators/movingstage.py).
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -23,7 +23,7 @@ from drivers.conformance import (
     OpticsConformance,
 )
 from drivers.conformance.bench import on_bench
-from drivers.contract import Microscope, Parts, Stage
+from drivers.contract import Beam, Microscope, Optics, Parts, Stage
 from drivers.declared import Declared
 from drivers.simulated.microscope import SIMULATED_TIMING
 from drivers.thermo.blanker import blank_beam
@@ -252,53 +252,57 @@ async def test_a_slow_server_is_waited_for(clock: RealClock, null_server: int) -
         assert reading.t_after_ns - reading.t_before_ns >= 190_000_000
 
 
-@really
-async def test_a_server_restarted_in_the_middle_is_told_with_what_is_different_now(
+@asynccontextmanager
+async def beside_a_second(
     clock: RealClock, null_server: int
-) -> None:
+) -> AsyncIterator[tuple[Beam, Optics, Callable[[], Awaitable[None]], int]]:
+    """Beam and optics of a server; a function that takes it away and puts a fresh one in its place, at whose port."""
     second = free_port()
     args: list[str | Path] = [program("temscript-server"), "--null", "--host", "127.0.0.1", "--port", str(second)]
     async with Proxy(null_server) as proxy, connected(clock, proxy.port) as parts:
         assert parts.beam is not None
         assert parts.optics is not None
-        await parts.beam.blank()
-        await parts.optics.set_focus(250)
-        with running(args, ready=second):
-            proxy.target_port = second
+        optics = parts.optics
+
+        async def restart() -> None:
             proxy.mode = "cut"
             await proxy.idle()
             with pytest.raises(DeviceLost, match="no server at"):
-                await parts.beam.unblank()
+                await optics.focus()
+            proxy.target_port = second
             proxy.mode = "pass"
-            with pytest.raises(DeviceError, match=r"lens is at 0 \(was 250\).*not made"):
-                await parts.beam.unblank()
-            await parts.beam.blank()
-            assert await parts.beam.is_blanked() is True
-            assert blank_beam("127.0.0.1", second) is True
+
+        with running(args, ready=second):
+            yield parts.beam, optics, restart, second
+
+
+@really
+async def test_a_server_restarted_in_the_middle_is_told_with_what_is_different_now(
+    clock: RealClock, null_server: int
+) -> None:
+    async with beside_a_second(clock, null_server) as (beam, optics, restart, second):
+        await beam.blank()
+        await optics.set_focus(250)
+        await restart()
+        with pytest.raises(DeviceError, match=r"lens is at 0 \(was 250\).*not made"):
+            await beam.unblank()
+        await beam.blank()
+        assert await beam.is_blanked() is True
+        assert blank_beam("127.0.0.1", second) is True
 
 
 @really
 async def test_on_a_restarted_server_the_beam_goes_off_before_anything_is_compared(
     clock: RealClock, null_server: int
 ) -> None:
-    second = free_port()
-    args: list[str | Path] = [program("temscript-server"), "--null", "--host", "127.0.0.1", "--port", str(second)]
-    async with Proxy(null_server) as proxy, connected(clock, proxy.port) as parts:
-        assert parts.beam is not None
-        assert parts.optics is not None
-        await parts.optics.set_focus(250)
-        await parts.beam.unblank()
-        with running(args, ready=second):
-            proxy.mode = "cut"
-            await proxy.idle()
-            with pytest.raises(DeviceLost):
-                await parts.optics.focus()
-            proxy.target_port = second
-            proxy.mode = "pass"
-            await parts.beam.blank()
-            with pytest.raises(DeviceError, match=r"lens is at 0 \(was 250\).*not made"):
-                await parts.optics.focus()
-            assert await parts.beam.is_blanked() is True
+    async with beside_a_second(clock, null_server) as (beam, optics, restart, _):
+        await optics.set_focus(250)
+        await beam.unblank()
+        await restart()
+        await beam.blank()
+        with pytest.raises(DeviceError, match=r"lens is at 0 \(was 250\).*not made"):
+            await optics.focus()
+        assert await beam.is_blanked() is True
 
 
 @really

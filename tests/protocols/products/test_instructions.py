@@ -158,33 +158,28 @@ def test_dials_sh_is_a_shell_script(tmp_path: Path) -> None:
     subprocess.run(["sh", "-n", path], check=True)
 
 
-def test_dials_sh_says_that_dials_is_missing(tmp_path: Path) -> None:
+# Whether dials.import is there, and what is said of what is not.
+MISSING = {
+    "DIALS": (False, "DIALS is not installed, or not on the PATH"),
+    "its Python": (True, "found no Python that has DIALS"),
+}
+
+
+@pytest.mark.parametrize(("has_import", "says"), MISSING.values(), ids=MISSING)
+def test_dials_sh_says_what_is_missing(tmp_path: Path, has_import: bool, says: str) -> None:
     path = tmp_path / "dials.sh"
     path.write_text(dials_scripts(info := info_of(tmp_path, slots=23), run_header(info, BEAM)).sh)
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("dirname", "sed"):
         (tools / name).symlink_to(str(shutil.which(name)))
+    if has_import:
+        (tools / "dials.import").write_text("#!/bin/sh\nexit 0\n")
+        (tools / "dials.import").chmod(0o755)
     shell = str(shutil.which("sh"))
     done = subprocess.run([shell, path], env={"PATH": str(tools)}, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "DIALS is not installed, or not on the PATH; nothing was done" in done.stderr
-    assert not (tmp_path / "dials").exists()
-
-
-def test_dials_sh_says_that_it_found_no_python_with_dials(tmp_path: Path) -> None:
-    path = tmp_path / "dials.sh"
-    path.write_text(dials_scripts(info := info_of(tmp_path, slots=23), run_header(info, BEAM)).sh)
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name in ("dirname", "sed"):
-        (tools / name).symlink_to(str(shutil.which(name)))
-    (tools / "dials.import").write_text("#!/bin/sh\nexit 0\n")
-    (tools / "dials.import").chmod(0o755)
-    shell = str(shutil.which("sh"))
-    done = subprocess.run([shell, path], env={"PATH": str(tools)}, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "found no Python that has DIALS" in done.stderr
+    assert says in done.stderr
     assert "nothing was done" in done.stderr
     assert not (tmp_path / "dials").exists()
 

@@ -37,6 +37,13 @@ def test_rows_and_columns_are_not_swapped_in_a_non_square_picture() -> None:
     assert found == pytest.approx((200.25, 40.75), abs=0.02)
 
 
+def test_a_beam_in_rows_that_fill_no_bin_is_reached_from_a_spot_beside_it() -> None:
+    counts = np.zeros((67, 128), np.uint16)
+    counts[66, 64] = 60000
+    counts[46, 60] = 100  # where the search starts: by the next row of bins the beam is not seen
+    assert find_beam(counts) == pytest.approx((64.5, 66.5), abs=0.02)
+
+
 def test_a_saturated_beam_in_noise() -> None:
     rng = np.random.default_rng(4)
     truth = np.minimum(
