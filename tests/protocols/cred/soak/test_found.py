@@ -88,7 +88,7 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
     ),
     "two readings that agreed were near enough to the line, the one not and the other just": (
         62000815,
-        {**PLAN, "rotation": "pedal", "exposure_s": 0.1, "speed_deg_s": 1.0, "range_deg": 1.904, "snapshot_interval": 14},
+        {**PLAN, "rotation": "pedal", "exposure_s": 0.1, "speed_deg_s": 1.0, "range_deg": 1.904},
         ("host expose+0.534 leap 0.318",),
     ),
     "the first reading failed, and the stage slipped before the next": (
