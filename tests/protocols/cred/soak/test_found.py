@@ -21,6 +21,7 @@ PLAN: dict[str, Any] = {
     "unblank": True,
     "formats": [],
 }
+QUICK = {**PLAN, "exposure_s": 0.1, "speed_deg_s": 1.0}
 PEDAL = {**PLAN, "rotation": "pedal", "relax_cycles": 1}
 
 FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
@@ -83,12 +84,12 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
     ),
     "the stage stopped, and the last reading but one, which was near enough, had none beside it": (
         60004287,
-        {**PLAN, "exposure_s": 0.1, "speed_deg_s": 1.0, "range_deg": 2.352},
+        {**QUICK, "range_deg": 2.352},
         ("stage.motion expose+1.877 stop", "stage.angle finalize+3 hang"),
     ),
     "two readings that agreed were near enough to the line, the one not and the other just": (
         62000815,
-        {**PLAN, "rotation": "pedal", "exposure_s": 0.1, "speed_deg_s": 1.0, "range_deg": 1.904},
+        {**QUICK, "rotation": "pedal", "range_deg": 1.904, "snapshot_interval": 14},
         ("host expose+0.534 leap 0.318",),
     ),
     "the first reading failed, and the stage slipped before the next": (
