@@ -215,8 +215,10 @@ def _seen(soaked: SoakedRun) -> Rules:
         return
     finalizing_ns = soaked.time_of("state", State.FINALIZE.value) or 2**62
     frames = [r for r in soaked.of("frame", DIFFRACTION.name) if stuck[0]["t_ns"] <= r["t_ns"] < finalizing_ns]
-    # Looked at are the frames of each half second: of short ones not every one, and none while the host stands still.
-    within_ns = SEEN_WITHIN_NS + ns(sum(fault.value for fault in soaked.came_about if fault.what == "host"))
+    # Looked at are the frames of each half second, once they are on the disk: of short ones not every one, and none
+    # while the host stands still or the disk is slow.
+    held_s = sum(f.value for f in soaked.came_about if f.what == "host" or f.what.startswith("disk"))
+    within_ns = SEEN_WITHIN_NS + ns(held_s)
     due_ns = [r["t_ns"] for r in frames[3:] if r["t_ns"] - frames[0]["t_ns"] > within_ns]
     warned_ns = soaked.time_of("note", WARNING)
     in_time = not due_ns or (warned_ns is not None and warned_ns <= due_ns[0] + LOOK_TAKES_NS)
