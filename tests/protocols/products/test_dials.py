@@ -90,6 +90,7 @@ def test_dials_import_sees_one_sweep_with_the_right_models(
     assert found["beam"][0]["wavelength"] == pytest.approx(0.02508)
 
 
+@pytest.mark.long
 def test_the_same_counts_are_trusted_in_both(tmp_path: Path) -> None:
     need_dials()
     about_full = [0, 1, 11_807, 11_808, 11_809, 11_810, 11_811, 40_000]  # it saturates at 11810

@@ -41,10 +41,10 @@ def camera_frame(
 
 # (pixels, width of spots in px)
 CAMERAS = [(512, 0.8), (512, 2.0), (1024, 4.0), (1024, 6.0), (2048, 1.3), (2048, 4.0), (2048, 10.0)]
-CAMERAS += [(4096, 1.3), (4096, 10.0)]
+LARGE = [pytest.param(4096, sigma_px, marks=pytest.mark.long) for sigma_px in (1.3, 10.0)]
 
 
-@pytest.mark.parametrize(("size_px", "sigma_px"), CAMERAS)
+@pytest.mark.parametrize(("size_px", "sigma_px"), [*CAMERAS, *LARGE])
 def test_spots_are_found_on_any_camera(size_px: int, sigma_px: float) -> None:
     found = find_peaks(camera_frame(size_px, sigma_px))
     assert found.reason == ""

@@ -32,12 +32,12 @@ FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
     "stage not stopped": (PLAIN, "detector.start 9 error", "the stage stands, or the alarm says so"),
     "a stop believed": (
         PLAIN,
-        ("stage.stop 1 ignored", "operator 3.5 abort"),
+        ("stage.stop 1 ignored", "stage.stop 2 ignored", "operator 3.5 abort"),
         "the stage stands, or the alarm says so",
     ),
     "a stop believed before the stage was seen to turn": (
         PLAIN,
-        ("stage.stop 1 ignored", "operator wait-for-rotation+0.25 abort"),
+        ("stage.stop 1 ignored", "stage.stop 2 ignored", "operator wait-for-rotation+0.25 abort"),
         "the stage stands, or the alarm says so",
     ),
     "a reading compared with the last one alone": (

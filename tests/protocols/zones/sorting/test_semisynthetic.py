@@ -55,6 +55,7 @@ def test_too_few_frames_and_names_that_do_not_fit_are_refused(source: tuple[Snap
             redrawn([source[0]], labels)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 def test_training_on_them_tells_how_those_held_out_were_called(real: Redrawn) -> None:
     model, record = train(1, steps=2, cells=2, real=real)

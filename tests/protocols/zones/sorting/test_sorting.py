@@ -106,7 +106,8 @@ def test_the_beam_of_a_peak_list_need_not_be_where_it_was_thought(patterns: Patt
 
 
 # (voltage in kV, excitation error in 1/A)
-EXPERIMENTS = [(80, 0.01), (300, 0.01), (300, 0.005), (200, 0.02)]
+OTHERS = [(300, 0.01), (300, 0.005), (200, 0.02)]
+EXPERIMENTS = [pytest.param(80, 0.01), *(pytest.param(*other, marks=pytest.mark.long) for other in OTHERS)]
 
 
 @pytest.mark.parametrize(("voltage_kV", "excitation"), EXPERIMENTS)
