@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+OPTIONAL_PARTS = ("stagexyz", "deflectors", "mode", "illumination")
+"""Parts that a microscope need not have, by the names of its fields and of the tables of a devices file."""
+
 Limits = tuple[float, float]
 """Lowest and highest value allowed."""
 

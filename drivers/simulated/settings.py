@@ -7,10 +7,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from drivers.contract import OPTIONAL_PARTS
 from drivers.declared import Declared
 from drivers.facts import Geometry, Timing
 from drivers.options import note_asked
+from drivers.parts import OPTIONAL_PARTS
 from drivers.simulated.column import LensSettings
 from drivers.simulated.deflectors import DeflectorSettings
 from drivers.simulated.detector import DetectorSettings
