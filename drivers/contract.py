@@ -269,7 +269,7 @@ class Parts:
         """
         others = others or {}
         parts = chosen(self, others)
-        owners = {name: others.get(name, self).view for name in ("stage", "optics", "beam")}
+        owners = {name: others.get(name, self).view for name in ("stage", "optics", "beam", "deflectors")}
         if (view := others.get("detector", self).view) is not None:
             view.look_at({name: owner for name, owner in owners.items() if owner is not None})
         layers = self._layers(others.get("detector"), geometry or {}, parts["detector"].facts)
@@ -360,4 +360,10 @@ class Truth(Protocol):
 
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """Write truth.h5 for the kept frames: cell, orientation, angles, reflections with intensities."""
+        ...
+
+    def write_camera(self, path: Path) -> None:
+        """Write truth.h5 of what the camera hides: `flatfield`, `bad`, attributes for single values; where it hides
+        nothing, nothing.
+        """
         ...

@@ -309,7 +309,9 @@ class View(Protocol):
     """What a simulated camera looks at; a real one needs nobody to say so."""
 
     def look_at(self, owners: Mapping[str, "View"]) -> None:
-        """See the `stage`, `optics` and `beam` of these simulations from now on, and the specimen of that stage."""
+        """See the `stage`, `optics`, `beam` and `deflectors` of these simulations from now on, and the specimen of that
+        stage.
+        """
         ...
 
 

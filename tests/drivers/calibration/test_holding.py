@@ -11,6 +11,7 @@ from drivers.calibration.calibrationarrays import CameraArrays
 from drivers.calibration.calibrationfacts import CalibratedFigure, CalibrationFacts
 from drivers.calibration.holding import holding
 from drivers.calibration.instrumentfile import store
+from drivers.contract import Microscope
 from drivers.facts import Facts
 from drivers.geometry import wavelength_A
 from engine.clock import utc_now
@@ -105,7 +106,9 @@ async def test_plan_and_instrument_have_the_same_calibrated_figures_with_their_o
     assert ("geometry", "camera_length_mm 251.3 +- 0.1, rotation_axis_deg -38 +- 0.02") in said
     assert Facts.of(facts.as_dict()) == facts, "a replay has the same"
     async with connect_devices(named, clock, 1, {}) as microscope:
+        assert isinstance(microscope, Microscope)
         response = microscope.detector.flatfield
+    assert response is not None
     assert response[1, 2] == 0, "a bad pixel is a dead one"
     assert np.array_equal(response == 0, arrays(32, 32).bad)
 
