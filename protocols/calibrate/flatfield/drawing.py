@@ -35,7 +35,7 @@ def draw(path: Path, response: Response, dark: Dark, light: Illumination) -> Non
     fourth.plot(light.time_s - light.time_s[0], 100 * light.brightness, ".", color="#1b1b1b", markersize=3)
     fourth.set_xlabel("time (s)")
     fourth.set_ylabel("brightness off its mean (%)")
-    fourth.set_title(f"light by light; residuals {light.misfit:.2f} times what counting makes")
+    fourth.set_title(f"brightness of the beam; residuals {light.misfit:.2f} times what counting makes")
     make_folder(path.parent)
     with replacing(path) as part:
         figure.savefig(part, format="png")

@@ -277,10 +277,10 @@ class FlatfieldTrial(Trial):
 
     def instrument(self, case: Case) -> JsonDict:
         """See `Trial.instrument`: a small camera that makes pictures."""
-        geometry = {"beam_fast_px": 16.0, "beam_slow_px": 16.0}
+        geometry = {"beam_fast_px": 48.0, "beam_slow_px": 48.0}
         return {
             "driver": "simulated",
-            "pictures": {"shape": [32, 32], "wide_cross": False, "spread_s": 800.0},
+            "pictures": {"shape": [96, 96], "wide_cross": False, "spread_s": 800.0},
             "geometry": geometry,
         }
 
