@@ -79,7 +79,8 @@ class HiddenCamera:
             file["flatfield"] = (collected / collected[~self.bad].mean()).astype(np.float32)
             file["bad"] = self.bad
             file.attrs["gain_counts_per_electron"] = self.gain
-            file.attrs["dark_counts_s"] = float((self.gain * self.dark_s * area)[~self.bad].mean())
+            # A good pixel has one false electron now and then, whose counts are rounded.
+            file.attrs["dark_counts_s"] = float((np.rint(self.gain) * self.dark_s * area)[~self.bad].mean())
 
 
 def _places(

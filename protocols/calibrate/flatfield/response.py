@@ -19,8 +19,11 @@ DARK_SIGMAS = 10.0
 NOISE_TIMES_POISSON = 3.0
 ROUNDING = 1.0 / 12.0
 """Variance of a count that was rounded to a whole number."""
-GAIN_ONE = 0.02
-"""A camera whose gain is as near to 1 counts electrons, and rounds nothing."""
+NEAR_WHOLE = 0.03
+"""A gain as near to a whole number: either the camera counts electrons and rounds nothing, or its rounding follows the
+number of electrons instead of being random."""
+SURE_TO = 0.015
+"""Then it is known no better than this."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +101,11 @@ def response_of(
     noisy = scatter > NOISE_TIMES_POISSON * gain
     good = alive & ~noisy
     gain = float(scatter[good].mean())
-    if abs(gain - 1.0) > GAIN_ONE:
-        gain -= ROUNDING * number / float(total[good].mean())
     gain_sigma = gain * float(np.sqrt(2.0 / ((number - 1) * np.count_nonzero(good))))
+    if abs(gain - round(gain)) > NEAR_WHOLE:
+        gain -= ROUNDING * number / float(total[good].mean())
+    else:
+        gain_sigma = float(np.hypot(gain_sigma, SURE_TO))
     scale = float(flat[good].mean())
     sigma = np.sqrt(np.maximum(gain * total, gain)) / light / scale
     kinds = {"hot": hot, "weak": weak, "bright": bright, "noisy": noisy & alive}

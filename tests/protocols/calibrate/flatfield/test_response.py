@@ -60,11 +60,11 @@ def test_pixels_that_scatter_far_more_than_counting_statistics_are_bad(noise: fl
     assert camera(at(1.0), noise).kinds["noisy"] == number
 
 
-@pytest.mark.parametrize("gain", [1.0, 1.7, 12.0])
+@pytest.mark.parametrize("gain", [1.0, 0.993, 1.7, 12.0])
 def test_the_gain_follows_from_the_scatter(gain: float) -> None:
     found = camera(at(1.0), gain=gain)
     assert abs(found.gain - gain) <= 4 * found.gain_sigma
-    assert found.gain_sigma < 0.01 * gain
+    assert found.gain_sigma < 0.02 * gain
 
 
 DARK = {
