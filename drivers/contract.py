@@ -7,9 +7,8 @@ every one may be cancelled (the device is then as the docstring says). Times are
 engine's clock, angles degrees, lengths in the unit in the name.
 """
 
-import math
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,13 +16,16 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from drivers.assembling import DISTORTION_UNKNOWN, figures, middle_of, parts_of
+from drivers.calibration.calibratedcamera import CalibratedCamera
+from drivers.calibration.calibrationfacts import CalibrationFacts
+from drivers.calibration.holding import Holding, holding, not_overruled
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
-from drivers.judged import cannot_be, grid
-from drivers.options import is_number
-from drivers.origins import CALIBRATED, DEFAULT, TOLD, TYPED, by_precedence, disagreements
+from drivers.judged import cannot_be
+from drivers.origins import CALIBRATED, DEFAULT, TOLD, TYPED, Layers, by_precedence, disagreements
 from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ, View
 from drivers.turn import Turn, refuse_other
-from engine.errors import Refused, shown
+from engine.errors import Refused
 from engine.frame import Frame
 
 log = structlog.get_logger()
@@ -175,12 +177,6 @@ class SecondConnection:
     limit_s: float = 3.0
 
 
-DISTORTION_UNKNOWN = {"distortion_amplitude_percent": 0.0, "distortion_azimuth_deg": 0.0}
-
-OPTIONAL_PARTS = ("stagexyz", "deflectors", "mode", "illumination")
-"""Parts that a microscope need not have, by the names of its fields and of the tables of a devices file."""
-
-
 @dataclass(frozen=True, slots=True)
 class Microscope:
     """Four devices that work together, with what is known of the instrument they make."""
@@ -208,6 +204,8 @@ class Microscope:
     """Where each figure of the geometry is from (`drivers.origins`)."""
     disagreements: tuple[str, ...] = ()
     """Where two sources of such a figure say different things, in words."""
+    calibration: CalibrationFacts | None = None
+    """What of its instrument file holds."""
 
     @property
     def facts(self) -> Facts:
@@ -224,6 +222,7 @@ class Microscope:
             illumination=None if self.illumination is None else self.illumination.facts,
             origins=self.origins,
             disagreements=self.disagreements,
+            calibration=self.calibration,
         )
 
 
@@ -260,34 +259,48 @@ class Parts:
         others: Mapping[str, "Parts"] | None = None,
         geometry: Mapping[str, float] | None = None,
         timing: Mapping[str, float] | None = None,
+        instrument: Path | None = None,
     ) -> Microscope:
         """A whole microscope from these parts, single ones taken from `others` (device name: who has it).
 
-        geometry, timing: what the devices file says. Raises Refused naming a part or a figure that nobody has, a
-        figure that does not exist, or one that no instrument has (`drivers.judged`).
+        geometry, timing: what the devices file says. instrument: the instrument file that it names. Raises Refused
+        naming a part or a figure that nobody has, a figure that does not exist, or one that no instrument has
+        (`drivers.judged`); DataError for calibrated pictures that cannot be read.
         """
         others = others or {}
         refuse_other(self.turn, ((camera := others.get("detector")) or self).turn)
         parts = parts_of(self, others)
+        owners = {name: others.get(name, self).view for name in ("stage", "optics", "beam", "deflectors")}
         if (view := (camera or self).view) is not None:
-            seen = {name: others.get(name, self).view for name in ("stage", "optics", "beam")}
-            view.look_at({name: other for name, other in seen.items() if other is not None})
+            view.look_at({name: owner for name, owner in owners.items() if owner is not None})
         layers = self._layers(camera, geometry or {}, parts["detector"].facts)
+        calibrated = self._calibrated(layers, instrument, parts["detector"].facts)
+        layers[CALIBRATED] |= calibrated.geometry
+        if calibrated.arrays is not None:
+            parts["detector"] = CalibratedCamera(parts["detector"], calibrated.arrays)
         known, origins = by_precedence(layers)
         times = {name: getattr(self.timing, name) for name in Timing.__dataclass_fields__} if self.timing else {}
         microscope = Microscope(
             **parts,
             geometry=Geometry(**figures(Geometry, "geometry", known)),
-            timing=Timing(**figures(Timing, "timing", {**times, **(timing or {})})),
+            timing=Timing(**figures(Timing, "timing", {**times, **calibrated.timing, **(timing or {})})),
             truth=self.truth,
             second_connection=others.get("beam", self).second_connection,
             specimens=tuple(parts.specimen for parts in (self, *others.values()) if parts.specimen is not None),
             origins=origins,
-            disagreements=tuple(disagreements(layers)),
+            disagreements=tuple(disagreements(layers, calibrated.sigmas)),
+            calibration=not_overruled(calibrated.facts, origins, CALIBRATED),
         )
         if why := cannot_be(microscope.facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")
         return microscope
+
+    @staticmethod
+    def _calibrated(layers: Layers, instrument: Path | None, camera: DetectorFacts) -> Holding:
+        """What of the instrument file holds: nominal settings are those that are told, or else typed."""
+        typed, told = layers[TYPED], layers[TOLD]
+        wavelength_A = {**told, **typed}.get("wavelength_A")
+        return holding(instrument, wavelength_A, {**typed, **told}.get("camera_length_mm"), camera.shape)
 
     def _layers(
         self, camera: "Parts | None", typed: Mapping[str, float], facts: DetectorFacts
@@ -309,55 +322,6 @@ class Parts:
             length_mm = unbinned_mm / (values["wavelength_A"] * per_px_A)
             layers[CALIBRATED] = {"camera_length_mm": length_mm, **layers[CALIBRATED]}
         return layers
-
-
-def middle_of(camera: DetectorFacts) -> dict[str, float]:
-    """The beam in the middle of a camera, as keys of the geometry; empty for one of unknown size."""
-    if (shape := grid(camera)) is None:
-        return {}
-    rows, columns = shape
-    return {"beam_fast_px": columns / 2, "beam_slow_px": rows / 2}
-
-
-def parts_of(own: object, others: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of an instrument by their names: its own, and those that are taken from `others`.
-
-    Raises Refused naming a part that nobody has.
-    """
-    parts = {name: getattr(others.get(name, own), name) for name in ("stage", "beam", "optics", "detector")}
-    for name, part in parts.items():
-        if part is None:
-            raise Refused(f"devices: there is no {name}; nothing was started. Add a table [{name}] with its driver.")
-    for name in OPTIONAL_PARTS:
-        parts[name] = getattr(others.get(name, own), name)
-        if name in others and parts[name] is None:
-            raise Refused(
-                f"devices: the driver of [{name}] has no {name}; nothing was started. Leave this table out, or "
-                "name a driver that has one."
-            )
-    return parts
-
-
-def figures(
-    kind: type[Geometry] | type[Timing], table: str, given: Mapping[str, float], unknown: Collection[str] = ()
-) -> dict[str, float]:
-    """The figures of a table, all there and all numbers; those of `unknown` may be missing and are NaN then."""
-    known = {item.name: item for item in fields(kind)}
-    for name, value in given.items():
-        if name not in known:
-            raise Refused(
-                f"devices: [{table}] has no key {shown(name)!r}; nothing was started. "
-                f"Keys are {', '.join(sorted(known))}."
-            )
-        if not is_number(value):
-            raise Refused(f"devices: [{table}] {name} = {shown(repr(value))} is not a number; nothing was started.")
-    for name, item in known.items():
-        if name not in given and name not in unknown and item.default is MISSING:
-            raise Refused(
-                f"devices: [{table}] {name} is known to no driver; nothing was started. Write it into the table "
-                f"[{table}] of the devices file."
-            )
-    return {**dict.fromkeys(unknown, math.nan), **{name: float(value) for name, value in given.items()}}
 
 
 class Truth(Protocol):
@@ -397,4 +361,10 @@ class Truth(Protocol):
 
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """Write truth.h5 for the kept frames: cell, orientation, angles, reflections with intensities."""
+        ...
+
+    def write_camera(self, path: Path) -> None:
+        """Write truth.h5 of what the camera hides: `flatfield`, `bad`, attributes for single values; where it hides
+        nothing, nothing.
+        """
         ...

@@ -8,12 +8,16 @@ prepares from the same figures as a run. What only the instrument can tell is na
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from drivers.contract import DISTORTION_UNKNOWN, figures, middle_of, parts_of
+from drivers.assembling import DISTORTION_UNKNOWN, figures, middle_of, parts_of
+from drivers.calibration.calibratedcamera import with_flatfield
+from drivers.calibration.calibrationfacts import CalibratedFigure
+from drivers.calibration.holding import Holding, holding, not_overruled
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
-from drivers.origins import CALIBRATED, DEFAULT, TYPED, by_precedence
+from drivers.origins import CALIBRATED, DEFAULT, TYPED, Layers, by_precedence, disagreements
 from drivers.origins import TOLD as TOLD_BY_INSTRUMENT
 from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
 from engine.errors import Refused
@@ -55,18 +59,31 @@ class Declared:
         others: Mapping[str, "Declared"] | None = None,
         geometry: Mapping[str, float] | None = None,
         timing: Mapping[str, float] | None = None,
+        instrument: Path | None = None,
     ) -> "KnownFacts":
         """What is known of the whole instrument; arguments and refusals as of `Parts.assembled`."""
         others, geometry, timing = others or {}, geometry or {}, timing or {}
         parts = parts_of(self, others)
         del parts["beam"]
-        known, of_geometry, only_told = self._geometry(others.get("detector"), geometry, parts["detector"])
+        told, only_told = self._told(others.get("detector"))
+        calibrated = self._calibrated(instrument, told, geometry, parts["detector"])
+        if calibrated.arrays is not None:
+            parts["detector"] = with_flatfield(parts["detector"])
+        layers = {
+            TYPED: geometry,
+            CALIBRATED: calibrated.geometry,
+            TOLD_BY_INSTRUMENT: told,
+            DEFAULT: {**middle_of(parts["detector"]), **DISTORTION_UNKNOWN},
+        }
+        known, of_geometry, only_told = self._known(layers, only_told, parts["detector"])
         times = {} if self.timing is None else {item.name: getattr(self.timing, item.name) for item in fields(Timing)}
         facts = Facts(
             Geometry(**figures(Geometry, "geometry", known, only_told)),
-            Timing(**figures(Timing, "timing", {**times, **timing})),
+            Timing(**figures(Timing, "timing", {**times, **calibrated.timing, **timing})),
             **parts,
             origins=of_geometry,
+            disagreements=tuple(disagreements(layers, calibrated.sigmas)),
+            calibration=not_overruled(calibrated.facts, of_geometry, CALIBRATED),
         )
         if why := cannot_be(facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")
@@ -81,13 +98,12 @@ class Declared:
         origins |= {f"geometry.{name}": ASSUMED for name, origin in of_geometry.items() if origin == DEFAULT}
         for table, written in (("geometry", geometry), ("timing", timing)):
             origins |= {f"{table}.{name}": OF_TABLE[table] for name in written}
+        origins |= calibrated_from(facts)
         return KnownFacts(facts, origins, unknown)
 
-    def _geometry(
-        self, camera: "Declared | None", written: Mapping[str, float], size: DetectorFacts
-    ) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
-        """The figures that are known of the geometry, the origin of each (`drivers.origins`), and those that only the
-        instrument tells. camera: what is declared of it, where its driver is another one.
+    def _told(self, camera: "Declared | None") -> tuple[dict[str, float], dict[str, str]]:
+        """The figures of the geometry that drivers declare, and those that only the instrument tells. camera: what is
+        declared of it, where its driver is another one.
         """
         told: dict[str, float] = {}
         only_told: dict[str, str] = {}
@@ -97,11 +113,28 @@ class Declared:
             told = {name: value for name, value in {**told, **who.geometry}.items() if name not in words}
             if who is self and camera is not None:  # where the beam is on one camera tells nothing of another
                 told = {name: value for name, value in told.items() if name not in BEAM}
-        layers = {TYPED: written, TOLD_BY_INSTRUMENT: told, DEFAULT: {**middle_of(size), **DISTORTION_UNKNOWN}}
+        return told, only_told
+
+    @staticmethod
+    def _calibrated(
+        instrument: Path | None, told: Mapping[str, float], written: Mapping[str, float], camera: DetectorFacts
+    ) -> Holding:
+        """What of the instrument file holds, as far as that is known without a connection."""
+        wavelength_A = {**told, **written}.get("wavelength_A")
+        return holding(instrument, wavelength_A, {**written, **told}.get("camera_length_mm"), camera.shape)
+
+    @staticmethod
+    def _known(
+        layers: Layers, only_told: Mapping[str, str], size: DetectorFacts
+    ) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
+        """The figures that are known, the origin of each (`drivers.origins`), and those that only the instrument tells:
+        what is written or calibrated goes before that.
+        """
         known, origins = by_precedence(layers)
+        only_told = dict(only_told)
         if size.shape is None:
             only_told |= dict.fromkeys(sorted(BEAM - known.keys()), "the camera, by its size")
-        only_told = {name: words for name, words in only_told.items() if name not in written}
+        only_told = {name: words for name, words in only_told.items() if origins.get(name) not in (TYPED, CALIBRATED)}
         for name in only_told.keys() & known.keys():
             del known[name], origins[name]
         return known, origins, only_told
@@ -133,11 +166,12 @@ class KnownFacts:
     def rows(self) -> Sequence[tuple[str, str, str]]:
         """For a person: part, its facts with their values, origin; a row for each part and origin."""
         values = by_name(self.facts)
+        sigmas = {} if self.facts.calibration is None else self.facts.calibration.figures
         grouped: dict[tuple[str, str], list[str]] = {}
         for name, origin in self.origins.items():
             part, _, fact = name.partition(".")
             if not is_missing(values[name]) and values[name] != ():
-                grouped.setdefault((part, origin), []).append(f"{fact} {_text(values[name])}")
+                grouped.setdefault((part, origin), []).append(f"{fact} {_text(values[name])}{_sure(sigmas.get(name))}")
         return [(part, ", ".join(texts), origin) for (part, origin), texts in grouped.items()]
 
     def asked(self, told: Facts) -> "KnownFacts":
@@ -147,6 +181,7 @@ class KnownFacts:
         origins = {
             name: TOLD if name in others or name in self.unknown else self.origins.get(name, DECLARED) for name in now
         } | {f"geometry.{name}": CALIBRATED for name, origin in told.origins.items() if origin == CALIBRATED}
+        origins |= calibrated_from(told)
         differences = tuple(
             f"{name}: told {_text(now.get(name))}, declared {_text(declared.get(name))}"
             for name in {**declared, **now}
@@ -161,11 +196,24 @@ def by_name(facts: Any, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in fields(facts):
         value, name = getattr(facts, item.name), f"{prefix}{item.name}"
+        if name == "calibration":  # tells of the others how sure they are
+            continue
         if is_dataclass(value):
             found |= by_name(value, f"{name}.")
         elif prefix:
             found[name] = value
     return found
+
+
+def calibrated_from(facts: Facts) -> dict[str, str]:
+    """The origin of each fact that an instrument file gives, with the name of that file."""
+    if facts.calibration is None:
+        return {}
+    return dict.fromkeys(facts.calibration.figures, f"{CALIBRATED}, {facts.calibration.file}")
+
+
+def _sure(figure: CalibratedFigure | None) -> str:
+    return "" if figure is None else f" +- {figure.sigma:.2g}"
 
 
 def _last(name: str) -> str:

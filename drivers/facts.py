@@ -2,7 +2,8 @@
 
 Every part has its own under `facts` (those of the optional parts are in drivers/parts.py), and `Microscope.facts` puts
 them together. A plan is prepared from these alone, and they are written whole into the header of a trace, so that
-`plan`, a run, its replay and a what-if count with the same figures. All methods are pure; no fact holds a device.
+`plan`, a run, its replay and a what-if count with the same figures. All methods are pure, save that `questions` knows
+which day it is; no fact holds a device.
 """
 
 import math
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from drivers.calibration.calibrationfacts import CalibrationFacts
 from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
+from engine.clock import utc_now
 from engine.errors import DataError, DeviceError
 
 if TYPE_CHECKING:
@@ -257,6 +260,7 @@ class Facts:
 
     A blanker is not here: of that nothing is known without asking. origins: where each figure of the geometry is from
     (`drivers.origins`); empty where nobody kept that. disagreements: where two sources of one say different things.
+    calibration: how sure and how old the calibrated figures are; None where no instrument file is named.
     """
 
     geometry: Geometry
@@ -270,13 +274,15 @@ class Facts:
     illumination: IlluminationFacts | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
     disagreements: tuple[str, ...] = ()
+    calibration: CalibrationFacts | None = None
 
     @property
     def questions(self) -> tuple[str, ...]:
         """What to ask about this instrument before a run: what can be and is unusual, one line each."""
         from drivers.judged import questions
 
-        return questions(self)
+        calibration = () if self.calibration is None else self.calibration.questions(utc_now().date())
+        return (*questions(self), *calibration)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON holds them, for the header of a trace; parts that there are not are left out."""

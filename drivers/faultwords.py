@@ -26,8 +26,7 @@ which second of the run), what happens, and how much of it:
 
 import dataclasses
 
-from drivers.contract import OPTIONAL_PARTS
-from drivers.parts import OpticalMode
+from drivers.parts import OPTIONAL_PARTS, OpticalMode
 from engine.errors import Refused
 
 COMPUTE = "compute"

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+OPTIONAL_PARTS = ("stagexyz", "deflectors", "mode", "illumination")
+"""Parts that a microscope need not have, by the names of its fields and of the tables of a devices file."""
+
 Limits = tuple[float, float]
 """Lowest and highest value allowed."""
 
@@ -306,7 +309,9 @@ class View(Protocol):
     """What a simulated camera looks at; a real one needs nobody to say so."""
 
     def look_at(self, owners: Mapping[str, "View"]) -> None:
-        """See the `stage`, `optics` and `beam` of these simulations from now on, and the specimen of that stage."""
+        """See the `stage`, `optics`, `beam` and `deflectors` of these simulations from now on, and the specimen of that
+        stage.
+        """
         ...
 
 

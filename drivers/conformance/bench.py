@@ -9,7 +9,8 @@ from functools import partial, update_wrapper
 from typing import Any
 
 from drivers.conformance.responsive import LONGEST_TURN_MS
-from drivers.contract import OPTIONAL_PARTS, Microscope, Parts
+from drivers.contract import Microscope, Parts
+from drivers.parts import OPTIONAL_PARTS
 from engine.clock import Clock, RealClock, ns
 from engine.frame import Frame
 

@@ -40,5 +40,10 @@ def recorded_microscope(
             detector = replace(detector, dtype=stored.dtype)  # before types were declared
         parts["detector"] = RecordedCamera(clock, recording, detector, stored)
     return Microscope(
-        **parts, geometry=known.geometry, timing=known.timing, origins=known.origins, disagreements=known.disagreements
+        **parts,
+        geometry=known.geometry,
+        timing=known.timing,
+        origins=known.origins,
+        disagreements=known.disagreements,
+        calibration=known.calibration,
     )

@@ -7,8 +7,8 @@ called one of them cannot be asked "what if?"; where it never did, the part is t
 from collections.abc import Awaitable, Callable, Iterable
 from functools import update_wrapper
 
-from drivers.contract import OPTIONAL_PARTS
 from drivers.facts import Facts
+from drivers.parts import OPTIONAL_PARTS
 from drivers.replayed.player import PARTS
 from drivers.replayed.recording import device_of
 from drivers.replayed.values import results_of

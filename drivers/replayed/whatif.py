@@ -348,5 +348,10 @@ def what_if_microscope(
             detector = detector.with_dead_time(dead_time_s)
         parts["detector"] = WhatIfDetector(clock, records, latencies, detector, slower)
     return Microscope(
-        **parts, geometry=facts.geometry, timing=timing, origins=facts.origins, disagreements=facts.disagreements
+        **parts,
+        geometry=facts.geometry,
+        timing=timing,
+        origins=facts.origins,
+        disagreements=facts.disagreements,
+        calibration=facts.calibration,
     )

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,8 @@ class Timepix:
         self._held_ns = self._next_held_ns = 0
         self.read_out: list[tuple[int, int]] = []
         """Begin and end of every exposure that became a frame, for the truth."""
+        self.write_hidden: Callable[[Path], None] = lambda path: None
+        """Writes what the camera hides, for the truth."""
         self._queue: FrameQueue | None = None
         self._exposing: asyncio.Task[None] | None = None
 
@@ -128,6 +131,11 @@ class Timepix:
     def hold_shutter(self, seconds: float) -> None:
         """See `Truth.hold_shutter`."""
         self._next_held_ns = ns(seconds)
+
+    def hide(self, write_hidden: Callable[[Path], None]) -> None:
+        """From now on its response is known to the truth alone. write_hidden: writes that."""
+        self.flatfield, self.facts = None, replace(self.facts, flatfield=False)
+        self.write_hidden = write_hidden
 
     def _check(self, exposures_s: Sequence[float], state: str) -> None:
         if why := self.facts.cannot_expose(exposures_s):

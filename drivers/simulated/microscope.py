@@ -4,7 +4,7 @@
 """
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from drivers.simulated.view import SimulatedView
 from engine.clock import Clock
 from engine.errors import Refused, shown
 
-TOLD = ("start_deg", "beam_on", "crystal")
+TOLD = ("start_deg", "beam_on", "crystal", "hidden", "spread")
 """What a plan may say of a simulation."""
 
 
@@ -54,6 +54,10 @@ class SimulatedSpecimen:
         self._seed, self._goniometer, self._blanker, self._studio = seed, goniometer, blanker, studio
         self._said = said
         self.shown_by = [studio]
+        self.is_spread = False
+        """Whether the operator has spread the beam over the camera."""
+        self.hide: Callable[[], None] = lambda: None
+        """Makes the camera one of which nobody knows what it is (`hiddencamera`)."""
 
     def set(self, told: Mapping[str, object], child: Sequence[int] = ()) -> None:
         """See `Specimen.set`."""
@@ -75,6 +79,9 @@ class SimulatedSpecimen:
             self.source = source
         if child:
             return
+        if new.get("hidden"):
+            self.hide()
+        self.is_spread = bool(new.get("spread", False)) or ("spread" in self._said and self.is_spread)
         if "start_deg" in new:
             self._goniometer.leave(start_deg)
         if "beam_on" in new and self._blanker is not None:
@@ -136,6 +143,10 @@ class SimulatedTruth:
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
         write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
 
+    def write_camera(self, path: Path) -> None:
+        """See `Truth.write_camera`."""
+        self.view.seen_by.write_hidden(path)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SimulatedMicroscope:
@@ -160,7 +171,8 @@ class SimulatedMicroscope:
         """Switch the instrument on. Raises Refused for an option it does not know or a value it cannot use.
 
         options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
-        `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), and the tables
+        `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), `hidden` and
+        `spread` (see `settings`), and the tables
         `crystal`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `stagexyz`, `deflectors`, `mode` and
         `illumination` with the fields of the settings classes.
         """
@@ -182,12 +194,14 @@ class SimulatedMicroscope:
             from drivers.simulated.pictures import PictureMaker  # costs 0.1 s and more: not for a run of timing alone
 
             maker = PictureMaker(source.load(), geometry, pictures)
-            flatfield = maker.flatfield
+            flatfield = maker.flatfield if pictures.hidden_seed < 0 else None
         if self.pictures:
             studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
         said = frozenset(options) & set(TOLD)
         specimen = SimulatedSpecimen(source, seed, goniometer, blanker if is_new else None, studio, said)
-        view = SimulatedView(seed, goniometer, lens, blanker, specimen)
+        specimen.is_spread = settings.spread
+        deflectors = Coils(clock, interface, settings.deflectors)
+        view = SimulatedView(seed, goniometer, lens, blanker, specimen, deflectors)
         detector = view.camera = Timepix(
             clock,
             seed,
@@ -200,6 +214,18 @@ class SimulatedMicroscope:
             flatfield,
             self.pictures,
         )
+        if self.pictures:
+            detector.write_hidden = maker.write_camera
+
+            def hide() -> None:
+                if detector.flatfield is not None:
+                    hidden = dataclasses.replace(pictures, hidden_seed=seed)
+                    studio.equip(hidden)
+                    detector.hide(PictureMaker(source.load(), geometry, hidden).write_camera)
+
+            specimen.hide = hide
+            if settings.hidden:
+                hide()
         try:
             yield Parts(
                 stage=goniometer,
@@ -215,7 +241,7 @@ class SimulatedMicroscope:
                 stagexyz=Translation(
                     clock, interface, seed, settings.stagexyz, settings.stage.stage_read_s, goniometer.is_rotating
                 ),
-                deflectors=Coils(clock, interface, settings.deflectors),
+                deflectors=deflectors,
                 mode=LensMode(interface, settings.mode),
                 illumination=Condenser(interface, settings.illumination),
             )

@@ -7,12 +7,15 @@ raw 255 covers physical 255..257, raw 256 covers 258..260, the ones after that a
 by integrating over each raw pixel's true extent; positions are always in physical pixels.
 """
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal
+from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
 from drivers.simulated.pattern import spots
 from drivers.simulated.picturesettings import PictureSettings
 
@@ -38,6 +41,10 @@ class PictureMaker:
         self._area = np.outer(np.diff(self._rows_px), np.diff(self._columns_px))
         deviates = np.random.Generator(np.random.PCG64(settings.response_seed)).standard_normal(settings.shape)
         self._response = np.maximum(1.0 + settings.pixel_response_sigma * deviates, 0.1)
+        self.hidden: HiddenCamera | None = None
+        if settings.hidden_seed >= 0:
+            self.hidden = HiddenCamera.draw(settings.hidden_seed, settings.shape, settings.dark_s)
+        self._spread = SpreadBeam.draw(max(settings.hidden_seed, 0))
         self._background_s = self._background((0.0, 0.0), 0.0)
         self._silhouette_nm = _silhouette(crystal)
 
@@ -96,7 +103,15 @@ class PictureMaker:
         beam and halo are widened (a lens that has not settled). scale: share of the crystal that is lit.
         """
         electrons = self.expected(start_deg, end_deg, exposure_s, beam_shift_px, blur_px, scale)
-        return self._detected(electrons, noise_seed)
+        return self._detected(electrons, noise_seed, exposure_s)
+
+    def spread(self, state: SpreadState, exposure_s: float, *, noise_seed: int) -> Picture:
+        """A picture of the beam that the operator has spread over the camera, without a specimen."""
+        rng = np.random.Generator(np.random.PCG64([noise_seed, 1]))
+        size = max(self._rows_px[-1], self._columns_px[-1])
+        x, y = (((edges[:-1] + edges[1:]) / 2 - edges[-1] / 2) / size for edges in (self._columns_px, self._rows_px))
+        light = self._spread.light(x, y, state, rng, self.settings.spread_drift)
+        return self._detected(self._area * light * (self.settings.spread_s * exposure_s), noise_seed, exposure_s)
 
     def snapshot(self, defocus_fraction: float, exposure_s: float, *, noise_seed: int) -> Picture:
         """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in its middle.
@@ -127,16 +142,28 @@ class PictureMaker:
         columns = slice(max(left, 0), max(0, min(left + len(centres), physical[1])))
         box = lit[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         light[rows, columns] += box * (setting.flux_s * exposure_s)
-        return self._detected(self._to_raw(light), noise_seed)
+        return self._detected(self._to_raw(light), noise_seed, exposure_s)
 
     def blank(self, *, noise_seed: int, exposure_s: float = 0.5) -> Picture:
         """A picture with the beam off: a few false counts."""
-        return self._detected(self._area * (self.settings.dark_s * exposure_s), noise_seed)
+        electrons = self._area * (self.settings.dark_s * exposure_s)
+        if self.hidden is not None:  # what it counts without light is its own
+            electrons = np.zeros_like(electrons)
+        return self._detected(electrons, noise_seed, exposure_s)
 
-    def _detected(self, electrons: NDArray[np.float64], noise_seed: int) -> Picture:
+    def write_camera(self, path: Path) -> None:
+        """Write what the camera hides as truth.h5; nothing where nothing is hidden."""
+        if self.hidden is not None:
+            self.hidden.write(path, self._area)
+
+    def _detected(self, electrons: NDArray[np.float64], noise_seed: int, exposure_s: float) -> Picture:
         """Response of each pixel, counting statistics, saturation."""
+        rng = np.random.Generator(np.random.PCG64(noise_seed))
+        if self.hidden is not None:
+            seen = self.hidden.detected(electrons, exposure_s, self._area, rng)
+            return np.minimum(seen, self.settings.saturation).astype(np.uint16)
         electrons *= self._response
-        counts = np.random.Generator(np.random.PCG64(noise_seed)).poisson(electrons)
+        counts = rng.poisson(electrons)
         return np.minimum(counts, self.settings.saturation).astype(np.uint16)
 
     def _to_raw(self, physical: NDArray[np.float64]) -> NDArray[np.float64]:

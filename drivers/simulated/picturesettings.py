@@ -23,6 +23,9 @@ class PictureSettings:
     constant_s: background per physical pixel and second. dark_s: false counts with the beam off, likewise.
     aperture_nm: diameter of the selected-area aperture on the specimen; disc_radius_px: its radius in a snapshot
         at full defocus. transmission: of the crystal in a snapshot.
+    hidden_seed: what nobody but the truth knows of the camera and of a spread beam is drawn from it
+        (`hiddencamera`); -1: nothing is hidden. spread_s: electrons per pixel and second in the middle of a beam that
+        the operator has spread over the camera. spread_drift: how many times as fast as drawn it drifts.
     """
 
     shape: tuple[int, int] = (512, 512)
@@ -42,3 +45,6 @@ class PictureSettings:
     aperture_nm: float = 1500.0
     disc_radius_px: float = 80.0
     transmission: float = 0.3
+    hidden_seed: int = -1
+    spread_s: float = 400.0
+    spread_drift: float = 1.0

@@ -7,10 +7,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from drivers.contract import OPTIONAL_PARTS
 from drivers.declared import Declared
 from drivers.facts import Geometry, Timing
 from drivers.options import note_asked
+from drivers.parts import OPTIONAL_PARTS
 from drivers.simulated.column import LensSettings
 from drivers.simulated.deflectors import DeflectorSettings
 from drivers.simulated.detector import DetectorSettings
@@ -43,10 +43,11 @@ LARGEST = 1e12
 """No setting is as large; what is (or is no number at all) has a slip in it."""
 # Pictures that nobody looks at: small, so that runs for their timing take as long as their timing does.
 PLACEHOLDERS = PictureSettings(shape=(32, 32), wide_cross=False)
+FLAGS = ("beam_on", "hidden", "spread")
 KNOWN = frozenset(
     (
-        *("start_deg", "beam_on", "api_call_s", "api_jitter", "register", "crystal", "geometry", "stage", "lens"),
-        *("detector", "pictures", *OPTIONAL_PARTS),
+        *("start_deg", "beam_on", "hidden", "spread", "api_call_s", "api_jitter", "register", "crystal", "geometry"),
+        *("stage", "lens", "detector", "pictures", *OPTIONAL_PARTS),
     )
 )
 """The options."""
@@ -54,7 +55,9 @@ KNOWN = frozenset(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstrumentSettings:
-    """All that a simulated instrument is. has_pictures: whether patterns are computed."""
+    """All that a simulated instrument is. has_pictures: whether patterns are computed. hidden: the camera's response,
+    defects and gain are drawn from the seed (`hiddencamera`). spread: its operator has spread the beam over the camera.
+    """
 
     geometry: Geometry
     pictures: PictureSettings
@@ -71,6 +74,8 @@ class InstrumentSettings:
     deflectors: DeflectorSettings
     mode: ModeSettings
     illumination: IlluminationSettings
+    hidden: bool
+    spread: bool
 
     @classmethod
     def read(cls, driver: str, has_pictures: bool, options: Mapping[str, Any]) -> "InstrumentSettings":
@@ -91,7 +96,8 @@ class InstrumentSettings:
         api_call_s = number(options, "api_call_s", API_CALL_S)
         if not api_call_s > 0:
             raise Refused(f"devices: api_call_s = {api_call_s:g}: give a positive time; nothing was started.")
-        note_asked("beam_on", False, "true or false")
+        for flag in FLAGS:
+            note_asked(flag, False, "true or false")
         return cls(
             geometry=geometry,
             pictures=pictures,
@@ -101,6 +107,8 @@ class InstrumentSettings:
             api_jitter=number(options, "api_jitter", 1.0),
             start_deg=number(options, "start_deg", 0.0),
             beam_on=bool(options.get("beam_on", False)),
+            hidden=bool(options.get("hidden", False)),
+            spread=bool(options.get("spread", False)),
             stage=configure(GoniometerSettings(stage_read_s=api_call_s), "stage", options),
             lens=configure(LensSettings(), "lens", options),
             detector=configure(DetectorSettings(), "detector", options),
@@ -109,6 +117,12 @@ class InstrumentSettings:
             mode=configure(ModeSettings(camera_length_mm=geometry.camera_length_mm), "mode", options),
             illumination=configure(IlluminationSettings(), "illumination", options),
         )
+
+    @property
+    def knows_flatfield(self) -> bool:
+        """Whether the camera brings its response along."""
+        is_made = self.has_pictures or self.source.cif is not None
+        return is_made and not self.hidden and self.pictures.hidden_seed < 0
 
     @property
     def timing(self) -> Timing:
@@ -120,7 +134,7 @@ class InstrumentSettings:
         """All that there is to know of it. Raises Refused for settings that a part cannot have, and for a bad CIF."""
         if self.source.cif is not None:
             self.source.load()
-        pictures, flatfield = self.pictures, self.has_pictures or self.source.cif is not None
+        pictures, flatfield = self.pictures, self.knows_flatfield
         return Declared(
             stage=self.stage.facts,
             beam=True,

@@ -20,6 +20,7 @@ from drivers.simulated.picturesettings import PictureSettings
 from engine.worker import WORKERS, begin_worker
 
 if TYPE_CHECKING:  # loaded where pictures are made: in the process of their own, on the real clock
+    from drivers.simulated.hiddencamera import SpreadState
     from drivers.simulated.pictures import PictureMaker
 
 # A defocus beyond this share of the focus-to-snapshot distance shows the crystal, less shows a diffraction pattern.
@@ -42,7 +43,9 @@ class CrystalSource:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What the instrument did during one exposure. beam_share: fraction of it with the beam on the crystal."""
+    """What the instrument did during one exposure. beam_share: fraction of it with the beam on the crystal.
+    spread: where the beam was that the operator has spread over the camera; None where it was not spread.
+    """
 
     number: int
     start_deg: float
@@ -52,6 +55,7 @@ class Shot:
     defocus_fraction: float
     beam_shift_px: tuple[float, float]
     noise_seed: int
+    spread: "SpreadState | None" = None
 
 
 class Studio(Protocol):
@@ -69,6 +73,10 @@ class Studio(Protocol):
         """Another crystal from now on. Raises Refused for a CIF that is none."""
         ...
 
+    def equip(self, settings: PictureSettings) -> None:
+        """Another camera, or another light, from now on."""
+        ...
+
     def close(self) -> None:
         """Let processes go. Harmless when not open."""
         ...
@@ -79,6 +87,8 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
     if shot.beam_share <= 0.0:
         return maker.blank(noise_seed=shot.noise_seed, exposure_s=shot.exposure_s)
     lit_s = shot.exposure_s * shot.beam_share
+    if shot.spread is not None:
+        return maker.spread(shot.spread, lit_s, noise_seed=shot.noise_seed)
     if abs(shot.defocus_fraction) > SNAPSHOT_FRACTION:
         return maker.snapshot(shot.defocus_fraction, lit_s, noise_seed=shot.noise_seed)
     return maker.diffraction(
@@ -100,6 +110,10 @@ class LocalStudio:
     def show(self, source: CrystalSource) -> None:
         """See `Studio.show`."""
         self._maker = type(self._maker)(source.load(), self._maker.geometry, self._maker.settings)
+
+    def equip(self, settings: PictureSettings) -> None:
+        """See `Studio.equip`."""
+        self._maker = type(self._maker)(self._maker.crystal, self._maker.geometry, settings)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -140,6 +154,11 @@ class WorkerStudio:
         self.close()
         self._arguments = (source, *self._arguments[1:])
 
+    def equip(self, settings: PictureSettings) -> None:
+        """See `Studio.equip`: as with another crystal."""
+        self.close()
+        self._arguments = (*self._arguments[:2], settings)
+
     async def open(self) -> None:
         """Start the process and wait until it is ready (1-2 s the first time)."""
         if self._pool is None:
@@ -175,6 +194,9 @@ class CheapStudio:
         """See `Studio.show`; nobody sees it, but what is no CIF is refused all the same."""
         if source.cif is not None:
             source.load()
+
+    def equip(self, settings: PictureSettings) -> None:
+        """Nothing to do: nobody sees it."""
 
     async def open(self) -> None:
         """Nothing to do."""

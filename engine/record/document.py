@@ -20,7 +20,7 @@ RUNNING = "running"
 """The status of a run that goes on, or was cut off."""
 
 PROGRAM = "credline"
-INSTRUMENT = ("geometry", "detector", "origins")
+INSTRUMENT = ("geometry", "detector", "origins", "calibration")
 """What run.json says of the instrument, each an object of its own."""
 
 
@@ -32,10 +32,10 @@ class RunDocument:
     ISO 8601 with its offset. remarks: what was unusual or objected to before the run, and accepted. warnings: what is
     wrong with its frames (`engine.run.framewatch`). watchdog: what became of it. parent: the folder of the run whose
     child it is. continued: the run that it goes on from, and what was done there. trace_cut_off, disk_failed: why trace
-    and data end before the run. instrument: `geometry`, `detector`, and the `origins` of figures, as they hold now;
-    corrections: of these, of the plan's words on files, or of how the run ended, after the run, each an object of
-    `key`, `was`, `now`, `at` (wall time) and `by`. recovered: what `credline recover` found. own: what else the
-    protocol says beside its result.
+    and data end before the run. instrument: `geometry`, `detector`, the `origins` of figures, and how sure those are
+    that were calibrated (`calibration`), as they hold now; corrections: of these, of the plan's words on files, or of
+    how the run ended, after the run, each an object of `key`, `was`, `now`, `at` (wall time) and `by`. recovered: what
+    `credline recover` found. own: what else the protocol says beside its result.
     """
 
     protocol: str

@@ -2,7 +2,8 @@
 
 A devices file (TOML) has a table `[microscope]` with `driver` and its options, `[detector]`, `[stage]`, `[beam]`,
 `[optics]`, `[stagexyz]`, `[deflectors]`, `[mode]`, `[illumination]` for parts taken from other drivers, and
-`[geometry]` and `[timing]` for what is known of the instrument and its drivers do not tell.
+`[geometry]` and `[timing]` for what is known of the instrument and its drivers do not tell. Above all tables it may
+name the file of what was calibrated, `instrument = "FILE"`, by a path that begins at the devices file.
 """
 
 import re
@@ -11,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, runtime_checkable
 
 from engine.clock import Clock, ns
 from engine.errors import DeviceError, Refused, StorageError, shown
@@ -31,10 +32,20 @@ PARTS = ("stage", "beam", "optics", "detector", "stagexyz", "deflectors", "mode"
 NEEDED = PARTS[:4]
 """Those that every instrument has."""
 FACTS = ("geometry", "timing")
+INSTRUMENT = "instrument"
+"""The key of the file of what was calibrated."""
 BYTE_ORDER_MARK = "\ufeff"
 """With which editors of Windows begin a text."""
 LET_GO_S = 2.0
 """So long a lost connection may take to be let go before the new one is made."""
+
+
+class Written(TypedDict, total=False):
+    """What a devices file says beside drivers, as the parts of an instrument are assembled with it."""
+
+    geometry: Mapping[str, float]
+    timing: Mapping[str, float]
+    instrument: Path
 
 
 @runtime_checkable
@@ -88,8 +99,8 @@ class _Driver:
 class Connections:
     """The drivers of an instrument, connected, and the microscope that they make together."""
 
-    def __init__(self, clock: Clock, drivers: Mapping[str, _Driver], facts: Mapping[str, Mapping[str, float]]) -> None:
-        self._clock, self._drivers, self._facts = clock, drivers, facts
+    def __init__(self, clock: Clock, drivers: Mapping[str, _Driver], written: Written) -> None:
+        self._clock, self._drivers, self._written = clock, drivers, written
         self._microscope: Microscope | None = None
 
     @property
@@ -102,7 +113,7 @@ class Connections:
     def assemble(self) -> None:
         """Make the microscope of what is connected. Raises Refused for a part or a figure that nobody has."""
         others = {part: driver.parts for part, driver in self._drivers.items() if part != "microscope"}
-        self._microscope = self._drivers["microscope"].parts.assembled(others, **self._facts)
+        self._microscope = self._drivers["microscope"].parts.assembled(others, **self._written)
 
     def inject(self, faults: Sequence[str]) -> None:
         """Put faults around the microscope (`drivers.faults`). Raises Refused for words that are no fault."""
@@ -160,7 +171,7 @@ async def connected(
     Raises Refused for names and keys that are not known and for an instrument that another program drives,
     DeviceError when a device cannot be reached.
     """
-    entries, facts = read_devices(name, options)
+    entries, written = read_devices(name, options)
     addresses = [entry.address(given) for entry, given in entries.values() if isinstance(entry, _Addressed)]
     async with AsyncExitStack() as stack:
         stack.enter_context(instruments_locked([address for address in addresses if address is not None]))
@@ -169,16 +180,14 @@ async def connected(
         }
         for driver in drivers.values():
             await stack.enter_async_context(driver)
-        connections = Connections(clock, drivers, facts)
+        connections = Connections(clock, drivers, written)
         connections.assemble()
         if faults:
             connections.inject(faults)
         yield connections
 
 
-def read_devices(
-    name: str, options: Mapping[str, object]
-) -> "tuple[dict[str, tuple[Driver, JsonDict]], dict[str, dict[str, float]]]":
+def read_devices(name: str, options: Mapping[str, object]) -> "tuple[dict[str, tuple[Driver, JsonDict]], Written]":
     """The drivers that a devices file names, each with its options, and what else it says of the instrument.
 
     Raises Refused for names and tables that are not known.
@@ -192,20 +201,26 @@ def read_devices(
                 "Or give a devices file (.toml)."
             )
         tables = read_toml(Path(name), "--devices")
+    written: Written = {}
+    if INSTRUMENT in tables:
+        written["instrument"] = _instrument_file(name, tables.pop(INSTRUMENT))
     if unknown := sorted(set(tables) - {"microscope", *PARTS, *FACTS}):
         known = "], [".join(("microscope", *PARTS, *FACTS))
         raise Refused(f"--devices {name}: table [{shown(unknown[0])}] is not known; use [{known}].")
     if "microscope" not in tables:
         raise Refused(f"--devices {name}: the table [microscope] with its driver is missing.")
     entries: dict[str, tuple[Driver, JsonDict]] = {}
-    facts: dict[str, dict[str, float]] = {}
     for part, table in tables.items():
         if not isinstance(table, dict):
-            written = shown(repr(table))
-            raise Refused(f"--devices {name}: {part} = {written} is not a table; write [{part}] and its keys below.")
+            raise Refused(
+                f"--devices {name}: {part} = {shown(repr(table))} is not a table; write [{part}] and its keys below."
+            )
         table = dict(table)
-        if part in FACTS:
-            facts[part] = table
+        if part == "geometry":
+            written["geometry"] = table
+            continue
+        if part == "timing":
+            written["timing"] = table
             continue
         if "driver" not in table:
             raise Refused(f"--devices {name}: {_without_driver(part, sorted(drivers))}")
@@ -221,7 +236,25 @@ def read_devices(
             {**options, **table} if (isinstance(entry, _Simulated) and entry.takes_plan_options) else table,
         )
     _check_gives(name, entries)
-    return entries, facts
+    return entries, written
+
+
+def instrument_file(name: str) -> Path | None:
+    """The file of what was calibrated that a devices file names; None where none is named, or it is a driver's name.
+
+    Raises Refused as `read_devices`.
+    """
+    return read_devices(name, {})[1].get("instrument")
+
+
+def _instrument_file(name: str, given: object) -> Path:
+    """Where it is. It need not exist: then nothing was calibrated yet."""
+    if not isinstance(given, str) or not given.endswith(".toml"):
+        raise Refused(
+            f"--devices {name}: {INSTRUMENT} = {shown(repr(given))} is no name of a file; nothing was started. Write "
+            f'{INSTRUMENT} = "NAME.toml", above all tables; a calibration makes the file.'
+        )
+    return Path(name).parent / given
 
 
 def _without_driver(part: str, drivers: Sequence[str]) -> str:

@@ -23,8 +23,12 @@ class ConnectedParts(Protocol):
         others: "Mapping[str, ConnectedParts] | None" = None,
         geometry: Mapping[str, float] | None = None,
         timing: Mapping[str, float] | None = None,
+        instrument: Path | None = None,
     ) -> Microscope:
-        """A microscope of these parts and others. Raises Refused for a part or a figure that nobody has."""
+        """A microscope of these parts and others. Raises Refused for a part or a figure that nobody has.
+
+        geometry, timing: what was typed. instrument: the file of what was calibrated.
+        """
         ...
 
 
@@ -75,6 +79,7 @@ class DeclaredByDriver(Protocol):
         others: "Mapping[str, DeclaredByDriver] | None" = None,
         geometry: Mapping[str, float] | None = None,
         timing: Mapping[str, float] | None = None,
+        instrument: Path | None = None,
     ) -> DeclaredFacts:
         """What is known of an instrument of these parts and others. Raises Refused as `ConnectedParts.assembled`."""
         ...

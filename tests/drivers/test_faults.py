@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import pytest
 from structlog.testing import capture_logs
 
-from drivers.contract import OPTIONAL_PARTS, Microscope
+from drivers.contract import Microscope
 from drivers.faults import Faults, FaultyDisk, inject
 from drivers.faultwords import Fault
-from drivers.parts import Deflector, OpticalMode
+from drivers.parts import OPTIONAL_PARTS, Deflector, OpticalMode
 from engine.clock import ns
 from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError, Refused

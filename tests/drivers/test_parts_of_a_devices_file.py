@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from drivers.contract import OPTIONAL_PARTS, Microscope
-from drivers.parts import OpticalMode
+from drivers.contract import Microscope
+from drivers.parts import OPTIONAL_PARTS, OpticalMode
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import Refused
 from engine.run.devicesfile import connect_devices

@@ -22,7 +22,8 @@ from drivers.conformance import (
     ModeConformance,
     StageXYZConformance,
 )
-from drivers.contract import OPTIONAL_PARTS, Microscope
+from drivers.contract import Microscope
+from drivers.parts import OPTIONAL_PARTS
 from drivers.replayed.microscope import recorded_microscope
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import Clock

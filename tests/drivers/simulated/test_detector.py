@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from drivers.contract import Microscope
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING
+from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.shots import CrystalSource, Shot
 from engine.clock import NS_PER_S, RealClock, ns
 from engine.clock.virtual import VirtualClock
@@ -43,6 +44,9 @@ class Studio:
 
     def show(self, source: CrystalSource) -> None:
         raise AssertionError("no test shows it another crystal")
+
+    def equip(self, settings: PictureSettings) -> None:
+        raise AssertionError("no test gives it another camera")
 
     def close(self) -> None: ...
 

@@ -1,0 +1,29 @@
+"""Flatfield runs on small simulated cameras, on the virtual clock, for the tests of this room."""
+
+from pathlib import Path
+from typing import Any
+
+from engine.run.perform import Report, Request, execute
+from protocols.calibrate.flatfield.experiment import FLATFIELD
+from protocols.calibrate.flatfield.plan import FlatfieldPlan
+
+PX = 96
+
+
+def devices(folder: Path, *, instrument: str = "", microscope: str = "") -> Path:
+    """A devices file of a camera of 96 x 96 pixels with a wide cross; `microscope`: more lines of its table."""
+    path = folder / "devices.toml"
+    head = f'instrument = "{instrument}"\n' if instrument else ""
+    path.write_text(
+        f'{head}[microscope]\ndriver = "simulated"\npictures.shape = [{PX}, {PX}]\n'
+        f"geometry.beam_fast_px = {PX / 2}\ngeometry.beam_slow_px = {PX / 2}\n{microscope}\n"
+    )
+    return path
+
+
+def performed(folder: Path, seed: int, *, microscope: str = "", **plan: Any) -> Report:
+    """A run in `folder`, ended."""
+    named = str(devices(folder, microscope=microscope))
+    return execute(
+        Request(FLATFIELD, FlatfieldPlan(**plan), folder / "runs", named, virtual=True, seed=seed, draw=False)
+    )
