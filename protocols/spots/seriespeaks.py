@@ -10,6 +10,7 @@ at the few counts of a rotation series its tail is far from that of any Gaussian
 512 (`benchmarks/rotation_axis.py --spots`): see docs/benchmarks.md.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -25,8 +26,6 @@ CHANCE = 1e-6
 neighbouring sums are not independent."""
 SQUARE_PX = 15
 """Side of the square that the background is the mean of."""
-PASSES = 2
-"""Of the background, each without what stands out of the last."""
 CUT_SIGMAS = 4.0
 """A pixel counts for the background up to its mean and so many standard deviations more."""
 WEIGHT_SIGMA_PX = 1.0
@@ -124,15 +123,17 @@ class SeriesPeaks:
 
     def _background(self, picture: Counts, sums: Counts) -> tuple[Counts, float]:
         """(rows, columns) mean counts about each pixel, without spots and untrusted pixels; and the gain."""
-        # Of square roots a strong spot is a small part; their mean squared is a little low, and only cuts off spots.
-        mean = self._mean(np.sqrt(picture)) ** 2
-        gain = 1.0
-        for _ in range(PASSES):
-            seen = np.minimum(picture, mean + np.float32(CUT_SIGMAS) * np.sqrt(mean * gain) + np.float32(gain))
-            mean = self._mean(seen)
-            if gain == 1.0:
-                gain = _gain(sums.reshape(-1)[self._sample], 9 * mean.reshape(-1)[self._sample])
+        # Of square roots a strong spot is a small part. Their mean squared is a little low: enough to cut off spots by.
+        root = self._mean(np.sqrt(picture))
+        mean = self._without_spots(picture, root, 1.0)
+        gain = _gain(sums.reshape(-1)[self._sample], 9 * mean.reshape(-1)[self._sample])
+        if gain > 1:  # so far the noise itself was cut off
+            mean = self._without_spots(picture, np.sqrt(mean), gain)
         return mean, gain
+
+    def _without_spots(self, picture: Counts, root: Counts, gain: float) -> Counts:
+        highest = root**2 + np.float32(CUT_SIGMAS * math.sqrt(gain)) * root + np.float32(gain)
+        return self._mean(np.minimum(picture, highest))
 
     def _mean(self, values: Counts) -> Counts:
         if self._known is not None:
