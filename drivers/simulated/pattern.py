@@ -47,20 +47,22 @@ class Spots:
     rate: NDArray[np.float64]
 
 
-def rotation_axis(geometry: Geometry) -> NDArray[np.float64]:
-    """(3,) unit vector of the stage's tilt axis in the lab frame."""
-    angle = np.deg2rad(geometry.rotation_axis_deg)
-    return np.array([np.cos(angle), np.sin(angle), 0.0])
+def rotation_axis(geometry: Geometry, out_of_plane_deg: float = 0.0) -> NDArray[np.float64]:
+    """(3,) unit vector of the stage's tilt axis in the lab frame; out_of_plane_deg > 0 leans towards the source."""
+    angle, out = np.deg2rad(geometry.rotation_axis_deg), np.deg2rad(out_of_plane_deg)
+    return np.array([np.cos(angle) * np.cos(out), np.sin(angle) * np.cos(out), np.sin(out)])
 
 
-def rotation_matrix(geometry: Geometry, angle_deg: float) -> NDArray[np.float64]:
+def rotation_matrix(geometry: Geometry, angle_deg: float, out_of_plane_deg: float = 0.0) -> NDArray[np.float64]:
     """(3, 3) rotation that a stage angle applies to the crystal: `rotation_matrix @ crystal.ub @ hkl`."""
-    return rotate(np.eye(3), geometry, np.full(3, angle_deg)).T
+    return rotate(np.eye(3), geometry, np.full(3, angle_deg), out_of_plane_deg).T
 
 
-def rotate(points: NDArray[np.float64], geometry: Geometry, angle_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+def rotate(
+    points: NDArray[np.float64], geometry: Geometry, angle_deg: NDArray[np.float64], out_of_plane_deg: float = 0.0
+) -> NDArray[np.float64]:
     """(n, 3) points, each turned about the tilt axis by its own angle (n,) in degrees (Rodrigues)."""
-    axis, angle = rotation_axis(geometry), np.deg2rad(angle_deg)[:, None]
+    axis, angle = rotation_axis(geometry, out_of_plane_deg), np.deg2rad(angle_deg)[:, None]
     along = (points @ axis)[:, None] * axis
     return np.asarray(along + (points - along) * np.cos(angle) + np.cross(axis, points) * np.sin(angle))
 
@@ -96,6 +98,7 @@ def spots(
     rocking_sigma_invA: float,
     scale: float = 1.0,
     mosaicity_deg: float = 0.0,
+    out_of_plane_deg: float = 0.0,
 ) -> Spots:
     """Spots of an exposure during which the stage turns at constant speed from `start_deg` to `end_deg`.
 
@@ -104,14 +107,16 @@ def spots(
     `mosaicity_deg` (sigma of the spread of its blocks' orientations) times the distance of the point from the
     origin, added in quadrature. s is exact at both ends of a step and linear in the angle between. start > end
     turns the other way and gives the same spots. `scale` multiplies the strengths: the place for what an aperture
-    cuts off of the crystal.
+    cuts off of the crystal. out_of_plane_deg: of the tilt axis, see `rotation_axis`.
     """
     k = 1.0 / geometry.wavelength_A
     points = crystal.hkl @ crystal.ub.T
-    axis = rotation_axis(geometry)
-    # The axis lies in the detector plane, so only the z of a point tells its distance from the sphere:
-    # z(angle) = z cos(angle) + (axis x point)_z sin(angle), and |s0 + point|^2 = k^2 + |point|^2 - 2 k z.
-    cosine, sine = points[:, 2], axis[0] * points[:, 1] - axis[1] * points[:, 0]
+    axis = rotation_axis(geometry, out_of_plane_deg)
+    # Only the z of a point tells its distance from the sphere: |s0 + point|^2 = k^2 + |point|^2 - 2 k z, and
+    # z(angle) = along + (z - along) cos(angle) + (axis x point)_z sin(angle), where along is the z of the part of the
+    # point along the axis: 0 for an axis in the detector plane.
+    along = (points @ axis) * axis[2]
+    cosine, sine = points[:, 2] - along, axis[0] * points[:, 1] - axis[1] * points[:, 0]
     length2 = np.einsum("ij,ij->i", points, points)
     constant = k * k + length2
     sigma = np.sqrt(rocking_sigma_invA**2 + np.deg2rad(mosaicity_deg) ** 2 * length2)
@@ -119,7 +124,7 @@ def spots(
 
     def excitation_error(angle_deg: float) -> NDArray[np.float64]:
         angle = np.deg2rad(angle_deg)
-        z = cosine * np.cos(angle) + sine * np.sin(angle)
+        z = along + cosine * np.cos(angle) + sine * np.sin(angle)
         return np.asarray(np.sqrt(constant - 2.0 * k * z) - k)
 
     steps = max(1, int(np.ceil(abs(end_deg - start_deg) / LONGEST_STEP_DEG - 1e-9)))
@@ -136,7 +141,7 @@ def spots(
         before = after
     index, angle_deg = np.concatenate(rows), np.concatenate(angles)
     rate = scale * crystal.intensity[index] * np.concatenate(means)
-    fast_px, slow_px = project(rotate(points[index], geometry, angle_deg), geometry)
+    fast_px, slow_px = project(rotate(points[index], geometry, angle_deg, out_of_plane_deg), geometry)
     weight = rate * (abs(np.deg2rad(end_deg - start_deg)) * k)
     return Spots(index, fast_px, slow_px, angle_deg, weight, rate)
 

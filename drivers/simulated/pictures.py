@@ -73,7 +73,10 @@ class PictureMaker:
         nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0
         background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px)
         electrons = background_s * exposure_s
-        excited = spots(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg)
+        excited = spots(
+            *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
+            out_of_plane_deg=setting.axis_out_of_plane_deg,
+        )
         # Kinematic theory: intensity scattered per incident electron = wavelength^2 thickness |F|^2 / volume^2
         # times the rocking curve normalised over s (thickness in A).
         per_rate = geometry.wavelength_A**2 * (10.0 * crystal.size_nm) / crystal.volume_A3**2

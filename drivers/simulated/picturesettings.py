@@ -18,6 +18,8 @@ class PictureSettings:
         once; chosen so that strong reflections of 500 nm of mordenite collect a few thousand counts in a frame of
         0.5 s and 0.23 deg. Spots scale with wavelength^2 * thickness / cell volume^2, so other crystals follow.
     rocking_sigma_invA, mosaicity_deg: the rocking curve, see `pattern.spots`.
+    axis_out_of_plane_deg: how far the tilt axis leans out of the picture towards the source, which no plan and no
+        header knows.
     spot_sigma_px, beam_sigma_px: widths of a spot and of the focused primary beam.
     halo: inelastic background around the primary beam, as Gaussians (share of the flux, sigma in px).
     constant_s: background per physical pixel and second. dark_s: false counts with the beam off, likewise.
@@ -37,6 +39,7 @@ class PictureSettings:
     diffracting_share: float = 1.0e-3
     rocking_sigma_invA: float = 2.0e-4
     mosaicity_deg: float = 0.08
+    axis_out_of_plane_deg: float = 0.0
     spot_sigma_px: float = 0.85
     beam_sigma_px: float = 1.3
     halo: tuple[tuple[float, float], ...] = ((0.03, 9.0), (0.02, 32.0), (0.015, 110.0))

@@ -70,17 +70,30 @@ def test_nothing_is_excited_on_the_other_side() -> None:
     assert len(spots(one_point(0.0, 0.5, 0.0), GEOMETRY, -1.0, -0.3, SIGMA).index) == 0
 
 
-def test_a_point_turned_about_an_inclined_axis_agrees_with_the_exponential_of_the_generator() -> None:
+@pytest.mark.parametrize("out_deg", [0.0, 0.8, -30.0])
+def test_a_point_turned_about_an_inclined_axis_agrees_with_the_exponential_of_the_generator(out_deg: float) -> None:
     from scipy.linalg import expm
 
     geometry = replace(GEOMETRY, rotation_axis_deg=-38.5)
-    x, y, z = rotation_axis(geometry)
+    x, y, z = rotation_axis(geometry, out_deg)
     generator = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    assert np.allclose(rotation_matrix(geometry, 33.0), expm(np.deg2rad(33.0) * generator))
+    assert np.allclose(rotation_matrix(geometry, 33.0, out_deg), expm(np.deg2rad(33.0) * generator))
     points = np.array([[0.1, 0.2, 0.3], [-0.4, 0.1, 0.2]])
-    turned = rotate(points, geometry, np.array([33.0, 0.0]))
-    assert np.allclose(turned, [rotation_matrix(geometry, 33.0) @ points[0], points[1]])
-    assert (x, y) == pytest.approx((np.cos(np.deg2rad(38.5)), -np.sin(np.deg2rad(38.5))))
+    turned = rotate(points, geometry, np.array([33.0, 0.0]), out_deg)
+    assert np.allclose(turned, [rotation_matrix(geometry, 33.0, out_deg) @ points[0], points[1]])
+    assert np.arctan2(y, x) == pytest.approx(np.deg2rad(-38.5))
+    assert z == pytest.approx(np.sin(np.deg2rad(out_deg)))
+
+
+@pytest.mark.parametrize("out_deg", [0.0, 0.8, -5.0])
+def test_reflections_lie_on_the_ewald_sphere_where_they_are_seen_about_an_axis_out_of_the_picture(
+    out_deg: float,
+) -> None:
+    geometry, k = replace(GEOMETRY, rotation_axis_deg=-38.5), 1.0 / GEOMETRY.wavelength_A
+    seen = spots(MORDENITE, geometry, 10.0, 20.0, 1e-5, out_of_plane_deg=out_deg)
+    points = rotate(MORDENITE.hkl[seen.index] @ MORDENITE.ub.T, geometry, seen.angle_deg, out_deg)
+    assert len(seen.index) > 50
+    np.testing.assert_allclose(np.linalg.norm(points - [0, 0, k], axis=1), k, atol=6e-5)
 
 
 def lorentz(crystal: Crystal, geometry: Geometry, angle_deg: np.ndarray, rows: np.ndarray) -> np.ndarray:

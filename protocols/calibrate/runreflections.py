@@ -1,0 +1,83 @@
+"""The reflections of a recorded cRED run: spots of its frames, joined over neighbouring ones by the fitted angles."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.facts import Geometry
+from protocols.lattice.rotationfit import Observed
+from protocols.lattice.rotationgeometry import RotationGeometry
+from protocols.products.corrections import correction, untrusted
+from protocols.products.source import RunInfo, RunSource, open_run
+from protocols.spots.beam_centre import even_level, find_beam, run_beam
+from protocols.spots.joining import Reflections, join
+from protocols.spots.seriespeaks import FrameSpots, SeriesPeaks
+
+BEAM_FRAMES = 15
+"""Frames, evenly over the run, of which the primary beam is taken."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunReflections:
+    """All reflections of a run, and the geometry that it was recorded with, its beam as the frames show it."""
+
+    reflections: Reflections
+    geometry: RotationGeometry
+
+    @property
+    def whole(self) -> Reflections:
+        """Those that no gap and no end of the run has cut."""
+        return self.reflections.some(~self.reflections.cut)
+
+
+def observed(reflections: Reflections) -> Observed:
+    """Reflections as a fit takes them."""
+    return Observed(*(getattr(reflections, name) for name in Observed.__dataclass_fields__))
+
+
+def run_reflections(folder: Path) -> RunReflections:
+    """From the kept frames of a run folder, 20 ms each. DataError for a folder that is no finished run with frames."""
+    with open_run(folder) as source:
+        return reflections_of(source)
+
+
+def reflections_of(source: RunSource) -> RunReflections:
+    """The same of an open run."""
+    info = source.info
+    apply = correction(source.flatfield(), info.wide_cross, info.saturation)
+    made_up = untrusted(info.raw_shape, info.wide_cross, apply.dead)
+
+    def frame(index: int) -> NDArray[np.uint16]:
+        return apply.apply(source.raw(index))[0]
+
+    some = np.unique(np.linspace(0, len(info.slot) - 1, BEAM_FRAMES).astype(np.intp))
+    beam_px = _beam(info, (frame(index) for index in some.tolist()))
+    find = SeriesPeaks(info.shape, made_up, beam_px)
+    spots: list[FrameSpots] = [find(frame(index)) for index in range(len(info.slot))]
+    reflections = join(spots, info.slot, info.frame_start_deg, info.frame_end_deg)
+    return RunReflections(reflections, _geometry(info, beam_px))
+
+
+def _beam(info: RunInfo, frames: Iterable[NDArray[np.uint16]]) -> tuple[float, float]:
+    """(fast, slow) of the primary beam in most of the frames; what the instrument says where they show none."""
+    level = even_level(info.overload, info.wide_cross)
+    found = [find_beam(counts, cap=level) or (np.nan, np.nan) for counts in frames]
+    return run_beam(np.array(found, dtype=np.float64), (info.nominal_beam_fast_px, info.nominal_beam_slow_px))
+
+
+def _geometry(info: RunInfo, beam_px: tuple[float, float]) -> RotationGeometry:
+    return RotationGeometry.of(
+        Geometry(
+            wavelength_A=info.wavelength_A,
+            camera_length_mm=info.camera_length_mm,
+            pixel_size_mm=info.pixel_size_mm,
+            rotation_axis_deg=info.rotation_axis_deg,
+            beam_fast_px=beam_px[0],
+            beam_slow_px=beam_px[1],
+            distortion_amplitude_percent=info.distortion_amplitude_percent,
+            distortion_azimuth_deg=info.distortion_azimuth_deg,
+        )
+    )

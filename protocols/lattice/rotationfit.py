@@ -1,0 +1,248 @@
+"""A lattice and the geometry of the instrument fitted together to the reflections of a rotation.
+
+Each reflection is seen at a place and at a stage angle; with its whole indices these are three observations of one
+point of the lattice. Fitted are the nine numbers of the lattice, the axis (its direction in the picture and its lean),
+the primary beam and the ellipse, all that a rotation of some ten degrees tells apart. Not fitted is the camera
+length: a wrong one makes the cell wrong by as much, and nothing else that could be seen.
+
+Uncertainties are honest only if those of the observations are: what places and angles deviate beyond their counting
+statistics (a detector's response, a stage that trembles) is found from the fit itself, as a constant added to each in
+quadrature, and as a factor where they deviate less.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.lattice.rotationgeometry import RotationGeometry
+from protocols.lattice.search import indexed_by
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+FREE = ("axis_deg", "out_of_plane_deg", "beam_fast_px", "beam_slow_px", "strain", "shear")
+"""What of the geometry is fitted, in the order of `RotationFit.covariance`."""
+STEPS = np.array([0.01, 0.01, 0.02, 0.02, 1e-4, 1e-4])
+"""For their derivatives; the lattice enters linearly."""
+UNKNOWN_ELLIPSE = 0.02
+BELIEVED = (1e3, 2.0, 4.0, 4.0)
+"""Standard deviations of the others before anything was seen: no microscope is farther off. Where reflections say
+little, or a wrong start cannot be explained, these keep the fit from explaining it by an instrument that nobody has."""
+ROUNDS = (3, 5, 8)
+"""Without the ellipse; with it; and then with what noise places and angles really have. A fit that may choose
+between both noises too early takes the angles for noise and has the places agree with any ellipse."""
+FIRST = ("axis_deg", "out_of_plane_deg", "beam_fast_px", "beam_slow_px")
+OUTLIER_SIGMAS = 4.0
+"""Reflections that are farther off in any of the three are not of this lattice, or are two in one."""
+Noise = tuple[float, float, float, float]
+"""Added in quadrature to the uncertainties of places (px) and of angles (deg); then the factors of both."""
+SMALLEST_PX, SMALLEST_DEG = 0.02, 0.003
+"""No place and no angle is known better."""
+BEGIN_NOISE: Noise = (0.1, 0.05, 1.0, 1.0)
+ROCKING_PER_A = 5e-5
+"""How well the middle of a passage through the sphere is known at best, however slowly it is passed."""
+SMALLEST_PER_A3 = 1e-7
+"""A reciprocal cell of less is none: no crystal has a cell of ten million A^3."""
+SLOWEST_PER_A = 0.02
+"""A point that turns about the axis at a smaller distance tells nothing of angles."""
+SOFT = 3.0
+"""In the first rounds a reflection that is so many standard deviations off counts half."""
+GENEROUS = 6.0
+"""Standard deviations, as they spread at present, within which reflections are taken before all has come to rest."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """Reflections as seen, all (n,): places on the corrected grid, stage angles, and what each is known to."""
+
+    fast_px: Array
+    slow_px: Array
+    angle_deg: Array
+    position_sigma_px: Array
+    angle_sigma_deg: Array
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.fast_px)
+
+    def crystal(self, geometry: RotationGeometry) -> Array:
+        """(n, 3) their points in reciprocal space, 1/A."""
+        return geometry.crystal(self.fast_px, self.slow_px, self.angle_deg)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RotationFit:
+    """A fitted lattice and geometry.
+
+    ub: (3, 3) columns a*, b*, c* in the crystal at stage angle 0. hkl: (n, 3) of all observed reflections; used: (n,)
+    those that were fitted. pulls: (n, 3) of all, in standard deviations along x, y and the rotation. covariance: (6, 6)
+    of FREE. position_rms_px, angle_rms_deg: of those used. noise: what the
+    uncertainties of the observations were changed by.
+    """
+
+    geometry: RotationGeometry
+    ub: Array
+    hkl: Indices
+    used: Mask
+    pulls: Array
+    covariance: Array
+    position_rms_px: float
+    angle_rms_deg: float
+    noise: Noise
+
+    def sigma(self, name: str) -> float:
+        """Standard deviation of one of FREE, in its unit."""
+        place = FREE.index(name)
+        return float(np.sqrt(self.covariance[place, place]))
+
+
+def fit_rotation(
+    observed: Observed, geometry: RotationGeometry, ub: Array, ellipse_known_to: float = UNKNOWN_ELLIPSE
+) -> RotationFit | None:
+    """The lattice `ub` (3, 3) and the geometry that explain the reflections best; None where nothing is explained.
+
+    ellipse_known_to: standard deviation of strain and shear in `geometry`; by default nothing is known of them.
+    """
+    believed = geometry
+    widths = np.array([*BELIEVED, ellipse_known_to, ellipse_known_to])
+    lattice = indexed_by(ub, observed.crystal(geometry))
+    hkl, used, noise = lattice.hkl, lattice.indexed, BEGIN_NOISE
+    pulls, inverse, free = np.empty((len(observed), 3)), np.empty((0, 0)), np.zeros(len(FREE), dtype=bool)
+    for number in range(sum(ROUNDS)):
+        free = np.array([number >= ROUNDS[0] or name in FIRST for name in FREE])
+        unknowns = 9 + int(free.sum())
+        if int(used.sum()) < unknowns:
+            return None
+        soft = 1 / (1 + (np.abs(pulls).max(axis=1) / SOFT) ** 2) if 0 < number < ROUNDS[0] + ROUNDS[1] else None
+        ub, geometry, inverse = _round(observed, geometry, ub, hkl, used, noise, free, (believed, widths), soft)
+        if not abs(np.linalg.det(ub)) > SMALLEST_PER_A3:
+            return None
+        hkl = np.rint(observed.crystal(geometry) @ np.linalg.inv(ub).T).astype(np.int64)
+        off, sigma = _deviations(observed, geometry, ub, hkl, noise)
+        if number < ROUNDS[0] + ROUNDS[1]:
+            spread = max(1.0, 1.4826 * float(np.median(np.abs((off / sigma)[used]))))
+            pulls, limit = off / sigma / spread, GENEROUS
+        else:
+            near: Mask = np.asarray((np.abs(pulls) < GENEROUS).all(axis=1), dtype=bool)
+            noise = _noise(observed, geometry, off, near if int(near.sum()) >= unknowns else used)
+            pulls, limit = off / _sigmas(observed, geometry, noise), OUTLIER_SIGMAS
+        used = np.asarray((np.abs(pulls) < limit).all(axis=1) & hkl.any(axis=1), dtype=bool)
+    if int(used.sum()) < 9 + int(free.sum()):
+        return None
+    covariance = np.zeros((len(FREE), len(FREE)))
+    covariance[np.ix_(free, free)] = inverse[9:, 9:]
+    off_px = off[used, :2] / geometry.per_px
+    turning = _turning(observed, geometry)[used]
+    return RotationFit(
+        geometry=geometry,
+        ub=ub,
+        hkl=hkl,
+        used=used,
+        pulls=pulls,
+        covariance=covariance,
+        position_rms_px=float(np.sqrt(np.mean(off_px**2))),
+        angle_rms_deg=float(np.degrees(np.median(np.abs(off[used, 2]) / turning) * 1.4826)),
+        noise=noise,
+    )
+
+
+def pulls_of(fit: RotationFit, observed: Observed, noise: Noise) -> Array:
+    """(n, 3) deviations of all reflections, in standard deviations with this noise instead of the fit's own."""
+    off, sigma = _deviations(observed, fit.geometry, fit.ub, fit.hkl, noise)
+    return np.asarray(off / sigma)
+
+
+def _turning(observed: Observed, geometry: RotationGeometry) -> Array:
+    """(n,) how far a point moves along the beam, in 1/A, while the stage turns by one radian."""
+    q, axis = geometry.lab(observed.fast_px, observed.slow_px), geometry.axis
+    return np.asarray(np.maximum(np.abs(axis[0] * q[:, 1] - axis[1] * q[:, 0]), SLOWEST_PER_A))
+
+
+def _sigmas(observed: Observed, geometry: RotationGeometry, noise: Noise) -> Array:
+    """(n, 3) standard deviations in 1/A. noise: px and deg to be added, and the factors of both."""
+    place = np.hypot(np.maximum(observed.position_sigma_px, SMALLEST_PX), noise[0]) * noise[2] * geometry.per_px
+    angle = np.radians(np.hypot(np.maximum(observed.angle_sigma_deg, SMALLEST_DEG), noise[1]) * noise[3])
+    return np.stack([place, place, np.hypot(angle * _turning(observed, geometry), ROCKING_PER_A)], axis=1)
+
+
+def _deviations(
+    observed: Observed,
+    geometry: RotationGeometry,
+    ub: Array,
+    hkl: Indices,
+    noise: Noise,
+) -> tuple[Array, Array]:
+    """(n, 3) calculated less seen in the lab, and standard deviations, both in 1/A."""
+    seen = geometry.lab(observed.fast_px, observed.slow_px)
+    off = geometry.turned(hkl @ ub.T, observed.angle_deg) - seen
+    return off, _sigmas(observed, geometry, noise)
+
+
+def _round(
+    observed: Observed,
+    geometry: RotationGeometry,
+    ub: Array,
+    hkl: Indices,
+    used: Mask,
+    noise: Noise,
+    free: Mask,
+    believed: tuple[RotationGeometry, Array],
+    soft: Array | None,
+) -> tuple[Array, RotationGeometry, Array]:
+    """One step of Gauss and Newton: the lattice, the geometry, and the inverse of the normal matrix (9 + free)."""
+    some = Observed(*(getattr(observed, name)[used] for name in Observed.__dataclass_fields__))
+    indices = hkl[used]
+    off, sigma = _deviations(some, geometry, ub, indices, noise)
+    if soft is not None:
+        sigma = sigma / np.sqrt(soft[used])[:, None]
+    columns = []
+    for row in range(3):
+        turned = geometry.turned(np.tile(np.eye(3)[row], (len(some), 1)), some.angle_deg)
+        columns += [turned * indices[:, [column]] for column in range(3)]
+    names = [name for name, is_free in zip(FREE, free, strict=True) if is_free]
+    for name, step in zip(names, STEPS[free], strict=True):
+        value = getattr(geometry, name)
+        more, less = (
+            _deviations(some, replace(geometry, **{name: value + sign * step}), ub, indices, noise)[0]
+            for sign in (1, -1)
+        )
+        columns.append((more - less) / (2 * step))
+    weighted = (np.stack(columns, axis=2) / sigma[:, :, None]).reshape(-1, len(columns))
+    widths = believed[1][free]
+    away = np.array([getattr(geometry, name) - getattr(believed[0], name) for name in names]) / widths
+    weighted = np.concatenate([weighted, np.eye(len(names), len(columns), 9) / widths[:, None]])
+    scale = np.linalg.norm(weighted, axis=0)
+    inverse = np.linalg.pinv((weighted / scale).T @ (weighted / scale), rcond=1e-13) / np.outer(scale, scale)
+    change = -inverse @ (weighted.T @ np.concatenate([(off / sigma).reshape(-1), away]))
+    moved = {name: getattr(geometry, name) + float(by) for name, by in zip(names, change[9:], strict=True)}
+    return ub + change[:9].reshape(3, 3), replace(geometry, **moved), inverse
+
+
+def _noise(observed: Observed, geometry: RotationGeometry, off: Array, near: Mask) -> Noise:
+    """What must be added to the uncertainties of places (px) and angles (deg), and their factors, to explain `off`."""
+    place_px = off[near, :2] / geometry.per_px
+    angle_deg = np.degrees(off[near, 2] / _turning(observed, geometry)[near])
+    place_sigma = np.maximum(observed.position_sigma_px, SMALLEST_PX)[near]
+    angle_sigma = np.maximum(observed.angle_sigma_deg, SMALLEST_DEG)[near]
+    place, place_factor = _more(place_px.reshape(-1), np.repeat(place_sigma, 2))
+    angle, angle_factor = _more(angle_deg, angle_sigma)
+    return place, angle, place_factor, angle_factor
+
+
+def _more(off: Array, sigma: Array) -> tuple[float, float]:
+    """The constant and the factor; by the mean square of pulls of which none counts more than OUTLIER_SIGMAS."""
+
+    def square(more: float) -> float:
+        pulls = off / np.hypot(sigma, more)
+        pulls = pulls[np.abs(pulls) < OUTLIER_SIGMAS]
+        return float(np.mean(pulls**2)) if len(pulls) else np.inf
+
+    if square(0.0) <= 1:
+        return 0.0, float(np.sqrt(max(square(0.0), 0.25)))
+    low, high = 0.0, float(np.sqrt(np.mean(off**2)))
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if square(middle) > 1 else (low, middle)
+    return high, 1.0

@@ -1,0 +1,88 @@
+"""From where a reflection is seen, and at which stage angle, to its point in the crystal's reciprocal space.
+
+The frame is that of `drivers.facts.Geometry`: fast = +x, slow = -y, beam towards -z; a positive stage angle is a
+right-handed rotation about the axis. Lengths in 1/A without the factor 2 pi.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.facts import Geometry
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RotationGeometry:
+    """What a fit of reflections may change of an instrument.
+
+    camera_length_px: in pixels. axis_deg: direction in the picture as `Geometry.rotation_axis_deg`; out_of_plane_deg:
+    how far the axis leans towards the source. strain, shear: the ellipse, as the matrix [[1 + strain, shear],
+    [shear, 1 - strain]] from a true offset (fast, slow) from the beam to the one that is seen.
+    """
+
+    wavelength_A: float
+    camera_length_px: float
+    beam_fast_px: float
+    beam_slow_px: float
+    axis_deg: float
+    out_of_plane_deg: float = 0.0
+    strain: float = 0.0
+    shear: float = 0.0
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> "RotationGeometry":
+        """As the instrument says."""
+        half = geometry.distortion_amplitude_percent / 200
+        twice = 2 * math.radians(geometry.distortion_azimuth_deg)
+        return cls(
+            wavelength_A=geometry.wavelength_A,
+            camera_length_px=geometry.camera_length_mm / geometry.pixel_size_mm,
+            beam_fast_px=geometry.beam_fast_px,
+            beam_slow_px=geometry.beam_slow_px,
+            axis_deg=geometry.rotation_axis_deg,
+            strain=half * math.cos(twice),
+            shear=-half * math.sin(twice),
+        )
+
+    @property
+    def per_px(self) -> float:
+        """1/A of a pixel beside the beam."""
+        return 1 / (self.camera_length_px * self.wavelength_A)
+
+    @property
+    def axis(self) -> Array:
+        """(3,) unit vector in the lab."""
+        angle, out = math.radians(self.axis_deg), math.radians(self.out_of_plane_deg)
+        return np.array([math.cos(angle) * math.cos(out), math.sin(angle) * math.cos(out), math.sin(out)])
+
+    def lab(self, fast_px: Array, slow_px: Array) -> Array:
+        """(n, 3) reciprocal points on the Ewald sphere, s1 - s0, that are seen at these places."""
+        fast, slow = fast_px - self.beam_fast_px, slow_px - self.beam_slow_px
+        size = (1 + self.strain) * (1 - self.strain) - self.shear**2
+        x = ((1 - self.strain) * fast - self.shear * slow) / size
+        y = -((1 + self.strain) * slow - self.shear * fast) / size
+        k = 1 / self.wavelength_A
+        way = np.sqrt(x * x + y * y + self.camera_length_px**2)
+        return np.stack([k * x / way, k * y / way, k - k * self.camera_length_px / way], axis=1)
+
+    def turned(self, points: Array, angle_deg: Array) -> Array:
+        """(n, 3) points, each turned about the axis by its own angle (n,): from the crystal to the lab."""
+        axis, angle = self.axis, np.radians(angle_deg)[:, None]
+        along = (points @ axis)[:, None] * axis
+        cross = np.stack(
+            [
+                axis[1] * points[:, 2] - axis[2] * points[:, 1],
+                axis[2] * points[:, 0] - axis[0] * points[:, 2],
+                axis[0] * points[:, 1] - axis[1] * points[:, 0],
+            ],
+            axis=1,
+        )
+        return np.asarray(along + (points - along) * np.cos(angle) + cross * np.sin(angle))
+
+    def crystal(self, fast_px: Array, slow_px: Array, angle_deg: Array) -> Array:
+        """(n, 3) points in the crystal as it lies at stage angle 0."""
+        return self.turned(self.lab(fast_px, slow_px), -angle_deg)

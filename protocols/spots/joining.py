@@ -1,0 +1,166 @@
+"""Reflections from the spots of a rotation series: what stands at one place in frames that follow each other is one.
+
+A reflection passes through the Ewald sphere in a few tenths of a degree, so it is seen in one frame or in some
+neighbouring ones; its angle is their mean, weighted by intensity. How well that is known depends on what cannot be
+seen: counts in the next frame that are too few for a spot, and, where reflections are narrower than a frame, where in
+that frame it was. Where a snapshot or a lost frame left out an angle, part of a reflection may be missing: it is
+marked as cut, and its angle is not to be trusted.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.spots.seriespeaks import FrameSpots
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Numbers = NDArray[np.intp]
+
+NEAR_PX = 1.0
+"""Spots of neighbouring frames no farther apart than that, and NEAR_SIGMAS of their positions, are one reflection."""
+NEAR_SIGMAS = 2.0
+LONGEST_GAP_DEG = 1.5
+"""Over a gap as long spots are joined still: a reflection near the axis takes that long."""
+UNSEEN_SIGMAS = 5.0
+"""Counts of a spot that is just not found, in standard deviations of 9 pixels of background."""
+STRONG = 20.0
+"""A reflection of so many times the unseen counts would show in the next frame if there were anything there."""
+STRONG_ONES = 12
+"""So many of them at least tell how wide reflections are; with fewer they are taken to be narrower than any frame."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reflections:
+    """Reflections of a series, all arrays (n,), in the order in which they end.
+
+    fast_px, slow_px: mean of the centroids, weighted by what each is known to; pixel i covers [i, i + 1).
+    position_sigma_px: of either. angle_deg: of the stage. angle_sigma_deg: see the module. intensity: counts of all its
+    frames; intensity_sigma. first, last: index of its frames. cut: part of it may lie where there is no frame.
+    """
+
+    fast_px: Array
+    slow_px: Array
+    position_sigma_px: Array
+    angle_deg: Array
+    angle_sigma_deg: Array
+    intensity: Array
+    intensity_sigma: Array
+    first: Numbers
+    last: Numbers
+    cut: Mask
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.fast_px)
+
+    def some(self, which: Mask | Numbers) -> "Reflections":
+        """Those of a mask or of indices."""
+        return Reflections(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+
+def join(spots: Sequence[FrameSpots], slot: NDArray[np.integer], start_deg: Array, end_deg: Array) -> Reflections:
+    """The reflections of a series of n frames: spots of each, its slot number, the stage's angle at begin and end.
+
+    Slots ascend; where they leave one out there is a gap. ValueError where the four do not belong together.
+    """
+    if not len(spots) == len(slot) == len(start_deg) == len(end_deg):
+        raise ValueError(f"{len(spots)} frames with spots, {len(slot)} slots, {len(start_deg)}, {len(end_deg)} angles")
+    gap_before = np.ones(len(spots) + 1, dtype=bool)
+    gap_before[1:-1] = np.diff(slot) != 1
+    frame = np.repeat(np.arange(len(spots)), [len(one) for one in spots])
+    reflection = _chains(spots, gap_before, np.asarray(start_deg), np.asarray(end_deg))
+    return _measured(spots, frame, reflection, gap_before, np.asarray(start_deg), np.asarray(end_deg))
+
+
+def _chains(spots: Sequence[FrameSpots], gap_before: Mask, start_deg: Array, end_deg: Array) -> Numbers:
+    """(all spots,) number of the reflection that each belongs to."""
+    found: list[Numbers] = []
+    count = 0
+    for number, here in enumerate(spots):
+        mine = np.full(len(here), -1, dtype=np.intp)
+        near = number > 0 and (not gap_before[number] or abs(start_deg[number] - end_deg[number - 1]) < LONGEST_GAP_DEG)
+        if near and len(here) and len(spots[number - 1]):
+            one, other = _pairs(spots[number - 1], here)
+            mine[other] = found[-1][one]
+        new = mine < 0
+        mine[new] = count + np.arange(np.count_nonzero(new))
+        count += int(np.count_nonzero(new))
+        found.append(mine)
+    return np.concatenate([*found, np.empty(0, dtype=np.intp)])
+
+
+def _pairs(before: FrameSpots, here: FrameSpots) -> tuple[Numbers, Numbers]:
+    """Spots of two frames that are each other's nearest and near enough."""
+    apart = np.hypot(before.fast_px[:, None] - here.fast_px, before.slow_px[:, None] - here.slow_px)
+    limit = NEAR_PX + NEAR_SIGMAS * np.hypot(before.position_sigma_px[:, None], here.position_sigma_px)
+    one, other = np.arange(len(before)), apart.argmin(axis=1)
+    mutual = (apart.argmin(axis=0)[other] == one) & (apart[one, other] < limit[one, other])
+    return one[mutual], other[mutual]
+
+
+def _measured(
+    spots: Sequence[FrameSpots], frame: Numbers, reflection: Numbers, gap_before: Mask, start_deg: Array, end_deg: Array
+) -> Reflections:
+    n = int(reflection.max(initial=-1)) + 1
+
+    def all_of(name: str) -> Array:
+        return np.concatenate([*(getattr(one, name) for one in spots), np.empty(0)])
+
+    def total(values: Array) -> Array:
+        return np.asarray(np.bincount(reflection, values, n), dtype=np.float64)
+
+    first, last = np.full(n, len(spots), dtype=np.intp), np.full(n, -1, dtype=np.intp)
+    np.minimum.at(first, reflection, frame)
+    np.maximum.at(last, reflection, frame)
+    counts, counts_sigma = all_of("intensity"), all_of("intensity_sigma")
+    sure = 1 / np.maximum(all_of("position_sigma_px"), 1e-3) ** 2
+    middle_deg, width_deg = (start_deg + end_deg) / 2, np.abs(end_deg - start_deg)
+    intensity = total(counts)
+    angle_deg = total(counts * middle_deg[frame]) / intensity
+    noise_deg = np.sqrt(total((counts_sigma * (middle_deg[frame] - angle_deg[reflection])) ** 2)) / intensity
+    per_frame = np.array([one.gain for one in spots] or [1.0])
+    unseen = UNSEEN_SIGMAS * np.sqrt((9 * all_of("background") + 1) * per_frame[frame])
+    unseen = total(unseen) / np.maximum(total(np.ones(len(frame))), 1)
+    cut = gap_before[first] | gap_before[last + 1]
+    gaps_so_far = np.cumsum(gap_before)
+    cut |= gaps_so_far[last] > gaps_so_far[first]
+    wide_deg = width_deg[first] if n else np.empty(0)
+    strong = (intensity > STRONG * unseen) & ~cut
+    variance = total(counts * (middle_deg[frame] - angle_deg[reflection]) ** 2) / intensity
+    strong &= last - first <= np.median((last - first)[strong]) + 1 if strong.any() else strong
+    # Either of the two next frames may hide so many counts.
+    hidden_deg = wide_deg * unseen / (intensity + unseen) * np.sqrt(2 / 3)
+    placed_deg = wide_deg * _placed((variance / np.maximum(wide_deg, 1e-9) ** 2)[strong])
+    lost_deg = np.where(cut, wide_deg / 2, 0.0)
+    return Reflections(
+        fast_px=total(sure * all_of("fast_px")) / total(sure),
+        slow_px=total(sure * all_of("slow_px")) / total(sure),
+        position_sigma_px=1 / np.sqrt(total(sure)),
+        angle_deg=angle_deg,
+        angle_sigma_deg=np.sqrt(noise_deg**2 + hidden_deg**2 + placed_deg**2 + lost_deg**2),
+        intensity=intensity,
+        intensity_sigma=np.sqrt(total(counts_sigma**2)),
+        first=first,
+        last=last,
+        cut=cut,
+    )
+
+
+def _placed(variance: Array) -> float:
+    """How uncertain it is where in its frames a reflection was, in frames, from the (n,) variances of strong ones.
+
+    A narrow one is seen in one frame wherever in that it was: 1 / sqrt(12). Of a passage as a Gaussian of sigma w
+    frames, anywhere against the frames, the mean of the frames errs by e, with e^2 the sum of exp(-4 pi^2 n^2 w^2) /
+    (2 pi^2 n^2) over n = 1, 2, ..., and the variance about it is w^2 + 1 / 12 - e^2 on the average: that gives w.
+    """
+    if len(variance) < STRONG_ONES:
+        return math.sqrt(1 / 12)
+    order = np.arange(1, 30, dtype=np.float64)[:, None]
+    width = np.linspace(0, 1, 200)
+    error = (np.exp(-((2 * np.pi * order * width) ** 2)) / (2 * np.pi**2 * order**2)).sum(axis=0)
+    seen = width**2 + 1 / 12 - error
+    return math.sqrt(float(np.interp(float(variance.mean()), seen - seen[0], error)))
