@@ -1,6 +1,5 @@
 """The reflections of a recorded cRED run: spots of its frames, joined over neighbouring ones by the fitted angles."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,11 @@ from numpy.typing import NDArray
 from drivers.facts import Geometry
 from protocols.lattice.rotationfit import Observed
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.products.corrections import correction, untrusted
+from protocols.products.corrections import Clipped, correction, untrusted
+from protocols.products.runbeam import asked_beam, run_beam
 from protocols.products.source import RunInfo, RunSource, open_run
-from protocols.spots.beam_centre import even_level, find_beam, run_beam
+from protocols.products.survey import FrameSurvey, survey
+from protocols.spots.beam_centre import even_level
 from protocols.spots.joining import Reflections, join
 from protocols.spots.seriespeaks import FrameSpots, SeriesPeaks
 
@@ -53,19 +54,24 @@ def reflections_of(source: RunSource) -> RunReflections:
     def frame(index: int) -> NDArray[np.uint16]:
         return apply.apply(source.raw(index))[0]
 
-    some = np.unique(np.linspace(0, len(info.slot) - 1, BEAM_FRAMES).astype(np.intp))
-    beam_px = _beam(info, (frame(index) for index in some.tolist()))
+    some = np.unique(np.linspace(0, len(info.slot) - 1, BEAM_FRAMES).astype(np.intp)).tolist()
+    beam_px = _beam(info, [_seen(info, int(info.slot[index]), frame(index)) for index in some])
     find = SeriesPeaks(info.shape, made_up, beam_px)
     spots: list[FrameSpots] = [find(frame(index)) for index in range(len(info.slot))]
     reflections = join(spots, info.slot, info.frame_start_deg, info.frame_end_deg)
     return RunReflections(reflections, _geometry(info, beam_px))
 
 
-def _beam(info: RunInfo, frames: Iterable[NDArray[np.uint16]]) -> tuple[float, float]:
-    """(fast, slow) of the primary beam in most of the frames; what the instrument says where they show none."""
+def _seen(info: RunInfo, slot: int, counts: NDArray[np.uint16]) -> FrameSurvey:
+    nominal_px = (info.nominal_beam_fast_px, info.nominal_beam_slow_px)
     level = even_level(info.overload, info.wide_cross)
-    found = [find_beam(counts, cap=level) or (np.nan, np.nan) for counts in frames]
-    return run_beam(np.array(found, dtype=np.float64), (info.nominal_beam_fast_px, info.nominal_beam_slow_px))
+    return survey(slot, counts, Clipped(), nominal_px, None, level, look_for_spots=False)
+
+
+def _beam(info: RunInfo, seen: list[FrameSurvey]) -> tuple[float, float]:
+    """(fast, slow) of the primary beam, by the same rules as in the files of the run."""
+    nominal_px = (info.nominal_beam_fast_px, info.nominal_beam_slow_px)
+    return run_beam(seen, nominal_px, asked_beam(info.plan), info.shape, info.oscillation_deg).place_px
 
 
 def _geometry(info: RunInfo, beam_px: tuple[float, float]) -> RotationGeometry:
