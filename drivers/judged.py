@@ -74,7 +74,7 @@ def cannot_be(facts: "Facts") -> str | None:
 def questions(facts: "Facts") -> tuple[str, ...]:
     """What to ask about an instrument that can be and is unusual, one line each."""
     asked = [question(key, value, known) for key, value, known in _figures(facts)]
-    beside = None if facts.detector is None else _beam(facts.geometry, facts.detector)
+    beside = None if facts.detector is None else beam_beside(facts.geometry, facts.detector)
     apart = [f"geometry: {text}; which is right?" for text in facts.disagreements]
     return tuple(text for text in (*asked, beside, *apart) if text)
 
@@ -152,7 +152,8 @@ def _far_beam(geometry: "Geometry", shape: tuple[int, int]) -> str | None:
     return None
 
 
-def _beam(geometry: "Geometry", detector: "DetectorFacts") -> str | None:
+def beam_beside(geometry: "Geometry", detector: "DetectorFacts") -> str | None:
+    """What to ask about a primary beam that is not on the detector, or in its corner; None where it is well on it."""
     if not detector.has_pictures or (shape := grid(detector)) is None:
         return None
     for key, value_px, size in _beam_keys(geometry, shape):

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from engine.commands.groups import PromisedGroup
+from engine.commands.mistyped import plain, remedy
 from engine.commands.options import ClockKind, Config, Devices, Json, Protocol, Seed, Settings
 from engine.commands.replay import replay
 from engine.commands.soak import soak
@@ -362,7 +363,12 @@ def main() -> None:
     except Exception as error:
         show = getattr(error, "show", None)
         if callable(show):  # words on the command line that make no command
+            said = str(getattr(error, "message", ""))
+            if said:
+                error.message = plain(said)  # type: ignore[attr-defined] # an error of the command line library
             show()
+            if meant := remedy(getattr(getattr(error, "ctx", None), "info_name", None) or "", said):
+                typer.echo(meant, err=True)
             sys.exit(2)
         if os.environ.get("CREDLINE_TRACEBACK"):
             raise

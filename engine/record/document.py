@@ -16,6 +16,8 @@ from engine.record.jsonobject import JsonDict, JsonObject
 
 SCHEMA = 2
 RUN_FILE = "run.json"
+NAMED = 5
+"""So many runs are named at most where a folder of runs was given for one of them."""
 RUNNING = "running"
 """The status of a run that goes on, or was cut off."""
 
@@ -72,7 +74,9 @@ class RunDocument:
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise DataError(f"{path}: no such file; {folder} is not the folder of a run") from error
+            raise DataError(f"{path}: no such file; {folder} is not the folder of a run{_near(folder)}") from error
+        except NotADirectoryError as error:
+            raise DataError(f"{folder}: is a file; give the folder of the run, {folder.parent}") from error
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(
                 f"{path}: not readable as JSON ({error}); `credline recover {folder}` rewrites it"
@@ -213,6 +217,15 @@ def _upgraded(told: JsonObject) -> JsonObject:
     if told["schema"] > 1:
         return told
     return {("label" if name == "sample" else name): value for name, value in told.items()}
+
+
+def _near(folder: Path) -> str:
+    """Which runs may be meant, in a sentence: those that lie in the folder, else where to look."""
+    within = sorted(path.parent.name for path in folder.glob(f"*/{RUN_FILE}"))
+    if not within:
+        return f"; `{PROGRAM} runs list` tells the runs in ./runs"
+    more = f" and {len(within) - NAMED} more" if len(within) > NAMED else ""
+    return f". Runs in it: {', '.join(within[:NAMED])}{more}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,7 @@ def read_devices(name: str, options: Mapping[str, object]) -> "tuple[dict[str, t
     drivers = registered("drivers")
     tables: JsonDict = {"microscope": {"driver": name}}
     if name not in drivers:
-        if not name.endswith(".toml"):
+        if not name.endswith(".toml") and not Path(name).is_dir():
             raise Refused(
                 f"--devices {name}: no driver of that name; registered are: {', '.join(sorted(drivers))}. "
                 "Or give a devices file (.toml)."
@@ -205,6 +205,8 @@ def read_devices(name: str, options: Mapping[str, object]) -> "tuple[dict[str, t
     if INSTRUMENT in tables:
         written["instrument"] = _instrument_file(name, tables.pop(INSTRUMENT))
     if unknown := sorted(set(tables) - {"microscope", *PARTS, *FACTS}):
+        if not any(isinstance(table, dict) for table in tables.values()):
+            raise Refused(f"--devices {name}: has no table of a devices file. If it is a plan, name it with --config.")
         known = "], [".join(("microscope", *PARTS, *FACTS))
         raise Refused(f"--devices {name}: table [{shown(unknown[0])}] is not known; use [{known}].")
     if "microscope" not in tables:

@@ -30,6 +30,17 @@ UNITS = {
 """Ends of a key's name, and what is counted then: as a symbol, and as a word."""
 
 
+PLAIN_WORDS = {
+    "tuple_type": 'give a list, for example ["a", "b"], or [] for none',
+    "list_type": 'give a list, for example ["a", "b"], or [] for none',
+    "bool_parsing": "write true or false",
+    "bool_type": "write true or false",
+    "int_parsing": "give a whole number",
+    "int_from_float": "give a whole number",
+}
+"""What is to be written instead, by pydantic's name for a mistake whose own words speak of Python's types."""
+
+
 def unit_of(key: str, *, as_word: bool = False) -> str:
     """The unit that the end of a key's name tells, `deg/s`; empty where it tells none."""
     ends = [end for end in UNITS if key.endswith(end)]
@@ -45,6 +56,8 @@ def read_toml(path: Path, what: str) -> JsonDict:
         if _holds_endless(tables):
             raise ValueError("a whole number has more than 64 bits")
     except OSError as error:
+        if path.is_dir():
+            raise Refused(f"{what} {path}: is a folder. Name a TOML file in it.") from error
         raise Refused(f"{what} {path}: cannot be read ({error.strerror}). Check the name.") from error
     except UnicodeDecodeError as error:
         raise Refused(f"{what} {path}: is not a text file in UTF-8.") from error
@@ -132,15 +145,23 @@ def _first_mistake(error: ValidationError, plan_type: type[BaseModel]) -> str:
                 f"[{shown(header)}]: the keys of a plan stand without a header above them. Take out the line "
                 f"[{shown(header)}].{more}"
             )
+        is_table = isinstance(first["input"], dict)
         key = shown(key)
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(key, [name for name in known if "." in name or not is_table], n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}?" if near else f"Keys are: {', '.join(known)}."
+        if is_table and not near:
+            hint = "A table such as [microscope] or [geometry] stands in a devices file; name that file with --devices."
         return f"{key}: the plan has no such key. {hint}{more}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
     label = f"{shown(key)} = {shown(repr(first['input']))}" if key else "plan"
     unit = unit_of(key, as_word=True)
     if unit and first["type"] in ("float_parsing", "float_type", "int_parsing"):
         message = f"give a plain number of {unit}, for example {key}={_example(plan_type, key)}"
+    elif first["type"] in PLAIN_WORDS:
+        message = PLAIN_WORDS[first["type"]]
+    elif first["type"] in ("model_type", "model_attributes_type"):
+        below = [name for name in _keys(plan_type) if name.startswith(f"{key}.")]
+        message = f"it has keys of its own: {', '.join(below)}. Give one of these, for example --set {below[0]}=VALUE"
     return f"{label}: {message}.{more}"
 
 

@@ -25,7 +25,7 @@ from protocols.cred.gaps import gaps_of, objection_to
 from protocols.cred.likely import refuse_impossible, unusual
 from protocols.cred.machine import cred_machine
 from protocols.cred.optics import changed_since, looked_at
-from protocols.cred.pattern import beam_cannot_be, corrected, corrected_beam, pattern_in, words_of
+from protocols.cred.pattern import beam_asked_about, beam_cannot_be, corrected, corrected_beam, pattern_in, words_of
 from protocols.cred.plan import FORMATS, ON_REQUEST, CredPlan, SlotPlan
 from protocols.cred.records import DIFFRACTION, SNAPSHOT
 from protocols.cred.sequence import CredSequence
@@ -100,7 +100,8 @@ class PreparedCred(Prepared):
     @property
     def remarks(self) -> Sequence[str]:
         """See `Prepared.remarks`."""
-        return unusual(self.plan)
+        beam = beam_asked_about(self.plan.beam, self.geometry, self.slot_plan.detector)
+        return (*unusual(self.plan), *(() if beam is None else (beam,)))
 
     @property
     def objections(self) -> Sequence[str]:

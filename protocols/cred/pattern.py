@@ -10,10 +10,10 @@ from typing import Any
 
 from drivers.facts import DetectorFacts, Geometry
 from drivers.geometry import high_tension_v, per_px_A, resolution
-from drivers.judged import geometry_cannot_be, grid
+from drivers.judged import beam_beside, geometry_cannot_be, grid
 from drivers.options import is_number
 from engine.errors import Refused, shown
-from protocols.cred.plan import BEAM_WORDS
+from protocols.cred.plan import BEAM_SAYS, BEAM_WORDS
 
 
 def pattern_of(geometry: Geometry, shape: tuple[int, int] | None) -> dict[str, float]:
@@ -87,10 +87,7 @@ def corrected_beam(instrument: Mapping[str, Any], value: object) -> object:
     if value in BEAM_WORDS:
         return value
     if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)):
-        raise Refused(
-            f"--set beam = {shown(repr(value))}: say found, nominal, or a place, [fast, slow] in px; nothing was "
-            "changed."
-        )
+        raise Refused(f"--set beam = {shown(repr(value))}: nothing was changed; {BEAM_SAYS}.")
     place_px = (float(value[0]), float(value[1]))
     try:
         why = beam_cannot_be(place_px, _geometry(instrument["geometry"]), _shape(instrument["detector"]))
@@ -107,8 +104,25 @@ def beam_cannot_be(beam: str | tuple[float, float], geometry: Geometry, shape: t
     """
     if isinstance(beam, str) or shape is None:
         return None
-    why = geometry_cannot_be(replace(geometry, beam_fast_px=beam[0], beam_slow_px=beam[1]), shape)
-    return None if why is None else f"beam = [{beam[0]:g}, {beam[1]:g}]: {why}"
+    why = geometry_cannot_be(_with_beam(geometry, beam), shape)
+    return None if why is None else _of_beam(beam, why)
+
+
+def beam_asked_about(beam: str | tuple[float, float], geometry: Geometry, detector: DetectorFacts) -> str | None:
+    """What to ask about a place that is given for the primary beam and is not on the detector; None for all others."""
+    if isinstance(beam, str):
+        return None
+    asked = beam_beside(_with_beam(geometry, beam), detector)
+    return None if asked is None else _of_beam(beam, asked)
+
+
+def _with_beam(geometry: Geometry, beam: tuple[float, float]) -> Geometry:
+    return replace(geometry, beam_fast_px=beam[0], beam_slow_px=beam[1])
+
+
+def _of_beam(beam: tuple[float, float], said: str) -> str:
+    """The same of the plan's key: a beam of the plan is no figure of the devices file."""
+    return f"beam = [{beam[0]:g}, {beam[1]:g}]: {said.replace('geometry.beam_', '').replace('_px = ', ' = ', 1)}"
 
 
 def _geometry(told: Mapping[str, Any]) -> Geometry:

@@ -33,6 +33,7 @@ LONGEST_S = 86_400.0
 Positive = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 """Seconds, a day at most, or degrees per second."""
 BEAM_WORDS = ("found", "nominal")
+BEAM_SAYS = 'say found, nominal, or a place in px, fast then slow, as --set "beam=[258.3, 260.1]"'
 BeamPixel = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 
@@ -81,7 +82,8 @@ class CredPlan(BaseModel):
     unblank: bool = True
     """Keep the beam off until the rotation is seen; false leaves the beam as it is until the end, which blanks it."""
     formats: tuple[str, ...] = FORMATS
-    """Files for other programs, written when the run is over (docs/products.md); [] for none."""
+    """Files for other programs, written when the run is over (docs/products.md); [] for none. --set formats=smv,xds will
+    do, too."""
     truth: bool = False
     """Simulation only: write truth.h5, what really happened."""
     bad_frames: Literal["go on", "stop"] = "go on"
@@ -102,8 +104,14 @@ class CredPlan(BaseModel):
     @classmethod
     def _word_or_place(cls, value: object) -> object:
         if value not in BEAM_WORDS and not (isinstance(value, list | tuple) and len(value) == 2):
-            raise ValueError("say found, nominal, or a place, [fast, slow] in px")
+            raise ValueError(BEAM_SAYS)
         return value
+
+    @field_validator("formats", mode="before")
+    @classmethod
+    def _one_word_or_more(cls, value: object) -> object:
+        """`smv,tiff` as `credline export --formats` takes it, for a list has quotes that a shell takes away."""
+        return tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else value
 
     @field_validator("formats")
     @classmethod
@@ -111,6 +119,13 @@ class CredPlan(BaseModel):
         known = (*FORMATS, *ON_REQUEST)
         if unknown := sorted(set(value) - set(known)):
             raise ValueError(f"{shown(unknown[0])!r} is no format; choose from {', '.join(known)}, or [] for none")
+        return value
+
+    @field_validator("speed_deg_s", mode="before")
+    @classmethod
+    def _no_direction(cls, value: object) -> object:
+        if isinstance(value, int | float) and value < 0:
+            raise ValueError("a speed is more than 0; to rotate the other way, give a negative range_deg")
         return value
 
     @field_validator("range_deg")

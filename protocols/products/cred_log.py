@@ -4,6 +4,8 @@ The name is Instamatic's, by which AutoLEI knows a run folder; it waits for as m
 and goes to work once they are there. So the log is written last of all.
 """
 
+from math import isfinite
+
 from drivers.geometry import high_tension_v, resolution
 from protocols.products.metadata import RunHeader
 from protocols.products.source import RunInfo, ranges
@@ -18,6 +20,7 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
     rows, columns = info.shape
     beam_px = run.beam_fast_px, run.beam_slow_px
     seen = resolution(info.shape, *beam_px, info.pixel_size_mm, info.camera_length_mm, info.wavelength_A)
+    edge = f"{seen.edge_A:.3f} A at the nearest edge" if isfinite(seen.edge_A) else "the beam is beside the detector"
     return [
         ("Program", run.program),
         ("Run", info.run_id),
@@ -50,7 +53,7 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
         ("Camera length", f"{info.camera_length_mm:.4f} mm"),
         ("Physical pixel size", f"{info.pixel_size_mm:.4f} mm"),
         ("Pixel size", f"{info.angstrom_per_px:.8f} 1/A"),
-        ("Resolution", f"{seen.edge_A:.3f} A at the nearest edge, {seen.corner_A:.3f} A in the farthest corner"),
+        ("Resolution", f"{edge}, {seen.corner_A:.3f} A in the farthest corner"),
         ("Detector", f"{info.detector or 'camera'}, {columns} x {rows} px after correction"),
         ("Saturation", f"{info.saturation} counts"),
         ("Primary beam (fast, slow)", f"{run.beam_fast_px:.3f}, {run.beam_slow_px:.3f} px (pixel i covers i to i+1)"),

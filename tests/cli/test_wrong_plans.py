@@ -141,6 +141,12 @@ WRONG = {
         not_said=("None",),
     ),
     "a microscope without a driver": Wrong(("[microscope] has no driver", "driver ="), devices="[microscope]\n"),
+    "a plan in place of the devices": Wrong(
+        ("lab.toml: has no table of a devices file", "name it with --config"), devices="exposure_s = 0.5\nrange_deg = 5\n"
+    ),
+    "the devices in place of a plan": Wrong(
+        ("microscope: the plan has no such key", "name that file with --devices"), config=TIMING.encode()
+    ),
     "no such driver": Wrong(("jeool", "no driver of that name"), devices="jeool"),
     # --- other commands
     "a latency in ms without its unit": Wrong(
@@ -209,6 +215,9 @@ UNLIKELY = {
     "a pixel of 0.2 mm": (f"{TIMING}[geometry]\npixel_size_mm = 0.2\n", (), "0.005 to 0.15 mm"),
     "a voltage of 20 kV": (f"{TIMING}[geometry]\nwavelength_A = 0.0859\n", (), "usually 0.0195 to 0.0491 A"),
     "a beam beside the detector": (f"{PICTURES}[geometry]\nbeam_fast_px = -30\n", (), "beside it"),
+    "a primary beam of the plan beside the detector": (
+        PICTURES, ("beam=[700, 10]",), "beam = [700, 10]: fast = 700: the detector has 516 pixels there, so the beam is"
+    ),
     "a readout of 3.5 s": (
         f"{TIMING}detector.readout_s = 3.5\n", ("speed_deg_s=0.1",), "3.5 ms was meant, write readout_s = 0.0035"
     ),

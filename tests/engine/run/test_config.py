@@ -109,10 +109,11 @@ def test_settings_win_over_the_file_and_leave_the_rest_of_a_table(tmp_path: Path
         ("speed_deg_s=1 deg/s", ["speed_deg_s = '1 deg/s'", "plain number of degrees per second", "speed_deg_s=0.45"]),
         ("exposure_s=-1", ["exposure_s = -1", "greater than 0"]),
         ("exposure_s=nan", ["exposure_s = nan", "greater than 0"]),
-        ("defocus=1.5", ["defocus = 1.5", "integer"]),
-        ("unblank=perhaps", ["unblank = 'perhaps'", "boolean"]),
-        ("formats=smv", ["formats = 'smv'", "tuple"]),
-        ("crystal=7", ["crystal = 7"]),
+        ("defocus=1.5", ["defocus = 1.5", "give a whole number"]),
+        ("unblank=perhaps", ["unblank = 'perhaps'", "write true or false"]),
+        ("formats=smv", ["formats = 'smv'", "give a list", '["a", "b"]']),
+        ("crystal=x.cif", ["crystal = 'x.cif'", "crystal.cif, crystal.orientation_seed", "--set crystal.cif=VALUE"]),
+        ("geometry.camera_length_mm=250", ["geometry: the plan has no such key", "devices file", "--devices"]),
         ("sample.name=7", ["sample", "string"]),
     ],
 )
@@ -151,9 +152,12 @@ def test_a_file_that_is_no_toml_is_refused_with_its_line(tmp_path: Path, content
         read_toml(path, "--config")
 
 
-@pytest.mark.parametrize("name", ["none.toml", "."])
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(Refused, match=r"cannot be read .*Check the name"):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("none.toml", r"cannot be read .*Check the name"), (".", r"is a folder. Name a TOML file in it")],
+)
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(Refused, match=words):
         read_toml(tmp_path / name, "--config")
 
 

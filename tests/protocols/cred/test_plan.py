@@ -42,6 +42,12 @@ def slots_of(plan: Any, **options: Any) -> SlotPlan:
         (["exposure_s=-1"], "exposure_s = -1: should be greater than 0"),
         (["snapshot_interval=-1"], "snapshot_interval = -1: should be greater than or equal to 0"),
         (["crystal.orientation_seed=-1"], "crystal.orientation_seed = -1: should be greater than or equal to 0"),
+        (["speed_deg_s=-0.45"], "to rotate the other way, give a negative range_deg"),
+        (["beam=258.3,260.1"], 'fast then slow, as --set "beam=[258.3, 260.1]"'),
+        (["beam=off"], "beam = 'off': say found, nominal, or a place"),
+        (["formats=cif"], "'cif' is no format; choose from smv, tiff"),
+        (["formats=none"], "'none' is no format; choose from smv, tiff"),
+        (["crystal=lta.cif"], "Give one of these, for example --set crystal.cif=VALUE"),
         (["snapshot_interval=1"], "snapshot_interval = 1: with 1 every slot would be a snapshot"),
         (["range_deg=0"], "range_deg = 0: a range of 0 deg has no frames"),
         (["rotation=pedals"], "rotation = 'pedals': should be 'pedal' or 'commanded'"),
@@ -73,6 +79,11 @@ def test_a_plan_that_cannot_fit_says_which_step_and_by_how_much(settings: list[s
     with pytest.raises(Refused) as refused:
         slots_of(build_plan(CRED, None, settings))
     assert words in str(refused.value)
+
+
+def test_formats_are_named_as_export_names_them_or_in_a_list() -> None:
+    for words in ("formats=xds, autoed", 'formats=["xds", "autoed"]'):
+        assert build_plan(CRED, None, [words]).formats == ("xds", "autoed")
 
 
 def test_the_largest_orientation_seed_is_taken() -> None:

@@ -177,6 +177,16 @@ def test_the_geometry_stands_with_voltage_and_resolution(tmp_path: Path) -> None
     assert cells["exposure_s"] == "0.5"
 
 
+def test_of_a_beam_beside_the_detector_no_resolution_at_its_edge_is_told(tmp_path: Path) -> None:
+    folder = write_run(
+        tmp_path / "run", slots=6, geometry={"beam_fast_px": -20.0}, changes={"plan": {"beam": "nominal"}}
+    )
+    export_run(folder, ["report"])
+    words = dict(cells_of(page_of(folder)))["Resolution"]
+    assert words.startswith("the beam is beside the detector, 0.1")
+    assert "inf" not in words
+
+
 def test_a_run_tells_the_same_in_its_table_and_in_its_report(tmp_path: Path) -> None:
     run = record_run(tmp_path, devices="simulated", formats=("report",))
     told = rows_of(json.loads((run / "run.json").read_text())["result"])

@@ -1,0 +1,35 @@
+"""Slips of the first day: each is refused in words that say what to write instead."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Credline
+
+MISTYPED = {
+    "a plan without --config": ("run cred lab.toml", "A plan is named with --config lab.toml, devices with --devices"),
+    "a space for the sign": ("plan cred --set exposure_s 0.3", "one word, --set exposure_s=0.3"),
+    "a place without quotes": ("export run --set beam=[258.3, 260.1]", 'quotes, --set "beam=[258.3, 260.1]"'),
+    "a latency with a space": ("replay run --what-if api_latency=80 ms", "A value with its unit is one word, as 80ms"),
+    "a key as an option": ("run cred --formats autoed", "--set formats=VALUE"),
+    "a key as an option of a check": ("devices check --exposure-s 0.3", "--set exposure_s=VALUE"),
+    "no such clock": ("run cred --clock virtal", "'virtal' is not one of 'real', 'virtual'"),
+}
+
+
+@pytest.mark.parametrize("name", MISTYPED)
+def test_a_slip_is_told_what_to_write_instead(credline: Credline, name: str) -> None:
+    words, says = MISTYPED[name]
+    status, out, err = credline(*words.split())
+    assert (status, out) == (2, "")
+    assert says in err
+    assert "Value error" not in err
+
+
+def test_a_folder_of_runs_or_a_file_of_one_is_told_which_run_to_name(credline: Credline, tmp_path: Path) -> None:
+    for name in ("lta_001", "mfi_002"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "run.json").write_text("{}")
+    assert "Runs in it: lta_001, mfi_002" in credline("export", "runs")[2]
+    assert "is a file; give the folder of the run, runs/lta_001" in credline("export", "runs/lta_001/run.json")[2]
+    assert "credline runs list" in credline("export", "lta_001")[2]
