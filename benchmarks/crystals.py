@@ -77,7 +77,6 @@ def make(case: Case, out: Path) -> tuple[Path, PictureSettings]:
     devices = out / f"{case.crystal.name}.toml"
     devices.write_text(
         f'[microscope]\ndriver = "simulated"\npictures.diffracting_share = {settings.diffracting_share}\n'
-        '[detector]\ndriver = "simulated"\n'
     )
     asked = {
         "sample": case.name,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.commands.options import ClockKind, Config, Devices, Json, Seed, Settings
-from engine.errors import CredlineError, DataError
+from engine.errors import CredlineError
 from engine.interrupts import remember_interrupts
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ def flatfield(
             folder = _perform(FLATFIELD, plan, out, devices, clock, seed)
         found = analyse(folder)
         path = store_measured(devices, folder, found.values, found.arrays)
-    except CredlineError:
+    except CredlineError as error:
         _last_line(as_json, "flatfield", {}, None, folder)
+        if earlier is None and folder is not None:  # the frames were taken, so it was no refusal
+            raise CredlineError(str(error)) from error
         raise
     for line in (*found.lines, *_rows(found.values)):
         typer.echo(line, err=as_json)
@@ -97,7 +99,7 @@ def _say_plan(kind: "AnyExperiment", plan: "FlatfieldPlan", devices: str, as_jso
 def _perform(
     kind: "AnyExperiment", plan: "FlatfieldPlan", out: Path, devices: str, clock: ClockKind, seed: int
 ) -> Path:
-    """Perform the run; its folder. Raises DataError where it has not come to its end."""
+    """Perform the run; its folder. Raises CredlineError where it has not come to its end."""
     from rich.console import Console
 
     from engine.commands.display import LiveDisplay
@@ -113,7 +115,7 @@ def _perform(
         typer.echo(f"ALARM: {alarm}", err=True)
     if report.ending.status is not Status.DONE:
         status, reason = report.ending.status.value, report.ending.reason
-        raise DataError(f"{kind.name}: {status}: {reason} Nothing was stored; the run folder is {report.folder}")
+        raise CredlineError(f"{kind.name}: {status}: {reason} Nothing was stored; the run folder is {report.folder}")
     return report.folder
 
 

@@ -142,7 +142,8 @@ WRONG = {
     ),
     "a microscope without a driver": Wrong(("[microscope] has no driver", "driver ="), devices="[microscope]\n"),
     "a plan in place of the devices": Wrong(
-        ("lab.toml: has no table of a devices file", "name it with --config"), devices="exposure_s = 0.5\nrange_deg = 5\n"
+        ("lab.toml: has no table of a devices file", "name it with --config"),
+        devices="exposure_s = 0.5\nrange_deg = 5\n",
     ),
     "the devices in place of a plan": Wrong(
         ("microscope: the plan has no such key", "name that file with --devices"), config=TIMING.encode()
