@@ -25,7 +25,7 @@ number of electrons instead of being random."""
 SURE_TO = 0.015
 """Then it is known no better than this."""
 SURE_SHARE = 0.005
-"""And at all no better than by this share: of a gain near 4/3 counting alone would state 0.04 %, and it was 0.4 % off."""
+"""And at all no better than by this share: of a gain near 4/3 counting would state 0.04 %, and it was 0.4 % off."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
