@@ -219,7 +219,7 @@ async def _settling(clock: Clock, microscope: Any, times: Any) -> dict[str, Any]
         if found.settled_s > declared_s:
             told += (
                 " So the first frame after a snapshot may still be out of focus: give the lens more time, by an "
-                "option of its driver such as settling_s (credline devices list DRIVER tells them), or take less defocus."
+                "option of its driver such as settling_s (credline devices list DRIVER tells them), or defocus less."
             )
     return {**asdict(found), "declared_s": declared_s, "remarks": [told]}
 

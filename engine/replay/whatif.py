@@ -213,7 +213,8 @@ def plot_sweep(key: str, points: Sequence[SweepPoint], shown: Sequence[Figure], 
         axes.plot([x for x, _ in good], values, ".-", color="#4477aa")
         if values and all(isinstance(value, int) for value in values):  # of slots there are no halves
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_ylim(min(0, *values), max(1, *values) * 1.05)
+            low, high = min(0, *values), max(1, *values)
+            axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         for point in points:
             if point.figures is None:
                 axes.axvline(point.value_s * 1000, color="#ee6677")
