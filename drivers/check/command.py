@@ -119,7 +119,7 @@ def check(
     for problem in result["problems"]:
         typer.echo(f"WOULD NOT WORK: {problem}", err=as_json)
     if not result["problems"]:
-        typer.echo(f"The plan of {protocol} works with these devices.", err=as_json)
+        typer.echo(f"The plan of {protocol} works with these devices ({devices}).", err=as_json)
     if as_json:
         typer.echo(json.dumps(result))
     raise typer.Exit(1 if result["problems"] else 0)
@@ -214,8 +214,13 @@ async def _settling(clock: Clock, microscope: Any, times: Any) -> dict[str, Any]
     else:
         told = (
             f"After a defocus of {found.defocus} the pattern is as at rest {found.settled_s * 1000:.0f} ms after the "
-            f"lens was told to go back; plans count on {declared_s * 1000:.0f} ms (option settling_s of the lens)."
+            f"lens was told to go back; plans count on {declared_s * 1000:.0f} ms."
         )
+        if found.settled_s > declared_s:
+            told += (
+                " So the first frame after a snapshot may still be out of focus: give the lens more time, by an "
+                "option of its driver such as settling_s (credline devices list DRIVER tells them), or defocus less."
+            )
     return {**asdict(found), "declared_s": declared_s, "remarks": [told]}
 
 

@@ -150,5 +150,7 @@ def summary_table(report: Report, kind: AnyExperiment) -> Table:
         table.add_row("reason", report.ending.reason)
     for name, text in kind.told(report.document["result"]):
         table.add_row(name, text)
+    if devices := report.document.get("devices"):  # of a simulation nobody is to think that it was an instrument
+        table.add_row("devices", str(devices))
     table.add_row("run folder", str(report.folder))
     return table

@@ -22,5 +22,5 @@ def remedy(command: str, message: str) -> str:
     option = re.search(r"No such option: --([a-z][\w-]*)", message)
     if option is not None and command in WITH_PLAN:
         key = option[1].replace("-", "_")
-        return f"A key of the plan is given as --set {key}=VALUE; credline plan PROTOCOL --keys tells which there are."
+        return f"A key of the plan is given as --set {key}=VALUE; credline plan with --keys tells which there are."
     return ""

@@ -28,6 +28,8 @@ def create_run_folder(out: Path, sample: str) -> Path:
             else:
                 return folder
     except OSError as error:
+        if out.is_file():
+            raise Refused(f"--out {out}: is a file; nothing was started. Name a folder for the run folders.") from error
         raise Refused(
             f"--out {out}: no run folder can be made there ({error.strerror or error}); nothing was started. "
             "Choose a folder you may write to."

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engine.run.entries import Latencies, Latency
 
 SWEEP_LIMIT = 500
+NO_KEYS = "api_latency, settling, dead_time, and calls such as optics.set_focus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,11 @@ async def _ask(records: list[Record], question: Question, seed: int) -> JsonDict
     header = records[0]
     kind = experiment_type(header["protocol"])
     _check_answerable(kind.what_if, build_plan_from(kind, header["plan"]).model_dump(), question)
-    plan = build_plan_from(kind, {**header["plan"], **question.plan})
+    try:
+        plan = build_plan_from(kind, {**header["plan"], **question.plan})
+    except Refused as error:
+        others = f" Beside the plan's keys there are {NO_KEYS}." if set(question.plan) - set(header["plan"]) else ""
+        raise Refused(f"--what-if: {error}{others} Nothing was computed.") from error
     make, latency = what_if_microscope(), latencies()
     clock = VirtualClock(loop)
     microscope = make(
@@ -197,17 +202,23 @@ def plot_sweep(key: str, points: Sequence[SweepPoint], shown: Sequence[Figure], 
     """Draw figures against the swept value; refused values in red."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 7))
     FigureCanvasAgg(figure)
     good = [(point.value_s * 1000, point.figures) for point in points if point.figures]
     axes_of = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     for axes, what in zip(axes_of, shown, strict=True):
-        axes.plot([x for x, _ in good], [f[what.key] for _, f in good], ".-", color="#4477aa")
+        values = [f[what.key] for _, f in good]
+        axes.plot([x for x, _ in good], values, ".-", color="#4477aa")
+        if values and all(isinstance(value, int) for value in values):  # of slots there are no halves
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+            low, high = min(0, *values), max(1, *values)
+            axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         for point in points:
             if point.figures is None:
                 axes.axvline(point.value_s * 1000, color="#ee6677")
         axes.set_ylabel(what.name)
     axes_of[-1].set_xlabel(f"{key} / ms (red: the plan is refused)")
-    figure.subplots_adjust(0.1, 0.08, 0.98, 0.97, hspace=0.1)
+    figure.subplots_adjust(0.12, 0.08, 0.98, 0.97, hspace=0.1)
     figure.savefig(picture, dpi=100)

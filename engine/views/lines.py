@@ -185,6 +185,18 @@ def _frame(record: Record) -> str:
     return ", ".join([record["name"], *known]) if known else f"{record['name']}, nothing known"
 
 
+def _computation(record: Record) -> str:
+    """Its inputs are in the trace; here stands how it ended, and what it found."""
+    pictures = f" of {value_text(record['pictures'])}" if record["pictures"] else ""
+    what = f"{record['name']} {record['number']}{pictures}: {record['verdict']}"
+    if record["begin_ns"] is not None:
+        what += f", took {ms(between(record, 'begin_ns', 'end_ns'))}"
+    if "error" in record:
+        return f"{what}, FAILED: {record['error']}"
+    result = record.get("result")
+    return what if result is None else f"{what} -> {value_text(result)}"
+
+
 def _slot(record: Record) -> str:
     if record["name"] == "lost":
         return f"slot {record['slot']} LOST: {record.get('reason', 'no reason given')}"
@@ -220,6 +232,7 @@ DESCRIPTIONS: Mapping[str, Callable[[Record], str]] = {
     "call": _call,
     "step": _step,
     "frame": _frame,
+    "computation": _computation,
     "slot": _slot,
     "wake": _wake,
     "command": _reasoned,

@@ -6,6 +6,7 @@ Numbers of a plan's instrument and of a finished run alike, so that both say the
 import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from drivers.facts import DetectorFacts, Geometry
@@ -63,10 +64,9 @@ def corrected(instrument: Mapping[str, Any], settings: Mapping[str, object]) -> 
     geometry = dict(instrument.get("geometry") or {})
     for key, value in settings.items():
         if key not in known:
-            raise Refused(
-                f"--set {shown(key)}: cannot be corrected after a run; nothing was changed. Keys are "
-                f"{', '.join(known)}, beam."
-            )
+            near = get_close_matches(f"geometry.{key.removeprefix('geometry.')}", known, n=1, cutoff=0.85)
+            hint = f"Did you mean {near[0]}?" if near else f"Keys are {', '.join(known)}, beam."
+            raise Refused(f"--set {shown(key)}: cannot be corrected after a run; nothing was changed. {hint}")
         if not is_number(value):
             raise Refused(f"--set {key} = {shown(repr(value))}: is not a number; nothing was changed.")
         geometry[key.removeprefix("geometry.")] = float(value)

@@ -82,8 +82,8 @@ class CredPlan(BaseModel):
     unblank: bool = True
     """Keep the beam off until the rotation is seen; false leaves the beam as it is until the end, which blanks it."""
     formats: tuple[str, ...] = FORMATS
-    """Files for other programs, written when the run is over (docs/products.md); [] for none. --set formats=smv,xds
-    will do, too."""
+    """Files for other programs, written when the run is over (docs/products.md), as --set formats=smv,xds; [] for
+    none."""
     truth: bool = False
     """Simulation only: write truth.h5, what really happened."""
     bad_frames: Literal["go on", "stop"] = "go on"

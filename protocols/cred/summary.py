@@ -5,12 +5,14 @@ from typing import Any
 
 from engine.record.trace import Record
 
+LISTED = 15
+
 
 def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and texts of the table that `credline run` shows when a run is over."""
     rows = [("frames, snapshots", f"{result['frames']}, {result['snapshots']} in {result['slots']} slots")]
     if result["lost_slots"]:
-        rows.append(("lost slots", f"{result['lost_slots']}: {result['lost_slot_numbers']}"))
+        rows.append(("lost slots", f"{result['lost_slots']}: {_listed(result['lost_slot_numbers'])}"))
     if result["period_changes"]:
         changes = f"{result['period_changes']} times: the camera took longer than it declares"
         rows.append(("period lengthened", changes))
@@ -34,6 +36,12 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if slack["min"] is not None:
         rows.append(("slack", f"min {slack['min']:.2f}, median {slack['median']:.2f} ms"))
     return rows
+
+
+def _listed(slots: Sequence[int]) -> str:
+    """The first of them by number, as many as two lines of a terminal hold; run.json has all."""
+    more = f" and {len(slots) - LISTED} more" if len(slots) > LISTED else ""
+    return f"{', '.join(map(str, slots[:LISTED]))}{more}"
 
 
 def columns_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -171,7 +171,7 @@ def _image(name: str, content: bytes, kind: str) -> str:
 
 
 def _table(rows: Rows) -> str:
-    cells = "\n".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows)
+    cells = "\n".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v or 'none')}</td></tr>" for k, v in rows)
     return f"<table>{cells}</table>"
 
 

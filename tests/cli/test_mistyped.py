@@ -33,3 +33,10 @@ def test_a_folder_of_runs_or_a_file_of_one_is_told_which_run_to_name(credline: C
     assert "Runs in it: lta_001, mfi_002" in credline("export", "runs")[2]
     assert "is a file; give the folder of the run, runs/lta_001" in credline("export", "runs/lta_001/run.json")[2]
     assert "credline runs list" in credline("export", "lta_001")[2]
+
+
+def test_a_file_in_place_of_the_folder_for_runs_is_called_that(credline: Credline, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    status, _, err = credline("run", "cred", "--clock", "virtual", "--out", "notes.txt", "--set", "formats=[]")
+    assert status == 2
+    assert "--out notes.txt: is a file; nothing was started. Name a folder" in err

@@ -142,8 +142,7 @@ WRONG = {
     ),
     "a microscope without a driver": Wrong(("[microscope] has no driver", "driver ="), devices="[microscope]\n"),
     "a plan in place of the devices": Wrong(
-        ("lab.toml: has no table of a devices file", "name it with --config"),
-        devices="exposure_s = 0.5\nrange_deg = 5\n",
+        ("lab.toml: has no table of a devices file", "with --config"), devices="exposure_s = 0.5\nrange_deg = 5\n"
     ),
     "the devices in place of a plan": Wrong(
         ("microscope: the plan has no such key", "name that file with --devices"), config=TIMING.encode()
@@ -152,6 +151,10 @@ WRONG = {
     # --- other commands
     "a latency in ms without its unit": Wrong(
         ("api_latency=80", "80ms"), words=("replay", GOLDEN, "--what-if", "api_latency=80")
+    ),
+    "a latency misspelt": Wrong(
+        ("api_latncy: the plan has no such key", "there are api_latency, settling, dead_time"),
+        words=("replay", GOLDEN, "--what-if", "api_latncy=80ms"),
     ),
     "a settling in ms without its unit": Wrong(
         ("settling=400", "400ms"), words=("replay", GOLDEN, "--what-if", "settling=400")

@@ -364,12 +364,18 @@ def command(*words: str) -> tuple[int, str, str]:
 def test_the_command_writes_what_it_measured_where_plans_read_it(devices_file: Path) -> None:
     status, output, _ = command(str(devices_file))
     assert status == 0
-    assert "The plan of cred works with these devices." in output
+    assert "The plan of cred works with these devices (" in output
     text = devices_file.read_text(encoding="utf-8")
     assert text.startswith(DEVICES)
     timing = {"api_call_s": 0.06, "api_call_worst_s": 0.06, "stage_read_s": 0.06}
     assert tomllib.loads(text)["timing"] == timing
     assert command(str(devices_file))[0] == 0  # and it can be read again
+
+
+def test_a_lens_that_needs_longer_than_plans_count_on_is_told_with_what_to_do() -> None:
+    said = command("simulated", "--beam")[1]
+    assert "first frame after a snapshot may still be out of focus" in said
+    assert "such as settling_s (credline devices list DRIVER tells them)" in said
 
 
 def test_the_command_writes_nothing_when_told_so_or_without_a_file(devices_file: Path) -> None:

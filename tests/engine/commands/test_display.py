@@ -118,10 +118,15 @@ def test_what_is_wrong_with_frames_is_said_at_once_on_any_console(terminal: bool
 )
 def test_why_a_run_failed_and_its_alarms_are_left_to_the_lines_after_the_table(status: Status, in_table: bool) -> None:
     report = Report(
-        Path("runs/x_001"), Ending(status, "this is why"), ("BEAM ON",), {"result": {"frames": 3}}, wall_s=1.0
+        Path("runs/x_001"),
+        Ending(status, "this is why"),
+        ("BEAM ON",),
+        {"result": {"frames": 3}, "devices": "simulated"},
+        wall_s=1.0,
     )
     file = io.StringIO()
     Console(file=file, width=60).print(summary_table(report, Kind()))  # type: ignore[arg-type]
     assert ("this is why" in file.getvalue()) is in_table
     assert "BEAM ON" not in file.getvalue()
+    assert "simulated" in file.getvalue()
     assert "x_001" in file.getvalue()

@@ -43,6 +43,29 @@ def test_every_record_is_one_line_of_seconds_state_kind_and_text(run: Path) -> N
     assert "relax             state   relax begins" in lines[1]
 
 
+def test_a_computation_is_told_by_its_pictures_verdict_and_result_and_not_by_its_arguments(tmp_path: Path) -> None:
+    check: Record = {
+        "t_ns": 2_000_000_000,
+        "kind": "computation",
+        "name": "look",
+        "number": 9,
+        "arguments": {"words": "x"},
+    }
+    done = {
+        **check,
+        "pictures": [7],
+        "asked_ns": 0,
+        "begin_ns": 0,
+        "end_ns": 5_000_000,
+        "verdict": "in time",
+        "result": 3,
+    }
+    late = {**done, "begin_ns": None, "verdict": "given up", "result": None}
+    lines = shown(write_trace(tmp_path / "trace.jsonl", numbered(done, late)))
+    assert lines[1].endswith("computation look 9 of [7]: in time, took 5.000 ms -> 3")
+    assert lines[2].endswith("computation look 9 of [7]: given up")
+
+
 def test_seconds_count_from_the_header(tmp_path: Path) -> None:
     note: Record = {"t_ns": 1_500_000_000, "kind": "note", "name": "a"}
     path = write_trace(tmp_path / "trace.jsonl", numbered(note, {**note, "t_ns": None}))
