@@ -75,7 +75,8 @@ def test_every_exposure_is_a_frame_on_disk(behind: tuple[Report, Run, list[Recor
         assert list(file["diffraction/frames"]["slot"]) == [frame["slot"] for frame in frames]
         numbers = [int(picture[0, 0]) for picture in file["diffraction/data"]]
     assert numbers == [frame["number"] for frame in frames]
-    assert len(list((report.folder / "snapshots").iterdir())) == len(snapshots)
+    # On a machine that is slow itself there may be no snapshot at all, and no folder.
+    assert len(list((report.folder / "snapshots").glob("*"))) == len(snapshots)
 
 
 @pytest.mark.realtime
