@@ -97,8 +97,8 @@ def noisy(xy: np.ndarray, rng: np.random.Generator, sd: float, missing: float, e
     ("sd", "missing", "extra", "asked"),
     [
         (0.0012, 0.0, 0.0, {}),
-        (0.0012, 0.03, 0.05, {"allowed_off": 0.15, "missing": 0.03}),
-        (0.003, 0.0, 0.0, {"tolerance_per_A": 0.016}),
+        pytest.param(0.0012, 0.03, 0.05, {"allowed_off": 0.15, "missing": 0.03}, marks=pytest.mark.long),
+        pytest.param(0.003, 0.0, 0.0, {"tolerance_per_A": 0.016}, marks=pytest.mark.long),
         (0.0, 0.3, 0.0, {"missing": 0.3}),
     ],
 )

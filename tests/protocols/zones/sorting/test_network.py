@@ -53,6 +53,7 @@ def test_pictures_of_another_size_or_kind_are_refused(images: np.ndarray) -> Non
 
 @needs_tensorflow
 class TestWithTensorFlow:
+    @pytest.mark.long
     def test_the_folded_network_answers_as_the_trained_one(self) -> None:
         tf = network.tensorflow()
         tf.keras.utils.set_random_seed(1)

@@ -115,6 +115,7 @@ def test_what_cannot_be_trained_is_refused(wrong: dict[str, object]) -> None:
 
 
 @needs_tensorflow
+@pytest.mark.long
 def test_the_answers_of_a_batch_belong_to_its_pictures(pool: training.Pool) -> None:
     network = shipped()
     paper, _ = training.paper_patterns(np.random.default_rng(10))
