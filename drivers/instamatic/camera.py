@@ -291,7 +291,7 @@ class InstamaticCamera:
         self._pixel = pixel
         if not isinstance(picture, Segment):
             self._wire.long_reply = picture.nbytes
-            return self._turn.turned(picture)
+            return await self._thread.call(lambda: self._turn.turned(picture))  # 20 ms for a large one
         try:
             return await self._thread.call(lambda: self._turn.turned(copied(picture)))
         except (OSError, ValueError) as error:

@@ -40,7 +40,7 @@ EARLY_READINGS = (1, 2, 4, 7)
 STRETCH_SHARE = 0.02
 HOWEVER_LATE_NS = 2**62
 SAFE_LIMIT_S = 1.5
-# With a last reading before the stop, and two after it.
+# With two last readings before the stop, two after it, and the stop told once more.
 STOP_LIMIT_S = 2.5
 BEAM_ALARM = "THE BEAM MAY STILL BE ON THE CRYSTAL: blank it at the microscope now"
 STAGE_ALARM = "THE STAGE MAY STILL BE ROTATING: stop it at the microscope now"
