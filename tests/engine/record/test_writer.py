@@ -264,8 +264,12 @@ def test_many_at_once_get_a_folder_each(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/credline")):
-        with pytest.raises(Refused, match=r"--out .*nothing was started\. Choose a folder") as refused:
+    for out, remedy in (
+        (tmp_path / "file", "Name a folder"),
+        (tmp_path / "file" / "below", "Choose a folder"),
+        (Path("/proc/credline"), "Choose a folder"),
+    ):
+        with pytest.raises(Refused, match=rf"--out .*nothing was started\. {remedy}") as refused:
             create_run_folder(out, "grain")
         assert "\n" not in str(refused.value)
 
