@@ -363,8 +363,8 @@ class Truth(Protocol):
         """Write truth.h5 for the kept frames: cell, orientation, angles, reflections with intensities."""
         ...
 
-    def write_camera(self, path: Path) -> None:
-        """Write truth.h5 of what the camera hides: `flatfield`, `bad`, attributes for single values; where it hides
-        nothing, nothing.
+    def write_hidden(self, path: Path) -> None:
+        """Write truth.h5 of what the instrument hides: `flatfield` and `bad` of its camera, attributes for other
+        values (`drivers.calibration.calibratedvalue`); where it hides nothing, nothing.
         """
         ...

@@ -74,6 +74,10 @@ class Coils:
         """See `Deflectors.facts`."""
         return self._facts
 
+    def hide(self, settings: DeflectorSettings) -> None:
+        """From now on a unit does something else than the settings say."""
+        self._settings = settings
+
     async def read(self, which: Deflector) -> tuple[float, float]:
         """See `Deflectors.read`."""
         async with self._interface.call():

@@ -1,4 +1,4 @@
-"""The simulated condenser as its panel: spot size and brightness. Neither changes the pictures yet."""
+"""The simulated condenser as its panel: spot size and brightness."""
 
 from dataclasses import dataclass
 
@@ -42,6 +42,11 @@ class Condenser:
     def facts(self) -> IlluminationFacts:
         """See `Illumination.facts`."""
         return self._facts
+
+    @property
+    def state(self) -> tuple[int, float]:
+        """Spot size and brightness."""
+        return self._spot_size, self._brightness
 
     async def spot_size(self) -> int:
         """See `Illumination.spot_size`."""

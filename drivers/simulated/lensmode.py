@@ -1,6 +1,6 @@
 """The simulated lenses below the specimen as their mode: low magnification, imaging or diffraction, and how large.
 
-A change takes time and changes nothing else yet: the pictures are those of diffraction whatever the mode is.
+A change takes time. What the camera shows then is made in `pictures`.
 """
 
 from dataclasses import dataclass
@@ -75,6 +75,11 @@ class LensMode:
     def facts(self) -> ModeFacts:
         """See `Mode.facts`."""
         return self._facts
+
+    @property
+    def state(self) -> tuple[OpticalMode, float, float]:
+        """What the lenses are set to: mode, magnification (0 in diffraction), nominal camera length in mm."""
+        return self._mode, self._magnifications.get(self._mode, 0.0), self._camera_length_mm
 
     def leave(self, mode: OpticalMode) -> None:
         """How an operator's hand leaves the lenses: no call, and at once."""

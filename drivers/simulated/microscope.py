@@ -18,6 +18,7 @@ from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
+from drivers.simulated.hiddeninstrument import HiddenInstrument
 from drivers.simulated.illumination import Condenser
 from drivers.simulated.latency import Interface
 from drivers.simulated.lensmode import LensMode
@@ -25,7 +26,7 @@ from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.settings import InstrumentSettings, configure, number
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Studio, WorkerStudio
 from drivers.simulated.stagexyz import Translation
-from drivers.simulated.truthfile import write_truth
+from drivers.simulated.truthfile import add_hidden, write_truth
 from drivers.simulated.view import SimulatedView
 from engine.clock import Clock
 from engine.errors import Refused, shown
@@ -57,7 +58,7 @@ class SimulatedSpecimen:
         self.is_spread = False
         """Whether the operator has spread the beam over the camera."""
         self.hide: Callable[[], None] = lambda: None
-        """Makes the camera one of which nobody knows what it is (`hiddencamera`)."""
+        """Makes the instrument one of which nobody knows what it is (`hiddeninstrument`)."""
 
     def set(self, told: Mapping[str, object], child: Sequence[int] = ()) -> None:
         """See `Specimen.set`."""
@@ -142,10 +143,14 @@ class SimulatedTruth:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
         write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
+        if self.view.hidden:
+            add_hidden(path, self.view.hidden)
 
-    def write_camera(self, path: Path) -> None:
-        """See `Truth.write_camera`."""
+    def write_hidden(self, path: Path) -> None:
+        """See `Truth.write_hidden`."""
         self.view.seen_by.write_hidden(path)
+        if self.view.hidden:
+            add_hidden(path, self.view.hidden)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -194,14 +199,18 @@ class SimulatedMicroscope:
             from drivers.simulated.pictures import PictureMaker  # costs 0.1 s and more: not for a run of timing alone
 
             maker = PictureMaker(source.load(), geometry, pictures)
-            flatfield = maker.flatfield if pictures.hidden_seed < 0 else None
+            flatfield = maker.flatfield
         if self.pictures:
             studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
         said = frozenset(options) & set(TOLD)
         specimen = SimulatedSpecimen(source, seed, goniometer, blanker if is_new else None, studio, said)
         specimen.is_spread = settings.spread
         deflectors = Coils(clock, interface, settings.deflectors)
-        view = SimulatedView(seed, goniometer, lens, blanker, specimen, deflectors)
+        translation = Translation(
+            clock, interface, seed, settings.stagexyz, settings.stage.stage_read_s, goniometer.is_rotating
+        )
+        mode, illumination = LensMode(interface, settings.mode), Condenser(interface, settings.illumination)
+        view = SimulatedView(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination)
         detector = view.camera = Timepix(
             clock,
             seed,
@@ -214,18 +223,21 @@ class SimulatedMicroscope:
             flatfield,
             self.pictures,
         )
-        if self.pictures:
-            detector.write_hidden = maker.write_camera
 
-            def hide() -> None:
-                if detector.flatfield is not None:
-                    hidden = dataclasses.replace(pictures, hidden_seed=seed)
-                    studio.equip(hidden)
-                    detector.hide(PictureMaker(source.load(), geometry, hidden).write_camera)
+        def hide() -> None:
+            if view.hidden:
+                return
+            drawn = HiddenInstrument.draw(settings.hidden_seed(seed), settings)
+            true = drawn.instrument(settings)
+            view.hidden, view.length_mm = drawn.truth(settings), drawn.length_mm
+            deflectors.hide(true.deflectors)
+            if self.pictures:
+                studio.equip(true.geometry, true.pictures)
+                detector.hide(PictureMaker(source.load(), true.geometry, true.pictures).write_camera)
 
-            specimen.hide = hide
-            if settings.hidden:
-                hide()
+        specimen.hide = hide
+        if settings.is_hidden:
+            hide()
         try:
             yield Parts(
                 stage=goniometer,
@@ -238,12 +250,10 @@ class SimulatedMicroscope:
                 second_connection=second,
                 specimen=specimen,
                 view=view,
-                stagexyz=Translation(
-                    clock, interface, seed, settings.stagexyz, settings.stage.stage_read_s, goniometer.is_rotating
-                ),
+                stagexyz=translation,
                 deflectors=deflectors,
-                mode=LensMode(interface, settings.mode),
-                illumination=Condenser(interface, settings.illumination),
+                mode=mode,
+                illumination=illumination,
             )
         finally:
             await detector.disarm()

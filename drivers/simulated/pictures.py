@@ -44,6 +44,7 @@ class PictureMaker:
         self.hidden: HiddenCamera | None = None
         if settings.hidden_seed >= 0:
             self.hidden = HiddenCamera.draw(settings.hidden_seed, settings.shape, settings.dark_s)
+        self._turn = settings.turn
         self._spread = SpreadBeam.draw(max(settings.hidden_seed, 0))
         self._background_s = self._background((0.0, 0.0), 0.0)
         self._silhouette_nm = _silhouette(crystal)
@@ -162,6 +163,7 @@ class PictureMaker:
     def _detected(self, electrons: NDArray[np.float64], noise_seed: int, exposure_s: float) -> Picture:
         """Response of each pixel, counting statistics, saturation."""
         rng = np.random.Generator(np.random.PCG64(noise_seed))
+        electrons = np.asarray(self._turn.turned(electrons), np.float64)
         if self.hidden is not None:
             seen = self.hidden.detected(electrons, exposure_s, self._area, rng)
             return np.minimum(seen, self.settings.saturation).astype(np.uint16)

@@ -6,6 +6,8 @@ need not load what computing them needs.
 
 from dataclasses import dataclass
 
+from drivers.turn import Turn
+
 
 @dataclass(frozen=True, slots=True)
 class PictureSettings:
@@ -25,9 +27,12 @@ class PictureSettings:
     constant_s: background per physical pixel and second. dark_s: false counts with the beam off, likewise.
     aperture_nm: diameter of the selected-area aperture on the specimen; disc_radius_px: its radius in a snapshot
         at full defocus. transmission: of the crystal in a snapshot.
-    hidden_seed: what nobody but the truth knows of the camera and of a spread beam is drawn from it
-        (`hiddencamera`); -1: nothing is hidden. spread_s: electrons per pixel and second in the middle of a beam that
-        the operator has spread over the camera. spread_drift: how many times as fast as drawn it drifts.
+    hidden_seed: what nobody but the truth knows of camera, beam and instrument is drawn from it (`hiddencamera`,
+        `hiddeninstrument`); -1: nothing is hidden, or it is drawn from the seed of the run. spread_s: electrons per
+        pixel and second in the middle of a beam that the operator has spread over the camera. spread_drift: how many
+        times as fast as drawn it drifts.
+    rot90, flipud: how the camera is mounted (`drivers.turn`): its pictures are those of the column turned so. Geometry
+        and matrices of the settings are the column's own, before the turn.
     """
 
     shape: tuple[int, int] = (512, 512)
@@ -51,3 +56,17 @@ class PictureSettings:
     hidden_seed: int = -1
     spread_s: float = 400.0
     spread_drift: float = 1.0
+    rot90: int = 0
+    flipud: bool = False
+
+    @property
+    def turn(self) -> Turn:
+        """How the camera is mounted."""
+        return Turn(round(self.rot90) % 4, self.flipud)
+
+    @property
+    def physical_px(self) -> tuple[int, int]:
+        """Rows and columns of equal pixels: a wide cross adds two to each side of the middle."""
+        rows, columns = self.shape
+        more = 4 if self.wide_cross else 0
+        return rows + more, columns + more

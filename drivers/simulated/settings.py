@@ -55,8 +55,9 @@ KNOWN = frozenset(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstrumentSettings:
-    """All that a simulated instrument is. has_pictures: whether patterns are computed. hidden: the camera's response,
-    defects and gain are drawn from the seed (`hiddencamera`). spread: its operator has spread the beam over the camera.
+    """All that a simulated instrument is. has_pictures: whether patterns are computed. hidden: what it truly is, is
+    drawn from the seed (`hiddeninstrument`, `hiddencamera`), and what is told of it is nominal. spread: its operator
+    has spread the beam over the camera.
     """
 
     geometry: Geometry
@@ -93,6 +94,11 @@ class InstrumentSettings:
                 f"devices: the primary beam (geometry.beam_fast_px = {geometry.beam_fast_px:g}, beam_slow_px = "
                 f"{geometry.beam_slow_px:g}) is not on a picture of {rows} x {columns}; nothing was started."
             )
+        if pictures.turn.rot90 % 2 and rows != columns:
+            raise Refused(
+                f"devices: [pictures] rot90 = {pictures.rot90}: a camera of {rows} x {columns} pixels is turned by "
+                "whole halves only; nothing was started. Write rot90 = 0 or 2."
+            )
         api_call_s = number(options, "api_call_s", API_CALL_S)
         if not api_call_s > 0:
             raise Refused(f"devices: api_call_s = {api_call_s:g}: give a positive time; nothing was started.")
@@ -122,7 +128,16 @@ class InstrumentSettings:
     def knows_flatfield(self) -> bool:
         """Whether the camera brings its response along."""
         is_made = self.has_pictures or self.source.cif is not None
-        return is_made and not self.hidden and self.pictures.hidden_seed < 0
+        return is_made and not self.is_hidden
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether nobody knows what it is, from the beginning."""
+        return self.hidden or self.pictures.hidden_seed >= 0
+
+    def hidden_seed(self, seed: int) -> int:
+        """From which seed it is drawn what is hidden. seed: of the connection."""
+        return self.pictures.hidden_seed if self.pictures.hidden_seed >= 0 else seed
 
     @property
     def timing(self) -> Timing:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.facts import Geometry
+from drivers.parts import OpticalMode
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.picturesettings import PictureSettings
 from engine.worker import WORKERS, begin_worker
@@ -42,8 +43,29 @@ class CrystalSource:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnState:
+    """How the column was set during an exposure, and where the specimen lay.
+
+    magnification: of the image modes; camera_length_mm: of diffraction, the nominal one;
+    true_length_mm: what that truly is. specimen_nm: x, y, z of the
+    stage, as it truly stood. beam_shift_nm, image_shift_nm: what the deflectors did, (fast, slow) on the specimen.
+    """
+
+    mode: OpticalMode = OpticalMode.DIFFRACTION
+    magnification: float = 0.0
+    camera_length_mm: float = 0.0
+    true_length_mm: float = 0.0
+    specimen_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    beam_shift_nm: tuple[float, float] = (0.0, 0.0)
+    image_shift_nm: tuple[float, float] = (0.0, 0.0)
+    spot_size: int = 1
+    brightness: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Shot:
     """What the instrument did during one exposure. beam_share: fraction of it with the beam on the crystal.
+    beam_shift_px: (fast, slow) displacement of the whole pattern, by lens and deflectors. column: how it was set.
     spread: where the beam was that the operator has spread over the camera; None where it was not spread.
     """
 
@@ -55,6 +77,7 @@ class Shot:
     defocus_fraction: float
     beam_shift_px: tuple[float, float]
     noise_seed: int
+    column: ColumnState = ColumnState()
     spread: "SpreadState | None" = None
 
 
@@ -73,8 +96,8 @@ class Studio(Protocol):
         """Another crystal from now on. Raises Refused for a CIF that is none."""
         ...
 
-    def equip(self, settings: PictureSettings) -> None:
-        """Another camera, or another light, from now on."""
+    def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
+        """Another instrument from now on: what its geometry truly is, its camera and its light."""
         ...
 
     def close(self) -> None:
@@ -111,9 +134,9 @@ class LocalStudio:
         """See `Studio.show`."""
         self._maker = type(self._maker)(source.load(), self._maker.geometry, self._maker.settings)
 
-    def equip(self, settings: PictureSettings) -> None:
+    def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
         """See `Studio.equip`."""
-        self._maker = type(self._maker)(self._maker.crystal, self._maker.geometry, settings)
+        self._maker = type(self._maker)(self._maker.crystal, geometry, settings)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -154,10 +177,10 @@ class WorkerStudio:
         self.close()
         self._arguments = (source, *self._arguments[1:])
 
-    def equip(self, settings: PictureSettings) -> None:
+    def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
         """See `Studio.equip`: as with another crystal."""
         self.close()
-        self._arguments = (*self._arguments[:2], settings)
+        self._arguments = (self._arguments[0], geometry, settings)
 
     async def open(self) -> None:
         """Start the process and wait until it is ready (1-2 s the first time)."""
@@ -195,7 +218,7 @@ class CheapStudio:
         if source.cif is not None:
             source.load()
 
-    def equip(self, settings: PictureSettings) -> None:
+    def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
         """Nothing to do: nobody sees it."""
 
     async def open(self) -> None:

@@ -1,6 +1,6 @@
 """Writes `truth.h5`: what the simulation knows of a run, for checking what is derived from its pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -34,3 +34,9 @@ def write_truth(path: Path, crystal: Crystal, slots: Sequence[int], frame_angle_
             dataset = file.create_dataset(name, data=values)
             dataset.attrs["units"] = units
             dataset.attrs["meaning"] = meaning
+
+
+def add_hidden(path: Path, values: Mapping[str, float | Sequence[float]]) -> None:
+    """Add what an instrument hides as attributes; the file is made where there is none."""
+    with h5py.File(path, "a") as file:
+        file.attrs.update(values)

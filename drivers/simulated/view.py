@@ -4,7 +4,7 @@ A devices file may take the camera from one simulation and the stage from anothe
 moves, the blanker that opens and the crystal that lies there, not those of an instrument that nobody drives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from drivers.parts import Deflector, View
@@ -13,7 +13,10 @@ from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
 from drivers.simulated.hiddencamera import SpreadState
-from drivers.simulated.shots import Shot
+from drivers.simulated.illumination import Condenser
+from drivers.simulated.lensmode import LensMode
+from drivers.simulated.shots import ColumnState, Shot
+from drivers.simulated.stagexyz import Translation
 from engine.clock import NS_PER_S
 
 if TYPE_CHECKING:
@@ -36,9 +39,18 @@ class SimulatedView:
         blanker: Blanker,
         specimen: "SimulatedSpecimen",
         deflectors: Coils,
+        translation: Translation,
+        mode: LensMode,
+        illumination: Condenser,
     ) -> None:
         self.goniometer, self.lens, self.blanker, self.specimen = goniometer, lens, blanker, specimen
-        self.deflectors = deflectors
+        self.deflectors, self.translation = deflectors, translation
+        self.mode, self.illumination = mode, illumination
+        _, _, self._usual_length_mm = mode.state
+        self.hidden: Mapping[str, float | tuple[float, ...]] = {}
+        """What nobody but the truth knows of this instrument, by its names; empty where nothing is hidden."""
+        self.length_mm: Callable[[float], float] = lambda nominal_mm: nominal_mm
+        """The true camera length of a nominal one."""
         self._seed = seed
         self.other_camera: Timepix | None = None
         """The one that looks at this instrument in the place of its own."""
@@ -63,13 +75,19 @@ class SimulatedView:
                 self.blanker = owner.blanker
             elif name == "deflectors":
                 self.deflectors = owner.deflectors
+            elif name == "stagexyz":
+                self.translation = owner.translation
+            elif name == "mode":
+                self.mode = owner.mode
+            elif name == "illumination":
+                self.illumination = owner.illumination
 
     def shot(self, number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot:
         """What the instrument does during one exposure, as far as it is known at this instant."""
         middle_ns, spread = (begin_ns + end_ns) // 2, None
+        column = self._column(middle_ns)
         if self.specimen.is_spread:
-            shift_nm = self.deflectors.effect_at(Deflector.BEAM_SHIFT, middle_ns)
-            spread = SpreadState(middle_ns / NS_PER_S, shift_nm)
+            spread = SpreadState(middle_ns / NS_PER_S, column.beam_shift_nm)
         return Shot(
             number,
             self.goniometer.angle_deg(begin_ns),
@@ -77,7 +95,34 @@ class SimulatedView:
             exposure_s,
             self.blanker.share_on(begin_ns, end_ns),
             self.lens.defocus_at(middle_ns) / FULL_DEFOCUS,
-            self.lens.beam_shift_px(begin_ns, end_ns),
+            self._pattern_shift_px(begin_ns, end_ns),
             noise_seed=self._seed * 1_000_003 + number,
+            column=column,
             spread=spread,
         )
+
+    def _column(self, t_ns: int) -> ColumnState:
+        mode, magnification, length_mm = self.mode.state
+        spot_size, brightness = self.illumination.state
+        return ColumnState(
+            mode,
+            magnification,
+            length_mm,
+            self.length_mm(length_mm),
+            self.translation.specimen_nm(t_ns),
+            self.deflectors.effect_at(Deflector.BEAM_SHIFT, t_ns),
+            self.deflectors.effect_at(Deflector.IMAGE_SHIFT, t_ns),
+            spot_size,
+            brightness,
+        )
+
+    def _pattern_shift_px(self, begin_ns: int, end_ns: int) -> tuple[float, float]:
+        """By the lens, and by the diffraction shift: of that at the camera length that the settings say, and in
+        proportion at others.
+        """
+        lens_px = self.lens.beam_shift_px(begin_ns, end_ns)
+        coils_px = self.deflectors.effect_at(Deflector.DIFFRACTION_SHIFT, (begin_ns + end_ns) // 2)
+        if coils_px == (0.0, 0.0):
+            return lens_px
+        longer = self.mode.state[2] / self._usual_length_mm
+        return lens_px[0] + longer * coils_px[0], lens_px[1] + longer * coils_px[1]

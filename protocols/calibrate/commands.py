@@ -1,23 +1,26 @@
 """Calibrations as experiments: each measures values of the instrument and stores them in its instrument file.
 
-The group of commands `credline calibrate`; docs/calibration.md.
+The group of commands `credline calibrate`; docs/calibration.md. Every command has the same options and does the same:
+perform the run of an experiment, analyse its folder, store what was found. `CALIBRATIONS` says which.
 """
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from engine.commands.options import ClockKind, Config, Devices, Json, Seed, Settings
 from engine.errors import CredlineError
 from engine.interrupts import remember_interrupts
+from protocols.calibrate.calibrations import CALIBRATIONS, Calibration
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from engine.run.contract import AnyExperiment
-    from protocols.calibrate.flatfield.plan import FlatfieldPlan
-    from protocols.calibrate.measured import Measured
+    from protocols.calibrate.measured import Analysed, Measured
 
 calibrate_app = typer.Typer(
     name="calibrate",
@@ -32,60 +35,65 @@ def _group() -> None:
     """Calibrations as experiments: each measures values of the instrument and stores them in its instrument file."""
 
 
-@calibrate_app.command(
-    epilog="Example: credline calibrate flatfield --devices titan-devices.toml --set accuracy_percent=0.5"
-)
-def flatfield(
-    devices: Devices = "simulated",
-    out: Annotated[Path, typer.Option("--out", help="Where the run folder is made.")] = Path("runs"),
-    clock: Annotated[ClockKind, typer.Option("--clock", help="Virtual: a run takes moments.")] = ClockKind.REAL,
-    seed: Seed = 0,
-    config: Config = None,
-    settings: Settings = None,
-    earlier: Annotated[
-        Path | None, typer.Option("--from", help="Take no frames: the calibration of this run folder once more.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; nothing moves, and nothing is asked.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Response, dark counts, bad pixels and gain of the camera, from a beam that you have spread over it.
+def _add(calibration: Calibration) -> None:
+    """The command of a calibration."""
 
-    Exit status: 0 stored, or measured where no instrument file is named; 1 no flatfield could be made, nothing was
-    stored; 2 refused, nothing was begun.
-    """
-    remember_interrupts()
-    from engine.run.planfile import build_plan
-    from protocols.calibrate.flatfield.analysis import analyse
-    from protocols.calibrate.flatfield.experiment import FLATFIELD
-    from protocols.calibrate.flatfield.truth import truth_of
+    @calibrate_app.command(calibration.what, help=calibration.help, epilog=f"Example: {calibration.example}")
+    def command(
+        devices: Devices = "simulated",
+        out: Annotated[Path, typer.Option("--out", help="Where the run folder is made.")] = Path("runs"),
+        clock: Annotated[ClockKind, typer.Option("--clock", help="Virtual: a run takes moments.")] = ClockKind.REAL,
+        seed: Seed = 0,
+        config: Config = None,
+        settings: Settings = None,
+        earlier: Annotated[
+            Path | None, typer.Option("--from", help="Take no frames: the calibration of this run folder once more.")
+        ] = None,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Say what would be done; nothing moves, and nothing is asked.")
+        ] = False,
+        as_json: Json = False,
+    ) -> None:
+        remember_interrupts()
+        from engine.run.planfile import build_plan
+
+        kind = calibration.load_kind()
+        plan = build_plan(kind, config, [*calibration.settings, *(settings or [])])
+        if dry_run:
+            _say_plan(kind, plan, devices, as_json)
+            _last_line(as_json, calibration.what, None, None, None)
+            return
+
+        def perform() -> Path:
+            return earlier or _perform(kind, plan, out, devices, clock, seed)
+
+        _calibrate(calibration, devices, perform, earlier is None, as_json)
+
+
+def _calibrate(
+    calibration: Calibration, devices: str, perform: Callable[[], Path], is_new: bool, as_json: bool
+) -> None:
+    """Perform, analyse, store, tell. is_new: whether `perform` takes frames."""
     from protocols.calibrate.storing import NO_FILE, store_measured
 
-    plan: FlatfieldPlan = build_plan(FLATFIELD, config, settings or [])
-    if dry_run:
-        _say_plan(FLATFIELD, plan, devices, as_json)
-        _last_line(as_json, "flatfield", {}, None, None)
-        return
-    folder = earlier
+    what, folder = calibration.what, None
     try:
-        if folder is None:
-            folder = _perform(FLATFIELD, plan, out, devices, clock, seed)
-        found = analyse(folder)
-        path = store_measured(devices, folder, found.values, found.arrays)
+        folder = perform()
+        found = calibration.load_analysis()(folder)
+        path = store_measured(devices, folder, found)
     except CredlineError as error:
-        _last_line(as_json, "flatfield", {}, None, folder)
-        if earlier is None and folder is not None:  # the frames were taken, so it was no refusal
+        _last_line(as_json, what, None, None, folder)
+        if is_new and folder is not None:  # the frames were taken, so it was no refusal
             raise CredlineError(str(error)) from error
         raise
     for line in (*found.lines, *_rows(found.values)):
         typer.echo(line, err=as_json)
-    stored = NO_FILE.format(what="flatfield", folder=folder) if path is None else f"stored in {path}"
+    stored = NO_FILE.format(what=what, folder=folder) if path is None else f"stored in {path}"
     typer.echo(stored, err=as_json)
-    _last_line(as_json, "flatfield", found.values, path, folder, truth_of(folder, found.arrays))
+    _last_line(as_json, what, found, path, folder)
 
 
-def _say_plan(kind: "AnyExperiment", plan: "FlatfieldPlan", devices: str, as_json: bool) -> None:
+def _say_plan(kind: "AnyExperiment", plan: "BaseModel", devices: str, as_json: bool) -> None:
     from engine.run.planbasis import declared_basis
 
     basis = declared_basis(devices, kind.device_options(plan))
@@ -96,9 +104,7 @@ def _say_plan(kind: "AnyExperiment", plan: "FlatfieldPlan", devices: str, as_jso
         typer.echo(f"Note: {remark}", err=as_json)
 
 
-def _perform(
-    kind: "AnyExperiment", plan: "FlatfieldPlan", out: Path, devices: str, clock: ClockKind, seed: int
-) -> Path:
+def _perform(kind: "AnyExperiment", plan: "BaseModel", out: Path, devices: str, clock: ClockKind, seed: int) -> Path:
     """Perform the run; its folder. Raises CredlineError where it has not come to its end."""
     from rich.console import Console
 
@@ -119,27 +125,36 @@ def _perform(
     return report.folder
 
 
-def _rows(values: "dict[str, Measured]") -> list[str]:
-    return [f"{name} = {value.value:.6g} +- {value.sigma:.2g} {value.unit}" for name, value in values.items()]
+def _rows(values: "Mapping[str, Measured]") -> list[str]:
+    """The values for a person, a matrix as its rows."""
+    rows = []
+    for name, measured in values.items():
+        if isinstance(measured.value, tuple):
+            pairs = zip(measured.value, cast("tuple[float, ...]", measured.sigma), strict=True)
+            a, b, c, d = (f"{value:.4g} +- {sigma:.1g}" for value, sigma in pairs)
+            rows.append(f"{name} = [[{a}, {b}], [{c}, {d}]] {measured.unit}")
+        else:
+            rows.append(f"{name} = {measured.value:.6g} +- {measured.sigma:.2g} {measured.unit}")
+    return rows
 
 
-def _last_line(
-    as_json: bool,
-    what: str,
-    values: "dict[str, Measured]",
-    stored: Path | None,
-    folder: Path | None,
-    truth: dict[str, float] | None = None,
-) -> None:
+def _last_line(as_json: bool, what: str, found: "Analysed | None", stored: Path | None, folder: Path | None) -> None:
     """The result as JSON, where it is wanted. stored: the instrument file, where it was."""
     if not as_json:
         return
+    values = {} if found is None else found.values
     result: dict[str, object] = {
         "what": what,
-        "values": {name: asdict(value) for name, value in values.items()},
+        "values": {
+            name: {"value": each.value, "sigma": each.sigma, "unit": each.unit} for name, each in values.items()
+        },
         "stored": None if stored is None else str(stored),
         "run_dir": None if folder is None else str(folder),
     }
-    if truth is not None:
-        result["truth"] = truth
+    if found is not None and found.truth:
+        result["truth"] = found.truth
     typer.echo(json.dumps(result))
+
+
+for _each in CALIBRATIONS:
+    _add(_each)

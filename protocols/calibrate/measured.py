@@ -1,12 +1,54 @@
 """What a calibration has measured, as its command shows it and as the instrument file keeps it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from drivers.calibration.calibratedvalue import Matrix
+from drivers.calibration.calibrationarrays import CameraArrays
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A value with its standard uncertainty. unit: as `drivers.calibration.calibratedvalue.KINDS` has it."""
+    """A value with its standard uncertainty. unit: as `drivers.calibration.calibratedvalue.KINDS` has it.
 
-    value: float
-    sigma: float
+    Of a matrix four numbers with a sigma each, and the covariance of the four, (4, 4). camera_length_mm, magnification:
+    the nominal setting that it holds for, where that is not the one that was looked at before the run.
+    """
+
+    value: float | Matrix
+    sigma: float | Matrix
     unit: str
+    covariance: tuple[Matrix, Matrix, Matrix, Matrix] | None = None
+    camera_length_mm: float | None = None
+    magnification: float | None = None
+
+    @property
+    def number(self) -> float:
+        """The value of what is no matrix. Raises TypeError for a matrix."""
+        if isinstance(self.value, tuple):
+            raise TypeError("a matrix is four numbers")
+        return self.value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysed:
+    """The result of a calibration. values: by their names (`named`). lines: what was made and seen, for a person.
+    arrays: of the camera, where it measures those. truth: by the same names, on a simulation.
+    """
+
+    values: Mapping[str, Measured]
+    lines: tuple[str, ...]
+    arrays: CameraArrays | None = None
+    truth: Mapping[str, float | Matrix] = field(default_factory=dict)
+
+
+def named(name: str, camera_length_mm: float | None = None, magnification: float | None = None) -> str:
+    """The name of a value where a run has measured it at several settings: `camera_length_mm at 250 mm`."""
+    if camera_length_mm is not None:
+        return f"{name} at {camera_length_mm:g} mm"
+    return name if magnification is None else f"{name} at {magnification:g}x"
+
+
+def kind_of(name: str) -> str:
+    """The name in `KINDS` of what `named` has named."""
+    return name.partition(" at ")[0]

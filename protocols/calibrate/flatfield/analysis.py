@@ -5,7 +5,6 @@ flatfield is refused with DataError; the run folder stays as it is.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from engine.record.frametable import DATA_FILE, FramesFile
 from protocols.calibrate.flatfield.illumination import Blocks, Illumination, fit_illumination
 from protocols.calibrate.flatfield.plan import DARK, LIT, POSITIONS
 from protocols.calibrate.flatfield.response import Dark, Response, dark_of, plainly_bad, response_of
-from protocols.calibrate.measured import Measured
+from protocols.calibrate.flatfield.truth import flatfield_truth
+from protocols.calibrate.measured import Analysed, Measured
 from protocols.products.cross import pixel_area
 
 Array = NDArray[np.float64]
@@ -33,15 +33,6 @@ MOST_BAD = 0.1
 UNEVEN_SHARE = 1.0
 """The uncertainty of the light may be so many times that of counting."""
 NS = 1e9
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Analysed:
-    """The result. values: by their names. arrays: for the instrument file. lines: what was made, for a person."""
-
-    values: dict[str, Measured]
-    arrays: CameraArrays
-    lines: tuple[str, ...]
 
 
 def analyse(folder: Path, advance: Advance = lambda done, total: None) -> Analysed:
@@ -72,7 +63,7 @@ def analyse(folder: Path, advance: Advance = lambda done, total: None) -> Analys
         dark_counts_s=(dark.mean / float(run.plan["exposure_s"])).astype(np.float32),
         bad=response.bad,
         high_tension_kV=high_tension_v(float(run.instrument["geometry"]["wavelength_A"])) / 1000,
-        accuracy=values["flatfield_accuracy"].value,
+        accuracy=values["flatfield_accuracy"].number,
         made_on=datetime.fromisoformat(run.created_at or "").date(),
         data=folder.name,
         program=f"credline {run.version}",
@@ -80,15 +71,16 @@ def analyse(folder: Path, advance: Advance = lambda done, total: None) -> Analys
     picture = folder / "report" / "flatfield.png"
     draw(picture, response, dark, light)
     kinds_of_bad = ", ".join(f"{number} {name}" for name, number in response.kinds.items())
-    accuracy = values["flatfield_accuracy"].value
+    accuracy = values["flatfield_accuracy"].number
     return Analysed(
         values,
-        arrays,
         (
             f"{picture}: response, light, bad pixels and scatter",
             f"{kinds[LIT.name]} lit frames: response to {accuracy:.2%}; {np.count_nonzero(response.bad)} bad pixels "
             f"({kinds_of_bad}); gain {response.gain:.3f} counts per electron",
         ),
+        arrays,
+        flatfield_truth(folder, arrays),
     )
 
 

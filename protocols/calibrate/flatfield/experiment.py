@@ -150,7 +150,7 @@ class FlatfieldExperiment(Experiment):
     def write_extra(self, folder: Path) -> None:
         """See `Experiment.write_extra`."""
         if self.microscope.truth is not None:
-            self.microscope.truth.write_camera(folder / "truth.h5")
+            self.microscope.truth.write_hidden(folder / "truth.h5")
 
 
 def detector_of(facts: Facts) -> DetectorFacts:

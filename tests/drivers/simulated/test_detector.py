@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from drivers.contract import Microscope
+from drivers.facts import Geometry
 from drivers.simulated.detector import DetectorSettings, Timepix
 from drivers.simulated.microscope import SIMULATED, SIMULATED_TIMING
 from drivers.simulated.picturesettings import PictureSettings
@@ -45,7 +46,7 @@ class Studio:
     def show(self, source: CrystalSource) -> None:
         raise AssertionError("no test shows it another crystal")
 
-    def equip(self, settings: PictureSettings) -> None:
+    def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
         raise AssertionError("no test gives it another camera")
 
     def close(self) -> None: ...

@@ -1,0 +1,95 @@
+"""What a calibration changes of an instrument, remembered before the first change and put back in its safe state."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from drivers.contract import Microscope
+from drivers.parts import Deflector, OpticalMode
+from engine.errors import DeviceError
+from engine.run.contract import SafeAction
+from engine.run.run import Run
+
+Part = TypeVar("Part")
+
+CALLS_S = 1.5
+SWITCHING_S = 5.0
+TRAVEL_S = 60.0
+
+
+class AsFound:
+    """The parts that a calibration may change, as calls through the run's gate, each with the way back.
+
+    `remember_…` reads a part (one or two calls) and has to come before the first change of it. `actions` are the way
+    back, in the reverse order of what was remembered; they belong behind the engine's own safe actions. Parts that the
+    instrument does not have are None, and nothing of them is remembered.
+    """
+
+    def __init__(self, run: Run, microscope: Microscope) -> None:
+        wrap = run.gate.wrap
+        self.deflectors = None if microscope.deflectors is None else wrap("deflectors", microscope.deflectors)
+        self.mode = None if microscope.mode is None else wrap("mode", microscope.mode)
+        self.stagexyz = None if microscope.stagexyz is None else wrap("stagexyz", microscope.stagexyz)
+        self.illumination = None if microscope.illumination is None else wrap("illumination", microscope.illumination)
+        self._back: list[SafeAction] = []
+
+    def actions(self) -> list[SafeAction]:
+        """What puts everything back that was remembered, what was remembered last first."""
+        return self._back[::-1]
+
+    async def remember_deflector(self, which: Deflector) -> tuple[float, float]:
+        """Read a pair of deflectors; it goes back to this."""
+        deflectors = _there(self.deflectors, "deflectors")
+        x, y = await deflectors.read(which)
+        words = which.value.replace("_", " ")
+        self._add(words, lambda: deflectors.set(which, x, y), CALLS_S)
+        return x, y
+
+    async def remember_mode(self) -> tuple[OpticalMode, float]:
+        """Read the mode, and its magnification or camera length in mm; both go back to this."""
+        part = _there(self.mode, "mode")
+        mode = await part.mode()
+        is_diffraction = mode is OpticalMode.DIFFRACTION
+        value = await (part.camera_length_mm() if is_diffraction else part.magnification())
+
+        async def back() -> None:
+            await part.set_mode(mode)
+            await (part.set_camera_length_mm(value) if is_diffraction else part.set_magnification(value))
+
+        self._add("mode", back, SWITCHING_S)
+        return mode, value
+
+    async def remember_xy(self) -> tuple[float, float]:
+        """Read where the stage stands, in nm; it goes back there, and the safe state does not wait for its arrival."""
+        part = _there(self.stagexyz, "stagexyz")
+        place = await part.position()
+
+        async def back() -> None:
+            if await part.is_moving():
+                await part.stop()
+            await part.move_xy(place.x_nm, place.y_nm)
+
+        self._add("stage", back, CALLS_S)
+        return place.x_nm, place.y_nm
+
+    async def remember_illumination(self) -> tuple[int, float]:
+        """Read spot size and brightness; both go back to this."""
+        part = _there(self.illumination, "illumination")
+        spot_size, brightness = await part.spot_size(), await part.brightness()
+
+        async def back() -> None:
+            await part.set_spot_size(spot_size)
+            await part.set_brightness(brightness)
+
+        self._add("illumination", back, 2 * CALLS_S)
+        return spot_size, brightness
+
+    def _add(self, words: str, back: Callable[[], Awaitable[object]], limit_s: float) -> None:
+        alarm = f"THE {words.upper()} IS NOT BACK where it was: set it by hand before the next experiment"
+        self._back.append(SafeAction(f"{words} back", back, limit_s, alarm))
+
+
+def _there(part: Part | None, name: str) -> Part:
+    """The part. Raises DeviceError where the instrument has none; an experiment that needs it says so in `needs`."""
+    if part is None:
+        raise DeviceError(f"calibration: this instrument has no {name}; nothing was changed.")
+    return part
