@@ -52,9 +52,7 @@ class ModeOptions:
 
 
 class JeolMode:
-    """Implements `drivers.parts.Mode`. changed: told before each change, which gives the diffraction lens another
-    value.
-    """
+    """Implements `drivers.parts.Mode`. changed: told before each change of the mode, for the diffraction lens."""
 
     def __init__(self, column: Connection, options: ModeOptions, changed: Callable[[], None]) -> None:
         self.facts = options.facts
@@ -116,7 +114,6 @@ class JeolMode:
         _require_shown("camera length in mm", value_mm, await self._shown(MM))
 
     async def _select(self, step: int) -> None:
-        self._changed()
         await self._column.call("EOS3", "SetSelector", step)
 
     async def _shown(self, units: Mapping[str, float]) -> float:
