@@ -5,8 +5,10 @@ its time, and with low magnification, for the rest (tests/drivers/temscriptserve
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,9 +25,13 @@ from drivers.conformance import (
 )
 from drivers.contract import Microscope, Parts
 from drivers.declared import Declared
+from drivers.options import Options
 from drivers.parts import Deflector, Deflectors, Illumination, Mode, OpticalMode, StageXYZ
 from drivers.simulated.microscope import SIMULATED_TIMING
+from drivers.thermo.lensmode import ModeOptions, ThermoMode
 from drivers.thermo.microscope import THERMO
+from drivers.thermo.session import Session
+from drivers.thermo.wire import TemscriptWire
 from engine.clock import RealClock
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from tests.drivers import temscriptserver
@@ -181,6 +187,8 @@ async def test_somebody_elses_motion_counts_as_moving(clock: RealClock, moving_s
         )
         while not await stage_of(parts).is_moving():
             await clock.sleep_s(0.01)
+        with pytest.raises(DeviceBusy, match="nothing else was begun"):
+            await stage_of(parts).move_z(0.0)
         with pytest.raises(DeviceError, match="TEM scripting has no stop; the stage goes on to its end"):
             await stage_of(parts).stop()
         assert await theirs == 204
@@ -275,6 +283,37 @@ async def test_without_lists_magnification_and_camera_length_are_read_and_not_se
         assert before_mm == pytest.approx(1000 * get(null_server, "indicated_camera_length"))
         with pytest.raises(DeviceError, match="not known; nothing was changed"):
             await mode.set_camera_length_mm(before_mm)
+
+
+@really
+async def test_a_camera_length_is_what_the_panel_shows_and_not_its_rounding(clock: RealClock, null_server: int) -> None:
+    async with connected(clock, null_server, mode=NULL) as parts:
+        await mode_of(parts).set_camera_length_mm(300.0)
+        assert 1000 * get(null_server, "indicated_camera_length") != 300.0
+        assert await mode_of(parts).camera_length_mm() == 300.0
+    async with connected(clock, null_server) as parts:
+        assert parts.geometry["camera_length_mm"] == 300.0
+
+
+@really
+async def test_no_magnification_is_not_taken_for_one(clock: RealClock) -> None:
+    """As on a Titan 1.1, which always indicates 0 (temscript's docs/restrictions.rst)."""
+    told = {"projection_mode": "IMAGING", "projection_sub_mode": "SA", "indicated_magnification": 0.0}
+    async with await asyncio.start_server(partial(answer, told), "127.0.0.1", 0) as server:
+        wire = TemscriptWire(clock, "thermo", "127.0.0.1", server.sockets[0].getsockname()[1], 2.0)
+        mode = ThermoMode(Session(clock, wire, 1e-6), ModeOptions.read(Options("thermo", {})))
+        with pytest.raises(DeviceError, match=r"indicates no magnification \(0\).*not used"):
+            await mode.magnification()
+
+
+async def answer(told: Mapping[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one question as temscript's server does."""
+    question = (await reader.readuntil(b"\r\n\r\n")).decode()
+    content = json.dumps(told[question.split()[1].removeprefix("/v1/")])
+    head = f"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    writer.write((head + content).encode())
+    await writer.drain()
+    writer.close()
 
 
 @asynccontextmanager
