@@ -109,12 +109,14 @@ class DeflectorFacts:
 
     limits: lowest and highest value of both axes, in the instrument's own units, for each pair that there is.
     whole_numbers: the instrument takes no others; round before you set. settling_s: after `set` has returned, until
-    beam, image and pattern stand still.
+    beam, image and pattern stand still. units: what a unit of each pair is called, as `m` or `rad`; None where nobody
+    says more of them than that they are the instrument's own.
     """
 
     limits: Mapping[Deflector, Limits]
     whole_numbers: bool
     settling_s: float
+    units: Mapping[Deflector, str] | None = None
 
     def outside(self, which: Deflector, x: float, y: float) -> str | None:
         """In words, why a pair cannot be set to these values; None where it can."""

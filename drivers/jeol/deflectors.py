@@ -11,6 +11,7 @@ from drivers.parts import Deflector, DeflectorFacts
 from engine.errors import DeviceError
 
 LOWEST, HIGHEST = 0.0, 65535.0
+UNIT = "raw, 16 bits"
 
 COILS = {
     Deflector.BEAM_SHIFT: "CLA1",
@@ -24,7 +25,8 @@ def deflector_facts(table: Options) -> DeflectorFacts:
     """The facts from the table `[microscope.deflectors]`. Raises Refused for an option that cannot be."""
     settling_s = table.number("settling_s", 0.1, 0.0, 5.0)
     table.finish()
-    return DeflectorFacts(dict.fromkeys(COILS, (LOWEST, HIGHEST)), whole_numbers=True, settling_s=settling_s)
+    limits = dict.fromkeys(COILS, (LOWEST, HIGHEST))
+    return DeflectorFacts(limits, whole_numbers=True, settling_s=settling_s, units=dict.fromkeys(COILS, UNIT))
 
 
 class JeolDeflectors:

@@ -12,21 +12,24 @@ from drivers.thermo.session import Session, pair
 from engine.errors import DeviceError
 
 LIMITS = {
-    Deflector.BEAM_SHIFT: ("beam_shift_limit_m", 1e-5),
-    Deflector.BEAM_TILT: ("beam_tilt_limit_rad", 0.02),
-    Deflector.IMAGE_SHIFT: ("image_shift_limit_m", 1e-5),
-    Deflector.DIFFRACTION_SHIFT: ("diffraction_shift_limit_rad", 0.1),
+    Deflector.BEAM_SHIFT: ("m", 1e-5),
+    Deflector.BEAM_TILT: ("rad", 0.02),
+    Deflector.IMAGE_SHIFT: ("m", 1e-5),
+    Deflector.DIFFRACTION_SHIFT: ("rad", 0.1),
 }
-"""Option and default of each; both axes, to both sides of 0. Assumed."""
+"""Unit of each, and how far it goes where the devices file does not say: both axes, to both sides of 0. Assumed."""
 
 
 def deflector_facts(table: Options) -> DeflectorFacts:
     """The facts from the table `[microscope.deflectors]`. Raises Refused for an option that cannot be."""
-    limits = {which: table.number(key, default, 1e-9, 1.0) for which, (key, default) in LIMITS.items()}
+    farthest = {
+        which: table.number(f"{which}_limit_{unit}", limit, 1e-9, 1.0) for which, (unit, limit) in LIMITS.items()
+    }
     settling_s = table.number("settling_s", 0.1, 0.0, 5.0)
     table.finish()
-    facts = {which: (-limit, limit) for which, limit in limits.items()}
-    return DeflectorFacts(facts, whole_numbers=False, settling_s=settling_s)
+    limits = {which: (-value, value) for which, value in farthest.items()}
+    units = {which: unit for which, (unit, _) in LIMITS.items()}
+    return DeflectorFacts(limits, whole_numbers=False, settling_s=settling_s, units=units)
 
 
 class ThermoDeflectors:

@@ -54,7 +54,7 @@ ALONE = {
     ),
     "thermo": (
         f'[microscope]\ndriver = "thermo"\n{ORIUS}',
-        {"geometry.wavelength_A", "stage.limits_deg"},
+        {"geometry.wavelength_A", "stage.limits_deg", "stagexyz.limits_nm"},
     ),
     "an instrument that is all network": (
         '[microscope]\ndriver = "instamatic"\n[detector]\ndriver = "merlin"\n',

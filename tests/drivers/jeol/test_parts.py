@@ -270,6 +270,7 @@ async def test_a_pair_is_that_of_its_own_coils_in_whole_numbers(clock: RealClock
     before = dict(temcom.coils)
 
     async def use(microscope: Microscope) -> None:
+        assert (deflectors_of(microscope).facts.units or {})[which] == "raw, 16 bits"
         await deflectors_of(microscope).set(which, 1234.0, 65_535.0)
         assert await deflectors_of(microscope).read(which) == (1234, 65_535)
 

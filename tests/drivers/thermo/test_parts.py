@@ -241,12 +241,21 @@ async def test_a_move_whose_server_goes_is_told_once_and_not_by_the_tilt(
 # --- deflectors and illumination
 
 
+UNITS = {
+    Deflector.BEAM_SHIFT: "m",
+    Deflector.BEAM_TILT: "rad",
+    Deflector.IMAGE_SHIFT: "m",
+    Deflector.DIFFRACTION_SHIFT: "rad",
+}
+
+
 @pytest.mark.parametrize("which", Deflector)
 @really
 async def test_a_pair_is_in_metres_or_radians_as_the_servers(
     clock: RealClock, null_server: int, which: Deflector
 ) -> None:
     async with connected(clock, null_server) as parts:
+        assert (deflectors_of(parts).facts.units or {})[which] == UNITS[which]
         await deflectors_of(parts).set(which, 1.5e-6, -2.5e-6)
         assert await deflectors_of(parts).read(which) == (1.5e-6, -2.5e-6)
     assert get(null_server, which) == [1.5e-6, -2.5e-6]
