@@ -99,8 +99,7 @@ class JeolMode:
         """
         present = await self._present("changed")
         _require(self.facts.no_magnification(present, value), "changed")
-        await self._select(self.facts.magnifications[present].index(value))
-        _require_shown("magnification", value, await self._shown(TIMES))
+        await self._go("magnification", value, self.facts.magnifications[present].index(value), TIMES)
 
     async def camera_length_mm(self) -> float:
         """See `Mode.camera_length_mm`. Two calls."""
@@ -110,11 +109,24 @@ class JeolMode:
     async def set_camera_length_mm(self, value_mm: float) -> None:
         """See `Mode.set_camera_length_mm`. Three calls, as with `set_magnification`."""
         _require(self.facts.no_camera_length(await self._present("changed"), value_mm), "changed")
-        await self._select(self.facts.camera_lengths_mm.index(value_mm))
-        _require_shown("camera length in mm", value_mm, await self._shown(MM))
+        await self._go("camera length in mm", value_mm, self.facts.camera_lengths_mm.index(value_mm), MM)
 
-    async def _select(self, step: int) -> None:
+    async def _go(self, what: str, wanted: float, step: int, units: Mapping[str, float]) -> None:
+        """Set a step by its number, and see that it is the one that was wanted."""
         await self._column.call("EOS3", "SetSelector", step)
+        told = f"told to go to {what} = {wanted:g}"
+        try:
+            shown = await self._shown(units)
+        except (DeviceBusy, DeviceLost):
+            raise
+        except DeviceError as error:
+            raise DeviceError(f"{error} It was {told}; where it is now is unknown.") from error
+        if shown != wanted:
+            raise DeviceError(
+                f"mode: the microscope was {told} and shows {shown:g} now, at which it stays. The list in "
+                "[microscope.mode] of the devices file is not this microscope's: write all values of its panel there, "
+                "from the lowest."
+            )
 
     async def _shown(self, units: Mapping[str, float]) -> float:
         """What the panel shows. Raises DeviceError where the microscope tells it in none of these units."""
@@ -134,15 +146,6 @@ def _require(otherwise: str | None, done: str) -> None:
         raise DeviceError(
             f"mode: {otherwise}; nothing was {done}. Set the mode first, and a value that [microscope.mode] of the "
             "devices file names."
-        )
-
-
-def _require_shown(what: str, wanted: float, shown: float) -> None:
-    if shown != wanted:
-        raise DeviceError(
-            f"mode: the microscope was told to go to {what} = {wanted:g} and shows {shown:g} now, at which it stays. "
-            "The list in [microscope.mode] of the devices file is not this microscope's: write all values of its panel "
-            "there, from the lowest."
         )
 
 

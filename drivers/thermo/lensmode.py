@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from drivers.options import Options
 from drivers.parts import ModeFacts, OpticalMode
 from drivers.thermo.session import Session, number, strange
-from engine.errors import DeviceError
+from engine.errors import DeviceBusy, DeviceError, DeviceLost
 
 IMAGING, DIFFRACTION = "IMAGING", "DIFFRACTION"
 LOW_MAG, LOW_ANGLE = "LM", "LAD"
@@ -119,13 +119,12 @@ class ThermoMode:
         present = await self._present("changed")
         _require(self.facts.no_magnification(present, value), "changed")
         step = self.facts.magnifications[present].index(value)
-        await self._session.project("magnification_index", self._first_index[present] + step)
-        _require_indicated("magnification", value, await self._indicated("magnification"))
+        await self._go("magnification", value, self._first_index[present] + step)
 
     async def camera_length_mm(self) -> float:
         """See `Mode.camera_length_mm`. Two calls."""
         _require(self.facts.no_camera_length(await self._present("read")), "read")
-        return await self._indicated("camera_length", 1000.0)
+        return await self._indicated("camera_length")
 
     async def set_camera_length_mm(self, value_mm: float) -> None:
         """See `Mode.set_camera_length_mm`. Four calls, as with `set_magnification`; not in low-angle diffraction."""
@@ -137,11 +136,29 @@ class ThermoMode:
                 "was changed. Leave low magnification (LM) first, then set the mode to diffraction."
             )
         step = self.facts.camera_lengths_mm.index(value_mm)
-        await self._session.project("magnification_index", self._first_index[present] + step)
-        _require_indicated("camera length in mm", value_mm, await self._indicated("camera_length", 1000.0))
+        await self._go("camera_length", value_mm, self._first_index[present] + step)
 
-    async def _indicated(self, what: str, times: float = 1.0) -> float:
-        value = number(await self._session.get(f"indicated_{what}"), f"indicated_{what}") * times
+    async def _go(self, what: str, wanted: float, index: int) -> None:
+        """Set an index, and see that it is that of the value that was wanted."""
+        await self._session.project("magnification_index", index)
+        told = f"told to go to {what.replace('_', ' ')} = {wanted:g}{' mm' if what == 'camera_length' else ''}"
+        try:
+            indicated = await self._indicated(what)
+        except (DeviceBusy, DeviceLost):
+            raise
+        except DeviceError as error:
+            raise DeviceError(f"{error} It was {told}; where it is now is unknown.") from error
+        if indicated != wanted:
+            raise DeviceError(
+                f"mode: the microscope was {told} and indicates {indicated:g} now, at which it stays. The values or "
+                "the first index in [microscope.mode] of the devices file are not this microscope's: correct them from "
+                "its panel."
+            )
+
+    async def _indicated(self, what: str) -> float:
+        """The `magnification`, or the `camera_length` in mm (the server has metres)."""
+        value = number(await self._session.get(f"indicated_{what}"), f"indicated_{what}")
+        value *= 1000.0 if what == "camera_length" else 1.0
         if value <= 0:
             raise DeviceError(
                 f"mode: the microscope indicates no {what.replace('_', ' ')} ({value:g}), as some versions of its "
@@ -160,13 +177,4 @@ def _require(otherwise: str | None, done: str) -> None:
         raise DeviceError(
             f"mode: {otherwise}; nothing was {done}. Set the mode first, and a value that [microscope.mode] of the "
             "devices file names."
-        )
-
-
-def _require_indicated(what: str, wanted: float, indicated: float) -> None:
-    if indicated != wanted:
-        raise DeviceError(
-            f"mode: the microscope was told to go to {what} = {wanted:g} and indicates {indicated:g} now, at which it "
-            "stays. The values or the first index in [microscope.mode] of the devices file are not this microscope's: "
-            "correct them from its panel."
         )

@@ -341,6 +341,8 @@ async def test_a_unit_that_is_none_is_not_used(clock: RealClock) -> None:
     async def use(microscope: Microscope) -> None:
         with pytest.raises(DeviceError, match="tells 30 in 'mrad', where mm or cm or m belongs; not used"):
             await mode_of(microscope).camera_length_mm()
+        with pytest.raises(DeviceError, match="told to go to camera length in mm = 150; where it is now is unknown"):
+            await mode_of(microscope).set_camera_length_mm(150.0)
 
     await used(clock, Temcom(unit="mrad"), use)
 

@@ -310,15 +310,17 @@ async def test_no_magnification_is_not_taken_for_one(clock: RealClock) -> None:
     told = {"projection_mode": "IMAGING", "projection_sub_mode": "SA", "indicated_magnification": 0.0}
     async with await asyncio.start_server(partial(answer, told), "127.0.0.1", 0) as server:
         wire = TemscriptWire(clock, "thermo", "127.0.0.1", server.sockets[0].getsockname()[1], 2.0)
-        mode = ThermoMode(Session(clock, wire, 1e-6), ModeOptions.read(Options("thermo", {})))
+        mode = ThermoMode(Session(clock, wire, 1e-6), ModeOptions.read(Options("thermo", {"imaging": [3400]})))
         with pytest.raises(DeviceError, match=r"indicates no magnification \(0\).*not used"):
             await mode.magnification()
+        with pytest.raises(DeviceError, match=r"\(0\).*told to go to magnification = 3400; where it is now is unknown"):
+            await mode.set_magnification(3400.0)
 
 
 async def answer(told: Mapping[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer one question as temscript's server does."""
-    question = (await reader.readuntil(b"\r\n\r\n")).decode()
-    content = json.dumps(told[question.split()[1].removeprefix("/v1/")])
+    method, path = (await reader.readuntil(b"\r\n\r\n")).decode().split()[:2]
+    content = json.dumps(told[path.removeprefix("/v1/")] if method == "GET" else None)
     head = f"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     writer.write((head + content).encode())
     await writer.drain()
