@@ -19,6 +19,10 @@ class Calibration:
     """what: the name of its command. protocol: the experiment, by its name in the register. settings: of its plan, as
     `--set` gives them, where they differ from the experiment's own. analysis: `module:function`, from a run folder to
     `Analysed`; raises DataError, nothing is stored then. help, example: of the command.
+
+    measures: names of the values that it always makes (`drivers.calibration.calibratedvalue`), `flatfield` for the
+    camera's arrays. serves: the experiments that want it. parts: of an instrument that it needs beside stage, beam,
+    lens and camera. minutes: that it takes, with what the operator does.
     """
 
     what: str
@@ -27,6 +31,10 @@ class Calibration:
     help: str
     example: str
     settings: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    minutes: float = 5.0
 
     def load_kind(self) -> "AnyExperiment":
         """The experiment."""
@@ -54,5 +62,7 @@ CALIBRATIONS = (
         "Response, dark counts, bad pixels and gain of the camera, from a beam that you have spread over it.\n\n"
         + STATUS,
         "credline calibrate flatfield --devices titan-devices.toml --set accuracy_percent=0.5",
+        measures=("flatfield", "gain_counts_per_electron"),
+        serves=("cRED",),
     ),
 )

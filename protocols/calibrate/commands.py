@@ -35,6 +35,16 @@ def _group() -> None:
     """Calibrations as experiments: each measures values of the instrument and stores them in its instrument file."""
 
 
+@calibrate_app.command("list", epilog="Example: credline calibrate list --devices titan-devices.toml")
+def list_calibrations(devices: Devices = "simulated") -> None:
+    """Say what is calibrated of an instrument, since when, and what is missing for which experiment; asks nobody."""
+    from engine.clock import utc_now
+    from protocols.calibrate.missing import lines_of, standings
+
+    for line in lines_of(standings(devices, utc_now().date()), devices):
+        typer.echo(line)
+
+
 def _add(calibration: Calibration) -> None:
     """The command of a calibration."""
 
