@@ -8,7 +8,7 @@ from datetime import date
 from importlib.metadata import version
 from typing import Any
 
-from drivers.assembling import middle_of
+from drivers.assembling import NOBODY_KNOWS, middle_of
 from drivers.calibration.calibratedvalue import CalibratedValue
 from drivers.check.listing import ListedDriver, listed_drivers
 from drivers.declared import Declared
@@ -35,9 +35,8 @@ WORTH_ASKING = {
     "wide_cross": "whether the pixels in the middle are three times as wide: true or false",
 }
 """Options of drivers whose default may be wrong for a lab. Every option may stand in an answers file."""
-AXIS_SIGMA_DEG = 180 / math.sqrt(3)
 LENGTH_SIGMA = 0.05
-"""How sure a figure is that nobody measured: an axis not at all, a nominal camera length to 5 %."""
+"""How sure a nominal camera length is: to 5 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +137,7 @@ def _geometry(
         told |= set(each.geometry) | {name.partition(".")[2] for name in each.unknown if name.startswith("geometry.")}
     size = declared[-1].detector or declared[0].detector
     told |= {"beam_fast_px", "beam_slow_px"} if size is None or size.shape is None else set(middle_of(size))
+    told |= set(NOBODY_KNOWS)
     missing = [item.name for item in fields(Geometry) if item.default is MISSING and item.name not in told]
     typed: dict[str, object] = {}
     tension_kV = None
@@ -148,36 +148,21 @@ def _geometry(
         tension_kV = high_tension_v(microscope.declared.geometry["wavelength_A"]) / 1000
     if "pixel_size_mm" in missing:
         typed["pixel_size_mm"] = _figure(answers, Question("pixel_size_mm", "size of a camera's pixel in mm"))
-    rough: dict[str, tuple[float, float, str]] = {}
-    length_mm = dict(microscope.declared.geometry).get("camera_length_mm")
-    if "camera_length_mm" in missing:
-        length_mm = _figure(answers, Question("camera_length_mm", "camera length that the microscope shows now, in mm"))
-        rough["camera_length_mm"] = (length_mm, LENGTH_SIGMA * length_mm, "mm")
-    if "rotation_axis_deg" in missing:
-        about = Question("rotation_axis_deg", "direction of the tilt axis in the picture, in deg, 0 where unknown", 0.0)
-        rough["rotation_axis_deg"] = (_figure(answers, about), AXIS_SIGMA_DEG, "deg")
-    if rough and (tension_kV is None or length_mm is None):  # told by the instrument alone: then it holds there
-        tension_kV = tension_kV or _tension_kV(answers)
-        length_mm = length_mm or _figure(
-            answers, Question("camera_length_mm", "camera length that the microscope shows now, in mm")
-        )
-    values = [
-        CalibratedValue.model_validate(
-            {
-                "name": key,
-                "value": value,
-                "sigma": sigma,
-                "unit": unit,
-                "high_tension_kV": tension_kV,
-                "camera_length_mm": length_mm,
-                "date": today,
-                "data": SETUP,
-                "program": f"credline {version('credline')}",
-            }
-        )
-        for key, (value, sigma, unit) in rough.items()
-    ]
-    return typed, values
+    if "camera_length_mm" not in missing:
+        return typed, []
+    length_mm = _figure(answers, Question("camera_length_mm", "camera length that the microscope shows now, in mm"))
+    value = {
+        "name": "camera_length_mm",
+        "value": length_mm,
+        "sigma": LENGTH_SIGMA * length_mm,
+        "unit": "mm",
+        "high_tension_kV": tension_kV or _tension_kV(answers),
+        "camera_length_mm": length_mm,
+        "date": today,
+        "data": SETUP,
+        "program": f"credline {version('credline')}",
+    }
+    return typed, [CalibratedValue.model_validate(value)]
 
 
 def _tension_kV(answers: Answers) -> float:
