@@ -18,8 +18,10 @@ from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
+from drivers.simulated.hiddenimages import HiddenImages
 from drivers.simulated.hiddeninstrument import HiddenInstrument
 from drivers.simulated.illumination import Condenser
+from drivers.simulated.imaging import ImageScale, nominal_pixel_nm
 from drivers.simulated.latency import Interface
 from drivers.simulated.lensmode import LensMode
 from drivers.simulated.register import Register, blank_beam
@@ -144,13 +146,13 @@ class SimulatedTruth:
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
         write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
         if self.view.hidden:
-            add_hidden(path, self.view.hidden)
+            add_hidden(path, self.view.truth())
 
     def write_hidden(self, path: Path) -> None:
         """See `Truth.write_hidden`."""
         self.view.seen_by.write_hidden(path)
         if self.view.hidden:
-            add_hidden(path, self.view.hidden)
+            add_hidden(path, self.view.truth())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class SimulatedMicroscope:
         )
         mode, illumination = LensMode(interface, settings.mode), Condenser(interface, settings.illumination)
         view = SimulatedView(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination)
+        view.scale = lambda mode, magnification: ImageScale(nominal_pixel_nm(geometry.pixel_size_mm, magnification))
         detector = view.camera = Timepix(
             clock,
             seed,
@@ -229,8 +232,12 @@ class SimulatedMicroscope:
                 return
             drawn = HiddenInstrument.draw(settings.hidden_seed(seed), settings)
             true = drawn.instrument(settings)
-            view.hidden, view.length_mm = drawn.truth(settings), drawn.length_mm
-            deflectors.hide(true.deflectors)
+            images = HiddenImages.draw(drawn.seed, true)
+            view.hidden, view.length_mm = drawn.truth(settings) | images.truth_of_parts(), drawn.length_mm
+            view.scale, view.image_truth = images.scale, images.truth
+            deflectors.hide(images.settings.deflectors)
+            translation.hide(images.settings.stagexyz)
+            illumination.hide(images.settings.illumination)
             if self.pictures:
                 studio.equip(true.geometry, true.pictures)
                 detector.hide(PictureMaker(source.load(), true.geometry, true.pictures).write_camera)

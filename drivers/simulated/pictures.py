@@ -16,8 +16,11 @@ from scipy.special import ndtr
 from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
+from drivers.simulated.imaging import electrons_s
 from drivers.simulated.pattern import spots
 from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.shots import ColumnState
+from drivers.simulated.specimengrid import SpecimenGrid
 
 Picture = NDArray[np.uint16]
 
@@ -48,6 +51,13 @@ class PictureMaker:
         self._spread = SpreadBeam.draw(max(settings.hidden_seed, 0))
         self._background_s = self._background((0.0, 0.0), 0.0)
         self._silhouette_nm = _silhouette(crystal)
+        self._grid = SpecimenGrid(
+            round(settings.grid_seed),
+            settings.grid_pitch_nm,
+            settings.grid_bar_nm,
+            settings.crystals_um2,
+            settings.film_unevenness,
+        )
 
     @property
     def flatfield(self) -> NDArray[np.float32]:
@@ -116,6 +126,21 @@ class PictureMaker:
         x, y = (((edges[:-1] + edges[1:]) / 2 - edges[-1] / 2) / size for edges in (self._columns_px, self._rows_px))
         light = self._spread.light(x, y, state, rng, self.settings.spread_drift)
         return self._detected(self._area * light * (self.settings.spread_s * exposure_s), noise_seed, exposure_s)
+
+    def image(self, column: ColumnState, tilt_deg: float, exposure_s: float, *, noise_seed: int) -> Picture:
+        """The specimen as the image modes show it, at the middle of an exposure; `imaging.electrons_s`."""
+        lit = electrons_s(
+            self._grid,
+            column.scale,
+            column.disc,
+            self.settings.physical_px,
+            column.specimen_nm,
+            tilt_deg,
+            column.beam_shift_nm,
+            column.image_shift_nm,
+        )
+        lit += self.settings.dark_s
+        return self._detected(self._to_raw(lit * exposure_s), noise_seed, exposure_s)
 
     def snapshot(self, defocus_fraction: float, exposure_s: float, *, noise_seed: int) -> Picture:
         """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in its middle.

@@ -31,6 +31,8 @@ class PictureSettings:
         `hiddeninstrument`); -1: nothing is hidden, or it is drawn from the seed of the run. spread_s: electrons per
         pixel and second in the middle of a beam that the operator has spread over the camera. spread_drift: how many
         times as fast as drawn it drifts.
+    grid_seed, grid_pitch_nm, grid_bar_nm, crystals_um2, film_unevenness: of the grid that images show, see
+        `specimengrid.SpecimenGrid`; a mesh of 400 to the inch.
     rot90, flipud: how the camera is mounted (`drivers.turn`): its pictures are those of the column turned so. Geometry
         and matrices of the settings are the column's own, before the turn.
     """
@@ -56,6 +58,11 @@ class PictureSettings:
     hidden_seed: int = -1
     spread_s: float = 400.0
     spread_drift: float = 1.0
+    grid_seed: int = 0
+    grid_pitch_nm: float = 62_000.0
+    grid_bar_nm: float = 25_000.0
+    crystals_um2: float = 0.25
+    film_unevenness: float = 0.05
     rot90: int = 0
     flipud: bool = False
 

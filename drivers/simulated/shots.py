@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from drivers.facts import Geometry
 from drivers.parts import OpticalMode
 from drivers.simulated.crystal import Crystal, load_crystal
+from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, LitDisc
 from drivers.simulated.picturesettings import PictureSettings
 from engine.worker import WORKERS, begin_worker
 
@@ -49,6 +50,7 @@ class ColumnState:
     magnification: of the image modes; camera_length_mm: of diffraction, the nominal one;
     true_length_mm: what that truly is. specimen_nm: x, y, z of the
     stage, as it truly stood. beam_shift_nm, image_shift_nm: what the deflectors did, (fast, slow) on the specimen.
+    scale, disc: of an image, how it stands to the specimen and what of that is lit.
     """
 
     mode: OpticalMode = OpticalMode.DIFFRACTION
@@ -60,6 +62,8 @@ class ColumnState:
     image_shift_nm: tuple[float, float] = (0.0, 0.0)
     spot_size: int = 1
     brightness: float = 0.0
+    scale: ImageScale = PLAIN
+    disc: LitDisc = NOTHING_LIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +110,15 @@ class Studio(Protocol):
 
 
 def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
-    """Choose between a dark picture, a snapshot of the crystal and a diffraction pattern."""
+    """Choose between a dark picture, an image, a snapshot of the crystal and a diffraction pattern."""
     if shot.beam_share <= 0.0:
         return maker.blank(noise_seed=shot.noise_seed, exposure_s=shot.exposure_s)
     lit_s = shot.exposure_s * shot.beam_share
     if shot.spread is not None:
         return maker.spread(shot.spread, lit_s, noise_seed=shot.noise_seed)
+    if shot.column.mode is not OpticalMode.DIFFRACTION:
+        tilt_deg = (shot.start_deg + shot.end_deg) / 2
+        return maker.image(shot.column, tilt_deg, lit_s, noise_seed=shot.noise_seed)
     if abs(shot.defocus_fraction) > SNAPSHOT_FRACTION:
         return maker.snapshot(shot.defocus_fraction, lit_s, noise_seed=shot.noise_seed)
     return maker.diffraction(

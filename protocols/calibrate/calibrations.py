@@ -54,6 +54,14 @@ STATUS = (
     "nothing was stored; 2 refused, nothing was begun."
 )
 
+MOVES = {
+    "beam-shift": "What the beam shift moves in the image, and its hysteresis, by the edge of the lit disc.",
+    "image-shift": "What the image shift moves in the image, and its hysteresis.",
+    "diffraction-shift": "What the diffraction shift moves of the pattern, and its hysteresis, by the primary beam.",
+    "stage": "What the stage moves in the image: size of a pixel, backlash and repeatability of the stage, and whether "
+    "the camera's pictures are mirrored.",
+}
+
 CALIBRATIONS = (
     Calibration(
         "flatfield",
@@ -64,5 +72,15 @@ CALIBRATIONS = (
         "credline calibrate flatfield --devices titan-devices.toml --set accuracy_percent=0.5",
         measures=("flatfield", "gain_counts_per_electron"),
         serves=("cRED",),
+    ),
+    *(
+        Calibration(
+            name,
+            name,
+            "protocols.calibrate.moves.analysis:analyse",
+            help_ + STATUS,
+            f"credline calibrate {name} --devices titan-devices.toml",
+        )
+        for name, help_ in MOVES.items()
     ),
 )
