@@ -11,13 +11,26 @@ from engine.errors import DeviceError, Refused
 class IlluminationSettings:
     """What the panel has, and how the operator left it.
 
-    spot_sizes: they are numbered from 1 to this. brightness: the condenser lens, 16 bits as on a JEOL.
+    spot_sizes: they are numbered from 1 to this. brightness: the condenser lens, 16 bits as on a JEOL. spot_step: how
+    many times less current the next spot size has. brightness_width: so far from the middle of its range the lens has
+    spread the beam to twice the area.
     """
 
     spot_sizes: int = 5
     spot_size: int = 1
     brightness_limits: tuple[float, float] = (0.0, 65535.0)
     brightness: int = 40_000
+    spot_step: float = 1.6
+    brightness_width: float = 20_000.0
+
+    def flux_share(self, spot_size: int, brightness: float) -> float:
+        """Electrons per area and second, 1 as the operator left the panel."""
+        now, left = (self._spread(value) for value in (brightness, self.brightness))
+        return left / now * float(self.spot_step) ** (self.spot_size - spot_size)
+
+    def _spread(self, brightness: float) -> float:
+        middle = sum(self.brightness_limits) / 2
+        return 1.0 + ((brightness - middle) / self.brightness_width) ** 2
 
     @property
     def facts(self) -> IlluminationFacts:
@@ -34,6 +47,7 @@ class Condenser:
 
     def __init__(self, interface: Interface, settings: IlluminationSettings) -> None:
         self._interface = interface
+        self._settings = settings
         self._facts = settings.facts
         self._spot_size: int = settings.spot_size
         self._brightness: float = settings.brightness
@@ -47,6 +61,15 @@ class Condenser:
     def state(self) -> tuple[int, float]:
         """Spot size and brightness."""
         return self._spot_size, self._brightness
+
+    def hide(self, settings: IlluminationSettings) -> None:
+        """From now on a spot size or brightness does something else; the panel stays as it is."""
+        self._settings = settings
+
+    @property
+    def flux_share(self) -> float:
+        """Electrons per area and second, 1 as the operator left the panel."""
+        return self._settings.flux_share(*self.state)
 
     async def spot_size(self) -> int:
         """See `Illumination.spot_size`."""

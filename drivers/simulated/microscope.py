@@ -231,6 +231,10 @@ class SimulatedMicroscope:
             true = drawn.instrument(settings)
             view.hidden, view.length_mm = drawn.truth(settings), drawn.length_mm
             deflectors.hide(true.deflectors)
+            lens.hide(true.lens)
+            goniometer.hide(true.stage, drawn.parts.sampled_at)
+            illumination.hide(true.illumination)
+            view.hidden = {**view.hidden, "rotation_speed_share": goniometer.speed_share}
             if self.pictures:
                 studio.equip(true.geometry, true.pictures)
                 detector.hide(PictureMaker(source.load(), true.geometry, true.pictures).write_camera)

@@ -149,6 +149,11 @@ class Translation:
             for start_nm, speed_nm_s in zip(settings.start_nm, speeds, strict=True)
         )
 
+    def moved_nm(self, t_ns: int) -> tuple[float, float, float]:
+        """How far the specimen truly was at an instant from where it lay at the beginning."""
+        (x, y, z), (x0, y0, z0) = self.specimen_nm(t_ns), self._settings.start_nm
+        return x - x0, y - y0, z - z0
+
     def specimen_nm(self, t_ns: int) -> tuple[float, float, float]:
         """Where the specimen truly was at an instant, past or present: the reading, with play and scatter added."""
         x_nm, y_nm, z_nm = (axis.specimen_nm(t_ns) for axis in self._axes)
