@@ -105,16 +105,17 @@ class HiddenParts:
 
     def truth(self, told: "InstrumentSettings") -> dict[str, float]:
         """What calibrations would find, but for what the camera's turn changes; of the goniometer's speed the part that
-        is hidden. flux_e_A2_s: as the operator left the panel; lens_settling_s: from the return of a typical call.
+        is hidden. aperture_nm: of a disc of the same area in the stage's own nm, whose axes are stretched.
+        flux_e_A2_s: as the operator left the panel. lens_settling_s: from the return of a typical call.
         """
         lens, stage, call_s = self.lens, self.stage, told.api_call_s
-        area_A2 = math.pi * (self.aperture_nm / 2) ** 2 * A2_PER_NM2
+        seen_nm = self.aperture_nm / math.sqrt(abs(np.linalg.det(np.reshape(self.snapshot, (2, 2)))))
         slow_px = math.hypot(*lens.shift_px) / 1000 * FULL_DEFOCUS * lens.slow_share
         left_px = math.hypot(*lens.hysteresis_px)
         return {
             "disc_radius_px": self.disc_radius_px / FULL_DEFOCUS,
             "disc_zero_defocus": 0.0,
-            "aperture_nm": self.aperture_nm,
+            "aperture_nm": seen_nm,
             "lens_time_constant_s": lens.slow_s,
             "lens_settling_s": lens.slow_s * math.log(slow_px / STILL_PX) - call_s / 2,
             "lens_hysteresis_px": left_px,
@@ -124,5 +125,5 @@ class HiddenParts:
             "backlash_deg": stage.backlash_deg,
             "read_delay_s": self.sampled_at * stage.stage_read_s,
             "run_in_s": call_s + stage.acceleration_s / 2 - (self.sampled_at - 0.5) * stage.stage_read_s,
-            "flux_e_A2_s": self.flux_s / area_A2,
+            "flux_e_A2_s": self.flux_s / (math.pi * (seen_nm / 2) ** 2 * A2_PER_NM2),
         }

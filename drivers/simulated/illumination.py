@@ -51,6 +51,7 @@ class Condenser:
         self._facts = settings.facts
         self._spot_size: int = settings.spot_size
         self._brightness: float = settings.brightness
+        self._used: dict[tuple[int, float], None] = {}
 
     @property
     def facts(self) -> IlluminationFacts:
@@ -69,7 +70,13 @@ class Condenser:
     @property
     def flux_share(self) -> float:
         """Electrons per area and second, 1 as the operator left the panel."""
+        self._used[self.state] = None
         return self._settings.flux_share(*self.state)
+
+    @property
+    def flux_shares(self) -> dict[tuple[int, float], float]:
+        """The same of all settings of the panel that a camera has looked at."""
+        return {state: self._settings.flux_share(*state) for state in self._used}
 
     async def spot_size(self) -> int:
         """See `Illumination.spot_size`."""

@@ -150,7 +150,10 @@ class SimulatedTruth:
         """See `Truth.write_hidden`."""
         self.view.seen_by.write_hidden(path)
         if self.view.hidden:
-            add_hidden(path, self.view.hidden)
+            flux = float(np.asarray(self.view.hidden["flux_e_A2_s"]))
+            shares = self.view.illumination.flux_shares
+            of_settings = {f"flux_e_A2_s at spot {s} {b:g}": flux * share for (s, b), share in shares.items()}
+            add_hidden(path, {**self.view.hidden, **of_settings})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
