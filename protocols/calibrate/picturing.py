@@ -26,6 +26,15 @@ from engine.run.trial import Rules, SoakedRun
 from protocols.calibrate.asfound import AsFound
 from protocols.calibrate.setting import MODE, looked_at
 
+SMALL: JsonDict = {
+    "driver": "simulated",
+    "hidden": True,
+    "pictures": {"shape": [96, 96], "wide_cross": False, "disc_radius_px": 28.0},
+    "geometry": {"beam_fast_px": 48.0, "beam_slow_px": 48.0},
+    "lens": {"shift_px": [3.2, 2.4]},
+}
+"""A simulated instrument with a small camera, for soaks."""
+
 
 class Machine(Protocol):
     """Makes a machine in its initial state; it tells every state boundary to `entered`."""

@@ -20,7 +20,7 @@ from engine.run.machine import StrictMachine
 from engine.run.trial import Case, Rules, SoakedRun, Trial
 from protocols.calibrate.disc.experiment import PreparedDisc
 from protocols.calibrate.disc.visits import DARK, SNAPSHOT, TRIED, Visit, around, disc_machine
-from protocols.calibrate.picturing import beam_is_off, looked_at_diffraction
+from protocols.calibrate.picturing import SMALL, beam_is_off, looked_at_diffraction
 
 OPPOSITE_ROUNDS = 2
 
@@ -114,8 +114,8 @@ class SnapshotTrial(Trial):
         return plan, super().draw(rng)[1]
 
     def instrument(self, case: Case) -> JsonDict:
-        """See `Trial.instrument`."""
-        return {"driver": "simulated-timing"}
+        """See `Trial.instrument`: a small camera that makes pictures."""
+        return SMALL
 
     def judge(self, soaked: SoakedRun) -> Rules:
         """See `Trial.judge`."""
