@@ -72,6 +72,7 @@ class HiddenImages:
                     lit,
                     crossover=lit.crossover + rng.uniform(-CROSSOVER_OFF, CROSSOVER_OFF),
                     nm_per_unit=lit.nm_per_unit * (1.0 + rng.uniform(-LIT_OFF, LIT_OFF)),
+                    per_spot=lit.per_spot * rng.uniform(1 - LIT_OFF, 1 + LIT_OFF),
                     disc_nm=(float(middle[0]), float(middle[1])),
                 ),
             ),

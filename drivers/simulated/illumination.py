@@ -8,6 +8,8 @@ from drivers.simulated.latency import Interface
 from engine.errors import DeviceError, Refused
 
 LEAST_DISC_NM = 20.0
+LEAST_EVEN_NM = 1000.0
+"""A narrower beam is not even over the aperture; how its light then falls on the crystal is not simulated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,14 @@ class IlluminationSettings:
     current_s: float = 1.0e8
     per_spot: float = 0.6
     disc_nm: tuple[float, float] = (0.0, 0.0)
+
+    def flux_share(self, spot_size: int, brightness: float) -> float:
+        """Electrons per area and second in the middle of the beam, 1 as the operator left the panel."""
+        return self._density_s(spot_size, brightness) / self._density_s(self.spot_size, self.brightness)
+
+    def _density_s(self, spot_size: int, brightness: float) -> float:
+        lit = self.disc(OpticalMode.IMAGING, spot_size, brightness)
+        return lit.current_s / max(lit.radius_nm, LEAST_EVEN_NM) ** 2
 
     @property
     def facts(self) -> IlluminationFacts:
@@ -58,6 +68,7 @@ class Condenser:
         self._facts = settings.facts
         self._spot_size: int = settings.spot_size
         self._brightness: float = settings.brightness
+        self._used: dict[tuple[int, float], None] = {}
 
     @property
     def facts(self) -> IlluminationFacts:
@@ -76,6 +87,17 @@ class Condenser:
     def disc(self, mode: OpticalMode) -> LitDisc:
         """What is lit in an image mode."""
         return self._settings.disc(mode, self._spot_size, self._brightness)
+
+    @property
+    def flux_share(self) -> float:
+        """Electrons per area and second, 1 as the operator left the panel."""
+        self._used[self.state] = None
+        return self._settings.flux_share(*self.state)
+
+    @property
+    def flux_shares(self) -> dict[tuple[int, float], float]:
+        """The same of all settings of the panel that a camera has looked at."""
+        return {state: self._settings.flux_share(*state) for state in self._used}
 
     async def spot_size(self) -> int:
         """See `Illumination.spot_size`."""

@@ -152,7 +152,10 @@ class SimulatedTruth:
         """See `Truth.write_hidden`."""
         self.view.seen_by.write_hidden(path)
         if self.view.hidden:
-            add_hidden(path, self.view.truth())
+            flux = float(np.asarray(self.view.hidden["flux_e_A2_s"]))
+            shares = self.view.illumination.flux_shares
+            of_settings = {f"flux_e_A2_s at spot {s} {b:g}": flux * share for (s, b), share in shares.items()}
+            add_hidden(path, {**self.view.truth(), **of_settings})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -238,6 +241,9 @@ class SimulatedMicroscope:
             deflectors.hide(images.settings.deflectors)
             translation.hide(images.settings.stagexyz)
             illumination.hide(images.settings.illumination)
+            lens.hide(true.lens)
+            goniometer.hide(true.stage, drawn.parts.sampled_at)
+            view.hidden = {**view.hidden, "rotation_speed_share": goniometer.speed_share}
             if self.pictures:
                 studio.equip(true.geometry, true.pictures)
                 detector.hide(PictureMaker(source.load(), true.geometry, true.pictures).write_camera)

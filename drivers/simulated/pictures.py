@@ -142,28 +142,44 @@ class PictureMaker:
         lit += self.settings.dark_s
         return self._detected(self._to_raw(lit * exposure_s), noise_seed, exposure_s)
 
-    def snapshot(self, defocus_fraction: float, exposure_s: float, *, noise_seed: int) -> Picture:
-        """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in its middle.
+    def snapshot(
+        self,
+        defocus_fraction: float,
+        exposure_s: float,
+        crystal_nm: tuple[float, float] = (0.0, 0.0),
+        beam_shift_px: tuple[float, float] = (0.0, 0.0),
+        *,
+        noise_seed: int,
+    ) -> Picture:
+        """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in it.
 
         defocus_fraction: 1 at the full defocus of a run, at which the disc has `disc_radius_px`; its radius is
-        proportional to it and the flux in it constant. 0 is the focused beam.
+        proportional to it and the flux in it constant. 0 is the focused beam. Behind the crossover, where it is
+        negative, the shadow stands on its head. crystal_nm: from the middle of the aperture, in x and y of the stage.
+        beam_shift_px: of the disc, where it follows the beam.
         """
         setting, geometry = self.settings, self.geometry
         physical = int(self._rows_px[-1]), int(self._columns_px[-1])
         radius_px = abs(defocus_fraction) * setting.disc_radius_px
         reach_px = int(np.ceil(radius_px + 6.0 * setting.beam_sigma_px))
         # The box of physical pixels around the disc; it may stick out of the picture.
-        top, left = int(geometry.beam_slow_px) - reach_px, int(geometry.beam_fast_px) - reach_px
+        beam_px = geometry.beam_fast_px, geometry.beam_slow_px
+        if setting.disc_follows:
+            beam_px = beam_px[0] + beam_shift_px[0], beam_px[1] + beam_shift_px[1]
+        top, left = int(beam_px[1]) - reach_px, int(beam_px[0]) - reach_px
         centres = np.arange(2 * reach_px + 1) + 0.5
-        x_px, y_px = centres + left - geometry.beam_fast_px, centres + top - geometry.beam_slow_px
+        x_px, y_px = centres + left - beam_px[0], centres + top - beam_px[1]
         soft_px = setting.beam_sigma_px
         lit = ndtr((radius_px - np.hypot(x_px[None, :], y_px[:, None])) / soft_px)
         lit /= lit.sum()
         nm_per_px = setting.aperture_nm / (2.0 * radius_px) if radius_px > soft_px else np.inf
         if np.isfinite(nm_per_px):
             inside = np.ones_like(lit)
+            to_px = np.reshape(setting.snapshot, (2, 2))
+            lies_px = np.sign(defocus_fraction) / nm_per_px * (to_px @ crystal_nm)
             for normal, distance_nm in self._silhouette_nm:
-                along_px = normal[0] * x_px[None, :] - normal[1] * y_px[:, None]
+                seen = normal @ np.linalg.inv(to_px)
+                along_px = seen[0] * (x_px - lies_px[0])[None, :] + seen[1] * (y_px - lies_px[1])[:, None]
                 inside *= ndtr((distance_nm / nm_per_px - along_px) / soft_px)
             lit *= 1.0 - (1.0 - setting.transmission) * inside
         light = np.full(physical, setting.constant_s * exposure_s)

@@ -26,7 +26,9 @@ class PictureSettings:
     halo: inelastic background around the primary beam, as Gaussians (share of the flux, sigma in px).
     constant_s: background per physical pixel and second. dark_s: false counts with the beam off, likewise.
     aperture_nm: diameter of the selected-area aperture on the specimen; disc_radius_px: its radius in a snapshot
-        at full defocus. transmission: of the crystal in a snapshot.
+        at full defocus. transmission: of the crystal in a snapshot. snapshot: what x and y of the stage are along
+        (fast, slow) of a snapshot before its scale: fast of x, fast of y, slow of x, slow of y. disc_follows: whether
+        the disc of a snapshot lies where lens and deflectors have moved the beam, or always in the same place.
     hidden_seed: what nobody but the truth knows of camera, beam and instrument is drawn from it (`hiddencamera`,
         `hiddeninstrument`); -1: nothing is hidden, or it is drawn from the seed of the run. spread_s: electrons per
         pixel and second in the middle of a beam that the operator has spread over the camera. spread_drift: how many
@@ -55,6 +57,8 @@ class PictureSettings:
     aperture_nm: float = 1500.0
     disc_radius_px: float = 80.0
     transmission: float = 0.3
+    snapshot: tuple[float, float, float, float] = (1.0, 0.0, 0.0, -1.0)
+    disc_follows: bool = False
     hidden_seed: int = -1
     spread_s: float = 400.0
     spread_drift: float = 1.0

@@ -51,6 +51,8 @@ class ColumnState:
     true_length_mm: what that truly is. specimen_nm: x, y, z of the
     stage, as it truly stood. beam_shift_nm, image_shift_nm: what the deflectors did, (fast, slow) on the specimen.
     scale, disc: of an image, how it stands to the specimen and what of that is lit.
+    crystal_nm: how far the crystal lies from the middle of the beam, seen along it, in x and y of the stage.
+    flux_share: electrons per area and second, 1 as the operator left the panel.
     """
 
     mode: OpticalMode = OpticalMode.DIFFRACTION
@@ -64,6 +66,8 @@ class ColumnState:
     brightness: float = 0.0
     scale: ImageScale = PLAIN
     disc: LitDisc = NOTHING_LIT
+    crystal_nm: tuple[float, float] = (0.0, 0.0)
+    flux_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +117,20 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
     """Choose between a dark picture, an image, a snapshot of the crystal and a diffraction pattern."""
     if shot.beam_share <= 0.0:
         return maker.blank(noise_seed=shot.noise_seed, exposure_s=shot.exposure_s)
-    lit_s = shot.exposure_s * shot.beam_share
+    lit_s = shot.exposure_s * shot.beam_share * shot.column.flux_share
     if shot.spread is not None:
         return maker.spread(shot.spread, lit_s, noise_seed=shot.noise_seed)
     if shot.column.mode is not OpticalMode.DIFFRACTION:
         tilt_deg = (shot.start_deg + shot.end_deg) / 2
         return maker.image(shot.column, tilt_deg, lit_s, noise_seed=shot.noise_seed)
     if abs(shot.defocus_fraction) > SNAPSHOT_FRACTION:
-        return maker.snapshot(shot.defocus_fraction, lit_s, noise_seed=shot.noise_seed)
+        return maker.snapshot(
+            shot.defocus_fraction,
+            lit_s,
+            crystal_nm=shot.column.crystal_nm,
+            beam_shift_px=shot.beam_shift_px,
+            noise_seed=shot.noise_seed,
+        )
     return maker.diffraction(
         shot.start_deg,
         shot.end_deg,

@@ -159,6 +159,11 @@ class Translation:
         for axis in self._axes:
             axis.hide(settings.backlash_nm)
 
+    def moved_nm(self, t_ns: int) -> tuple[float, float, float]:
+        """How far the specimen truly was at an instant from where it lay at the beginning."""
+        (x, y, z), (x0, y0, z0) = self.specimen_nm(t_ns), self._settings.start_nm
+        return x - x0, y - y0, z - z0
+
     def specimen_nm(self, t_ns: int) -> tuple[float, float, float]:
         """Where the specimen truly was at an instant, past or present: the reading, with play and scatter added."""
         x_nm, y_nm, z_nm = (axis.specimen_nm(t_ns) for axis in self._axes)

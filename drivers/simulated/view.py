@@ -4,6 +4,7 @@ A devices file may take the camera from one simulation and the stage from anothe
 moves, the blanker that opens and the crystal that lies there, not those of an instrument that nobody drives.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
 from drivers.simulated.hiddencamera import SpreadState
+from drivers.simulated.hiddenparts import FULL_DEFOCUS
 from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, vector
 from drivers.simulated.lensmode import LensMode
@@ -22,9 +24,6 @@ from engine.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from drivers.simulated.microscope import SimulatedSpecimen
-
-# The defocus at which snapshots have their full size; others scale with it.
-FULL_DEFOCUS = 1500
 
 
 class SimulatedView:
@@ -102,7 +101,7 @@ class SimulatedView:
     def shot(self, number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot:
         """What the instrument does during one exposure, as far as it is known at this instant."""
         middle_ns, spread = (begin_ns + end_ns) // 2, None
-        column = self._column(middle_ns)
+        column = self._column(middle_ns, begin_ns)
         if self.specimen.is_spread:
             spread = SpreadState(middle_ns / NS_PER_S, column.beam_shift_nm)
         return Shot(
@@ -118,7 +117,9 @@ class SimulatedView:
             spread=spread,
         )
 
-    def _column(self, t_ns: int) -> ColumnState:
+    def _column(self, t_ns: int, begin_ns: int) -> ColumnState:
+        tilt = math.radians(self.goniometer.angle_deg(begin_ns))
+        x_nm, y_nm, z_nm = self.translation.moved_nm(t_ns)
         mode, magnification, length_mm = self.mode.state
         spot_size, brightness = self.illumination.state
         scale, disc = PLAIN, NOTHING_LIT
@@ -137,6 +138,8 @@ class SimulatedView:
             brightness,
             scale,
             disc,
+            (x_nm, y_nm * math.cos(tilt) - z_nm * math.sin(tilt)),  # x is along the tilt axis
+            self.illumination.flux_share,
         )
 
     def _pattern_shift_px(self, begin_ns: int, end_ns: int) -> tuple[float, float]:

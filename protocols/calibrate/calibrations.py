@@ -83,4 +83,21 @@ CALIBRATIONS = (
         )
         for name, help_ in MOVES.items()
     ),
+    Calibration(
+        "snapshot",
+        "snapshot",
+        "protocols.calibrate.disc.snapshot:analyse",
+        "How nm of the stage become px of the defocused disc, with the diameter of the aperture; a crystal of a third "
+        "of "
+        "the disc lies in its middle.\n\n" + STATUS,
+        "credline calibrate snapshot --devices titan-devices.toml --set defocus=1500",
+    ),
+    Calibration(
+        "flux",
+        "flux",
+        "protocols.calibrate.disc.flux:analyse",
+        "Electrons per A^2 and s at the specimen, for each spot size and brightness; a crystal of a third of the disc "
+        "lies in its middle.\n\n" + STATUS,
+        'credline calibrate flux --devices titan-devices.toml --set "spot_sizes=[1, 2, 3]"',
+    ),
 )
