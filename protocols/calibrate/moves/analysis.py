@@ -5,6 +5,7 @@ Nothing is stored here. What tells no matrix is refused with DataError; the run 
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from drivers.calibration.calibratedvalue import Matrix
 from engine.errors import DataError
 from engine.record.document import RunDocument
 from engine.record.frametable import DATA_FILE, FramesFile
-from protocols.calibrate.measured import Analysed, Measured
+from protocols.calibrate.measured import Analysed, Measured, matrix_of
 from protocols.calibrate.moves.fit import Fit, fitted
 from protocols.calibrate.moves.mover import MOVERS, Mover, SeenBy
 from protocols.calibrate.moves.picture import Camera, binned, filled, lonely, standing
@@ -147,14 +148,11 @@ def _check(fit: Fit, mover: Mover, visited: Array) -> None:
 
 def _values(mover: Mover, fit: Fit, seen: Places, setting: float | None) -> dict[str, Measured]:
     """What was measured, by its names."""
-    held = {"camera_length_mm": setting} if mover.seen_by is SeenBy.BEAM else {"magnification": setting}
-    sigmas = np.sqrt(np.diag(fit.covariance))
-    rows = tuple(_four(row) for row in fit.covariance)
-    values = {
-        mover.value: Measured(
-            _four(fit.matrix.ravel()), _four(sigmas), mover.unit, (rows[0], rows[1], rows[2], rows[3]), **held
-        )
-    }
+    matrix = matrix_of(fit.matrix, fit.covariance, mover.unit)
+    if mover.seen_by is SeenBy.BEAM:
+        values = {mover.value: replace(matrix, camera_length_mm=setting)}
+    else:
+        values = {mover.value: replace(matrix, magnification=setting)}
     # Both axes of a pair are alike: the mean, weighted; and how much they differ is no more than it says.
     weights = 1.0 / np.maximum(fit.lag_sigma, 1e-12) ** 2
     lag, lag_sigma = float(np.average(fit.lag, weights=weights)), float(1.0 / np.sqrt(weights.sum()))
@@ -205,8 +203,3 @@ def _lines(mover: Mover, fit: Fit, seen: Places) -> Iterator[str]:
 def _truth(folder: Path, values: dict[str, Measured]) -> dict[str, float | Matrix]:
     """Of what was measured."""
     return {name: value for name, value in truth_of(folder).items() if name in values}
-
-
-def _four(numbers: Array) -> Matrix:
-    a, b, c, d = (float(number) for number in numbers)
-    return a, b, c, d
