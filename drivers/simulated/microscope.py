@@ -17,6 +17,7 @@ from drivers.options import note_asked
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
+from drivers.simulated.film import lattice_off_percent
 from drivers.simulated.goniometer import Goniometer
 from drivers.simulated.hiddeninstrument import HiddenInstrument
 from drivers.simulated.illumination import Condenser
@@ -55,6 +56,8 @@ class SimulatedSpecimen:
         self._seed, self._goniometer, self._blanker, self._studio = seed, goniometer, blanker, studio
         self._said = said
         self.shown_by = [studio]
+        self.hidden_seed = -1
+        """From which it is drawn what is hidden of a film."""
         self.is_spread = False
         """Whether the operator has spread the beam over the camera."""
         self.hide: Callable[[], None] = lambda: None
@@ -151,6 +154,8 @@ class SimulatedTruth:
         self.view.seen_by.write_hidden(path)
         if self.view.hidden:
             add_hidden(path, self.view.hidden)
+        if film := self.specimen.source.film:
+            add_hidden(path, {"lattice_off_percent": lattice_off_percent(film, self.specimen.hidden_seed)})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -198,7 +203,7 @@ class SimulatedMicroscope:
         if self.pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
             from drivers.simulated.pictures import PictureMaker  # costs 0.1 s and more: not for a run of timing alone
 
-            maker = PictureMaker(source.load(), geometry, pictures)
+            maker = PictureMaker(source.load(), geometry, pictures, source.film)
             flatfield = maker.flatfield
         if self.pictures:
             studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
@@ -211,6 +216,8 @@ class SimulatedMicroscope:
         )
         mode, illumination = LensMode(interface, settings.mode), Condenser(interface, settings.illumination)
         view = SimulatedView(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination)
+        told_share = geometry.camera_length_mm / settings.mode.camera_length_mm  # 1 but where both are given
+        view.length_mm = lambda nominal_mm: nominal_mm * told_share
         detector = view.camera = Timepix(
             clock,
             seed,
@@ -229,7 +236,9 @@ class SimulatedMicroscope:
                 return
             drawn = HiddenInstrument.draw(settings.hidden_seed(seed), settings)
             true = drawn.instrument(settings)
-            view.hidden, view.length_mm = drawn.truth(settings), drawn.length_mm
+            view.hidden = drawn.truth(settings)
+            view.length_mm = lambda nominal_mm: drawn.length_mm(nominal_mm * told_share)
+            specimen.hidden_seed = drawn.seed
             deflectors.hide(true.deflectors)
             if self.pictures:
                 studio.equip(true.geometry, true.pictures)
