@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-LENGTH_SHARE, BEAM_PX, STRAIN = 1e-4, 0.01, 2e-5
+LENGTH_SHARE, BEAM_PX, STRAIN = 1e-4, 0.005, 1e-5
 """No camera length, beam and ellipse is stated surer, whatever the counts: pixels are not squares of even answer."""
 HALF_TURN_SIGMA_DEG = 180 / math.sqrt(12)
 """Of a direction of which nothing is known."""
@@ -137,15 +137,17 @@ def _powder(
             seen = seen or observe(pattern, candidate, rings, wavelength_A, BEGIN_SIGMA_PX, search=True)
             continue
         off = fit.shape.length_px * pixel_mm / begin_mm - 1
-        why = flaw(pattern, fit, rings, wavelength_A, off)
+        why = flaw(pattern, fit, rings, off)
         if best is None or not why or fit.used.sum() > best[0].used.sum():
             best = fit, why
         if not why:
             return Powder(nominal_mm, pattern, rings, fit, pixel_mm, wavelength_A)
     why = nothing_fitted(seen, rings) if best is None else best[1]
-    if why_not is not None:
-        why = f"the primary beam was not seen on the camera (what is brightest {why_not.value}), and about its nominal " \
-            f"place {why}"
+    if why_not is not None and best is None:
+        why = (
+            f"the primary beam is not seen on the camera (what is brightest {why_not.value}), and about its nominal place "
+            f"{why}"
+        )
     at = "" if nominal_mm is None else f" at {nominal_mm:g} mm"
     raise DataError(f"{folder}: {why} (camera length{at}); nothing was stored")
 

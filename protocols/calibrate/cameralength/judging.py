@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.calibrate.cameralength.pattern import Pattern, Shape
-from protocols.calibrate.cameralength.ringfit import WIDE_SIGMAS, Observations, Profiles, RingFit, corrected
-from protocols.calibrate.cameralength.rings import Rings
+from drivers.calibration.standards import STANDARDS
+from protocols.calibrate.cameralength.pattern import Pattern
+from protocols.calibrate.cameralength.ringfit import SECTORS, WIDE_SIGMAS, Observations, Profiles, RingFit, corrected
+from protocols.calibrate.cameralength.rings import Rings, powder_rings
 
 Array = NDArray[np.float64]
 
@@ -14,12 +15,18 @@ STRONG = 0.15
 """Of the strongest ring: such rings should be seen in every sector."""
 COVERED = 0.6
 """Of the sectors: strong rings seen in fewer are those of a cracked film."""
+NOTHING = 0.1
 CERTAIN_SIGMAS = 10.0
 MISSING_SHARE = 0.12
 """Of what a ring should have; even a textured film that is of use has more."""
 EXTRA_SHARE, EXTRA_SIGMAS = 0.2, 8.0
 """Of the strongest ring, and standard deviations: what is as bright and no ring of the standard is of something else."""
 MOST_FULL = 0.01
+MOST_BESIDE_PX = 0.3
+"""All sectors of a ring together; those of the right standard lie within hundredths."""
+ALIKE, OTHERWISE = 0.5, 0.15
+"""Another standard is taken for the right one where its rings' brightness, as a logarithm, deviates by less than this share
+of what the asked one's does, and that by more than this."""
 MOST_ELLIPSE_PERCENT = 8.0
 NO_RINGS = (
     "no rings are seen: the field is empty, or the film is not in the beam, or too little beam or time. Look for the film "
@@ -27,7 +34,7 @@ NO_RINGS = (
 )
 
 
-def flaw(pattern: Pattern, fit: RingFit, rings: Rings, wavelength_A: float, off_share: float) -> str:
+def flaw(pattern: Pattern, fit: RingFit, rings: Rings, off_share: float) -> str:
     """Why this is no calibration, without a full stop; empty where it is one. off_share: of the found camera length from
     the nominal one.
     """
@@ -43,14 +50,21 @@ def flaw(pattern: Pattern, fit: RingFit, rings: Rings, wavelength_A: float, off_
             f"ring {missing} of the standard is missing: the film is of something else, or its grains lie all alike "
             "(textured). Take another place or film"
         )
-    number = int(np.count_nonzero(strong > 5 * weak))
+    if beside := _beside(fit, rings):
+        return f"{beside}: the film is of something else than the standard"
+    number = int(np.count_nonzero(fit.used.sum(axis=1) >= SECTORS // 4))
     if number < FEWEST_RINGS:
-        return f"{number} rings are seen, and {FEWEST_RINGS} are needed: a shorter camera length shows more"
+        return (
+            f"{number} rings stand apart from others on the camera, and {FEWEST_RINGS} are needed: another camera length "
+            "shows more, or shows them better"
+        )
     if extra := _extra(pattern, fit, rings, float(strong[np.isfinite(weak)].max())):
         return (
             f"there is a ring at {extra:.1f} px from the beam that the standard does not have: the film is of something "
             "else, or of more than it"
         )
+    if other := _other(strong, weak, rings):
+        return f"the rings are as bright as those of {other}, and not as those of the standard: which is it?"
     rows, columns = pattern.counts.shape
     if not (0 < shape.fast_px < columns and 0 < shape.slow_px < rows):
         return "the primary beam is not on the camera: move the pattern"
@@ -87,10 +101,9 @@ def _uncovered(seen: Observations, rings: Rings) -> str:
     for place, index in enumerate(strong):
         group = list(seen.groups[index])
         certain[place] = (seen.height[group] > 5 * seen.height_sigma[group]).any(axis=0) & seen.on[index]
-    share = certain.sum(axis=0) / np.maximum(on.sum(axis=0), 1)
     lit = on.any(axis=0)
-    covered = float(np.mean(share[lit] >= 0.5)) if lit.any() else 0.0
-    if certain.sum() < 0.05 * max(on.sum(), 1):
+    covered = float(np.mean(certain.any(axis=0)[lit])) if lit.any() else 0.0
+    if covered < NOTHING:
         return NO_RINGS
     if covered < COVERED:
         return (
@@ -111,6 +124,39 @@ def _missing(height: Array, sigma: Array, rings: Rings) -> str:
         if due > CERTAIN_SIGMAS * sigma[ring] and height[ring] < MISSING_SHARE * due:
             return rings.name[ring]
     return ""
+
+
+def _beside(fit: RingFit, rings: Rings) -> str:
+    """The first ring that lies beside its place, in words; empty where none does."""
+    for group, used, left in zip(fit.observations.groups, fit.used | (fit.left_px != 0), fit.left_px, strict=True):
+        if used.sum() < 6:
+            continue
+        off_px = float(np.median(left[used]))
+        if abs(off_px) > MOST_BESIDE_PX:
+            return f"ring {rings.name[group[0]]} lies {off_px:+.1f} px beside its place"
+    return ""
+
+
+def _other(height: Array, sigma: Array, rings: Rings) -> str:
+    """Another standard with rings at the same places (gold and aluminium) whose brightness fits far better."""
+    sure = (height > CERTAIN_SIGMAS * sigma) & (rings.height > 0.02)
+    if sure.sum() < FEWEST_RINGS + 1:
+        return ""
+
+    def deviation(of: Rings) -> float:
+        if len(of) < len(rings):
+            return np.inf
+        ratio = of.d_star_per_A[: len(rings)] / rings.d_star_per_A
+        if np.ptp(ratio) > 1e-3:
+            return np.inf
+        return float(np.std(np.log(height[sure] / of.height[: len(rings)][sure])))
+
+    asked = deviation(rings)
+    if asked < OTHERWISE:
+        return ""
+    others = {name: deviation(powder_rings(of.cif)) for name, of in STANDARDS.items()}
+    best = min(others, key=lambda name: others[name])
+    return best if others[best] < ALIKE * asked else ""
 
 
 def _full(pattern: Pattern, fit: RingFit, rings: Rings) -> float:

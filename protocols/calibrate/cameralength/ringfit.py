@@ -61,7 +61,8 @@ class Observations:
     @property
     def group_seen(self) -> Mask:
         """(g, s)."""
-        return np.array([self.seen[list(group)].any(axis=0) for group in self.groups]) & self.on
+        there = np.array([self.seen[list(group)].any(axis=0) for group in self.groups], dtype=bool)
+        return there.reshape(self.on.shape) & self.on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
