@@ -109,10 +109,12 @@ class HiddenInstrument:
 
     def truth(self, told: "InstrumentSettings") -> dict[str, float | Four]:
         """What calibrations would find, by the names of `drivers.calibration.calibratedvalue.KINDS`: of the pictures as
-        they come, at the nominal camera length that the settings say.
+        they come, at the nominal camera length that the settings say; the camera length also at all others.
         """
         geometry = seen_geometry(self.instrument(told).geometry, self.turn, told.pictures.physical_px)
+        lengths = told.mode.facts.camera_lengths_mm
         return {
+            **{f"camera_length_mm at {nominal_mm:g} mm": self.length_mm(nominal_mm) for nominal_mm in lengths},
             "camera_length_mm": geometry.camera_length_mm,
             "rotation_axis_deg": geometry.rotation_axis_deg,
             "rotation_axis_tilt_deg": -self.lean_deg if self.turn.flipud else self.lean_deg,

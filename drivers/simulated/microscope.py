@@ -17,6 +17,7 @@ from drivers.options import note_asked
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
+from drivers.simulated.film import lattice_off_percent
 from drivers.simulated.goniometer import Goniometer
 from drivers.simulated.hiddenimages import HiddenImages
 from drivers.simulated.hiddeninstrument import HiddenInstrument
@@ -57,6 +58,8 @@ class SimulatedSpecimen:
         self._seed, self._goniometer, self._blanker, self._studio = seed, goniometer, blanker, studio
         self._said = said
         self.shown_by = [studio]
+        self.hidden_seed = -1
+        """From which it is drawn what is hidden of a film."""
         self.is_spread = False
         """Whether the operator has spread the beam over the camera."""
         self.hide: Callable[[], None] = lambda: None
@@ -156,6 +159,8 @@ class SimulatedTruth:
             shares = self.view.illumination.flux_shares
             of_settings = {f"flux_e_A2_s at spot {s} {b:g}": flux * share for (s, b), share in shares.items()}
             add_hidden(path, {**self.view.truth(), **of_settings})
+        if film := self.specimen.source.film:
+            add_hidden(path, {"lattice_off_percent": lattice_off_percent(film, self.specimen.hidden_seed)})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -203,7 +208,7 @@ class SimulatedMicroscope:
         if self.pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
             from drivers.simulated.pictures import PictureMaker  # costs 0.1 s and more: not for a run of timing alone
 
-            maker = PictureMaker(source.load(), geometry, pictures)
+            maker = PictureMaker(source.load(), geometry, pictures, source.film)
             flatfield = maker.flatfield
         if self.pictures:
             studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
@@ -217,6 +222,8 @@ class SimulatedMicroscope:
         mode, illumination = LensMode(interface, settings.mode), Condenser(interface, settings.illumination)
         view = SimulatedView(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination)
         view.scale = lambda mode, magnification: ImageScale(nominal_pixel_nm(geometry.pixel_size_mm, magnification))
+        told_share = geometry.camera_length_mm / settings.mode.camera_length_mm  # 1 but where both are given
+        view.length_mm = lambda nominal_mm: nominal_mm * told_share
         detector = view.camera = Timepix(
             clock,
             seed,
@@ -236,8 +243,10 @@ class SimulatedMicroscope:
             drawn = HiddenInstrument.draw(settings.hidden_seed(seed), settings)
             true = drawn.instrument(settings)
             images = HiddenImages.draw(drawn.seed, true)
-            view.hidden, view.length_mm = drawn.truth(settings) | images.truth_of_parts(), drawn.length_mm
+            view.hidden = drawn.truth(settings) | images.truth_of_parts()
+            view.length_mm = lambda nominal_mm: drawn.length_mm(nominal_mm * told_share)
             view.scale, view.image_truth = images.scale, images.truth
+            specimen.hidden_seed = drawn.seed
             deflectors.hide(images.settings.deflectors)
             translation.hide(images.settings.stagexyz)
             illumination.hide(images.settings.illumination)

@@ -7,6 +7,8 @@ raw 255 covers physical 255..257, raw 256 covers 258..260, the ones after that a
 by integrating over each raw pixel's true extent; positions are always in physical pixels.
 """
 
+from dataclasses import replace
+from math import isclose
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,10 @@ from scipy.special import ndtr
 
 from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal
+from drivers.simulated.film import make_film
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
 from drivers.simulated.imaging import electrons_s
-from drivers.simulated.pattern import spots
+from drivers.simulated.pattern import project, spots
 from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.shots import ColumnState
 from drivers.simulated.specimengrid import SpecimenGrid
@@ -34,12 +37,15 @@ def pixel_edges_px(pixels: int, wide_cross: bool) -> NDArray[np.float64]:
 
 
 class PictureMaker:
-    """Computes raw pictures (rows, columns) of one crystal on one instrument. May be sent to another process."""
+    """Computes raw pictures (rows, columns) of one crystal on one instrument. May be sent to another process.
 
-    def __init__(self, crystal: Crystal, geometry: Geometry, settings: PictureSettings) -> None:
+    film: in words, where there is one in the place of the crystal (`film.make_film`).
+    """
+
+    def __init__(self, crystal: Crystal, geometry: Geometry, settings: PictureSettings, film: str = "") -> None:
         if settings.wide_cross and any(n % 2 for n in settings.shape):
             raise ValueError(f"a camera with a wide cross has even numbers of pixels, not {settings.shape}")
-        self.crystal, self.geometry, self.settings = crystal, geometry, settings
+        self.crystal, self.geometry, self.settings, self.film = crystal, geometry, settings, film
         self._rows_px, self._columns_px = (pixel_edges_px(n, settings.wide_cross) for n in settings.shape)
         self._area = np.outer(np.diff(self._rows_px), np.diff(self._columns_px))
         deviates = np.random.Generator(np.random.PCG64(settings.response_seed)).standard_normal(settings.shape)
@@ -58,6 +64,8 @@ class PictureMaker:
             settings.crystals_um2,
             settings.film_unevenness,
         )
+        self._film = make_film(film, geometry.wavelength_A, settings.hidden_seed) if film else None
+        self._film_seen: tuple[object, NDArray[np.float64]] = (None, np.empty(0))
 
     @property
     def flatfield(self) -> NDArray[np.float32]:
@@ -78,11 +86,22 @@ class PictureMaker:
         beam_shift_px: tuple[float, float] = (0.0, 0.0),
         blur_px: float = 0.0,
         scale: float = 1.0,
+        length_mm: float = 0.0,
     ) -> NDArray[np.float64]:
         """Electrons expected on each raw pixel, before its response and noise; arguments as for `diffraction`."""
         setting, geometry, crystal = self.settings, self.geometry, self.crystal
-        nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0
-        background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px)
+        longer = length_mm / geometry.camera_length_mm if length_mm > 0 else 1.0
+        if isclose(longer, 1.0, rel_tol=1e-9):
+            longer = 1.0
+        else:
+            geometry = replace(geometry, camera_length_mm=length_mm)
+        if self._film is not None:
+            seen_as = beam_shift_px, blur_px, longer
+            if self._film_seen[0] != seen_as:
+                self._film_seen = seen_as, self._rings(geometry, *seen_as)
+            return self._film_seen[1] * exposure_s
+        nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0 and longer == 1.0
+        background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px, longer)
         electrons = background_s * exposure_s
         excited = spots(
             *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
@@ -110,13 +129,15 @@ class PictureMaker:
         *,
         noise_seed: int,
         scale: float = 1.0,
+        length_mm: float = 0.0,
     ) -> Picture:
         """A diffraction picture while the stage turns from `start_deg` to `end_deg` at constant speed.
 
         beam_shift_px: (fast, slow) displacement of the whole pattern. blur_px: sigma of a Gaussian by which spots,
         beam and halo are widened (a lens that has not settled). scale: share of the crystal that is lit.
+        length_mm: the true camera length, where it is another than the geometry's: patterns and halo scale with it.
         """
-        electrons = self.expected(start_deg, end_deg, exposure_s, beam_shift_px, blur_px, scale)
+        electrons = self.expected(start_deg, end_deg, exposure_s, beam_shift_px, blur_px, scale, length_mm)
         return self._detected(electrons, noise_seed, exposure_s)
 
     def spread(self, state: SpreadState, exposure_s: float, *, noise_seed: int) -> Picture:
@@ -217,12 +238,53 @@ class PictureMaker:
         rows, columns = self._rows_px[:-1].astype(np.intp), self._columns_px[:-1].astype(np.intp)
         return np.add.reduceat(np.add.reduceat(physical, rows, axis=0), columns, axis=1)
 
-    def _background(self, beam_shift_px: tuple[float, float], blur_px: float) -> NDArray[np.float64]:
-        """Electrons per second on each raw pixel from the primary beam, its halo and the constant."""
+    def _rings(
+        self, geometry: Geometry, beam_shift_px: tuple[float, float], blur_px: float, longer: float
+    ) -> NDArray[np.float64]:
+        """Electrons per second on each raw pixel from a film, its carbon and what is there without it."""
+        film, setting = self._film, self.settings
+        rate_s = self._background(beam_shift_px, blur_px, longer)
+        if film is None or not len(film.share):
+            return rate_s
+        k = 1.0 / geometry.wavelength_A
+
+        def places(d_star_per_A: NDArray[np.float64], azimuth: NDArray[np.float64]) -> NDArray[np.float64]:
+            """(2, n) fast and slow of what is scattered by 2 theta, sin theta = d* / 2k."""
+            z = d_star_per_A**2 / (2 * k)
+            across = np.sqrt(d_star_per_A**2 - z**2)
+            points = np.stack([across * np.cos(azimuth), across * np.sin(azimuth), z], axis=1)
+            fast, slow = project(points, geometry)
+            return np.stack([fast + beam_shift_px[0], slow + beam_shift_px[1]])
+
+        per_A_px = geometry.camera_length_mm * geometry.wavelength_A / geometry.pixel_size_mm
+        sigma_px = float(np.hypot(np.hypot(setting.spot_sigma_px, film.width_per_A * per_A_px), blur_px))
+        fast_px, slow_px = places(film.d_star_per_A, film.azimuth)
+        _add_gaussians(rate_s, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, film.share * setting.flux_s)
+        x, y = (
+            (edges[:-1] + edges[1:]) / 2 - beam - by
+            for edges, beam, by in (
+                (self._columns_px, geometry.beam_fast_px, beam_shift_px[0]),
+                (self._rows_px, geometry.beam_slow_px, beam_shift_px[1]),
+            )
+        )
+        away_per_A = np.hypot(x[None, :], y[:, None]) / per_A_px
+        for middle, width, share in film.carbon:  # so broad that neither ellipse nor curvature is seen
+            ring = np.exp(-0.5 * ((away_per_A - middle) / width) ** 2)
+            whole = 2 * np.pi * middle * width * np.sqrt(2 * np.pi) * per_A_px**2
+            rate_s += self._area * ring * (share * setting.flux_s / whole)
+        return rate_s
+
+    def _background(
+        self, beam_shift_px: tuple[float, float], blur_px: float, longer: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Electrons per second on each raw pixel from the primary beam, its halo and the constant. longer: the camera
+        length over that of the geometry.
+        """
         setting = self.settings
         rate_s = self._area * setting.constant_s
         focused = 1.0 - sum(share for share, _ in setting.halo)
-        for share, sigma_px in ((focused, setting.beam_sigma_px), *setting.halo):
+        halo = [(share, sigma_px * longer) for share, sigma_px in setting.halo]
+        for share, sigma_px in ((focused, setting.beam_sigma_px), *halo):
             width_px = np.hypot(sigma_px, blur_px)
             along = [
                 np.diff(ndtr((edges - beam) / width_px))

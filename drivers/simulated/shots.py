@@ -33,10 +33,13 @@ BLUR_PX = 12.0
 
 @dataclass(frozen=True, slots=True)
 class CrystalSource:
-    """Which crystal lies in the beam: a CIF (None = mordenite) and the seed of its orientation."""
+    """What lies in the beam: a crystal, by its CIF (None = mordenite) and the seed of its orientation; or, where it is
+    not empty, a film of a powder standard, as `film.make_film` has it in words.
+    """
 
     cif: Path | None = None
     orientation_seed: int = 0
+    film: str = ""
 
     def load(self) -> Crystal:
         """Read the CIF and compute its structure factors. Raises Refused for a CIF that is none."""
@@ -138,6 +141,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         beam_shift_px=shot.beam_shift_px,
         blur_px=BLUR_PX * abs(shot.defocus_fraction),
         noise_seed=shot.noise_seed,
+        length_mm=shot.column.true_length_mm,
     )
 
 
@@ -149,11 +153,11 @@ class LocalStudio:
 
     def show(self, source: CrystalSource) -> None:
         """See `Studio.show`."""
-        self._maker = type(self._maker)(source.load(), self._maker.geometry, self._maker.settings)
+        self._maker = type(self._maker)(source.load(), self._maker.geometry, self._maker.settings, source.film)
 
     def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
         """See `Studio.equip`."""
-        self._maker = type(self._maker)(self._maker.crystal, geometry, settings)
+        self._maker = type(self._maker)(self._maker.crystal, geometry, settings, self._maker.film)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -174,7 +178,7 @@ def _begin_worker(source: CrystalSource, geometry: Geometry, settings: PictureSe
     begin_worker()
     from drivers.simulated.pictures import PictureMaker
 
-    _maker = PictureMaker(source.load(), geometry, settings)
+    _maker = PictureMaker(source.load(), geometry, settings, source.film)
 
 
 def _work(shot: Shot | None) -> NDArray[np.uint16] | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from engine.run.contract import AnyExperiment
     from protocols.calibrate.measured import Analysed
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 class Calibration:
     """what: the name of its command. protocol: the experiment, by its name in the register. settings: of its plan, as
     `--set` gives them, where they differ from the experiment's own. analysis: `module:function`, from a run folder to
-    `Analysed`; raises DataError, nothing is stored then. help, example: of the command.
+    `Analysed`; raises DataError, nothing is stored then. asks_plan: whether the analysis is given the plan of the
+    command, too, which with `--from` need not be that of the run. help, example: of the command.
 
     measures: names of the values that it always makes (`drivers.calibration.calibratedvalue`), `flatfield` for the
     camera's arrays. serves: the experiments that want it. parts: of an instrument that it needs beside stage, beam,
@@ -31,6 +34,7 @@ class Calibration:
     help: str
     example: str
     settings: tuple[str, ...] = ()
+    asks_plan: bool = False
     measures: tuple[str, ...] = ()
     serves: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
@@ -42,11 +46,11 @@ class Calibration:
 
         return experiment_type(self.protocol)
 
-    def load_analysis(self) -> "Callable[[Path], Analysed]":
-        """The analysis."""
+    def analyse(self, folder: Path, plan: "BaseModel") -> "Analysed":
+        """What the run folder tells. plan: of the command."""
         module, _, function = self.analysis.partition(":")
-        analysis: Callable[[Path], Analysed] = getattr(import_module(module), function)
-        return analysis
+        analysis: Callable[..., Analysed] = getattr(import_module(module), function)
+        return analysis(folder, plan) if self.asks_plan else analysis(folder)
 
 
 STATUS = (
@@ -99,5 +103,14 @@ CALIBRATIONS = (
         "Electrons per A^2 and s at the specimen, for each spot size and brightness; a crystal of a third of the disc "
         "lies in its middle.\n\n" + STATUS,
         'credline calibrate flux --devices titan-devices.toml --set "spot_sizes=[1, 2, 3]"',
+    ),
+    Calibration(
+        "camera-length",
+        "camera-length",
+        "protocols.calibrate.cameralength.analysis:analyse",
+        "True camera length, beam centre and ellipse, from the rings of a powder (Au, Al, TlCl, any CIF); or from a cRED "
+        "run of a crystal whose cell is known: --from RUN --set cell=[a,b,c,alpha,beta,gamma].\n\n" + STATUS,
+        "credline calibrate camera-length --devices titan-devices.toml --set standard=Au",
+        asks_plan=True,
     ),
 )
