@@ -16,7 +16,8 @@ from scipy.special import ndtr
 from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
-from drivers.simulated.pattern import spots
+from drivers.simulated.manybeams import TwiceScattered, two_beam
+from drivers.simulated.pattern import Spots, spots
 from drivers.simulated.picturesettings import PictureSettings
 
 Picture = NDArray[np.uint16]
@@ -45,6 +46,10 @@ class PictureMaker:
         if settings.hidden_seed >= 0:
             self.hidden = HiddenCamera.draw(settings.hidden_seed, settings.shape, settings.dark_s)
         self._spread = SpreadBeam.draw(max(settings.hidden_seed, 0))
+        self._scattering = two_beam(crystal, geometry.wavelength_A, settings.blocks_nm)
+        self._twice: TwiceScattered | None = None
+        if settings.scattered_twice > 0:
+            self._twice = TwiceScattered(self._scattering, settings.scattered_twice)
         self._background_s = self._background((0.0, 0.0), 0.0)
         self._silhouette_nm = _silhouette(crystal)
 
@@ -73,10 +78,7 @@ class PictureMaker:
         nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0
         background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px)
         electrons = background_s * exposure_s
-        excited = spots(
-            *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
-            out_of_plane_deg=setting.axis_out_of_plane_deg,
-        )
+        excited = self._excited(start_deg, end_deg, scale)
         # Kinematic theory: intensity scattered per incident electron = wavelength^2 thickness |F|^2 / volume^2
         # times the rocking curve normalised over s (thickness in A).
         per_rate = geometry.wavelength_A**2 * (10.0 * crystal.size_nm) / crystal.volume_A3**2
@@ -88,6 +90,15 @@ class PictureMaker:
             electrons, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, counts_s[seen] * exposure_s
         )
         return electrons
+
+    def _excited(self, start_deg: float, end_deg: float, scale: float) -> Spots:
+        setting = self.settings
+        crystal = self._scattering if self._twice is None else self._twice.points
+        excited = spots(
+            *(crystal, self.geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
+            out_of_plane_deg=setting.axis_out_of_plane_deg,
+        )
+        return excited if self._twice is None else self._twice.scattered(excited)
 
     def diffraction(
         self,
