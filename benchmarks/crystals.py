@@ -247,9 +247,12 @@ def main() -> None:
     parser.add_argument("--set", choices=("small", "all", "ends", "beams", "ellipse"), default="small")
     parser.add_argument("--out", type=Path, help="keep the runs here; without it they are removed")
     parser.add_argument("--only", default="", help="crystals whose names begin so")
+    parser.add_argument("--orientations", type=int, nargs="+", help="only these, by number")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
     chosen = [case for case in cases(arguments.set) if case.name.startswith(arguments.only)]
+    if arguments.orientations:
+        chosen = [case for case in chosen if case.seed in arguments.orientations]
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         table(chosen, arguments.out.resolve(), arguments.jobs)

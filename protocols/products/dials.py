@@ -115,7 +115,7 @@ def _untrusted(info: RunInfo, run: RunHeader, lens: Undistortion | None) -> list
     if lens is None:
         return [f"untrusted.rectangle={','.join(map(str, strip))}" for strip in strips]
     outlines = [lens.outline(left, top, right, bottom) for left, right, top, bottom in strips]
-    polygons = [f"untrusted.polygon={','.join(f'{x:.1f}' for x in outline)}" for outline in outlines]
+    polygons = [f"untrusted.polygon={','.join(map(str, outline))}" for outline in outlines]
     return [f"border={lens.border_px}", *polygons]
 
 

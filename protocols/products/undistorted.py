@@ -22,7 +22,7 @@ UNDISTORTED = "undistorted"
 """The folder of these pictures, beside that of the others."""
 LEAST_PERCENT = 0.3
 """With a smaller ellipse pictures are as good as they are: 0.15 % in the cell, 0.4 px at the edge of 516."""
-WHOLE_MARGIN_PX = 1.0
+WHOLE_MARGIN_PX = 1.5
 """Around what is not to be trusted: its counts were shared with their neighbours."""
 SEED = 16807
 
@@ -77,11 +77,15 @@ class Undistortion:
         inside = out.reshape(rows + 2, columns + 2)[1:-1, 1:-1]
         return np.ascontiguousarray(np.minimum(inside, MAX_COUNT).astype(np.uint16))
 
-    def outline(self, left: float, top: float, right: float, bottom: float) -> list[float]:
-        """x1, y1, x2, y2, ... in pixels: where the border of a rectangle of the picture belongs, and a little more."""
-        m = WHOLE_MARGIN_PX
+    def outline(self, left: float, top: float, right: float, bottom: float) -> list[int]:
+        """x1, y1, x2, y2, ... where the border of a rectangle of the picture belongs, and a little more.
+
+        In whole pixels, and none outside of the picture: dials.generate_mask takes no others.
+        """
+        m, (rows, columns) = WHOLE_MARGIN_PX, self.shape
         corners = ((left - m, top - m), (right + m, top - m), (right + m, bottom + m), (left - m, bottom + m))
-        return [x for corner in corners for x in self.place(*corner)]
+        places = [self.place(*corner) for corner in corners]
+        return [n for x, y in places for n in (min(max(round(x), 0), columns), min(max(round(y), 0), rows))]
 
     @property
     def border_px(self) -> int:

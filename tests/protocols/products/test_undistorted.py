@@ -64,6 +64,17 @@ def test_what_gets_counts_of_a_saturated_pixel_is_saturated() -> None:
     assert ((out > 0) & (out < 11810)).sum() == 0
 
 
+def test_the_outline_of_what_is_not_trusted_is_whole_pixels_of_the_picture() -> None:
+    outline = LENS.outline(0, 125, 260, 131)  # wide rows
+    assert all(isinstance(n, int) and n >= 0 for n in outline)
+    for fast in (5.0, 130.0, 255.0):
+        for edge in (125.0, 131.0):
+            x, y = LENS.place(fast, edge)
+            part = x / 260
+            upper, lower = ((1 - part) * outline[1] + part * outline[3], (1 - part) * outline[7] + part * outline[5])
+            assert upper <= y <= lower
+
+
 def test_the_same_slot_gives_the_same_picture_and_another_one_another() -> None:
     counts = np.random.default_rng(3).poisson(4.0, LENS.shape).astype(np.uint16)
     assert np.array_equal(LENS.apply(counts, 7, 0), LENS.apply(counts, 7, 0))
