@@ -100,9 +100,9 @@ def make(case: Case, out: Path) -> tuple[Path, PictureSettings]:
     """The run, unless it is there; its folder and how its pictures were made."""
     cif = case.crystal.write(out / f"{case.crystal.name}.cif")
     settings = _settings(cif, case.beams)
-    found = sorted(out.glob(f"{case.name}_*/truth.h5"))
+    found = sorted(out.glob(f"{case.name}_*/SMV/dials.sh"))
     if found:
-        return found[0].parent, settings
+        return found[0].parents[1], settings
     devices = out / f"{case.name}.toml"
     lines = [
         "[microscope]",

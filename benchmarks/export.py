@@ -87,7 +87,7 @@ def header(size: int) -> RunHeader:
 
 
 def folders_in(folder: Path, formats: tuple[str, ...]) -> PictureFolders:
-    return PictureFolders(**{name: folder / name if name in formats else None for name in PICTURES})
+    return PictureFolders(*(folder / name if name in formats else None for name in PICTURES))
 
 
 def write_frames(folder: Path, size: int, slots: range, formats: tuple[str, ...]) -> None:
