@@ -20,7 +20,8 @@ from drivers.simulated.crystal import Crystal
 from drivers.simulated.film import make_film
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
 from drivers.simulated.imaging import electrons_s
-from drivers.simulated.pattern import project, spots
+from drivers.simulated.manybeams import TwiceScattered, two_beam
+from drivers.simulated.pattern import Spots, project, spots
 from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.shots import ColumnState
 from drivers.simulated.specimengrid import SpecimenGrid
@@ -55,6 +56,10 @@ class PictureMaker:
             self.hidden = HiddenCamera.draw(settings.hidden_seed, settings.shape, settings.dark_s)
         self._turn = settings.turn
         self._spread = SpreadBeam.draw(max(settings.hidden_seed, 0))
+        self._scattering = two_beam(crystal, geometry.wavelength_A, settings.blocks_nm)
+        self._twice: TwiceScattered | None = None
+        if settings.scattered_twice > 0:
+            self._twice = TwiceScattered(self._scattering, settings.scattered_twice)
         self._background_s = self._background((0.0, 0.0), 0.0)
         self._silhouette_nm = _silhouette(crystal)
         self._grid = SpecimenGrid(
@@ -103,10 +108,7 @@ class PictureMaker:
         nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0 and longer == 1.0
         background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px, longer)
         electrons = background_s * exposure_s
-        excited = spots(
-            *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
-            out_of_plane_deg=setting.axis_out_of_plane_deg,
-        )
+        excited = self._excited(geometry, start_deg, end_deg, scale)
         # Kinematic theory: intensity scattered per incident electron = wavelength^2 thickness |F|^2 / volume^2
         # times the rocking curve normalised over s (thickness in A).
         per_rate = geometry.wavelength_A**2 * (10.0 * crystal.size_nm) / crystal.volume_A3**2
@@ -118,6 +120,15 @@ class PictureMaker:
             electrons, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, counts_s[seen] * exposure_s
         )
         return electrons
+
+    def _excited(self, geometry: Geometry, start_deg: float, end_deg: float, scale: float) -> Spots:
+        setting = self.settings
+        crystal = self._scattering if self._twice is None else self._twice.points
+        excited = spots(
+            *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
+            out_of_plane_deg=setting.axis_out_of_plane_deg,
+        )
+        return excited if self._twice is None else self._twice.scattered(excited)
 
     def diffraction(
         self,

@@ -19,6 +19,8 @@ class PictureSettings:
         kinematic theory says, for the crystal fills a fraction of the aperture, absorbs, and scatters more than
         once; chosen so that strong reflections of 500 nm of mordenite collect a few thousand counts in a frame of
         0.5 s and 0.23 deg. Spots scale with wavelength^2 * thickness / cell volume^2, so other crystals follow.
+    blocks_nm: thickness of the perfect blocks in which strong beams lose to the primary one; 0: kinematic.
+        scattered_twice: share of the diffracted electrons that are diffracted once more. Both see `manybeams`.
     rocking_sigma_invA, mosaicity_deg: the rocking curve, see `pattern.spots`.
     axis_out_of_plane_deg: how far the tilt axis leans out of the picture towards the source, which no plan and no
         header knows.
@@ -46,6 +48,8 @@ class PictureSettings:
     response_seed: int = 0
     flux_s: float = 1.0e7
     diffracting_share: float = 1.0e-3
+    blocks_nm: float = 0.0
+    scattered_twice: float = 0.0
     rocking_sigma_invA: float = 2.0e-4
     mosaicity_deg: float = 0.08
     axis_out_of_plane_deg: float = 0.0
