@@ -35,7 +35,7 @@ class Bench:
     defocus: int = 1500
     distance_nm: float = 20_000.0
     scatter_nm: float = 100.0
-    deflection: int = 100
+    deflection: float = 100
     patience_s: float = 60.0
     longest_turn_ms: float = LONGEST_TURN_MS
 

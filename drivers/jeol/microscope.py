@@ -1,95 +1,60 @@
-"""JEOL microscopes through TEMCOM, on the microscope's own computer: stage tilt, beam blanker, diffraction lens.
+"""JEOL microscopes through TEMCOM, on the microscope's computer: tilt, blanker, lens, and the parts in files beside.
 
 Registered as `jeol`; connected by the engine. The COM interface blocks, so it is called in threads
-(`drivers.jeol.temcom`): one for lens and blanker, which therefore never wait for a stage reading of 277 ms, one for the
-stage, and one in which the command to rotate may take as long as the rotation does. The rest of the contract is that of
-drivers/contract.py.
+(`drivers.jeol.temcom`): one for the whole column, which therefore never waits for a stage reading of 277 ms, one for
+the stage, and two in which the commands to rotate and to move may take as long as the motion does. The rest of the
+contract is that of drivers/contract.py and drivers/parts.py.
 """
 
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, stage_facts
+from drivers.calibration.rotationspeed import RotationSpeeds
 from drivers.contract import Parts, Reading, SecondConnection
 from drivers.declared import Declared
-from drivers.facts import OpticsFacts, StageFacts, Timing
 from drivers.geometry import wavelength_A
-from drivers.jeol.temcom import Answer, Connection, OpenLibrary, blank_beam, numbers, open_temcom
-from drivers.options import Options
+from drivers.jeol.deflectors import JeolDeflectors
+from drivers.jeol.illumination import JeolIllumination
+from drivers.jeol.lensmode import DIFFRACTION, JeolMode, nominal_camera_length_mm
+from drivers.jeol.settings import LENS_MAX, TIMING, JeolSettings
+from drivers.jeol.stagexyz import JeolStageXYZ
+from drivers.jeol.temcom import (
+    ACCEPT_S,
+    AT_LIMITER,
+    LONGEST_MOTION_S,
+    MOVING,
+    Answer,
+    Connection,
+    OpenLibrary,
+    blank_beam,
+    numbers,
+    open_temcom,
+)
 from engine.clock import Clock, ns
 from engine.errors import DeviceBusy, DeviceError, DeviceLost
 
-DIFFRACTION = 4  # EOS3.GetFunctionMode: 0 MAG, 1 MAG2, 2 LowMAG, 3 SAMAG, 4 DIFF
-LENS_MAX = 65535
-MOVING, AT_LIMITER = 1, 2  # Stage3.GetStatus, for each axis
 TILT_X = 3  # place of the tilt axis in what Stage3 answers
-# Stage3.Setf1OverRateTxNum, the rates of the tilt axis in deg/s as PyJEM documents them.
-RATES = RotationSpeeds(levels={0: 10.0, 1: 2.0, 2: 1.0, 3: 0.5})
-# A call to rotate that has not come back after this is asked about with GetStatus.
-ACCEPT_S = 0.15
-LONGEST_ROTATION_S = 3600.0
-# Cichocka et al. (2018): about 35 ms a call. Instamatic's notes: a stage reading takes 277 ms on some.
-TIMING = Timing(api_call_s=0.035, api_call_worst_s=0.060, stage_read_s=0.277)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class JeolSettings:
-    """The options, checked; see docs/drivers/jeol.md.
-
-    settling_time_constant_s, still: the lens is said to be at rest when it is within `still` units of its value, and
-    to approach it with this time constant: 350 ms for 1500 units, as the paper has it.
-    """
-
-    limits_deg: tuple[float, float]
-    backlash_deg: float
-    settling_time_constant_s: float
-    still: float
-    fixed_speed_deg_s: float
-    call_limit_s: float
-    ready_s: float
-    speeds: RotationSpeeds
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "JeolSettings":
-        """Checked. Raises Refused."""
-        table = Options("jeol", options)
-        settings = cls(
-            limits_deg=table.pair("limits_deg", (-60.0, 60.0), -180.0, 180.0),
-            backlash_deg=table.number("backlash_deg", 0.1, 0.0, 5.0),
-            settling_time_constant_s=table.number("settling_time_constant_s", 0.168, 0.0, 2.0),
-            still=table.number("still", 187.0, 1.0, LENS_MAX),
-            fixed_speed_deg_s=table.number("fixed_speed_deg_s", 0.0, 0.0, 100.0),
-            call_limit_s=table.number("call_limit_s", 5.0, 0.1, 600.0),
-            ready_s=table.number("ready_s", 30.0, 0.0, 3600.0),
-            speeds=rotation_speeds(table.table("rotation") or {}, RATES),
-        )
-        table.finish()
-        return settings
-
-    def stage(self, speeds: RotationSpeeds | None) -> StageFacts:
-        """The facts of the stage. speeds: the rates of the tilt axis; None where the interface cannot set it."""
-        facts = stage_facts(self.limits_deg, self.backlash_deg, speeds)
-        if speeds is None and self.fixed_speed_deg_s:
-            return dataclasses.replace(facts, can_rotate=True, speeds_deg_s=(self.fixed_speed_deg_s,))
-        return facts
-
-    @property
-    def optics(self) -> OpticsFacts:
-        """The facts of the lens."""
-        return OpticsFacts(0.0, self.settling_time_constant_s, self.still)
 
 
 class JeolStage:
-    """Implements `drivers.contract.Stage`. speeds: the rates of the tilt axis; None where the interface cannot set
-    it.
+    """Implements `drivers.contract.Stage`.
+
+    speeds: the rates of the tilt axis; None where the interface cannot set it. before_stop: called before a stop, which
+    is one for all axes.
     """
 
     def __init__(
-        self, clock: Clock, stage: Connection, motion: Connection, settings: JeolSettings, speeds: RotationSpeeds | None
+        self,
+        clock: Clock,
+        stage: Connection,
+        motion: Connection,
+        settings: JeolSettings,
+        speeds: RotationSpeeds | None,
+        before_stop: Callable[[], None],
     ) -> None:
         self.facts = settings.stage(speeds)
         self.rotation_speeds = speeds
@@ -97,6 +62,7 @@ class JeolStage:
         self._stage = stage
         self._motion = motion
         self._settings = settings
+        self._before_stop = before_stop
         self._turning: asyncio.Task[Answer] | None = None
         self._rate_found: int | None = None
 
@@ -159,7 +125,8 @@ class JeolStage:
         """See `Stage.release_to_pedal`; the pedals are never locked."""
 
     async def stop(self) -> None:
-        """See `Stage.stop`."""
+        """See `Stage.stop`; x, y and z stop as well."""
+        self._before_stop()
         await self._stage.call("Stage3", "Stop")
 
     async def _read_rate(self) -> int:
@@ -208,6 +175,10 @@ class JeolLens:
         """See `Optics.focus`."""
         return int(numbers(await self._column.call("Lens3", "GetIL1"), 1, "lens")[0])
 
+    def forget_mode(self) -> None:
+        """The mode is about to change: ask for it before the next `set_focus`."""
+        self._diffraction = False
+
     async def set_focus(self, value: int) -> None:
         """See `Optics.set_focus`. Asks for the mode before the first one: DeviceError outside diffraction mode."""
         if not 0 <= value <= LENS_MAX:
@@ -232,61 +203,56 @@ class JeolDriver:
     name: str
     open_library: OpenLibrary
     second_connection: SecondConnection | None = None
-    gives = ("stage", "beam", "optics")
+    gives = ("stage", "beam", "optics", "stagexyz", "deflectors", "mode", "illumination")
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """One computer has one TEMCOM."""
         return "jeol TEMCOM"
 
     def facts(self, options: Mapping[str, Any]) -> Declared:
-        """What these options say of the microscope without asking it. Raises Refused for options.
-
-        Of the speeds what holds for most: with `fixed_speed_deg_s` that one, else the rates of the tilt axis.
-        """
-        settings = JeolSettings.of(options)
-        no_rates = "without rates only the pedal rotates, or fixed_speed_deg_s"
-        return Declared(
-            stage=settings.stage(None if settings.fixed_speed_deg_s else settings.speeds),
-            beam=True,
-            optics=settings.optics,
-            timing=TIMING,
-            unknown={
-                "stage.can_rotate": f"this microscope's TEMCOM tells whether it has rates; {no_rates}",
-                "stage.speeds_deg_s": "only a TEMCOM that has rates can set them",
-                "geometry.wavelength_A": "the microscope's high tension tells it",
-            },
-        )
+        """What these options say of the microscope without asking it. Raises Refused for options."""
+        return JeolSettings.of(options).declared
 
     @asynccontextmanager
     async def connect(self, clock: Clock, seed: int, options: Mapping[str, Any]) -> AsyncIterator[Parts]:
-        """Stage, blanker and lens of the microscope this computer belongs to.
+        """The parts of the microscope this computer belongs to.
 
-        Waits until its TEM server answers, for up to `ready_s`. Blanker and lens stay as they are on leaving; a
-        rotation under way is stopped. Raises Refused for options, and where there is no TEMCOM; DeviceError.
+        Waits until its TEM server answers, for up to `ready_s`. The column stays as it is on leaving; a rotation or a
+        move under way is stopped. Raises Refused for options, and where there is no TEMCOM; DeviceError.
         """
         settings = JeolSettings.of(options)
         async with AsyncExitStack() as stack:
-            column, stage, motion = (
+            column, stage, motion, translation = (
                 Connection(f"jeol {name}", clock, self.open_library, limit_s)
                 for name, limit_s in (
                     ("column", settings.call_limit_s),
                     ("stage", settings.call_limit_s),
-                    ("motion", LONGEST_ROTATION_S),
+                    ("motion", LONGEST_MOTION_S),
+                    ("translation", LONGEST_MOTION_S),
                 )
             )
-            for connection in (column, stage, motion):
+            for connection in (column, stage, motion, translation):
                 stack.push_async_callback(connection.close)
             geometry = await _when_ready(clock, column, settings.ready_s)
             has_rates = await stage.has("Stage3", "Setf1OverRateTxNum")
-            goniometer = JeolStage(clock, stage, motion, settings, settings.speeds if has_rates else None)
+            stagexyz = JeolStageXYZ(clock, stage, translation, settings.stagexyz, settings.call_limit_s)
+            stack.push_async_callback(stagexyz.put_back)
+            speeds = settings.speeds if has_rates else None
+            goniometer = JeolStage(clock, stage, motion, settings, speeds, stagexyz.drop_the_rest)
             stack.push_async_callback(goniometer.put_back)
+            lens = JeolLens(column, settings)
+            mode = JeolMode(column, settings.mode, lens.forget_mode)
             yield Parts(
                 stage=goniometer,
                 beam=JeolBlanker(column),
-                optics=JeolLens(column, settings),
-                geometry=geometry,
+                optics=lens,
+                geometry=geometry | await nominal_camera_length_mm(mode),
                 timing=TIMING,
                 second_connection=self.second_connection,
+                stagexyz=stagexyz,
+                deflectors=JeolDeflectors(column, settings.deflectors),
+                mode=mode,
+                illumination=JeolIllumination(column, settings.illumination),
             )
 
 

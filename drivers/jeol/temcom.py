@@ -19,6 +19,11 @@ from engine.errors import CredlineError, DeviceError, DeviceLost, Refused
 
 TYPE_LIBRARY = ("{CE70FCE4-26D9-4BAB-9626-EC88DB7F6A0A}", 3, 0)
 MULTITHREADED = 0
+MOVING, AT_LIMITER = 1, 2  # Stage3.GetStatus, for each axis
+# A command to move that has not come back after this is asked about with GetStatus: on some microscopes it comes back
+# at the standstill.
+ACCEPT_S = 0.15
+LONGEST_MOTION_S = 3600.0
 # The server has gone: RPC_S_SERVER_UNAVAILABLE, RPC_S_CALL_FAILED, RPC_E_DISCONNECTED, RPC_E_SERVER_DIED,
 # CO_E_OBJNOTCONNECTED (winerror.h). Its objects never come back, also when the program is started again.
 GONE = {0x800706BA, 0x800706BE, 0x80010108, 0x80010007, 0x800401FD}

@@ -12,6 +12,11 @@ from drivers.calibration.rotationspeed import RotationSpeeds, rotation_speeds, s
 from drivers.declared import Declared
 from drivers.facts import OpticsFacts, StageFacts, Timing
 from drivers.options import Options
+from drivers.parts import DeflectorFacts, IlluminationFacts
+from drivers.thermo.deflectors import deflector_facts
+from drivers.thermo.illumination import illumination_facts
+from drivers.thermo.lensmode import ModeOptions
+from drivers.thermo.stagexyz import StageXYZOptions
 
 PORT = 8080  # the default of temscript-server
 
@@ -35,6 +40,10 @@ class ThermoSettings:
     focus_step: float
     speeds: RotationSpeeds | None
     optics: OpticsFacts
+    stagexyz: StageXYZOptions
+    deflectors: DeflectorFacts
+    mode: ModeOptions
+    illumination: IlluminationFacts
 
     @classmethod
     def read(cls, driver: str, given: Mapping[str, Any]) -> "ThermoSettings":
@@ -52,6 +61,10 @@ class ThermoSettings:
             focus_step=table.number("focus_step", 1e-6, 1e-12, 1.0),
             speeds=None if rotation is None else rotation_speeds(rotation, UNCALIBRATED),
             optics=lens_settling(table.number("settling_s", 0.4, 0.0, 5.0)),
+            stagexyz=StageXYZOptions.read(table.part("stagexyz")),
+            deflectors=deflector_facts(table.part("deflectors")),
+            mode=ModeOptions.read(table.part("mode")),
+            illumination=illumination_facts(table.part("illumination")),
         )
         table.finish()
         return settings
@@ -68,8 +81,13 @@ class ThermoSettings:
             beam=True,
             optics=self.optics,
             timing=TIMING,
+            stagexyz=self.stagexyz.facts,
+            deflectors=self.deflectors,
+            mode=self.mode.facts,
+            illumination=self.illumination,
             unknown={
                 "stage.limits_deg": "the microscope's own limits may be narrower",
+                "stagexyz.limits_nm": "the microscope's own limits may be narrower",
                 "geometry.wavelength_A": "the microscope's high tension tells it",
                 "geometry.camera_length_mm": "the microscope tells the nominal one, in diffraction mode",
             },

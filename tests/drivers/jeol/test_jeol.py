@@ -111,7 +111,7 @@ async def test_com_lives_and_ends_in_the_threads_that_use_it(clock: RealClock) -
         await parts.stage.rotate(1.0, 10.0)
 
     await used(clock, temcom, use)
-    assert len(set(temcom.initialised)) == 3
+    assert len(set(temcom.initialised)) == 4
     assert threading.get_ident() not in temcom.initialised
     assert sorted(temcom.left) == sorted(temcom.initialised)
     names = {thread.name for thread in threading.enumerate()}

@@ -1,14 +1,12 @@
 """The driver of Thermo Fisher microscopes, against temscript's own server (PyPI temscript 2.1.0).
 
 `temscript-server --null` for what its null microscope can do; its stage jumps to any angle, so for rotations the same
-server runs with a stage that takes its time (emulators/movingstage.py).
+server runs with a stage that takes its time (tests/drivers/temscriptserver.py).
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -23,55 +21,34 @@ from drivers.conformance import (
     OpticsConformance,
 )
 from drivers.conformance.bench import on_bench
-from drivers.contract import Beam, Microscope, Optics, Parts, Stage
+from drivers.contract import Beam, Microscope, Optics, Stage
 from drivers.declared import Declared
 from drivers.simulated.microscope import SIMULATED_TIMING
 from drivers.thermo.blanker import blank_beam
 from drivers.thermo.microscope import THERMO
 from engine.clock import Clock, RealClock
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
+from tests.drivers import temscriptserver
 from tests.drivers.counterparts import free_port, program, running
 from tests.drivers.proxy import Mode, Proxy
+from tests.drivers.temscriptserver import ROTATION, connected, put
 from tests.engine.virtually import really
 
 pytestmark = [pytest.mark.realtime, pytest.mark.counterpart]
-
-MOVING_STAGE = Path(__file__).parents[1] / "emulators" / "movingstage.py"
-ROTATION = {"pace": 1 / 30, "limits": [0.001, 1.0]}
 
 
 @pytest.fixture(scope="module")
 def null_server() -> Iterator[int]:
     """`temscript-server --null` as it comes, in diffraction mode: its port."""
-    port = free_port()
-    args: list[str | Path] = [program("temscript-server"), "--null", "--host", "127.0.0.1", "--port", str(port)]
-    with running(args, ready=port):
-        put(port, "projection_mode", "DIFFRACTION")
+    with temscriptserver.null_server() as port:
         yield port
 
 
 @pytest.fixture(scope="module")
 def moving_server() -> Iterator[tuple[int, int]]:
     """Two ports of one microscope with a stage that takes its time: for everything, and for rotations."""
-    ports = free_port(), free_port()
-    with running([program("python"), MOVING_STAGE, *map(str, ports)], ready=ports[1]):
+    with temscriptserver.moving_server() as ports:
         yield ports
-
-
-def put(port: int, what: str, value: Any) -> int:
-    """Another program in the lab sets something: the status it gets."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("PUT", f"/v1/{what}", json.dumps(value))
-    status = connection.getresponse().status
-    connection.close()
-    return status
-
-
-@asynccontextmanager
-async def connected(clock: Clock, port: int, motion_port: int | None = None, **options: Any) -> AsyncIterator[Parts]:
-    given = {"port": port, "motion_port": motion_port or port, "rotation": ROTATION, "timeout_s": 2, **options}
-    async with THERMO.connect(clock, 0, given) as parts:
-        yield parts
 
 
 def bench_for(port: int, motion_port: int | None = None) -> Bench:
@@ -143,7 +120,7 @@ async def test_a_rotation_that_cannot_be_stopped_is_said_with_where_it_ends(
         with pytest.raises(DeviceError, match=f"no stop; the stage rotates on to {target_deg:.2f} deg"):
             await stage.stop()
         with pytest.raises(
-            DeviceBusy, match=f"on its way to {target_deg:.2f} deg, which cannot be stopped; no new rotation"
+            DeviceBusy, match=f"on its way to {target_deg:.2f} deg, which cannot be stopped; no new motion"
         ):
             await stage.rotate(begin_deg, 10.0)
         await stage.stop()
