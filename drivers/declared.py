@@ -209,7 +209,8 @@ def calibrated_from(facts: Facts) -> dict[str, str]:
     """The origin of each fact that an instrument file gives, with the name of that file."""
     if facts.calibration is None:
         return {}
-    return dict.fromkeys(facts.calibration.figures, f"{CALIBRATED}, {facts.calibration.file}")
+    known = by_name(facts)
+    return {name: f"{CALIBRATED}, {facts.calibration.file}" for name in facts.calibration.figures if name in known}
 
 
 def _sure(figure: CalibratedFigure | None) -> str:

@@ -54,7 +54,7 @@ COMBINATIONS: dict[str, tuple[str, dict[str, dict[str, object]], dict[str, float
     "JEOL and DECTRIS": (
         'microscope.driver = "jeol"\ndetector.driver = "dectris"\n',
         {"microscope": {"driver": "jeol"}, "detector": {"driver": "dectris"}},
-        {"camera_length_mm": 15.0},
+        {},
     ),
 }
 
@@ -88,16 +88,16 @@ WRONG = {
     "a key that nobody asks for": (f'{SIMULATED}microscop.host = "x"\n', "nobody asked for microscop.host"),
     "a name that is a path": ('name = "../sim"\nmicroscope.driver = "simulated"\n', "use letters"),
     "metres": (
-        'microscope.driver = "jeol"\ndetector.driver = "dectris"\ncamera_length_mm = 0.25\n',
+        'microscope.driver = "instamatic"\ndetector.driver = "dectris"\ncamera_length_mm = 0.25\n',
         "If 0.25 m was meant, write camera_length_mm = 250",
     ),
     "volts": (
-        'microscope.driver = "jeol"\ndetector.driver = "dectris"\ncamera_length_mm = 250\nhigh_tension_kV = 200000\n',
+        'microscope.driver = "instamatic"\ndetector.driver = "dectris"\ncamera_length_mm = 250\nhigh_tension_kV = 200000\n',
         "200000 kV cannot be",
     ),
     "an option that cannot be": (f"{SIMULATED}microscope.api_call_s = -1.0\n", "give a positive time"),
     "a text for a number": (
-        'microscope.driver = "jeol"\ndetector.driver = "dectris"\ncamera_length_mm = "long"\n',
+        'microscope.driver = "instamatic"\ndetector.driver = "dectris"\ncamera_length_mm = "long"\n',
         "'long' is not a number",
     ),
 }
