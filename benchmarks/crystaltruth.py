@@ -30,6 +30,8 @@ RECORDED = 0.5
 SLOWEST = 0.1
 """A reflection that passes through the sphere at less than this share of the fastest is not expected."""
 SPOT_AREA_PX = 45.0
+LARGEST_STRAIN = 0.02
+"""A found cell that is farther off is another lattice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +128,16 @@ def _speed(geometry: Geometry, position: NDArray[np.float64]) -> NDArray[np.floa
 def judge(run_dir: Path, truth: Truth, log: str) -> Judged:
     """Compare SMV/dials with the truth; log: what dials.sh wrote."""
     work = run_dir / "SMV" / "dials"
-    index, strain = _lattice(work / "scaled.expt", truth.crystal)
     mtz = gemmi.read_mtz_file(str(work / "scaled.mtz"))
     found = mtz.spacegroup
+    index, strain, same = _lattice(work / "scaled.expt", truth, found)
     rows = re.findall(r"\| +(\d+) \| +(\d+) \| (\S+)% +\|", log)
     indexed = float(rows[-1][2]) if rows else 0.0
-    points = round(float(np.linalg.det(index))) if index is not None else 0
-    same = points == _points(found) / _points(truth.group)
-    if index is None or not points:
+    if not same:
         return Judged(indexed, 100.0, "wrong", found.hm, 0.0, 9.0, 0.0, 0, 0.0)
     mtz.switch_to_original_hkl()
     table, labels = np.array(mtz.array), mtz.column_labels()
-    hkl = table[:, :3].astype(int) @ np.rint(index).astype(int).T
+    hkl = np.rint(table[:, :3] @ index.T).astype(int)
     measured = dict(_unique(truth.group, hkl, table[:, labels.index("I")], table[:, labels.index("SIGI")]))
     true = dict(zip(map(tuple, truth.crystal.hkl.tolist()), truth.crystal.intensity.tolist(), strict=True))
     pairs = np.array([(i, true[h]) for h, i in measured.items() if h in true]).reshape(-1, 2)
@@ -146,7 +146,7 @@ def judge(run_dir: Path, truth: Truth, log: str) -> Judged:
     scale = pairs[:, 0].sum() / pairs[:, 1].sum()
     return Judged(
         indexed_percent=indexed,
-        cell_percent=100 * strain if same else 100.0,
+        cell_percent=100 * strain,
         laue=_laue(index, found, truth.group),
         found_group=found.hm,
         cc=float(np.corrcoef(pairs.T)[0, 1]),
@@ -157,20 +157,28 @@ def judge(run_dir: Path, truth: Truth, log: str) -> Judged:
     )
 
 
-def _points(group: gemmi.SpaceGroup) -> int:
-    return len(group.operations().cen_ops)
+def _lattice(expt: Path, truth: Truth, found: gemmi.SpaceGroup) -> tuple[NDArray[np.float64], float, bool]:
+    """The matrix from found to true indices, the largest strain, and whether the lattices are the same.
+
+    Centred cells that differ (an I cell of half the volume for an F one) may have the same points.
+    """
+    told = json.loads(expt.read_text())["crystal"][0]
+    reciprocal = np.linalg.inv(np.array([told["real_space_a"], told["real_space_b"], told["real_space_c"]]))
+    of_found, of_true = _primitive(found), _primitive(truth.group)
+    points = np.rint(np.linalg.solve(truth.crystal.ub @ of_true, reciprocal @ of_found))
+    if abs(round(float(np.linalg.det(points)))) != 1:
+        return points, 1.0, False
+    index = of_true @ points @ np.linalg.inv(of_found)
+    stretch = np.linalg.svd(reciprocal @ np.linalg.inv(truth.crystal.ub @ index))[1]
+    strain = float(np.abs(stretch - 1).max())
+    return index, strain, strain < LARGEST_STRAIN
 
 
-def _lattice(expt: Path, crystal: Crystal) -> tuple[NDArray[np.float64] | None, float]:
-    """The matrix from found to true indices (None for another lattice) and the largest strain."""
-    found = json.loads(expt.read_text())["crystal"][0]
-    real = np.array([found["real_space_a"], found["real_space_b"], found["real_space_c"]])
-    reciprocal = np.linalg.inv(real)
-    index = np.rint(np.linalg.solve(crystal.ub, reciprocal))
-    if round(float(np.linalg.det(index))) == 0:
-        return None, 1.0
-    stretch = np.linalg.svd(reciprocal @ np.linalg.inv(crystal.ub @ index))[1]
-    return index, float(np.abs(stretch - 1).max())
+def _primitive(group: gemmi.SpaceGroup) -> NDArray[np.float64]:
+    """(3, 3) indices, in columns, of a primitive basis of the reciprocal lattice."""
+    # centred_to_primitive acts on coordinates, its transposed inverse on indices.
+    matrix = np.array(group.centred_to_primitive().rot) / gemmi.Op.DEN
+    return np.asarray(np.linalg.inv(matrix).T)
 
 
 def _laue_rotations(group: gemmi.SpaceGroup) -> list[NDArray[np.float64]]:

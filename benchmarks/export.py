@@ -87,7 +87,8 @@ def header(size: int) -> RunHeader:
 
 
 def folders_in(folder: Path, formats: tuple[str, ...]) -> PictureFolders:
-    return PictureFolders(**{name: folder / name if name in formats else None for name in PICTURES})
+    tiff, smv, mrc = (folder / name if name in formats else None for name in PICTURES)
+    return PictureFolders(tiff, smv, mrc)
 
 
 def write_frames(folder: Path, size: int, slots: range, formats: tuple[str, ...]) -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.crystals import CREDLINE
-from benchmarks.crystals import _share as even_share
 from benchmarks.madecrystals import CRYSTALS, MadeCrystal
 from drivers.simulated.crystal import load_crystal
 from drivers.simulated.pattern import spots
@@ -39,6 +38,7 @@ from protocols.spots.seriespeaks import SeriesPeaks
 RANGE_DEG = 60.0
 EDGES = (10, 15, 20, 30, 50, 100, 1_000_000)
 NEAR_PX = 1.5
+BRIGHT_PERCENTILE = 99
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,16 @@ def cases(count: int, range_deg: float) -> list[Case]:
             )
         )
     return made
+
+
+def even_share(cif: Path) -> float:
+    """The diffracting share with which the strong reflections, 1 in 100, are as bright as those of mordenite."""
+
+    def brightness(path: Path | None) -> float:
+        crystal = load_crystal(path, 1)
+        return float(np.percentile(crystal.intensity, BRIGHT_PERCENTILE)) / crystal.volume_A3**2
+
+    return PictureSettings().diffracting_share * brightness(None) / brightness(cif)
 
 
 def make(case: Case, out: Path) -> Path:

@@ -133,6 +133,30 @@ def sorted_frames(source: Snapshots) -> tuple[list[Sorted], float]:
     return list(sort_snapshots(source, Method.GEOMETRY, check=check_with(missing=missing))), missing
 
 
+@dataclass(frozen=True)
+class FoundCell:
+    """What the search made of sorted frames: how far the best cell is off, and whether it is called determined."""
+
+    length_percent: float
+    angle_deg: float
+    determined: bool
+
+    @property
+    def right(self) -> bool:
+        """Within 1 % and 1 deg."""
+        return self.length_percent <= 1.0 and self.angle_deg <= 1.0
+
+
+def found_cell(found: list[Sorted], cell: Cell) -> FoundCell:
+    """Search the surest zones for the cell as `credline zones` does, and compare it with the true one."""
+    best = sorted((one for one in found if one.label == LABELS[ZONE]), key=lambda one: -one.confidence)[:MOST_ZONES]
+    answer = find_cell([one.zone for one in best if one.zone is not None], distortion="estimate")
+    length, angle = np.inf, np.inf
+    if answer.candidates:
+        length, angle = lattice_difference(answer.candidates[0].cell, cell)
+    return FoundCell(100 * float(length), float(angle), answer.determined)
+
+
 def judge(condition: Condition, seed: int, count: int) -> dict[str, Any]:
     """One crystal, from frames to the cell."""
     rng = np.random.default_rng(seed)
@@ -142,20 +166,16 @@ def judge(condition: Condition, seed: int, count: int) -> dict[str, Any]:
     names = [str(i) for i in range(count)]
     found, missing = sorted_frames(Snapshots(names, PER_PX, WAVELENGTH_A, picture=lambda i: frames[i]))
     zonal, called = patterns.label == ZONE, np.array([one.label == LABELS[ZONE] for one in found])
-    best = sorted((one for one in found if one.label == LABELS[ZONE]), key=lambda one: -one.confidence)[:MOST_ZONES]
-    answer = find_cell([one.zone for one in best if one.zone is not None], distortion="estimate")
-    length, angle = np.inf, np.inf
-    if answer.candidates:
-        length, angle = lattice_difference(answer.candidates[0].cell, cell)
+    answer = found_cell(found, cell)
     return {
         "zonal": int(zonal.sum()),
         "found": int((called & zonal).sum()),
         "false": int((called & ~zonal).sum()),
         "missing": missing,
-        "right": bool(length <= 0.01 and angle <= 1.0),
+        "right": answer.right,
         "determined": answer.determined,
-        "length_percent": 100 * float(length),
-        "angle_deg": float(angle),
+        "length_percent": answer.length_percent,
+        "angle_deg": answer.angle_deg,
         "seconds": time.perf_counter() - begin,
     }
 

@@ -30,15 +30,14 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.zonesframes import (  # noqa: E402
     CONDITIONS,
-    MOST_ZONES,
     TIMEPIX,
     WAVELENGTH_A,
     Camera,
     crystal,
+    found_cell,
     frame_of,
 )  # fmt: skip
-from protocols.lattice.cell import Cell, lattice_difference  # noqa: E402
-from protocols.zones.cell.search import find_cell  # noqa: E402
+from protocols.lattice.cell import Cell  # noqa: E402
 from protocols.zones.patterns.simulation import Patterns  # noqa: E402
 from protocols.zones.patterns.snapshots import Snapshots, looked_over, open_snapshots  # noqa: E402
 from protocols.zones.sorting.labels import INTERSECTIONS, LABELS, ZONE  # noqa: E402
@@ -152,17 +151,13 @@ def judge(way: Input, cell: Cell, patterns: Patterns, seed: int) -> str:
         found = list(sort_snapshots(looked_over(source), Method.GEOMETRY))
         took_s = time.process_time() - begin - made_s
     zonal, called = patterns.label == ZONE, np.array([one.label == LABELS[ZONE] for one in found])
-    best = sorted((one for one in found if one.label == LABELS[ZONE]), key=lambda one: -one.confidence)[:MOST_ZONES]
-    answer = find_cell([one.zone for one in best if one.zone is not None], distortion="estimate")
-    length, angle = np.inf, np.inf
-    if answer.candidates:
-        length, angle = lattice_difference(answer.candidates[0].cell, cell)
+    answer = found_cell(found, cell)
     spots = np.median([0 if one.spots is None else len(one.spots) for one in found])
-    right = "right" if length <= 0.01 and angle <= 1.0 else "WRONG"
+    right = "right" if answer.right else "WRONG"
     said = "determined" if answer.determined else "not determined"
     return (
         f"{(called & zonal).sum()}/{zonal.sum()} | {(called & ~zonal).sum()}/{(~zonal).sum()} | {spots:.0f} | "
-        f"{right}, {said} | {100 * length:.3f} %, {angle:.3f} deg | {took_s / count:.2f}"
+        f"{right}, {said} | {answer.length_percent:.3f} %, {answer.angle_deg:.3f} deg | {took_s / count:.2f}"
     )
 
 

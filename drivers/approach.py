@@ -20,20 +20,26 @@ LATE_S = 5.0
 REST_S = 0.5
 
 
-def way_points(facts: StageXYZFacts, x_nm: float, y_nm: float) -> tuple[tuple[float, float], ...]:
-    """The places to move to, one after the other, to arrive at (x, y) from below in both.
+def way_points(
+    facts: StageXYZFacts, x_nm: float, y_nm: float, backlashes: float = 1.0, *, from_above: bool = False
+) -> tuple[tuple[float, float], ...]:
+    """The places to move to, one after the other, to arrive at (x, y) from below in both, or from above.
 
-    One place where the stage has no backlash to take up, else two. Raises Refused for a place that cannot be reached
-    so: past the limits, or within `backlash_nm` of the lower ones.
+    One place where the stage has no backlash to take up, else two. backlashes: from so many of them away; with one, a
+    stage that scatters has not always taken up all of it, and lies off by some of its scatter after a move back. Raises
+    Refused for a place that cannot be reached so: past the limits, or within that of those on that side.
     """
+    away_nm = backlashes * facts.backlash_nm
     places: tuple[tuple[float, float], ...] = ((x_nm, y_nm),)
     if facts.backlash_nm > 0:
-        places = ((x_nm - facts.backlash_nm, y_nm - facts.backlash_nm), *places)
+        past_nm = away_nm if from_above else -away_nm
+        places = ((x_nm + past_nm, y_nm + past_nm), *places)
     for x_there_nm, y_there_nm in reversed(places):
         if said := facts.outside(x_nm=x_there_nm, y_nm=y_there_nm):
+            side = "above" if from_above else "below"
             raise Refused(
-                f"stagexyz: ({x_nm:g}, {y_nm:g}) nm cannot be arrived at from below, with {facts.backlash_nm:g} nm for "
-                f"the backlash: {said}. Nothing moved. Choose a place further inside."
+                f"stagexyz: ({x_nm:g}, {y_nm:g}) nm cannot be arrived at from {side}, with {away_nm:g} nm "
+                f"for the backlash: {said}. Nothing moved. Choose a place further inside."
             )
     return places
 
@@ -67,14 +73,24 @@ class OnClock:
         await self._clock.sleep_until(deadline_ns)
 
 
-async def arrive_xy(stage: StageXYZ, waiting: Waiting, x_nm: float, y_nm: float, limit_s: float = LIMIT_S) -> None:
-    """Move to (x, y) from below and return when the stage stands there.
+async def arrive_xy(
+    stage: StageXYZ,
+    waiting: Waiting,
+    x_nm: float,
+    y_nm: float,
+    limit_s: float = LIMIT_S,
+    backlashes: float = 1.0,
+    *,
+    from_above: bool = False,
+) -> None:
+    """Move to (x, y) from below, or from above, and return when the stage stands there. backlashes: as for
+    `way_points`.
 
     Takes the moves and their readings of the flag, every 0.1 s. Raises Refused for a place that cannot be reached so
     (nothing moved), DeviceError when a move takes longer than `limit_s` (the stage was told to stop). Cancel: the
     move under way goes on.
     """
-    for x_there_nm, y_there_nm in way_points(stage.facts, x_nm, y_nm):
+    for x_there_nm, y_there_nm in way_points(stage.facts, x_nm, y_nm, backlashes, from_above=from_above):
         await stage.move_xy(x_there_nm, y_there_nm)
         give_up_ns = waiting.now_ns + ns(limit_s)
         while await stage.is_moving():

@@ -15,7 +15,11 @@ from drivers.options import is_number
 from drivers.parts import OPTIONAL_PARTS
 from engine.errors import Refused, shown
 
-DISTORTION_UNKNOWN = {"distortion_amplitude_percent": 0.0, "distortion_azimuth_deg": 0.0}
+REMEDIES = {"camera_length_mm": "A microscope tells it in diffraction mode only: go there. Or: "}
+NOBODY_KNOWS = {"rotation_axis_deg": 0.0, "distortion_amplitude_percent": 0.0, "distortion_azimuth_deg": 0.0}
+"""What holds of a geometry where no source has it. An axis is a guess, and asked about (`drivers.judged`): without one
+no run could be made that tells it.
+"""
 
 
 def middle_of(camera: DetectorFacts) -> dict[str, float]:
@@ -61,7 +65,7 @@ def figures(
     for name, item in known.items():
         if name not in given and name not in unknown and item.default is MISSING:
             raise Refused(
-                f"devices: [{table}] {name} is known to no driver; nothing was started. Write it into the table "
-                f"[{table}] of the devices file."
+                f"devices: [{table}] {name} is known to no driver; nothing was started. {REMEDIES.get(name, '')}Write "
+                f"it into the table [{table}] of the devices file."
             )
     return {**dict.fromkeys(unknown, math.nan), **{name: float(value) for name, value in given.items()}}

@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from drivers.assembling import DISTORTION_UNKNOWN, figures, middle_of, parts_of
+from drivers.assembling import NOBODY_KNOWS, figures, middle_of, parts_of
 from drivers.calibration.calibratedcamera import CalibratedCamera
 from drivers.calibration.calibrationfacts import CalibrationFacts
 from drivers.calibration.holding import Holding, holding, not_overruled
@@ -313,7 +313,7 @@ class Parts:
             TYPED: dict(typed),
             CALIBRATED: {**self.calibrated, **(camera.calibrated if camera else {})},
             TOLD: {**told, **(camera.geometry if camera else {})},
-            DEFAULT: middle_of(facts) | DISTORTION_UNKNOWN,
+            DEFAULT: middle_of(facts) | NOBODY_KNOWS,
         }
         per_px_A = self.per_px_A or (camera.per_px_A if camera else None)
         values, _ = by_precedence(layers)

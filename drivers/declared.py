@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from drivers.assembling import DISTORTION_UNKNOWN, figures, middle_of, parts_of
+from drivers.assembling import NOBODY_KNOWS, figures, middle_of, parts_of
 from drivers.calibration.calibratedcamera import with_flatfield
 from drivers.calibration.calibrationfacts import CalibratedFigure
 from drivers.calibration.holding import Holding, holding, not_overruled
@@ -73,7 +73,7 @@ class Declared:
             TYPED: geometry,
             CALIBRATED: calibrated.geometry,
             TOLD_BY_INSTRUMENT: told,
-            DEFAULT: {**middle_of(parts["detector"]), **DISTORTION_UNKNOWN},
+            DEFAULT: {**middle_of(parts["detector"]), **NOBODY_KNOWS},
         }
         known, of_geometry, only_told = self._known(layers, only_told, parts["detector"])
         times = {} if self.timing is None else {item.name: getattr(self.timing, item.name) for item in fields(Timing)}
@@ -209,7 +209,8 @@ def calibrated_from(facts: Facts) -> dict[str, str]:
     """The origin of each fact that an instrument file gives, with the name of that file."""
     if facts.calibration is None:
         return {}
-    return dict.fromkeys(facts.calibration.figures, f"{CALIBRATED}, {facts.calibration.file}")
+    known = by_name(facts)
+    return {name: f"{CALIBRATED}, {facts.calibration.file}" for name in facts.calibration.figures if name in known}
 
 
 def _sure(figure: CalibratedFigure | None) -> str:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from drivers.origins import DEFAULT
 from drivers.plausible import (
     BACKLASH,
     GEOMETRY,
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 # A beam beside the detector records half of every pattern: some do so, but nobody by more than its width.
 BESIDE = 1.0
+NO_AXIS = (
+    "geometry.rotation_axis_deg is known to nobody, and 0 deg is taken: no program will index the frames so. After the "
+    "run: credline calibrate rotation-axis --from its folder; then export it again."
+)
 
 
 def within(span: Span, value: float) -> bool:
@@ -76,7 +81,8 @@ def questions(facts: "Facts") -> tuple[str, ...]:
     asked = [question(key, value, known) for key, value, known in _figures(facts)]
     beside = None if facts.detector is None else beam_beside(facts.geometry, facts.detector)
     apart = [f"geometry: {text}; which is right?" for text in facts.disagreements]
-    return tuple(text for text in (*asked, beside, *apart) if text)
+    guessed = NO_AXIS if facts.origins.get("rotation_axis_deg") == DEFAULT else None
+    return tuple(text for text in (*asked, beside, guessed, *apart) if text)
 
 
 def geometry_cannot_be(geometry: "Geometry", shape: tuple[int, int] | None = None) -> str | None:

@@ -29,6 +29,7 @@ class Holds(StrEnum):
     HIGH_TENSION = "one high tension"
     CAMERA_LENGTH = "one high tension and camera length"
     MAGNIFICATION = "one high tension and magnification"
+    ILLUMINATION = "one high tension, spot size and brightness"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,31 @@ KINDS = {
     "image_shift": Kind("px per unit", Holds.MAGNIFICATION, is_matrix=True),
     "diffraction_shift": Kind("px per unit", Holds.CAMERA_LENGTH, is_matrix=True),
     "stage": Kind("px per nm", Holds.MAGNIFICATION, is_matrix=True),
-    # The stage in the defocused disc, per unit of defocus.
-    "snapshot": Kind("px per nm", Holds.CAMERA_LENGTH, is_matrix=True),
-    # The lens.
+    # What deflectors and stage stay behind after a change of direction, and where the stage lands: standard deviation.
+    "beam_shift_hysteresis": Kind("units", Holds.INSTRUMENT),
+    "image_shift_hysteresis": Kind("units", Holds.INSTRUMENT),
+    "diffraction_shift_hysteresis": Kind("units", Holds.INSTRUMENT),
+    "stage_backlash_nm": Kind("nm", Holds.INSTRUMENT),
+    "stage_repeatability_nm": Kind("nm", Holds.INSTRUMENT),
+    # 1 where pictures show the specimen as seen from the source, -1 where they are mirrored.
+    "camera_hand": Kind("1", Holds.INSTRUMENT),
+    # The stage in the defocused disc: times the defocus, with its sign, what a nm of x and y moves at no tilt.
+    "snapshot": Kind("px per nm and unit of defocus", Holds.CAMERA_LENGTH, is_matrix=True),
+    "aperture_nm": Kind("nm", Holds.INSTRUMENT),
+    # The lens. The disc's radius is its slope times the distance from where it has none. Settling: after 1500 units,
+    # until the pattern is within 0.2 px of its place; relax cycles: until it comes back to one within that.
     "disc_radius_px": Kind("px per unit of defocus", Holds.CAMERA_LENGTH),
+    "disc_zero_defocus": Kind("units of defocus", Holds.CAMERA_LENGTH),
     "lens_settling_s": Kind("s", Holds.INSTRUMENT),
+    "lens_time_constant_s": Kind("s", Holds.INSTRUMENT),
     "lens_hysteresis_px": Kind("px", Holds.CAMERA_LENGTH),
-    # The stage's rotation.
+    "lens_hysteresis_left": Kind("1", Holds.INSTRUMENT),
+    "lens_relax_cycles": Kind("cycles", Holds.CAMERA_LENGTH),
+    # Electrons at the specimen.
+    "flux_e_A2_s": Kind("electrons per A^2 and s", Holds.ILLUMINATION),
+    # The stage's rotation. run_in_s: lost to its beginning, from when it was told to turn.
     "rotation_speed_share": Kind("1", Holds.INSTRUMENT),
+    "run_in_s": Kind("s", Holds.INSTRUMENT),
     "backlash_deg": Kind("deg", Holds.INSTRUMENT),
     "read_delay_s": Kind("s", Holds.INSTRUMENT),
     # Calls.
@@ -79,7 +97,7 @@ KINDS = {
     "api_call_worst_s": Kind("s", Holds.INSTRUMENT, "timing.api_call_worst_s"),
     "stage_read_s": Kind("s", Holds.INSTRUMENT, "timing.stage_read_s"),
     # The camera. Its arrays are in drivers.calibration.calibrationarrays.
-    "gain_counts_per_electron": Kind("counts per electron", Holds.HIGH_TENSION),
+    "gain_counts_per_electron": Kind("counts per electron", Holds.HIGH_TENSION, "detector.gain_counts_per_electron"),
     "dark_counts_s": Kind("counts per s", Holds.INSTRUMENT),
     "bad_pixels": Kind("pixels", Holds.HIGH_TENSION),
     "flatfield_accuracy": Kind("1", Holds.HIGH_TENSION),
@@ -104,6 +122,8 @@ class CalibratedValue(BaseModel):
     high_tension_kV: Positive | None = None
     camera_length_mm: Positive | None = None
     magnification: Positive | None = None
+    spot_size: int | None = None
+    brightness: Number | None = None
     made_on: date = Field(alias="date")
     data: str
     program: str
@@ -124,6 +144,8 @@ class CalibratedValue(BaseModel):
             "high_tension_kV": kind.holds is not Holds.INSTRUMENT,
             "camera_length_mm": kind.holds is Holds.CAMERA_LENGTH,
             "magnification": kind.holds is Holds.MAGNIFICATION,
+            "spot_size": kind.holds is Holds.ILLUMINATION,
+            "brightness": kind.holds is Holds.ILLUMINATION,
         }
         for condition, is_needed in needed.items():
             if (getattr(self, condition) is not None) is not is_needed:
@@ -141,9 +163,9 @@ class CalibratedValue(BaseModel):
 
     def replaces(self, other: "CalibratedValue") -> bool:
         """Whether the other is an earlier value of the same thing."""
-        return self.name == other.name and all(
+        return (self.name, self.spot_size) == (other.name, other.spot_size) and all(
             near(getattr(self, condition), getattr(other, condition))
-            for condition in ("high_tension_kV", "camera_length_mm", "magnification")
+            for condition in ("high_tension_kV", "camera_length_mm", "magnification", "brightness")
         )
 
 

@@ -16,12 +16,15 @@ Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 @dataclass(frozen=True, slots=True)
 class CalibratedFigure:
-    """How sure a figure is. made_on: ISO date. data: the run folder that it was made from."""
+    """How sure a figure is. made_on: ISO date. data: the run folder that it was made from. value: where it stands
+    nowhere else among the facts.
+    """
 
     sigma: Number
     unit: str
     made_on: Day
     data: str
+    value: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)

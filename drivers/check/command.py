@@ -37,7 +37,9 @@ def _group() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
+    """What a check is to do. kind, plan: with which plan it is compared. move, beam: as the options of the command."""
+
     devices: str
     kind: Any
     plan: Any
@@ -85,14 +87,26 @@ def check(
 
     Exit status 0 when the plan would work, 1 when it would not (or a device fails), 2 for bad input, 130 after Ctrl-C.
     """
-    from drivers.check.measure import Left
-    from engine.clock.virtual import VirtualLoop
     from engine.run.planfile import build_plan
     from engine.run.registry import experiment_type
 
-    virtual = clock is ClockKind.VIRTUAL
     kind = experiment_type(protocol)
-    request = _Request(devices, kind, build_plan(kind, config, settings or []), seed, move, frames, beam)
+    request = Request(devices, kind, build_plan(kind, config, settings or []), seed, move, frames, beam)
+    result = check_and_tell(request, virtual=clock is ClockKind.VIRTUAL, write=write, to_stderr=as_json)
+    if as_json:
+        typer.echo(json.dumps(result))
+    raise typer.Exit(1 if result["problems"] else 0)
+
+
+def check_and_tell(request: Request, *, virtual: bool, write: bool, to_stderr: bool) -> dict[str, Any]:
+    """Make the check, print what it found, and write what it measured into the devices file; the result.
+
+    Raises Refused or DeviceError, nothing was written then.
+    """
+    from drivers.check.measure import Left
+    from engine.clock.virtual import VirtualLoop
+
+    devices, as_json = request.devices, to_stderr
     if sys.stderr.isatty() and not virtual:
         typer.echo("Measuring; a check takes about a minute, with --move some more.", err=True)
     left = Left()
@@ -119,10 +133,8 @@ def check(
     for problem in result["problems"]:
         typer.echo(f"WOULD NOT WORK: {problem}", err=as_json)
     if not result["problems"]:
-        typer.echo(f"The plan of {protocol} works with these devices ({devices}).", err=as_json)
-    if as_json:
-        typer.echo(json.dumps(result))
-    raise typer.Exit(1 if result["problems"] else 0)
+        typer.echo(f"The plan of {request.kind.name} works with these devices ({devices}).", err=as_json)
+    return result
 
 
 @devices_app.command("list", epilog="Example: credline devices list merlin")
@@ -144,7 +156,7 @@ def list_devices(
             typer.echo(line)
 
 
-async def _check(request: _Request, left: "Left") -> dict[str, Any]:
+async def _check(request: Request, left: "Left") -> dict[str, Any]:
     from drivers.check.measure import judge, measure, proposed
     from drivers.contract import Microscope
     from engine.clock.virtual import VirtualClock, VirtualLoop

@@ -238,7 +238,7 @@ class InstamaticCamera:
             shape: Shape[Segment | Picture] = picture_sent if self._through_socket else segment
             asked = {"exposure": exposure_s, "binsize": self._binning}
             picture = await wire.ask("get_image", shape, extra_s=exposure_s, **asked)
-            answered_ns = self._clock.now_ns()
+            answered_ns = wire.answered_ns
             counts = await self._copied(picture, number)
             if answered_ns < asked_ns + ns(SHORTEST_SHARE * exposure_s):
                 raise DeviceError(
@@ -291,7 +291,7 @@ class InstamaticCamera:
         self._pixel = pixel
         if not isinstance(picture, Segment):
             self._wire.long_reply = picture.nbytes
-            return await self._thread.call(lambda: self._turn.turned(picture))  # 20 ms for a large one
+            return await self._thread.call(lambda: self._turn.turned(picture.copy()))  # 20 ms for a large one
         try:
             return await self._thread.call(lambda: self._turn.turned(copied(picture)))
         except (OSError, ValueError) as error:
@@ -351,8 +351,10 @@ class InstamaticCameraDriver:
         async def no_state(_: Wire) -> None:
             """A camera has none that matters between exposures."""
 
-        wire = Wire(clock, "camera", settings.host, settings.port, codec, settings.timeout_s, "attr_name", no_state)
         thread = DeviceThread("camera pictures", clock, settings.timeout_s)
+        wire = Wire(
+            clock, "camera", settings.host, settings.port, codec, settings.timeout_s, "attr_name", no_state, thread
+        )
         camera = None
         try:
             await wire.connect()

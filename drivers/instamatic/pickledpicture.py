@@ -35,7 +35,7 @@ class PickledPicture:
         self._told = told
 
     def counts(self) -> Picture:
-        """The array, of its own memory. Raises ValueError for what is no picture."""
+        """The array, read-only, on the bytes that came. Raises ValueError for what is no picture."""
         if len(self._told) != 5:
             raise ValueError("not a picture")
         _, shape, dtype, by_columns, data = self._told
@@ -46,7 +46,7 @@ class PickledPicture:
             raise ValueError("not rows and columns")
         if len(data) != math.prod(shape) * pixel.itemsize:
             raise ValueError(f"{len(data)} bytes for {shape[0]} x {shape[1]} pixels")
-        return np.frombuffer(data, pixel).reshape(shape, order="F" if by_columns else "C").copy()
+        return np.frombuffer(data, pixel).reshape(shape, order="F" if by_columns else "C")
 
 
 class _Type:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from drivers.instamatic.codec import Codec, Unfinished
 from engine.clock import NS_PER_S, Clock, ns
+from engine.devicethread import DeviceThread
 from engine.errors import DeviceError, DeviceLost
 
 LARGEST_REPLY = 1 << 16
@@ -34,10 +35,12 @@ Shape = Callable[[Any], Answer]
 
 
 class _Line(asyncio.Protocol):
-    """The bytes that have arrived, and whether the line still holds."""
+    """The bytes that have arrived, when the last of them did, and whether the line still holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.received = bytearray()
+        self.received_ns = 0
+        self._clock = clock
         self.changed = asyncio.Event()
         self.ended = False
         self.transport: asyncio.Transport | None = None
@@ -47,6 +50,7 @@ class _Line(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        self.received_ns = self._clock.now_ns()
         self.received += data
         self.changed.set()
 
@@ -64,7 +68,8 @@ class Wire:
 
     device: how errors call it. asks_with: the key of a request that names the function ("func_name", "attr_name").
     when_connected: awaited on each connection before the first call, to read the state (again); it gets the function
-    to ask with, and what it raises is raised by the call that connected.
+    to ask with, and what it raises is raised by the call that connected. thread: where long answers are read, so that
+    the loop is not held; without one they are read in the loop, as short ones always are.
     """
 
     def __init__(
@@ -77,16 +82,20 @@ class Wire:
         timeout_s: float,
         asks_with: str,
         when_connected: Callable[["Wire"], Awaitable[None]],
+        thread: DeviceThread | None = None,
     ) -> None:
         self.device = device
         self.peer = f"{host}:{port}"
         self.connections = 0
+        self.answered_ns = 0
+        """When the last bytes of the last answer came."""
         self._clock = clock
         self._host, self._port = host, port
         self._codec = codec
         self._timeout_s = timeout_s
         self._asks_with = asks_with
         self._when_connected = when_connected
+        self._thread = thread
         self._line: _Line | None = None
         self._is_unproven = False
         self.long_reply = 0
@@ -207,7 +216,7 @@ class Wire:
         loop = asyncio.get_running_loop()
         try:
             async with self._clock.timeout_at(self._clock.now_ns() + ns(self._timeout_s)):
-                _, self._line = await loop.create_connection(_Line, self._host, self._port)
+                _, self._line = await loop.create_connection(lambda: _Line(self._clock), self._host, self._port)
         except (OSError, TimeoutError) as error:
             raise DeviceLost(
                 f"{self.device}: no server at {self.peer} ({_told(error)}); nothing was done. Start Instamatic's "
@@ -287,9 +296,10 @@ class Wire:
 
     async def _reply(self, line: _Line, function: str) -> tuple[int, Any]:
         while True:
+            line.changed.clear()
             if line.received and (len(line.received) <= SHORT_REPLY or len(line.received) >= self.long_reply):
                 try:
-                    reply, length = self._codec.decode(bytes(line.received))
+                    reply, length = await self._read(line.received)
                     break
                 except Unfinished:
                     largest = LARGEST_REPLY + LONGEST_PIXEL * self.long_reply
@@ -302,14 +312,20 @@ class Wire:
                     f"{self.device}: the server at {self.peer} closed the connection instead of answering {function}; "
                     "whether it happened is unknown. Was it restarted?"
                 )
-            line.changed.clear()
             await line.changed.wait()
         if length != len(line.received):
             raise self._nonsense(function, "two answers at once")
         line.received.clear()
+        self.answered_ns = line.received_ns
         if not (isinstance(reply, list | tuple) and len(reply) == 2 and reply[0] in (200, 500)):
             raise self._nonsense(function, f"not (status, value): {_short(reply)}")
         return int(reply[0]), reply[1]
+
+    async def _read(self, received: bytearray) -> tuple[Any, int]:
+        """See `Codec.decode`. Beside the loop where that may take long; more may come meanwhile."""
+        if self._thread is None or len(received) <= SHORT_REPLY:
+            return self._codec.decode(bytes(received))
+        return await self._thread.call(lambda: self._codec.decode(bytes(received)))
 
     def _nonsense(self, function: str, what: str) -> DeviceError:
         return DeviceError(

@@ -60,6 +60,10 @@ class Lens:
         self._settings = settings
         self._changes = [_Change(clock.now_ns(), settings.focus, 0.0, 0.0, 0)]
 
+    def hide(self, settings: LensSettings) -> None:
+        """From now on it is another lens than its facts tell; it stays where it is."""
+        self._settings = settings
+
     async def focus(self) -> int:
         """See `Optics.focus`."""
         async with self._interface.call():

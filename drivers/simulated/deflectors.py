@@ -1,6 +1,7 @@
-"""The simulated deflectors: four pairs of coils, linear and without hysteresis, each with its own true calibration.
+"""The simulated deflectors: four pairs of coils, linear but for a lag after a change of direction, each with its own
+true calibration.
 
-What a unit moves is known here and nowhere else, for calibrations to be judged by. Pictures do not use it yet.
+What a unit moves is known here and nowhere else, for calibrations to be judged by.
 """
 
 import math
@@ -24,7 +25,8 @@ class DeflectorSettings:
 
     beam_shift_nm, image_shift_nm (at the specimen), beam_tilt_mrad, diffraction_shift_px: what a unit of x and of y
     does along the two axes of the picture, by rows: (fast of x, fast of y, slow of x, slow of y). time_s: time constant
-    of the approach to a new value.
+    of the approach to a new value. lag: hysteresis of each pair in the order of `Deflector`: by so many units what it
+    does stays behind after a change of direction.
     """
 
     beam_shift_nm: tuple[float, float, float, float] = (0.9, -0.2, 0.2, 0.9)
@@ -32,6 +34,7 @@ class DeflectorSettings:
     image_shift_nm: tuple[float, float, float, float] = (0.5, 0.1, -0.1, 0.5)
     diffraction_shift_px: tuple[float, float, float, float] = (0.03, 0.01, -0.01, 0.03)
     time_s: float = 0.005
+    lag: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     @property
     def facts(self) -> DeflectorFacts:
@@ -49,19 +52,24 @@ class DeflectorSettings:
             Deflector.DIFFRACTION_SHIFT: self.diffraction_shift_px,
         }[which]
 
+    def lag_of(self, which: Deflector) -> float:
+        """The hysteresis of this pair."""
+        return self.lag[list(Deflector).index(which)]
+
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """From `begin_ns` a pair approaches (x, y); it was `away` from it then."""
+    """From `begin_ns` a pair approaches (x, y); it was `away` from it then, and did what it does at `lay`."""
 
     begin_ns: int
     x: float
     y: float
     away: tuple[float, float] = (0.0, 0.0)
+    lay: tuple[float, float] = (NEUTRAL, NEUTRAL)
 
 
 class Coils:
-    """Implements `drivers.parts.Deflectors`; all begin neutral."""
+    """Implements `drivers.parts.Deflectors`; all begin neutral, as somebody left them who came from below."""
 
     def __init__(self, clock: Clock, interface: Interface, settings: DeflectorSettings) -> None:
         self._interface = interface
@@ -89,19 +97,30 @@ class Coils:
         if (said := self._facts.outside(which, x, y)) is not None:
             raise DeviceError(f"deflectors: {said}; nothing was set. Stay within what the facts of the part say.")
         async with self._interface.call() as (_, now_ns):
-            there_x, there_y = self._value_at(which, now_ns)
-            self._changes[which].append(_Change(now_ns, x, y, (there_x - x, there_y - y)))
+            there_x, there_y = self._value_at(self._at(which, now_ns), now_ns)
+            lay = self._does_at(which, now_ns)
+            self._changes[which].append(_Change(now_ns, x, y, (there_x - x, there_y - y), lay))
 
-    def _value_at(self, which: Deflector, t_ns: int) -> tuple[float, float]:
+    def _at(self, which: Deflector, t_ns: int) -> _Change:
         changes = self._changes[which]
-        change = next((each for each in reversed(changes) if each.begin_ns <= t_ns), changes[0])
+        return next((each for each in reversed(changes) if each.begin_ns <= t_ns), changes[0])
+
+    def _value_at(self, change: _Change, t_ns: int) -> tuple[float, float]:
         left = 0.0
         if self._settings.time_s > 0:
             left = math.exp(-max(0, t_ns - change.begin_ns) / NS_PER_S / self._settings.time_s)
         return change.x + change.away[0] * left, change.y + change.away[1] * left
 
+    def _does_at(self, which: Deflector, t_ns: int) -> tuple[float, float]:
+        """The values that would do without hysteresis what a pair does: rising it follows at once, falling when the
+        lag is used up.
+        """
+        change, lag = self._at(which, t_ns), self._settings.lag_of(which)
+        x, y = self._value_at(change, t_ns)
+        return min(max(change.lay[0], x), x + lag), min(max(change.lay[1], y), y + lag)
+
     def effect_at(self, which: Deflector, t_ns: int) -> tuple[float, float]:
         """What a pair truly did at an instant, past or present, along (fast, slow): nm, mrad or px by its settings."""
-        x, y = (value - NEUTRAL for value in self._value_at(which, t_ns))
+        x, y = (value - NEUTRAL for value in self._does_at(which, t_ns))
         fast_x, fast_y, slow_x, slow_y = self._settings.matrix(which)
         return fast_x * x + fast_y * y, slow_x * x + slow_y * y

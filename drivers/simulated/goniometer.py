@@ -20,13 +20,15 @@ class GoniometerSettings:
     """Properties of the stage; round values chosen here where no measurement is published.
 
     speed_error: true speed over nominal speed minus 1 is drawn from a normal distribution of this width.
-    encoder_deg: standard deviation of a reading's value; pedal_wait_s: earliest and latest press of the pedal.
+    speed_share: true over nominal speed beside that, of all speeds. encoder_deg: standard deviation of a reading's
+    value; pedal_wait_s: earliest and latest press of the pedal.
     """
 
     limits_deg: tuple[float, float] = (-MECHANICAL_LIMIT_DEG, MECHANICAL_LIMIT_DEG)
     acceleration_s: float = 0.15
     backlash_deg: float = 0.05
     speed_error: float = 0.001
+    speed_share: float = 1.0
     encoder_deg: float = 0.002
     stage_read_s: float = 0.035
     pedal_wait_s: tuple[float, float] = (0.5, 3.0)
@@ -82,6 +84,17 @@ class Goniometer:
         self._sampled_at = float(self._rng.uniform(0.2, 0.8))
         self._direction = 1.0
         self._motions = [Motion(clock.now_ns(), start_deg, start_deg, 0.0, 0.0, settings.acceleration_s)]
+
+    def hide(self, settings: GoniometerSettings, sampled_at: float) -> None:
+        """From now on it is another goniometer than its facts tell; it stays where it is. sampled_at: the share of a
+        reading's call that is over when the angle is taken.
+        """
+        self._settings, self._sampled_at = settings, sampled_at
+
+    @property
+    def speed_share(self) -> float:
+        """True over nominal speed."""
+        return self._speed_factor * self._settings.speed_share
 
     def angle_deg(self, t_ns: int) -> float:
         """True angle at an instant, for the pictures and the truth file."""
@@ -172,7 +185,7 @@ class Goniometer:
         low_deg, high_deg = self._settings.limits_deg
         target_deg = min(max(target_deg, low_deg), high_deg)
         direction = 1.0 if target_deg >= from_deg else -1.0
-        speed = speed_deg_s * self._speed_factor
+        speed = speed_deg_s * self.speed_share
         dead_s = self._settings.backlash_deg / speed if direction != self._direction else 0.0
         self._direction = direction
         self._motions.append(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from drivers.facts import Geometry
 from drivers.parts import Deflector
+from drivers.simulated.hiddenparts import HiddenParts
 from drivers.simulated.latency import generator
 from drivers.turn import Turn
 
@@ -40,8 +41,7 @@ class HiddenInstrument:
     """turn: how the camera is mounted; angles, beam and matrices are those before it, as the column's own.
 
     length_share: true camera lengths over nominal ones. lean_deg: of the tilt axis towards the source. deflectors:
-    what a unit of each pair does, in the units of `DeflectorSettings`. image_turned_deg: how far images are turned
-    against the stage's axes.
+    what a unit of each pair does, in the units of `DeflectorSettings`. parts: lens, disc, goniometer and flux.
     """
 
     seed: int
@@ -53,6 +53,7 @@ class HiddenInstrument:
     ellipse_percent: float
     ellipse_azimuth_deg: float
     deflectors: Mapping[Deflector, Four]
+    parts: HiddenParts
 
     @classmethod
     def draw(cls, seed: int, settings: "InstrumentSettings") -> "HiddenInstrument":
@@ -70,6 +71,7 @@ class HiddenInstrument:
             ellipse_percent=rng.uniform(0.0, MOST_ELLIPSE_PERCENT),
             ellipse_azimuth_deg=rng.uniform(0.0, 180.0),
             deflectors={which: _changed(settings.deflectors.matrix(which), rng) for which in Deflector},
+            parts=HiddenParts.draw(seed, settings),
         )
 
     def length_mm(self, nominal_mm: float) -> float:
@@ -102,14 +104,17 @@ class HiddenInstrument:
             image_shift_nm=self.deflectors[Deflector.IMAGE_SHIFT],
             diffraction_shift_px=self.deflectors[Deflector.DIFFRACTION_SHIFT],
         )
-        return dataclasses.replace(told, geometry=geometry, pictures=pictures, deflectors=deflectors)
+        true = dataclasses.replace(told, geometry=geometry, pictures=pictures, deflectors=deflectors)
+        return self.parts.instrument(true)
 
     def truth(self, told: "InstrumentSettings") -> dict[str, float | Four]:
         """What calibrations would find, by the names of `drivers.calibration.calibratedvalue.KINDS`: of the pictures as
-        they come, at the nominal camera length that the settings say.
+        they come, at the nominal camera length that the settings say; the camera length also at all others.
         """
         geometry = seen_geometry(self.instrument(told).geometry, self.turn, told.pictures.physical_px)
+        lengths = told.mode.facts.camera_lengths_mm
         return {
+            **{f"camera_length_mm at {nominal_mm:g} mm": self.length_mm(nominal_mm) for nominal_mm in lengths},
             "camera_length_mm": geometry.camera_length_mm,
             "rotation_axis_deg": geometry.rotation_axis_deg,
             "rotation_axis_tilt_deg": -self.lean_deg if self.turn.flipud else self.lean_deg,
@@ -118,6 +123,8 @@ class HiddenInstrument:
             "distortion_amplitude_percent": geometry.distortion_amplitude_percent,
             "distortion_azimuth_deg": geometry.distortion_azimuth_deg,
             "diffraction_shift": seen_matrix(self.deflectors[Deflector.DIFFRACTION_SHIFT], self.turn),
+            "snapshot": seen_matrix(self.parts.snapshot_px, self.turn),
+            **self.parts.truth(told),
         }
 
 

@@ -1,10 +1,15 @@
-"""The simulated condenser as its panel: spot size and brightness."""
+"""The simulated condenser: its panel with spot size and brightness, and what that lights of the specimen."""
 
 from dataclasses import dataclass
 
-from drivers.parts import IlluminationFacts
+from drivers.parts import IlluminationFacts, OpticalMode
+from drivers.simulated.imaging import LitDisc
 from drivers.simulated.latency import Interface
 from engine.errors import DeviceError, Refused
+
+LEAST_DISC_NM = 20.0
+LEAST_EVEN_NM = 1000.0
+"""A narrower beam is not even over the aperture; how its light then falls on the crystal is not simulated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +17,30 @@ class IlluminationSettings:
     """What the panel has, and how the operator left it.
 
     spot_sizes: they are numbered from 1 to this. brightness: the condenser lens, 16 bits as on a JEOL.
+    What it does in images, round values chosen here: crossover, the brightness at which the beam is smallest;
+    nm_per_unit, by how much the radius of the lit disc grows with each unit away from that; low_mag_times, how many
+    times larger it is in the low magnifications, which have no objective lens; current_s, electrons per second with
+    spot size 1; per_spot, so many times as much with each further one; disc_nm, middle of the disc without beam shift.
     """
 
     spot_sizes: int = 5
     spot_size: int = 1
     brightness_limits: tuple[float, float] = (0.0, 65535.0)
     brightness: int = 40_000
+    crossover: float = 30_000.0
+    nm_per_unit: float = 0.5
+    low_mag_times: float = 20.0
+    current_s: float = 1.0e8
+    per_spot: float = 0.6
+    disc_nm: tuple[float, float] = (0.0, 0.0)
+
+    def flux_share(self, spot_size: int, brightness: float) -> float:
+        """Electrons per area and second in the middle of the beam, 1 as the operator left the panel."""
+        return self._density_s(spot_size, brightness) / self._density_s(self.spot_size, self.brightness)
+
+    def _density_s(self, spot_size: int, brightness: float) -> float:
+        lit = self.disc(OpticalMode.IMAGING, spot_size, brightness)
+        return lit.current_s / max(lit.radius_nm, LEAST_EVEN_NM) ** 2
 
     @property
     def facts(self) -> IlluminationFacts:
@@ -28,15 +51,24 @@ class IlluminationSettings:
             raise Refused(f"devices: [illumination] {said}; nothing was started.")
         return facts
 
+    def disc(self, mode: OpticalMode, spot_size: int, brightness: float) -> LitDisc:
+        """What is lit in an image mode."""
+        times = self.low_mag_times if mode is OpticalMode.LOW_MAG else 1.0
+        radius_nm = max(abs(brightness - self.crossover) * self.nm_per_unit, LEAST_DISC_NM) * times
+        middle_nm = self.disc_nm[0] * times, self.disc_nm[1] * times
+        return LitDisc(radius_nm, middle_nm, self.current_s * self.per_spot ** (spot_size - 1))
+
 
 class Condenser:
     """Implements `drivers.parts.Illumination`. Raises Refused for a beginning that it could not be set to."""
 
     def __init__(self, interface: Interface, settings: IlluminationSettings) -> None:
         self._interface = interface
+        self._settings = settings
         self._facts = settings.facts
         self._spot_size: int = settings.spot_size
         self._brightness: float = settings.brightness
+        self._used: dict[tuple[int, float], None] = {}
 
     @property
     def facts(self) -> IlluminationFacts:
@@ -47,6 +79,25 @@ class Condenser:
     def state(self) -> tuple[int, float]:
         """Spot size and brightness."""
         return self._spot_size, self._brightness
+
+    def hide(self, settings: IlluminationSettings) -> None:
+        """From now on the panel does something else than the settings say."""
+        self._settings = settings
+
+    def disc(self, mode: OpticalMode) -> LitDisc:
+        """What is lit in an image mode."""
+        return self._settings.disc(mode, self._spot_size, self._brightness)
+
+    @property
+    def flux_share(self) -> float:
+        """Electrons per area and second, 1 as the operator left the panel."""
+        self._used[self.state] = None
+        return self._settings.flux_share(*self.state)
+
+    @property
+    def flux_shares(self) -> dict[tuple[int, float], float]:
+        """The same of all settings of the panel that a camera has looked at."""
+        return {state: self._settings.flux_share(*state) for state in self._used}
 
     async def spot_size(self) -> int:
         """See `Illumination.spot_size`."""

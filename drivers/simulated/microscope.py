@@ -17,9 +17,12 @@ from drivers.options import note_asked
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
+from drivers.simulated.film import lattice_off_percent
 from drivers.simulated.goniometer import Goniometer
+from drivers.simulated.hiddenimages import HiddenImages
 from drivers.simulated.hiddeninstrument import HiddenInstrument
 from drivers.simulated.illumination import Condenser
+from drivers.simulated.imaging import ImageScale, nominal_pixel_nm
 from drivers.simulated.latency import Interface
 from drivers.simulated.lensmode import LensMode
 from drivers.simulated.register import Register, blank_beam
@@ -55,6 +58,8 @@ class SimulatedSpecimen:
         self._seed, self._goniometer, self._blanker, self._studio = seed, goniometer, blanker, studio
         self._said = said
         self.shown_by = [studio]
+        self.hidden_seed = -1
+        """From which it is drawn what is hidden of a film."""
         self.is_spread = False
         """Whether the operator has spread the beam over the camera."""
         self.hide: Callable[[], None] = lambda: None
@@ -144,13 +149,18 @@ class SimulatedTruth:
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
         write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
         if self.view.hidden:
-            add_hidden(path, self.view.hidden)
+            add_hidden(path, self.view.truth())
 
     def write_hidden(self, path: Path) -> None:
         """See `Truth.write_hidden`."""
         self.view.seen_by.write_hidden(path)
         if self.view.hidden:
-            add_hidden(path, self.view.hidden)
+            flux = float(np.asarray(self.view.hidden["flux_e_A2_s"]))
+            shares = self.view.illumination.flux_shares
+            of_settings = {f"flux_e_A2_s at spot {s} {b:g}": flux * share for (s, b), share in shares.items()}
+            add_hidden(path, {**self.view.truth(), **of_settings})
+        if film := self.specimen.source.film:
+            add_hidden(path, {"lattice_off_percent": lattice_off_percent(film, self.specimen.hidden_seed)})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -198,7 +208,7 @@ class SimulatedMicroscope:
         if self.pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
             from drivers.simulated.pictures import PictureMaker  # costs 0.1 s and more: not for a run of timing alone
 
-            maker = PictureMaker(source.load(), geometry, pictures)
+            maker = PictureMaker(source.load(), geometry, pictures, source.film)
             flatfield = maker.flatfield
         if self.pictures:
             studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
@@ -211,6 +221,9 @@ class SimulatedMicroscope:
         )
         mode, illumination = LensMode(interface, settings.mode), Condenser(interface, settings.illumination)
         view = SimulatedView(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination)
+        view.scale = lambda mode, magnification: ImageScale(nominal_pixel_nm(geometry.pixel_size_mm, magnification))
+        told_share = geometry.camera_length_mm / settings.mode.camera_length_mm  # 1 but where both are given
+        view.length_mm = lambda nominal_mm: nominal_mm * told_share
         detector = view.camera = Timepix(
             clock,
             seed,
@@ -229,8 +242,17 @@ class SimulatedMicroscope:
                 return
             drawn = HiddenInstrument.draw(settings.hidden_seed(seed), settings)
             true = drawn.instrument(settings)
-            view.hidden, view.length_mm = drawn.truth(settings), drawn.length_mm
-            deflectors.hide(true.deflectors)
+            images = HiddenImages.draw(drawn.seed, true)
+            view.hidden = drawn.truth(settings) | images.truth_of_parts()
+            view.length_mm = lambda nominal_mm: drawn.length_mm(nominal_mm * told_share)
+            view.scale, view.image_truth = images.scale, images.truth
+            specimen.hidden_seed = drawn.seed
+            deflectors.hide(images.settings.deflectors)
+            translation.hide(images.settings.stagexyz)
+            illumination.hide(images.settings.illumination)
+            lens.hide(true.lens)
+            goniometer.hide(true.stage, drawn.parts.sampled_at)
+            view.hidden = {**view.hidden, "rotation_speed_share": goniometer.speed_share}
             if self.pictures:
                 studio.equip(true.geometry, true.pictures)
                 detector.hide(PictureMaker(source.load(), true.geometry, true.pictures).write_camera)

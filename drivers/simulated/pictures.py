@@ -7,6 +7,8 @@ raw 255 covers physical 255..257, raw 256 covers 258..260, the ones after that a
 by integrating over each raw pixel's true extent; positions are always in physical pixels.
 """
 
+from dataclasses import replace
+from math import isclose
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,14 @@ from scipy.special import ndtr
 
 from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal
+from drivers.simulated.film import make_film
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
-from drivers.simulated.pattern import spots
+from drivers.simulated.imaging import electrons_s
+from drivers.simulated.manybeams import TwiceScattered, two_beam
+from drivers.simulated.pattern import Spots, project, spots
 from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.shots import ColumnState
+from drivers.simulated.specimengrid import SpecimenGrid
 
 Picture = NDArray[np.uint16]
 
@@ -31,12 +38,15 @@ def pixel_edges_px(pixels: int, wide_cross: bool) -> NDArray[np.float64]:
 
 
 class PictureMaker:
-    """Computes raw pictures (rows, columns) of one crystal on one instrument. May be sent to another process."""
+    """Computes raw pictures (rows, columns) of one crystal on one instrument. May be sent to another process.
 
-    def __init__(self, crystal: Crystal, geometry: Geometry, settings: PictureSettings) -> None:
+    film: in words, where there is one in the place of the crystal (`film.make_film`).
+    """
+
+    def __init__(self, crystal: Crystal, geometry: Geometry, settings: PictureSettings, film: str = "") -> None:
         if settings.wide_cross and any(n % 2 for n in settings.shape):
             raise ValueError(f"a camera with a wide cross has even numbers of pixels, not {settings.shape}")
-        self.crystal, self.geometry, self.settings = crystal, geometry, settings
+        self.crystal, self.geometry, self.settings, self.film = crystal, geometry, settings, film
         self._rows_px, self._columns_px = (pixel_edges_px(n, settings.wide_cross) for n in settings.shape)
         self._area = np.outer(np.diff(self._rows_px), np.diff(self._columns_px))
         deviates = np.random.Generator(np.random.PCG64(settings.response_seed)).standard_normal(settings.shape)
@@ -46,8 +56,21 @@ class PictureMaker:
             self.hidden = HiddenCamera.draw(settings.hidden_seed, settings.shape, settings.dark_s)
         self._turn = settings.turn
         self._spread = SpreadBeam.draw(max(settings.hidden_seed, 0))
+        self._scattering = two_beam(crystal, geometry.wavelength_A, settings.blocks_nm)
+        self._twice: TwiceScattered | None = None
+        if settings.scattered_twice > 0:
+            self._twice = TwiceScattered(self._scattering, settings.scattered_twice)
         self._background_s = self._background((0.0, 0.0), 0.0)
         self._silhouette_nm = _silhouette(crystal)
+        self._grid = SpecimenGrid(
+            round(settings.grid_seed),
+            settings.grid_pitch_nm,
+            settings.grid_bar_nm,
+            settings.crystals_um2,
+            settings.film_unevenness,
+        )
+        self._film = make_film(film, geometry.wavelength_A, settings.hidden_seed) if film else None
+        self._film_seen: tuple[object, NDArray[np.float64]] = (None, np.empty(0))
 
     @property
     def flatfield(self) -> NDArray[np.float32]:
@@ -68,16 +91,24 @@ class PictureMaker:
         beam_shift_px: tuple[float, float] = (0.0, 0.0),
         blur_px: float = 0.0,
         scale: float = 1.0,
+        length_mm: float = 0.0,
     ) -> NDArray[np.float64]:
         """Electrons expected on each raw pixel, before its response and noise; arguments as for `diffraction`."""
         setting, geometry, crystal = self.settings, self.geometry, self.crystal
-        nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0
-        background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px)
+        longer = length_mm / geometry.camera_length_mm if length_mm > 0 else 1.0
+        if isclose(longer, 1.0, rel_tol=1e-9):
+            longer = 1.0
+        else:
+            geometry = replace(geometry, camera_length_mm=length_mm)
+        if self._film is not None:
+            seen_as = beam_shift_px, blur_px, longer
+            if self._film_seen[0] != seen_as:
+                self._film_seen = seen_as, self._rings(geometry, *seen_as)
+            return self._film_seen[1] * exposure_s
+        nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0 and longer == 1.0
+        background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px, longer)
         electrons = background_s * exposure_s
-        excited = spots(
-            *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
-            out_of_plane_deg=setting.axis_out_of_plane_deg,
-        )
+        excited = self._excited(geometry, start_deg, end_deg, scale)
         # Kinematic theory: intensity scattered per incident electron = wavelength^2 thickness |F|^2 / volume^2
         # times the rocking curve normalised over s (thickness in A).
         per_rate = geometry.wavelength_A**2 * (10.0 * crystal.size_nm) / crystal.volume_A3**2
@@ -90,6 +121,15 @@ class PictureMaker:
         )
         return electrons
 
+    def _excited(self, geometry: Geometry, start_deg: float, end_deg: float, scale: float) -> Spots:
+        setting = self.settings
+        crystal = self._scattering if self._twice is None else self._twice.points
+        excited = spots(
+            *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
+            out_of_plane_deg=setting.axis_out_of_plane_deg,
+        )
+        return excited if self._twice is None else self._twice.scattered(excited)
+
     def diffraction(
         self,
         start_deg: float,
@@ -100,13 +140,15 @@ class PictureMaker:
         *,
         noise_seed: int,
         scale: float = 1.0,
+        length_mm: float = 0.0,
     ) -> Picture:
         """A diffraction picture while the stage turns from `start_deg` to `end_deg` at constant speed.
 
         beam_shift_px: (fast, slow) displacement of the whole pattern. blur_px: sigma of a Gaussian by which spots,
         beam and halo are widened (a lens that has not settled). scale: share of the crystal that is lit.
+        length_mm: the true camera length, where it is another than the geometry's: patterns and halo scale with it.
         """
-        electrons = self.expected(start_deg, end_deg, exposure_s, beam_shift_px, blur_px, scale)
+        electrons = self.expected(start_deg, end_deg, exposure_s, beam_shift_px, blur_px, scale, length_mm)
         return self._detected(electrons, noise_seed, exposure_s)
 
     def spread(self, state: SpreadState, exposure_s: float, *, noise_seed: int) -> Picture:
@@ -117,28 +159,59 @@ class PictureMaker:
         light = self._spread.light(x, y, state, rng, self.settings.spread_drift)
         return self._detected(self._area * light * (self.settings.spread_s * exposure_s), noise_seed, exposure_s)
 
-    def snapshot(self, defocus_fraction: float, exposure_s: float, *, noise_seed: int) -> Picture:
-        """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in its middle.
+    def image(self, column: ColumnState, tilt_deg: float, exposure_s: float, *, noise_seed: int) -> Picture:
+        """The specimen as the image modes show it, at the middle of an exposure; `imaging.electrons_s`."""
+        lit = electrons_s(
+            self._grid,
+            column.scale,
+            column.disc,
+            self.settings.physical_px,
+            column.specimen_nm,
+            tilt_deg,
+            column.beam_shift_nm,
+            column.image_shift_nm,
+        )
+        lit += self.settings.dark_s
+        return self._detected(self._to_raw(lit * exposure_s), noise_seed, exposure_s)
+
+    def snapshot(
+        self,
+        defocus_fraction: float,
+        exposure_s: float,
+        crystal_nm: tuple[float, float] = (0.0, 0.0),
+        beam_shift_px: tuple[float, float] = (0.0, 0.0),
+        *,
+        noise_seed: int,
+    ) -> Picture:
+        """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in it.
 
         defocus_fraction: 1 at the full defocus of a run, at which the disc has `disc_radius_px`; its radius is
-        proportional to it and the flux in it constant. 0 is the focused beam.
+        proportional to it and the flux in it constant. 0 is the focused beam. Behind the crossover, where it is
+        negative, the shadow stands on its head. crystal_nm: from the middle of the aperture, in x and y of the stage.
+        beam_shift_px: of the disc, where it follows the beam.
         """
         setting, geometry = self.settings, self.geometry
         physical = int(self._rows_px[-1]), int(self._columns_px[-1])
         radius_px = abs(defocus_fraction) * setting.disc_radius_px
         reach_px = int(np.ceil(radius_px + 6.0 * setting.beam_sigma_px))
         # The box of physical pixels around the disc; it may stick out of the picture.
-        top, left = int(geometry.beam_slow_px) - reach_px, int(geometry.beam_fast_px) - reach_px
+        beam_px = geometry.beam_fast_px, geometry.beam_slow_px
+        if setting.disc_follows:
+            beam_px = beam_px[0] + beam_shift_px[0], beam_px[1] + beam_shift_px[1]
+        top, left = int(beam_px[1]) - reach_px, int(beam_px[0]) - reach_px
         centres = np.arange(2 * reach_px + 1) + 0.5
-        x_px, y_px = centres + left - geometry.beam_fast_px, centres + top - geometry.beam_slow_px
+        x_px, y_px = centres + left - beam_px[0], centres + top - beam_px[1]
         soft_px = setting.beam_sigma_px
         lit = ndtr((radius_px - np.hypot(x_px[None, :], y_px[:, None])) / soft_px)
         lit /= lit.sum()
         nm_per_px = setting.aperture_nm / (2.0 * radius_px) if radius_px > soft_px else np.inf
         if np.isfinite(nm_per_px):
             inside = np.ones_like(lit)
+            to_px = np.reshape(setting.snapshot, (2, 2))
+            lies_px = np.sign(defocus_fraction) / nm_per_px * (to_px @ crystal_nm)
             for normal, distance_nm in self._silhouette_nm:
-                along_px = normal[0] * x_px[None, :] - normal[1] * y_px[:, None]
+                seen = normal @ np.linalg.inv(to_px)
+                along_px = seen[0] * (x_px - lies_px[0])[None, :] + seen[1] * (y_px - lies_px[1])[:, None]
                 inside *= ndtr((distance_nm / nm_per_px - along_px) / soft_px)
             lit *= 1.0 - (1.0 - setting.transmission) * inside
         light = np.full(physical, setting.constant_s * exposure_s)
@@ -176,12 +249,53 @@ class PictureMaker:
         rows, columns = self._rows_px[:-1].astype(np.intp), self._columns_px[:-1].astype(np.intp)
         return np.add.reduceat(np.add.reduceat(physical, rows, axis=0), columns, axis=1)
 
-    def _background(self, beam_shift_px: tuple[float, float], blur_px: float) -> NDArray[np.float64]:
-        """Electrons per second on each raw pixel from the primary beam, its halo and the constant."""
+    def _rings(
+        self, geometry: Geometry, beam_shift_px: tuple[float, float], blur_px: float, longer: float
+    ) -> NDArray[np.float64]:
+        """Electrons per second on each raw pixel from a film, its carbon and what is there without it."""
+        film, setting = self._film, self.settings
+        rate_s = self._background(beam_shift_px, blur_px, longer)
+        if film is None or not len(film.share):
+            return rate_s
+        k = 1.0 / geometry.wavelength_A
+
+        def places(d_star_per_A: NDArray[np.float64], azimuth: NDArray[np.float64]) -> NDArray[np.float64]:
+            """(2, n) fast and slow of what is scattered by 2 theta, sin theta = d* / 2k."""
+            z = d_star_per_A**2 / (2 * k)
+            across = np.sqrt(d_star_per_A**2 - z**2)
+            points = np.stack([across * np.cos(azimuth), across * np.sin(azimuth), z], axis=1)
+            fast, slow = project(points, geometry)
+            return np.stack([fast + beam_shift_px[0], slow + beam_shift_px[1]])
+
+        per_A_px = geometry.camera_length_mm * geometry.wavelength_A / geometry.pixel_size_mm
+        sigma_px = float(np.hypot(np.hypot(setting.spot_sigma_px, film.width_per_A * per_A_px), blur_px))
+        fast_px, slow_px = places(film.d_star_per_A, film.azimuth)
+        _add_gaussians(rate_s, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, film.share * setting.flux_s)
+        x, y = (
+            (edges[:-1] + edges[1:]) / 2 - beam - by
+            for edges, beam, by in (
+                (self._columns_px, geometry.beam_fast_px, beam_shift_px[0]),
+                (self._rows_px, geometry.beam_slow_px, beam_shift_px[1]),
+            )
+        )
+        away_per_A = np.hypot(x[None, :], y[:, None]) / per_A_px
+        for middle, width, share in film.carbon:  # so broad that neither ellipse nor curvature is seen
+            ring = np.exp(-0.5 * ((away_per_A - middle) / width) ** 2)
+            whole = 2 * np.pi * middle * width * np.sqrt(2 * np.pi) * per_A_px**2
+            rate_s += self._area * ring * (share * setting.flux_s / whole)
+        return rate_s
+
+    def _background(
+        self, beam_shift_px: tuple[float, float], blur_px: float, longer: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Electrons per second on each raw pixel from the primary beam, its halo and the constant. longer: the camera
+        length over that of the geometry.
+        """
         setting = self.settings
         rate_s = self._area * setting.constant_s
         focused = 1.0 - sum(share for share, _ in setting.halo)
-        for share, sigma_px in ((focused, setting.beam_sigma_px), *setting.halo):
+        halo = [(share, sigma_px * longer) for share, sigma_px in setting.halo]
+        for share, sigma_px in ((focused, setting.beam_sigma_px), *halo):
             width_px = np.hypot(sigma_px, blur_px)
             along = [
                 np.diff(ndtr((edges - beam) / width_px))

@@ -19,6 +19,8 @@ class PictureSettings:
         kinematic theory says, for the crystal fills a fraction of the aperture, absorbs, and scatters more than
         once; chosen so that strong reflections of 500 nm of mordenite collect a few thousand counts in a frame of
         0.5 s and 0.23 deg. Spots scale with wavelength^2 * thickness / cell volume^2, so other crystals follow.
+    blocks_nm: thickness of the perfect blocks in which strong beams lose to the primary one; 0: kinematic.
+        scattered_twice: share of the diffracted electrons that are diffracted once more. Both see `manybeams`.
     rocking_sigma_invA, mosaicity_deg: the rocking curve, see `pattern.spots`.
     axis_out_of_plane_deg: how far the tilt axis leans out of the picture towards the source, which no plan and no
         header knows.
@@ -26,11 +28,15 @@ class PictureSettings:
     halo: inelastic background around the primary beam, as Gaussians (share of the flux, sigma in px).
     constant_s: background per physical pixel and second. dark_s: false counts with the beam off, likewise.
     aperture_nm: diameter of the selected-area aperture on the specimen; disc_radius_px: its radius in a snapshot
-        at full defocus. transmission: of the crystal in a snapshot.
+        at full defocus. transmission: of the crystal in a snapshot. snapshot: what x and y of the stage are along
+        (fast, slow) of a snapshot before its scale: fast of x, fast of y, slow of x, slow of y. disc_follows: whether
+        the disc of a snapshot lies where lens and deflectors have moved the beam, or always in the same place.
     hidden_seed: what nobody but the truth knows of camera, beam and instrument is drawn from it (`hiddencamera`,
         `hiddeninstrument`); -1: nothing is hidden, or it is drawn from the seed of the run. spread_s: electrons per
         pixel and second in the middle of a beam that the operator has spread over the camera. spread_drift: how many
         times as fast as drawn it drifts.
+    grid_seed, grid_pitch_nm, grid_bar_nm, crystals_um2, film_unevenness: of the grid that images show, see
+        `specimengrid.SpecimenGrid`; a mesh of 400 to the inch.
     rot90, flipud: how the camera is mounted (`drivers.turn`): its pictures are those of the column turned so. Geometry
         and matrices of the settings are the column's own, before the turn.
     """
@@ -42,6 +48,8 @@ class PictureSettings:
     response_seed: int = 0
     flux_s: float = 1.0e7
     diffracting_share: float = 1.0e-3
+    blocks_nm: float = 0.0
+    scattered_twice: float = 0.0
     rocking_sigma_invA: float = 2.0e-4
     mosaicity_deg: float = 0.08
     axis_out_of_plane_deg: float = 0.0
@@ -53,9 +61,16 @@ class PictureSettings:
     aperture_nm: float = 1500.0
     disc_radius_px: float = 80.0
     transmission: float = 0.3
+    snapshot: tuple[float, float, float, float] = (1.0, 0.0, 0.0, -1.0)
+    disc_follows: bool = False
     hidden_seed: int = -1
     spread_s: float = 400.0
     spread_drift: float = 1.0
+    grid_seed: int = 0
+    grid_pitch_nm: float = 62_000.0
+    grid_bar_nm: float = 25_000.0
+    crystals_um2: float = 0.25
+    film_unevenness: float = 0.05
     rot90: int = 0
     flipud: bool = False
 

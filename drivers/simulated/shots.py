@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from drivers.facts import Geometry
 from drivers.parts import OpticalMode
 from drivers.simulated.crystal import Crystal, load_crystal
+from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, LitDisc
 from drivers.simulated.picturesettings import PictureSettings
 from engine.worker import WORKERS, begin_worker
 
@@ -32,10 +33,13 @@ BLUR_PX = 12.0
 
 @dataclass(frozen=True, slots=True)
 class CrystalSource:
-    """Which crystal lies in the beam: a CIF (None = mordenite) and the seed of its orientation."""
+    """What lies in the beam: a crystal, by its CIF (None = mordenite) and the seed of its orientation; or, where it is
+    not empty, a film of a powder standard, as `film.make_film` has it in words.
+    """
 
     cif: Path | None = None
     orientation_seed: int = 0
+    film: str = ""
 
     def load(self) -> Crystal:
         """Read the CIF and compute its structure factors. Raises Refused for a CIF that is none."""
@@ -49,6 +53,9 @@ class ColumnState:
     magnification: of the image modes; camera_length_mm: of diffraction, the nominal one;
     true_length_mm: what that truly is. specimen_nm: x, y, z of the
     stage, as it truly stood. beam_shift_nm, image_shift_nm: what the deflectors did, (fast, slow) on the specimen.
+    scale, disc: of an image, how it stands to the specimen and what of that is lit.
+    crystal_nm: how far the crystal lies from the middle of the beam, seen along it, in x and y of the stage.
+    flux_share: electrons per area and second, 1 as the operator left the panel.
     """
 
     mode: OpticalMode = OpticalMode.DIFFRACTION
@@ -60,6 +67,10 @@ class ColumnState:
     image_shift_nm: tuple[float, float] = (0.0, 0.0)
     spot_size: int = 1
     brightness: float = 0.0
+    scale: ImageScale = PLAIN
+    disc: LitDisc = NOTHING_LIT
+    crystal_nm: tuple[float, float] = (0.0, 0.0)
+    flux_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +117,23 @@ class Studio(Protocol):
 
 
 def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
-    """Choose between a dark picture, a snapshot of the crystal and a diffraction pattern."""
+    """Choose between a dark picture, an image, a snapshot of the crystal and a diffraction pattern."""
     if shot.beam_share <= 0.0:
         return maker.blank(noise_seed=shot.noise_seed, exposure_s=shot.exposure_s)
-    lit_s = shot.exposure_s * shot.beam_share
+    lit_s = shot.exposure_s * shot.beam_share * shot.column.flux_share
     if shot.spread is not None:
         return maker.spread(shot.spread, lit_s, noise_seed=shot.noise_seed)
+    if shot.column.mode is not OpticalMode.DIFFRACTION:
+        tilt_deg = (shot.start_deg + shot.end_deg) / 2
+        return maker.image(shot.column, tilt_deg, lit_s, noise_seed=shot.noise_seed)
     if abs(shot.defocus_fraction) > SNAPSHOT_FRACTION:
-        return maker.snapshot(shot.defocus_fraction, lit_s, noise_seed=shot.noise_seed)
+        return maker.snapshot(
+            shot.defocus_fraction,
+            lit_s,
+            crystal_nm=shot.column.crystal_nm,
+            beam_shift_px=shot.beam_shift_px,
+            noise_seed=shot.noise_seed,
+        )
     return maker.diffraction(
         shot.start_deg,
         shot.end_deg,
@@ -121,6 +141,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         beam_shift_px=shot.beam_shift_px,
         blur_px=BLUR_PX * abs(shot.defocus_fraction),
         noise_seed=shot.noise_seed,
+        length_mm=shot.column.true_length_mm,
     )
 
 
@@ -132,11 +153,11 @@ class LocalStudio:
 
     def show(self, source: CrystalSource) -> None:
         """See `Studio.show`."""
-        self._maker = type(self._maker)(source.load(), self._maker.geometry, self._maker.settings)
+        self._maker = type(self._maker)(source.load(), self._maker.geometry, self._maker.settings, source.film)
 
     def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
         """See `Studio.equip`."""
-        self._maker = type(self._maker)(self._maker.crystal, geometry, settings)
+        self._maker = type(self._maker)(self._maker.crystal, geometry, settings, self._maker.film)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -157,7 +178,7 @@ def _begin_worker(source: CrystalSource, geometry: Geometry, settings: PictureSe
     begin_worker()
     from drivers.simulated.pictures import PictureMaker
 
-    _maker = PictureMaker(source.load(), geometry, settings)
+    _maker = PictureMaker(source.load(), geometry, settings, source.film)
 
 
 def _work(shot: Shot | None) -> NDArray[np.uint16] | None:

@@ -107,6 +107,10 @@ class _Axis:
     def is_moving(self, t_ns: int) -> bool:
         return t_ns < self._travels[-1].end_ns
 
+    def hide(self, play_nm: float) -> None:
+        """From now on it has this play."""
+        self._play_nm = play_nm
+
     def go(self, t_ns: int, to_nm: float, scatter_nm: float) -> None:
         """The drive sets out, unless it is there."""
         if to_nm != (from_nm := self.drive_nm(t_ns)):
@@ -148,6 +152,17 @@ class Translation:
             _Axis(start_nm, speed_nm_s, settings.backlash_nm, clock.now_ns())
             for start_nm, speed_nm_s in zip(settings.start_nm, speeds, strict=True)
         )
+
+    def hide(self, settings: StageXYZSettings) -> None:
+        """From now on play and scatter are others than the settings say."""
+        self._settings = settings
+        for axis in self._axes:
+            axis.hide(settings.backlash_nm)
+
+    def moved_nm(self, t_ns: int) -> tuple[float, float, float]:
+        """How far the specimen truly was at an instant from where it lay at the beginning."""
+        (x, y, z), (x0, y0, z0) = self.specimen_nm(t_ns), self._settings.start_nm
+        return x - x0, y - y0, z - z0
 
     def specimen_nm(self, t_ns: int) -> tuple[float, float, float]:
         """Where the specimen truly was at an instant, past or present: the reading, with play and scatter added."""

@@ -4,16 +4,19 @@ A devices file may take the camera from one simulation and the stage from anothe
 moves, the blanker that opens and the crystal that lies there, not those of an instrument that nobody drives.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from drivers.parts import Deflector, View
+from drivers.parts import Deflector, OpticalMode, View
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
 from drivers.simulated.hiddencamera import SpreadState
+from drivers.simulated.hiddenparts import FULL_DEFOCUS
 from drivers.simulated.illumination import Condenser
+from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, vector
 from drivers.simulated.lensmode import LensMode
 from drivers.simulated.shots import ColumnState, Shot
 from drivers.simulated.stagexyz import Translation
@@ -21,9 +24,6 @@ from engine.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from drivers.simulated.microscope import SimulatedSpecimen
-
-# The defocus at which snapshots have their full size; others scale with it.
-FULL_DEFOCUS = 1500
 
 
 class SimulatedView:
@@ -51,6 +51,12 @@ class SimulatedView:
         """What nobody but the truth knows of this instrument, by its names; empty where nothing is hidden."""
         self.length_mm: Callable[[float], float] = lambda nominal_mm: nominal_mm
         """The true camera length of a nominal one."""
+        self.scale: Callable[[OpticalMode, float], ImageScale] = lambda mode, magnification: PLAIN
+        """How the image of a mode and nominal magnification stands to the specimen."""
+        self.image_truth: Callable[[OpticalMode, float], Mapping[str, float | tuple[float, ...]]] = lambda mode, m: {}
+        """What nobody but the truth knows of such an image."""
+        self.images_seen: dict[float, OpticalMode] = {}
+        """The magnifications at which images were taken."""
         self._seed = seed
         self.other_camera: Timepix | None = None
         """The one that looks at this instrument in the place of its own."""
@@ -59,6 +65,16 @@ class SimulatedView:
     def seen_by(self) -> Timepix:
         """The camera that looks at this instrument."""
         return self.other_camera or self.camera
+
+    def truth(self) -> dict[str, float | tuple[float, ...]]:
+        """All that is hidden; of images at the one magnification at which some were taken, or `NAME at 5000x` where
+        there were several.
+        """
+        told = dict(self.hidden)
+        for magnification, mode in self.images_seen.items():
+            at = f" at {magnification:g}x" if len(self.images_seen) > 1 else ""
+            told |= {f"{name}{at}": value for name, value in self.image_truth(mode, magnification).items()}
+        return told
 
     def look_at(self, owners: Mapping[str, View]) -> None:
         """See `View.look_at`."""
@@ -85,7 +101,7 @@ class SimulatedView:
     def shot(self, number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot:
         """What the instrument does during one exposure, as far as it is known at this instant."""
         middle_ns, spread = (begin_ns + end_ns) // 2, None
-        column = self._column(middle_ns)
+        column = self._column(middle_ns, begin_ns)
         if self.specimen.is_spread:
             spread = SpreadState(middle_ns / NS_PER_S, column.beam_shift_nm)
         return Shot(
@@ -101,19 +117,29 @@ class SimulatedView:
             spread=spread,
         )
 
-    def _column(self, t_ns: int) -> ColumnState:
+    def _column(self, t_ns: int, begin_ns: int) -> ColumnState:
+        tilt = math.radians(self.goniometer.angle_deg(begin_ns))
+        x_nm, y_nm, z_nm = self.translation.moved_nm(t_ns)
         mode, magnification, length_mm = self.mode.state
         spot_size, brightness = self.illumination.state
+        scale, disc = PLAIN, NOTHING_LIT
+        if mode is not OpticalMode.DIFFRACTION:
+            scale, disc = self.scale(mode, magnification), self.illumination.disc(mode)
+            self.images_seen[magnification] = mode
         return ColumnState(
             mode,
             magnification,
             length_mm,
             self.length_mm(length_mm),
             self.translation.specimen_nm(t_ns),
-            self.deflectors.effect_at(Deflector.BEAM_SHIFT, t_ns),
-            self.deflectors.effect_at(Deflector.IMAGE_SHIFT, t_ns),
+            vector(scale.turned, self.deflectors.effect_at(Deflector.BEAM_SHIFT, t_ns)),
+            vector(scale.turned, self.deflectors.effect_at(Deflector.IMAGE_SHIFT, t_ns)),
             spot_size,
             brightness,
+            scale,
+            disc,
+            (x_nm, y_nm * math.cos(tilt) - z_nm * math.sin(tilt)),  # x is along the tilt axis
+            self.illumination.flux_share,
         )
 
     def _pattern_shift_px(self, begin_ns: int, end_ns: int) -> tuple[float, float]:

@@ -180,7 +180,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if not self._thread_calls:
             return False
         oldest = self._thread_calls[0]
-        wait([oldest.call], timeout=THREAD_POLL_S)
+        if not oldest.call.done():
+            wait([oldest.call], timeout=THREAD_POLL_S)
         if oldest.call.done():
             self._thread_calls.popleft()
             # Calls of one executor follow one another; what they blocked for adds up.

@@ -34,8 +34,14 @@ class PromisedGroup(TyperCommand):
 
         Raises Refused when the group cannot be loaded.
         """
+        app = self._loaded()
         whole = Typer(rich_markup_mode=None)  # the looks of a group are those of what it is part of
-        whole.add_typer(self._loaded(), name=self._called)
+        if app.registered_callback is None and len(app.registered_commands) == 1:  # one command, and no group
+            whole.callback()(lambda: None)
+            whole.registered_commands = app.registered_commands
+            (command,) = get_group(whole).commands.values()
+            return command.make_context(*words, **named)
+        whole.add_typer(app, name=self._called)
         return get_group(whole).commands[self._called].make_context(*words, **named)
 
     def _loaded(self) -> Typer:

@@ -31,6 +31,8 @@ from engine.record.schema import problem
 SCHEMA = 2
 LINE_LIMIT_BYTES = 2**20
 """No record comes near this; a longer line is damage, and is not read to its end."""
+HELD_RECORDS = 2_000
+"""So many, 2 MB, are held as they are; a run of a minute has some hundred."""
 
 log = structlog.get_logger()
 
@@ -53,7 +55,7 @@ class Trace:
         self._seq = 0
         self._pending: list[Record] = []
         self._taken: list[list[Record] | bytes] = []
-        """What was taken for the disk, in order; squeezed once it is written, for a run may last a day."""
+        """What was taken for the disk, in order; of a long run squeezed as it is written, for it may last a day."""
         self._disk = disk or Disk()
         self._durable = durable
         self._file: BinaryIO | None = path.open("xb", buffering=0) if path else None
@@ -93,7 +95,7 @@ class Trace:
     def recorded(self) -> list[Record]:
         """Every record so far, as a file holds them: for who makes the result, whether or not the disk took them.
 
-        Takes some 10 us a record.
+        Not to be changed. Takes some 10 us a record where there are more than `HELD_RECORDS`.
         """
         records: list[Record] = []
         for batch in self._taken:
@@ -113,8 +115,11 @@ class Trace:
         self._taken.append(pending)
 
         def write() -> None:
-            lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in pending).encode()
-            self._taken[place] = zlib.compress(lines, 1)
+            lines = _lines(pending)
+            if pending and pending[-1]["seq"] >= HELD_RECORDS:
+                for k, batch in enumerate(self._taken[: place + 1]):
+                    if not isinstance(batch, bytes):
+                        self._taken[k] = zlib.compress(_lines(batch), 1)
             if self._file is None:
                 return
             try:
@@ -141,6 +146,10 @@ class Trace:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _lines(records: Sequence[Record]) -> bytes:
+    return "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records).encode()
 
 
 def trace_path(run: Path) -> Path:

@@ -141,7 +141,7 @@ async def _replay(
         records,
     )
     # As a file would hold them: what was recorded was read from one.
-    return [json.loads(json.dumps(record)) for record in made], document["result"]
+    return json.loads(json.dumps(made)), document["result"]
 
 
 def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Awaitable[None]:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -105,7 +106,7 @@ async def conduct(
     run.carried_over = carried_over_by(instrument.continued)
     watched = watched_kinds(kind.frame_kinds, told)
     trace.header(
-        version=version("credline"),
+        version=_program_version(),
         protocol=kind.name,
         plan=plan_in_trace(plan, kind.path_keys),
         digest=digest_of(plan.model_dump(mode="json")),
@@ -171,6 +172,11 @@ async def _look_again(kind: AnyExperiment, run: Run, instrument: Conditions) -> 
         run.trace.record("note", LOOKED_AGAIN, text=text)
 
 
+@cache
+def _program_version() -> str:
+    return version("credline")  # read from a file
+
+
 def _document(
     kind: AnyExperiment, plan: BaseModel, told: JsonObject, folder: Path, instrument: Conditions
 ) -> RunDocument:
@@ -178,7 +184,7 @@ def _document(
     health = instrument.health
     return RunDocument(
         protocol=kind.name,
-        version=version("credline"),
+        version=_program_version(),
         run_id=f"{folder.name}-{uuid.uuid4().hex[:8]}",
         label=kind.label(plan),
         # The wall time at instant 0 of all times in this run folder.

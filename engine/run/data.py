@@ -131,7 +131,8 @@ class RunData:
         run = self._run
         await run.drain()
         self._spool.close()
-        remains, end = self.remains(), self.end()
+        remains = self.remains()
+        end = self._kind.finish(remains)
         await run.on_disk("write", partial(self._write, experiment, remains, end))
         formats = self._kind.products(self._plan)
         if formats and end.unusable:

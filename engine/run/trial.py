@@ -101,7 +101,7 @@ class SoakedRun:
         """When a state was entered first, in ns; never (2^62) for one that was not. Without a name, when the run began:
         the instrument was looked at before.
         """
-        entered_ns = self.time_of("state", state) if state else self.run.trace.recorded()[0]["t_ns"]
+        entered_ns = self.time_of("state", state) if state else self.run.trace.first["t_ns"]
         return 2**62 if entered_ns is None else entered_ns
 
 

@@ -30,6 +30,7 @@ class AsFound:
         self.mode = None if microscope.mode is None else wrap("mode", microscope.mode)
         self.stagexyz = None if microscope.stagexyz is None else wrap("stagexyz", microscope.stagexyz)
         self.illumination = None if microscope.illumination is None else wrap("illumination", microscope.illumination)
+        self.optics = None if microscope.optics is None else wrap("optics", microscope.optics)
         self._back: list[SafeAction] = []
 
     def actions(self) -> list[SafeAction]:
@@ -82,6 +83,13 @@ class AsFound:
 
         self._add("illumination", back, 2 * CALLS_S)
         return spot_size, brightness
+
+    async def remember_lens(self) -> int:
+        """Read the value of the lens in focus, the middle of three readings; it goes back to this."""
+        optics = _there(self.optics, "optics")
+        focus = sorted([await optics.focus() for _ in range(3)])[1]
+        self._add("lens", lambda: optics.set_focus(focus), CALLS_S)
+        return focus
 
     def _add(self, words: str, back: Callable[[], Awaitable[object]], limit_s: float) -> None:
         alarm = f"THE {words.upper()} IS NOT BACK where it was: set it by hand before the next experiment"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from engine.run.contract import AnyExperiment
     from protocols.calibrate.measured import Analysed
 
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
 class Calibration:
     """what: the name of its command. protocol: the experiment, by its name in the register. settings: of its plan, as
     `--set` gives them, where they differ from the experiment's own. analysis: `module:function`, from a run folder to
-    `Analysed`; raises DataError, nothing is stored then. help, example: of the command.
+    `Analysed`; raises DataError, nothing is stored then. asks_plan: whether the analysis is given the plan of the
+    command, too, which with `--from` need not be that of the run. help, example: of the command.
+
+    measures: names of the values that it always makes (`drivers.calibration.calibratedvalue`), `flatfield` for the
+    camera's arrays. serves: the experiments that want it. parts: of an instrument that it needs beside stage, beam,
+    lens and camera. minutes: that it takes, with what the operator does.
     """
 
     what: str
@@ -27,6 +34,11 @@ class Calibration:
     help: str
     example: str
     settings: tuple[str, ...] = ()
+    asks_plan: bool = False
+    measures: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    minutes: float = 5.0
 
     def load_kind(self) -> "AnyExperiment":
         """The experiment."""
@@ -34,17 +46,25 @@ class Calibration:
 
         return experiment_type(self.protocol)
 
-    def load_analysis(self) -> "Callable[[Path], Analysed]":
-        """The analysis."""
+    def analyse(self, folder: Path, plan: "BaseModel") -> "Analysed":
+        """What the run folder tells. plan: of the command."""
         module, _, function = self.analysis.partition(":")
-        analysis: Callable[[Path], Analysed] = getattr(import_module(module), function)
-        return analysis
+        analysis: Callable[..., Analysed] = getattr(import_module(module), function)
+        return analysis(folder, plan) if self.asks_plan else analysis(folder)
 
 
 STATUS = (
     "\n\nExit status: 0 stored, or measured where no instrument file is named; 1 nothing could be made of the run, "
     "nothing was stored; 2 refused, nothing was begun."
 )
+
+MOVES = {
+    "beam-shift": "What the beam shift moves in the image, and its hysteresis, by the edge of the lit disc.",
+    "image-shift": "What the image shift moves in the image, and its hysteresis.",
+    "diffraction-shift": "What the diffraction shift moves of the pattern, and its hysteresis, by the primary beam.",
+    "stage": "What the stage moves in the image: size of a pixel, backlash and repeatability of the stage, and whether "
+    "the camera's pictures are mirrored.",
+}
 
 CALIBRATIONS = (
     Calibration(
@@ -54,5 +74,43 @@ CALIBRATIONS = (
         "Response, dark counts, bad pixels and gain of the camera, from a beam that you have spread over it.\n\n"
         + STATUS,
         "credline calibrate flatfield --devices titan-devices.toml --set accuracy_percent=0.5",
+        measures=("flatfield", "gain_counts_per_electron"),
+        serves=("cRED",),
+    ),
+    *(
+        Calibration(
+            name,
+            name,
+            "protocols.calibrate.moves.analysis:analyse",
+            help_ + STATUS,
+            f"credline calibrate {name} --devices titan-devices.toml",
+        )
+        for name, help_ in MOVES.items()
+    ),
+    Calibration(
+        "snapshot",
+        "snapshot",
+        "protocols.calibrate.disc.snapshot:analyse",
+        "How nm of the stage become px of the defocused disc, with the diameter of the aperture; a crystal of a third "
+        "of "
+        "the disc lies in its middle.\n\n" + STATUS,
+        "credline calibrate snapshot --devices titan-devices.toml --set defocus=1500",
+    ),
+    Calibration(
+        "flux",
+        "flux",
+        "protocols.calibrate.disc.flux:analyse",
+        "Electrons per A^2 and s at the specimen, for each spot size and brightness; a crystal of a third of the disc "
+        "lies in its middle.\n\n" + STATUS,
+        'credline calibrate flux --devices titan-devices.toml --set "spot_sizes=[1, 2, 3]"',
+    ),
+    Calibration(
+        "camera-length",
+        "camera-length",
+        "protocols.calibrate.cameralength.analysis:analyse",
+        "True camera length, beam centre and ellipse, from the rings of a powder (Au, Al, TlCl, any CIF); or from a cRED "
+        "run of a crystal whose cell is known: --from RUN --set cell=[a,b,c,alpha,beta,gamma].\n\n" + STATUS,
+        "credline calibrate camera-length --devices titan-devices.toml --set standard=Au",
+        asks_plan=True,
     ),
 )

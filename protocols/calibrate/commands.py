@@ -35,6 +35,16 @@ def _group() -> None:
     """Calibrations as experiments: each measures values of the instrument and stores them in its instrument file."""
 
 
+@calibrate_app.command("list", epilog="Example: credline calibrate list --devices titan-devices.toml")
+def list_calibrations(devices: Devices = "simulated") -> None:
+    """Say what is calibrated of an instrument, since when, and what is missing for which experiment; asks nobody."""
+    from engine.clock import utc_now
+    from protocols.calibrate.missing import lines_of, standings
+
+    for line in lines_of(standings(devices, utc_now().date()), devices):
+        typer.echo(line)
+
+
 def _add(calibration: Calibration) -> None:
     """The command of a calibration."""
 
@@ -67,19 +77,27 @@ def _add(calibration: Calibration) -> None:
         def perform() -> Path:
             return earlier or _perform(kind, plan, out, devices, clock, seed)
 
-        _calibrate(calibration, devices, perform, earlier is None, as_json)
+        def analyse(folder: Path) -> "Analysed":
+            return calibration.analyse(folder, plan)
+
+        _calibrate(calibration.what, devices, perform, analyse, earlier is None, as_json)
 
 
 def _calibrate(
-    calibration: Calibration, devices: str, perform: Callable[[], Path], is_new: bool, as_json: bool
+    what: str,
+    devices: str,
+    perform: Callable[[], Path],
+    analyse: "Callable[[Path], Analysed]",
+    is_new: bool,
+    as_json: bool,
 ) -> None:
     """Perform, analyse, store, tell. is_new: whether `perform` takes frames."""
     from protocols.calibrate.storing import NO_FILE, store_measured
 
-    what, folder = calibration.what, None
+    folder = None
     try:
         folder = perform()
-        found = calibration.load_analysis()(folder)
+        found = analyse(folder)
         path = store_measured(devices, folder, found)
     except CredlineError as error:
         _last_line(as_json, what, None, None, folder)

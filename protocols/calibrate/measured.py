@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from drivers.calibration.calibratedvalue import Matrix
 from drivers.calibration.calibrationarrays import CameraArrays
 
@@ -12,7 +15,8 @@ class Measured:
     """A value with its standard uncertainty. unit: as `drivers.calibration.calibratedvalue.KINDS` has it.
 
     Of a matrix four numbers with a sigma each, and the covariance of the four, (4, 4). camera_length_mm, magnification:
-    the nominal setting that it holds for, where that is not the one that was looked at before the run.
+    the nominal setting that it holds for, where that is not the one that was looked at before the run. spot_size,
+    brightness: of what holds for the illumination.
     """
 
     value: float | Matrix
@@ -21,6 +25,8 @@ class Measured:
     covariance: tuple[Matrix, Matrix, Matrix, Matrix] | None = None
     camera_length_mm: float | None = None
     magnification: float | None = None
+    spot_size: int | None = None
+    brightness: float | None = None
 
     @property
     def number(self) -> float:
@@ -40,6 +46,17 @@ class Analysed:
     lines: tuple[str, ...]
     arrays: CameraArrays | None = None
     truth: Mapping[str, float | Matrix] = field(default_factory=dict)
+
+
+def matrix_of(matrix: NDArray[np.float64], covariance: NDArray[np.float64], unit: str) -> Measured:
+    """A matrix (2, 2) with the covariance (4, 4) of its numbers row by row, as a value."""
+    a, b, c, d = (_four(row) for row in covariance)
+    return Measured(_four(matrix.ravel()), _four(np.sqrt(np.diag(covariance))), unit, (a, b, c, d))
+
+
+def _four(numbers: NDArray[np.float64]) -> Matrix:
+    a, b, c, d = numbers.tolist()
+    return a, b, c, d
 
 
 def named(name: str, camera_length_mm: float | None = None, magnification: float | None = None) -> str:

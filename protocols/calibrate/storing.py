@@ -49,6 +49,8 @@ def store_measured(devices: str, folder: Path, found: Analysed) -> Path | None:
             told["camera_length_mm"] = measured.camera_length_mm or setting.camera_length_mm
         if holds is Holds.MAGNIFICATION:
             told["magnification"] = measured.magnification or setting.magnification
+        if holds is Holds.ILLUMINATION:
+            told |= {"spot_size": measured.spot_size, "brightness": measured.brightness}
         try:
             kept.append(CalibratedValue.model_validate(told))
         except ValueError as error:

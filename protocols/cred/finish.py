@@ -17,12 +17,13 @@ from engine.record.remains import Remains, RunEnd
 from engine.record.spoolformat import FrameInfo
 from engine.record.trace import Record
 from engine.run.timeline import SlotGrid
+from protocols.cred import results
 from protocols.cred.missing import missing_slots
 from protocols.cred.pattern import pattern_in
 from protocols.cred.plan import LATE_SHARE, CredPlan, SlotPlan
 from protocols.cred.readings import readings_of
 from protocols.cred.records import Collected, FrameRecord, Snapshot, period_s
-from protocols.cred.results import SlotTimes, frame_columns, reading_list, result_of, snapshot_list
+from protocols.cred.results import SlotTimes
 
 # A frame that would begin later than LATE_SHARE is not begun; the camera may open a little after that was judged.
 LATE_MARGIN = 1.2
@@ -54,7 +55,8 @@ def finish_cred(remains: Remains) -> RunEnd:
     if remains.cut_off or remains.lost:
         collected.lost_slots = list(missing)
     instrument = remains.header.get("instrument") or {}
-    result = result_of(run)
+    fit = results.rotation_of(collected, run.slots)
+    result = results.result_of(run, fit)
     pictures = (instrument.get("detector") or {}).get("has_pictures")
     unusable = ""
     if not result["frames"]:
@@ -65,10 +67,10 @@ def finish_cred(remains: Remains) -> RunEnd:
         unusable = "the frames have no angles"
     return RunEnd(
         result=result,
-        columns={"diffraction": frame_columns(collected, run.slots)},
+        columns={"diffraction": results.frame_columns(collected, fit)},
         sections={
-            "snapshots": snapshot_list(collected, run.slots),
-            "stage_readings": reading_list(collected, run.slots),
+            "snapshots": results.snapshot_list(collected, fit),
+            "stage_readings": results.reading_list(collected, fit),
             "pattern": pattern_in(instrument),
         },
         unusable=unusable,

@@ -62,11 +62,10 @@ def rotation_of(collected: Collected, slots: SlotTimes) -> RotationFit | None:
     return fit_rotation(turning, slots.oscillation_deg / slots.period_s)
 
 
-def frame_columns(collected: Collected, slots: SlotTimes) -> dict[str, list[float]]:
+def frame_columns(collected: Collected, fit: RotationFit | None) -> dict[str, list[float]]:
     """The final columns of the diffraction frames: kept, late_ns, the stage's angle at both ends of the exposure, and
     a bound on how far it may be off (NaN without a reading).
     """
-    fit = rotation_of(collected, slots)
     frames = collected.frames
     return {
         "kept": list(collected.kept()),
@@ -85,10 +84,9 @@ def uncertainty_deg(frame: FrameRecord, fit: RotationFit) -> float:
     return fit.offset_uncertainty_deg + of_rate_deg + fit.bend_deg + abs(fit.rate_deg_s) * open_s
 
 
-def result_of(run: CredData) -> dict[str, Any]:
+def result_of(run: CredData, fit: RotationFit | None) -> dict[str, Any]:
     """The `result` of run.json: counts, angles with their uncertainties, timing."""
     collected, plan = run.collected, run.plan
-    fit = rotation_of(collected, run.slots)
     frames = [frame for frame, kept in zip(collected.frames, collected.kept(), strict=True) if kept]
     taken = [frame.slot for frame in frames] + [shot.slot for shot in collected.snapshots]
     slots = max(taken, default=0)
@@ -136,9 +134,8 @@ def result_of(run: CredData) -> dict[str, Any]:
     return result | timing_summary(collected)
 
 
-def reading_list(collected: Collected, slots: SlotTimes) -> list[dict[str, Any]]:
+def reading_list(collected: Collected, fit: RotationFit | None) -> list[dict[str, Any]]:
     """The `stage_readings` of run.json: each with its distance from the fitted rotation."""
-    fit = rotation_of(collected, slots)
     return [
         {
             "t_before_ns": reading.t_before_ns,
@@ -150,9 +147,8 @@ def reading_list(collected: Collected, slots: SlotTimes) -> list[dict[str, Any]]
     ]
 
 
-def snapshot_list(collected: Collected, slots: SlotTimes) -> list[dict[str, Any]]:
+def snapshot_list(collected: Collected, fit: RotationFit | None) -> list[dict[str, Any]]:
     """The `snapshots` of run.json."""
-    fit = rotation_of(collected, slots)
     return [
         {
             "slot": shot.slot,

@@ -2,8 +2,9 @@
 
 Each reflection is seen at a place and at a stage angle; with its whole indices these are three observations of one
 point of the lattice. Fitted are the nine numbers of the lattice, the axis (its direction in the picture and its lean),
-the primary beam and the ellipse, all that a rotation of some ten degrees tells apart. Not fitted is the camera
-length: a wrong one makes the cell wrong by as much, and nothing else that could be seen.
+the primary beam and the ellipse, all that a rotation of some ten degrees tells apart. A wrong camera length makes the cell
+wrong by as much; beyond that it changes how far the Ewald sphere bends away, and so pretends a lean of the axis. It is
+fitted where it is not known, and held together by what it is known to.
 
 Uncertainties are honest only if those of the observations are: what places and angles deviate beyond their counting
 statistics (a detector's response, a stage that trembles) is found from the fit itself, as a constant added to each in
@@ -22,9 +23,9 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-FREE = ("axis_deg", "out_of_plane_deg", "beam_fast_px", "beam_slow_px", "strain", "shear")
+FREE = ("axis_deg", "out_of_plane_deg", "beam_fast_px", "beam_slow_px", "strain", "shear", "camera_length_px")
 """What of the geometry is fitted, in the order of `RotationFit.covariance`."""
-STEPS = np.array([0.01, 0.01, 0.02, 0.02, 1e-4, 1e-4])
+STEPS = np.array([0.01, 0.01, 0.02, 0.02, 1e-4, 1e-4, 1.0])
 """For their derivatives; the lattice enters linearly."""
 UNKNOWN_ELLIPSE = 0.02
 BELIEVED = (1e3, 2.0, 4.0, 4.0)
@@ -77,8 +78,8 @@ class RotationFit:
     """A fitted lattice and geometry.
 
     ub: (3, 3) columns a*, b*, c* in the crystal at stage angle 0. hkl: (n, 3) of all observed reflections; used: (n,)
-    those that were fitted. pulls: (n, 3) of all, in standard deviations along x, y and the rotation. covariance: (6, 6)
-    of FREE. position_rms_px, angle_rms_deg: of those used. noise: what the
+    those that were fitted. pulls: (n, 3) of all, in standard deviations along x, y and the rotation. covariance: (7, 7)
+    of FREE; 0 for a camera length that was not fitted. position_rms_px, angle_rms_deg: of those used. noise: what the
     uncertainties of the observations were changed by.
     """
 
@@ -99,19 +100,26 @@ class RotationFit:
 
 
 def fit_rotation(
-    observed: Observed, geometry: RotationGeometry, ub: Array, ellipse_known_to: float = UNKNOWN_ELLIPSE
+    observed: Observed,
+    geometry: RotationGeometry,
+    ub: Array,
+    ellipse_known_to: float = UNKNOWN_ELLIPSE,
+    length_known_to: float = 0.0,
 ) -> RotationFit | None:
     """The lattice `ub` (3, 3) and the geometry that explain the reflections best; None where nothing is explained.
 
     ellipse_known_to: standard deviation of strain and shear in `geometry`; by default nothing is known of them.
+    length_known_to: of the camera length, as a share of it; 0: it is right, and not fitted.
     """
     believed = geometry
-    widths = np.array([*BELIEVED, ellipse_known_to, ellipse_known_to])
+    length_px = max(length_known_to, 1e-12) * geometry.camera_length_px
+    widths = np.array([*BELIEVED, ellipse_known_to, ellipse_known_to, length_px])
+    fitted = [name for name in FREE if name != "camera_length_px" or length_known_to > 0]
     lattice = indexed_by(ub, observed.crystal(geometry))
     hkl, used, noise = lattice.hkl, lattice.indexed, BEGIN_NOISE
     pulls, inverse, free = np.empty((len(observed), 3)), np.empty((0, 0)), np.zeros(len(FREE), dtype=bool)
     for number in range(sum(ROUNDS)):
-        free = np.array([number >= ROUNDS[0] or name in FIRST for name in FREE])
+        free = np.array([name in (fitted if number >= ROUNDS[0] else FIRST) for name in FREE])
         unknowns = 9 + int(free.sum())
         if int(used.sum()) < unknowns:
             return None

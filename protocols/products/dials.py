@@ -2,9 +2,9 @@
 
 One sweep with zero pictures in the gaps (the way of Cichocka et al., 2018): the gaps are left out of spot finding by
 `scan_range` and of integration by `exclude_images`. The axis is always given, for DIALS' class of
-the Timepix camera has one built in. The camera length correlates with the cell and is kept. Elliptical distortion is
-not corrected: DIALS has maps for it, but 3.12 does not read them when it indexes and refines (tried), and reads them
-when it integrates.
+the Timepix camera has one built in. The camera length correlates with the cell and is kept. Where the lens has an
+ellipse, DIALS gets pictures without it (`undistorted.py`): it has maps for this, but 3.12 does not read them when it
+indexes and refines (tried), and reads them when it integrates.
 
 What no option of a DIALS program does is done between them by `dials_between.py`, which is written beside the scripts:
 reflections cut by a gap, and no more corrections than the data determine.
@@ -16,6 +16,7 @@ from pathlib import Path
 from protocols.products.cross import wide_range
 from protocols.products.metadata import RunHeader
 from protocols.products.source import RunInfo, ranges
+from protocols.products.undistorted import UNDISTORTED, Undistortion, undistortion
 
 D_MIN_A = 0.8
 
@@ -59,19 +60,12 @@ def import_arguments(run: RunHeader) -> list[str]:
 
 def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str) -> list[list[str]]:
     """The programs and their arguments, in order; the three texts are variables of the script's language."""
-    masked = "imported.expt"
-    steps = [["dials.import", "template=../data/#####.img", *import_arguments(run), "output.experiments=imported.expt"]]
-    if info.wide_cross:
-        rows, columns = run.shape
-        (top, below), (left, right) = wide_range(info.raw_shape[0]), wide_range(info.raw_shape[1])
+    masked, lens = "imported.expt", undistortion(info)
+    pictures = f"template=../{'data' if lens is None else UNDISTORTED}/#####.img"
+    steps = [["dials.import", pictures, *import_arguments(run), "output.experiments=imported.expt"]]
+    if untrusted := _untrusted(info, run, lens):
         steps += [
-            [
-                "dials.generate_mask",
-                "imported.expt",
-                f"untrusted.rectangle={left},{right},0,{rows}",
-                f"untrusted.rectangle=0,{columns},{top},{below}",
-                "output.mask=cross.mask",
-            ],
+            ["dials.generate_mask", "imported.expt", *untrusted, "output.mask=cross.mask"],
             ["dials.apply_mask", "imported.expt", "input.mask=cross.mask", "output.experiments=masked.expt"],
         ]
         masked = "masked.expt"
@@ -109,6 +103,20 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str) -> 
         ["dials.export", "scaled.expt", "scaled.refl"],
     ]
     return steps
+
+
+def _untrusted(info: RunInfo, run: RunHeader, lens: Undistortion | None) -> list[str]:
+    """What dials.generate_mask is told: the cross, and edges that are empty since the pictures were moved."""
+    rows, columns = run.shape
+    strips = []
+    if info.wide_cross:
+        (top, below), (left, right) = wide_range(info.raw_shape[0]), wide_range(info.raw_shape[1])
+        strips = [(left, right, 0, rows), (0, columns, top, below)]
+    if lens is None:
+        return [f"untrusted.rectangle={','.join(map(str, strip))}" for strip in strips]
+    outlines = [lens.outline(left, top, right, bottom) for left, right, top, bottom in strips]
+    polygons = [f"untrusted.polygon={','.join(map(str, outline))}" for outline in outlines]
+    return [f"border={lens.border_px}", *polygons]
 
 
 def _gap_words(info: RunInfo) -> str:

@@ -19,13 +19,14 @@ from protocols.products.atomic import write_text
 from protocols.products.corrections import Clipped
 from protocols.products.cred_log import LOG_FILE, cred_log, slot_list
 from protocols.products.metadata import RunHeader, run_header
-from protocols.products.picturefiles import PictureFolders
+from protocols.products.picturefiles import PictureFolders, UndistortedFolder
 from protocols.products.pictures import Frames, Job, make_frames, name_frames, run_correction, write_placeholders
 from protocols.products.processes import Processes, processes, processes_for, stretches
 from protocols.products.runbeam import RunBeam, asked_beam, beam_questions, beam_row, run_beam
 from protocols.products.scale import faded
 from protocols.products.source import RunInfo, RunSource, open_run
 from protocols.products.survey import FrameSurvey, clipped_in
+from protocols.products.undistorted import UNDISTORTED, undistortion
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
 """Made where none is named; `xds` and `dials` bring the SMV pictures along, `redp` the MRC and `pets` the TIFF ones."""
@@ -86,7 +87,7 @@ def export_run(
     run_dir = Path(run_dir)
     with open_run(run_dir) as source:
         info = source.info
-        folders = _folders(run_dir, wanted)
+        folders = _folders(info, wanted)
         workers = workers or processes_for(len(info.slot), info.shape)
         steps = _Steps(progress, len(info.slot) * (MAKING + NAMING) + 1)
         job = Job(run_dir, folders, of_this_process(), "report" in wanted)
@@ -133,11 +134,13 @@ def _wanted(formats: Sequence[str]) -> tuple[str, ...]:
     return tuple(f for f in known if f in asked)
 
 
-def _folders(run_dir: Path, wanted: Sequence[str]) -> PictureFolders:
+def _folders(info: RunInfo, wanted: Sequence[str]) -> PictureFolders:
+    run_dir, lens = info.folder, undistortion(info) if "dials" in wanted else None
     folders = PictureFolders(
         tiff=run_dir / "tiff" if "tiff" in wanted else None,
         smv=run_dir / "SMV" / "data" if "smv" in wanted else None,
         mrc=run_dir / "RED" if "mrc" in wanted else None,
+        undistorted=None if lens is None else UndistortedFolder(run_dir / "SMV" / UNDISTORTED, lens),
     )
     folders.make()
     return folders
@@ -182,9 +185,13 @@ def _name(
 def _fill_up(info: RunInfo, header: RunHeader, folders: PictureFolders) -> int:
     """Placeholders for the gaps; pictures of an earlier export that are none of this run's go. The files written."""
     kept = set(info.slot.tolist())
+    sweeps = [] if folders.smv is None else [(folders.smv, header)]
+    if (other := folders.undistorted) is not None:
+        sweeps.append((other.path, other.lens.header(header, 0)))
     for kind, folder in folders.wanted:
-        _remove_strays(folder, kind.suffix, kept | set(info.gaps) if folder == folders.smv else kept)
-    return write_placeholders(info, header, folders.smv) if folders.smv is not None else 0
+        is_sweep = any(folder == path for path, _ in sweeps)
+        _remove_strays(folder, kind.suffix, kept | set(info.gaps) if is_sweep else kept)
+    return sum(write_placeholders(info, there, folder) for folder, there in sweeps)
 
 
 def _remove_strays(folder: Path, suffix: str, slots: set[int]) -> None:

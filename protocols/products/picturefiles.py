@@ -19,6 +19,7 @@ from protocols.products.metadata import FrameHeader, RunHeader
 from protocols.products.mrc import mrc_header
 from protocols.products.smv import smv_header
 from protocols.products.tiff import tiff_header
+from protocols.products.undistorted import Undistortion
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +46,27 @@ def write_picture(path: Path, kind: PictureFormat, counts: NDArray[np.uint16], r
 
 
 @dataclass(frozen=True, slots=True)
+class UndistortedFolder:
+    """SMV pictures without the ellipse of the lens, for DIALS: where they go, and what undoes it."""
+
+    path: Path
+    lens: Undistortion
+
+
+@dataclass(frozen=True, slots=True)
 class PictureFolders:
-    """Where the pictures go; None for a format that was not asked for."""
+    """Where the pictures go; None for a format that was not asked for, and `undistorted` where the lens is round."""
 
     tiff: Path | None
     smv: Path | None
     mrc: Path | None
+    undistorted: UndistortedFolder | None = None
 
     @property
     def wanted(self) -> tuple[tuple[PictureFormat, Path], ...]:
         """The formats that were asked for, with their folders."""
-        all_of_them = ((TIFF, self.tiff), (SMV, self.smv), (MRC, self.mrc))
+        undistorted = None if self.undistorted is None else self.undistorted.path
+        all_of_them = ((TIFF, self.tiff), (SMV, self.smv), (MRC, self.mrc), (SMV, undistorted))
         return tuple((kind, folder) for kind, folder in all_of_them if folder is not None)
 
     def put_aside(self, mark: str, counts: NDArray[np.uint16], run: RunHeader, of: FrameHeader) -> None:
@@ -63,16 +74,18 @@ class PictureFolders:
 
         run: as far as it is known; only how long its header is matters. mark: the same for all of an export.
         """
-        for kind, path in self._files(of.slot):
+        for kind, path, lens in self._files(of.slot):
             room = kind.header(run, of) if kind.header_bytes is None else bytes(kind.header_bytes)
-            put_aside(path, mark, room, _pixels(kind, counts))
+            there = counts if lens is None else lens.apply(counts, of.slot, run.saturation)
+            put_aside(path, mark, room, _pixels(kind, there))
 
     def name(self, mark: str, run: RunHeader, of: FrameHeader) -> int:
         """Give what was put aside its header and its name; returns the number of files."""
         rows, columns = run.shape
         named = 0
-        for kind, path in self._files(of.slot):
-            name_put_aside(path, mark, kind.header(run, of), 2 * rows * columns)
+        for kind, path, lens in self._files(of.slot):
+            header = kind.header(run if lens is None else lens.header(run, of.slot), of)
+            name_put_aside(path, mark, header, 2 * rows * columns)
             named += 1
         return named
 
@@ -87,9 +100,11 @@ class PictureFolders:
         for _, folder in self.wanted:
             remove_put_aside(folder)
 
-    def _files(self, slot: int) -> Iterator[tuple[PictureFormat, str]]:
+    def _files(self, slot: int) -> Iterator[tuple[PictureFormat, str, Undistortion | None]]:
         for kind, folder in self.wanted:
-            yield kind, os.path.join(folder, f"{slot:05d}{kind.suffix}")
+            special = self.undistorted is not None and folder == self.undistorted.path
+            lens = self.undistorted.lens if special and self.undistorted else None
+            yield kind, os.path.join(folder, f"{slot:05d}{kind.suffix}"), lens
 
 
 def _pixels(kind: PictureFormat, counts: NDArray[np.uint16]) -> NDArray[np.uint16]:

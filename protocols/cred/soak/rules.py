@@ -38,20 +38,21 @@ Rules = Iterator[tuple[str, bool, str]]
 
 def rules_of(soaked: SoakedRun) -> Rules:
     """All of them."""
-    yield from _left_safe(soaked)
+    rows = _kept(soaked)
+    yield from _left_safe(soaked, rows)
     yield from _in_time(soaked)
     yield from _heard(soaked)
     yield from _nothing_lost(soaked)
     yield from _kept_on_a_failing_disk(soaked)
-    yield from _on_the_grid(soaked)
-    yield from _angles_true(soaked)
+    yield from _on_the_grid(soaked, rows)
+    yield from _angles_true(soaked, rows)
     yield from _seen(soaked)
     yield from _same_mode(soaked)
     disagreements = check_run(soaked.folder)
     yield "the files of the run agree", not disagreements, "; ".join(disagreements[:3])
 
 
-def _left_safe(soaked: SoakedRun) -> Rules:
+def _left_safe(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:
     truth, alarms = soaked.microscope.truth, " ".join(soaked.alarms)
     befallen = {fault.what.split(".")[0] for fault in soaked.came_about}
     yield "the beam is off, or the alarm says so", truth.is_blanked() or "THE BEAM MAY" in alarms, alarms
@@ -69,7 +70,7 @@ def _left_safe(soaked: SoakedRun) -> Rules:
     yield "the stage stands, or the alarm says so", not turning or "THE STAGE MAY" in alarms, alarms
     misread = sum(f.what == "optics.focus" and f.kind == "wrong" for f in soaked.came_about)
     if misread < 2:  # where the focus is, is read three times; that two of them are wrong is beyond what is promised
-        blurred = [int(row["slot"]) for row in _kept(soaked) if abs(truth.defocus(int(row["start_ns"]))) > IN_FOCUS]
+        blurred = [int(row["slot"]) for row in rows if abs(truth.defocus(int(row["start_ns"]))) > IN_FOCUS]
         yield "kept frames were taken in focus", not blurred, f"slots {blurred[:5]}"
         yield "the lens is in focus, or the alarm says so", truth.is_in_focus() or "the lens may" in alarms, alarms
     disarmed = any("error" not in record for record in soaked.of("call", "detector.disarm"))
@@ -144,7 +145,7 @@ def _nothing_lost(soaked: SoakedRun) -> Rules:
     yield "a run whose disk failed is no success", noticed, soaked.ending.status.value
 
 
-def _on_the_grid(soaked: SoakedRun) -> Rules:
+def _on_the_grid(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:
     """A frame of slot k begins where slot k does; the period changes only when most frames really were late."""
     stretched = soaked.of("slot", "stretched")
     late = sum(f.kind in ("late", "shutter") for f in soaked.came_about)
@@ -158,7 +159,6 @@ def _on_the_grid(soaked: SoakedRun) -> Rules:
             row_of_late = row_of_late + 1 if too_long else 0
             worst = max(worst, row_of_late)
     yield "a camera that became slow gets a longer period", worst <= 11, f"{worst} late frames in a row"
-    rows = _kept(soaked)
     if len(rows) and not stretched:
         period_ns = ns(soaked.case.plan["exposure_s"] + 0.012)
         grids = {int(row["start_ns"] - row["late_ns"] - int(row["slot"]) * period_ns) for row in rows}
@@ -171,9 +171,9 @@ def _on_the_grid(soaked: SoakedRun) -> Rules:
     yield "stored frames are exposures that were made", not untrue, f"slots {untrue[:5]}"
 
 
-def _angles_true(soaked: SoakedRun) -> Rules:
+def _angles_true(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:
     """The angles of kept frames are those of the stage, within what the result says of their uncertainty."""
-    rows, result, truth = _kept(soaked), soaked.document["result"], soaked.microscope.truth
+    result, truth = soaked.document["result"], soaked.microscope.truth
     if not len(rows) or result["rate_deg_s"] is None:
         return
     # A move before the first reading has ended is part of it: nothing tells where the stage was before.

@@ -22,6 +22,7 @@ SETTINGS: dict[Holds, dict[str, float]] = {
     Holds.HIGH_TENSION: {"high_tension_kV": 200.0},
     Holds.CAMERA_LENGTH: {"high_tension_kV": 200.0, "camera_length_mm": 250.0},
     Holds.MAGNIFICATION: {"high_tension_kV": 200.0, "magnification": 8000.0},
+    Holds.ILLUMINATION: {"high_tension_kV": 200.0, "spot_size": 3, "brightness": 40_000.0},
 }
 
 
@@ -67,6 +68,14 @@ def test_a_newer_value_takes_the_place_of_one_for_the_same_setting(
     kept = [each for each in read_instrument(path).values if each.name == "rotation_axis_deg"]
     assert len(kept) == count
     assert kept[-1] == value("rotation_axis_deg", **changes)
+
+
+def test_the_flux_of_another_spot_size_or_brightness_stays(tmp_path: Path) -> None:
+    path = tmp_path / "titan.toml"
+    for changes in ({}, {"spot_size": 4}, {"brightness": 30_000.0}, {"value": 2.0}):
+        store(path, [value("flux_e_A2_s", **changes)])
+    kept = [(each.spot_size, each.brightness, each.value) for each in read_instrument(path).values]
+    assert kept == [(4, 40_000.0, 1.5), (3, 30_000.0, 1.5), (3, 40_000.0, 2.0)]
 
 
 def test_what_somebody_set_in_the_file_is_kept(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from drivers.conformance import Bench, Body, DetectorConformance
-from drivers.conformance.responsive import LONGEST_TURN_MS
 from drivers.contract import Detector, Parts
 from drivers.instamatic.camera import INSTAMATIC_CAMERA
 from drivers.simulated.microscope import SIMULATED_TIMING
@@ -88,9 +87,7 @@ class TestInstamaticsOwnCameraServer(DetectorConformance):
 
             asyncio.run(on_the_real_clock())
 
-        # The 2 MB of an int64 picture come through the loop itself: 2.5 to 3 ms a frame, more than a call may hold it.
-        longest_turn_ms = 6.0 if "pictures" in options else LONGEST_TURN_MS
-        return Bench(run, exposure_s=0.05, snapshot_exposure_s=0.01, longest_turn_ms=longest_turn_ms)
+        return Bench(run, exposure_s=0.05, snapshot_exposure_s=0.01)
 
 
 @really

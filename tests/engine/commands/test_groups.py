@@ -147,6 +147,20 @@ def test_the_first_line_is_that_of_the_docstring_and_of_nothing_else(
     assert first_line("lab.inside") == line
 
 
+def test_an_app_of_one_command_is_that_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def level(height: int) -> None:
+        """Say how high it is."""
+        typer.echo(f"{height} nm")
+
+    point = EntryPoint("level", "lab:app", "credline.commands")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: app)
+    context = PromisedGroup("level", point).make_context("level", ["7"])
+    assert (context.command.name, context.params) == ("level", {"height": 7})
+
+
 def test_every_group_that_is_installed_here_has_a_first_line_and_loads() -> None:
     command = with_groups()
     groups = {name: group for name, group in command.commands.items() if isinstance(group, PromisedGroup)}
@@ -154,4 +168,4 @@ def test_every_group_that_is_installed_here_has_a_first_line_and_loads() -> None
     for name, group in groups.items():
         assert group.help, name
         context = group.make_context(name, [], resilient_parsing=True)
-        assert isinstance(context.command, typer.core.TyperGroup), name
+        assert isinstance(context.command, typer.core.TyperGroup | typer.core.TyperCommand), name

@@ -171,3 +171,23 @@ def test_anything_else_stands_as_the_name_of_its_type(value: object) -> None:
     assert isinstance(text, str)
     assert type(value).__name__ in text
     assert "0x" not in text  # an address would differ from run to run
+
+
+@virtual
+async def test_a_long_trace_is_squeezed_and_gives_back_the_same_records(
+    clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.record.trace.HELD_RECORDS", 3)
+    trace = Trace(clock, tmp_path / "trace.jsonl")
+    trace.header(protocol="cred", seed=1)
+    held = []
+    for batch in range(3):
+        for name in ("a", "b"):
+            trace.record("note", name, value_deg=0.1 * batch, parts=[batch, None])
+        trace.take_pending()()
+        held.append(sum(not isinstance(taken, bytes) for taken in trace._taken))
+    trace.record("note", "not written yet")
+    told = trace.recorded()
+    assert held == [1, 0, 0]
+    trace.close(sync=False)
+    assert told == lines(tmp_path / "trace.jsonl")

@@ -37,6 +37,7 @@ def test_the_axis_is_found_whatever_was_told(
     assert found.share == pytest.approx(1 - wrong, abs=0.05)
 
 
+@pytest.mark.long
 def test_a_beam_three_pixels_off_is_fitted_with_it() -> None:
     geometry = geometry_of(25.0)
     seen, intensity = observed(crystal(2), geometry, 4)

@@ -19,7 +19,7 @@ from protocols.calibrate.flatfield.truth import flatfield_truth
 from tests.cli.commandline import command
 from tests.protocols.calibrate.flatfield.flatfields import PX, devices, performed
 
-SEEDS = [1, 2, 3, 12]
+SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3, 12))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -41,6 +41,7 @@ def test_a_flatfield_is_as_good_as_counting_allows_and_every_defect_is_found(tmp
     assert (report.folder / "report" / "flatfield.png").stat().st_size > 10_000
 
 
+@pytest.mark.long
 def test_a_beam_that_drifts_far_is_told_apart_as_well(tmp_path: Path) -> None:
     report = performed(tmp_path, 2, microscope="pictures.spread_drift = 50.0")
     found = analyse(report.folder)

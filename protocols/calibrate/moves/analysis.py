@@ -1,0 +1,205 @@
+"""From the run folder of a calibration by moves to its result: the matrix, its lag, the size of a pixel, the hand.
+
+Nothing is stored here. What tells no matrix is refused with DataError; the run folder stays as it is.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.calibration.calibratedvalue import Matrix
+from engine.errors import DataError
+from engine.record.document import RunDocument
+from engine.record.frametable import DATA_FILE, FramesFile
+from protocols.calibrate.measured import Analysed, Measured, matrix_of
+from protocols.calibrate.moves.fit import Fit, fitted
+from protocols.calibrate.moves.mover import MOVERS, Mover, SeenBy
+from protocols.calibrate.moves.picture import Camera, binned, filled, lonely, standing
+from protocols.calibrate.moves.places import Places, placed
+from protocols.calibrate.moves.plan import MOVED
+from protocols.calibrate.moves.registration import flattened
+from protocols.calibrate.moves.seen import place
+from protocols.calibrate.truth import truth_of
+
+Array = NDArray[np.float64]
+
+FEWEST_VISITS = 12
+LEAST_KEPT = 0.6
+MOST_OFF = 0.03
+"""A number of the matrix that is less sure than this, of its larger side, is of no use."""
+STAGE_SCALE = 0.005
+"""How far a nm of each axis of a stage may be off: the size of a pixel is known no better."""
+SURE = 1e-6
+"""Of the hand, which is told by a sign."""
+
+
+def analyse(folder: Path) -> Analysed:
+    """The matrix of a run, with a picture in its `report` folder. Raises DataError for what makes none."""
+    from protocols.calibrate.moves.drawing import draw
+
+    run = RunDocument.read(folder)
+    movers = {mover.name: mover for mover in MOVERS}
+    if run.protocol not in movers:
+        raise DataError(f"{folder}: is a run of {run.protocol}, not one of {', '.join(movers)}; nothing was stored")
+    mover = movers[run.protocol]
+    with FramesFile(folder / DATA_FILE) as file:
+        count = len(file.table(MOVED.name)) if MOVED.name in file.kinds else 0
+        if count < FEWEST_VISITS:
+            raise DataError(
+                f"{folder}: has {count} frames of moves, too few for a matrix ({run.status}: {run.reason}); nothing "
+                "was stored"
+            )
+        table = file.table(MOVED.name)
+        camera = _camera(run, file.extra("flatfield"))
+        seen, first = _seen(file, table, mover, camera)
+    visited = np.stack([table["x"], table["y"]], axis=1).astype(np.float64)
+    side = table["side"].astype(np.float64)
+    try:
+        fit = fitted(visited, side, seen.at)
+        _check(fit, mover, visited)
+    except DataError as error:
+        raise DataError(f"{folder}: {error}") from error
+    setting = float(table["setting"][0]) or None
+    values = _values(mover, fit, seen, setting)
+    picture = folder / "report" / f"{mover.name}.png"
+    draw(picture, mover, fit, visited, side, seen, first)
+    return Analysed(
+        values, (f"{picture}: places, what is left, a frame", *_lines(mover, fit, seen)), None, _truth(folder, values)
+    )
+
+
+def _camera(run: RunDocument, response: NDArray[np.generic] | None) -> Camera:
+    told = run.instrument["detector"]
+    saturation = told.get("saturation")
+    return Camera(
+        bool(told.get("wide_cross")),
+        None if saturation is None else int(saturation),
+        None if response is None else np.asarray(response, np.float32),
+    )
+
+
+def _pictures(file: FramesFile, count: int, camera: Camera) -> Iterator[Array]:
+    """Each frame of equal pixels; where the camera's response is not known, without what stands still in all frames."""
+    total: Array | None = None
+    for row in range(count):
+        even = camera.equal(file.picture(MOVED.name, row))
+        total = even if total is None else total + even
+    bad = standing(total / count) if total is not None else None
+    for row in range(count):
+        even = camera.equal(file.picture(MOVED.name, row))
+        yield filled(even, lonely(even) if bad is None else lonely(even) | bad)
+
+
+def _seen(file: FramesFile, table: NDArray[np.void], mover: Mover, camera: Camera) -> tuple[Places, Array]:
+    """Where what is seen was in each frame, and the first of these."""
+    count, first = len(table), np.zeros((1, 1))
+    if mover.seen_by is SeenBy.IMAGE:
+        pictures: list[Array] = []
+        bin_px = 1
+        for even in _pictures(file, count, camera):
+            bin_px = camera.bin_px((even.shape[0], even.shape[1]))
+            first = first if pictures else even
+            pictures.append(flattened(binned(even, bin_px)))
+        expected = np.stack([table["expected_fast_px"], table["expected_slow_px"]], axis=1).astype(np.float64)
+        found = placed(pictures, expected / bin_px)
+        if found.kept < LEAST_KEPT * found.pairs:
+            raise DataError(
+                f"only {found.kept} of {found.pairs} pairs of frames show the same as the others let expect: the image "
+                "cannot be followed; nothing was stored. Look for a place with more film and particles, or make "
+                "exposure_s longer"
+            )
+        return Places(found.at * bin_px, found.pairs, found.kept, found.scatter_px * bin_px), first
+    at = np.full((count, 2), np.nan)
+    frames = _pictures(file, count, camera) if mover.seen_by is SeenBy.DISC else _plain(file, count, camera)
+    for row, even in enumerate(frames):
+        first = even if row == 0 else first
+        where = place(even, mover.seen_by, camera)
+        if where is not None:
+            at[row] = where
+    kept = int(np.isfinite(at[:, 0]).sum())
+    if kept < LEAST_KEPT * count:
+        raise DataError(
+            f"the {mover.seen} was seen in {kept} of {count} frames; nothing was stored. Look at report/ and at the "
+            "frames"
+        )
+    return Places(at, count, kept, 0.0), first
+
+
+def _plain(file: FramesFile, count: int, camera: Camera) -> Iterator[Array]:
+    for row in range(count):
+        yield camera.equal(file.picture(MOVED.name, row))
+
+
+def _check(fit: Fit, mover: Mover, visited: Array) -> None:
+    """Refuse a fit that says nothing."""
+    size = float(np.sqrt(np.abs(np.linalg.det(fit.matrix))))
+    reach_px = size * float(np.ptp(visited, axis=0).min())
+    sigma = float(np.sqrt(np.diag(fit.covariance)).max())
+    if size <= 0 or reach_px < 3.0 or fit.rms_px > 0.2 * reach_px or sigma > MOST_OFF * size:
+        raise DataError(
+            f"the {mover.seen} does not follow the {mover.words}: over moves of {reach_px:.0f} px frames scatter by "
+            f"{fit.rms_px:.1f} px; nothing was stored. Look at report/ and at the frames"
+        )
+
+
+def _values(mover: Mover, fit: Fit, seen: Places, setting: float | None) -> dict[str, Measured]:
+    """What was measured, by its names."""
+    matrix = matrix_of(fit.matrix, fit.covariance, mover.unit)
+    if mover.seen_by is SeenBy.BEAM:
+        values = {mover.value: replace(matrix, camera_length_mm=setting)}
+    else:
+        values = {mover.value: replace(matrix, magnification=setting)}
+    # Both axes of a pair are alike: the mean, weighted; and how much they differ is no more than it says.
+    weights = 1.0 / np.maximum(fit.lag_sigma, 1e-12) ** 2
+    lag, lag_sigma = float(np.average(fit.lag, weights=weights)), float(1.0 / np.sqrt(weights.sum()))
+    values[mover.lag] = Measured(lag, lag_sigma, mover.lag_unit)
+    if mover.deflector is None:
+        values |= _of_the_stage(fit, seen, setting)
+    return values
+
+
+def _of_the_stage(fit: Fit, seen: Places, magnification: float | None) -> dict[str, Measured]:
+    determinant = float(np.linalg.det(fit.matrix))
+    (a, b), (c, d) = fit.matrix
+    slope = np.array([d, -c, -b, a]) / determinant  # of the logarithm of the determinant
+    share = math.hypot(0.5 * math.sqrt(slope @ fit.covariance @ slope), STAGE_SCALE / math.sqrt(2.0))
+    pixel_nm = 1.0 / math.sqrt(abs(determinant))
+    registered_nm = seen.sigma_px * pixel_nm
+    landing_nm = math.sqrt(max(fit.scatter_units**2 - registered_nm**2, 0.0))
+    landing_sigma_nm = max(fit.scatter_units / math.sqrt(4.0 * fit.freedom), 0.1 * registered_nm)
+    return {
+        "pixel_size_nm": Measured(pixel_nm, share * pixel_nm, "nm", magnification=magnification),
+        "stage_repeatability_nm": Measured(landing_nm, landing_sigma_nm, "nm"),
+        "camera_hand": Measured(1.0 if determinant < 0 else -1.0, SURE, "1"),
+    }
+
+
+def _lines(mover: Mover, fit: Fit, seen: Places) -> Iterator[str]:
+    """What was made and seen, for a person."""
+    unit = "nm" if mover.deflector is None else "units"
+    left_out = int(np.sum(~fit.used))
+    yield f"{len(fit.used)} visits, {left_out} left out; the {mover.seen} is off by {fit.rms_px:.2f} px rms"
+    if mover.seen_by is SeenBy.IMAGE:
+        yield (f"{seen.kept} of {seen.pairs} pairs of frames registered; a place is seen to {seen.sigma_px:.3f} px")
+    yield (
+        f"hysteresis {fit.lag[0]:.3g} +- {fit.lag_sigma[0]:.1g} {unit} along x, {fit.lag[1]:.3g} +- "
+        f"{fit.lag_sigma[1]:.1g} along y; repeatability from one side {fit.scatter_units:.2g} {unit} "
+        f"({fit.rms_px:.2f} px), what is seen of it included"
+    )
+    yield f"drift over the run {fit.drift_px[0]:.2f}, {fit.drift_px[1]:.2f} px along fast, slow"
+    if mover.deflector is None:
+        mirrored = np.linalg.det(fit.matrix) > 0
+        yield (
+            "the camera's pictures are mirrored: they show the specimen as from below, and hands of crystals turn over"
+            if mirrored
+            else "the camera's pictures show the specimen as seen from the source, not mirrored"
+        )
+
+
+def _truth(folder: Path, values: dict[str, Measured]) -> dict[str, float | Matrix]:
+    """Of what was measured."""
+    return {name: value for name, value in truth_of(folder).items() if name in values}

@@ -1,0 +1,1 @@
+"""From nothing to the files of an instrument: `credline setup`."""
