@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from engine.commands.groups import PromisedGroup
-from engine.commands.mistyped import plain, remedy
+from engine.commands.mistyped import example, plain, remedy
 from engine.commands.options import ClockKind, Config, Devices, Json, Protocol, Seed, Settings
 from engine.commands.replay import replay
 from engine.commands.soak import soak
@@ -376,8 +376,11 @@ def main() -> None:
             if said:
                 error.message = plain(said)  # type: ignore[attr-defined] # an error of the command line library
             show()
-            if meant := remedy(getattr(getattr(error, "ctx", None), "info_name", None) or "", said):
-                typer.echo(meant, err=True)
+            context = getattr(error, "ctx", None)
+            meant = remedy(getattr(context, "info_name", None) or "", said)
+            for line in (meant, example(getattr(getattr(context, "command", None), "epilog", None))):
+                if line:
+                    typer.echo(line, err=True)
             sys.exit(2)
         if os.environ.get("CREDLINE_TRACEBACK"):
             raise
