@@ -8,8 +8,9 @@ from engine.record.jsonobject import JsonObject
 from engine.views.lines import plain
 
 STEPS_EXPLAINED = (
-    "slack: how long before a step's planned instant the engine was ready for it, negative when too late;\n"
-    "left: what was left of its budget at its end; over: steps over their budget; undone: steps not begun, too late."
+    "slack: how long before its planned instant the engine was ready for a step,\n"
+    "negative when too late; left: what was left of its budget at its end;\n"
+    "over: steps over their budget; undone: steps not begun, for it was too late."
 )
 
 
