@@ -109,6 +109,13 @@ READOUT = Plausible("a camera's readout", "s", (0.0, 60.0), (0.0, 3.0), (MILLISE
 # Who holds the pedal needs seconds to minutes.
 WAITING = Plausible("the wait for an operator", "s", (0.1, 86_400.0), (1.0, 3600.0), (MILLISECONDS,))
 
+# The same microscopes as of WAVELENGTH, by their voltage.
+VOLTAGE = Plausible(
+    "an acceleration voltage", "kV", (10.0, 3500.0), (59.0, 305.0), (times("V", 1e-3), times("MV", 1000.0))
+)
+# The pixels and camera lengths of GEOMETRY; from 1 nm to the edge of a small detector, to 0.2 A of a large one.
+PER_PX = Plausible("a pixel of a pattern", "1/A", (1e-6, 1.0), (2e-4, 0.05), (times("1/nm", 0.1), times("1/m", 1e-10)))
+
 # The shortest axis of any crystal is a little above 2 A (beryllium: 2.29), the longest of proteins some 1000.
 CELL_LENGTH = Plausible(
     "an axis of a unit cell", "A", (2.0, 2000.0), (2.0, 500.0), (times("nm", 10.0), times("pm", 0.01))

@@ -157,7 +157,8 @@ def list_devices(
 
 
 async def _check(request: Request, left: "Left") -> dict[str, Any]:
-    from drivers.check.measure import judge, measure, proposed
+    from drivers.check.judgement import judge, proposed
+    from drivers.check.measure import measure
     from drivers.contract import Microscope
     from engine.clock.virtual import VirtualClock, VirtualLoop
     from engine.run.devicesfile import connect_devices
@@ -174,7 +175,7 @@ async def _check(request: Request, left: "Left") -> dict[str, Any]:
         judgement = judge(kind, plan, microscope.facts, measured)
         rotation = await _rotations(clock, microscope.stage, times.speed_deg_s, left) if request.move else {}
         settling = await _settling(clock, microscope, times) if request.beam else {}
-        problems = [*judgement.problems, *rotation.pop("problems", [])]
+        problems = [*judgement.problems, *rotation.pop("problems", []), *settling.pop("problems", [])]
         return {
             "devices": request.devices,
             "problems": problems,
@@ -217,23 +218,21 @@ async def _rotations(clock: Clock, stage: Any, speed_deg_s: float, left: "Left")
 
 async def _settling(clock: Clock, microscope: Any, times: Any) -> dict[str, Any]:
     """How long the pattern takes to stand still, beside what plans count on."""
+    from drivers.check.judgement import judge_settling
     from drivers.check.settling import measure_settling
 
     found = await measure_settling(clock, microscope, min(times.exposures_s), times.lens_change)
     declared_s = microscope.facts.optics.settling_s(times.lens_change)
-    if found.settled_s is None:
-        told = f"How long the pattern takes to settle cannot be told: {found.why}."
-    else:
-        told = (
-            f"After a defocus of {found.defocus} the pattern is as at rest {found.settled_s * 1000:.0f} ms after the "
-            f"lens was told to go back; plans count on {declared_s * 1000:.0f} ms."
-        )
-        if found.settled_s > declared_s:
-            told += (
-                " So the first frame after a snapshot may still be out of focus: give the lens more time, by an "
-                "option of its driver such as settling_s (credline devices list DRIVER tells them), or defocus less."
-            )
-    return {**asdict(found), "declared_s": declared_s, "remarks": [told]}
+    judged = judge_settling(found, declared_s)
+    return {
+        "defocus": found.defocus,
+        "settled_s": found.settled_s,
+        "why": found.why,
+        "declared_s": declared_s,
+        "left_share": found.left_share(declared_s),
+        "problems": list(judged.problems),
+        "remarks": list(judged.remarks),
+    }
 
 
 def _speeds(measured: Any) -> dict[float, float]:

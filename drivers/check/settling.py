@@ -21,6 +21,8 @@ TURNS = 3
 AWAY_S = 1.0
 LOOKED_S = 2.0
 SIGMAS = 4.0
+# Over so long the noise of short exposures is averaged where it is asked how much is left.
+MEAN_OF_S = 0.1
 
 Pictures = list[tuple[float, NDArray[np.float64]]]
 """What the camera saw, each with the second at which its exposure began at the earliest."""
@@ -30,11 +32,20 @@ Pictures = list[tuple[float, NDArray[np.float64]]]
 class Settling:
     """What was seen. settled_s: from the end of the call that refocused until all later pictures were as those of a
     lens at rest, the longest of some turns; None where the picture tells nothing, and `why`.
+
+    left: of each turn the pictures, each with the second at which it began and how much was left in it of what the
+    defocus does to a picture: 1 all, 0 nothing.
     """
 
     defocus: int
     settled_s: float | None
     why: str = ""
+    left: tuple[tuple[tuple[float, float], ...], ...] = ()
+
+    def left_share(self, after_s: float) -> float:
+        """How much was left in the worst turn, in the mean of the pictures of the next `MEAN_OF_S`; 0 without any."""
+        shares = [[share for begin_s, share in turn if after_s <= begin_s < after_s + MEAN_OF_S] for turn in self.left]
+        return max((float(np.mean(turn)) for turn in shares if turn), default=0.0)
 
 
 async def measure_settling(clock: Clock, microscope: Any, exposure_s: float, defocus: int) -> Settling:
@@ -52,6 +63,7 @@ async def measure_settling(clock: Clock, microscope: Any, exposure_s: float, def
 
         await bounded(clock, "beam.unblank", beam.unblank)
         turns: list[float] = []
+        left: list[tuple[tuple[float, float], ...]] = []
         for _ in range(TURNS):
             await bounded(clock, "optics.set_focus", lambda: optics.set_focus(focus + defocus))
             await clock.sleep_s(AWAY_S)
@@ -67,7 +79,9 @@ async def measure_settling(clock: Clock, microscope: Any, exposure_s: float, def
                 return Settling(
                     defocus, None, "the picture is the same in and out of focus: is a specimen in the beam?"
                 )
-            turns.append(_settled_s([(begin_s, _likeness(counts, reference)) for begin_s, counts in seen], limit))
+            likenesses = [(begin_s, _likeness(counts, reference)) for begin_s, counts in seen]
+            turns.append(_settled_s(likenesses, limit))
+            left.append(_left(likenesses, _likeness(away, reference)))
     finally:
         try:
             await bounded(clock, "beam.blank", beam.blank)
@@ -76,8 +90,8 @@ async def measure_settling(clock: Clock, microscope: Any, exposure_s: float, def
             await bounded(clock, "detector.disarm", detector.disarm)
     longest_s = max(turns)
     if longest_s >= LOOKED_S / 2:
-        return Settling(defocus, None, f"the pattern still moved {LOOKED_S / 2:g} s after the lens was told to go back")
-    return Settling(defocus, longest_s)
+        return Settling(defocus, None, f"it still moved {LOOKED_S / 2:g} s after that", tuple(left))
+    return Settling(defocus, longest_s, left=tuple(left))
 
 
 def _likeness(counts: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
@@ -93,6 +107,12 @@ def _at_rest(seen: Pictures) -> tuple[NDArray[np.float64], float]:
     total = np.sum(pictures, axis=0)
     others = [_likeness(counts, (total - counts) / max(1, len(pictures) - 1)) for counts in pictures]
     return total / len(pictures), float(np.mean(others) - SIGMAS * np.std(others))
+
+
+def _left(seen: Sequence[tuple[float, float]], away: float) -> tuple[tuple[float, float], ...]:
+    """How much is left in each picture, from how like a lens at rest it is; away: how like the defocused one is."""
+    at_rest = float(np.median([likeness for begin_s, likeness in seen if begin_s > LOOKED_S / 2] or [seen[-1][1]]))
+    return tuple((begin_s, (at_rest - likeness) / (at_rest - away)) for begin_s, likeness in seen)
 
 
 def _settled_s(seen: Sequence[tuple[float, float]], limit: float) -> float:

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from engine.commands.groups import PromisedGroup
-from engine.commands.mistyped import plain, remedy
+from engine.commands.mistyped import example, plain, remedy
 from engine.commands.options import ClockKind, Config, Devices, Json, Protocol, Seed, Settings
 from engine.commands.replay import replay
 from engine.commands.soak import soak
@@ -187,8 +187,11 @@ def plan(
     keys: Annotated[
         bool, typer.Option("--keys", help="Say what each key of the plan is instead: unit, default, range, meaning.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print each step of each cycle too, and where every fact is from.")
+    ] = False,
 ) -> None:
-    """Print the budget of a run and refuse a plan that cannot fit; nothing moves, and nothing is asked."""
+    """Say what a run will be and refuse a plan that cannot fit; nothing moves, and nothing is asked."""
     import asyncio
 
     from engine.clock import RealClock
@@ -213,32 +216,38 @@ def plan(
     else:
         basis = declared_basis(devices, options)
     prepared = kind.prepare(values, basis.facts)
-    _print_plan(prepared)
-    print_basis(basis, kind.needs)
+    _print_plan(prepared, full)
+    print_basis(basis, kind.needs, full)
     for remark in (*basis.facts.questions, *prepared.remarks):
         typer.echo(f"Note: {remark}")
     for objection in prepared.objections:
         typer.echo(f"Objection: {objection} To run it all the same, `credline run` wants --accept-gaps.")
+    if not full:
+        typer.echo("With --full: each step of each cycle, and where every fact is from.")
 
 
-def _print_plan(prepared: "Prepared") -> None:
+def _print_plan(prepared: "Prepared", full: bool) -> None:
     from rich.table import Table
 
     from engine.commands.tables import print_whole
 
     if not prepared.budgets and not prepared.words:
         typer.echo("The plan fits the instrument.")
+    facts = Table(show_header=False, box=None)
     for budget in prepared.budgets:
+        left_s = budget.available_s - budget.typical_s
+        if not full:
+            slack = f"slack {left_s * 1000:.1f} ms, at worst {budget.slack_s * 1000:.1f} ms"
+            facts.add_row(budget.name, f"{budget.available_s * 1000:.1f} ms, {slack}")
+            continue
         table = Table(title=f"{budget.name}: {budget.available_s * 1000:.1f} ms", title_justify="left")
         for heading in ("step", "typical ms", "worst ms", "from"):
             table.add_column(heading, justify="right" if "ms" in heading else "left")
         for step in budget.steps:
             table.add_row(step.name, f"{step.typical_s * 1000:.1f}", f"{step.worst_s * 1000:.1f}", step.source)
-        left_s = budget.available_s - budget.typical_s
         table.add_section()
         table.add_row("slack", f"{left_s * 1000:.1f}", f"{budget.slack_s * 1000:.1f}", "")
         print_whole(table)
-    facts = Table(show_header=False, box=None)
     for name, text in prepared.words.items():
         facts.add_row(name, text)
     print_whole(facts)
@@ -367,8 +376,11 @@ def main() -> None:
             if said:
                 error.message = plain(said)  # type: ignore[attr-defined] # an error of the command line library
             show()
-            if meant := remedy(getattr(getattr(error, "ctx", None), "info_name", None) or "", said):
-                typer.echo(meant, err=True)
+            context = getattr(error, "ctx", None)
+            meant = remedy(getattr(context, "info_name", None) or "", said)
+            for line in (meant, example(getattr(getattr(context, "command", None), "epilog", None))):
+                if line:
+                    typer.echo(line, err=True)
             sys.exit(2)
         if os.environ.get("CREDLINE_TRACEBACK"):
             raise

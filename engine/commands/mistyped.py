@@ -12,6 +12,12 @@ def plain(message: str) -> str:
     return message.replace("Value error, ", "")
 
 
+def example(epilog: str | None) -> str:
+    """The example line of a command's help, empty where it has none. epilog: what its help ends with."""
+    first = (epilog or "").partition("\n")[0]
+    return first if first.startswith("Example: ") else ""
+
+
 def remedy(command: str, message: str) -> str:
     """What was likely meant, in a sentence; empty where that is not known. command: the last word of its name."""
     extra = re.search(r"unexpected extra argument\S* \((\S+).*\)", message)

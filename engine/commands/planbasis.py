@@ -12,10 +12,13 @@ WHOLE = ("geometry", "timing")
 """What is known of the instrument as a whole, beside its parts."""
 
 
-def print_basis(basis: PlanBasis, needs: Sequence[str]) -> None:
-    """Print it on standard output, below the plan. needs: the parts of the experiment; without any, all are shown."""
+def print_basis(basis: PlanBasis, needs: Sequence[str], full: bool) -> None:
+    """Print it on standard output, below the plan. needs: the parts of the experiment; without any, all are shown.
+
+    full: the facts themselves too, not only what is not known of them.
+    """
     shown = [row for row in basis.rows if not needs or row[0] in (*WHOLE, *needs)]
-    if shown:
+    if shown and full:
         table = Table("part", "facts", "from", title="prepared from", title_justify="left")
         for row in shown:
             table.add_row(*row)

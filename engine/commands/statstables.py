@@ -7,11 +7,19 @@ from engine.commands.tables import print_whole
 from engine.record.jsonobject import JsonObject
 from engine.views.lines import plain
 
+STEPS_EXPLAINED = (
+    "slack: how long before its planned instant the engine was ready for a step,\n"
+    "negative when too late; left: what was left of its budget at its end;\n"
+    "over: steps over their budget; undone: steps not begun, for it was too late."
+)
+
 
 def print_tables(document: JsonObject) -> None:
     """Print the figures of a trace (`engine.views.stats`) for a person; tables without rows are left out."""
     for table in _tables(document):
         print_whole(table)
+        if str(table.title).startswith("steps"):
+            print(STEPS_EXPLAINED)
         print()
 
 

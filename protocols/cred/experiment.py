@@ -47,15 +47,15 @@ WHAT_IF = WhatIf(
         Figure("snapshot_slots", "slots a snapshot takes"),
         Figure("lost_slots", "lost slots"),
         Figure("missing_deg", "missing wedge / deg"),
-        Figure("slack_min_ms", "slack, min / ms"),
-        Figure("slack_median_ms", "slack, median / ms"),
+        Figure("slack_min_ms", "ready before a slot, min / ms"),
+        Figure("slack_median_ms", "ready before a slot, median / ms"),
         Figure("overruns", "steps over their budget"),
     ),
     swept=("frames", "snapshot_slots", "lost_slots", "missing_deg", "overruns"),
     plotted=(
         Figure("missing_deg", "missing wedge / deg"),
         Figure("lost_slots", "lost slots"),
-        Figure("slack_min_ms", "slack, min / ms"),
+        Figure("slack_min_ms", "ready before a slot, min / ms"),
     ),
     aliases={"exposure": "exposure_s", "interval": "snapshot_interval", "snapshot_exposure": "snapshot_exposure_s"},
     # A recording knows where the stage went and how the lens settled then, and nothing of another way.
@@ -94,6 +94,7 @@ class PreparedCred(Prepared):
             "a frame may start late by": f"{slots.tolerance_s * 1000:.1f} ms",
             "smallest margin": f"{slots.smallest_margin_s * 1000:.1f} ms",
             "disk space": self._disk_space,
+            **self._files,
             **words_of(self.geometry, slots.detector),
         }
 
@@ -122,6 +123,14 @@ class PreparedCred(Prepared):
         if paced.period_s > self.slot_plan.tolerance_s:
             unknown += f", of which {tolerance_ms:.1f} ms are not late: choose parts that short, or a longer exposure_s"
         return {"parts of the camera": unknown}
+
+    @property
+    def _files(self) -> Mapping[str, str]:
+        """What is to be said of the files for other programs: that only what is named is made."""
+        formats = self.plan.formats
+        if not formats or "report" in formats:
+            return {}
+        return {"files": f"{', '.join(formats)}, and no report: name it in formats, too, if you want one"}
 
     @property
     def total(self) -> int:

@@ -105,8 +105,10 @@ class Correction:
         return scaled
 
 
-def correction(response: NDArray[np.float32] | None, wide_cross: bool, saturation: int = 0) -> Correction:
+def correction(response: NDArray[np.float32] | None, wide_cross: bool, saturation: int) -> Correction:
     """The correction for a detector with this flatfield (relative response, (rows, columns), or None).
+
+    saturation: 0 where nobody knows it.
 
     A flat exposure sees the wide pixels 3 and 9 times as bright; that is their area and not their response, and
     sharing them out takes care of it, so it is divided out here. Zeros, negatives and NaN are dead pixels.

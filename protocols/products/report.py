@@ -129,8 +129,8 @@ BEAM = (
 )
 SCALE = (
     f"Counts in the spots of each frame over the run's median, and their running median of {SMOOTHED_FRAMES} frames. A "
-    "crystal that leaves the beam pulls the black line down to a tenth and less; all counts, in grey, stay as they are "
-    "unless the beam goes."
+    "crystal that leaves the beam pulls the black line down to a twentieth, where only noise is left; all counts, in "
+    "grey, stay as they are unless the beam goes."
 )
 
 

@@ -139,7 +139,7 @@ def test_a_full_disk_is_refused(tmp_path: Path) -> None:
 
 
 def test_plan_prints_the_budget_and_moves_nothing() -> None:
-    done = command("plan", "cred", "--config", str(EXAMPLES / "mordenite-1.toml"))
+    done = command("plan", "cred", "--full", "--config", str(EXAMPLES / "mordenite-1.toml"))
     assert done.returncode == 0
     for words in ("snapshot cycle: 512.0 ms", "settling", "slack", "553 (55 snapshots"):
         assert words in done.stdout

@@ -26,6 +26,22 @@ def test_a_slip_is_told_what_to_write_instead(credline: Credline, name: str) -> 
     assert "Value error" not in err
 
 
+EXAMPLES = {
+    "an option that is none": ("soak cred --seds 3", "Example: credline soak cred --seeds 1000"),
+    "a value that is no number": ("soak cred --seeds many", "Example: credline soak cred --seeds 1000"),
+    "an argument left out": ("trace show", "Example: credline trace show runs/mordenite_001 --slot 10-12"),
+    "an option of a group of another package": ("zones cell --volt 3", "Example: credline zones cell patterns.h5"),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_words_that_make_no_command_get_an_example_of_it(credline: Credline, name: str) -> None:
+    words, example = EXAMPLES[name]
+    status, _, err = credline(*words.split())
+    assert status == 2
+    assert err.splitlines()[-1] == example
+
+
 def test_a_folder_of_runs_or_a_file_of_one_is_told_which_run_to_name(credline: Credline, tmp_path: Path) -> None:
     for name in ("lta_001", "mfi_002"):
         (tmp_path / "runs" / name).mkdir(parents=True)

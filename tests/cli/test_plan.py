@@ -77,11 +77,11 @@ def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan(folder: Path, devices: str, *words: str) -> str:
-    """What a plan that fits prints."""
+    """What a plan that fits prints, all of it."""
     path = folder / "devices.toml"
     path.write_text(devices, encoding="utf-8")
     done = CliRunner().invoke(
-        app, ["plan", "cred", "--devices", str(path), *words], env={"COLUMNS": "200"}, catch_exceptions=False
+        app, ["plan", "cred", "--full", "--devices", str(path), *words], env={"COLUMNS": "200"}, catch_exceptions=False
     )
     assert done.exit_code == 0, done.output
     return done.output
@@ -104,6 +104,35 @@ def test_a_plan_needs_no_hardware_and_says_what_only_that_can_tell(
     assert not_known(printed) == unknown
     told_space = "not known before the camera has told how large its pictures are"
     assert (told_space in printed) is ("detector.shape" in unknown)
+
+
+@pytest.mark.usefixtures("nobody_is_asked")
+def test_a_plan_says_at_one_look_what_will_be_recorded_and_what_not(tmp_path: Path) -> None:
+    devices = tmp_path / "devices.toml"
+    devices.write_text(f'{SIMULATED}[detector]\ndriver = "merlin"\n{GEOMETRY}', encoding="utf-8")
+
+    def said(*words: str) -> str:
+        done = CliRunner().invoke(app, ["plan", "cred", "--devices", str(devices), *words], env={"COLUMNS": "100"})
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    short, full = said(), said("--full")
+    assert len(short.splitlines()) <= 24 < len(full.splitlines())
+    for words in (
+        "snapshot cycle",
+        "slots",
+        "not recorded",
+        "duration",
+        "wavelength",
+        "Not known so far: detector.shape",
+    ):
+        assert words in short
+        assert words in full
+    for words in ("refocus", "declared by the driver"):
+        assert words not in short
+        assert words in full
+    assert short.splitlines()[-1].startswith("With --full:")
+    assert "With --full" not in full
 
 
 @pytest.mark.usefixtures("nobody_is_asked")
@@ -143,7 +172,7 @@ async def called(folder: Path, devices: str, *words: str) -> tuple[int | None, s
     path.write_text(devices + GEOMETRY, encoding="utf-8")
     process = await asyncio.create_subprocess_exec(
         *CREDLINE,
-        *("plan", "cred", "--devices", str(path), *words),
+        *("plan", "cred", "--full", "--devices", str(path), *words),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "COLUMNS": "200"},

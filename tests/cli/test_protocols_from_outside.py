@@ -80,7 +80,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_plan_says_that_it_fits(lab: Lab) -> None:
-    said = lab.good("plan", lab.protocol)
+    said = lab.good("plan", lab.protocol, "--full")
     assert {"least": "The plan fits", "stills": "in the beam at one stop: 2000.0 ms"}[lab.protocol] in said
 
 

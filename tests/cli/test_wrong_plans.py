@@ -276,6 +276,14 @@ def test_a_usual_plan_has_no_remarks(credline: Credline, tmp_path: Path) -> None
     assert told["pattern"]["corner_A"] == pytest.approx(0.309, abs=1e-3)
 
 
+def test_a_plan_says_that_only_what_is_named_is_made(credline: Credline) -> None:
+    def said(formats: str) -> str:
+        return credline("plan", "cred", "--set", f"formats={formats}")[1]
+
+    assert "autoed, and no report: name it in formats" in said('["autoed"]')
+    assert "no report" not in said('["autoed", "report"]') + said("[]")
+
+
 def test_gaps_are_an_objection_that_can_be_accepted(credline: Credline, tmp_path: Path) -> None:
     words = ("--devices", "simulated-timing", "--set", "exposure_s=0.05", "--set", "range_deg=5")
     status, out, _ = credline("plan", "cred", *words)

@@ -118,6 +118,17 @@ WRONG = {
     "a place for the beam": (["cell", "p.csv", "--beam", "120"], "column and row"),
     "a peak list in pixels": (["classify", "pixels.csv", "--method", "geometry"], "are the positions in 1/A?"),
     "a peak list with a word": (["classify", "word.csv", "--method", "geometry"], "line 3 has no two numbers"),
+    "a place for the beam as in a plan": (["cell", "none.h5", "--beam", "[258.3, 260.1]"], "none.h5: no such file"),
+    "a voltage in V": (
+        ["simulate", "--voltage", "200000"],
+        "If 200000 V was meant, write --voltage 200.",
+    ),
+    "a voltage in MV": (["classify", "none.h5", "--voltage", "0.3"], "If 0.3 MV was meant, write --voltage 300."),
+    "a scale in 1/nm": (["cell", "none.h5", "--per-px", "0.0833"], "If 0.0833 1/nm was meant, write --per-px 0.00833."),
+    "a scale of pixels": (
+        ["cell", "none.h5", "--per-px", "55"],
+        "a pixel of a pattern is 1e-06 to 1 1/A.",
+    ),
     "words for a distortion": (["cell", "p.csv", "--distortion", "much"], "are needed"),
 }
 

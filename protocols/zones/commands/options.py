@@ -15,9 +15,31 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")]
 Model = Annotated[Path | None, typer.Option("--model", help="A network of your own (`credline zones train`).")]
+
+
+def _judged(option: str, value: float | None, figure: str) -> float | None:
+    """The value of an option. Raises Refused for one that no microscope has, asks about an unusual one; both name the
+    unit that was likely meant. figure: its name in `drivers.plausible`.
+    """
+    if value is not None:
+        from drivers import plausible
+        from drivers.judged import impossible, question
+
+        known = getattr(plausible, figure)
+        if why := impossible(option, value, known):
+            raise Refused(f"{why} Nothing was done.".replace(f"{option} = ", f"{option} "))
+        if asked := question(option, value, known):
+            typer.echo(f"Note: {asked}".replace(f"{option} = ", f"{option} "), err=True)
+    return value
+
+
 PerPx = Annotated[
     float | None,
-    typer.Option("--per-px", min=1e-6, max=1.0, help="1/A a pixel, where the pictures do not say, or say wrong."),
+    typer.Option(
+        "--per-px",
+        callback=lambda value: _judged("--per-px", value, "PER_PX"),
+        help="1/A a pixel, where the pictures do not say, or say wrong.",
+    ),
 ]
 Tolerance = Annotated[
     float, typer.Option("--tolerance", min=1e-3, max=0.05, help="How far a spot may be off the net, 1/A.")
@@ -27,11 +49,15 @@ Missing = Annotated[
 ]
 Voltage = Annotated[
     float | None,
-    typer.Option("--voltage", min=10, max=3000, help="Acceleration voltage in kV, where the source does not say: 200."),
+    typer.Option(
+        "--voltage",
+        callback=lambda value: _judged("--voltage", value, "VOLTAGE"),
+        help="Acceleration voltage in kV, where the source does not say: 200.",
+    ),
 ]
 Beam = Annotated[
     str,
-    typer.Option("--beam", metavar="'X Y'", help="Primary beam in px (column, row), where a beam stop hides it."),
+    typer.Option("--beam", metavar="'[X, Y]'", help="Primary beam in px (column, row), where a beam stop hides it."),
 ]
 Excitation = Annotated[
     float,
@@ -93,9 +119,14 @@ def labels_of(path: Path, option: str) -> dict[str, str]:
 
 
 def numbers(text: str, count: int, option: str, what: str) -> list[float]:
-    """So many finite numbers out of a word of the command line. Refused where they are not."""
+    """So many finite numbers out of a word of the command line, as a plan writes a list or with spaces between. Refused
+    where they are not.
+    """
+    bare = text.strip()
+    if bare.startswith("[") and bare.endswith("]"):
+        bare = bare[1:-1]
     try:
-        found = [float(word) for word in text.replace(",", " ").split()]
+        found = [float(word) for word in bare.replace(",", " ").split()]
     except ValueError:
         found = []
     if len(found) != count or not all(abs(x) < 1e6 for x in found):

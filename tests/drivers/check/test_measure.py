@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 
 from drivers.calibration.rotationspeed import RotationSpeeds, stage_facts
 from drivers.check.command import devices_app
-from drivers.check.measure import CALLS, Judgement, Measured, Times, judge, measure, proposed
+from drivers.check.judgement import Judgement, judge, judge_settling, proposed
+from drivers.check.measure import CALLS, Measured, Times, measure
 from drivers.check.rotation import measure_rotations, speeds_to_try
+from drivers.check.settling import Settling
 from drivers.contract import Microscope
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import RealClock, ns
@@ -373,9 +375,40 @@ def test_the_command_writes_what_it_measured_where_plans_read_it(devices_file: P
 
 
 def test_a_lens_that_needs_longer_than_plans_count_on_is_told_with_what_to_do() -> None:
-    said = command("simulated", "--beam")[1]
-    assert "first frame after a snapshot may still be out of focus" in said
-    assert "such as settling_s (credline devices list DRIVER tells them)" in said
+    status, said, _ = command("simulated", "--beam")
+    assert status == 0
+    assert "plans count on 349.3 ms, when 0.2 % of what the defocus does to it are left" in said
+
+
+# When the pattern was as at rest, what was left 0.1 s after the lens was told to go back, and whether plans that count
+# on 0.1 s would not work.
+SETTLED = {
+    "in time": (0.09, 0.0, False),
+    "later, by less than harms a frame": (0.3, 0.04, False),
+    "too late": (0.3, 0.06, True),
+    "never while it was looked at, by little": (None, 0.01, False),
+    "never while it was looked at": (None, 0.4, True),
+}
+
+
+@pytest.mark.parametrize(("settled_s", "left", "harms"), SETTLED.values(), ids=SETTLED)
+def test_a_lens_that_leaves_the_first_frame_out_of_focus_would_not_work(
+    settled_s: float | None, left: float, harms: bool
+) -> None:
+    turns = (((0.0, 1.0), (0.11, left)), ((0.0, 1.0), (0.11, 0.0), (0.3, 0.0)))
+    judged = judge_settling(Settling(1500, settled_s, "it still moved 1 s after that", turns), 0.1)
+    assert bool(judged.problems) is harms
+    (said,) = judged.problems or judged.remarks
+    assert "plans count on 100 ms" in said
+    assert ("such as settling_s (credline devices list DRIVER tells them)" in said) is harms
+    assert (f"{100 * left:.1f} % of what the defocus does" in said) is (settled_s != 0.09)
+
+
+def test_what_a_plan_records_is_told_in_figures_without_advice() -> None:
+    _, said, _ = command("simulated", "--set", "snapshot_interval=10")
+    (line,) = [line for line in said.splitlines() if line.startswith("- not recorded:")]
+    assert "as measured, 10 % of the range" in line
+    assert "snapshot_interval" not in line
 
 
 def test_the_command_writes_nothing_when_told_so_or_without_a_file(devices_file: Path) -> None:

@@ -30,6 +30,8 @@ async def test_it_grows_with_the_lens_own_time(clock: VirtualClock, slow_s: floa
     found = await settling(clock, 1500, lens={"slow_s": slow_s})
     assert found.settled_s is not None
     assert slow_s / 2 < found.settled_s < 6 * slow_s
+    assert found.left_share(0.0) > found.left_share(slow_s / 2) > found.left_share(found.settled_s)
+    assert abs(found.left_share(found.settled_s)) < 0.01
 
 
 @virtual

@@ -19,7 +19,7 @@ def devices_file(tmp_path: Path) -> Path:
 
 
 def test_the_variable_names_the_devices_and_it_is_said(devices_file: Path) -> None:
-    done = CliRunner().invoke(app, ["plan", "cred"], env={"CREDLINE_DEVICES": str(devices_file)})
+    done = CliRunner().invoke(app, ["plan", "cred", "--full"], env={"CREDLINE_DEVICES": str(devices_file)})
     assert done.exit_code == 0, done.output
     assert done.stderr.splitlines() == [f"devices: {devices_file}, as CREDLINE_DEVICES says"]
     assert "50.0" in done.stdout
@@ -30,7 +30,7 @@ def test_what_is_typed_comes_before_the_variable_and_an_empty_one_is_none(
     devices_file: Path, words: list[str], said: str | None
 ) -> None:
     variable = str(devices_file) if said is None else said
-    done = CliRunner().invoke(app, ["plan", "cred", *words], env={"CREDLINE_DEVICES": variable})
+    done = CliRunner().invoke(app, ["plan", "cred", "--full", *words], env={"CREDLINE_DEVICES": variable})
     assert done.exit_code == 0, done.output
     assert done.stderr == ""
     assert "35.0" in done.stdout

@@ -190,6 +190,7 @@ def test_stats_of_the_command_stand_in_80_columns(run: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert any(text.startswith("optics.set_focus") for text in lines)
     assert any(text.startswith("defocus-snapshot: defocus") for text in lines)
+    assert any(text.startswith("slack: how long before its planned instant") for text in lines)
     assert "…" not in "".join(lines)
 
 

@@ -11,7 +11,7 @@ from protocols.products.cross import pixel_area
 def test_a_flat_exposure_becomes_flat_wide_pixels_included() -> None:
     rng = np.random.default_rng(1)
     response = pixel_area((64, 64)) * rng.normal(1, 0.05, (64, 64)).astype(np.float32)
-    correct = correction(response / response.mean(), wide_cross=True)
+    correct = correction(response / response.mean(), wide_cross=True, saturation=0)
     counts, clipped = correct.apply(np.rint(1000 * response).astype(np.uint16))
     assert clipped == Clipped()
     assert counts.shape == (68, 68)
@@ -25,7 +25,7 @@ def test_the_flatfield_conserves_intensity_on_the_whole() -> None:
     response = area * rng.normal(1, 0.05, (512, 512)).astype(np.float32)
     truth = rng.uniform(100, 300, (512, 512)) * area
     raw = rng.poisson(truth * response / area).astype(np.uint16)
-    counts, _ = correction(response, wide_cross=True).apply(raw)
+    counts, _ = correction(response, wide_cross=True, saturation=0).apply(raw)
     assert counts.sum() == pytest.approx(truth.sum(), rel=1e-3)
 
 
@@ -35,7 +35,7 @@ def test_a_dead_pixel_of_the_flatfield_is_replaced_by_its_neighbours(bad: float)
     response[5, 6] = bad
     raw = np.full((16, 16), 40, dtype=np.uint16)
     raw[5, 6] = 9
-    correct = correction(response, wide_cross=False)
+    correct = correction(response, wide_cross=False, saturation=0)
     counts, clipped = correct.apply(raw)
     assert clipped == Clipped()
     np.testing.assert_array_equal(counts, 40)
@@ -52,13 +52,22 @@ def test_a_cluster_of_dead_pixels_and_a_picture_without_a_living_one() -> None:
     np.testing.assert_array_equal(around_dead(counts, gain, np.ones((9, 9), dtype=bool)), np.zeros(81))
 
 
+def test_a_dead_pixel_takes_the_mean_of_its_own_neighbours_wherever_it_lies() -> None:
+    ramp = np.add.outer(np.arange(7), 10 * np.arange(9)).astype(np.float32)
+    for y in range(1, 6):
+        for x in range(1, 8):
+            dead = np.zeros(ramp.shape, dtype=bool)
+            dead[y, x] = True
+            assert around_dead(ramp, np.ones_like(ramp), dead) == ramp[y, x]
+
+
 def test_a_dead_pixel_is_replaced_and_not_clipped_whatever_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corrections, "STRIP_PIXELS", 32 * 4)
     response = np.ones((40, 4), dtype=np.float32)
     response[[1, 33], [2, 0]] = 0
     raw = np.full((40, 4), 40, dtype=np.int32)
     raw[[1, 33], [2, 0]] = 100_000, -7
-    counts, clipped = correction(response, wide_cross=False).apply(raw)
+    counts, clipped = correction(response, wide_cross=False, saturation=0).apply(raw)
     np.testing.assert_array_equal(counts, 40)
     assert clipped == Clipped()
 
@@ -144,7 +153,7 @@ def test_fractions_are_rounded_and_not_cut(value: float, expected: int, clipped:
 def test_the_raw_picture_is_left_alone() -> None:
     raw = np.arange(16 * 16, dtype=np.uint16).reshape(16, 16)
     before = raw.copy()
-    correction(np.full((16, 16), 0.5, dtype=np.float32), wide_cross=True).apply(raw)
+    correction(np.full((16, 16), 0.5, dtype=np.float32), wide_cross=True, saturation=0).apply(raw)
     np.testing.assert_array_equal(raw, before)
 
 

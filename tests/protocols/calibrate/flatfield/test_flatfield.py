@@ -120,7 +120,7 @@ def test_by_commands_alone_a_flatfield_is_stored_and_a_run_of_that_camera_has_it
     assert stored["gain_counts_per_electron"].data == Path(told["run_dir"]).name == "flatfield_001"
     arrays = read_camera_arrays(tmp_path / "sim.toml")
     assert arrays is not None
-    planned = command("plan", "cred", "--devices", named)
+    planned = command("plan", "cred", "--full", "--devices", named)
     assert "calibrated, sim.toml" in planned.stdout
     assert "flatfield yes +- 0.01" in planned.stdout
     run = ("run", "cred", "--devices", named, "--out", str(tmp_path / "runs"), "--clock", "virtual", "--seed", "7")

@@ -2,19 +2,23 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from drivers.contract import Reading, Stage
+from engine.clock import NS_PER_MS, NS_PER_S
 from engine.record.trace import read_trace
 from engine.run.perform import Request, execute
 from engine.run.registry import experiment_type
+from engine.run.run import Run
 from engine.run.trial import Case
 from engine.testing.soak import try_case
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
-from protocols.cred.rotation.stagewatch import POLL_NS
+from protocols.cred.rotation.stagewatch import POLL_NS, StageWatch
 from tests.protocols.cred.conftest import Finished
 
 # 50 slots without snapshots: the stage is read in slots 1, 2, 10, 20, 30, 40 and 50. Slot 1 begins at 3.4 s or so.
@@ -253,3 +257,28 @@ def test_a_last_reading_that_does_not_come_holds_up_no_stop(undisturbed: Finishe
     assert run.calls("stage.stop")[0]["begin_ns"] - finalize_ns < 1_500_000_000
     assert run.document["status"] == "done"
     assert 0 < len(kept(run)) <= SLOTS
+
+
+# Readings so many seconds apart of a stage that turns at 0.5 deg/s instead of the plan's 0.45, and the slots of 0.5 s
+# that 11.5 deg need then; None while the speed is not known well.
+COUNTED = {"two": (2, 5, None), "three": (3, 5, 46), "three within 2 s": (3, 1, None), "many": (9, 1, 46)}
+
+
+@pytest.mark.parametrize(("count", "apart_s", "slots"), COUNTED.values(), ids=COUNTED)
+def test_the_slots_of_the_range_are_counted_anew_once_three_readings_tell_the_speed(
+    count: int, apart_s: int, slots: int | None
+) -> None:
+    run = SimpleNamespace(timeline=None)
+    watch = StageWatch(cast("Run", run), cast("Stage", None), CredPlan(**{**PLAN, "speed_deg_s": 0.45}), 11.5)
+    begun_s = [apart_s * k for k in range(count)]
+    watch.readings = [Reading(0.5 * at_s, at_s * NS_PER_S, at_s * NS_PER_S + NS_PER_MS) for at_s in begun_s]
+    assert watch.slots_for_range(0.5) == slots
+    assert watch.rate_deg_s == pytest.approx(0.45 if slots is None else 0.5)
+
+
+def test_no_slots_are_counted_of_a_stage_that_stands() -> None:
+    run = SimpleNamespace(timeline=None)
+    watch = StageWatch(cast("Run", run), cast("Stage", None), CredPlan(**PLAN), 11.5)
+    watch.readings = [Reading(0.5 * k, k * NS_PER_S, k * NS_PER_S + NS_PER_MS) for k in range(9)]
+    watch.stopped_ns = 9 * NS_PER_S
+    assert watch.slots_for_range(0.5) is None
