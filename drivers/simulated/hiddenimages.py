@@ -73,7 +73,7 @@ class HiddenImages:
                     crossover=lit.crossover + rng.uniform(-CROSSOVER_OFF, CROSSOVER_OFF),
                     nm_per_unit=lit.nm_per_unit * (1.0 + rng.uniform(-LIT_OFF, LIT_OFF)),
                     per_spot=lit.per_spot * rng.uniform(1 - LIT_OFF, 1 + LIT_OFF),
-                    disc_nm=(float(middle[0]), float(middle[1])),
+                    disc_nm=(lit.disc_nm[0] + float(middle[0]), lit.disc_nm[1] + float(middle[1])),
                 ),
             ),
         )

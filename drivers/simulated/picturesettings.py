@@ -69,7 +69,7 @@ class PictureSettings:
     grid_seed: int = 0
     grid_pitch_nm: float = 62_000.0
     grid_bar_nm: float = 25_000.0
-    crystals_um2: float = 0.25
+    crystals_um2: float = 0.2
     film_unevenness: float = 0.05
     rot90: int = 0
     flipud: bool = False

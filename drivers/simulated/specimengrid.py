@@ -24,14 +24,18 @@ TEXTURES = ((41_300.0, 0.7), (6_700.0, 1.0))
 TEXTURE_PX = 512
 ROUGHEST_PX, FINEST_PX = 60.0, 4.0
 """Wavelengths in the texture."""
-CRYSTAL_NM, CRYSTAL_SPREAD = 500.0, 0.7
+CRYSTAL_NM, CRYSTAL_SPREAD = 500.0, 0.55
 CRYSTAL_LIMITS_NM = (200.0, 3000.0)
 CRYSTAL_TRANSMISSION = (0.25, 0.9)
+CLEAR_NM, SMALL_NM = 2000.0, 700.0
+"""Near the middle of the window where a run begins no crystal is larger: an operator looks for such a place."""
 DIRT_NM = (40.0, 200.0)
 DIRT_TRANSMISSION = (0.6, 0.92)
 DIRT_UM2 = 1.5
 LEAST_PX = 0.8
 """What is smaller in the image is not drawn."""
+PIXEL_SIGMA = 0.3
+"""Of a Gaussian that averages about as a pixel does, in its sides."""
 SMALL_PX = (4, 8, 16)
 """Particles that reach no farther than this are drawn all at once."""
 
@@ -66,11 +70,12 @@ class SpecimenGrid:
         film = np.ones(shape, np.float32)
         for number, (period_nm, weight) in enumerate(TEXTURES):
             sample_nm = period_nm / TEXTURE_PX
-            if self._unevenness <= 0 or per_px > 10.0 * FINEST_PX * sample_nm:
-                continue  # it averages out
+            if self._unevenness <= 0:
+                continue
             corner, step = np.mod(origin_nm, period_nm) / sample_nm, to_grid / sample_nm
             u, v = _places(step, corner, shape)
-            film += np.float32(self._unevenness * weight) * _between(_texture(self._seed, number), u, v)
+            texture = _texture(self._seed, number, max(0, round(math.log2(max(per_px / sample_nm, 1.0)))))
+            film += np.float32(self._unevenness * weight) * _between(texture, u, v)
         return np.clip(FILM * film.astype(np.float64), 0.05, 1.0)
 
     def _draw_particles(
@@ -111,8 +116,10 @@ class SpecimenGrid:
             area_um2 = (TILE_NM / 1000.0) ** 2
             crystals, dirt = rng.poisson(self._crystals_um2 * area_um2), rng.poisson(DIRT_UM2 * area_um2)
             edges = np.clip(CRYSTAL_NM * np.exp(CRYSTAL_SPREAD * rng.standard_normal(crystals)), *CRYSTAL_LIMITS_NM)
+            scattered = _scattered(rng, (i, j), edges, (0.3, 1.0), CRYSTAL_TRANSMISSION)
+            near = np.hypot(scattered[0], scattered[1]) < CLEAR_NM + scattered[2]
             self._tiles[i, j] = (
-                _scattered(rng, (i, j), edges, (0.3, 1.0), CRYSTAL_TRANSMISSION),
+                scattered[:, ~near | (edges < SMALL_NM)],
                 _scattered(rng, (i, j), rng.uniform(*DIRT_NM, dirt), (0.6, 1.0), DIRT_TRANSMISSION),
             )
         return self._tiles[i, j]
@@ -203,10 +210,14 @@ def _passed(particle: Array, x: Array, y: Array, to_grid: Array, per_px: float) 
 
 
 @cache
-def _texture(seed: int, number: int) -> NDArray[np.float32]:
-    """(512, 512) of mean 0 and standard deviation 1 that joins on to itself: waves from 4 to 60 samples long."""
+def _texture(seed: int, number: int, level: int) -> NDArray[np.float32]:
+    """(512, 512) of mean 0 that joins on to itself: waves from 4 to 60 samples long, with standard deviation 1 before
+    they are averaged over pixels of 2^level samples.
+    """
     rng = np.random.Generator(np.random.PCG64([seed, number, 77]))
     wave = np.fft.fftfreq(TEXTURE_PX)[:, None] ** 2 + np.fft.rfftfreq(TEXTURE_PX)[None, :] ** 2
     shape = np.exp(-0.5 * wave * FINEST_PX**2) * np.sqrt(wave) / (wave + ROUGHEST_PX**-2)
-    texture = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((TEXTURE_PX, TEXTURE_PX))) * shape)
-    return np.asarray(texture / texture.std(), np.float32)
+    waves = np.fft.rfft2(rng.standard_normal((TEXTURE_PX, TEXTURE_PX))) * shape
+    whole = np.fft.irfft2(waves).std()
+    seen = np.exp(-2.0 * (np.pi * PIXEL_SIGMA * 2**level) ** 2 * wave) if level else 1.0
+    return np.asarray(np.fft.irfft2(waves * seen) / whole, np.float32)

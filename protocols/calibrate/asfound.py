@@ -46,18 +46,31 @@ class AsFound:
         return x, y
 
     async def remember_mode(self) -> tuple[OpticalMode, float]:
-        """Read the mode, and its magnification or camera length in mm; both go back to this."""
+        """Read the mode, and its magnification or camera length in mm; both go back to this.
+
+        A value that the part cannot be set to was not changed by anybody here, and stays.
+        """
         part = _there(self.mode, "mode")
         mode = await part.mode()
         is_diffraction = mode is OpticalMode.DIFFRACTION
         value = await (part.camera_length_mm() if is_diffraction else part.magnification())
 
+        known = part.facts.camera_lengths_mm if is_diffraction else part.facts.magnifications.get(mode, ())
+
         async def back() -> None:
             await part.set_mode(mode)
-            await (part.set_camera_length_mm(value) if is_diffraction else part.set_magnification(value))
+            if value in known:
+                await (part.set_camera_length_mm(value) if is_diffraction else part.set_magnification(value))
 
         self._add("mode", back, SWITCHING_S)
         return mode, value
+
+    async def remember_magnification(self) -> float:
+        """Read the magnification of the present image mode; it goes back to this, in that mode."""
+        part = _there(self.mode, "mode")
+        value = await part.magnification()
+        self._add("magnification", lambda: part.set_magnification(value), CALLS_S)
+        return value
 
     async def remember_xy(self) -> tuple[float, float]:
         """Read where the stage stands, in nm; it goes back there, and the safe state does not wait for its arrival."""

@@ -22,6 +22,12 @@ def test_a_place_is_reached_from_below_in_both() -> None:
     assert way_points(facts_of(), 100.0, -50.0) == ((-300.0, -450.0), (100.0, -50.0))
 
 
+def test_a_place_is_reached_from_above_where_that_is_wanted() -> None:
+    assert way_points(facts_of(), 100.0, -50.0, from_above=True) == ((500.0, 350.0), (100.0, -50.0))
+    with pytest.raises(Refused, match="from above, with 400 nm"):
+        way_points(facts_of(), 700.0, 0.0, from_above=True)
+
+
 def test_without_backlash_the_way_is_straight() -> None:
     assert way_points(facts_of(0.0), 100.0, -50.0) == ((100.0, -50.0),)
 

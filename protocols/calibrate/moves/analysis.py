@@ -105,7 +105,8 @@ def _seen(file: FramesFile, table: NDArray[np.void], mover: Mover, camera: Camer
             first = first if pictures else even
             pictures.append(flattened(binned(even, bin_px)))
         expected = np.stack([table["expected_fast_px"], table["expected_slow_px"]], axis=1).astype(np.float64)
-        found = placed(pictures, expected / bin_px)
+        visited = np.stack([table["x"], table["y"], table["side"]], axis=1).astype(np.float64)
+        found = placed(pictures, expected / bin_px, visited)
         if found.kept < LEAST_KEPT * found.pairs:
             raise DataError(
                 f"only {found.kept} of {found.pairs} pairs of frames show the same as the others let expect: the image "

@@ -36,9 +36,10 @@ DISPLACED = Computation(
 MOST_LOOKS = 25
 CONDENSER_S = 0.3
 SHORTER = 4.0
-LARGER = 4.0
-PLAIN_PX, PLAIN_SHARE = 3.0, 0.02
-"""A first move is plainly seen where it is so long, and this share of the camera's smaller side."""
+LARGER = 2.5
+PLAIN_SHARE, SEEN_PX = 0.08, 3.0
+"""A first move is long enough where it is this share of the camera's smaller side; where a longer one cannot be
+followed, so many pixels must do."""
 
 
 class MovesExperiment(Experiment):
@@ -98,6 +99,7 @@ class MovesExperiment(Experiment):
         if isinstance(self.plan, MovesPlan):
             await mode.set_mode(OpticalMode.LOW_MAG if self.plan.low_mag else OpticalMode.IMAGING)
             if self.plan.magnification:
+                await self.found.remember_magnification()
                 await mode.set_magnification(self.plan.magnification)
             self.setting = await mode.magnification()
         else:
@@ -144,7 +146,8 @@ class MovesExperiment(Experiment):
         columns: list[tuple[float, float]] = []
         for axis in (0, 1):
             before, begin = await self._frame(TRIED.name, {}), here
-            move = self.motion.smallest
+            move, guess = self.motion.smallest, (0.0, 0.0)
+            per_unit: tuple[float, float] | None = None
             while True:
                 there = [begin[0], begin[1]]
                 there[axis] += move
@@ -155,19 +158,22 @@ class MovesExperiment(Experiment):
                     )
                 here = await self.motion.go(there[0], there[1], -1)
                 after = await self._frame(TRIED.name, {})
-                told = {**self._told, "before": before, "after": after}
+                told = {**self._told, "before": before, "after": after, "guess": guess}
                 outcome = await self.run.compute.compute(DISPLACED, told, (before, after))
                 seen: Any = outcome.get()
-                if not seen["sure"]:
+                if not seen["sure"] and per_unit is None:
                     return self._failed(
                         f"after a first move of the {self.mover.words} by {move:.4g} along {'xy'[axis]} two frames "
                         f"show nothing in common: the {self.mover.seen} cannot be followed. Look for a place that "
                         "shows film and particles, make exposure_s longer, or take a lower magnification"
                     )
-                moved_px = math.hypot(seen["fast"], seen["slow"])
-                if moved_px >= max(PLAIN_PX, PLAIN_SHARE * self.side_px):
-                    by = here[axis] - begin[axis]
-                    columns.append((seen["fast"] / by, seen["slow"] / by))
+                if seen["sure"]:
+                    by, moved_px = here[axis] - begin[axis], math.hypot(seen["fast"], seen["slow"])
+                    if moved_px >= SEEN_PX:
+                        per_unit = seen["fast"] / by, seen["slow"] / by
+                    guess = LARGER * seen["fast"], LARGER * seen["slow"]
+                if per_unit is not None and (not seen["sure"] or moved_px >= PLAIN_SHARE * self.side_px):
+                    columns.append(per_unit)
                     break
                 move *= LARGER
         (a, c), (b, d) = columns

@@ -20,6 +20,10 @@ ROUNDS = 30
 PARAMETERS = 5
 LEAST_VISITS = 12
 LEAST_SCATTER_PX = 1e-3
+NEAR = (0.1, 0.2, 0.4)
+"""Over which share of the grid's reach errors are alike, ..."""
+ALIKE = (0.3, 0.6, 0.85, 0.97)
+"""... and which part of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,33 +68,82 @@ def fitted(places: Array, side: Array, seen_px: Array) -> Fit:
     time = np.linspace(-0.5, 0.5, len(seen))
     design = np.column_stack([np.ones(len(seen)), (places - middle) / size, side / 2.0, time])
     data = np.where(seen[:, None], seen_px, 0.0)
-    used, answer, off = seen, np.zeros((PARAMETERS, 2)), data
+    used, off = seen, data - design @ _least_sum(design[seen], data[seen])
+    answer = np.zeros((PARAMETERS, 2))
     for _ in range(ROUNDS):
-        answer = np.asarray(np.linalg.lstsq(design[used], data[used], rcond=None)[0])
-        off = data - design @ answer
         freedom = max(1.0 - PARAMETERS / max(int(used.sum()), 1), 0.2)
         scatter = 1.4826 * np.median(np.abs(off[used]), axis=0) / np.sqrt(freedom)
         before, used = used, seen & np.all(np.abs(off) <= CUT * np.maximum(scatter, LEAST_SCATTER_PX), axis=1)
         if used.sum() < LEAST_VISITS:
             raise DataError(f"only {used.sum()} of {len(seen)} visits agree with each other; nothing was stored")
+        answer = np.asarray(np.linalg.lstsq(design[used], data[used], rcond=None)[0])
+        off = data - design @ answer
         if np.array_equal(before, used):
             break
-    freedom = float(used.sum()) - PARAMETERS
-    scatter_px = off[used].T @ off[used] / freedom
-    normal = np.linalg.inv(design[used].T @ design[used])
-    matrix = answer[1:3].T / size
-    lag_px = answer[3]
-    lag = np.linalg.solve(matrix, lag_px)
+    mean, covariance, scatter_px = _weighed(design[used], data[used])
+    matrix = mean[1:3].T / size
     back = np.linalg.inv(matrix)
-    lag_covariance = normal[3, 3] * back @ scatter_px @ back.T
+    pick = [1, 2, PARAMETERS + 1, PARAMETERS + 2]
+    scale = np.tile(1.0 / size, 2)
+    lags = [3, PARAMETERS + 3]
+    lag_covariance = back @ covariance[np.ix_(lags, lags)] @ back.T
     return Fit(
         matrix=matrix,
-        covariance=np.asarray(np.kron(scatter_px, normal[1:3, 1:3] / np.outer(size, size)), np.float64),
-        lag=lag,
+        covariance=np.asarray(covariance[np.ix_(pick, pick)] * np.outer(scale, scale), np.float64),
+        lag=back @ mean[3],
         lag_sigma=np.sqrt(np.diag(lag_covariance)),
-        drift_px=answer[4],
-        off_px=np.where(seen[:, None], off, np.nan),
+        drift_px=mean[4],
+        off_px=np.where(seen[:, None], data - design @ mean, np.nan),
         used=used,
-        freedom=freedom,
+        freedom=float(used.sum()) - PARAMETERS,
         scatter_px=scatter_px,
     )
+
+
+def _weighed(design: Array, data: Array) -> tuple[Array, Array, Array]:
+    """Parameters (5, 2), their covariance (10, 10: those of fast, then those of slow), and that of a visit (2, 2).
+
+    What is wrong at a place is wrong near it, too: film lies under the edge of the disc, a camera answers unevenly. So
+    errors are taken as partly alike at places near each other. How much, and how near, the data tell by their
+    restricted likelihood; what they leave open is averaged over.
+    """
+    number, freedom = len(data), len(data) - PARAMETERS
+    plain = np.linalg.lstsq(design, data, rcond=None)[0]
+    at = design @ plain
+    apart = np.hypot(at[:, None, 0] - at[None, :, 0], at[:, None, 1] - at[None, :, 1])
+    reach = float(apart.max())
+    tried = []
+    for near, share in [(1.0, 0.0), *((near, share) for near in NEAR for share in ALIKE)]:
+        alike = (1.0 - share) * np.eye(number) + share * np.exp(-0.5 * (apart / (near * reach)) ** 2)
+        root = np.linalg.cholesky(alike)
+        x, y = np.linalg.solve(root, design), np.linalg.solve(root, data)
+        normal = np.linalg.inv(x.T @ x)
+        answer = normal @ x.T @ y
+        left = (y - x @ answer).T @ (y - x @ answer) / freedom + LEAST_SCATTER_PX**2 * np.eye(2)
+        logs = 2.0 * np.log(np.diag(root)).sum(), -np.linalg.slogdet(normal)[1]
+        likelihood = -0.5 * freedom * np.linalg.slogdet(left)[1] - sum(logs)
+        tried.append((float(likelihood), answer, np.kron(left, normal), left))
+    best = max(each[0] for each in tried)
+    weights = np.exp([each[0] - best for each in tried])
+    weights[0] *= len(tried) - 1  # that errors are not alike at all is as likely beforehand as that they are
+    weights /= weights.sum()
+    mean = sum(weight * each[1] for weight, each in zip(weights, tried, strict=True))
+    covariance = np.zeros((2 * PARAMETERS, 2 * PARAMETERS))
+    scatter = np.zeros((2, 2))
+    for weight, (_, answer, own, left) in zip(weights, tried, strict=True):
+        off = (answer - mean).T.ravel()
+        covariance += weight * (own + np.outer(off, off))
+        scatter += weight * left
+    return np.asarray(mean), covariance, scatter
+
+
+def _least_sum(design: Array, data: Array) -> Array:
+    """The fit with the least sum of distances, not of their squares: what is far off does not pull."""
+    weight = np.ones(len(data))
+    answer: Array = np.zeros((design.shape[1], 2))
+    for _ in range(ROUNDS):
+        root = np.sqrt(weight)[:, None]
+        answer = np.asarray(np.linalg.lstsq(design * root, data * root, rcond=None)[0])
+        away = np.hypot(*(data - design @ answer).T)
+        weight = 1.0 / np.maximum(away, max(1e-3 * float(np.median(away)), LEAST_SCATTER_PX))
+    return answer

@@ -59,7 +59,7 @@ MOVERS = (
     Mover("beam-shift", SeenBy.DISC, Deflector.BEAM_SHIFT, 0.2, 3, 2, PER_UNIT, "units"),
     Mover("image-shift", SeenBy.IMAGE, Deflector.IMAGE_SHIFT, 0.16, 3, 2, PER_UNIT, "units"),
     Mover("diffraction-shift", SeenBy.BEAM, Deflector.DIFFRACTION_SHIFT, 0.2, 3, 2, PER_UNIT, "units"),
-    Mover("stage", SeenBy.IMAGE, None, 0.6, 5, 1, "px per nm", "nm"),
+    Mover("stage", SeenBy.IMAGE, None, 0.9, 6, 1, "px per nm", "nm"),
 )
 """An image that moves by much must still show enough of what it showed. The stage lands with scatter, so it goes as far
 as neighbours of the grid still overlap."""

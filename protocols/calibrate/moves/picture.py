@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, median_filter
+from scipy.ndimage import gaussian_filter, median_filter, uniform_filter
 
 from protocols.products.cross import pixel_area, spread
 
@@ -14,6 +14,7 @@ Mask = NDArray[np.bool_]
 MOST_PX = 600
 DEFECT_SIGMAS, DEFECT_SHARE = 6.0, 0.3
 """A pixel so many standard deviations, and by this share, off its neighbours is none."""
+DEAD_SHARE, AROUND_PX = 0.1, 15
 FILL_PX = 1.5
 
 
@@ -63,6 +64,11 @@ def lonely(picture: Array) -> Mask:
     middle = median_filter(picture, 3, mode="nearest")
     off = np.abs(picture - middle)
     return np.asarray(off > np.maximum(DEFECT_SIGMAS * np.sqrt(np.maximum(middle, 1.0)), DEFECT_SHARE * middle))
+
+
+def dead(picture: Array) -> Mask:
+    """Pixels of an image that count next to nothing where all around is light, groups and columns as well."""
+    return np.asarray(picture < DEAD_SHARE * uniform_filter(picture, AROUND_PX, mode="nearest"))
 
 
 def standing(mean: Array) -> Mask:

@@ -19,6 +19,8 @@ PARTNERS = 8
 way."""
 FARTHEST = 0.5
 """Of each side: frames that are displaced by more show too little of the same."""
+NEAR = 0.3
+"""The same where it is not well known yet how far they are displaced."""
 ROUNDS = 12
 CUT = 4.0
 LEAST_SCATTER_PX = 0.02
@@ -43,30 +45,59 @@ class Places:
         return self.scatter_px * float(np.sqrt(frames / max(self.kept, 1)))
 
 
-def placed(pictures: Sequence[Array], expected_px: Array) -> Places:
-    """The places of flattened pictures; expected_px: (n, 2), about where they are."""
-    pairs = pairs_of(expected_px, (pictures[0].shape[1], pictures[0].shape[0]))
-    found: list[tuple[int, int, Displacement]] = []
+def placed(pictures: Sequence[Array], expected_px: Array, visited: Array) -> Places:
+    """The places of flattened pictures. expected_px: (n, 2), about where they are. visited: (n, k) where the part was
+    set and from which side, on which the places depend linearly.
+    """
+    size_px = pictures[0].shape[1], pictures[0].shape[0]
+    near = _displacements(pictures, expected_px, pairs_of(expected_px, size_px, NEAR))
+    expected_px = _followed(expected_px, visited, near)
+    pairs = pairs_of(expected_px, size_px, FARTHEST)
+    return solved(len(pictures), _displacements(pictures, expected_px, pairs), len(pairs))
+
+
+Found = Sequence[tuple[int, int, Displacement]]
+
+
+def _displacements(pictures: Sequence[Array], expected_px: Array, pairs: Sequence[tuple[int, int]]) -> Found:
+    """Of those pairs that show the same."""
+    found = []
     for i, j in pairs:
         guess = expected_px[j] - expected_px[i]
         seen = displacement(pictures[i], pictures[j], (float(guess[0]), float(guess[1])))
         if seen.sure:
             found.append((i, j, seen))
-    return solved(len(pictures), found, len(pairs))
+    return found
 
 
-def pairs_of(expected_px: Array, size_px: tuple[int, int]) -> list[tuple[int, int]]:
-    """Pairs of frames to be compared: each with others from the nearest to the farthest that still shows enough."""
+def _followed(expected_px: Array, visited: Array, found: Found) -> Array:
+    """What near pairs let expect: better than the first moves, which knew no lag and less of the scatter."""
+    if len(found) < len(expected_px):
+        return expected_px
+    moved = np.array([(each.fast_px, each.slow_px) for _, _, each in found])
+    by = np.array([visited[j] - visited[i] for i, j, _ in found])
+    size = np.maximum(np.abs(by).max(axis=0), 1e-300)
+    weight = np.ones(len(found))
+    answer = np.zeros((by.shape[1], 2))
+    for _ in range(ROUNDS):  # the sum of distances, not of their squares: wrong pairs do not pull
+        root = np.sqrt(weight)[:, None]
+        answer = np.linalg.lstsq(by / size * root, moved * root, rcond=None)[0]
+        weight = 1.0 / np.maximum(np.hypot(*(moved - by / size @ answer).T), 0.5)
+    return np.asarray((visited - visited.mean(axis=0)) / size @ answer)
+
+
+def pairs_of(expected_px: Array, size_px: tuple[int, int], farthest: float) -> list[tuple[int, int]]:
+    """Pairs of frames to be compared: each with others, from the nearest to those displaced by this share of a side."""
     pairs: set[tuple[int, int]] = set()
     for k in range(len(expected_px)):
         away = np.max(np.abs(expected_px - expected_px[k]) / size_px, axis=1)
-        others = [int(other) for other in np.argsort(away, kind="stable") if away[other] <= FARTHEST and other != k]
+        others = [int(other) for other in np.argsort(away, kind="stable") if away[other] <= farthest and other != k]
         chosen = {others[round(place)] for place in np.linspace(0, len(others) - 1, PARTNERS)} if others else set()
         pairs |= {(min(k, other), max(k, other)) for other in chosen}
     return sorted(pairs)
 
 
-def solved(count: int, found: Sequence[tuple[int, int, Displacement]], pairs: int) -> Places:
+def solved(count: int, found: Found, pairs: int) -> Places:
     """Places of `count` frames from displacements, the mean of all at 0."""
     if not found:
         return Places(np.full((count, 2), np.nan), pairs, 0, 0.0)

@@ -1,4 +1,4 @@
-"""The simulated coils: linear, each pair by its own matrix, and slow to arrive by their time constant."""
+"""The simulated coils: linear, each pair by its own matrix, slow to arrive by their time constant, some with a lag."""
 
 import math
 
@@ -91,3 +91,24 @@ async def test_coils_without_a_time_constant_settle_at_once(clock: VirtualClock)
     assert coils.facts.settling_s == 0.0
     await coils.set(Deflector.BEAM_TILT, NEUTRAL + 500, NEUTRAL)
     assert coils.effect_at(Deflector.BEAM_TILT, clock.now_ns()) == pytest.approx((1.0, 0.0))
+
+
+LAGS = {
+    # Where x goes, one after the other, and at which x it then does what it does without a lag of 10 units.
+    "rising it follows": ((100,), 100),
+    "falling it stays until the lag is used up": ((100, 95), 100),
+    "and follows then": ((100, 60), 70),
+    "rising again it stays": ((100, 60, 68), 70),
+    "past a place and back": ((60, 40), 50),
+    "from below it is as without a lag": ((60, 20, 40), 40),
+}
+
+
+@pytest.mark.parametrize(("way", "does"), LAGS.values(), ids=LAGS)
+@virtual
+async def test_with_a_lag(clock: VirtualClock, way: tuple[int, ...], does: int) -> None:
+    settings = DeflectorSettings(image_shift_nm=(1.0, 0.0, 0.0, 1.0), time_s=0.0, lag=(0.0, 0.0, 10.0, 0.0))
+    coils = coils_of(clock, settings)
+    for x in way:
+        await coils.set(Deflector.IMAGE_SHIFT, NEUTRAL + x, NEUTRAL)
+    assert coils.effect_at(Deflector.IMAGE_SHIFT, clock.now_ns()) == pytest.approx((does, 0.0))
