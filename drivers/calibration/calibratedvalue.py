@@ -76,7 +76,6 @@ KINDS = {
     "lens_time_constant_s": Kind("s", Holds.INSTRUMENT),
     "lens_hysteresis_px": Kind("px", Holds.CAMERA_LENGTH),
     "lens_hysteresis_left": Kind("1", Holds.INSTRUMENT),
-    "lens_relax_cycles": Kind("cycles", Holds.CAMERA_LENGTH),
     # Electrons at the specimen.
     "flux_e_A2_s": Kind("electrons per A^2 and s", Holds.ILLUMINATION),
     # The stage's rotation. run_in_s: lost to its beginning, from when it was told to turn.
