@@ -69,7 +69,8 @@ KINDS = {
     "snapshot": Kind("px per nm and unit of defocus", Holds.CAMERA_LENGTH, is_matrix=True),
     "aperture_nm": Kind("nm", Holds.INSTRUMENT),
     # The lens. The disc's radius is its slope times the distance from where it has none. Settling: after 1500 units,
-    # until the pattern is within 0.2 px of its place; relax cycles: until it comes back to one within that.
+    # until the pattern is within 0.2 px of its place. Hysteresis: how far the beam lay off before the first relax
+    # cycle, and what a cycle leaves of it.
     "disc_radius_px": Kind("px per unit of defocus", Holds.CAMERA_LENGTH),
     "disc_zero_defocus": Kind("units of defocus", Holds.CAMERA_LENGTH),
     "lens_settling_s": Kind("s", Holds.INSTRUMENT),

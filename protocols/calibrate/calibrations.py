@@ -72,4 +72,11 @@ CALIBRATIONS = (
         "lies in its middle.\n\n" + STATUS,
         'credline calibrate flux --devices titan-devices.toml --set "spot_sizes=[1, 2, 3]"',
     ),
+    Calibration(
+        "lens",
+        "lens",
+        "protocols.calibrate.lens.analysis:analyse",
+        "How the diffraction lens settles and comes back, and the disc's radius against the defocus.\n\n" + STATUS,
+        "credline calibrate lens --devices titan-devices.toml --set defocus=1500",
+    ),
 )
