@@ -79,7 +79,8 @@ KINDS = {
     "lens_hysteresis_left": Kind("1", Holds.INSTRUMENT),
     # Electrons at the specimen.
     "flux_e_A2_s": Kind("electrons per A^2 and s", Holds.ILLUMINATION),
-    # The stage's rotation. run_in_s: lost to its beginning, from when it was told to turn.
+    # The stage's rotation. run_in_s: lost to its beginning, from the return of the call that told it to turn.
+    # read_delay_s: from when a reading is asked for until the angle that it tells is the true one.
     "rotation_speed_share": Kind("1", Holds.INSTRUMENT),
     "run_in_s": Kind("s", Holds.INSTRUMENT),
     "backlash_deg": Kind("deg", Holds.INSTRUMENT),

@@ -123,6 +123,6 @@ class HiddenParts:
             "rotation_speed_share": stage.speed_share,
             "backlash_deg": stage.backlash_deg,
             "read_delay_s": self.sampled_at * stage.stage_read_s,
-            "run_in_s": call_s + stage.acceleration_s / 2 - (self.sampled_at - 0.5) * stage.stage_read_s,
+            "run_in_s": stage.acceleration_s / 2 - (self.sampled_at - 0.5) * stage.stage_read_s,
             "flux_e_A2_s": self.flux_s / (math.pi * (seen_nm / 2) ** 2 * A2_PER_NM2),
         }

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.calibration.fewvalues import of_values
 from drivers.calibration.lenssettling import SETTLES_FROM
 from engine.errors import DataError
 from engine.record.document import RunDocument
@@ -24,7 +25,6 @@ from protocols.calibrate.lens.fits import (
     fit_approach,
     fit_hysteresis,
     fit_line,
-    of_values,
 )
 from protocols.calibrate.lens.plan import AWAY, BACK, DARK, DISC, REST
 from protocols.calibrate.measured import Analysed, Measured

@@ -1,40 +1,24 @@
-"""What the beam's places tell of a lens: settling, hysteresis, and the disc's line. Pure.
-
-Uncertainties of few values are stated so that two of them hold what two of a normal distribution do.
-"""
+"""What the beam's places tell of a lens: settling, hysteresis, and the disc's line. Pure."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from scipy.stats import t as student
 
+from drivers.calibration.fewvalues import stated
 from engine.errors import DataError
 
 Array = NDArray[np.float64]
 
 STILL_PX = 0.2
 """A pattern stands still that is within this of its place (the paper's)."""
-TWO_SIGMAS = 0.97725
 FAST_OVER_S = 0.08
 """The current of a lens follows within this; what is slower is its iron."""
 FEWEST = 10
 PLACE_PX = 0.008
 """A place is not surer than this: pixels differ in response."""
-
-
-def stated(sigma: float, freedom: int) -> float:
-    """An uncertainty that was seen from so few values more than what was fitted."""
-    return sigma * float(student.ppf(TWO_SIGMAS, max(freedom, 1))) / 2
-
-
-def of_values(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of independent values and its uncertainty."""
-    mean, number = float(np.mean(values)), len(values)
-    return mean, stated(float(np.std(values, ddof=1)) / math.sqrt(number), number - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
