@@ -1,11 +1,14 @@
 """How true the calibrations of disc, flux, lens and rotation are, on seeded hidden instruments and the virtual clock.
 
-    python benchmarks/calibrate_parts.py snapshot 1000 1100
+    python benchmarks/calibrate_parts.py snapshot 1000 1100 > snapshot.jsonl
+    python benchmarks/calibrate_parts.py table snapshot.jsonl ...
 
-performs the calibration on the instruments of these seeds and prints, for each value and for all together, the share
-within 2 sigma and the rms of (value - truth) / sigma; of a matrix by chi^2 of its four numbers.
+The first performs the calibration on the instruments of these seeds and prints a line for each; the second prints, for
+each value and for all together, the share within 2 sigma and the rms of (value - truth) / sigma; of a matrix by chi^2 of
+its four numbers.
 """
 
+import json
 import sys
 import tempfile
 from collections import defaultdict
@@ -25,59 +28,61 @@ hidden = true
 pictures = {shape = [128, 128], wide_cross = false, disc_radius_px = 36.0}
 geometry = {beam_fast_px = 64.0, beam_slow_px = 64.0}
 """
-WITHIN, OF_FOUR = 2.0, 9.72
-"""Sigmas, and the chi^2 of four numbers that is gone beyond as often as two sigma."""
+LIMITS = {1: 4.0, 4: 9.72}
+"""Chi^2 that is gone beyond as often as two sigma, of one number and of four."""
 
 
 def main() -> None:
-    """Perform and print."""
-    what, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    calibration = next(each for each in CALIBRATIONS if each.what == what)
+    """Perform, or make the table."""
+    if sys.argv[1] == "table":
+        table([json.loads(line) for path in sys.argv[2:] for line in Path(path).read_text().splitlines()])
+        return
+    calibration = next(each for each in CALIBRATIONS if each.what == sys.argv[1])
     kind, analyse = calibration.load_kind(), calibration.load_analysis()
-    chi2: dict[str, list[float]] = defaultdict(list)
-    off: dict[str, list[float]] = defaultdict(list)
-    refused = 0
     with tempfile.TemporaryDirectory() as folder:
         devices = Path(folder, "devices.toml")
         devices.write_text(DEVICES)
-        for seed in range(first, last):
+        for seed in range(int(sys.argv[2]), int(sys.argv[3])):
+            told: dict[str, Any] = {"what": calibration.what, "seed": seed}
             try:
-                plan = kind.plan_type(**dict(pair.split("=") for pair in sys.argv[4:]))
-                request = Request(kind, plan, Path(folder), str(devices), virtual=True, seed=seed, draw=False)
+                request = Request(
+                    kind, kind.plan_type(), Path(folder), str(devices), virtual=True, seed=seed, draw=False
+                )
                 found = analyse(execute(request, lambda *_: None).folder)
             except CredlineError as error:
-                refused += 1
-                print(seed, error)
-                continue
-            for name, measured in found.values.items():
-                key = "".join(c for c in name.partition(" at ")[0])
-                size, away = judged(measured, found.truth[name])
-                chi2[key].append(size)
-                off[key].append(away)
-                if size > (20 if isinstance(measured.value, tuple) else 12):
-                    print(seed, name, measured.value, measured.sigma, found.truth[name])
-    print(f"{what}: {last - first} instruments, {refused} refused")
-    everything = []
-    for name, sizes in chi2.items():
-        count = 4 if name == what and off[name] and name in ("snapshot",) else 1
-        limit = OF_FOUR if count == 4 else WITHIN**2
-        inside = np.array(sizes) <= limit
-        everything += inside.tolist()
-        rms = np.sqrt(np.mean(sizes) / count)
-        print(
-            f"  {name:24} {inside.mean():6.1%} within, rms {rms:.2f}, off by "
-            f"{100 * np.sqrt(np.mean(np.square(off[name]))):.3g} % rms"
-        )
-    print(f"  all                      {np.mean(everything):6.1%} of {len(everything)}")
+                told["refused"] = str(error)
+            else:
+                told["values"] = {name: judged(measured, found.truth[name]) for name, measured in found.values.items()}
+            print(json.dumps(told), flush=True)
 
 
-def judged(measured: Any, truth: Any) -> tuple[float, float]:
-    """Chi^2, and by how much it is off as a share."""
+def judged(measured: Any, truth: Any) -> tuple[int, float, float]:
+    """How many numbers it has, their chi^2, and by what share it is off."""
     away = np.atleast_1d(measured.value) - np.atleast_1d(truth)
-    share = float(np.sqrt(np.sum(away**2) / max(np.sum(np.square(truth)), 1e-30)))
+    share = float(np.sqrt(np.sum(away**2) / max(float(np.sum(np.square(truth))), 1e-30)))
     if measured.covariance is not None:
-        return float(away @ np.linalg.solve(np.array(measured.covariance), away)), share
-    return float(away[0] ** 2 / measured.sigma**2), share
+        return 4, float(away @ np.linalg.solve(np.array(measured.covariance), away)), share
+    return 1, float(away[0] ** 2 / measured.sigma**2), share
+
+
+def table(lines: list[dict[str, Any]]) -> None:
+    """Print it."""
+    found: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
+    for line in lines:
+        for name, (number, chi2, share) in line.get("values", {}).items():
+            found[f"{line['what']}: {name.partition(' at ')[0]}"].append((number, chi2, share))
+    everything: list[bool] = []
+    for name, values in found.items():
+        number = values[0][0]
+        chi2, share = np.array([v[1] for v in values]), np.array([v[2] for v in values])
+        within = chi2 <= LIMITS[number]
+        everything += within.tolist()
+        rms, off = np.sqrt(chi2.mean() / number), np.sqrt(np.mean(share**2))
+        print(f"{name:36} {len(values):4} {within.mean():6.1%} within 2 sigma, rms {rms:.2f}, off by {off:.2%} rms")
+    refused = [line for line in lines if "refused" in line]
+    print(f"all: {np.mean(everything):.1%} of {len(everything)} within 2 sigma; {len(refused)} of {len(lines)} refused")
+    for line in refused:
+        print(f"  {line['what']} {line['seed']}: {line['refused']}")
 
 
 if __name__ == "__main__":

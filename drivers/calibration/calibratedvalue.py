@@ -77,17 +77,18 @@ KINDS = {
     "snapshot": Kind("px per nm and unit of defocus", Holds.CAMERA_LENGTH, is_matrix=True),
     "aperture_nm": Kind("nm", Holds.INSTRUMENT),
     # The lens. The disc's radius is its slope times the distance from where it has none. Settling: after 1500 units,
-    # until the pattern is within 0.2 px of its place; relax cycles: until it comes back to one within that.
+    # until the pattern is within 0.2 px of its place. Hysteresis: how far the beam lay off before the first relax
+    # cycle, and what a cycle leaves of it.
     "disc_radius_px": Kind("px per unit of defocus", Holds.CAMERA_LENGTH),
     "disc_zero_defocus": Kind("units of defocus", Holds.CAMERA_LENGTH),
     "lens_settling_s": Kind("s", Holds.INSTRUMENT),
     "lens_time_constant_s": Kind("s", Holds.INSTRUMENT),
     "lens_hysteresis_px": Kind("px", Holds.CAMERA_LENGTH),
     "lens_hysteresis_left": Kind("1", Holds.INSTRUMENT),
-    "lens_relax_cycles": Kind("cycles", Holds.CAMERA_LENGTH),
     # Electrons at the specimen.
     "flux_e_A2_s": Kind("electrons per A^2 and s", Holds.ILLUMINATION),
-    # The stage's rotation. run_in_s: lost to its beginning, from when it was told to turn.
+    # The stage's rotation. run_in_s: lost to its beginning, from the return of the call that told it to turn.
+    # read_delay_s: from when a reading is asked for until the angle that it tells is the true one.
     "rotation_speed_share": Kind("1", Holds.INSTRUMENT),
     "run_in_s": Kind("s", Holds.INSTRUMENT),
     "backlash_deg": Kind("deg", Holds.INSTRUMENT),

@@ -192,10 +192,13 @@ async def _check(request: Request, left: "Left") -> dict[str, Any]:
 
 async def _rotations(clock: Clock, stage: Any, speed_deg_s: float, left: "Left") -> dict[str, Any]:
     """Measured rotations, what is wrong with them, and the calibration where the stage has one to make."""
-    from drivers.check.rotation import measure_rotations, speeds_to_try
+    from drivers.approach import OnClock
+    from drivers.check.rotation import WithinLimits, measure_rotations, speeds_to_try
 
     try:
-        measured = await measure_rotations(clock, stage, speeds_to_try(stage, speed_deg_s))
+        measured = await measure_rotations(
+            OnClock(clock), WithinLimits(clock, stage), speeds_to_try(stage, speed_deg_s)
+        )
     except asyncio.CancelledError:  # it was stopped where it was
         left.words += "; the stage was told to stop where it was: look at it"
         raise
@@ -206,10 +209,10 @@ async def _rotations(clock: Clock, stage: Any, speed_deg_s: float, left: "Left")
         if abs(turns - asked) > 0.05 * asked
     ]
     found: dict[str, Any] = {"measured": [asdict(rotation) for rotation in measured], "problems": problems}
-    speeds = getattr(stage, "rotation_speeds", None)
-    if speeds is not None:
+    known = getattr(stage, "rotation_speeds", None)
+    if known is not None:
         try:
-            fitted = speeds.refitted([(r.span_deg, r.asked_deg_s, r.time_s) for r in measured])
+            fitted = known.refitted([(r.span_deg, r.asked_deg_s, r.time_s) for r in measured])
         except CredlineError as error:
             return {**found, "problems": [*problems, str(error)]}
         return {**found, "options": fitted.as_options(), "summary": fitted.summary()}

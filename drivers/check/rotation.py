@@ -1,7 +1,8 @@
 """How fast the stage really turns: rotations there and back, measured by its own readings.
 
-Used by `credline devices check --move`. Every rotation is between two angles within the holder's limits, near where
-the stage stood; it is brought back there at the end and stopped if anything goes wrong.
+Used by `credline devices check --move` on a bare clock, and by `credline calibrate rotation` within a run. Every
+rotation is between two angles within the holder's limits, near where the stage stood; it is brought back there at the
+end and stopped if anything goes wrong.
 """
 
 import math
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from drivers.approach import Waiting
 from drivers.check.measure import bounded
 from engine.clock import NS_PER_S, Clock, ns
 from engine.errors import DeviceError
@@ -29,7 +31,8 @@ class MeasuredRotation:
     """One rotation: what was asked for and what came of it.
 
     speed_deg_s, sigma_deg_s: slope of the readings between a quarter and nine tenths of the span, with its standard
-    uncertainty; None with fewer than three readings there. time_s: from the command until the target was reached.
+    uncertainty; None with fewer than three readings there. time_s: from the command until the target was reached;
+    call_s: the part of it that the command took. from_deg, to_deg: where it began, and the target.
     """
 
     asked_deg_s: float
@@ -37,6 +40,33 @@ class MeasuredRotation:
     speed_deg_s: float | None
     sigma_deg_s: float
     time_s: float
+    call_s: float
+    from_deg: float
+    to_deg: float
+
+
+class WithinLimits:
+    """A stage outside of a run, each of whose calls answers in time or is DeviceLost."""
+
+    def __init__(self, clock: Clock, stage: Any) -> None:
+        self._clock, self._stage = clock, stage
+
+    @property
+    def facts(self) -> Any:
+        """See `Stage.facts`."""
+        return self._stage.facts
+
+    async def angle(self) -> Any:
+        """See `Stage.angle`."""
+        return await bounded(self._clock, "stage.angle", self._stage.angle)
+
+    async def rotate(self, target_deg: float, speed_deg_s: float) -> None:
+        """See `Stage.rotate`."""
+        await bounded(self._clock, "stage.rotate", lambda: self._stage.rotate(target_deg, speed_deg_s))
+
+    async def stop(self) -> None:
+        """See `Stage.stop`."""
+        await bounded(self._clock, "stage.stop", self._stage.stop)
 
 
 def speeds_to_try(stage: Any, speed_deg_s: float) -> list[float]:
@@ -49,10 +79,10 @@ def speeds_to_try(stage: Any, speed_deg_s: float) -> list[float]:
 
 
 async def measure_rotations(
-    clock: Clock, stage: Any, speeds_deg_s: Sequence[float], spans_deg: Sequence[float] = SPANS_DEG
+    waiting: Waiting, stage: Any, speeds_deg_s: Sequence[float], spans_deg: Sequence[float] = SPANS_DEG
 ) -> list[MeasuredRotation]:
     """Rotate there and back at every speed over every span. Raises DeviceError when the stage does not obey."""
-    here_deg: float = (await bounded(clock, "stage.angle", stage.angle)).value
+    here_deg: float = (await stage.angle()).value
     low_deg, high_deg = stage.facts.limits_deg
     direction = 1.0 if here_deg <= (low_deg + high_deg) / 2 else -1.0
     longest_deg = max(spans_deg)
@@ -63,43 +93,46 @@ async def measure_rotations(
             for span_deg in spans_deg:
                 span = span_deg * min(1.0, room_deg / longest_deg)
                 for target_deg in (here_deg + direction * span, here_deg):
-                    rotation = await _rotation(clock, stage, target_deg, speed_deg_s)
+                    rotation = await _rotation(waiting, stage, target_deg, speed_deg_s)
                     measured.append(rotation)
     except BaseException:
-        await bounded(clock, "stage.stop", stage.stop)
+        await stage.stop()
         raise
     return measured
 
 
-async def _rotation(clock: Clock, stage: Any, target_deg: float, speed_deg_s: float) -> MeasuredRotation:
-    begin_deg = (await bounded(clock, "stage.angle", stage.angle)).value
+async def _rotation(waiting: Waiting, stage: Any, target_deg: float, speed_deg_s: float) -> MeasuredRotation:
+    begin_deg = (await stage.angle()).value
     span_deg = abs(target_deg - begin_deg)
-    begin_ns = clock.now_ns()
+    begin_ns = waiting.now_ns
     give_up_ns = begin_ns + ns(5 * span_deg / speed_deg_s + 10.0)
-    await bounded(clock, "stage.rotate", lambda: stage.rotate(target_deg, speed_deg_s))
+    await stage.rotate(target_deg, speed_deg_s)
+    call_s = (waiting.now_ns - begin_ns) / NS_PER_S
     readings: list[Any] = []
     paused = False
     while True:
-        readings.append(await bounded(clock, "stage.angle", stage.angle))
+        readings.append(await stage.angle())
         arrived = abs(readings[-1].value - target_deg) <= ARRIVED_DEG
         if paused and arrived and abs(readings[-1].value - readings[-2].value) <= STILL_DEG:
             break
-        if clock.now_ns() > give_up_ns:
+        if waiting.now_ns > give_up_ns:
             raise DeviceError(
                 f"stage: was told to go to {target_deg:.2f} deg at {speed_deg_s:g} deg/s and stands at "
-                f"{readings[-1].value:.2f} deg after {(clock.now_ns() - begin_ns) / NS_PER_S:.0f} s; it was stopped. "
+                f"{readings[-1].value:.2f} deg after {(waiting.now_ns - begin_ns) / NS_PER_S:.0f} s; it was stopped. "
                 "Look at its limits and at the speed set at the console."
             )
         if paused := arrived:
-            await clock.sleep_s(PAUSE_S)
+            await waiting.wait("stage", waiting.now_ns + ns(PAUSE_S))
     middle_s = np.array([(r.t_before_ns + r.t_after_ns) / 2 - begin_ns for r in readings]) / NS_PER_S
     gone_deg = np.abs(np.array([reading.value for reading in readings]) - begin_deg)
     moving = (gone_deg > 0.25 * span_deg) & (gone_deg < 0.9 * span_deg)
     if moving.sum() < 3:
         arrived = int(np.argmax(gone_deg >= span_deg - ARRIVED_DEG))
-        return MeasuredRotation(speed_deg_s, span_deg, None, 0.0, float(middle_s[arrived]))
+        time_s = float(middle_s[arrived])
+        return MeasuredRotation(speed_deg_s, span_deg, None, 0.0, time_s, call_s, begin_deg, target_deg)
     speed, offset, sigma = _line(middle_s[moving], gone_deg[moving])
-    return MeasuredRotation(speed_deg_s, span_deg, speed, sigma, (span_deg - offset) / speed)
+    time_s = (span_deg - offset) / speed
+    return MeasuredRotation(speed_deg_s, span_deg, speed, sigma, time_s, call_s, begin_deg, target_deg)
 
 
 def _line(x: Any, y: Any) -> tuple[float, float, float]:

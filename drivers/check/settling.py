@@ -5,13 +5,14 @@ The lens goes to the plan's defocus and back, and short exposures are compared w
 has long been in focus. Leaves the beam blanked and the lens in focus.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.approach import OnClock, Waiting
 from drivers.check.measure import bounded
 from engine.clock import NS_PER_S, Clock, ns
 
@@ -48,6 +49,27 @@ class Settling:
         return max((float(np.mean(turn)) for turn in shares if turn), default=0.0)
 
 
+async def turn_of_lens(
+    set_focus: Callable[[int], Awaitable[None]],
+    waiting: Waiting,
+    focus: int,
+    defocus: int,
+    picture: Callable[[int | None], Awaitable[None]],
+) -> None:
+    """Send the lens to a defocus and back, take one picture there and as many as there are time for afterwards.
+
+    picture: takes one; it is told the instant at which the call that sent the lens back has returned, None before. Used
+    by `devices check` on a bare clock, and by `calibrate lens` within a run.
+    """
+    await set_focus(focus + defocus)
+    await waiting.wait("lens away", waiting.now_ns + ns(AWAY_S))
+    await picture(None)
+    await set_focus(focus)
+    back_ns = waiting.now_ns
+    while waiting.now_ns < back_ns + ns(LOOKED_S):
+        await picture(back_ns)
+
+
 async def measure_settling(clock: Clock, microscope: Any, exposure_s: float, defocus: int) -> Settling:
     """Measure it; takes some ten seconds, beam on. Raises DeviceError when a device fails; the beam is then blanked."""
     beam, optics, detector = microscope.beam, microscope.optics, microscope.detector
@@ -56,26 +78,27 @@ async def measure_settling(clock: Clock, microscope: Any, exposure_s: float, def
         await bounded(clock, "detector.arm", lambda: detector.arm((exposure_s,)))
         frames = aiter(detector.frames())
 
-        async def picture() -> tuple[int, NDArray[np.float64]]:
+        async def picture(back_ns: int | None) -> None:
             await bounded(clock, "detector.start", lambda: detector.start(exposure_s))
             frame = await bounded(clock, "detector.frames", lambda: anext(frames))
-            return frame.start_bounds_ns[0], np.asarray(frame.counts, np.float64)
+            counts = np.asarray(frame.counts, np.float64)
+            if back_ns is None:
+                away.append(counts)
+            else:
+                seen.append(((frame.start_bounds_ns[0] - back_ns) / NS_PER_S, counts))
+
+        async def set_focus(value: int) -> None:
+            await bounded(clock, "optics.set_focus", lambda: optics.set_focus(value))
 
         await bounded(clock, "beam.unblank", beam.unblank)
         turns: list[float] = []
         left: list[tuple[tuple[float, float], ...]] = []
         for _ in range(TURNS):
-            await bounded(clock, "optics.set_focus", lambda: optics.set_focus(focus + defocus))
-            await clock.sleep_s(AWAY_S)
-            _, away = await picture()
-            await bounded(clock, "optics.set_focus", lambda: optics.set_focus(focus))
-            back_ns = clock.now_ns()
             seen: Pictures = []
-            while clock.now_ns() < back_ns + ns(LOOKED_S):
-                begin_ns, counts = await picture()
-                seen.append(((begin_ns - back_ns) / NS_PER_S, counts))
+            away: list[NDArray[np.float64]] = []
+            await turn_of_lens(set_focus, OnClock(clock), focus, defocus, picture)
             reference, limit = _at_rest(seen)
-            if _likeness(away, reference) >= limit:
+            if _likeness(away[-1], reference) >= limit:
                 return Settling(
                     defocus, None, "the picture is the same in and out of focus: is a specimen in the beam?"
                 )

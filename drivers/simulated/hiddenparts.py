@@ -113,10 +113,9 @@ class HiddenParts:
             "lens_settling_s": lens.slow_s * math.log(slow_px / STILL_PX) - call_s / 2,
             "lens_hysteresis_px": left_px,
             "lens_hysteresis_left": lens.hysteresis_left,
-            "lens_relax_cycles": float(math.ceil(math.log(STILL_PX / left_px) / math.log(lens.hysteresis_left))),
             "rotation_speed_share": stage.speed_share,
             "backlash_deg": stage.backlash_deg,
             "read_delay_s": self.sampled_at * stage.stage_read_s,
-            "run_in_s": call_s + stage.acceleration_s / 2 - (self.sampled_at - 0.5) * stage.stage_read_s,
+            "run_in_s": stage.acceleration_s / 2 - (self.sampled_at - 0.5) * stage.stage_read_s,
             "flux_e_A2_s": self.flux_s / (math.pi * (seen_nm / 2) ** 2 * A2_PER_NM2),
         }

@@ -113,4 +113,18 @@ CALIBRATIONS = (
         "credline calibrate camera-length --devices titan-devices.toml --set standard=Au",
         asks_plan=True,
     ),
+    Calibration(
+        "lens",
+        "lens",
+        "protocols.calibrate.lens.analysis:analyse",
+        "How the diffraction lens settles and comes back, and the disc's radius against the defocus.\n\n" + STATUS,
+        "credline calibrate lens --devices titan-devices.toml --set defocus=1500",
+    ),
+    Calibration(
+        "rotation",
+        "rotation",
+        "protocols.calibrate.rotation.analysis:analyse",
+        "How fast the stage really turns, its run-in and backlash, and how old a reading is.\n\n" + STATUS,
+        "credline calibrate rotation --devices titan-devices.toml --set speed_deg_s=0.45",
+    ),
 )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from drivers.approach import OnClock
 from drivers.calibration.rotationspeed import RotationSpeeds, stage_facts
 from drivers.check.command import devices_app
 from drivers.check.judgement import Judgement, judge, judge_settling, proposed
@@ -300,7 +301,7 @@ async def test_a_speed_that_the_stage_does_not_have_would_not_work(clock: Virtua
 async def test_rotations_tell_the_true_speed_and_end_where_they_began(clock: VirtualClock) -> None:
     async with connected(clock, start_deg=-30.0, stage={"speed_error": 0.03}) as microscope:
         stage = microscope.stage
-        measured = await measure_rotations(clock, stage, speeds_to_try(stage, 0.45))
+        measured = await measure_rotations(OnClock(clock), stage, speeds_to_try(stage, 0.45))
         assert (await stage.angle()).value == pytest.approx(-30, abs=0.02)
     assert len(measured) == 18
     ratios = [rotation.speed_deg_s / rotation.asked_deg_s for rotation in measured if rotation.speed_deg_s]
@@ -315,7 +316,7 @@ async def test_rotations_tell_the_true_speed_and_end_where_they_began(clock: Vir
 async def test_rotations_stay_within_the_holders_limits(clock: VirtualClock) -> None:
     async with connected(clock, start_deg=3.0, stage={"limits_deg": [-5.0, 5.0]}) as microscope:
         stage = Wrapped(microscope.stage)
-        await measure_rotations(clock, stage, [1.0])
+        await measure_rotations(OnClock(clock), stage, [1.0])
     targets = [args[0] for name, args in stage.asked if name == "rotate"]
     assert min(targets) > -5
     assert max(targets) == pytest.approx(3.0, abs=0.02)
@@ -326,7 +327,7 @@ async def test_a_stage_that_gets_stuck_is_stopped_and_told(clock: VirtualClock) 
     async with connected(clock, stage={"stops_at_deg": 1.0}) as microscope:
         stage = Wrapped(microscope.stage)
         with pytest.raises(DeviceError, match=r"told to go to 2\.00 deg.*stands at 1\.0"):
-            await measure_rotations(clock, stage, [1.0])
+            await measure_rotations(OnClock(clock), stage, [1.0])
         assert stage.asked[-1][0] == "stop"
 
 
@@ -336,7 +337,7 @@ async def test_it_works_on_the_real_clock(clock: RealClock) -> None:
     options: dict[str, Any] = {"api_call_s": 0.001, "stage": {"acceleration_s": 0.01}, "detector": {"arm_s": 0.001}}
     async with connected(clock, **options) as microscope:
         measured = await measure(clock, microscope, (0.02, 0.005), 1500, frames=6)
-        rotations = await measure_rotations(clock, microscope.stage, [10.0], [2.0])
+        rotations = await measure_rotations(OnClock(clock), microscope.stage, [10.0], [2.0])
     assert measured.cadence.missing == 0
     assert measured.cadence.rest.median_s >= 0.02
     assert measured.calls["stage.angle"].median_s >= 0.001

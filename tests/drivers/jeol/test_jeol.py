@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from drivers.approach import OnClock
 from drivers.check.rotation import measure_rotations, speeds_to_try
 from drivers.conformance import (
     BeamConformance,
@@ -175,7 +176,7 @@ async def test_measured_rotations_calibrate_the_rates(clock: RealClock) -> None:
         assert isinstance(stage, JeolStage)
         assert stage.rotation_speeds is not None
         assert speeds_to_try(stage, 4.0) == [1.0, 2.0, 10.0]
-        measured = await measure_rotations(clock, stage, [2.0, 10.0], (0.4, 0.8, 1.6))
+        measured = await measure_rotations(OnClock(clock), stage, [2.0, 10.0], (0.4, 0.8, 1.6))
         fitted = stage.rotation_speeds.refitted([(r.span_deg, r.asked_deg_s, r.time_s) for r in measured])
         assert fitted.calibration.pace == pytest.approx(1.25, rel=0.05)
         assert fitted.nearest(0.4).setting == 3

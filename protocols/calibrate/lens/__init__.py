@@ -1,0 +1,1 @@
+"""What the diffraction lens does: disc against defocus, settling after the way back, hysteresis and relax cycles."""
