@@ -95,7 +95,7 @@ def not_overruled(facts: CalibrationFacts | None, origins: Mapping[str, str], ho
 
 def _figure(value: CalibratedValue) -> CalibratedFigure:
     sigma = 0.0 if isinstance(value.sigma, tuple) else value.sigma
-    return CalibratedFigure(sigma, value.unit, value.made_on.isoformat(), value.data)
+    return CalibratedFigure(sigma, value.unit, value.made_on.isoformat(), value.data, value.camera_length_mm)
 
 
 def _of_table(table: str, numbers: Mapping[str, float]) -> Iterator[tuple[str, float]]:

@@ -95,7 +95,7 @@ class PictureMaker:
         electrons = background_s * exposure_s
         excited = spots(
             *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
-            out_of_plane_deg=setting.axis_out_of_plane_deg,
+            out_of_plane_deg=setting.axis_out_of_plane_deg + geometry.rotation_axis_tilt_deg,
         )
         # Kinematic theory: intensity scattered per incident electron = wavelength^2 thickness |F|^2 / volume^2
         # times the rocking curve normalised over s (thickness in A).
