@@ -27,7 +27,7 @@ from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.settings import GEOMETRY
 from engine.errors import DataError
-from protocols.calibrate.rotation_axis import rotation_axis
+from protocols.calibrate.rotationaxis.axisfit import rotation_axis
 from protocols.calibrate.runreflections import observed, run_reflections
 from protocols.lattice.cell import Cell, lattice_difference
 from protocols.lattice.rotationfit import UNKNOWN_ELLIPSE

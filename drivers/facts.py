@@ -8,7 +8,7 @@ which day it is; no fact holds a device.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +53,8 @@ class Geometry:
     beam_fast_px, beam_slow_px: nominal primary beam on the grid of equal pixels (516 x 516 for a 512 x 512
         Timepix, whose wide cross pixels count three times); pixel i covers [i, i+1).
     distortion_amplitude_percent, distortion_azimuth_deg: elliptical lens distortion, 0 where there is none.
+    rotation_axis_tilt_deg: how far the axis leans out of the image towards the source; with it the axis is (cos w cos t,
+        sin w cos t, sin t).
     What only the instrument itself tells is no number (NaN) until it is connected (`drivers.declared`).
     """
 
@@ -64,6 +66,14 @@ class Geometry:
     beam_slow_px: float
     distortion_amplitude_percent: float = 0.0
     distortion_azimuth_deg: float = 0.0
+    rotation_axis_tilt_deg: float = 0.0
+
+    def known(self) -> dict[str, float]:
+        """The figures by their names, without a lean of the axis where none is known: headers had none before."""
+        told: dict[str, float] = asdict(self)
+        if self.rotation_axis_tilt_deg == 0:
+            del told["rotation_axis_tilt_deg"]
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +297,7 @@ class Facts:
     def as_dict(self) -> dict[str, Any]:
         """As JSON holds them, for the header of a trace; parts that there are not are left out."""
         told: dict[str, Any] = _reader().dump_python(self, mode="json", exclude_none=True)
+        told["geometry"] = {name: told["geometry"][name] for name in self.geometry.known()}
         return told
 
     @classmethod

@@ -75,6 +75,8 @@ GEOMETRY: Mapping[str, Plausible] = {
         (times("um", 1e-3), times("m", 1000.0), times("nm", 1e-6)),
     ),
     "rotation_axis_deg": Plausible("a direction", "deg", (-360.0, 360.0), (-360.0, 360.0)),
+    # How far goniometer and camera are out of true.
+    "rotation_axis_tilt_deg": Plausible("a lean of the axis", "deg", (-45.0, 45.0), (-3.0, 3.0)),
     # Projector lenses: 0 to 5 % (2.4 % in Cichocka et al., 2018).
     "distortion_amplitude_percent": Plausible("a distortion", "%", (-50.0, 50.0), (-10.0, 10.0)),
     "distortion_azimuth_deg": Plausible("a direction", "deg", (-360.0, 360.0), (-360.0, 360.0)),

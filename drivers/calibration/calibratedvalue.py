@@ -57,7 +57,7 @@ KINDS = {
     "distortion_amplitude_percent": _geometry("distortion_amplitude_percent", "%"),
     "distortion_azimuth_deg": _geometry("distortion_azimuth_deg", "deg"),
     # Out of the plane of the image.
-    "rotation_axis_tilt_deg": Kind("deg", Holds.CAMERA_LENGTH),
+    "rotation_axis_tilt_deg": _geometry("rotation_axis_tilt_deg", "deg"),
     # Of an image.
     "pixel_size_nm": Kind("nm", Holds.MAGNIFICATION),
     # Matrices. A unit is the instrument's own, of the stage a nm.

@@ -17,7 +17,7 @@ Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 @dataclass(frozen=True, slots=True)
 class CalibratedFigure:
     """How sure a figure is. made_on: ISO date. data: the run folder that it was made from. value: where it stands
-    nowhere else among the facts.
+    nowhere else among the facts. camera_length_mm: the nominal one that it holds for, where it holds for one.
     """
 
     sigma: Number
@@ -25,6 +25,7 @@ class CalibratedFigure:
     made_on: Day
     data: str
     value: Number | None = None
+    camera_length_mm: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def _figure(value: CalibratedValue) -> CalibratedFigure:
     sigma = 0.0 if isinstance(value.sigma, tuple) else value.sigma
     of_table = value.kind.fact.startswith(("geometry.", "timing."))
     number = None if of_table or isinstance(value.value, tuple) else value.value
-    return CalibratedFigure(sigma, value.unit, value.made_on.isoformat(), value.data, number)
+    return CalibratedFigure(sigma, value.unit, value.made_on.isoformat(), value.data, number, value.camera_length_mm)
 
 
 def _of_table(table: str, numbers: Mapping[str, float]) -> Iterator[tuple[str, float]]:

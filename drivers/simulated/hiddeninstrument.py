@@ -85,6 +85,7 @@ class HiddenInstrument:
             told.geometry,
             camera_length_mm=self.length_mm(told.geometry.camera_length_mm),
             rotation_axis_deg=self.axis_deg,
+            rotation_axis_tilt_deg=0.0,  # in `pictures`
             beam_fast_px=told.geometry.beam_fast_px + self.beam_off_px[0],
             beam_slow_px=told.geometry.beam_slow_px + self.beam_off_px[1],
             distortion_amplitude_percent=self.ellipse_percent,

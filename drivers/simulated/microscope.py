@@ -266,7 +266,7 @@ class SimulatedMicroscope:
                 beam=blanker,
                 optics=lens,
                 detector=detector,
-                geometry=dataclasses.asdict(geometry),
+                geometry=geometry.known(),
                 timing=settings.timing,
                 truth=SimulatedTruth(goniometer, lens, blanker, view, specimen),
                 second_connection=second,

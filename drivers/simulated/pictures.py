@@ -126,7 +126,7 @@ class PictureMaker:
         crystal = self._scattering if self._twice is None else self._twice.points
         excited = spots(
             *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
-            out_of_plane_deg=setting.axis_out_of_plane_deg,
+            out_of_plane_deg=setting.axis_out_of_plane_deg + geometry.rotation_axis_tilt_deg,
         )
         return excited if self._twice is None else self._twice.scattered(excited)
 

@@ -157,7 +157,7 @@ class InstrumentSettings:
             detector=self.detector.facts(
                 pictures.shape, pictures.saturation, pictures.wide_cross, self.has_pictures, flatfield
             ),
-            geometry=dataclasses.asdict(self.geometry),
+            geometry=self.geometry.known(),
             timing=self.timing,
             stagexyz=self.stagexyz.facts,
             deflectors=self.deflectors.facts,

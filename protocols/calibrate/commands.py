@@ -65,10 +65,8 @@ def _add(calibration: Calibration) -> None:
         as_json: Json = False,
     ) -> None:
         remember_interrupts()
-        from engine.run.planfile import build_plan
-
         kind = calibration.load_kind()
-        plan = build_plan(kind, config, [*calibration.settings, *(settings or [])])
+        plan = calibration.plan(kind, config, settings or [])
         if dry_run:
             _say_plan(kind, plan, devices, as_json)
             _last_line(as_json, calibration.what, None, None, None)

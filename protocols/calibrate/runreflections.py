@@ -16,6 +16,7 @@ from protocols.products.survey import FrameSurvey, survey
 from protocols.spots.beam_centre import even_level
 from protocols.spots.joining import Reflections, join
 from protocols.spots.seriespeaks import FrameSpots, SeriesPeaks
+from protocols.spots.standing import without_standing
 
 BEAM_FRAMES = 15
 """Frames, evenly over the run, of which the primary beam is taken."""
@@ -23,10 +24,14 @@ BEAM_FRAMES = 15
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunReflections:
-    """All reflections of a run, and the geometry that it was recorded with, its beam as the frames show it."""
+    """All reflections of a run, and the geometry that it was recorded with, its beam as the frames show it.
+
+    is_falling: whether the stage angle falls during the run.
+    """
 
     reflections: Reflections
     geometry: RotationGeometry
+    is_falling: bool
 
     @property
     def whole(self) -> Reflections:
@@ -58,8 +63,8 @@ def reflections_of(source: RunSource) -> RunReflections:
     beam_px = _beam(info, [_seen(info, int(info.slot[index]), frame(index)) for index in some])
     find = SeriesPeaks(info.shape, made_up, beam_px)
     spots: list[FrameSpots] = [find(frame(index)) for index in range(len(info.slot))]
-    reflections = join(spots, info.slot, info.frame_start_deg, info.frame_end_deg)
-    return RunReflections(reflections, _geometry(info, beam_px))
+    reflections = join(without_standing(spots, info.shape), info.slot, info.frame_start_deg, info.frame_end_deg)
+    return RunReflections(reflections, _geometry(info, beam_px), info.oscillation_deg < 0)
 
 
 def _seen(info: RunInfo, slot: int, counts: NDArray[np.uint16]) -> FrameSurvey:
@@ -85,5 +90,6 @@ def _geometry(info: RunInfo, beam_px: tuple[float, float]) -> RotationGeometry:
             beam_slow_px=beam_px[1],
             distortion_amplitude_percent=info.distortion_amplitude_percent,
             distortion_azimuth_deg=info.distortion_azimuth_deg,
+            rotation_axis_tilt_deg=info.rotation_axis_tilt_deg,
         )
     )

@@ -2,8 +2,10 @@
 header of its trace, and read from there when values are stored.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from drivers.contract import Microscope
 from drivers.geometry import high_tension_v
@@ -36,7 +38,8 @@ async def looked_at(microscope: Microscope) -> JsonDict:
 
 
 def setting_of(folder: Path, run: RunDocument) -> Setting:
-    """The setting of a run. The camera length is the one that was looked at, or else the one of its geometry.
+    """The setting of a run. The camera length is the one that was looked at; or else the one that its calibrated camera
+    length holds for; or else the one of its geometry.
 
     Raises DataError where it cannot be told.
     """
@@ -45,7 +48,7 @@ def setting_of(folder: Path, run: RunDocument) -> Setting:
     seen = look if isinstance(look, dict) else {}
     try:
         tension_kV = high_tension_v(float(run.instrument["geometry"]["wavelength_A"])) / 1000
-        length_mm = float(seen.get(CAMERA_LENGTH) or run.instrument["geometry"]["camera_length_mm"])
+        length_mm = float(seen.get(CAMERA_LENGTH) or _nominal_mm(run.instrument))
         magnification = float(seen[MAGNIFICATION]) if MAGNIFICATION in seen else None
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise DataError(
@@ -53,3 +56,9 @@ def setting_of(folder: Path, run: RunDocument) -> Setting:
             f"{folder}` rewrites run.json"
         ) from error
     return Setting(tension_kV, length_mm, magnification)
+
+
+def _nominal_mm(instrument: Mapping[str, Any]) -> object:
+    figures = (instrument.get("calibration") or {}).get("figures", {})
+    calibrated = figures.get("geometry.camera_length_mm", {}).get("camera_length_mm")
+    return calibrated or instrument["geometry"]["camera_length_mm"]

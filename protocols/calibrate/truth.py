@@ -14,7 +14,8 @@ def truth_of(folder: Path) -> dict[str, float | Matrix]:
     if not path.exists():
         return {}
     with h5py.File(path, "r") as file:
-        return {name: _number(value) for name, value in file.attrs.items()}
+        numbers = {name: value for name, value in file.attrs.items() if not isinstance(value, str)}
+        return {name: _number(value) for name, value in numbers.items()}
 
 
 def _number(value: object) -> float | Matrix:

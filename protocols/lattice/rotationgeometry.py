@@ -44,6 +44,7 @@ class RotationGeometry:
             beam_fast_px=geometry.beam_fast_px,
             beam_slow_px=geometry.beam_slow_px,
             axis_deg=geometry.rotation_axis_deg,
+            out_of_plane_deg=geometry.rotation_axis_tilt_deg,
             strain=half * math.cos(twice),
             shear=-half * math.sin(twice),
         )

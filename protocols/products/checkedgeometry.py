@@ -25,6 +25,7 @@ def check_geometry(info: "RunInfo", path: Path, *, has_pictures: bool) -> None:
         info.nominal_beam_slow_px,
         info.distortion_amplitude_percent,
         info.distortion_azimuth_deg,
+        info.rotation_axis_tilt_deg,
     )
     if why := geometry_cannot_be(geometry, info.shape if has_pictures else None):
         raise DataError(

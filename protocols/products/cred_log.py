@@ -49,6 +49,16 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
             "unknown" if info.offset_uncertainty_deg is None else f"{info.offset_uncertainty_deg:.4f} deg",
         ),
         ("Rotation axis", f"{info.rotation_axis_deg:.4f} deg from fast towards up"),
+        *(
+            [
+                (
+                    "Lean of the rotation axis",
+                    f"{info.rotation_axis_tilt_deg:.4f} deg out of the picture towards the source",
+                )
+            ]
+            if info.rotation_axis_tilt_deg
+            else []
+        ),
         ("Wavelength", f"{info.wavelength_A:.6f} A ({high_tension_v(info.wavelength_A) / 1000:.1f} kV)"),
         ("Camera length", f"{info.camera_length_mm:.4f} mm"),
         ("Physical pixel size", f"{info.pixel_size_mm:.4f} mm"),

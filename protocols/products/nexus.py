@@ -31,6 +31,19 @@ if TYPE_CHECKING:
 SENSOR_THICKNESS_MM = 1e-3
 """Electrons stop near the surface. The 0.3 mm of the chip would make DIALS correct for the depth of X-rays."""
 
+FIGURES = {
+    "wavelength_A": "wavelength_A",
+    "camera_length_mm": "camera_length_mm",
+    "pixel_size_mm": "pixel_size_mm",
+    "rotation_axis_deg": "rotation_axis_deg",
+    "rotation_axis_tilt_deg": "rotation_axis_tilt_deg",
+    "beam_fast_px": "nominal_beam_fast_px",
+    "beam_slow_px": "nominal_beam_slow_px",
+    "distortion_amplitude_percent": "distortion_amplitude_percent",
+    "distortion_azimuth_deg": "distortion_azimuth_deg",
+}
+"""Figures of the geometry, and what they are called in a run's information."""
+
 MASK_CROSS, MASK_DEAD = 1, 2
 """Bits of pixel_mask: 0 is a gap between modules, here the shared-out cross; 1 a dead pixel."""
 
@@ -175,6 +188,8 @@ def _instrument(
     detector["flatfield_applied"] = False
     detector["depends_on"] = "/entry/instrument/detector/transformations/distance"
     axes = _group(detector, "transformations", "NXtransformations")
+    if "camera_length_mm" in info.calibrated:
+        _number(detector, "distance_errors", float(info.calibrated["camera_length_mm"]["sigma"]), "mm")
     _axis(axes, "distance", np.array([info.camera_length_mm]), "translation", (0, 0, 1), "mm", ".")
     module = _group(detector, "module", "NXdetector_module")
     module["data_origin"] = np.array([0, 0])
@@ -217,6 +232,25 @@ def _provenance(entry: "h5py.Group", info: RunInfo, run: RunHeader) -> None:
         notes[name] = seen[:, axis]
         notes[name].attrs["units"] = "pixel"
     notes["beam_told"] = run.beam_told
+    _figures(notes, info)
+
+
+def _figures(notes: "h5py.Group", info: RunInfo) -> None:
+    """Each figure of the geometry: its value, where it is from, and of a calibrated one how sure it is, when it was
+    measured and in which run.
+    """
+    group = _group(notes, "geometry", "NXcollection")
+    values = {name: getattr(info, place) for name, place in FIGURES.items()}
+    for name, value in values.items():
+        figure = _group(group, name, "NXcollection")
+        units = {"mm": "mm", "px": "pixel", "deg": "deg", "A": "angstrom", "percent": "percent"}[
+            name.rpartition("_")[2]
+        ]
+        _number(figure, "value", value, units)
+        figure["method"] = info.origins.get(name, "default")
+        if (sure := info.calibrated.get(name)) is not None:
+            _number(figure, "value_errors", float(sure["sigma"]), units)
+            figure["date"], figure["data"] = str(sure["made_on"]), str(sure["data"])
 
 
 def _group(parent: "h5py.Group", name: str, kind: str) -> "h5py.Group":

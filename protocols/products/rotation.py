@@ -40,9 +40,13 @@ class Rotation:
 def rotation(info: RunInfo) -> Rotation:
     """The run's rotation about the axis that makes it positive."""
     sign = 1 if info.oscillation_deg > 0 else -1
-    w = math.radians(info.rotation_axis_deg)
+    w, out = math.radians(info.rotation_axis_deg), math.radians(info.rotation_axis_tilt_deg)
     return Rotation(
-        axis=(sign * math.cos(w), sign * math.sin(w), 0.0),
+        axis=(
+            sign * math.cos(w) * math.cos(out),
+            sign * math.sin(w) * math.cos(out),
+            sign * math.sin(out) if out else 0.0,  # not -0.0
+        ),
         start_deg=sign * info.start_deg,
         width_deg=abs(info.oscillation_deg),
         sign=sign,

@@ -48,6 +48,9 @@ class RunInfo:
 
     rotation_axis_deg: direction of the tilt axis w in the picture; the axis is (cos w, sin w, 0) in the frame of
         fast = +x, slow = -y, beam towards -z. A positive stage angle is a right-handed rotation about it.
+    rotation_axis_tilt_deg: how far it leans towards the source, so that its z is the sine of that.
+    origins, calibrated: where each figure of the geometry is from; how sure those are that are calibrated, by their
+        names (`drivers.calibration.calibrationfacts.CalibratedFigure` as JSON has it).
     nominal_beam_fast_px, nominal_beam_slow_px: on the corrected grid; pixel i covers [i, i + 1).
     start_deg: stage angle at which slot 1 begins. oscillation_deg: signed width of one slot, so that slot k
         begins at `start_deg + (k - 1) * oscillation_deg`.
@@ -72,6 +75,7 @@ class RunInfo:
     camera_length_mm: float
     pixel_size_mm: float
     rotation_axis_deg: float
+    rotation_axis_tilt_deg: float
     nominal_beam_fast_px: float
     nominal_beam_slow_px: float
     distortion_amplitude_percent: float
@@ -100,6 +104,8 @@ class RunInfo:
     frame_end_deg: NDArray[np.float64]
     frame_late_ns: NDArray[np.int64]
     stage_readings: tuple[tuple[int, int, float], ...]
+    origins: Mapping[str, str]
+    calibrated: Mapping[str, Mapping[str, Any]]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -287,6 +293,7 @@ def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
             camera_length_mm=float(geometry["camera_length_mm"]),
             pixel_size_mm=float(geometry["pixel_size_mm"]),
             rotation_axis_deg=float(geometry["rotation_axis_deg"]),
+            rotation_axis_tilt_deg=float(geometry.get("rotation_axis_tilt_deg", 0.0)),
             nominal_beam_fast_px=float(geometry["beam_fast_px"]),
             nominal_beam_slow_px=float(geometry["beam_slow_px"]),
             distortion_amplitude_percent=float(geometry.get("distortion_amplitude_percent", 0.0)),
@@ -319,6 +326,8 @@ def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
                 for r in run.own.get("stage_readings", [])
                 if r["residual_deg"] is not None
             ),
+            origins={str(name): _text(origin) for name, origin in run.instrument.get("origins", {}).items()},
+            calibrated=_calibrated(run.instrument.get("calibration")),
         )
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         raise DataError(
@@ -328,6 +337,12 @@ def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
     _check(info, frames)
     check_geometry(info, path, has_pictures=detector.get("has_pictures") is not False)
     return info
+
+
+def _calibrated(told: Any) -> dict[str, Mapping[str, Any]]:
+    """How sure the calibrated figures of the geometry are."""
+    figures = told["figures"] if told else {}
+    return {name.removeprefix("geometry."): figure for name, figure in figures.items() if name.startswith("geometry.")}
 
 
 def _snapshot(told: Mapping[str, Any]) -> SnapshotInfo:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.madecrystals import made
 from benchmarks.rotation_axis import Case, make
-from protocols.calibrate.rotation_axis import rotation_axis
+from protocols.calibrate.rotationaxis.axisfit import rotation_axis
 from protocols.calibrate.runreflections import observed, run_reflections
 from protocols.lattice.cell import Cell, lattice_difference
 

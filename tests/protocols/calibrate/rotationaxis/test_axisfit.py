@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.errors import DataError
-from protocols.calibrate.rotation_axis import rotation_axis
+from protocols.calibrate.rotationaxis.axisfit import rotation_axis
 from protocols.lattice.rotationfit import Observed
 from protocols.lattice.rotationgeometry import RotationGeometry
 from tests.protocols.lattice.rotations import crystal, geometry_of, observed
