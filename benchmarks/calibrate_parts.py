@@ -38,7 +38,8 @@ def main() -> None:
         table([json.loads(line) for path in sys.argv[2:] for line in Path(path).read_text().splitlines()])
         return
     calibration = next(each for each in CALIBRATIONS if each.what == sys.argv[1])
-    kind, analyse = calibration.load_kind(), calibration.load_analysis()
+    kind = calibration.load_kind()
+    plan = calibration.plan(kind, None, [])
     with tempfile.TemporaryDirectory() as folder:
         devices = Path(folder, "devices.toml")
         devices.write_text(DEVICES)
@@ -46,9 +47,9 @@ def main() -> None:
             told: dict[str, Any] = {"what": calibration.what, "seed": seed}
             try:
                 request = Request(
-                    kind, kind.plan_type(), Path(folder), str(devices), virtual=True, seed=seed, draw=False
+                    kind, plan, Path(folder), str(devices), virtual=True, seed=seed, draw=False
                 )
-                found = analyse(execute(request, lambda *_: None).folder)
+                found = calibration.analyse(execute(request, lambda *_: None).folder, plan)
             except CredlineError as error:
                 told["refused"] = str(error)
             else:

@@ -104,7 +104,7 @@ async def measure_settling(clock: Clock, microscope: Any, exposure_s: float, def
                 )
             likenesses = [(begin_s, _likeness(counts, reference)) for begin_s, counts in seen]
             turns.append(_settled_s(likenesses, limit))
-            left.append(_left(likenesses, _likeness(away, reference)))
+            left.append(_left(likenesses, _likeness(away[-1], reference)))
     finally:
         try:
             await bounded(clock, "beam.blank", beam.blank)

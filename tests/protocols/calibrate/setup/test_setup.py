@@ -82,22 +82,23 @@ def test_what_no_driver_tells_is_asked_and_kept_as_what_nobody_measured(name: st
     assert {value.data for value in values.values()} <= {"setup"}
 
 
+INSTAMATIC_DECTRIS = 'microscope.driver = "instamatic"\ndetector.driver = "dectris"\n'
 WRONG = {
     "no driver": ('name = "sim"\n', "microscope.driver is missing"),
     "a driver that there is not": ('microscope.driver = "simulatd"\n', "Did you mean simulated?"),
     "a key that nobody asks for": (f'{SIMULATED}microscop.host = "x"\n', "nobody asked for microscop.host"),
     "a name that is a path": ('name = "../sim"\nmicroscope.driver = "simulated"\n', "use letters"),
     "metres": (
-        'microscope.driver = "instamatic"\ndetector.driver = "dectris"\ncamera_length_mm = 0.25\n',
+        f"{INSTAMATIC_DECTRIS}camera_length_mm = 0.25\n",
         "If 0.25 m was meant, write camera_length_mm = 250",
     ),
     "volts": (
-        'microscope.driver = "instamatic"\ndetector.driver = "dectris"\ncamera_length_mm = 250\nhigh_tension_kV = 200000\n',
+        f"{INSTAMATIC_DECTRIS}camera_length_mm = 250\nhigh_tension_kV = 200000\n",
         "200000 kV cannot be",
     ),
     "an option that cannot be": (f"{SIMULATED}microscope.api_call_s = -1.0\n", "give a positive time"),
     "a text for a number": (
-        'microscope.driver = "instamatic"\ndetector.driver = "dectris"\ncamera_length_mm = "long"\n',
+        f'{INSTAMATIC_DECTRIS}camera_length_mm = "long"\n',
         "'long' is not a number",
     ),
 }

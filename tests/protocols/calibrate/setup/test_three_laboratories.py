@@ -20,7 +20,7 @@ from tests.drivers.emulators.temcom import Temcom
 from tests.drivers.instamaticprocess import camserver, temserver
 from tests.drivers.merlinsimulator import simulator
 from tests.drivers.mibdata import write
-from tests.drivers.thermo.test_thermo import put
+from tests.drivers.temscriptserver import put
 
 pytestmark = [pytest.mark.realtime, pytest.mark.counterpart, pytest.mark.long]
 
