@@ -16,8 +16,8 @@ Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 @dataclass(frozen=True, slots=True)
 class CalibratedFigure:
-    """How sure a figure is. made_on: ISO date. data: the run folder that it was made from. camera_length_mm: the nominal
-    one that it holds for, where it holds for one.
+    """How sure a figure is. made_on: ISO date. data: the run folder that it was made from. camera_length_mm: the
+    nominal one that it holds for, where it holds for one.
     """
 
     sigma: Number

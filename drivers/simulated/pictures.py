@@ -218,9 +218,7 @@ class PictureMaker:
         per_A_px = geometry.camera_length_mm * geometry.wavelength_A / geometry.pixel_size_mm
         sigma_px = float(np.hypot(np.hypot(setting.spot_sigma_px, film.width_per_A * per_A_px), blur_px))
         fast_px, slow_px = places(film.d_star_per_A, film.azimuth)
-        _add_gaussians(
-            rate_s, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, film.share * setting.flux_s
-        )
+        _add_gaussians(rate_s, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, film.share * setting.flux_s)
         x, y = (
             (edges[:-1] + edges[1:]) / 2 - beam - by
             for edges, beam, by in (

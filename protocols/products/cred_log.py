@@ -50,7 +50,12 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
         ),
         ("Rotation axis", f"{info.rotation_axis_deg:.4f} deg from fast towards up"),
         *(
-            [("Lean of the rotation axis", f"{info.rotation_axis_tilt_deg:.4f} deg out of the picture towards the source")]
+            [
+                (
+                    "Lean of the rotation axis",
+                    f"{info.rotation_axis_tilt_deg:.4f} deg out of the picture towards the source",
+                )
+            ]
             if info.rotation_axis_tilt_deg
             else []
         ),

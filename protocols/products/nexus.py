@@ -243,7 +243,9 @@ def _figures(notes: "h5py.Group", info: RunInfo) -> None:
     values = {name: getattr(info, place) for name, place in FIGURES.items()}
     for name, value in values.items():
         figure = _group(group, name, "NXcollection")
-        units = {"mm": "mm", "px": "pixel", "deg": "deg", "A": "angstrom", "percent": "percent"}[name.rpartition("_")[2]]
+        units = {"mm": "mm", "px": "pixel", "deg": "deg", "A": "angstrom", "percent": "percent"}[
+            name.rpartition("_")[2]
+        ]
         _number(figure, "value", value, units)
         figure["method"] = info.origins.get(name, "default")
         if (sure := info.calibrated.get(name)) is not None:

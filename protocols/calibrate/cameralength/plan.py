@@ -25,7 +25,9 @@ class CameraLengthPlan(BaseModel):
         description="how well the lattice of this film is known; none for what films of the standard usually have",
     )
     camera_lengths_mm: tuple[CameraLength, ...] = Field(
-        default=(), max_length=40, description="nominal ones, measured one after the other; none for the one that is set"
+        default=(),
+        max_length=40,
+        description="nominal ones, measured one after the other; none for the one that is set",
     )
     exposure_s: float = Field(default=0.5, gt=0, description="of a frame")
     frames: int = Field(default=4, ge=1, le=1000, description="at each camera length")
@@ -47,7 +49,9 @@ class CameraLengthPlan(BaseModel):
         description="with --from and a cRED run: a, b, c in A and alpha, beta, gamma in deg of its crystal",
     )
     centring: str = Field(default="P", pattern="^[PABCIFR]$", description="of that cell")
-    cell_known_to_percent: float = Field(default=0.1, ge=0, le=10, description="how well the lengths of that cell are known")
+    cell_known_to_percent: float = Field(
+        default=0.1, ge=0, le=10, description="how well the lengths of that cell are known"
+    )
 
 
 POWDER = FrameKind(

@@ -40,9 +40,9 @@ STEPS = np.array([1e-5, 0.01, 0.01, 1e-5, 1e-5])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observations:
-    """Of each group (g) in each sector (s): groups: the numbers of its rings. off: by how much of their radius the rings
-    are larger than they should be, sigma of it by counting; both (g, s). height: of each ring in each sector (n, s), in
-    counts, with its sigma. on: (g, s) whether the sector is on the camera there.
+    """Of each group (g) in each sector (s): groups: the numbers of its rings. off: by how much of their radius the
+    rings are larger than they should be, sigma of it by counting; both (g, s). height: of each ring in each sector (n,
+    s), in counts, with its sigma. on: (g, s) whether the sector is on the camera there.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -248,7 +248,9 @@ def _solve(shape: Shape, seen: Observations) -> RingFit | None:
         for group in range(len(scatter)):
             of = index == group
             if of.sum() >= 6:
-                scatter[group] = _scatter(left[of], sigma[of], max(0.5, (of.sum() - 5 * of.sum() / len(off)) / of.sum()))
+                scatter[group] = _scatter(
+                    left[of], sigma[of], max(0.5, (of.sum() - 5 * of.sum() / len(off)) / of.sum())
+                )
         pull = np.abs(left) / np.hypot(sigma, np.maximum(scatter[index], LEAST_SCATTER_PX / middle))
         soft = np.where(pull < OUTLIER, 1 / (1 + (pull / SOFT) ** 2) ** 2, 1e-6)
     kept = pull < OUTLIER
@@ -290,7 +292,8 @@ def _derivatives(shape: Shape, radius: Array, azimuth: Array) -> Array:
     columns = [np.ones(len(radius))]
     for name, step in zip(("fast_px", "slow_px", "strain", "shear"), STEPS[1:], strict=True):
         more, less = (
-            np.hypot(*replace(shape, **{name: getattr(shape, name) + sign * step}).ideal(fast, slow)) for sign in (1, -1)
+            np.hypot(*replace(shape, **{name: getattr(shape, name) + sign * step}).ideal(fast, slow))
+            for sign in (1, -1)
         )
         columns.append(-(more - less) / (2 * step) / radius)
     return np.stack(columns, axis=1)

@@ -1,7 +1,7 @@
 """From the run folder of a cRED run to the rotation axis: values, pictures; nothing is stored in the instrument here.
 
-Ellipse and camera length are taken as the run knew them: calibrated ones to their uncertainty, others as little known as
-they are. What tells no axis is refused with DataError; the run folder stays as it is.
+Ellipse and camera length are taken as the run knew them: calibrated ones to their uncertainty, others as little known
+as they are. What tells no axis is refused with DataError; the run folder stays as it is.
 """
 
 import math
@@ -36,7 +36,9 @@ class KnownTo:
     def of(cls, info: RunInfo) -> "KnownTo":
         """As a run knew them."""
         ellipse, length = UNKNOWN_ELLIPSE, LENGTH_KNOWN_TO.get(info.origins.get("camera_length_mm", ""), 0.1)
-        amplitude, azimuth = (info.calibrated.get(f"distortion_{name}") for name in ("amplitude_percent", "azimuth_deg"))
+        amplitude, azimuth = (
+            info.calibrated.get(f"distortion_{name}") for name in ("amplitude_percent", "azimuth_deg")
+        )
         if amplitude is not None and azimuth is not None:
             half = info.distortion_amplitude_percent / 200
             across = 2 * half * math.radians(float(azimuth["sigma"]))
@@ -73,10 +75,10 @@ def axis_of(seen: RunReflections, known: KnownTo) -> RotationAxis:
     """The axis of a run's reflections; of the direction that the instrument says no more is used than its hand, where
     that is not seen. Raises DataError.
     """
-    whole = seen.whole
+    sure = seen.sure
     return rotation_axis(
-        observed(whole),
-        whole.intensity,
+        observed(sure),
+        sure.intensity,
         seen.geometry,
         ellipse_known_to=known.ellipse,
         length_known_to=known.length,
