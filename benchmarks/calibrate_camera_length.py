@@ -1,9 +1,10 @@
 """Are camera length, beam and ellipse as sure as `credline calibrate camera-length` says? Seeded hidden instruments.
 
-.venv/bin/python -m benchmarks.calibrate_camera_length --seeds 100 --first 1000     # cameras of 256 x 256, virtual clock
+.venv/bin/python -m benchmarks.calibrate_camera_length --seeds 100 --first 1000     # cameras of 256 x 256, virtual
+clock
 
-One line a seed: what each value is off in its stated sigmas. The ellipse is judged as strain and shear, the camera length
-also without what the lattice of its standard is off.
+One line a seed: what each value is off in its stated sigmas. The ellipse is judged as strain and shear, the camera
+length also without what the lattice of its standard is off.
 """
 
 import argparse
@@ -88,7 +89,8 @@ def main() -> None:
     for name, column in zip(every[0], table.T, strict=True):
         print(f"{name}: rms {np.sqrt(np.mean(column**2)):.2f}, within 2 sigma {np.mean(np.abs(column) < 2):.0%}")
     print(
-        f"all: rms {np.sqrt(np.mean(table**2)):.2f}, within 2 sigma {np.mean(np.abs(table) < 2):.1%}; refused {refused}; "
+        f"all: rms {np.sqrt(np.mean(table**2)):.2f}, within 2 sigma {np.mean(np.abs(table) < 2):.1%}; refused "
+        f"{refused}; "
         f"camera length beyond the lattice rms {np.sqrt(np.mean(np.square(lengths))):.4f} %, largest "
         f"{np.abs(lengths).max():.4f} %; ellipse largest {np.abs(ellipses).max():.4f} %"
     )

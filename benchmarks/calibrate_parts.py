@@ -46,9 +46,7 @@ def main() -> None:
         for seed in range(int(sys.argv[2]), int(sys.argv[3])):
             told: dict[str, Any] = {"what": calibration.what, "seed": seed}
             try:
-                request = Request(
-                    kind, plan, Path(folder), str(devices), virtual=True, seed=seed, draw=False
-                )
+                request = Request(kind, plan, Path(folder), str(devices), virtual=True, seed=seed, draw=False)
                 found = calibration.analyse(execute(request, lambda *_: None).folder, plan)
             except CredlineError as error:
                 told["refused"] = str(error)

@@ -2,7 +2,6 @@
 
 .venv/bin/python -m benchmarks.rotation_axis                 # 24 runs of 60 deg: axis, lean, hand, and their sigmas
 .venv/bin/python -m benchmarks.rotation_axis --spots         # the finder: share found by counts, false ones, ms a frame
-.venv/bin/python -m benchmarks.rotation_axis --lattice       # the cell from the first degrees, 30 % wrong spots too
 
 Each run has another crystal, orientation, axis (0 to 360 deg), lean (up to 1 deg), brightness and noise; nothing of
 the axis is told to the analysis but a wrong direction. With --out FOLDER runs are kept, and not made again.
@@ -29,9 +28,7 @@ from drivers.simulated.settings import GEOMETRY
 from engine.errors import DataError
 from protocols.calibrate.rotationaxis.axisfit import rotation_axis
 from protocols.calibrate.runreflections import observed, run_reflections
-from protocols.lattice.cell import Cell, lattice_difference
 from protocols.lattice.rotationfit import UNKNOWN_ELLIPSE
-from protocols.lattice.search import find_lattice
 from protocols.products.corrections import correction, untrusted
 from protocols.spots.seriespeaks import SeriesPeaks
 
@@ -218,32 +215,6 @@ def spot_table(frames: int) -> None:
     )
 
 
-def lattice_table(count: int, out: Path) -> None:
-    """Whether the first degrees give the cell, as they are and with 30 % of wrong spots."""
-    for degrees in (5.0, 10.0, 15.0, 30.0):
-        for wrong in (0.0, 0.3):
-            right = tried = 0
-            seconds = 0.0
-            for case in cases(count, RANGE_DEG):
-                run = run_reflections(make(case, out))
-                whole = run.whole
-                some = whole.some(np.abs(whole.angle_deg + case.range_deg / 2) < degrees)
-                draw = np.random.Generator(np.random.PCG64(case.number))
-                points = observed(some).crystal(run.geometry)
-                points = points[draw.permutation(len(points))]
-                spoilt = int(wrong * len(points))
-                points[:spoilt] = draw.uniform(-0.5, 0.5, (spoilt, 3)) * np.ptp(points, axis=0)
-                begin = time.process_time()
-                lattice = find_lattice(points)
-                seconds += time.process_time() - begin
-                tried += 1
-                if lattice is not None:
-                    true = Cell(*case.crystal.cell).reduced(case.crystal.group)
-                    length, angle_deg = lattice_difference(lattice.cell, true)
-                    right += length < 0.02 and angle_deg < 2
-            print(f"| {degrees:g} | {wrong:.0%} | {right} of {tried} | {seconds / tried:.2f} |", flush=True)
-
-
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -251,7 +222,6 @@ def main() -> None:
     parser.add_argument("--range-deg", type=float, default=RANGE_DEG)
     parser.add_argument("--ellipse-known-to", type=float, default=UNKNOWN_ELLIPSE)
     parser.add_argument("--spots", action="store_true")
-    parser.add_argument("--lattice", action="store_true")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -259,8 +229,6 @@ def main() -> None:
         out.mkdir(parents=True, exist_ok=True)
         if asked.spots:
             spot_table(200)
-        elif asked.lattice:
-            lattice_table(asked.runs, out)
         else:
             axis_table(asked.runs, asked.range_deg, out, asked.ellipse_known_to)
 

@@ -53,8 +53,8 @@ class Geometry:
     beam_fast_px, beam_slow_px: nominal primary beam on the grid of equal pixels (516 x 516 for a 512 x 512
         Timepix, whose wide cross pixels count three times); pixel i covers [i, i+1).
     distortion_amplitude_percent, distortion_azimuth_deg: elliptical lens distortion, 0 where there is none.
-    rotation_axis_tilt_deg: how far the axis leans out of the image towards the source; with it the axis is (cos w cos t,
-        sin w cos t, sin t).
+    rotation_axis_tilt_deg: how far the axis leans out of the image towards the source; with it the axis is (cos w cos
+        t, sin w cos t, sin t).
     What only the instrument itself tells is no number (NaN) until it is connected (`drivers.declared`).
     """
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """what: the name of its command. protocol: the experiment, by its name in the register. settings: of its plan, as
-    `--set` gives them, where they differ from the experiment's own; what --config or --set say goes before. hides: whether
-    a simulated instrument is to hide what it is, which the experiment by itself does not ask for. analysis: `module:function`, from a run folder to
-    `Analysed`; raises DataError, nothing is stored then. asks_plan: whether the analysis is given the plan of the
-    command, too, which with `--from` need not be that of the run. help, example: of the command.
+    `--set` gives them, where they differ from the experiment's own; what --config or --set say goes before. hides:
+    whether a simulated instrument is to hide what it is, which the experiment by itself does not ask for. analysis:
+    `module:function`, from a run folder to `Analysed`; raises DataError, nothing is stored then. asks_plan: whether
+    the analysis is given the plan of the command, too, which with `--from` need not be that of the run. help, example:
+    of the command.
 
     measures: names of the values that it always makes (`drivers.calibration.calibratedvalue`), `flatfield` for the
     camera's arrays. serves: the experiments that want it. parts: of an instrument that it needs beside stage, beam,
@@ -134,7 +135,8 @@ CALIBRATIONS = (
         "camera-length",
         "camera-length",
         "protocols.calibrate.cameralength.analysis:analyse",
-        "True camera length, beam centre and ellipse, from the rings of a powder (Au, Al, TlCl, any CIF); or from a cRED "
+        "True camera length, beam centre and ellipse, from the rings of a powder (Au, Al, TlCl, any CIF); or "
+        "from a cRED "
         "run of a crystal whose cell is known: --from RUN --set cell=[a,b,c,alpha,beta,gamma].\n\n" + STATUS,
         "credline calibrate camera-length --devices titan-devices.toml --set standard=Au",
         asks_plan=True,

@@ -18,6 +18,7 @@ from protocols.spots.joining import Reflections, join
 from protocols.spots.seriespeaks import FrameSpots, SeriesPeaks
 from protocols.spots.standing import without_standing
 
+SURE_SIGMAS = 4.0
 BEAM_FRAMES = 15
 """Frames, evenly over the run, of which the primary beam is taken."""
 
@@ -37,6 +38,14 @@ class RunReflections:
     def whole(self) -> Reflections:
         """Those that no gap and no end of the run has cut."""
         return self.reflections.some(~self.reflections.cut)
+
+    @property
+    def sure(self) -> Reflections:
+        """Those of them that are more than chance: seen in several frames, or SURE_SIGMAS above the background. Where a
+        camera makes several counts of an electron, single electrons pass for spots.
+        """
+        whole = self.whole
+        return whole.some((whole.last > whole.first) | (whole.intensity > SURE_SIGMAS * whole.intensity_sigma))
 
 
 def observed(reflections: Reflections) -> Observed:

@@ -2,9 +2,9 @@
 
 Each reflection is seen at a place and at a stage angle; with its whole indices these are three observations of one
 point of the lattice. Fitted are the nine numbers of the lattice, the axis (its direction in the picture and its lean),
-the primary beam and the ellipse, all that a rotation of some ten degrees tells apart. A wrong camera length makes the cell
-wrong by as much; beyond that it changes how far the Ewald sphere bends away, and so pretends a lean of the axis. It is
-fitted where it is not known, and held together by what it is known to.
+the primary beam and the ellipse, all that a rotation of some ten degrees tells apart. A wrong camera length makes the
+cell wrong by as much; beyond that it changes how far the Ewald sphere bends away, and so pretends a lean of the axis.
+It is fitted where it is not known, and held together by what it is known to.
 
 Uncertainties are honest only if those of the observations are: what places and angles deviate beyond their counting
 statistics (a detector's response, a stage that trembles) is found from the fit itself, as a constant added to each in
@@ -80,7 +80,8 @@ class RotationFit:
     ub: (3, 3) columns a*, b*, c* in the crystal at stage angle 0. hkl: (n, 3) of all observed reflections; used: (n,)
     those that were fitted. pulls: (n, 3) of all, in standard deviations along x, y and the rotation. covariance: (7, 7)
     of FREE; 0 for a camera length that was not fitted. position_rms_px, angle_rms_deg: of those used. noise: what the
-    uncertainties of the observations were changed by.
+    uncertainties of the observations were changed by. size_sigma: of the size of the lattice (cube root of its
+    volume), as a share; where the camera length was fitted, both cannot be told apart.
     """
 
     geometry: RotationGeometry
@@ -92,6 +93,7 @@ class RotationFit:
     position_rms_px: float
     angle_rms_deg: float
     noise: Noise
+    size_sigma: float
 
     def sigma(self, name: str) -> float:
         """Standard deviation of one of FREE, in its unit."""
@@ -141,6 +143,7 @@ def fit_rotation(
         return None
     covariance = np.zeros((len(FREE), len(FREE)))
     covariance[np.ix_(free, free)] = inverse[9:, 9:]
+    growing = np.linalg.inv(ub).T.reshape(-1) / 3
     off_px = off[used, :2] / geometry.per_px
     turning = _turning(observed, geometry)[used]
     return RotationFit(
@@ -153,6 +156,7 @@ def fit_rotation(
         position_rms_px=float(np.sqrt(np.mean(off_px**2))),
         angle_rms_deg=float(np.degrees(np.median(np.abs(off[used, 2]) / turning) * 1.4826)),
         noise=noise,
+        size_sigma=float(np.sqrt(growing @ inverse[:9, :9] @ growing)),
     )
 
 

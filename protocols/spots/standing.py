@@ -1,10 +1,11 @@
 """Spots that stand at one place whatever the stage's angle: bad pixels that nobody has told of, and no reflections.
 
-A reflection comes and goes within a degree or two, and hardly ever does another one come to the very same place; what is
-there again and again over a rotation is of the detector.
+A reflection comes and goes within a degree or two, and hardly ever does another one come to the very same place; what
+is there again and again over a rotation is of the detector.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,11 +18,12 @@ STANDING = 4
 them by chance.
 """
 FEWEST_FRAMES = 3 * PARTS
+ARRAYS = ("fast_px", "slow_px", "position_sigma_px", "intensity", "intensity_sigma", "background")
 
 
 def without_standing(spots: Sequence[FrameSpots], shape: tuple[int, int]) -> list[FrameSpots]:
-    """The same spots of a rotation's frames, in their order, without those at bad places; a rotation of few frames as it
-    is. shape: (rows, columns).
+    """The same spots of a rotation's frames, in their order, without those at bad places; a rotation of few frames as
+    it is. shape: (rows, columns).
     """
     if len(spots) < FEWEST_FRAMES:
         return list(spots)
@@ -35,4 +37,8 @@ def without_standing(spots: Sequence[FrameSpots], shape: tuple[int, int]) -> lis
             there[places[frame]] = True
         times += binary_dilation(there, np.ones((3, 3), dtype=bool))
     bad = times >= STANDING
-    return [each.some(~bad[place]) for each, place in zip(spots, places, strict=True)]
+    kept = []
+    for each, place in zip(spots, places, strict=True):
+        arrays = {name: getattr(each, name) for name in ARRAYS}
+        kept.append(replace(each, **{name: array[~bad[place]] for name, array in arrays.items()}))
+    return kept

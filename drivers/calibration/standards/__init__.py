@@ -1,4 +1,6 @@
-"""Powders whose lattice is known, for the camera length: their structures as CIF, and how well a film has that lattice."""
+"""Powders whose lattice is known, for the camera length: their structures as CIF, and how well a film has that
+lattice.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""From a run folder to the camera length with beam and ellipse: values, pictures; nothing is stored in the instrument here.
+"""From a run folder to the camera length with beam and ellipse: values, pictures; nothing is stored in the instrument
+here.
 
-A folder of powder frames is fitted by its rings, camera length after camera length; one of a cRED run by the cell of its
-crystal (`crystalcell`). What tells no camera length is refused with DataError; the run folder stays as it is.
+A folder of powder frames is fitted by its rings, camera length after camera length; one of a cRED run by the cell of
+its crystal (`crystalcell`). What tells no camera length is refused with DataError; the run folder stays as it is.
 """
 
 import math
@@ -18,6 +19,7 @@ from engine.errors import DataError
 from engine.record.document import RunDocument
 from engine.record.frametable import DATA_FILE, FramesFile
 from protocols.calibrate.cameralength.crystalcell import of_crystal
+from protocols.calibrate.cameralength.ellipse import polar
 from protocols.calibrate.cameralength.finding import candidates
 from protocols.calibrate.cameralength.judging import flaw, nothing_fitted
 from protocols.calibrate.cameralength.pattern import Pattern, Shape
@@ -37,8 +39,6 @@ Array = NDArray[np.float64]
 
 LENGTH_SHARE, BEAM_PX, STRAIN = 1e-4, 0.005, 1e-5
 """No camera length, beam and ellipse is stated surer, whatever the counts: pixels are not squares of even answer."""
-HALF_TURN_SIGMA_DEG = 180 / math.sqrt(12)
-"""Of a direction of which nothing is known."""
 LONE_TIMES = 4.0
 
 
@@ -86,11 +86,7 @@ def analyse(folder: Path, plan: "BaseModel") -> Analysed:
 
 
 def measured(found: Powder, known_to: float) -> dict[str, Measured]:
-    """The values of one camera length. known_to: of the lattice, share.
-
-    An ellipse is two numbers, strain and shear; its amplitude and azimuth are those in polar form, with sigmas along and
-    across. Near no ellipse the azimuth's grows to that of a direction of which nothing is known.
-    """
+    """The values of one camera length. known_to: of the lattice, share."""
     shape, sigma = found.fit.shape, np.sqrt(np.diag(found.fit.covariance))
     length = found.length_mm * math.hypot(float(sigma[0]), LENGTH_SHARE, known_to)
     beam = [math.hypot(float(each), BEAM_PX) for each in sigma[1:3]]
@@ -98,25 +94,11 @@ def measured(found: Powder, known_to: float) -> dict[str, Measured]:
         "camera_length_mm": (found.length_mm, length, "mm"),
         "beam_fast_px": (shape.fast_px, beam[0], "px"),
         "beam_slow_px": (shape.slow_px, beam[1], "px"),
-        **ellipse(shape.strain, shape.shear, np.asarray(found.fit.covariance[3:, 3:] + STRAIN**2 * np.eye(2))),
+        **polar(shape.strain, shape.shear, np.asarray(found.fit.covariance[3:, 3:] + STRAIN**2 * np.eye(2))),
     }
     return {
         name: Measured(value, error, unit, camera_length_mm=found.nominal_mm)
         for name, (value, error, unit) in numbers.items()
-    }
-
-
-def ellipse(strain: float, shear: float, covariance: Array) -> dict[str, tuple[float, float, str]]:
-    """Amplitude and azimuth with their sigmas and units. covariance: (2, 2) of strain and shear."""
-    size = math.hypot(strain, shear)
-    along = np.array([strain, shear]) / size if size > 0 else np.array([1.0, 0.0])
-    across = np.array([-along[1], along[0]])
-    amplitude_sigma, turning = (math.sqrt(float(way @ covariance @ way)) for way in (along, across))
-    azimuth_sigma = math.degrees(turning / max(size, 1e-12)) / 2
-    azimuth = math.degrees(math.atan2(-shear, strain)) / 2 % 180
-    return {
-        "distortion_amplitude_percent": (200 * size, 200 * amplitude_sigma, "%"),
-        "distortion_azimuth_deg": (azimuth, min(azimuth_sigma, HALF_TURN_SIGMA_DEG), "deg"),
     }
 
 
@@ -145,7 +127,8 @@ def _powder(folder: Path, run: RunDocument, rings: Rings, nominal_mm: float | No
     why = nothing_fitted(seen, rings) if best is None else best[1]
     if why_not is not None and best is None:
         why = (
-            f"the primary beam is not seen on the camera (what is brightest {why_not.value}), and about its nominal place "
+            f"the primary beam is not seen on the camera (what is brightest {why_not.value}), and about its "
+            "nominal place "
             f"{why}"
         )
     at = "" if nominal_mm is None else f" at {nominal_mm:g} mm"
@@ -208,7 +191,8 @@ def _line(found: Powder, known_to: float) -> str:
     counting = math.hypot(math.sqrt(float(fit.covariance[0, 0])), LENGTH_SHARE)
     return (
         f"{nominal}{len(fit.observations.groups)} rings in {sectors} places, width {fit.sigma_px:.2f} px, left "
-        f"{fit.scatter_px:.3f} px; camera length to {counting:.3%} by the rings, {known_to:.2%} by the lattice; ellipse "
+        f"{fit.scatter_px:.3f} px; camera length to {counting:.3%} by the rings, {known_to:.2%} by the lattice; "
+        "ellipse "
         f"as strain {100 * fit.shape.strain:+.3f} %, shear {100 * fit.shape.shear:+.3f} %"
     )
 

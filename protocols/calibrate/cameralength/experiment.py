@@ -1,7 +1,7 @@
 """The run of a camera length: the lens relaxed, then frames of a powder at one camera length after the other.
 
-The safe state blanks the beam first, puts the lens in focus and the camera length back to what was found. What becomes of
-the frames is in `analysis`.
+The safe state blanks the beam first, puts the lens in focus and the camera length back to what was found. What becomes
+of the frames is in `analysis`.
 """
 
 import math
@@ -167,12 +167,14 @@ class CameraLengths(ExperimentType[CameraLengthPlan]):
             raise Refused(f"exposure_s: the camera {said}; nothing was started.")
         if not (of := standard(plan.standard)).cif.is_file():
             raise Refused(
-                f"standard = {plan.standard!r} is none of {', '.join(STANDARDS)}, and there is no CIF {of.cif}; nothing "
+                f"standard = {plan.standard!r} is none of {', '.join(STANDARDS)}, and there is no CIF {of.cif}; "
+                "nothing "
                 "was started."
             )
         if plan.camera_lengths_mm and facts.mode is None:
             raise Refused(
-                "camera_lengths_mm: this instrument has no part that sets a camera length; nothing was started. Leave it "
+                "camera_lengths_mm: this instrument has no part that sets a camera length; nothing was started. "
+                "Leave it "
                 "out, and set the camera length at the microscope."
             )
         for length_mm in plan.camera_lengths_mm:

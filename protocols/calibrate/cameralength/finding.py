@@ -1,8 +1,9 @@
 """Which rings are which: the pattern is compared with the standard in the logarithm of the radius.
 
 There another camera length is a shift, and an ellipse moves a ring by a wave of two periods around the beam that is the
-same for all rings. So the ellipse is the one about which rings are sharpest, and the camera length the shift at which they
-are where the standard has some, none left out that should be bright. No more is asked than a beam within some pixels.
+same for all rings. So the ellipse is the one about which rings are sharpest, and the camera length the shift at which
+they are where the standard has some, none left out that should be bright. No more is asked than a beam within some
+pixels.
 """
 
 from dataclasses import replace

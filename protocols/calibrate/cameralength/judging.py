@@ -20,23 +20,26 @@ CERTAIN_SIGMAS = 10.0
 MISSING_SHARE = 0.12
 """Of what a ring should have; even a textured film that is of use has more."""
 EXTRA_SHARE, EXTRA_SIGMAS = 0.2, 8.0
-"""Of the strongest ring, and standard deviations: what is as bright and no ring of the standard is of something else."""
+"""Of the strongest ring, and standard deviations: what is as bright and no ring of the standard is of something
+else.
+"""
 MOST_FULL = 0.01
 MOST_BESIDE_PX = 0.3
 """All sectors of a ring together; those of the right standard lie within hundredths."""
 ALIKE, OTHERWISE = 0.5, 0.15
-"""Another standard is taken for the right one where its rings' brightness, as a logarithm, deviates by less than this share
-of what the asked one's does, and that by more than this."""
+"""Another standard is taken for the right one where its rings' brightness, as a logarithm, deviates by less than this
+share of what the asked one's does, and that by more than this."""
 MOST_ELLIPSE_PERCENT = 8.0
 NO_RINGS = (
-    "no rings are seen: the field is empty, or the film is not in the beam, or too little beam or time. Look for the film "
+    "no rings are seen: the field is empty, or the film is not in the beam, or too little beam or time. Look "
+    "for the film "
     "in the image, and take out the beam stop"
 )
 
 
 def flaw(pattern: Pattern, fit: RingFit, rings: Rings, off_share: float) -> str:
-    """Why this is no calibration, without a full stop; empty where it is one. off_share: of the found camera length from
-    the nominal one.
+    """Why this is no calibration, without a full stop; empty where it is one. off_share: of the found camera length
+    from the nominal one.
     """
     seen = fit.observations
     shape = fit.shape
@@ -55,12 +58,14 @@ def flaw(pattern: Pattern, fit: RingFit, rings: Rings, off_share: float) -> str:
     number = int(np.count_nonzero(fit.used.sum(axis=1) >= SECTORS // 4))
     if number < FEWEST_RINGS:
         return (
-            f"{number} rings stand apart from others on the camera, and {FEWEST_RINGS} are needed: another camera length "
+            f"{number} rings stand apart from others on the camera, and {FEWEST_RINGS} are needed: another "
+            "camera length "
             "shows more, or shows them better"
         )
     if extra := _extra(pattern, fit, rings, float(strong[np.isfinite(weak)].max())):
         return (
-            f"there is a ring at {extra:.1f} px from the beam that the standard does not have: the film is of something "
+            f"there is a ring at {extra:.1f} px from the beam that the standard does not have: the film is of "
+            "something "
             "else, or of more than it"
         )
     if other := _other(strong, weak, rings):
@@ -107,7 +112,8 @@ def _uncovered(seen: Observations, rings: Rings) -> str:
         return NO_RINGS
     if covered < COVERED:
         return (
-            f"rings are seen over {covered:.0%} of the way around the beam: the film is cracked, folded or of few grains, "
+            f"rings are seen over {covered:.0%} of the way around the beam: the film is cracked, folded or of "
+            "few grains, "
             "or something covers it. Take another place"
         )
     return ""

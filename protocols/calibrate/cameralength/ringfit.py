@@ -40,9 +40,9 @@ STEPS = np.array([1e-5, 0.01, 0.01, 1e-5, 1e-5])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observations:
-    """Of each group (g) in each sector (s): groups: the numbers of its rings. off: by how much of their radius the rings
-    are larger than they should be, sigma of it by counting; both (g, s). height: of each ring in each sector (n, s), in
-    counts, with its sigma. on: (g, s) whether the sector is on the camera there.
+    """Of each group (g) in each sector (s): groups: the numbers of its rings. off: by how much of their radius the
+    rings are larger than they should be, sigma of it by counting; both (g, s). height: of each ring in each sector (n,
+    s), in counts, with its sigma. on: (g, s) whether the sector is on the camera there.
     """
 
     groups: tuple[tuple[int, ...], ...]

@@ -1,7 +1,7 @@
 """From the run folder of a cRED run to the rotation axis: values, pictures; nothing is stored in the instrument here.
 
-Ellipse and camera length are taken as the run knew them: calibrated ones to their uncertainty, others as little known as
-they are. What tells no axis is refused with DataError; the run folder stays as it is.
+Ellipse and camera length are taken as the run knew them: calibrated ones to their uncertainty, others as little known
+as they are. What tells no axis is refused with DataError; the run folder stays as it is.
 """
 
 import math
@@ -75,10 +75,10 @@ def axis_of(seen: RunReflections, known: KnownTo) -> RotationAxis:
     """The axis of a run's reflections; of the direction that the instrument says no more is used than its hand, where
     that is not seen. Raises DataError.
     """
-    whole = seen.whole
+    sure = seen.sure
     return rotation_axis(
-        observed(whole),
-        whole.intensity,
+        observed(sure),
+        sure.intensity,
         seen.geometry,
         ellipse_known_to=known.ellipse,
         length_known_to=known.length,

@@ -97,8 +97,8 @@ def rotation_axis(
     geometry: what is known; of the axis in it only that it is right, or wrong by 180 deg, to `axis_known_to_deg`. The
     beam may be a few px off. ellipse_known_to: standard deviation of its strain and shear. By default the ellipse is
     fitted, which costs most of the precision: over 60 deg a shear of 0.001 is nearly a turn of the axis by 0.03 deg.
-    length_known_to: of the camera length, a share of it; 0 where it is right. Off by 6 %, it pretends a lean of 0.03 deg.
-    DataError, with the remedy, where the reflections tell no axis.
+    length_known_to: of the camera length, a share of it; 0 where it is right. Off by 6 %, it pretends a lean of 0.03
+    deg. DataError, with the remedy, where the reflections tell no axis.
     """
     range_deg = float(np.ptp(observed.angle_deg)) if len(observed) else 0.0
     if len(observed) < FEWEST or range_deg < SMALLEST_RANGE_DEG:

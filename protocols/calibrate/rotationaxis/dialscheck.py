@@ -1,7 +1,8 @@
-"""What DIALS says of the same axis, where it is installed and the run has its files: a second opinion, in a line of text.
+"""What DIALS says of the same axis, where it is installed and the run has its files: a second opinion, in a line of
+text.
 
-`dials.find_rotation_axis` looks for sharp projections of the strong spots (Kolb et al., 2009), which is good to some tenths
-of a degree. It is nobody's fault when it cannot, so nothing fails by it.
+`dials.find_rotation_axis` looks for sharp projections of the strong spots (Kolb et al., 2009), which is good to some
+tenths of a degree. It is nobody's fault when it cannot, so nothing fails by it.
 """
 
 import json

@@ -25,7 +25,7 @@ def draw(path: Path, seen: RunReflections, found: RotationAxis) -> None:
     figure = Figure(figsize=(15, 10), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
     (before, after, rows), (along, across, turned) = figure.subplots(2, 3)
-    spots = observed(seen.whole)
+    spots = observed(seen.sure)
     fitted = found.fit.geometry
     for axes, geometry, title in (
         (before, seen.geometry, f"along the axis as the instrument says it, {seen.geometry.axis_deg:.1f} deg"),
