@@ -4,8 +4,8 @@
     python benchmarks/calibrate_parts.py table snapshot.jsonl ...
 
 The first performs the calibration on the instruments of these seeds and prints a line for each; the second prints, for
-each value and for all together, the share within 2 sigma and the rms of (value - truth) / sigma; of a matrix by chi^2 of
-its four numbers.
+each value and for all together, the share within 2 sigma and the rms of (value - truth) / sigma; of a matrix by chi^2
+of its four numbers.
 """
 
 import json

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.crystals import _share as even_share
+from benchmarks.crystals import picture_settings
 from benchmarks.madecrystals import CRYSTALS
 from engine.errors import DataError
 from engine.run.perform import Request, execute
@@ -50,7 +50,7 @@ def main() -> None:
             devices.write_text(
                 f'[microscope]\ndriver = "simulated"\npictures.shape = [{asked.px}, {asked.px}]\n'
                 f"geometry.beam_fast_px = {middle}\ngeometry.beam_slow_px = {middle}\n"
-                f"pictures.diffracting_share = {even_share(cif)}\n"
+                f"pictures.diffracting_share = {picture_settings(cif, beams=False).diffracting_share}\n"
             )
             settings = [*calibration.settings, f"crystal.cif={cif}", f"crystal.orientation_seed={seed}"]
             plan = build_plan(kind, None, settings)

@@ -99,7 +99,7 @@ def cases(which: str) -> list[Case]:
 def make(case: Case, out: Path) -> tuple[Path, PictureSettings]:
     """The run, unless it is there; its folder and how its pictures were made."""
     cif = case.crystal.write(out / f"{case.crystal.name}.cif")
-    settings = _settings(cif, case.beams)
+    settings = picture_settings(cif, case.beams)
     found = sorted(out.glob(f"{case.name}_*/SMV/dials.sh"))
     if found:
         return found[0].parents[1], settings
@@ -135,7 +135,7 @@ def make(case: Case, out: Path) -> tuple[Path, PictureSettings]:
     return folder, settings
 
 
-def _settings(cif: Path, beams: bool) -> PictureSettings:
+def picture_settings(cif: Path, beams: bool) -> PictureSettings:
     """The pictures in which the crystal's strongest reflection is as bright as that of mordenite.
 
     Spots scale with |F|^2 / volume^2: of a thick crystal with a small cell they would saturate the camera. Whoever

@@ -84,85 +84,133 @@ STATUS = (
     "\n\nExit status: 0 stored, or measured where no instrument file is named; 1 nothing could be made of the run, "
     "nothing was stored; 2 refused, nothing was begun."
 )
+EXAMPLE = "credline calibrate {} --devices titan-devices.toml"
+MOVES = "protocols.calibrate.moves.analysis:analyse"
 
-MOVES = {
-    "beam-shift": "What the beam shift moves in the image, and its hysteresis, by the edge of the lit disc.",
-    "image-shift": "What the image shift moves in the image, and its hysteresis.",
-    "diffraction-shift": "What the diffraction shift moves of the pattern, and its hysteresis, by the primary beam.",
-    "stage": "What the stage moves in the image: size of a pixel, backlash and repeatability of the stage, and whether "
-    "the camera's pictures are mirrored.",
-}
-
+# In the order in which they are best made: what a later one reads is measured by an earlier one.
 CALIBRATIONS = (
+    Calibration(
+        "rotation",
+        "rotation",
+        "protocols.calibrate.rotation.analysis:analyse",
+        "How fast the stage really turns, its run-in and backlash, and how old a reading is." + STATUS,
+        EXAMPLE.format("rotation") + " --set speed_deg_s=0.45",
+        measures=("rotation_speed_share", "run_in_s"),
+        serves=("cRED",),
+        minutes=5.0,
+    ),
     Calibration(
         "flatfield",
         "flatfield",
         "protocols.calibrate.flatfield.analysis:analyse",
-        "Response, dark counts, bad pixels and gain of the camera, from a beam that you have spread over it.\n\n"
-        + STATUS,
-        "credline calibrate flatfield --devices titan-devices.toml --set accuracy_percent=0.5",
+        "Response, dark counts, bad pixels and gain of the camera, from a beam that you have spread over it." + STATUS,
+        EXAMPLE.format("flatfield") + " --set accuracy_percent=0.5",
         measures=("flatfield", "gain_counts_per_electron"),
-        serves=("cRED",),
-    ),
-    *(
-        Calibration(
-            name,
-            name,
-            "protocols.calibrate.moves.analysis:analyse",
-            help_ + STATUS,
-            f"credline calibrate {name} --devices titan-devices.toml",
-        )
-        for name, help_ in MOVES.items()
-    ),
-    Calibration(
-        "snapshot",
-        "snapshot",
-        "protocols.calibrate.disc.snapshot:analyse",
-        "How nm of the stage become px of the defocused disc, with the diameter of the aperture; a crystal of a third "
-        "of "
-        "the disc lies in its middle.\n\n" + STATUS,
-        "credline calibrate snapshot --devices titan-devices.toml --set defocus=1500",
-    ),
-    Calibration(
-        "flux",
-        "flux",
-        "protocols.calibrate.disc.flux:analyse",
-        "Electrons per A^2 and s at the specimen, for each spot size and brightness; a crystal of a third of the disc "
-        "lies in its middle.\n\n" + STATUS,
-        'credline calibrate flux --devices titan-devices.toml --set "spot_sizes=[1, 2, 3]"',
+        serves=("cRED", "tracking", "SerialED"),
+        minutes=6.0,
     ),
     Calibration(
         "camera-length",
         "camera-length",
         "protocols.calibrate.cameralength.analysis:analyse",
-        "True camera length, beam centre and ellipse, from the rings of a powder (Au, Al, TlCl, any CIF); or "
-        "from a cRED "
-        "run of a crystal whose cell is known: --from RUN --set cell=[a,b,c,alpha,beta,gamma].\n\n" + STATUS,
-        "credline calibrate camera-length --devices titan-devices.toml --set standard=Au",
+        "True camera length, beam centre and ellipse, from the rings of a powder (Au, Al, TlCl, any CIF); or from a "
+        "cRED run of a crystal whose cell is known: --from RUN --set cell=[a,b,c,alpha,beta,gamma]." + STATUS,
+        EXAMPLE.format("camera-length") + " --set standard=Au",
         asks_plan=True,
-    ),
-    Calibration(
-        "lens",
-        "lens",
-        "protocols.calibrate.lens.analysis:analyse",
-        "How the diffraction lens settles and comes back, and the disc's radius against the defocus.\n\n" + STATUS,
-        "credline calibrate lens --devices titan-devices.toml --set defocus=1500",
-    ),
-    Calibration(
-        "rotation",
-        "rotation",
-        "protocols.calibrate.rotation.analysis:analyse",
-        "How fast the stage really turns, its run-in and backlash, and how old a reading is.\n\n" + STATUS,
-        "credline calibrate rotation --devices titan-devices.toml --set speed_deg_s=0.45",
+        measures=("camera_length_mm", "distortion_amplitude_percent"),
+        serves=("cRED", "SerialED"),
+        minutes=4.0,
     ),
     Calibration(
         "rotation-axis",
         "cred",
         "protocols.calibrate.rotationaxis.analysis:analyse",
         "The rotation axis in the picture with its sign, its lean out of it, and the beam, from a cRED run of any "
-        "crystal: one that is performed, or --from RUN.\n\n" + STATUS,
-        "credline calibrate rotation-axis --devices titan-devices.toml --set range_deg=60",
+        "crystal: one that is performed, or --from RUN." + STATUS,
+        EXAMPLE.format("rotation-axis") + " --set range_deg=60",
         settings=("sample=rotation-axis", "formats=[]", "truth=true"),
         hides=True,
+        measures=("rotation_axis_deg", "rotation_axis_tilt_deg"),
+        serves=("cRED",),
+        minutes=5.0,
+    ),
+    Calibration(
+        "lens",
+        "lens",
+        "protocols.calibrate.lens.analysis:analyse",
+        "How the diffraction lens settles and comes back, and the disc's radius against the defocus." + STATUS,
+        EXAMPLE.format("lens") + " --set defocus=1500",
+        measures=("disc_radius_px", "lens_settling_s"),
+        serves=("tracking",),
+        minutes=3.0,
+    ),
+    Calibration(
+        "snapshot",
+        "snapshot",
+        "protocols.calibrate.disc.snapshot:analyse",
+        "How nm of the stage become px of the defocused disc, with the diameter of the aperture; a crystal of a third "
+        "of the disc lies in its middle." + STATUS,
+        EXAMPLE.format("snapshot") + " --set defocus=1500",
+        measures=("snapshot", "aperture_nm"),
+        serves=("tracking",),
+        parts=("stagexyz",),
+        minutes=5.0,
+    ),
+    Calibration(
+        "stage",
+        "stage",
+        MOVES,
+        "What the stage moves in the image: size of a pixel, backlash and repeatability of the stage, and whether the "
+        "camera's pictures are mirrored." + STATUS,
+        EXAMPLE.format("stage"),
+        measures=("stage", "pixel_size_nm", "camera_hand"),
+        serves=("tracking", "SerialED"),
+        parts=("stagexyz", "mode"),
+        minutes=6.0,
+    ),
+    Calibration(
+        "image-shift",
+        "image-shift",
+        MOVES,
+        "What the image shift moves in the image, and its hysteresis." + STATUS,
+        EXAMPLE.format("image-shift"),
+        measures=("image_shift",),
+        serves=("tracking",),
+        parts=("deflectors", "mode"),
+        minutes=4.0,
+    ),
+    Calibration(
+        "diffraction-shift",
+        "diffraction-shift",
+        MOVES,
+        "What the diffraction shift moves of the pattern, and its hysteresis, by the primary beam." + STATUS,
+        EXAMPLE.format("diffraction-shift"),
+        measures=("diffraction_shift",),
+        serves=("tracking",),
+        parts=("deflectors", "mode"),
+        minutes=3.0,
+    ),
+    Calibration(
+        "beam-shift",
+        "beam-shift",
+        MOVES,
+        "What the beam shift moves in the image, and its hysteresis, by the edge of the lit disc." + STATUS,
+        EXAMPLE.format("beam-shift"),
+        measures=("beam_shift",),
+        serves=("SerialED",),
+        parts=("deflectors", "mode"),
+        minutes=4.0,
+    ),
+    Calibration(
+        "flux",
+        "flux",
+        "protocols.calibrate.disc.flux:analyse",
+        "Electrons per A^2 and s at the specimen, for each spot size and brightness; a crystal of a third of the disc "
+        "lies in its middle." + STATUS,
+        EXAMPLE.format("flux") + ' --set "spot_sizes=[1, 2, 3]"',
+        measures=("flux_e_A2_s",),
+        serves=("SerialED",),
+        parts=("stagexyz", "illumination"),
+        minutes=5.0,
     ),
 )

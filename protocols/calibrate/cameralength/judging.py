@@ -107,7 +107,7 @@ def _uncovered(seen: Observations, rings: Rings) -> str:
         group = list(seen.groups[index])
         certain[place] = (seen.height[group] > 5 * seen.height_sigma[group]).any(axis=0) & seen.on[index]
     lit = on.any(axis=0)
-    covered = float(np.mean(certain.any(axis=0)[lit])) if lit.any() else 0.0
+    covered = float(np.mean(certain[:, lit].any(axis=0))) if lit.any() else 0.0
     if covered < NOTHING:
         return NO_RINGS
     if covered < COVERED:
