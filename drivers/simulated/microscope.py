@@ -266,7 +266,7 @@ class SimulatedMicroscope:
                 beam=blanker,
                 optics=lens,
                 detector=detector,
-                geometry=geometry.known(),
+                geometry=settings.told_geometry,
                 timing=settings.timing,
                 truth=SimulatedTruth(goniometer, lens, blanker, view, specimen),
                 second_connection=second,

@@ -39,6 +39,7 @@ GEOMETRY = Geometry(
     beam_slow_px=255.1,
 )
 API_CALL_S = 0.035
+TOLD_WHEN_HIDDEN = frozenset(("wavelength_A", "camera_length_mm", "pixel_size_mm"))
 LARGEST = 1e12
 """No setting is as large; what is (or is no number at all) has a slip in it."""
 # Pictures that nobody looks at: small, so that runs for their timing take as long as their timing does.
@@ -76,6 +77,8 @@ class InstrumentSettings:
     mode: ModeSettings
     illumination: IlluminationSettings
     hidden: bool
+    given: frozenset[str]
+    """Figures of the geometry that the options say."""
     spread: bool
 
     @classmethod
@@ -114,6 +117,7 @@ class InstrumentSettings:
             start_deg=number(options, "start_deg", 0.0),
             beam_on=bool(options.get("beam_on", False)),
             hidden=bool(options.get("hidden", False)),
+            given=frozenset(options.get("geometry", {})),
             spread=bool(options.get("spread", False)),
             stage=configure(GoniometerSettings(stage_read_s=api_call_s), "stage", options),
             lens=configure(LensSettings(), "lens", options),
@@ -129,6 +133,12 @@ class InstrumentSettings:
         """Whether the camera brings its response along."""
         is_made = self.has_pictures or self.source.cif is not None
         return is_made and not self.is_hidden
+
+    @property
+    def told_geometry(self) -> Mapping[str, float]:
+        """What it tells: all of it; of a hidden one what a microscope tells of itself, and what the options say."""
+        known = self.geometry.known()
+        return {key: known[key] for key in known if key in TOLD_WHEN_HIDDEN | self.given} if self.is_hidden else known
 
     @property
     def is_hidden(self) -> bool:
@@ -157,7 +167,7 @@ class InstrumentSettings:
             detector=self.detector.facts(
                 pictures.shape, pictures.saturation, pictures.wide_cross, self.has_pictures, flatfield
             ),
-            geometry=self.geometry.known(),
+            geometry=self.told_geometry,
             timing=self.timing,
             stagexyz=self.stagexyz.facts,
             deflectors=self.deflectors.facts,

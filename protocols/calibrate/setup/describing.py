@@ -26,7 +26,12 @@ COLUMN = ("stage", "beam", "optics")
 WORTH_ASKING = {
     "host": "the computer on which its server runs (127.0.0.1 is this one)",
     "protocol": "how its server packs what it sends (as in its settings)",
-    "calibration": "folder of its calibration files, '' for none",
+    "motion_port": "port of a second server on the same computer: without one the stage blocks all else while it moves",
+    "calibration": "name of the calibration in Instamatic's own configuration, none for none",
+    "pictures": "how its pictures come: shared memory on one computer, socket from another",
+    "binning": "so many pixels are one, 0 where the camera's server tells it",
+    "rot90": "quarters by which its pictures are turned, as in Instamatic's configuration",
+    "flipud": "whether they are mirrored from top to bottom, true or false",
     "limits_deg": "lowest and highest tilt that your holder allows, in deg, as [-60.0, 60.0]",
     "camera": "number of the camera",
     "rows": "rows of a picture",

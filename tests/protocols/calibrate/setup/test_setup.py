@@ -121,7 +121,7 @@ def test_files_that_are_there_are_never_replaced(tmp_path: Path) -> None:
 
 
 def test_a_person_is_asked_again_after_a_wrong_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = iter(["lab", "thermoo", "thermo", "", "[-50, 50]", "merlin", "", "", ""])
+    typed = iter(["lab", "thermoo", "thermo", "", "8081", "[-50, 50]", "merlin", "", "", ""])
     asked: list[str] = []
 
     def prompt(text: str, default: object = None, **_: object) -> object:
@@ -130,7 +130,7 @@ def test_a_person_is_asked_again_after_a_wrong_word(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("typer.prompt", prompt)
     found = described(AnswersOfPerson(), date(2026, 11, 28))
-    assert found.tables["microscope"] == {"driver": "thermo", "limits_deg": [-50, 50]}
+    assert found.tables["microscope"] == {"driver": "thermo", "motion_port": 8081, "limits_deg": [-50, 50]}
     assert sum("driver of the microscope" in text for text in asked) == 2
     assert found.tables["detector"] == {"driver": "merlin"}
     assert not found.values

@@ -15,12 +15,11 @@ import pytest
 from drivers.jeol.microscope import JeolDriver
 from tests.cli.commandline import command
 from tests.drivers import eigersim
-from tests.drivers.counterparts import free_port, program, running
 from tests.drivers.emulators.temcom import Temcom
 from tests.drivers.instamaticprocess import camserver, temserver
 from tests.drivers.merlinsimulator import simulator
 from tests.drivers.mibdata import write
-from tests.drivers.temscriptserver import put
+from tests.drivers.temscriptserver import null_server
 
 pytestmark = [pytest.mark.realtime, pytest.mark.counterpart, pytest.mark.long]
 
@@ -38,11 +37,8 @@ def instamatic(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @contextmanager
 def thermo_merlin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Thermo Fisher behind temscript's own server, Merlin as LiberTEM-live simulates it."""
-    port = free_port()
     dataset = write(folder, (np.full((64, 64), number % 7, np.uint16) for number in range(40)))
-    server: list[str | Path] = [program("temscript-server"), "--null", "--host", "127.0.0.1", "--port", str(port)]
-    with running(server, ready=port), simulator(dataset, 40, "--wait-trigger") as merlin:
-        put(port, "projection_mode", "DIFFRACTION")
+    with null_server() as port, simulator(dataset, 40, "--wait-trigger") as merlin:
         yield (
             f'microscope.driver = "thermo"\nmicroscope.port = {port}\ndetector.driver = "merlin"\n'
             f"detector.port = {merlin.port}\ndetector.data_port = {merlin.data_port}\n"
