@@ -101,3 +101,11 @@ def test_a_beam_that_is_not_near_the_cross_is_left_where_it_is(away_px: int) -> 
     counts = np.rint(gaussian((200, 200), 100.3 + away_px, 90.2, 5.0)).astype(np.uint16)
     told = (100.0 + away_px, 90.0)
     assert beside_cross(counts, cross, told, 60000) == told
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(5.3, 90.2), (194.6, 90.2), (90.2, 5.3), (90.2, 194.6)])
+def test_a_beam_too_near_an_edge_for_its_mirror_image_is_left_where_it_is(fast: float, slow: float) -> None:
+    cross = np.zeros((200, 200), bool)
+    cross[int(slow) + 2, :] = cross[:, int(fast) + 2] = True
+    counts = np.rint(gaussian((200, 200), fast, slow, 5.0)).astype(np.uint16)
+    assert beside_cross(counts, cross, (fast + 0.3, slow), 60000) == (fast + 0.3, slow)
