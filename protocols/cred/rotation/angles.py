@@ -27,6 +27,9 @@ COMMANDED_SHARE = 0.05
 PEDAL_SHARE = 0.2
 STEADY_SHARE = 0.005
 SIGMAS = 5.0
+# Readings lie on one line whose chi^2 is no more than this many of its own scatters above what it should be. Fewer than
+# elsewhere: who takes one line for two states a larger uncertainty, and nothing is lost by it.
+ONE_LINE_SIGMAS = 3.0
 # While the run goes on, a fit looks at so many readings: a fit of thousands takes milliseconds.
 RECENT = 200
 
@@ -92,7 +95,7 @@ def _hidden_deg(readings: Sequence[Reading], fit: RotationFit) -> float:
     if free < 1:
         return 0.0
     squares = [((r.value - fit.angle_deg(middle_ns(r))) / _sigma_deg(r, fit.rate_deg_s)) ** 2 for r in readings]
-    if sum(squares) <= free + SIGMAS * math.sqrt(2 * free):  # chi^2 of so many, and its scatter
+    if sum(squares) <= free + ONE_LINE_SIGMAS * math.sqrt(2 * free):  # chi^2 of so many, and its scatter
         return 0.0
     pauses_ns = [after.t_before_ns - before.t_after_ns for before, after in pairwise(readings)]
     longest = int(np.argmax(pauses_ns)) + 1
