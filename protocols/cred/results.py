@@ -127,6 +127,7 @@ def result_of(run: CredData, fit: RotationFit | None) -> dict[str, Any]:
             "rate_deg_s": fit.rate_deg_s,
             "rate_uncertainty_deg_s": fit.rate_uncertainty_deg_s if fit.readings > 1 else None,
             "offset_uncertainty_deg": fit.offset_uncertainty_deg
+            + fit.bend_deg
             + abs(fit.rate_deg_s) * max(collected.shared_open_ns) / NS_PER_S,
             "frame_uncertainty_deg": median(uncertainty_deg(frame, fit) for frame in frames) if frames else None,
             "angle_residual_deg": fit.residual_deg,

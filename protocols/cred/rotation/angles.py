@@ -10,6 +10,7 @@ from constant speed holds: what is stated grows by as much as they lie too far a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,6 +27,9 @@ COMMANDED_SHARE = 0.05
 PEDAL_SHARE = 0.2
 STEADY_SHARE = 0.005
 SIGMAS = 5.0
+# Readings lie on one line whose chi^2 is no more than this many of its own scatters above what it should be. Fewer than
+# elsewhere: who takes one line for two states a larger uncertainty, and nothing is lost by it.
+ONE_LINE_SIGMAS = 3.0
 # While the run goes on, a fit looks at so many readings: a fit of thousands takes milliseconds.
 RECENT = 200
 
@@ -38,7 +42,8 @@ class RotationFit:
     far they lie from the line. offset_uncertainty_deg: bound on a common shift of all angles (statistics, one sigma in
     the same way, plus what the reading that tells most leaves open). residual_deg: RMS over the readings used.
     bend_deg: by how much the one that lies farthest away, used or not, lies farther than its interval and its scatter
-    explain; where it was right, the stage was no nearer to the line.
+    explain; where it was right, the stage was no nearer to the line. More where the readings before and after a long
+    pause lie on two lines.
     """
 
     rate_deg_s: float
@@ -68,8 +73,9 @@ def fit_rotation(readings: Sequence[Reading], nominal_rate_deg_s: float) -> Rota
     """
     if not readings:
         return None
-    fit, _ = _fitted(readings, nominal_rate_deg_s)
-    return replace(fit, bend_deg=max(0.0, *(_beyond_deg(reading, fit) for reading in readings)))
+    fit, used = _fitted(readings, nominal_rate_deg_s)
+    bend_deg = max(0.0, *(_beyond_deg(reading, fit) for reading in readings))
+    return replace(fit, bend_deg=max(bend_deg, _hidden_deg(used, fit)))
 
 
 def _beyond_deg(reading: Reading, fit: RotationFit) -> float:
@@ -77,6 +83,25 @@ def _beyond_deg(reading: Reading, fit: RotationFit) -> float:
     half_width_s = (reading.t_after_ns - reading.t_before_ns) / 2 / NS_PER_S
     away_deg = abs(reading.value - fit.angle_deg(middle_ns(reading)))
     return away_deg - abs(fit.rate_deg_s) * half_width_s - SIGMAS * ENCODER_DEG
+
+
+def _hidden_deg(readings: Sequence[Reading], fit: RotationFit) -> float:
+    """How far the stage may have been from the line in the longest pause between two readings, where they do not lie on
+    one line: a move in that pause tilts the line, and no reading is far from it. 0 where they do.
+
+    As far as the lines through the readings before the pause and through those after it, each drawn on across it.
+    """
+    free = len(readings) - 2
+    if free < 1:
+        return 0.0
+    squares = [((r.value - fit.angle_deg(middle_ns(r))) / _sigma_deg(r, fit.rate_deg_s)) ** 2 for r in readings]
+    if sum(squares) <= free + ONE_LINE_SIGMAS * math.sqrt(2 * free):  # chi^2 of so many, and its scatter
+        return 0.0
+    pauses_ns = [after.t_before_ns - before.t_after_ns for before, after in pairwise(readings)]
+    longest = int(np.argmax(pauses_ns)) + 1
+    lines = [_line(part, fit.rate_deg_s) for part in (readings[:longest], readings[longest:])]
+    ends_ns = [middle_ns(reading) for reading in readings[longest - 1 : longest + 1]]
+    return max(abs(line.angle_deg(t_ns) - fit.angle_deg(t_ns)) for line in lines for t_ns in ends_ns)
 
 
 def _fitted(readings: Sequence[Reading], nominal_rate_deg_s: float) -> tuple[RotationFit, list[Reading]]:

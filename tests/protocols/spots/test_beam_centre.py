@@ -9,7 +9,7 @@ from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
 from protocols.products.corrections import correction
 from protocols.products.cross import cross_mask
-from protocols.spots.beam_centre import beside_cross, even_level, find_beam
+from protocols.spots.beam_centre import _climb, beside_cross, even_level, find_beam
 from protocols.spots.beam_seen import unseen
 
 
@@ -76,3 +76,36 @@ def test_simulated_pictures_with_the_beam_on_and_beside_the_cross(beam: tuple[fl
 
 def test_an_empty_picture_has_no_beam() -> None:
     assert find_beam(np.zeros((64, 64), dtype=np.uint16)) is None
+
+
+def test_the_place_is_a_summit_of_the_filtered_picture_and_not_one_step_towards_it() -> None:
+    lopsided = gaussian((64, 80), 40.3, 30.2, 4.0) + gaussian((64, 80), 45.0, 33.0, 3.0, height=5000.0)
+    lopsided = np.rint(lopsided).astype(np.uint16)
+    found = find_beam(lopsided, sigma_px=4.0)
+    assert found is not None
+    again = _climb(lopsided, np.uint16(65535), *found, 4.0)
+    assert again == pytest.approx(found, abs=2e-4)
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 40), (63, 40), (30, 0), (30, 79)])
+def test_a_bright_pixel_at_the_edge_is_found_where_it_is(row: int, column: int) -> None:
+    counts = np.zeros((64, 80), np.uint16)
+    counts[row, column] = 1000
+    assert find_beam(counts) == pytest.approx((column + 0.5, row + 0.5), abs=1e-3)
+
+
+@pytest.mark.parametrize("away_px", [-24, 24])
+def test_a_beam_that_is_not_near_the_cross_is_left_where_it_is(away_px: int) -> None:
+    cross = np.zeros((200, 200), bool)
+    cross[:, 99:102] = True
+    counts = np.rint(gaussian((200, 200), 100.3 + away_px, 90.2, 5.0)).astype(np.uint16)
+    told = (100.0 + away_px, 90.0)
+    assert beside_cross(counts, cross, told, 60000) == told
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(5.3, 90.2), (194.6, 90.2), (90.2, 5.3), (90.2, 194.6)])
+def test_a_beam_too_near_an_edge_for_its_mirror_image_is_left_where_it_is(fast: float, slow: float) -> None:
+    cross = np.zeros((200, 200), bool)
+    cross[int(slow) + 2, :] = cross[:, int(fast) + 2] = True
+    counts = np.rint(gaussian((200, 200), fast, slow, 5.0)).astype(np.uint16)
+    assert beside_cross(counts, cross, (fast + 0.3, slow), 60000) == (fast + 0.3, slow)

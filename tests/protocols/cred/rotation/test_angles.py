@@ -201,3 +201,15 @@ def test_a_reading_off_the_line_is_said_by_its_distance_also_where_the_line_goes
     assert good.bend_deg == 0.0
     assert off.readings == 7
     assert off.bend_deg == pytest.approx(0.4 - 0.02 - 0.015, abs=1e-6)
+
+
+@pytest.mark.parametrize("jump_deg", [0.0, 0.16, -0.3])
+def test_a_move_in_a_long_pause_between_readings_is_within_what_is_stated(jump_deg: float) -> None:
+    before = readings(0.2, 0.0, [0.0, 1.0, 2.0, 3.0], 0.036, 0.5)
+    after = readings(0.2, jump_deg, [23.0, 24.0, 24.1], 0.036, 0.5)
+    fit = fit_rotation([*before, *after], 0.2)
+    assert fit is not None
+    for t_s in (0.0, 3.0, 5.0, 22.0, 24.1):
+        for moved_deg in (0.0, jump_deg) if 3.0 < t_s < 23.0 else (jump_deg * (t_s >= 23.0),):
+            assert abs(fit.angle_deg(round(t_s * 1e9)) - 0.2 * t_s - moved_deg) <= fit.bend_deg + 0.02
+    assert (fit.bend_deg > 0.1) is (jump_deg != 0.0)

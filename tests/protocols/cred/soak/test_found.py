@@ -112,6 +112,16 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PLAN, "exposure_s": 0.05, "speed_deg_s": 1.0, "start_deg": 12.5, "range_deg": 0.806},
         ("stage.motion delay+0.739 jump 0.816", "stage.angle finalize+1 wrong -0.816"),
     ),
+    "a move lay in a long pause between two readings, for the disk held up the run, and tilted the line": (
+        73002516,
+        {**PLAN, "exposure_s": 1.0, "speed_deg_s": 0.2, "range_deg": 4.858, "relax_cycles": 0},
+        ("disk.write 13 slow 9.731", "disk.write 7 slow 9.952", "host 8.329 leap 0.838"),
+    ),
+    "a move lay in a long pause between two readings, and a wrong one after it by as much was left out": (
+        71005016,
+        {**PEDAL, "exposure_s": 0.05, "speed_deg_s": 2.0, "start_deg": 12.5, "range_deg": 2.232, "relax_cycles": 0},
+        ("host delay+0.549 leap 0.262", "stage.angle finalize+1 wrong -0.262"),
+    ),
     "a disk failed at the instant at which a state was left": (
         20585,
         {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "range_deg": -1.272, "snapshot_interval": 7},
