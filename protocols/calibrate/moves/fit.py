@@ -68,18 +68,7 @@ def fitted(places: Array, side: Array, seen_px: Array) -> Fit:
     time = np.linspace(-0.5, 0.5, len(seen))
     design = np.column_stack([np.ones(len(seen)), (places - middle) / size, side / 2.0, time])
     data = np.where(seen[:, None], seen_px, 0.0)
-    used, off = seen, data - design @ _least_sum(design[seen], data[seen])
-    answer = np.zeros((PARAMETERS, 2))
-    for _ in range(ROUNDS):
-        freedom = max(1.0 - PARAMETERS / max(int(used.sum()), 1), 0.2)
-        scatter = 1.4826 * np.median(np.abs(off[used]), axis=0) / np.sqrt(freedom)
-        before, used = used, seen & np.all(np.abs(off) <= CUT * np.maximum(scatter, LEAST_SCATTER_PX), axis=1)
-        if used.sum() < LEAST_VISITS:
-            raise DataError(f"only {used.sum()} of {len(seen)} visits agree with each other; nothing was stored")
-        answer = np.asarray(np.linalg.lstsq(design[used], data[used], rcond=None)[0])
-        off = data - design @ answer
-        if np.array_equal(before, used):
-            break
+    used = _agreeing(design, data, seen)
     mean, covariance, scatter_px = _weighed(design[used], data[used])
     matrix = mean[1:3].T / size
     back = np.linalg.inv(matrix)
@@ -98,6 +87,25 @@ def fitted(places: Array, side: Array, seen_px: Array) -> Fit:
         freedom=float(used.sum()) - PARAMETERS,
         scatter_px=scatter_px,
     )
+
+
+def _agreeing(design: Array, data: Array, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The visits that agree with most others. Raises DataError where these are too few."""
+    off = data - design @ _least_sum(design[seen], data[seen])
+    # The least sum of distances goes through as many places as there are parameters: these tell nothing of the scatter.
+    scatter = 1.4826 * np.median(np.sort(np.abs(off[seen]), axis=0)[PARAMETERS:], axis=0)
+    least = max(float(np.sqrt(np.mean(scatter**2))), LEAST_SCATTER_PX)
+    used, cut = seen, CUT * least
+    for _ in range(ROUNDS):
+        before, used = used, seen & np.all(np.abs(off) <= cut, axis=1)
+        if used.sum() < LEAST_VISITS:
+            raise DataError(f"only {used.sum()} of {len(seen)} visits agree with each other; nothing was stored")
+        if np.array_equal(before, used):
+            break
+        off = data - design @ np.linalg.lstsq(design[used], data[used], rcond=None)[0]
+        squares = np.sum(off[used] ** 2) / (2.0 * (used.sum() - PARAMETERS))
+        cut = CUT * max(least, float(np.sqrt(squares)))
+    return used
 
 
 def _weighed(design: Array, data: Array) -> tuple[Array, Array, Array]:
