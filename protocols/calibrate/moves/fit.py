@@ -29,15 +29,15 @@ ALIKE = (0.3, 0.6, 0.85, 0.97)
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
     """matrix: (2, 2) px per unit, of x and of y along (fast, slow). covariance: (4, 4) of its numbers by rows.
-    lag, lag_sigma: (2,) in units, along x and y. drift_px: over the whole run, along (fast, slow). off_px: (n, 2) what
-    is left; used: (n,) whether a visit counts. freedom: degrees of freedom along one axis.
+    lag: (2,) in units, along x and y, with its covariance, (2, 2). drift_px: over the whole run, along (fast, slow).
+    off_px: (n, 2) what is left. used: (n,) whether a visit counts. freedom: degrees of freedom along one axis.
     scatter_px: (2, 2) covariance of a visit.
     """
 
     matrix: Array
     covariance: Array
     lag: Array
-    lag_sigma: Array
+    lag_covariance: Array
     drift_px: Array
     off_px: Array
     used: NDArray[np.bool_]
@@ -49,6 +49,17 @@ class Fit:
         """Standard deviation of a visit along one axis, in the units of the part."""
         back = np.linalg.inv(self.matrix)
         return float(np.sqrt(np.trace(back @ self.scatter_px @ back.T) / 2.0))
+
+    @property
+    def lag_sigma(self) -> Array:
+        """(2,) standard uncertainty of the lag along x and y."""
+        return np.sqrt(np.diag(self.lag_covariance))
+
+    @property
+    def mean_lag(self) -> tuple[float, float]:
+        """Of both axes, which are alike, with its standard uncertainty."""
+        weights = np.linalg.solve(self.lag_covariance, np.ones(2))
+        return float(weights @ self.lag / weights.sum()), float(1.0 / np.sqrt(weights.sum()))
 
     @property
     def rms_px(self) -> float:
@@ -80,7 +91,7 @@ def fitted(places: Array, side: Array, seen_px: Array) -> Fit:
         matrix=matrix,
         covariance=np.asarray(covariance[np.ix_(pick, pick)] * np.outer(scale, scale), np.float64),
         lag=back @ mean[3],
-        lag_sigma=np.sqrt(np.diag(lag_covariance)),
+        lag_covariance=lag_covariance,
         drift_px=mean[4],
         off_px=np.where(seen[:, None], data - design @ mean, np.nan),
         used=used,
