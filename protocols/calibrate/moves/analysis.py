@@ -154,9 +154,7 @@ def _values(mover: Mover, fit: Fit, seen: Places, setting: float | None) -> dict
         values = {mover.value: replace(matrix, camera_length_mm=setting)}
     else:
         values = {mover.value: replace(matrix, magnification=setting)}
-    # Both axes of a pair are alike: the mean, weighted; and how much they differ is no more than it says.
-    weights = 1.0 / np.maximum(fit.lag_sigma, 1e-12) ** 2
-    lag, lag_sigma = float(np.average(fit.lag, weights=weights)), float(1.0 / np.sqrt(weights.sum()))
+    lag, lag_sigma = fit.mean_lag
     values[mover.lag] = Measured(lag, lag_sigma, mover.lag_unit)
     if mover.deflector is None:
         values |= _of_the_stage(fit, seen, setting)

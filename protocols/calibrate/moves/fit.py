@@ -29,15 +29,15 @@ ALIKE = (0.3, 0.6, 0.85, 0.97)
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
     """matrix: (2, 2) px per unit, of x and of y along (fast, slow). covariance: (4, 4) of its numbers by rows.
-    lag, lag_sigma: (2,) in units, along x and y. drift_px: over the whole run, along (fast, slow). off_px: (n, 2) what
-    is left; used: (n,) whether a visit counts. freedom: degrees of freedom along one axis.
+    lag: (2,) in units, along x and y, with its covariance, (2, 2). drift_px: over the whole run, along (fast, slow).
+    off_px: (n, 2) what is left. used: (n,) whether a visit counts. freedom: degrees of freedom along one axis.
     scatter_px: (2, 2) covariance of a visit.
     """
 
     matrix: Array
     covariance: Array
     lag: Array
-    lag_sigma: Array
+    lag_covariance: Array
     drift_px: Array
     off_px: Array
     used: NDArray[np.bool_]
@@ -49,6 +49,17 @@ class Fit:
         """Standard deviation of a visit along one axis, in the units of the part."""
         back = np.linalg.inv(self.matrix)
         return float(np.sqrt(np.trace(back @ self.scatter_px @ back.T) / 2.0))
+
+    @property
+    def lag_sigma(self) -> Array:
+        """(2,) standard uncertainty of the lag along x and y."""
+        return np.sqrt(np.diag(self.lag_covariance))
+
+    @property
+    def mean_lag(self) -> tuple[float, float]:
+        """Of both axes, which are alike, with its standard uncertainty."""
+        weights = np.linalg.solve(self.lag_covariance, np.ones(2))
+        return float(weights @ self.lag / weights.sum()), float(1.0 / np.sqrt(weights.sum()))
 
     @property
     def rms_px(self) -> float:
@@ -68,18 +79,7 @@ def fitted(places: Array, side: Array, seen_px: Array) -> Fit:
     time = np.linspace(-0.5, 0.5, len(seen))
     design = np.column_stack([np.ones(len(seen)), (places - middle) / size, side / 2.0, time])
     data = np.where(seen[:, None], seen_px, 0.0)
-    used, off = seen, data - design @ _least_sum(design[seen], data[seen])
-    answer = np.zeros((PARAMETERS, 2))
-    for _ in range(ROUNDS):
-        freedom = max(1.0 - PARAMETERS / max(int(used.sum()), 1), 0.2)
-        scatter = 1.4826 * np.median(np.abs(off[used]), axis=0) / np.sqrt(freedom)
-        before, used = used, seen & np.all(np.abs(off) <= CUT * np.maximum(scatter, LEAST_SCATTER_PX), axis=1)
-        if used.sum() < LEAST_VISITS:
-            raise DataError(f"only {used.sum()} of {len(seen)} visits agree with each other; nothing was stored")
-        answer = np.asarray(np.linalg.lstsq(design[used], data[used], rcond=None)[0])
-        off = data - design @ answer
-        if np.array_equal(before, used):
-            break
+    used = _agreeing(design, data, seen)
     mean, covariance, scatter_px = _weighed(design[used], data[used])
     matrix = mean[1:3].T / size
     back = np.linalg.inv(matrix)
@@ -91,13 +91,32 @@ def fitted(places: Array, side: Array, seen_px: Array) -> Fit:
         matrix=matrix,
         covariance=np.asarray(covariance[np.ix_(pick, pick)] * np.outer(scale, scale), np.float64),
         lag=back @ mean[3],
-        lag_sigma=np.sqrt(np.diag(lag_covariance)),
+        lag_covariance=lag_covariance,
         drift_px=mean[4],
         off_px=np.where(seen[:, None], data - design @ mean, np.nan),
         used=used,
         freedom=float(used.sum()) - PARAMETERS,
         scatter_px=scatter_px,
     )
+
+
+def _agreeing(design: Array, data: Array, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The visits that agree with most others. Raises DataError where these are too few."""
+    off = data - design @ _least_sum(design[seen], data[seen])
+    # The least sum of distances goes through as many places as there are parameters: these tell nothing of the scatter.
+    scatter = 1.4826 * np.median(np.sort(np.abs(off[seen]), axis=0)[PARAMETERS:], axis=0)
+    least = max(float(np.sqrt(np.mean(scatter**2))), LEAST_SCATTER_PX)
+    used, cut = seen, CUT * least
+    for _ in range(ROUNDS):
+        before, used = used, seen & np.all(np.abs(off) <= cut, axis=1)
+        if used.sum() < LEAST_VISITS:
+            raise DataError(f"only {used.sum()} of {len(seen)} visits agree with each other; nothing was stored")
+        if np.array_equal(before, used):
+            break
+        off = data - design @ np.linalg.lstsq(design[used], data[used], rcond=None)[0]
+        squares = np.sum(off[used] ** 2) / (2.0 * (used.sum() - PARAMETERS))
+        cut = CUT * max(least, float(np.sqrt(squares)))
+    return used
 
 
 def _weighed(design: Array, data: Array) -> tuple[Array, Array, Array]:

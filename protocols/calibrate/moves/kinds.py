@@ -162,7 +162,7 @@ class MovesTrial(Trial):
 
     def draw(self, rng: random.Random) -> tuple[JsonDict, list[str]]:
         """See `Trial.draw`."""
-        plan: JsonDict = {"rounds": 1, "exposure_s": rng.choice([0.1, 0.4])}
+        plan: JsonDict = {"rounds": 1, "exposure_s": rng.choice([0.2, 0.5])}
         troubles = super().draw(rng)[1]
         calls = ("stagexyz.move_xy", "stagexyz.is_moving") if self.mover.deflector is None else ("deflectors.set",)
         if rng.random() < 0.5:
@@ -171,9 +171,13 @@ class MovesTrial(Trial):
         return plan, troubles
 
     def instrument(self, case: Case) -> JsonDict:
-        """See `Trial.instrument`: a small camera that makes pictures."""
-        geometry = {"beam_fast_px": 48.0, "beam_slow_px": 48.0}
-        return {"driver": "simulated", "pictures": {"shape": [96, 96], "wide_cross": False}, "geometry": geometry}
+        """See `Trial.instrument`: a small camera that makes pictures, in much light."""
+        return {
+            "driver": "simulated",
+            "pictures": {"shape": [96, 96], "wide_cross": False},
+            "geometry": {"beam_fast_px": 48.0, "beam_slow_px": 48.0},
+            "illumination": {"current_s": 4.0e8},
+        }
 
     def judge(self, soaked: SoakedRun) -> Rules:
         """See `Trial.judge`."""

@@ -12,6 +12,8 @@ FINEST = 2.0**-14
 """The first move of a deflector, of its whole range."""
 PAST = 2.0**-7
 """A deflector goes past a place by this of its range, so that its lag is always taken up."""
+SETTLINGS = 2.0
+"""So many times the settling of a deflector is waited for: what is left of the way past a place would look like lag."""
 STAGE_REST_S = 0.3
 FIRST_PX = 4.0
 """The first move of the stage, by what the magnification lets expect."""
@@ -50,7 +52,7 @@ class DeflectorMotion:
         x, y = self._allowed(x), self._allowed(y)
         for at in ((x + side * self._past, y + side * self._past), (x, y)):
             await self._part.set(self._which, *at)
-            settled_ns = self._waiting.now_ns + ns(self._part.facts.settling_s)
+            settled_ns = self._waiting.now_ns + ns(SETTLINGS * self._part.facts.settling_s)
             await self._waiting.wait("deflectors settled", settled_ns)
         return x, y
 
