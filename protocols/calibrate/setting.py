@@ -58,7 +58,7 @@ def setting_of(folder: Path, run: RunDocument) -> Setting:
     return Setting(tension_kV, length_mm, magnification)
 
 
-def _nominal_mm(instrument: Mapping[str, Any]) -> object:
+def _nominal_mm(instrument: Mapping[str, Any]) -> Any:
     figures = (instrument.get("calibration") or {}).get("figures", {})
     calibrated = figures.get("geometry.camera_length_mm", {}).get("camera_length_mm")
     return calibrated or instrument["geometry"]["camera_length_mm"]

@@ -102,12 +102,12 @@ def _uncovered(seen: Observations, rings: Rings) -> str:
     strong = [index for index, group in enumerate(seen.groups) if rings.height[list(group)].max() >= STRONG]
     if not strong:
         return "the strong rings are not on the camera: take a shorter camera length, or centre the pattern"
-    on, certain = seen.on[strong], np.zeros_like(seen.on[strong])
+    on, certain = seen.on[strong], np.zeros((len(strong), SECTORS), dtype=bool)
     for place, index in enumerate(strong):
         group = list(seen.groups[index])
         certain[place] = (seen.height[group] > 5 * seen.height_sigma[group]).any(axis=0) & seen.on[index]
-    lit = on.any(axis=0)
-    covered = float(np.mean(certain.any(axis=0)[lit])) if lit.any() else 0.0
+    lit = np.flatnonzero(on.any(axis=0))
+    covered = float(np.mean(certain[:, lit].any(axis=0))) if len(lit) else 0.0
     if covered < NOTHING:
         return NO_RINGS
     if covered < COVERED:

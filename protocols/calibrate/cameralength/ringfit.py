@@ -238,12 +238,12 @@ def _solve(shape: Shape, seen: Observations) -> RingFit | None:
     off, sigma = seen.off[used], seen.sigma[used]
     jacobian = _derivatives(shape, middle, azimuth)
     scatter = np.zeros(len(seen.groups))
-    soft = np.ones(len(off))
-    change = np.zeros(5)
+    soft: Array = np.ones(len(off))
+    change: Array = np.zeros(5)
     for _ in range(8):
         total = np.hypot(sigma, np.maximum(scatter[index], LEAST_SCATTER_PX / middle))
         weighted = jacobian * (np.sqrt(soft) / total)[:, None]
-        change = np.linalg.lstsq(weighted, off * np.sqrt(soft) / total, rcond=None)[0]
+        change = np.asarray(np.linalg.lstsq(weighted, off * np.sqrt(soft) / total, rcond=None)[0], np.float64)
         left = off - jacobian @ change
         for group in range(len(scatter)):
             of = index == group
