@@ -31,6 +31,7 @@ from protocols.calibrate.setting import CAMERA_LENGTH, MODE, looked_at
 RELAX_HALF_CYCLE_S = 0.5
 BACK_S = 1.5
 SAME_SHARE = 1e-6
+VACUUM = "vacuum"
 LENS_ALARM = "THE LENS IS NOT IN FOCUS: focus it by hand before the next experiment"
 
 
@@ -184,7 +185,8 @@ class CameraLengths(ExperimentType[CameraLengthPlan]):
 
     def device_options(self, plan: CameraLengthPlan) -> Mapping[str, object]:
         """See `ExperimentType.device_options`: an instrument that hides what it is, with a film of the standard."""
-        return {"hidden": True, "crystal": {"film": plan.standard}}
+        film = plan.standard if standard(plan.standard).cif.is_file() else VACUUM  # refused by `prepare`
+        return {"hidden": True, "crystal": {"film": film}}
 
     async def look(self, plan: CameraLengthPlan, microscope: Microscope) -> JsonDict:
         """See `ExperimentType.look`: the mode, which has to be diffraction, and the camera length."""

@@ -14,7 +14,6 @@ from engine.errors import DataError, Refused
 from engine.record.endings import Status
 from engine.replay.replay import replay
 from protocols.calibrate.cameralength.analysis import analyse
-from protocols.calibrate.cameralength.experiment import CAMERA_LENGTH_TYPE
 from protocols.calibrate.cameralength.plan import CameraLengthPlan
 from tests.cli.commandline import command
 from tests.protocols.calibrate.cameralength.powders import devices, performed
@@ -120,8 +119,3 @@ def test_by_the_command_several_camera_lengths_are_stored_and_the_one_that_was_s
     assert [each["kind"] for each in again] == [each["kind"] for each in trace]
     once_more = command("calibrate", "camera-length", "--devices", named, "--from", told["run_dir"], "--json")
     assert json.loads(once_more.stdout.splitlines()[-1])["values"] == told["values"]
-
-
-def test_the_machine_says_how_a_run_goes() -> None:
-    names = {trigger.name for trigger in CAMERA_LENGTH_TYPE.machine().transitions}
-    assert {"relaxed", "set", "taken"} <= names
