@@ -64,6 +64,8 @@ KINDS = {
     "image_shift": Kind("px per unit", Holds.MAGNIFICATION, is_matrix=True),
     "diffraction_shift": Kind("px per unit", Holds.CAMERA_LENGTH, is_matrix=True),
     "stage": Kind("px per nm", Holds.MAGNIFICATION, is_matrix=True),
+    # 1 where pictures show the specimen as seen from the source, -1 where they are mirrored.
+    "camera_hand": Kind("1", Holds.INSTRUMENT),
     # The stage in the defocused disc, per unit of defocus.
     "snapshot": Kind("px per nm", Holds.CAMERA_LENGTH, is_matrix=True),
     # The lens.

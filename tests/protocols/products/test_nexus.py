@@ -137,6 +137,16 @@ def test_the_lean_of_the_axis_and_how_sure_calibrated_figures_are_stand_in_it(tm
     np.testing.assert_allclose(axis, [-np.cos(w) * np.cos(out), np.sin(w) * np.cos(out), -np.sin(out)], atol=1e-12)
 
 
+@pytest.mark.parametrize(("hand", "words"), [(-1.0, "mirror image, so invert it"), (1.0, "as it comes out")])
+def test_a_camera_that_mirrors_is_said_for_the_absolute_structure(tmp_path: Path, hand: float, words: str) -> None:
+    calibration = {"file": "a.toml", "stale_after_days": 180.0, "figures": {}, "camera_hand": hand}
+    folder = write_run(tmp_path / "run", slots=3, changes={"calibration": calibration})
+    export_run(folder, ["nexus"])
+    with h5py.File(folder / "master.nxs") as file:
+        assert file["entry/credline/camera_hand"][()] == hand
+        assert words in file["entry/credline/camera_hand"].attrs["meaning"]
+
+
 def test_the_lean_stands_in_the_axis_of_xds(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", slots=3, geometry={"rotation_axis_tilt_deg": 1.5}, oscillation_deg=-0.2)
     export_run(folder, ["xds"])
