@@ -109,5 +109,5 @@ def _lines(found: RotationAxis, known: KnownTo) -> list[str]:
     return [
         f"{found.reflections} reflections, {found.share:.0%} of those of the run; {hand}",
         f"ellipse known {ellipse}; camera length known to {known.length:.1%}",
-        f"cell {found.cell} (by the camera length of the run)",
+        f"cell {found.cell} (by the fitted camera length, which is no calibration of it)",
     ]
