@@ -169,14 +169,12 @@ class CameraLengths(ExperimentType[CameraLengthPlan]):
         if not (of := standard(plan.standard)).cif.is_file():
             raise Refused(
                 f"standard = {plan.standard!r} is none of {', '.join(STANDARDS)}, and there is no CIF {of.cif}; "
-                "nothing "
-                "was started."
+                "nothing was started."
             )
         if plan.camera_lengths_mm and facts.mode is None:
             raise Refused(
                 "camera_lengths_mm: this instrument has no part that sets a camera length; nothing was started. "
-                "Leave it "
-                "out, and set the camera length at the microscope."
+                "Leave it out, and set the camera length at the microscope."
             )
         for length_mm in plan.camera_lengths_mm:
             if facts.mode is not None and (said := facts.mode.no_camera_length(OpticalMode.DIFFRACTION, length_mm)):

@@ -31,9 +31,8 @@ ALIKE, OTHERWISE = 0.5, 0.15
 share of what the asked one's does, and that by more than this."""
 MOST_ELLIPSE_PERCENT = 8.0
 NO_RINGS = (
-    "no rings are seen: the field is empty, or the film is not in the beam, or too little beam or time. Look "
-    "for the film "
-    "in the image, and take out the beam stop"
+    "no rings are seen: the field is empty, or the film is not in the beam, or too little beam or time. Look for "
+    "the film in the image, and take out the beam stop"
 )
 
 
@@ -58,15 +57,13 @@ def flaw(pattern: Pattern, fit: RingFit, rings: Rings, off_share: float) -> str:
     number = int(np.count_nonzero(fit.used.sum(axis=1) >= SECTORS // 4))
     if number < FEWEST_RINGS:
         return (
-            f"{number} rings stand apart from others on the camera, and {FEWEST_RINGS} are needed: another "
-            "camera length "
-            "shows more, or shows them better"
+            f"{number} rings stand apart from others on the camera, and {FEWEST_RINGS} are needed: another camera "
+            "length shows more, or shows them better"
         )
     if extra := _extra(pattern, fit, rings, float(strong[np.isfinite(weak)].max())):
         return (
             f"there is a ring at {extra:.1f} px from the beam that the standard does not have: the film is of "
-            "something "
-            "else, or of more than it"
+            "something else, or of more than it"
         )
     if other := _other(strong, weak, rings):
         return f"the rings are as bright as those of {other}, and not as those of the standard: which is it?"
@@ -112,9 +109,8 @@ def _uncovered(seen: Observations, rings: Rings) -> str:
         return NO_RINGS
     if covered < COVERED:
         return (
-            f"rings are seen over {covered:.0%} of the way around the beam: the film is cracked, folded or of "
-            "few grains, "
-            "or something covers it. Take another place"
+            f"rings are seen over {covered:.0%} of the way around the beam: the film is cracked, folded or of few "
+            "grains, or something covers it. Take another place"
         )
     return ""
 
