@@ -90,8 +90,7 @@ def main() -> None:
         print(f"{name}: rms {np.sqrt(np.mean(column**2)):.2f}, within 2 sigma {np.mean(np.abs(column) < 2):.0%}")
     print(
         f"all: rms {np.sqrt(np.mean(table**2)):.2f}, within 2 sigma {np.mean(np.abs(table) < 2):.1%}; refused "
-        f"{refused}; "
-        f"camera length beyond the lattice rms {np.sqrt(np.mean(np.square(lengths))):.4f} %, largest "
+        f"{refused}; camera length beyond the lattice rms {np.sqrt(np.mean(np.square(lengths))):.4f} %, largest "
         f"{np.abs(lengths).max():.4f} %; ellipse largest {np.abs(ellipses).max():.4f} %"
     )
 

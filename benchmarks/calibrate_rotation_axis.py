@@ -97,9 +97,9 @@ def main() -> None:
                 f"{'right' if is_right else 'WRONG'}{'' if found.hand_told else ', not told'} ({found.hand_sigmas:.0f})"
             )
             print(
-                f"{seed} {crystal.name}: {found.reflections} reflections of {len(seen.sure)}, axis {axis:+.4f} "
-                f"+- {sigma[0]:.4f}, "
-                f"lean {lean:+.4f} +- {sigma[1]:.4f}, beam {pulls[2]:+.1f}, {pulls[3]:+.1f} sigma, hand {hand}",
+                f"{seed} {crystal.name}: {found.reflections} reflections of {len(seen.sure)}, axis {axis:+.4f} +- "
+                f"{sigma[0]:.4f}, lean {lean:+.4f} +- {sigma[1]:.4f}, beam {pulls[2]:+.1f}, {pulls[3]:+.1f} "
+                f"sigma, hand {hand}",
                 flush=True,
             )
     pulls_of = np.array(table)
@@ -107,10 +107,9 @@ def main() -> None:
         print(f"{name}: rms {np.sqrt(np.mean(column**2)):.2f}, within 2 sigma {np.mean(np.abs(column) < 2):.0%}")
     axis, lean = np.abs(np.array(off_deg)).T
     print(
-        f"all: rms {np.sqrt(np.mean(pulls_of**2)):.2f}, within 2 sigma {np.mean(np.abs(pulls_of) < 2):.1%}; refused "
-        f"{refused}; axis median {np.median(axis):.4f}, largest {axis.max():.4f} deg; lean median "
-        f"{np.median(lean):.4f}, "
-        f"largest {lean.max():.4f} deg; hand told {told} of {len(table)}, wrong {wrong}"
+        f"all: rms {np.sqrt(np.mean(pulls_of**2)):.2f}, within 2 sigma {np.mean(np.abs(pulls_of) < 2):.1%}; "
+        f"refused {refused}; axis median {np.median(axis):.4f}, largest {axis.max():.4f} deg; lean median "
+        f"{np.median(lean):.4f}, largest {lean.max():.4f} deg; hand told {told} of {len(table)}, wrong {wrong}"
     )
 
 

@@ -31,13 +31,15 @@ class CalibratedFigure:
 @dataclass(frozen=True, slots=True)
 class CalibrationFacts:
     """file: the name of the instrument file. figures: those that hold, by the name of the fact (`geometry.x`,
-    `detector.flatfield`). said: what of the file does not hold, and why, one line each.
+    `detector.flatfield`). said: what of the file does not hold, and why, one line each. camera_hand: 1 where pictures
+    show the specimen as seen from the source, -1 where they are mirrored; None where that was not measured.
     """
 
     file: str
     stale_after_days: Number
     figures: Mapping[str, CalibratedFigure]
     said: tuple[str, ...] = ()
+    camera_hand: Number | None = None
 
     def questions(self, today: date) -> tuple[str, ...]:
         """What to say before a run: what does not hold, and what has become old; one line each."""

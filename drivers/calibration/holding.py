@@ -14,7 +14,7 @@ from drivers.calibration.calibrationfacts import CalibratedFigure, CalibrationFa
 from drivers.calibration.instrumentfile import read_camera_arrays, read_instrument
 from drivers.geometry import high_tension_v
 
-FLATFIELD = "detector.flatfield"
+FLATFIELD, HAND = "detector.flatfield", "camera_hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,13 @@ def holding(
         timing=dict(_of_table("timing", numbers)),
         sigmas=dict(_of_table("geometry", {fact: figure.sigma for fact, figure in figures.items()})),
         arrays=arrays,
-        facts=CalibrationFacts(path.name, file.stale_after_days, figures, tuple(dict.fromkeys(said))),
+        facts=CalibrationFacts(
+            path.name,
+            file.stale_after_days,
+            figures,
+            tuple(dict.fromkeys(said)),
+            next((float(v.value) for v in file.values if v.name == HAND and not isinstance(v.value, tuple)), None),
+        ),
     )
 
 

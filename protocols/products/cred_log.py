@@ -7,7 +7,7 @@ and goes to work once they are there. So the log is written last of all.
 from math import isfinite
 
 from drivers.geometry import high_tension_v, resolution
-from protocols.products.metadata import RunHeader
+from protocols.products.metadata import RunHeader, hand_words
 from protocols.products.source import RunInfo, ranges
 
 LOG_FILE = "cRED_log.txt"
@@ -59,6 +59,7 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
             if info.rotation_axis_tilt_deg
             else []
         ),
+        *([("Camera", words)] if (words := hand_words(info)) else []),
         ("Wavelength", f"{info.wavelength_A:.6f} A ({high_tension_v(info.wavelength_A) / 1000:.1f} kV)"),
         ("Camera length", f"{info.camera_length_mm:.4f} mm"),
         ("Physical pixel size", f"{info.pixel_size_mm:.4f} mm"),

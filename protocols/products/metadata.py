@@ -58,6 +58,19 @@ class FrameHeader:
     mean: float = 0.0
 
 
+def hand_words(info: RunInfo) -> str:
+    """What the camera's mounting means for the absolute structure; empty where it was not measured.
+
+    Axis and rotation are those of the pictures as they are, so a mirrored camera gives the mirror image of a crystal,
+    and nothing in the diffraction tells.
+    """
+    if info.camera_hand is None:
+        return ""
+    if info.camera_hand < 0:
+        return "mirrored: the structure comes out as its mirror image, so invert it for the absolute structure"
+    return "not mirrored: the absolute structure is as it comes out"
+
+
 def run_header(
     info: RunInfo,
     beam_px: tuple[float, float],

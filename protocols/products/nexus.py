@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from protocols.products.atomic import replacing
 from protocols.products.cross import GROWTH_PX, wide_range
-from protocols.products.metadata import RunHeader
+from protocols.products.metadata import RunHeader, hand_words
 from protocols.products.source import FRAMES_FILE, RunInfo
 
 if TYPE_CHECKING:
@@ -232,6 +232,9 @@ def _provenance(entry: "h5py.Group", info: RunInfo, run: RunHeader) -> None:
         notes[name] = seen[:, axis]
         notes[name].attrs["units"] = "pixel"
     notes["beam_told"] = run.beam_told
+    if info.camera_hand is not None:
+        notes["camera_hand"] = info.camera_hand
+        notes["camera_hand"].attrs["meaning"] = hand_words(info)
     _figures(notes, info)
 
 

@@ -51,6 +51,7 @@ class RunInfo:
     rotation_axis_tilt_deg: how far it leans towards the source, so that its z is the sine of that.
     origins, calibrated: where each figure of the geometry is from; how sure those are that are calibrated, by their
         names (`drivers.calibration.calibrationfacts.CalibratedFigure` as JSON has it).
+    camera_hand: -1 where the pictures are known to be mirrored, 1 where they are known not to be; None else.
     nominal_beam_fast_px, nominal_beam_slow_px: on the corrected grid; pixel i covers [i, i + 1).
     start_deg: stage angle at which slot 1 begins. oscillation_deg: signed width of one slot, so that slot k
         begins at `start_deg + (k - 1) * oscillation_deg`.
@@ -106,6 +107,7 @@ class RunInfo:
     stage_readings: tuple[tuple[int, int, float], ...]
     origins: Mapping[str, str]
     calibrated: Mapping[str, Mapping[str, Any]]
+    camera_hand: float | None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -328,6 +330,7 @@ def _run_info(folder: Path, run: RunDocument, frames: FramesFile) -> RunInfo:
             ),
             origins={str(name): _text(origin) for name, origin in run.instrument.get("origins", {}).items()},
             calibrated=_calibrated(run.instrument.get("calibration")),
+            camera_hand=_camera_hand(run.instrument.get("calibration")),
         )
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         raise DataError(
@@ -343,6 +346,11 @@ def _calibrated(told: Any) -> dict[str, Mapping[str, Any]]:
     """How sure the calibrated figures of the geometry are."""
     figures = told["figures"] if told else {}
     return {name.removeprefix("geometry."): figure for name, figure in figures.items() if name.startswith("geometry.")}
+
+
+def _camera_hand(told: Any) -> float | None:
+    hand = (told or {}).get("camera_hand")
+    return None if hand is None else float(hand)
 
 
 def _snapshot(told: Mapping[str, Any]) -> SnapshotInfo:

@@ -128,8 +128,7 @@ def _powder(folder: Path, run: RunDocument, rings: Rings, nominal_mm: float | No
     if why_not is not None and best is None:
         why = (
             f"the primary beam is not seen on the camera (what is brightest {why_not.value}), and about its "
-            "nominal place "
-            f"{why}"
+            f"nominal place {why}"
         )
     at = "" if nominal_mm is None else f" at {nominal_mm:g} mm"
     raise DataError(f"{folder}: {why} (camera length{at}); nothing was stored")
@@ -192,8 +191,7 @@ def _line(found: Powder, known_to: float) -> str:
     return (
         f"{nominal}{len(fit.observations.groups)} rings in {sectors} places, width {fit.sigma_px:.2f} px, left "
         f"{fit.scatter_px:.3f} px; camera length to {counting:.3%} by the rings, {known_to:.2%} by the lattice; "
-        "ellipse "
-        f"as strain {100 * fit.shape.strain:+.3f} %, shear {100 * fit.shape.shear:+.3f} %"
+        f"ellipse as strain {100 * fit.shape.strain:+.3f} %, shear {100 * fit.shape.shear:+.3f} %"
     )
 
 

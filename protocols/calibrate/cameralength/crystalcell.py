@@ -30,9 +30,9 @@ def of_crystal(folder: Path, plan: CameraLengthPlan) -> Analysed:
     """Values from the run folder of a cRED run. Raises DataError, nothing is stored then."""
     if plan.cell is None:
         raise DataError(
-            f"{folder}: is a run of cred, which tells a camera length only where the cell of its crystal is "
-            "known; nothing "
-            "was stored. Say it: --set cell=[a,b,c,alpha,beta,gamma] (A, deg), and --set centring=C where it is not P"
+            f"{folder}: is a run of cred, which tells a camera length only where the cell of its crystal is known; "
+            "nothing was stored. Say it: --set cell=[a,b,c,alpha,beta,gamma] (A, deg), and --set centring=C where "
+            "it is not P"
         )
     with open_run(folder) as source:
         seen, known = reflections_of(source), KnownTo.of(source.info)
@@ -91,8 +91,7 @@ def with_cell(seen: RunReflections, known: KnownTo, begun: RotationFit, cell: Ce
     length, angle_deg = lattice_difference(lattice, cell)
     if not (length < NEAR_LENGTH and angle_deg < NEAR_DEG):
         raise DataError(
-            f"camera length: the lattice of the reflections ({lattice}) is not that of the cell ({cell}), "
-            "whatever the camera "
-            "length. Nothing was stored. Check cell and centring"
+            f"camera length: the lattice of the reflections ({lattice}) is not that of the cell ({cell}), whatever "
+            "the camera length. Nothing was stored. Check cell and centring"
         )
     return fit, cell

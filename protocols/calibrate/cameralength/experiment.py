@@ -31,6 +31,7 @@ from protocols.calibrate.setting import CAMERA_LENGTH, MODE, looked_at
 RELAX_HALF_CYCLE_S = 0.5
 BACK_S = 1.5
 SAME_SHARE = 1e-6
+VACUUM = "vacuum"
 LENS_ALARM = "THE LENS IS NOT IN FOCUS: focus it by hand before the next experiment"
 
 
@@ -168,14 +169,12 @@ class CameraLengths(ExperimentType[CameraLengthPlan]):
         if not (of := standard(plan.standard)).cif.is_file():
             raise Refused(
                 f"standard = {plan.standard!r} is none of {', '.join(STANDARDS)}, and there is no CIF {of.cif}; "
-                "nothing "
-                "was started."
+                "nothing was started."
             )
         if plan.camera_lengths_mm and facts.mode is None:
             raise Refused(
                 "camera_lengths_mm: this instrument has no part that sets a camera length; nothing was started. "
-                "Leave it "
-                "out, and set the camera length at the microscope."
+                "Leave it out, and set the camera length at the microscope."
             )
         for length_mm in plan.camera_lengths_mm:
             if facts.mode is not None and (said := facts.mode.no_camera_length(OpticalMode.DIFFRACTION, length_mm)):
@@ -184,7 +183,8 @@ class CameraLengths(ExperimentType[CameraLengthPlan]):
 
     def device_options(self, plan: CameraLengthPlan) -> Mapping[str, object]:
         """See `ExperimentType.device_options`: an instrument that hides what it is, with a film of the standard."""
-        return {"hidden": True, "crystal": {"film": plan.standard}}
+        film = plan.standard if standard(plan.standard).cif.is_file() else VACUUM  # refused by `prepare`
+        return {"hidden": True, "crystal": {"film": film}}
 
     async def look(self, plan: CameraLengthPlan, microscope: Microscope) -> JsonDict:
         """See `ExperimentType.look`: the mode, which has to be diffraction, and the camera length."""

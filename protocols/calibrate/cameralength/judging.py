@@ -31,9 +31,8 @@ ALIKE, OTHERWISE = 0.5, 0.15
 share of what the asked one's does, and that by more than this."""
 MOST_ELLIPSE_PERCENT = 8.0
 NO_RINGS = (
-    "no rings are seen: the field is empty, or the film is not in the beam, or too little beam or time. Look "
-    "for the film "
-    "in the image, and take out the beam stop"
+    "no rings are seen: the field is empty, or the film is not in the beam, or too little beam or time. Look for "
+    "the film in the image, and take out the beam stop"
 )
 
 
@@ -58,15 +57,13 @@ def flaw(pattern: Pattern, fit: RingFit, rings: Rings, off_share: float) -> str:
     number = int(np.count_nonzero(fit.used.sum(axis=1) >= SECTORS // 4))
     if number < FEWEST_RINGS:
         return (
-            f"{number} rings stand apart from others on the camera, and {FEWEST_RINGS} are needed: another "
-            "camera length "
-            "shows more, or shows them better"
+            f"{number} rings stand apart from others on the camera, and {FEWEST_RINGS} are needed: another camera "
+            "length shows more, or shows them better"
         )
     if extra := _extra(pattern, fit, rings, float(strong[np.isfinite(weak)].max())):
         return (
             f"there is a ring at {extra:.1f} px from the beam that the standard does not have: the film is of "
-            "something "
-            "else, or of more than it"
+            "something else, or of more than it"
         )
     if other := _other(strong, weak, rings):
         return f"the rings are as bright as those of {other}, and not as those of the standard: which is it?"
@@ -102,19 +99,18 @@ def _uncovered(seen: Observations, rings: Rings) -> str:
     strong = [index for index, group in enumerate(seen.groups) if rings.height[list(group)].max() >= STRONG]
     if not strong:
         return "the strong rings are not on the camera: take a shorter camera length, or centre the pattern"
-    on, certain = seen.on[strong], np.zeros_like(seen.on[strong])
+    on, certain = seen.on[strong], np.zeros((len(strong), SECTORS), dtype=bool)
     for place, index in enumerate(strong):
         group = list(seen.groups[index])
         certain[place] = (seen.height[group] > 5 * seen.height_sigma[group]).any(axis=0) & seen.on[index]
-    lit = on.any(axis=0)
-    covered = float(np.mean(certain[:, lit].any(axis=0))) if lit.any() else 0.0
+    lit = np.flatnonzero(on.any(axis=0))
+    covered = float(np.mean(certain[:, lit].any(axis=0))) if len(lit) else 0.0
     if covered < NOTHING:
         return NO_RINGS
     if covered < COVERED:
         return (
-            f"rings are seen over {covered:.0%} of the way around the beam: the film is cracked, folded or of "
-            "few grains, "
-            "or something covers it. Take another place"
+            f"rings are seen over {covered:.0%} of the way around the beam: the film is cracked, folded or of few "
+            "grains, or something covers it. Take another place"
         )
     return ""
 

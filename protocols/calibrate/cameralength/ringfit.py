@@ -238,7 +238,7 @@ def _solve(shape: Shape, seen: Observations) -> RingFit | None:
     off, sigma = seen.off[used], seen.sigma[used]
     jacobian = _derivatives(shape, middle, azimuth)
     scatter = np.zeros(len(seen.groups))
-    soft = np.ones(len(off))
+    soft: Array = np.ones(len(off))
     change: Array = np.zeros(5)
     for _ in range(8):
         total = np.hypot(sigma, np.maximum(scatter[index], LEAST_SCATTER_PX / middle))

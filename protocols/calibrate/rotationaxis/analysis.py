@@ -21,7 +21,7 @@ from protocols.products.source import RunInfo, open_run
 
 LENGTH_KNOWN_TO: Mapping[str, float] = {TYPED: 0.02, TOLD: 0.1, DEFAULT: 0.1}
 """Of a camera length that is not calibrated, as a share: one that a microscope tells is nominal."""
-BEAM_PX = 0.01
+BEAM_PX = 0.004
 """A lens goes back to its place to so much."""
 
 
@@ -87,12 +87,12 @@ def axis_of(seen: RunReflections, known: KnownTo) -> RotationAxis:
 
 def measured(found: RotationAxis) -> dict[str, Measured]:
     """The values. The camera length that they hold for is the one of the run."""
-    beam = math.hypot(found.beam_sigma_px, BEAM_PX)
+    fast, slow = (math.hypot(found.fit.sigma(f"beam_{way}_px"), BEAM_PX) for way in ("fast", "slow"))
     return {
         "rotation_axis_deg": Measured(found.rotation_axis_deg, found.sigma_deg, "deg"),
         "rotation_axis_tilt_deg": Measured(found.out_of_plane_deg, found.out_of_plane_sigma_deg, "deg"),
-        "beam_fast_px": Measured(found.beam_fast_px, beam, "px"),
-        "beam_slow_px": Measured(found.beam_slow_px, beam, "px"),
+        "beam_fast_px": Measured(found.beam_fast_px, fast, "px"),
+        "beam_slow_px": Measured(found.beam_slow_px, slow, "px"),
     }
 
 
@@ -109,5 +109,5 @@ def _lines(found: RotationAxis, known: KnownTo) -> list[str]:
     return [
         f"{found.reflections} reflections, {found.share:.0%} of those of the run; {hand}",
         f"ellipse known {ellipse}; camera length known to {known.length:.1%}",
-        f"cell {found.cell} (by the camera length of the run)",
+        f"cell {found.cell} (by the fitted camera length, which is no calibration of it)",
     ]

@@ -109,3 +109,49 @@ def test_without_the_spool_it_reads_as_zeros_which_is_why_both_must_move_togethe
     (folder / "frames.h5").rename(tmp_path / "elsewhere.h5")
     with h5py.File(folder / "master.nxs") as file:
         assert not file["entry/data/data"][0].any()
+
+
+def test_the_lean_of_the_axis_and_how_sure_calibrated_figures_are_stand_in_it(tmp_path: Path) -> None:
+    figure = {"sigma": 0.5, "unit": "mm", "made_on": "2026-11-20", "data": "camera-length_001"}
+    calibration = {"file": "a.toml", "stale_after_days": 180.0, "figures": {"geometry.camera_length_mm": figure}}
+    origins = {"camera_length_mm": "calibrated", "rotation_axis_deg": "typed"}
+    folder = write_run(
+        tmp_path / "run",
+        slots=3,
+        geometry={"rotation_axis_tilt_deg": 1.5},
+        changes={"origins": origins, "calibration": calibration},
+    )
+    export_run(folder, ["nexus"])
+    with h5py.File(folder / "master.nxs") as file:
+        axis = file["entry/sample/transformations/alpha"].attrs["vector"]
+        figures = file["entry/credline/geometry"]
+        length, lean = figures["camera_length_mm"], figures["rotation_axis_tilt_deg"]
+        assert file["entry/instrument/detector/distance_errors"][()] == 0.5
+        assert (length["value"][()], length["value_errors"][()], length["value"].attrs["units"]) == (250.0, 0.5, "mm")
+        assert length["method"].asstr()[()] == "calibrated"
+        assert length["data"].asstr()[()] == "camera-length_001"
+        assert figures["rotation_axis_deg/method"].asstr()[()] == "typed"
+        assert (lean["value"][()], lean["method"].asstr()[()], "value_errors" in lean) == (1.5, "default", False)
+    out = np.radians(1.5)
+    w = np.radians(-38.505)
+    np.testing.assert_allclose(axis, [-np.cos(w) * np.cos(out), np.sin(w) * np.cos(out), -np.sin(out)], atol=1e-12)
+
+
+@pytest.mark.parametrize(("hand", "words"), [(-1.0, "mirror image, so invert it"), (1.0, "as it comes out")])
+def test_a_camera_that_mirrors_is_said_for_the_absolute_structure(tmp_path: Path, hand: float, words: str) -> None:
+    calibration = {"file": "a.toml", "stale_after_days": 180.0, "figures": {}, "camera_hand": hand}
+    folder = write_run(tmp_path / "run", slots=3, changes={"calibration": calibration})
+    export_run(folder, ["nexus"])
+    with h5py.File(folder / "master.nxs") as file:
+        assert file["entry/credline/camera_hand"][()] == hand
+        assert words in file["entry/credline/camera_hand"].attrs["meaning"]
+
+
+def test_the_lean_stands_in_the_axis_of_xds(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", slots=3, geometry={"rotation_axis_tilt_deg": 1.5}, oscillation_deg=-0.2)
+    export_run(folder, ["xds"])
+    words = next(line for line in (folder / "SMV" / "XDS.INP").read_text().splitlines() if "ROTATION_AXIS" in line)
+    out, w = np.radians(1.5), np.radians(-38.505)
+    # About the opposite axis, for the stage's angle falls; y and z of XDS the other way round.
+    expected = -np.array([np.cos(w) * np.cos(out), -np.sin(w) * np.cos(out), -np.sin(out)])
+    np.testing.assert_allclose([float(each) for each in words.split()[1:]], expected, atol=1e-6)
