@@ -3,9 +3,9 @@
     python benchmarks/calibrate_parts.py snapshot 1000 1100 > snapshot.jsonl
     python benchmarks/calibrate_parts.py table snapshot.jsonl ...
 
-The first performs the calibration on the instruments of these seeds and prints a line for each; the second prints, for
-each value and for all together, the share within 2 sigma and the rms of (value - truth) / sigma; of a matrix by chi^2 of
-its four numbers.
+The first performs the calibration on the instruments of these seeds and prints a line for each. The second prints for
+each value, and for all, the share within 2 sigma and the rms of (value - truth) / sigma; of a matrix by chi^2 of four
+numbers.
 """
 
 import json
