@@ -49,7 +49,13 @@ def main() -> None:
             told: dict[str, Any] = {"what": calibration.what, "seed": seed}
             try:
                 request = Request(
-                    kind, kind.plan_type(), Path(folder), str(devices), virtual=True, seed=seed, draw=False
+                    kind,
+                    kind.plan_type.model_validate(settings),
+                    Path(folder),
+                    str(devices),
+                    virtual=True,
+                    seed=seed,
+                    draw=False,
                 )
                 found = analyse(execute(request, lambda *_: None).folder)
             except CredlineError as error:
