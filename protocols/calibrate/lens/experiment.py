@@ -226,11 +226,11 @@ class LensTrial(Trial):
 
     def draw(self, rng: random.Random) -> tuple[JsonDict, list[str]]:
         """See `Trial.draw`."""
-        return {"cycles": 3, "turns": 3, "frames": 2, "exposure_s": rng.choice([0.002, 0.05])}, super().draw(rng)[1]
+        return {"cycles": 3, "turns": 3, "frames": 2, "exposure_s": rng.choice([0.001, 0.002])}, super().draw(rng)[1]
 
     def instrument(self, case: Case) -> JsonDict:
-        """See `Trial.instrument`: a small camera that makes pictures."""
-        return SMALL
+        """See `Trial.instrument`: a small camera that makes pictures, and not too many."""
+        return {**SMALL, "detector": {"readout_s": 0.08}}
 
     def judge(self, soaked: SoakedRun) -> Rules:
         """See `Trial.judge`."""

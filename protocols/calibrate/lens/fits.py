@@ -17,6 +17,8 @@ STILL_PX = 0.2
 FAST_OVER_S = 0.08
 """The current of a lens follows within this; what is slower is its iron."""
 FEWEST = 10
+EXPLAINED = 50.0
+"""Of the scatter's square: an exponential that explains less of a beam's places is not seen."""
 PLACE_PX = 0.008
 """A place is not surer than this: pixels differ in response."""
 
@@ -58,7 +60,8 @@ def fit_approach(places: Array, since_s: Array, away_s: float) -> Approach:
     fit = least_squares(missing, start, loss="soft_l1", f_scale=0.05, x_scale=[1, 1, 1, 1, 0.3])
     constant_s = math.exp(float(fit.x[4]))
     scatter = float(np.median(np.abs(fit.fun))) * 1.4826
-    if float(np.hypot(*fit.x[2:4])) < 5 * scatter / math.sqrt(len(time_s)):
+    explained = float(np.sum((seen - seen.mean(axis=0)) ** 2)) - float(np.sum(missing(fit.x) ** 2))
+    if explained < EXPLAINED * scatter**2:
         raise DataError("the beam stood still from the beginning, so its settling tells nothing. Defocus more")
     if not 0.01 < constant_s < 1.0:
         raise DataError(

@@ -88,5 +88,7 @@ def test_what_is_hidden_of_the_parts_is_drawn_from_the_seed_and_told_in_the_trut
     assert truth["disc_radius_px"] == true.pictures.disc_radius_px / FULL_DEFOCUS
     assert truth["backlash_deg"] == true.stage.backlash_deg != SETTINGS.stage.backlash_deg
     assert truth["lens_time_constant_s"] == true.lens.slow_s != SETTINGS.lens.slow_s
-    area_A2 = np.pi * (true.pictures.aperture_nm * 10 / 2) ** 2
+    stretched = abs(np.linalg.det(np.reshape(true.pictures.snapshot, (2, 2))))
+    assert truth["aperture_nm"] == pytest.approx(true.pictures.aperture_nm / np.sqrt(stretched))
+    area_A2 = np.pi * (truth["aperture_nm"] * 10 / 2) ** 2
     assert truth["flux_e_A2_s"] == pytest.approx(true.pictures.flux_s / area_A2)
