@@ -45,8 +45,10 @@ INTERVAL_DEG = 15.0
 """Of the smooth scale, and of decay: what happens to a crystal as it turns happens in such steps."""
 STRONG = 5.0
 """Intensity over sigma of a reflection that is compared with its equivalents."""
-SCALE_LINKS, DECAY_LINKS = 20, 40
-"""Comparisons that one parameter of the scale needs, and one of scale and decay."""
+SCALE_ERROR = 0.02
+"""A correction is refined where the comparisons of equivalents leave it a smaller relative error, on average."""
+OWN_ERROR = 0.04
+"""Relative error of a strong intensity beside that of counting."""
 
 
 def slots(words: list[str]) -> list[int]:
@@ -78,17 +80,39 @@ def parted(z: Floats, width: Floats, gaps: NDArray[np.int_], place_error: float)
     return part, np.hypot(of_place, of_width)
 
 
-def links(groups: NDArray[np.int_], angle_deg: Floats) -> int:
-    """Comparisons of equivalents that lie INTERVAL_DEG or more apart. groups: (n,) which are equivalent."""
+def links(groups: NDArray[np.int_], angle_deg: Floats) -> NDArray[np.int_]:
+    """(m, 2) indices of equivalents next to each other in angle that lie INTERVAL_DEG or more apart.
+
+    groups: (n,) which are equivalent.
+    """
     order = np.lexsort((angle_deg, groups))
-    groups, angle_deg = groups[order], angle_deg[order]
-    return int(((np.diff(groups) == 0) & (np.diff(angle_deg) >= INTERVAL_DEG)).sum())
+    apart = (np.diff(groups[order]) == 0) & (np.diff(angle_deg[order]) >= INTERVAL_DEG)
+    return np.stack([order[:-1][apart], order[1:][apart]], axis=1)
 
 
-def corrections(compared: int, range_deg: float) -> tuple[bool, bool]:
-    """(scale, decay): which corrections so many comparisons determine, over a scan of this many degrees."""
-    parameters = max(2, round(range_deg / INTERVAL_DEG) + 1)
-    return compared >= SCALE_LINKS * parameters, compared >= DECAY_LINKS * 2 * parameters
+def scale_error(pairs_deg: Floats, variance: Floats, first_deg: float, last_deg: float, s2: Floats | None) -> float:
+    """Relative error that comparisons leave a scale with a knot every INTERVAL_DEG, on average over the scan.
+
+    pairs_deg: (m, 2) angles that are compared; variance: (m,) of the logarithm of the ratio. s2: (m,) 1/d^2 of the
+    compared reflections in 1/A^2 where decay, which grows with it, is refined as well. How many they are is not enough:
+    where equivalents mirror the scan at its middle, no number of them tells whether both ends are brighter.
+    """
+    rows = _hats(pairs_deg[:, 0], first_deg, last_deg) - _hats(pairs_deg[:, 1], first_deg, last_deg)
+    seen = _hats(np.linspace(first_deg, last_deg, 60), first_deg, last_deg)
+    seen -= seen.mean(axis=0)  # a factor common to all, or a fall-off, is of no concern
+    if s2 is not None:
+        rows = np.hstack([rows, rows * s2[:, None]])
+        typical = np.quantile(s2, [0.1, 0.5, 0.9]) if len(s2) else np.ones(3)
+        seen = np.vstack([np.hstack([seen, seen * one]) for one in typical])
+    value, vector = np.linalg.eigh((rows.T / variance) @ rows)
+    return float(np.sqrt(((seen @ vector) ** 2 / np.maximum(value, 1e-9)).sum(axis=1).mean()))
+
+
+def _hats(angle_deg: Floats, first_deg: float, last_deg: float) -> Floats:
+    """(n, knots) how much each knot has to say at each angle: the two beside it, by their distance."""
+    knots = max(2, round((last_deg - first_deg) / INTERVAL_DEG) + 1)
+    place = np.clip((angle_deg - first_deg) / (last_deg - first_deg) * (knots - 1), 0, knots - 1)
+    return np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(knots)))
 
 
 def excluded(gaps: list[int], first: int, last: int, old: bool) -> list[str]:
@@ -206,18 +230,27 @@ def _determined(expt: str, refl: str) -> tuple[bool, bool]:
     good = (variance > 0) & (value > STRONG * np.sqrt(np.abs(variance)))
     hkl = flex.miller_index(table["miller_index"])
     miller.map_to_asu(experiment.crystal.get_space_group().type(), False, hkl)
-    groups = np.unique(np.array(hkl).reshape(-1, 3), axis=0, return_inverse=True)[1].ravel()
+    groups = np.unique(np.array(hkl).reshape(-1, 3), axis=0, return_inverse=True)[1].ravel()[good]
     width_deg = abs(experiment.scan.get_oscillation()[1])
-    angle_deg = np.array(table["xyzcal.px"]).reshape(-1, 3)[:, 2] * width_deg
-    compared = links(groups[good], angle_deg[good])
-    range_deg = width_deg * experiment.scan.get_num_images()
-    scale, decay = corrections(compared, range_deg)
+    first, last = experiment.scan.get_image_range()
+    angle_deg = np.array(table["xyzcal.px"]).reshape(-1, 3)[good, 2] * width_deg
+    pairs = links(groups, angle_deg)
+    noise = (variance[good] / value[good] ** 2 + OWN_ERROR**2)[pairs].sum(axis=1)
+    s2 = 1 / np.array(table["d"])[good][pairs[:, 0]] ** 2
+    scan = ((first - 1) * width_deg, last * width_deg)
+    errors = [scale_error(angle_deg[pairs], noise, *scan, which) for which in (None, s2)]
+    scale, decay = (error < SCALE_ERROR for error in errors)
+    decay = scale and decay
     said = "scale and decay are" if decay else "a smooth scale is" if scale else "no scale is"
     print(
-        f"{compared} comparisons of equivalents {INTERVAL_DEG:.0f} deg apart over {range_deg:.0f} deg: "
-        f"{said} determined"
+        f"{len(pairs)} comparisons of equivalents {INTERVAL_DEG:.0f} deg apart over {scan[1] - scan[0]:.0f} deg leave "
+        f"a scale uncertain by {_percent(errors[0])}, with decay by {_percent(errors[1])}: {said} determined"
     )
     return scale, decay
+
+
+def _percent(error: float) -> str:
+    return f"{100 * error:.1f} %" if error < 1 else "100 % and more"
 
 
 def _experiment(path: str) -> Any:

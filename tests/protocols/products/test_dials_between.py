@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from protocols.products.dials_between import corrections, excluded, links, parted, recorded, slots
+from protocols.products.dials_between import (
+    INTERVAL_DEG,
+    SCALE_ERROR,
+    excluded,
+    links,
+    parted,
+    recorded,
+    scale_error,
+    slots,
+)
 
 GAPS = np.array([9, 10, 19])
 
@@ -50,12 +59,52 @@ def test_the_uncertain_part_is_that_of_a_reflection_on_the_edge_of_a_gap() -> No
 def test_friedel_mates_at_one_angle_say_nothing_of_the_scale() -> None:
     groups = np.array([1, 1, 2, 2, 3, 3, 3])
     angle_deg = np.array([5.0, 6.0, 14.9, 15.1, 0.0, 20.0, 40.0])
-    assert links(groups, angle_deg) == 2
-    assert links(groups[:4], angle_deg[:4]) == 0
+    assert links(groups, angle_deg).tolist() == [[4, 5], [5, 6]]
+    assert links(groups[:4], angle_deg[:4]).tolist() == []
+
+
+NOISE = 2 * 0.1**2
+"""Variance of the logarithm of a ratio of two intensities of 10 % each."""
+
+
+def anywhere(n: int) -> np.ndarray:
+    """Pairs of angles of which each is as likely as the others, within 90 deg."""
+    pairs = np.random.default_rng(n).uniform(0.0, 90.0, (2 * n, 2))
+    return pairs[np.abs(np.diff(pairs)[:, 0]) >= INTERVAL_DEG][:n]
+
+
+def mirrored(n: int) -> np.ndarray:
+    """Pairs that lie mirrored at the middle of the scan, as those of a two-fold axis across the rotation do."""
+    first = np.random.default_rng(n).uniform(0.0, 37.0, n)
+    return np.stack([first, 90.0 - first], axis=1)
 
 
 @pytest.mark.parametrize(
-    ("compared", "wanted"), [(0, (False, False)), (100, (False, False)), (400, (True, False)), (5000, (True, True))]
+    ("pairs", "determined"),
+    [(anywhere(0), False), (anywhere(20), False), (anywhere(500), True), (mirrored(500), False)],
+    ids=["none", "few", "many", "many that leave half of all scales open"],
 )
-def test_only_what_comparisons_determine_is_refined(compared: int, wanted: tuple[bool, bool]) -> None:
-    assert corrections(compared, 105.0) == wanted
+def test_only_what_comparisons_determine_is_refined(pairs: np.ndarray, determined: bool) -> None:
+    error = scale_error(pairs, np.full(len(pairs), NOISE), 0.0, 90.0, None)
+    assert (error < SCALE_ERROR) == determined
+
+
+def test_the_error_of_the_scale_is_the_one_that_a_fit_has() -> None:
+    random, pairs = np.random.default_rng(5), anywhere(300)
+    knots = np.linspace(0.0, 90.0, 7)
+    seen = np.linspace(0.0, 90.0, 60)
+    rows = np.stack([np.interp(pairs[:, 0], knots, one) - np.interp(pairs[:, 1], knots, one) for one in np.eye(7)], 1)
+    off = []
+    for _ in range(200):
+        fitted = np.linalg.lstsq(rows, random.normal(0.0, np.sqrt(NOISE), len(pairs)), rcond=1e-9)[0]
+        scale = np.interp(seen, knots, fitted)
+        off.append(np.mean((scale - scale.mean()) ** 2))
+    told = scale_error(pairs, np.full(len(pairs), NOISE), 0.0, 90.0, None)
+    assert told == pytest.approx(np.sqrt(np.mean(off)), rel=0.1)
+
+
+def test_decay_asks_for_more() -> None:
+    pairs = anywhere(500)
+    s2 = np.random.default_rng(1).uniform(0.05, 1.5, len(pairs))
+    noise = np.full(len(pairs), NOISE)
+    assert scale_error(pairs, noise, 0.0, 90.0, s2) > 1.3 * scale_error(pairs, noise, 0.0, 90.0, None)
