@@ -5,6 +5,7 @@ from typing import Any
 
 from engine.run.perform import Report, Request, execute
 from protocols.calibrate.calibrations import CALIBRATIONS, Calibration
+from protocols.calibrate.measured import Analysed
 
 PX = 96
 GEOMETRY = {"beam_fast_px": PX / 2, "beam_slow_px": PX / 2}
@@ -15,6 +16,12 @@ LENS = {"shift_px": "[3.2, 2.4]"}
 def calibration(what: str) -> Calibration:
     """The calibration of this name."""
     return next(each for each in CALIBRATIONS if each.what == what)
+
+
+def analysed(what: str, folder: Path) -> Analysed:
+    """What a calibration makes of a run folder, its plan the usual one."""
+    one = calibration(what)
+    return one.analyse(folder, one.plan(one.load_kind(), None, []))
 
 
 def devices(folder: Path, *, instrument: str = "", microscope: str = "", **pictures: Any) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import DataError, Refused
 from engine.record.endings import Status
-from tests.protocols.calibrate.instruments import calibration, performed
+from tests.protocols.calibrate.instruments import analysed, performed
 
 SHORT: dict[str, dict[str, Any]] = {
     "snapshot": {"rounds": 2, "snapshots": 1, "opposite": False},
@@ -54,20 +54,20 @@ def test_what_is_of_no_use_ends_the_run_soon(
     assert report.ending.status is Status.FAILED
     assert re.search(why, report.ending.reason), report.ending.reason
     with pytest.raises(DataError):
-        calibration(what).load_analysis()(report.folder)
+        analysed(what, report.folder)
 
 
 def test_a_crystal_that_does_not_diffract_tells_no_read_delay(tmp_path: Path) -> None:
     report = performed("rotation", tmp_path, 1, SHORT["rotation"], diffracting_share=0.0)
     assert report.ending.status is Status.DONE
     with pytest.raises(DataError, match="no reflections come and go"):
-        calibration("rotation").load_analysis()(report.folder)
+        analysed("rotation", report.folder)
 
 
 def test_a_stage_that_is_not_watched_tells_speeds_and_backlash_all_the_same(tmp_path: Path) -> None:
     report = performed("rotation", tmp_path, 1, {**SHORT["rotation"], "watch": False})
     assert report.ending.status is Status.DONE
-    found = calibration("rotation").load_analysis()(report.folder)
+    found = analysed("rotation", report.folder)
     assert set(found.values) == {"rotation_speed_share", "run_in_s", "backlash_deg"}
 
 
