@@ -16,7 +16,7 @@ from engine.errors import DataError
 from engine.record.document import RunDocument
 from engine.record.frametable import DATA_FILE, FramesFile
 from protocols.calibrate.disc.discfit import Disc, fit_disc
-from protocols.calibrate.lens.beamplace import Beam, beam_at_rest, places
+from protocols.calibrate.lens.beamplace import Beam, Extents, beam_at_rest, places
 from protocols.calibrate.lens.fits import (
     STILL_PX,
     Approach,
@@ -113,6 +113,7 @@ class _Reading:
             self._collects = self._collects / np.median((self._collects / self._area)[self._collects > 0])
         self._bad = self._even((self._dark > HOT_COUNTS).astype(np.float64)) > 0
         self._bad |= self._even((self._collects <= 0).astype(np.float64)) > 0
+        self._extents = Extents.of((self._bad.shape[0], self._bad.shape[1]), self._wide_cross)
 
     def _even(self, raw: Array) -> Array:
         return np.asarray(spread(raw), np.float64) if self._wide_cross else raw
@@ -126,7 +127,7 @@ class _Reading:
         table = self._file.table(REST.name)
         rest_rows = np.flatnonzero(table["cycle"] == table["cycle"].max())
         rest = np.mean([self._picture(REST.name, int(row), self._dark) for row in rest_rows], axis=0)
-        beam = beam_at_rest(rest, self._bad)
+        beam = beam_at_rest(rest, self._bad, self._extents)
         turns = self._turns(beam)
         rests, sigma = self._rests(beam)
         hysteresis = fit_hysteresis(rests, sigma)
@@ -150,7 +151,9 @@ class _Reading:
             rows = np.flatnonzero(table["turn"] == turn)
             middle_ns = (table["start_ns"][rows] + table["end_ns"][rows]) / 2
             since_s = np.asarray((middle_ns - table["told_ns"][rows]) / NS, np.float64)
-            at = places([self._picture(BACK.name, int(row), self._dark) for row in rows], beam, self._bad)
+            at = places(
+                [self._picture(BACK.name, int(row), self._dark) for row in rows], beam, self._bad, self._extents
+            )
             gone = away["end_ns"][away["turn"] == turn]
             away_s = 1.0 if not len(gone) else max(1.0, float(table["told_ns"][rows[0]] - gone[0]) / NS + 1.0)
             found.append(Watched(since_s, at, fit_approach(at, since_s, away_s)))
@@ -161,7 +164,9 @@ class _Reading:
         means, sigmas = [], []
         for cycle in np.unique(table["cycle"]):
             rows = np.flatnonzero(table["cycle"] == cycle)
-            at = places([self._picture(REST.name, int(row), self._dark) for row in rows], beam, self._bad)
+            at = places(
+                [self._picture(REST.name, int(row), self._dark) for row in rows], beam, self._bad, self._extents
+            )
             at = at[np.isfinite(at).all(axis=1)]
             if not len(at):
                 raise DataError(f"the beam is not seen after {cycle:.0f} relax cycles")

@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from engine.errors import DataError
-from protocols.calibrate.lens.beamplace import beam_at_rest, places
+from protocols.calibrate.lens.beamplace import Beam, Extents, beam_at_rest, places
 from protocols.calibrate.lens.fits import fit_approach, fit_hysteresis, fit_line
 from protocols.calibrate.lens.tried import tried
+from protocols.products.cross import pixel_area, spread
+
+WIDE = [*range(27), 27, 30, *range(33, 60)]
+"""Where the raw pixels of a camera of 56 x 56 with a cross begin among 60 even ones."""
 
 
 @pytest.mark.parametrize("constant_s", [0.05, 0.168, 0.3])
@@ -50,20 +55,37 @@ def test_the_disc_is_smallest_where_the_line_meets_itself() -> None:
 
 def test_the_beam_is_found_to_a_hundredth_of_a_pixel_beside_dead_and_hot_pixels() -> None:
     rng = np.random.default_rng(4)
-    rows, columns = np.indices((60, 60)) + 0.5
     wanted = 30 + 2 * rng.random((20, 2))
     taken = []
     for fast, slow in wanted:
-        spot = 5000 * np.exp(-((columns - fast) ** 2 + (rows - slow) ** 2) / (2 * 1.3**2))
+        spot = 50_000 * np.outer(*(np.diff(ndtr((np.arange(61.0) - at) / 1.3)) for at in (slow, fast)))
         counts = rng.poisson(spot + 0.1).astype(float)
         counts[31, 29], counts[10, 10] = 0.0, 4000.0
         taken.append(counts)
     bad = np.zeros((60, 60), bool)
     bad[10, 10] = True
-    beam = beam_at_rest(taken[0], bad)
+    extents = Extents.of((60, 60), wide_cross=False)
+    beam = beam_at_rest(taken[0], bad, extents)
     assert beam.width_px == pytest.approx(1.3, abs=0.03)
-    assert np.sqrt(np.mean((places(taken, beam, bad) - wanted) ** 2)) < 0.02
-    assert np.isnan(places([np.zeros((60, 60))], beam, bad)).all()
+    assert np.sqrt(np.mean((places(taken, beam, bad, extents) - wanted) ** 2)) < 0.02
+    assert np.isnan(places([np.zeros((60, 60))], beam, bad, extents)).all()
+
+
+def test_a_beam_on_the_wide_cross_is_found_as_well() -> None:
+    rng = np.random.default_rng(5)
+    extents, even = Extents.of((60, 60), wide_cross=True), np.arange(61.0)
+    wanted = 26 + 8 * rng.random((20, 2))  # wide are 27 to 33
+    area = pixel_area((56, 56))
+    taken = []
+    for fast, slow in wanted:
+        along = [np.diff(ndtr((even - at) / 1.3)) for at in (slow, fast)]
+        spot = 40_000 * np.outer(*along)
+        raw = np.add.reduceat(np.add.reduceat(spot, WIDE, axis=0), WIDE, axis=1)
+        taken.append(np.asarray(spread(rng.poisson(raw) / area), float))
+    bad = np.zeros((60, 60), bool)
+    beam = Beam((30.0, 30.0), 1.3, 40_000 / (2 * np.pi * 1.3**2))
+    off = places(taken, beam, bad, extents) - wanted
+    assert np.sqrt(np.mean(off**2)) < 0.03, "0.3 where the pixels are taken for even ones"
 
 
 def test_a_lens_that_changes_nothing_is_told() -> None:
