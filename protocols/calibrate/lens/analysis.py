@@ -3,6 +3,7 @@
 What cannot be a calibration is refused with DataError; the run folder stays as it is.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from engine.record.frametable import DATA_FILE, FramesFile
 from protocols.calibrate.disc.discfit import Disc, fit_disc
 from protocols.calibrate.lens.beamplace import Beam, beam_at_rest, places
 from protocols.calibrate.lens.fits import (
+    PLACE_PX,
     STILL_PX,
     Approach,
     DiscLine,
@@ -181,12 +183,14 @@ class _Reading:
 
 def _values(seen: LensSeen, defocus: float) -> dict[str, Measured]:
     constant, sigma = of_values([turn.approach.time_s for turn in seen.turns])
+    # What two places are off in all turns alike does not show in the scatter of the turns.
+    alike = math.sqrt(2) * PLACE_PX / float(np.median([np.hypot(*turn.approach.away_px) for turn in seen.turns]))
     settled, settled_sigma = of_values([turn.approach.still_s(SETTLES_FROM / abs(defocus)) for turn in seen.turns])
     values = {
         "disc_radius_px": Measured(*seen.line.slope, "px per unit of defocus"),
         "disc_zero_defocus": Measured(*seen.line.zero, "units of defocus"),
-        "lens_time_constant_s": Measured(constant, sigma, "s"),
-        "lens_settling_s": Measured(settled, settled_sigma, "s"),
+        "lens_time_constant_s": Measured(constant, math.hypot(sigma, alike * constant), "s"),
+        "lens_settling_s": Measured(settled, math.hypot(settled_sigma, alike * constant), "s"),
         "lens_hysteresis_px": Measured(*seen.hysteresis.before_px, "px"),
     }
     if seen.hysteresis.moved:

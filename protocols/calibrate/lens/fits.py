@@ -19,8 +19,9 @@ FAST_OVER_S = 0.08
 FEWEST = 10
 EXPLAINED = 50.0
 """Of the scatter's square: an exponential that explains less of a beam's places is not seen."""
-PLACE_PX = 0.008
-"""A place is not surer than this: pixels differ in response."""
+PLACE_PX = 0.015
+"""A place is not surer than this, the same in each turn: pixels differ in response, and so do the modules of a camera,
+in the middle of which the beam often lies."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
