@@ -60,8 +60,7 @@ CALIBRATIONS = (
         "snapshot",
         "protocols.calibrate.disc.snapshot:analyse",
         "How nm of the stage become px of the defocused disc, with the diameter of the aperture; a crystal of a third "
-        "of "
-        "the disc lies in its middle.\n\n" + STATUS,
+        "of the disc lies in its middle.\n\n" + STATUS,
         "credline calibrate snapshot --devices titan-devices.toml --set defocus=1500",
     ),
     Calibration(

@@ -78,8 +78,7 @@ def analyse(folder: Path) -> Analysed:
         if missing or not len(file.table(DISC.name)):
             raise DataError(
                 f"{folder}: has no pictures of {', '.join(missing) or 'the disc'} ({run.status}: {run.reason}); "
-                "nothing was "
-                "stored"
+                "nothing was stored"
             )
         try:
             seen = _Reading(file, run).seen()
@@ -138,8 +137,7 @@ class _Reading:
         if line.misfit_px > MOST_MISFIT * radii.max():
             raise DataError(
                 f"the radius of the disc does not follow the defocus: off a line by {line.misfit_px:.1f} px rms, at "
-                "up to "
-                f"{radii.max():.0f} px. Does another aperture or the edge of the camera cut the disc?"
+                f"up to {radii.max():.0f} px. Does another aperture or the edge of the camera cut the disc?"
             )
         row = int(np.argmax(np.abs(self._file.table(DISC.name)["defocus"])))
         largest = self._picture(DISC.name, row, self._dark_s * self._disc_s)
@@ -206,10 +204,8 @@ def _told(seen: LensSeen, defocus: float) -> list[str]:
     lies = ", ".join(f"{off:.2f}" for off in np.hypot(*(seen.rests - seen.hysteresis.rest_px).T))
     return [
         f"after a defocus of {defocus:g} the beam stands within {STILL_PX:g} px of its place {now_s * 1000:.0f} ms "
-        "after the "
-        "lens was told to go back",
+        "after the lens was told to go back",
         f"after 0, 1, 2, ... relax cycles it lies {lies} px off: {enough} (to within {STILL_PX:g} px)",
         f"the disc: {abs(seen.line.slope[0]) * abs(defocus):.1f} px in radius at {defocus:g}; the radii are off the "
-        "line by "
-        f"{seen.line.misfit_px:.2f} px rms, and the scale of what is in it goes with them",
+        f"line by {seen.line.misfit_px:.2f} px rms, and the scale of what is in it goes with them",
     ]

@@ -90,5 +90,5 @@ def test_what_is_hidden_of_the_parts_is_drawn_from_the_seed_and_told_in_the_trut
     assert truth["lens_time_constant_s"] == true.lens.slow_s != SETTINGS.lens.slow_s
     stretched = abs(np.linalg.det(np.reshape(true.pictures.snapshot, (2, 2))))
     assert truth["aperture_nm"] == pytest.approx(true.pictures.aperture_nm / np.sqrt(stretched))
-    area_A2 = np.pi * (truth["aperture_nm"] * 10 / 2) ** 2
+    area_A2 = np.pi * (float(np.asarray(truth["aperture_nm"])) * 10 / 2) ** 2
     assert truth["flux_e_A2_s"] == pytest.approx(true.pictures.flux_s / area_A2)
