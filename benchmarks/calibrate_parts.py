@@ -71,7 +71,7 @@ def leave_out_pictures() -> None:
 def judged(measured: Any, truth: Any) -> tuple[int, float, float]:
     """How many numbers it has, their chi^2, and by what share it is off."""
     away = np.atleast_1d(measured.value) - np.atleast_1d(truth)
-    share = float(np.sqrt(np.sum(away**2) / max(float(np.sum(np.square(truth))), 1e-30)))
+    share = float(np.sqrt(np.sum(away**2) / max(float(np.sum(np.square(truth))), 1e-30)) if np.any(truth) else np.nan)
     if measured.covariance is not None:
         return 4, float(away @ np.linalg.solve(np.array(measured.covariance), away)), share
     return 1, float(away[0] ** 2 / measured.sigma**2), share

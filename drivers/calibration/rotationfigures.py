@@ -24,7 +24,7 @@ FEWEST = 6
 SPREAD_SHARE = 0.3
 """Of the speeds: less tells no backlash apart from the run-in."""
 CLIP_SIGMAS = 4.0
-LEAST_S = 1e-4
+LEAST_DEG = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class RotationFigures:
     share: tuple[float, float]
     run_in_s: tuple[float, float]
     backlash_deg: tuple[float, float] | None
-    scatter_s: float
+    scatter_deg: float
 
 
 def fit_turns(turns: Sequence[Turn]) -> RotationFigures:
@@ -62,28 +62,29 @@ def fit_turns(turns: Sequence[Turn]) -> RotationFigures:
     shares = np.array([turn.speed_deg_s / turn.asked_deg_s for turn in turns])
     sigmas = np.array([max(turn.sigma_deg_s / turn.asked_deg_s, 1e-6) for turn in turns])
     share = _weighted(shares, sigmas)
-    slow_s = np.array([1 / turn.speed_deg_s for turn in turns])
-    late_s = np.array([turn.late_s for turn in turns])
-    tells = float(np.ptp(slow_s)) > SPREAD_SHARE * float(slow_s.mean())
-    design = np.column_stack([np.ones(len(turns)), slow_s] if tells else [np.ones(len(turns))])
-    start = np.linalg.lstsq(design, late_s, rcond=None)[0]
-    scale_s = max(1.4826 * float(np.median(np.abs(design @ start - late_s))), LEAST_S)
+    speed = np.array([turn.speed_deg_s for turn in turns])
+    # In degrees, for the noise of the readings is in degrees: late * speed = run_in * speed + backlash.
+    late_deg = np.array([turn.late_s for turn in turns]) * speed
+    tells = float(np.ptp(1 / speed)) > SPREAD_SHARE * float((1 / speed).mean())
+    design = np.column_stack([speed, np.ones(len(turns))] if tells else [speed])
+    start = np.linalg.lstsq(design, late_deg, rcond=None)[0]
+    scale_deg = max(1.4826 * float(np.median(np.abs(design @ start - late_deg))), LEAST_DEG)
 
     def missing(p: Array) -> Array:
-        return np.asarray(design @ p - late_s)
+        return np.asarray(design @ p - late_deg)
 
-    fit = least_squares(missing, start, loss="soft_l1", f_scale=scale_s)
+    fit = least_squares(missing, start, loss="soft_l1", f_scale=scale_deg)
     left = missing(fit.x)
-    scale_s = max(1.4826 * float(np.median(np.abs(left))), LEAST_S)
-    good = np.abs(left) < CLIP_SIGMAS * scale_s
+    scale_deg = max(1.4826 * float(np.median(np.abs(left))), LEAST_DEG)
+    good = np.abs(left) < CLIP_SIGMAS * scale_deg
     freedom = int(np.count_nonzero(good)) - design.shape[1]
-    figures, *_ = np.linalg.lstsq(design[good], late_s[good], rcond=None)
-    left = design[good] @ figures - late_s[good]
-    scatter_s = math.sqrt(float(left @ left) / max(freedom, 1))
-    covariance = np.linalg.inv(design[good].T @ design[good]) * max(scatter_s, LEAST_S) ** 2
+    figures, *_ = np.linalg.lstsq(design[good], late_deg[good], rcond=None)
+    left = design[good] @ figures - late_deg[good]
+    scatter_deg = math.sqrt(float(left @ left) / max(freedom, 1))
+    covariance = np.linalg.inv(design[good].T @ design[good]) * max(scatter_deg, LEAST_DEG) ** 2
     sigma = [stated(math.sqrt(covariance[k, k]), freedom) for k in range(len(figures))]
     backlash = (float(figures[1]), sigma[1]) if tells else None
-    return RotationFigures(share, (float(figures[0]), sigma[0]), backlash, scatter_s)
+    return RotationFigures(share, (float(figures[0]), sigma[0]), backlash, scatter_deg)
 
 
 def _weighted(values: Array, sigmas: Array) -> tuple[float, float]:

@@ -54,8 +54,7 @@ def fit_disc(picture: Array) -> Disc:
     if bright < FEWEST_COUNTS:
         raise DataError(
             f"no disc is seen: the brightest part counts {max(bright, 0.0):.1f} more than the rest, in a picture. Is "
-            "the "
-            "beam on the camera, and does the lens defocus it?"
+            "the beam on the camera, and does the lens defocus it?"
         )
     rows, columns = np.nonzero(smooth > dark + bright / 2)
     start = _start(rows, columns)
@@ -68,8 +67,7 @@ def fit_disc(picture: Array) -> Disc:
     if reach_px > 0 or radius_px > MOST_PART * min(height, width) / 2:
         raise DataError(
             f"the disc, {radius_px:.0f} px in radius, is not whole on the camera. Defocus less, or bring the beam to "
-            "the "
-            "middle of the camera."
+            "the middle of the camera."
         )
     return Disc(fast_px, slow_px, radius_px, sigma_px, light, abs(soft_px))
 

@@ -125,8 +125,7 @@ class DiscExperiment(Picturing):
         if abs(self.tilt_deg) > MOST_TILT_DEG:
             return (
                 f"the stage is tilted by {self.tilt_deg:.1f} deg, at which its y is foreshortened too much. Bring it "
-                "to "
-                "0."
+                "to 0."
             )
         stage = self.found.stagexyz
         if stage is None:

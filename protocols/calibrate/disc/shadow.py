@@ -81,8 +81,7 @@ def _masks(taken: Array, still: Array, within: NDArray[np.bool_], disc: Disc) ->
     if depth < max(LEAST_CONTRAST, CONTRAST_SIGMAS * noise):
         raise DataError(
             "nothing in the disc moved with the stage: it is empty, the crystal is no darker than what is around it, "
-            "or "
-            "the stage did not move. Bring a crystal of a third of the disc into its middle"
+            "or the stage did not move. Bring a crystal of a third of the disc into its middle"
         )
     return shown, [_largest(each < 1.0 - depth / 2) for each in smooth]
 

@@ -109,8 +109,7 @@ def _of_opposite(there: Moved, opposite: Moved | None) -> list[str]:
     if np.sum(there.fit.matrix * opposite.fit.matrix) > 0:
         raise DataError(
             f"at a defocus of {opposite.defocus:g} the picture moves the same way as at {there.defocus:g}, so one of "
-            "them "
-            "is not beyond the crossover, or the lens did not go there. Look at the value of the lens in focus"
+            "them is not beyond the crossover, or the lens did not go there. Look at the value of the lens in focus"
         )
     apart = (there.fit.matrix / there.defocus - opposite.fit.matrix / opposite.defocus).ravel()
     covariance = there.fit.covariance / there.defocus**2 + opposite.fit.covariance / opposite.defocus**2
@@ -119,8 +118,7 @@ def _of_opposite(there: Moved, opposite: Moved | None) -> list[str]:
     if chi2 > APART_CHI2:
         return [
             f"at {opposite.defocus:g} all is inverted, but {larger:.3f} times as large: the lens in focus is not "
-            "where the "
-            "disc is smallest, or the lens is not linear. The values hold for the side that was asked for"
+            "where the disc is smallest, or the lens is not linear. The values hold for the side that was asked for"
         ]
     return [f"at {opposite.defocus:g} all is inverted and {larger:.3f} times as large, as it is to be"]
 
@@ -135,9 +133,7 @@ def _told(moved: Moved) -> list[str]:
     lost = sum(bool(why) for why in moved.shadows.why)
     return [
         f"defocus {moved.defocus:g}: {1 / scale:.4g} nm per px, x of the stage points {x_deg:.1f} deg from right "
-        "towards "
-        f"up, y of the stage is at right angles to {skew:.1f} deg; {hand}",
+        f"towards up, y of the stage is at right angles to {skew:.1f} deg; {hand}",
         f"a place is come back to within {moved.fit.repeat_nm:.0f} nm (each axis); {lost} of {len(moved.moved_nm)} "
-        "places "
-        f"left out; disc of {moved.disc.radius_px:.2f} +- {moved.disc.sigma_px:.3f} px",
+        f"places left out; disc of {moved.disc.radius_px:.2f} +- {moved.disc.sigma_px:.3f} px",
     ]

@@ -66,8 +66,7 @@ def _reach_nm(pictures: list[Array], places_nm: Array) -> float:
     if len(found) < max(FEWEST, len(pictures) / 2):
         raise DataError(
             "the disc is empty: nothing in it is darker than its light. Bring a crystal of a third of the disc into "
-            "its "
-            "middle"
+            "its middle"
         )
     known = np.array([shadow is not None for shadow in shadows])
     middles, extent_px = np.array([middle for middle, _ in found]), float(np.median([extent for _, extent in found]))
@@ -80,8 +79,7 @@ def _reach_nm(pictures: list[Array], places_nm: Array) -> float:
     if way_px < 2.0 or way_px < 3 * float(np.sqrt(np.mean(left**2))):
         raise DataError(
             f"the stage was moved by {np.hypot(*moved_nm.T).max():.0f} nm and nothing in the disc followed it. Is a "
-            "crystal "
-            "in the disc, and does the stage move?"
+            "crystal in the disc, and does the stage move?"
         )
     off_px = float(np.hypot(*(figures[2] - (disc.fast_px, disc.slow_px))))
     room_px = disc.radius_px - disc.soft_px - EDGE_PX - extent_px - off_px

@@ -3,6 +3,7 @@
 What cannot be a calibration is refused with DataError; the run folder stays as it is.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from engine.record.frametable import DATA_FILE, FramesFile
 from protocols.calibrate.disc.discfit import Disc, fit_disc
 from protocols.calibrate.lens.beamplace import Beam, Extents, beam_at_rest, places
 from protocols.calibrate.lens.fits import (
+    PLACE_PX,
     STILL_PX,
     Approach,
     DiscLine,
@@ -76,8 +78,7 @@ def analyse(folder: Path) -> Analysed:
         if missing or not len(file.table(DISC.name)):
             raise DataError(
                 f"{folder}: has no pictures of {', '.join(missing) or 'the disc'} ({run.status}: {run.reason}); "
-                "nothing was "
-                "stored"
+                "nothing was stored"
             )
         try:
             seen = _Reading(file, run).seen()
@@ -137,8 +138,7 @@ class _Reading:
         if line.misfit_px > MOST_MISFIT * radii.max():
             raise DataError(
                 f"the radius of the disc does not follow the defocus: off a line by {line.misfit_px:.1f} px rms, at "
-                "up to "
-                f"{radii.max():.0f} px. Does another aperture or the edge of the camera cut the disc?"
+                f"up to {radii.max():.0f} px. Does another aperture or the edge of the camera cut the disc?"
             )
         row = int(np.argmax(np.abs(self._file.table(DISC.name)["defocus"])))
         largest = self._picture(DISC.name, row, self._dark_s * self._disc_s)
@@ -186,12 +186,14 @@ class _Reading:
 
 def _values(seen: LensSeen, defocus: float) -> dict[str, Measured]:
     constant, sigma = of_values([turn.approach.time_s for turn in seen.turns])
+    # What two places are off in all turns alike does not show in the scatter of the turns.
+    alike = math.sqrt(2) * PLACE_PX / float(np.median([np.hypot(*turn.approach.away_px) for turn in seen.turns]))
     settled, settled_sigma = of_values([turn.approach.still_s(SETTLES_FROM / abs(defocus)) for turn in seen.turns])
     values = {
         "disc_radius_px": Measured(*seen.line.slope, "px per unit of defocus"),
         "disc_zero_defocus": Measured(*seen.line.zero, "units of defocus"),
-        "lens_time_constant_s": Measured(constant, sigma, "s"),
-        "lens_settling_s": Measured(settled, settled_sigma, "s"),
+        "lens_time_constant_s": Measured(constant, math.hypot(sigma, alike * constant), "s"),
+        "lens_settling_s": Measured(settled, math.hypot(settled_sigma, alike * constant), "s"),
         "lens_hysteresis_px": Measured(*seen.hysteresis.before_px, "px"),
     }
     if seen.hysteresis.moved:
@@ -207,10 +209,8 @@ def _told(seen: LensSeen, defocus: float) -> list[str]:
     lies = ", ".join(f"{off:.2f}" for off in np.hypot(*(seen.rests - seen.hysteresis.rest_px).T))
     return [
         f"after a defocus of {defocus:g} the beam stands within {STILL_PX:g} px of its place {now_s * 1000:.0f} ms "
-        "after the "
-        "lens was told to go back",
+        "after the lens was told to go back",
         f"after 0, 1, 2, ... relax cycles it lies {lies} px off: {enough} (to within {STILL_PX:g} px)",
         f"the disc: {abs(seen.line.slope[0]) * abs(defocus):.1f} px in radius at {defocus:g}; the radii are off the "
-        "line by "
-        f"{seen.line.misfit_px:.2f} px rms, and the scale of what is in it goes with them",
+        f"line by {seen.line.misfit_px:.2f} px rms, and the scale of what is in it goes with them",
     ]

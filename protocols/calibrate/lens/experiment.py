@@ -133,8 +133,7 @@ class LensExperiment(Picturing):
         if optics is not None and (reads := await optics.focus()) != self.focus + units:
             raise DeviceError(
                 f"optics: the lens was told to go to {self.focus + units} and reads {reads}: it does not answer; "
-                "nothing is "
-                "stored. Look at the microscope's own program."
+                "nothing is stored. Look at the microscope's own program."
             )
 
 

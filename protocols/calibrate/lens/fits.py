@@ -14,13 +14,16 @@ Array = NDArray[np.float64]
 
 STILL_PX = 0.2
 """A pattern stands still that is within this of its place (the paper's)."""
+SIDE_PX = 0.008
+"""The discs of one side of focus lie on the same side of the camera's modules, which makes their radii alike wrong."""
 FAST_OVER_S = 0.08
 """The current of a lens follows within this; what is slower is its iron."""
 FEWEST = 10
 EXPLAINED = 50.0
 """Of the scatter's square: an exponential that explains less of a beam's places is not seen."""
-PLACE_PX = 0.008
-"""A place is not surer than this: pixels differ in response."""
+PLACE_PX = 0.015
+"""A place is not surer than this, the same in each turn: pixels differ in response, and so do the modules of a camera,
+in the middle of which the beam often lies."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,4 +143,5 @@ def fit_line(defocus: Array, radius_px: Array, sigma_px: Array) -> DiscLine:
     covariance = np.linalg.inv((design / sigma[:, None]).T @ (design / sigma[:, None])) * max(1.0, chi2)
     slope, offset = float(figures[0]), float(figures[1])
     sure = [stated(math.sqrt(covariance[k, k]), freedom) if chi2 > 1 else math.sqrt(covariance[k, k]) for k in (0, 1)]
-    return DiscLine((slope, sure[0]), (-offset / slope, sure[1] / abs(slope)), float(np.std(left * sigma)))
+    sure_px = math.hypot(sure[1], SIDE_PX / math.sqrt(2))
+    return DiscLine((slope, sure[0]), (-offset / slope, sure_px / abs(slope)), float(np.std(left * sigma)))

@@ -118,8 +118,7 @@ def _told(turns: Sequence[Turn], figures: RotationFigures, delay: Delay | None, 
     if abs(figures.share[0] - 1) > FITTING:
         lines.append(
             f"the stage turns at {figures.share[0]:.3f} times the speed that it is told: calibrate its driver "
-            "(credline "
-            "devices check --move), or every frame covers another angle than planned"
+            "(credline devices check --move), or every frame covers another angle than planned"
         )
     if figures.backlash_deg is None:
         lines.append("the speeds are too alike to tell the backlash apart from the run-in; it is not stored")

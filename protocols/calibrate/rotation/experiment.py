@@ -106,8 +106,7 @@ class RotationExperiment(Picturing):
             if not reached and self.run.timeline.now_ns > give_up_ns:
                 raise DeviceError(
                     f"stage: was told to go to {target_deg:.2f} deg and stands at {reading.value:.2f} deg; it is "
-                    "stopped. "
-                    "Look what holds it."
+                    "stopped. Look what holds it."
                 )
         await self.wait("stage at rest", RUN_IN_S)
 
@@ -186,8 +185,7 @@ class RotationCalibration(ExperimentType[RotationPlan]):
         if plan.watch and look.get(MODE, OpticalMode.DIFFRACTION.value) != OpticalMode.DIFFRACTION.value:
             raise Refused(
                 f"the microscope is in {look[MODE]} mode, and the rotation is watched in diffraction; nothing was "
-                "started. "
-                "Set diffraction, or watch = false."
+                "started. Set diffraction, or watch = false."
             )
         return look
 
