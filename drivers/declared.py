@@ -95,7 +95,8 @@ class Declared:
         } | {f"geometry.{name}": words for name, words in only_told.items()}
         origins = dict.fromkeys(by_name(facts), DECLARED)
         origins |= dict.fromkeys(origins.keys() & unknown.keys(), ASSUMED)
-        origins |= {f"geometry.{name}": ASSUMED for name, origin in of_geometry.items() if origin == DEFAULT}
+        assumed = [each.name for each in fields(Geometry) if of_geometry.get(each.name, DEFAULT) == DEFAULT]
+        origins |= {f"geometry.{name}": ASSUMED for name in assumed}
         for table, written in (("geometry", geometry), ("timing", timing)):
             origins |= {f"{table}.{name}": OF_TABLE[table] for name in written}
         origins |= calibrated_from(facts)

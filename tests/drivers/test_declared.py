@@ -39,6 +39,7 @@ def test_every_fact_has_an_origin() -> None:
         "geometry.beam_slow_px": "written in the devices file",
         "geometry.distortion_amplitude_percent": ASSUMED,
         "geometry.distortion_azimuth_deg": ASSUMED,
+        "geometry.rotation_axis_tilt_deg": ASSUMED,
         "timing.api_call_s": "measured in the devices file",
         "timing.api_call_worst_s": DECLARED,
         "timing.stage_read_s": DECLARED,
