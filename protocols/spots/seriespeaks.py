@@ -250,7 +250,7 @@ def _summits(sums: Counts, picture: Counts, places: Places) -> Places:
 
 
 def _measured(picture: Counts, background: Counts, places: Places, gain: float) -> FrameSpots:
-    """Centroids and counts of spots at flat places, (n,) background of each: a Gaussian weight moves to where one is."""
+    """Centroids, by a Gaussian weight that moves to where they are, and counts; of spots at flat places."""
     width = picture.shape[1]
     reach = REACH_PX + 1
     steps = np.arange(-reach, reach + 1)
