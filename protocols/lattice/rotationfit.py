@@ -2,8 +2,9 @@
 
 Each reflection is seen at a place and at a stage angle; with its whole indices these are three observations of one
 point of the lattice. Fitted are the nine numbers of the lattice, the axis (its direction in the picture and its lean),
-the primary beam and the ellipse, all that a rotation of some ten degrees tells apart. Not fitted is the camera
-length: a wrong one makes the cell wrong by as much, and nothing else that could be seen.
+the primary beam and the ellipse, all that a rotation of some ten degrees tells apart. The camera length is fitted where
+it is asked for: a wrong one makes the cell wrong by as much, and shows by nothing but the curvature of the Ewald
+sphere, 0.0126 1/A at 1 A and 200 kV; so its uncertainty is nearly all of that of the cell's lengths.
 
 Uncertainties are honest only if those of the observations are: what places and angles deviate beyond their counting
 statistics (a detector's response, a stage that trembles) is found from the fit itself, as a constant added to each in
@@ -22,13 +23,13 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-FREE = ("axis_deg", "out_of_plane_deg", "beam_fast_px", "beam_slow_px", "strain", "shear")
+FREE = ("axis_deg", "out_of_plane_deg", "beam_fast_px", "beam_slow_px", "strain", "shear", "camera_length_px")
 """What of the geometry is fitted, in the order of `RotationFit.covariance`."""
-STEPS = np.array([0.01, 0.01, 0.02, 0.02, 1e-4, 1e-4])
+STEPS = np.array([0.01, 0.01, 0.02, 0.02, 1e-4, 1e-4, 0.5])
 """For their derivatives; the lattice enters linearly."""
 UNKNOWN_ELLIPSE = 0.02
 BELIEVED = (1e3, 2.0, 4.0, 4.0)
-"""Standard deviations of the others before anything was seen: no microscope is farther off. Where reflections say
+"""Standard deviations of the first four before anything was seen: no microscope is farther off. Where reflections say
 little, or a wrong start cannot be explained, these keep the fit from explaining it by an instrument that nobody has."""
 ROUNDS = (3, 5, 8)
 """Without the ellipse; with it; and then with what noise places and angles really have. A fit that may choose
@@ -77,9 +78,9 @@ class RotationFit:
     """A fitted lattice and geometry.
 
     ub: (3, 3) columns a*, b*, c* in the crystal at stage angle 0. hkl: (n, 3) of all observed reflections; used: (n,)
-    those that were fitted. pulls: (n, 3) of all, in standard deviations along x, y and the rotation. covariance: (6, 6)
-    of FREE. position_rms_px, angle_rms_deg: of those used. noise: what the
-    uncertainties of the observations were changed by.
+    those that were fitted. pulls: (n, 3) of all, in standard deviations along x, y and the rotation. covariance: (7, 7)
+    of FREE; ub_covariance: (9, 9) of ub row by row, with what is not known of the geometry in it. position_rms_px,
+    angle_rms_deg: of those used. noise: what the uncertainties of the observations were changed by.
     """
 
     geometry: RotationGeometry
@@ -88,6 +89,7 @@ class RotationFit:
     used: Mask
     pulls: Array
     covariance: Array
+    ub_covariance: Array
     position_rms_px: float
     angle_rms_deg: float
     noise: Noise
@@ -99,19 +101,27 @@ class RotationFit:
 
 
 def fit_rotation(
-    observed: Observed, geometry: RotationGeometry, ub: Array, ellipse_known_to: float = UNKNOWN_ELLIPSE
+    observed: Observed,
+    geometry: RotationGeometry,
+    ub: Array,
+    ellipse_known_to: float = UNKNOWN_ELLIPSE,
+    known_to: tuple[float, float, float, float] = BELIEVED,
+    camera_length_known_to: float = 0.0,
 ) -> RotationFit | None:
     """The lattice `ub` (3, 3) and the geometry that explain the reflections best; None where nothing is explained.
 
     ellipse_known_to: standard deviation of strain and shear in `geometry`; by default nothing is known of them.
+    known_to: of the first four of FREE. camera_length_known_to: relative; at 0 it is taken as told and not fitted.
     """
     believed = geometry
-    widths = np.array([*BELIEVED, ellipse_known_to, ellipse_known_to])
+    length_px = max(camera_length_known_to, 1e-9) * geometry.camera_length_px
+    widths = np.array([*known_to, ellipse_known_to, ellipse_known_to, length_px])
+    fitted = FREE if camera_length_known_to > 0 else FREE[:-1]
     lattice = indexed_by(ub, observed.crystal(geometry))
     hkl, used, noise = lattice.hkl, lattice.indexed, BEGIN_NOISE
     pulls, inverse, free = np.empty((len(observed), 3)), np.empty((0, 0)), np.zeros(len(FREE), dtype=bool)
     for number in range(sum(ROUNDS)):
-        free = np.array([number >= ROUNDS[0] or name in FIRST for name in FREE])
+        free = np.array([name in (fitted if number >= ROUNDS[0] else FIRST) for name in FREE])
         unknowns = 9 + int(free.sum())
         if int(used.sum()) < unknowns:
             return None
@@ -142,6 +152,7 @@ def fit_rotation(
         used=used,
         pulls=pulls,
         covariance=covariance,
+        ub_covariance=inverse[:9, :9],
         position_rms_px=float(np.sqrt(np.mean(off_px**2))),
         angle_rms_deg=float(np.degrees(np.median(np.abs(off[used, 2]) / turning) * 1.4826)),
         noise=noise,
