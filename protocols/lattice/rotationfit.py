@@ -215,10 +215,11 @@ def _round(
     names = [name for name, is_free in zip(FREE, free, strict=True) if is_free]
     for name, step in zip(names, STEPS[free], strict=True):
         value = getattr(geometry, name)
-        more, less = (
-            _deviations(some, replace(geometry, **{name: value + sign * step}), ub, indices, noise)[0]
-            for sign in (1, -1)
+        (more, more_sigma), (less, less_sigma) = (
+            _deviations(some, replace(geometry, **{name: value + sign * step}), ub, indices, noise) for sign in (1, -1)
         )
+        if name == "camera_length_px":  # places are known in pixels: a longer one must not make them better known
+            more, less = more / more_sigma * sigma, less / less_sigma * sigma
         columns.append((more - less) / (2 * step))
     weighted = (np.stack(columns, axis=2) / sigma[:, :, None]).reshape(-1, len(columns))
     widths = believed[1][free]
