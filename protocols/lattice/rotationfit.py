@@ -107,14 +107,16 @@ def fit_rotation(
     ellipse_known_to: float = UNKNOWN_ELLIPSE,
     known_to: tuple[float, float, float, float] = BELIEVED,
     camera_length_known_to: float = 0.0,
+    believed: RotationGeometry | None = None,
 ) -> RotationFit | None:
     """The lattice `ub` (3, 3) and the geometry that explain the reflections best; None where nothing is explained.
 
     ellipse_known_to: standard deviation of strain and shear in `geometry`; by default nothing is known of them.
     known_to: of the first four of FREE. camera_length_known_to: relative; at 0 it is taken as told and not fitted.
+    believed: what these standard deviations are about, where that is not the geometry that the fit begins with.
     """
-    believed = geometry
-    length_px = max(camera_length_known_to, 1e-9) * geometry.camera_length_px
+    believed = geometry if believed is None else believed
+    length_px = max(camera_length_known_to, 1e-9) * believed.camera_length_px
     widths = np.array([*known_to, ellipse_known_to, ellipse_known_to, length_px])
     fitted = FREE if camera_length_known_to > 0 else FREE[:-1]
     lattice = indexed_by(ub, observed.crystal(geometry))

@@ -39,7 +39,8 @@ class Reflections:
 
     fast_px, slow_px: mean of the centroids, weighted by what each is known to; pixel i covers [i, i + 1).
     position_sigma_px: of either. angle_deg: of the stage. angle_sigma_deg: see the module. intensity: counts of all its
-    frames; intensity_sigma. first, last: index of its frames. cut: part of it may lie where there is no frame.
+    frames; intensity_sigma. spread_deg: standard deviation of the angles of its frames. first, last: index of these.
+    cut: part of it may lie where there is no frame.
     """
 
     fast_px: Array
@@ -49,6 +50,7 @@ class Reflections:
     angle_sigma_deg: Array
     intensity: Array
     intensity_sigma: Array
+    spread_deg: Array
     first: Numbers
     last: Numbers
     cut: Mask
@@ -163,6 +165,7 @@ def _measured(
         angle_sigma_deg=np.sqrt(noise_deg**2 + hidden_deg**2 + placed_deg**2 + lost_deg**2),
         intensity=intensity,
         intensity_sigma=np.sqrt(total(counts_sigma**2)),
+        spread_deg=np.sqrt(variance),
         first=first,
         last=last,
         cut=cut,
