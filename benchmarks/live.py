@@ -230,14 +230,21 @@ def main() -> None:
     parser.add_argument("--orientations", type=int, default=7)
     parser.add_argument("--every", type=int, default=1, help="of the structures take one of so many")
     parser.add_argument("--disturbed", action="store_true")
+    parser.add_argument("--only", default="", help="of the conditions those with this in their name")
     parser.add_argument("--out", type=Path, required=True, help="where benchmarks.livespots has put its files")
-    parser.add_argument("--log", type=Path, help="each result as a line of JSON")
+    parser.add_argument("--log", type=Path, help="each result as a line of JSON; what is in it is not done again")
     asked = parser.parse_args()
     conditions = DISTURBED if asked.disturbed else (UNDISTURBED,)
+    conditions = tuple(each for each in conditions if asked.only in each.name)
     results: list[dict[str, Any]] = []
+    if asked.log and asked.log.exists():
+        results = [json.loads(line) for line in asked.log.read_text().splitlines()]
+    done = {(each["condition"], each["run"]) for each in results}
     for condition in conditions:
         for orientation in range(asked.orientations):
             for drawn in draw_crystals(asked.seed)[:: asked.every]:
+                if (condition.name, f"{drawn.number}-{orientation}") in done:
+                    continue
                 if not run_file(asked.out, asked.seed, drawn.number, orientation, condition.second).exists():
                     continue
                 results += try_run(drawn, asked.seed, orientation, condition, asked.out)

@@ -128,8 +128,11 @@ def fit_rotation(
         if int(used.sum()) < unknowns:
             return None
         soft = 1 / (1 + (np.abs(pulls).max(axis=1) / SOFT) ** 2) if 0 < number < ROUNDS[0] + ROUNDS[1] else None
-        ub, geometry, inverse = _round(observed, geometry, ub, hkl, used, noise, free, (believed, widths), soft)
-        if not abs(np.linalg.det(ub)) > SMALLEST_PER_A3:
+        try:
+            ub, geometry, inverse = _round(observed, geometry, ub, hkl, used, noise, free, (believed, widths), soft)
+        except np.linalg.LinAlgError:  # it has run away, to numbers that are none
+            return None
+        if not (np.isfinite(ub).all() and abs(np.linalg.det(ub)) > SMALLEST_PER_A3 and geometry.camera_length_px > 0):
             return None
         hkl = np.rint(observed.crystal(geometry) @ np.linalg.inv(ub).T).astype(np.int64)
         off, sigma = _deviations(observed, geometry, ub, hkl, noise)
