@@ -1,7 +1,7 @@
 """A look at a rotation as a computation of a run: a pure function of JSON and of the pictures in the run's spool.
 
-It goes through `engine.run.compute`, in a worker (`protocols.cred.livelook` asks). All frames are read anew for each look, 8 ms
-each: so an outcome depends on what it was asked for and on nothing else, and can be computed again from the folder.
+It goes through `engine.run.compute`, in a worker (`protocols.cred.livelook` asks). All frames are read anew for each
+look, 8 ms each: so an outcome depends on what it was asked for and on nothing else, and can be computed again.
 """
 
 from collections.abc import Callable

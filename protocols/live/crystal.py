@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from protocols.lattice.cell import Cell
 from protocols.lattice.rotationfit import Observed, RotationFit, fit_rotation
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.lattice.search import find_lattice, reduced_ub
+from protocols.lattice.search import LONGEST_A, find_lattice, reduced_ub
 from protocols.live.cellsigma import CellSigma, cell_sigma
 
 Array = NDArray[np.float64]
@@ -32,7 +32,10 @@ CHANCE_DIGITS = 8.0
 """Wrong lattices that index as much are rarer than one in 10 to the power of that."""
 BOUND = 4
 """So many reflections are spent to fix lattice and geometry; the others must agree by themselves."""
-LEAST_SHARE = 0.5
+LEAST_SHARE = 0.3
+"""Of all reflections. A third of wrong spots is more than half of the reflections, for no two of them join to one."""
+GEOMETRY_SIGMAS = 4.0
+"""No instrument is farther from what is told, in its standard deviations: it is a wrong lattice that wants it so."""
 GOOD_SHARE = 0.85
 """Where the lattice before has so many of the reflections, none is looked for."""
 LARGEST_NOISE_PX, LARGEST_NOISE_DEG = 0.4, 0.2
@@ -52,6 +55,9 @@ FEWER_SHARE, FEWER = 0.04, 2
 """Of two lattices that explain as many reflections, within these, the one of the smaller cell is taken."""
 AXES_OFF_DEG = (-1.5, 1.5, -3.0, 3.0)
 BEAM_OFF_PX = 2.5
+SLOW_TIMES, PART_DEG = 3.0, 0.15
+"""A reflection that passes so many times slower than one at right angles to the axis may be a part of one, which is as
+far from its middle as that, times as many."""
 SMALL_ANGLE_DEG = 10.0
 """A wrong axis does little harm to reflections over so small a range: in it other starts look for the lattice."""
 
@@ -119,16 +125,30 @@ def find_crystal(
     best: FoundCrystal | None = None
     if len(observed) < FEWEST:
         return None
+    observed = less_of_slow(observed, geometry)
     for number, (start, ub) in enumerate(_starts(observed, geometry, before)):
         fit = _with_start(observed, geometry, known, start, ub)
         if fit is None:
             continue
-        found = judged(observed, _generated(observed, geometry, known, fit))
+        found = judged(observed, _generated(observed, geometry, known, fit), geometry, known)
         if best is None or _better(found, best):
             best = found
         if not best.doubts and (best.share > GOOD_SHARE or number > 0 or before is None):
             break
     return best
+
+
+def less_of_slow(observed: Observed, geometry: RotationGeometry) -> Observed:
+    """The same with larger uncertainties of the angles of reflections that pass the sphere slowly.
+
+    Beside the axis a passage takes many frames; a weak one is seen in some of them, and comes as several reflections
+    whose angles are those of its parts and not of its middle.
+    """
+    lab, axis = geometry.lab(observed.fast_px, observed.slow_px), geometry.axis
+    moving = np.abs(axis[0] * lab[:, 1] - axis[1] * lab[:, 0])
+    times = np.linalg.norm(lab, axis=1) / np.maximum(moving, 1e-6)
+    part_deg = np.where(times > SLOW_TIMES, PART_DEG * times, 0.0)
+    return replace(observed, angle_sigma_deg=np.hypot(observed.angle_sigma_deg, part_deg))
 
 
 def _starts(
@@ -276,8 +296,8 @@ def _larger(observed: Observed, fit: RotationFit) -> Array | None:
     return None
 
 
-def judged(observed: Observed, fit: RotationFit) -> FoundCrystal:
-    """The lattice of a fit with what speaks against it."""
+def judged(observed: Observed, fit: RotationFit, told: RotationGeometry, known: GeometryKnown) -> FoundCrystal:
+    """The lattice of a fit with what speaks against it; geometry as `told`, known to so much."""
     cell, sigma = cell_sigma(fit)
     doubts = []
     count = int(fit.used.sum())
@@ -287,6 +307,10 @@ def judged(observed: Observed, fit: RotationFit) -> FoundCrystal:
         doubts.append(f"only {fit.used.mean():.0%} of the reflections are of it")
     if fit.noise[0] > LARGEST_NOISE_PX or fit.noise[1] > LARGEST_NOISE_DEG:
         doubts.append(f"reflections are off it by {fit.noise[0]:.2f} px and {fit.noise[1]:.2f} deg")
+    longest_A = max(cell.parameters[:3])
+    if longest_A > LONGEST_A:
+        doubts.append(f"an axis of {longest_A:.0f} A is longer than any that is looked for")
+    doubts += _odd_geometry(fit.geometry, told, known)
     by_chance = min(chance(fit, observed), 0.9)
     digits = (count - BOUND) * -math.log10(by_chance) - math.log10(math.comb(len(fit.used), count))
     if count >= FEWEST and digits < CHANCE_DIGITS:
@@ -296,6 +320,18 @@ def judged(observed: Observed, fit: RotationFit) -> FoundCrystal:
     if outside < OUTSIDE + 2 * expected:
         doubts.append(f"its volume may be a {'half' if prime == 2 else 'third'}: {outside} reflections say it is not")
     return FoundCrystal(fit, cell, sigma, tuple(doubts))
+
+
+def _odd_geometry(fitted: RotationGeometry, told: RotationGeometry, known: GeometryKnown) -> list[str]:
+    off_px = math.hypot(fitted.beam_fast_px - told.beam_fast_px, fitted.beam_slow_px - told.beam_slow_px)
+    off_deg = abs((fitted.axis_deg - told.axis_deg + 180) % 360 - 180)
+    off_length = abs(fitted.camera_length_px / told.camera_length_px - 1)
+    parts = (
+        (off_px / known.beam_px, f"the beam would be {off_px:.1f} px off"),
+        (off_deg / known.axis_deg, f"the axis would be {off_deg:.1f} deg off"),
+        (off_length / known.camera_length, f"the camera length would be {off_length:.1%} off"),
+    )
+    return [words for sigmas, words in parts if sigmas > GEOMETRY_SIGMAS]
 
 
 def chance(fit: RotationFit, observed: Observed) -> float:

@@ -28,5 +28,5 @@ def second_lattice(observed: Observed, first: FoundCrystal) -> FoundCrystal | No
     fit = TRUSTED.fit(rest, geometry, lattice.ub)
     if fit is None or fit.used.mean() < LEAST_SHARE:
         return None
-    found = judged(rest, fit)
+    found = judged(rest, fit, geometry, TRUSTED)
     return found if found.determined else None
