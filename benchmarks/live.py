@@ -234,8 +234,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where benchmarks.livespots has put its files")
     parser.add_argument("--log", type=Path, help="each result as a line of JSON; what is in it is not done again")
     asked = parser.parse_args()
-    conditions = DISTURBED if asked.disturbed else (UNDISTURBED,)
-    conditions = tuple(each for each in conditions if asked.only in each.name)
+    every = DISTURBED if asked.disturbed else (UNDISTURBED,)
+    conditions = [each for each in every if asked.only in each.name]
     results: list[dict[str, Any]] = []
     if asked.log and asked.log.exists():
         results = [json.loads(line) for line in asked.log.read_text().splitlines()]

@@ -12,7 +12,7 @@ from drivers.facts import DetectorFacts, Geometry
 from engine.errors import CredlineError
 from engine.frame import Frame
 from engine.run.compute import Computation, Verdict
-from protocols.cred.rotation.angles import fit_rotation
+from protocols.cred.rotation.angles import RotationFit, fit_rotation
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.live.words import line_of
 
@@ -48,11 +48,13 @@ class LiveLook:
         turned_deg = abs(fit.angle_deg(frame.end_ns) - fit.angle_deg(self._frames[0][2]))
         if turned_deg < self._looked_deg + EVERY_DEG:
             return
+        whole = fit_rotation(self._watch.readings, self._watch.rate_deg_s)
+        if whole is None:
+            return
         self._looked_deg = turned_deg
-        self._run.in_background(self._look(self._arguments(exposure_s)), f"look after {turned_deg:.1f} deg")
+        self._run.in_background(self._look(self._arguments(whole, exposure_s)), f"look after {turned_deg:.1f} deg")
 
-    def _arguments(self, exposure_s: float) -> dict[str, Any]:
-        fit = fit_rotation(self._watch.readings, self._watch.rate_deg_s)
+    def _arguments(self, fit: RotationFit, exposure_s: float) -> dict[str, Any]:
         rows = [
             [index, slot, round(fit.angle_deg(start_ns), DIGITS), round(fit.angle_deg(end_ns), DIGITS)]
             for index, slot, start_ns, end_ns in self._frames
