@@ -38,6 +38,11 @@ class MadeCrystal:
         """Of the space group."""
         return gemmi.SpaceGroup(self.group).operations()
 
+    @property
+    def atoms(self) -> int:
+        """How many the asymmetric unit has."""
+        return len(self._atoms())
+
     def write(self, path: Path) -> Path:
         """Write the CIF."""
         rows = [f"A{i} {el} {x:.5f} {y:.5f} {z:.5f} {U_ISO_A2} 1" for i, (el, x, y, z) in enumerate(self._atoms())]

@@ -1,5 +1,6 @@
 """The reflections of a recorded cRED run: spots of its frames, joined over neighbouring ones by the fitted angles."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +60,32 @@ def run_reflections(folder: Path) -> RunReflections:
         return reflections_of(source)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RunFrames:
+    """The frames of an open run, corrected, with what a finder of spots must know of them.
+
+    counts: of the frame with an index, (rows, columns). made_up: (rows, columns) True where counts mean nothing.
+    """
+
+    info: RunInfo
+    counts: Callable[[int], NDArray[np.uint16]]
+    made_up: NDArray[np.bool_]
+    beam_px: tuple[float, float]
+    geometry: RotationGeometry
+
+
 def reflections_of(source: RunSource) -> RunReflections:
     """The same of an open run."""
+    frames = frames_of(source)
+    info = frames.info
+    find = SeriesPeaks(info.shape, frames.made_up, frames.beam_px)
+    spots: list[FrameSpots] = [find(frames.counts(index)) for index in range(len(info.slot))]
+    reflections = join(without_standing(spots, info.shape), info.slot, info.frame_start_deg, info.frame_end_deg)
+    return RunReflections(reflections, frames.geometry, info.oscillation_deg < 0)
+
+
+def frames_of(source: RunSource) -> RunFrames:
+    """The frames of an open run; the primary beam is taken from BEAM_FRAMES of them, a third of a second."""
     info = source.info
     apply = correction(source.flatfield(), info.wide_cross, info.saturation)
     made_up = untrusted(info.raw_shape, info.wide_cross, apply.dead)
@@ -70,10 +95,7 @@ def reflections_of(source: RunSource) -> RunReflections:
 
     some = np.unique(np.linspace(0, len(info.slot) - 1, BEAM_FRAMES).astype(np.intp)).tolist()
     beam_px = _beam(info, [_seen(info, int(info.slot[index]), frame(index)) for index in some])
-    find = SeriesPeaks(info.shape, made_up, beam_px)
-    spots: list[FrameSpots] = [find(frame(index)) for index in range(len(info.slot))]
-    reflections = join(without_standing(spots, info.shape), info.slot, info.frame_start_deg, info.frame_end_deg)
-    return RunReflections(reflections, _geometry(info, beam_px), info.oscillation_deg < 0)
+    return RunFrames(info, frame, made_up, beam_px, _geometry(info, beam_px))
 
 
 def _seen(info: RunInfo, slot: int, counts: NDArray[np.uint16]) -> FrameSurvey:

@@ -88,6 +88,8 @@ class CredPlan(BaseModel):
     """Simulation only: write truth.h5, what really happened."""
     bad_frames: Literal["go on", "stop"] = "go on"
     """Once frames are found dark, saturated, all the same or without the primary beam: warn, or stop as well."""
+    live: bool = False
+    """Look for the crystal's cell while it turns, every few degrees, and tell it (docs/live.md)."""
     beam: Literal["found", "nominal"] | tuple[BeamPixel, BeamPixel] = "found"
     """The primary beam in the files: found in the frames where it is surely seen, else nominal; nominal (as behind a
     beam stop); or its place, [fast, slow] in px."""

@@ -20,6 +20,7 @@ from engine.run.run import Run
 from engine.run.series import FRAME_OVERDUE_S, Series
 from engine.run.timeline import PeriodMonitor, SlotGrid
 from protocols.cred.finish import put_together
+from protocols.cred.livelook import LiveLook
 from protocols.cred.machine import State, cred_machine
 from protocols.cred.plan import (
     ACTIVATION_THRESHOLD_DEG,
@@ -73,6 +74,10 @@ class CredSequence(Experiment):
         self._unstored: tuple[str, int, Frame] | None = None
         self._speed_told = False
         self._watch = StageWatch(run, self._stage, plan, slots.travel_deg[1])
+        camera = microscope.detector.facts
+        self._live = (
+            LiveLook(run, self._watch, microscope.geometry, camera) if plan.live and camera.has_pictures else None
+        )
 
     def activities(self) -> Mapping[Enum, Work]:
         """See `Experiment.activities`."""
@@ -118,7 +123,9 @@ class CredSequence(Experiment):
                 await self._timeline.wait("relax", self._timeline.now_ns + ns(RELAX_HALF_CYCLE_S))
             await self._check_focus()
         if self._detector.flatfield is not None:  # into the spool: a run that is cut off needs it as well
-            await self.run.data.keep_extra("flatfield", self._detector.flatfield)
+            index = await self.run.data.keep_extra("flatfield", self._detector.flatfield)
+            if self._live is not None:
+                self._live.flatfield = index
         await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._series = Series(self.run, self._detector)
         return "relaxed"
@@ -265,7 +272,9 @@ class CredSequence(Experiment):
         fit = self._watch.recent_fit
         angle_deg = round(fit.angle_deg(frame.start_ns), 4) if fit else None
         columns = {"slot": slot, "angle_deg": angle_deg}
-        await self._armed.keep(kind, frame, columns)
+        kept = await self._armed.keep(kind, frame, columns)
+        if kept and kind == "diffraction" and self._live is not None:
+            self._live.kept(slot, frame, self.plan.exposure_s)
         self._unstored = None  # not before: who is stopped while the disk is behind tries again when finalizing
         self.run.write_trace(at_least=TRACE_BATCH)
 

@@ -114,20 +114,33 @@ def lattice_difference(found: Cell, true: Cell) -> tuple[float, float]:
     The reduced cell of the true lattice is compared with the basis of the found one that is most like it, 1 % of
     length counting as much as 1 deg. (inf, inf) where no basis of the found lattice comes within 10 % and 10 deg.
     """
-    aim, lattice = true.reduced(), found.reduced()
+    basis = like_basis(found, true)
+    if basis is None:
+        return math.inf, math.inf
+    aim = np.array(true.reduced().parameters)
+    off = np.array(Cell.from_metric(basis @ found.metric @ basis.T).parameters)
+    return float(np.abs(off[:3] / aim[:3] - 1).max()), float(np.abs(off[3:] - aim[3:]).max())
+
+
+def like_basis(found: Cell, true: Cell) -> NDArray[np.int64] | None:
+    """(3, 3) rows: the basis of the found lattice, in terms of its own axes, that is most like the reduced `true` one.
+
+    None where none comes within 10 % and 10 deg.
+    """
+    aim, lattice, reduction = true.reduced(), found.reduced(), found.reduction()
     span = range(-LARGEST_COEFFICIENT, LARGEST_COEFFICIENT + 1)
     integers = np.array([v for v in product(span, span, span) if any(v)])
     vectors = integers @ lattice.direct_basis.T
     lengths = np.linalg.norm(vectors, axis=1)
     choices = [np.flatnonzero(np.abs(lengths / axis - 1) < 0.1) for axis in aim.parameters[:3]]
     if not all(len(choice) for choice in choices):
-        return math.inf, math.inf
+        return None
     i, j, k = (grid.ravel() for grid in np.meshgrid(*choices, indexing="ij"))
     basis = np.stack([integers[i], integers[j], integers[k]], axis=1)
     proper = np.abs(np.rint(np.linalg.det(basis))) == 1
-    i, j, k = i[proper], j[proper], k[proper]
+    i, j, k, basis = i[proper], j[proper], k[proper], basis[proper]
     if not len(i):
-        return math.inf, math.inf
+        return None
     length_errors = np.max(
         [np.abs(lengths[n] / axis - 1) for n, axis in zip((i, j, k), aim.parameters, strict=False)], 0
     )
@@ -135,6 +148,4 @@ def lattice_difference(found: Cell, true: Cell) -> tuple[float, float]:
     angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
     angle_errors = np.max(np.abs(angles - np.array(aim.parameters[3:])[:, None]), 0)
     best = int(np.argmin(np.maximum(length_errors * 100, angle_errors)))
-    if angle_errors[best] > 10:
-        return math.inf, math.inf
-    return float(length_errors[best]), float(angle_errors[best])
+    return np.asarray(basis[best] @ reduction, dtype=np.int64) if angle_errors[best] <= 10 else None

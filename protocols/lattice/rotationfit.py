@@ -2,9 +2,10 @@
 
 Each reflection is seen at a place and at a stage angle; with its whole indices these are three observations of one
 point of the lattice. Fitted are the nine numbers of the lattice, the axis (its direction in the picture and its lean),
-the primary beam and the ellipse, all that a rotation of some ten degrees tells apart. A wrong camera length makes the
-cell wrong by as much; beyond that it changes how far the Ewald sphere bends away, and so pretends a lean of the axis.
-It is fitted where it is not known, and held together by what it is known to.
+the primary beam and the ellipse, all that a rotation of some ten degrees tells apart. The camera length is fitted where
+it is not known: a wrong one makes the cell wrong by as much, and shows by nothing but the curvature of the Ewald
+sphere, 0.0126 1/A at 1 A and 200 kV, by which it pretends a lean of the axis; so its uncertainty is nearly all of that
+of the cell's lengths.
 
 Uncertainties are honest only if those of the observations are: what places and angles deviate beyond their counting
 statistics (a detector's response, a stage that trembles) is found from the fit itself, as a constant added to each in
@@ -25,11 +26,11 @@ Mask = NDArray[np.bool_]
 
 FREE = ("axis_deg", "out_of_plane_deg", "beam_fast_px", "beam_slow_px", "strain", "shear", "camera_length_px")
 """What of the geometry is fitted, in the order of `RotationFit.covariance`."""
-STEPS = np.array([0.01, 0.01, 0.02, 0.02, 1e-4, 1e-4, 1.0])
+STEPS = np.array([0.01, 0.01, 0.02, 0.02, 1e-4, 1e-4, 0.5])
 """For their derivatives; the lattice enters linearly."""
 UNKNOWN_ELLIPSE = 0.02
 BELIEVED = (1e3, 2.0, 4.0, 4.0)
-"""Standard deviations of the others before anything was seen: no microscope is farther off. Where reflections say
+"""Standard deviations of the first four before anything was seen: no microscope is farther off. Where reflections say
 little, or a wrong start cannot be explained, these keep the fit from explaining it by an instrument that nobody has."""
 ROUNDS = (3, 5, 8)
 """Without the ellipse; with it; and then with what noise places and angles really have. A fit that may choose
@@ -79,9 +80,10 @@ class RotationFit:
 
     ub: (3, 3) columns a*, b*, c* in the crystal at stage angle 0. hkl: (n, 3) of all observed reflections; used: (n,)
     those that were fitted. pulls: (n, 3) of all, in standard deviations along x, y and the rotation. covariance: (7, 7)
-    of FREE; 0 for a camera length that was not fitted. position_rms_px, angle_rms_deg: of those used. noise: what the
-    uncertainties of the observations were changed by. size_sigma: of the size of the lattice (cube root of its
-    volume), as a share; where the camera length was fitted, both cannot be told apart.
+    of FREE; 0 for a camera length that was not fitted. ub_covariance: (9, 9) of ub row by row, with what is not known
+    of the geometry in it. position_rms_px, angle_rms_deg: of those used. noise: what the uncertainties of the
+    observations were changed by. size_sigma: of the size of the lattice (cube root of its volume), as a share; where
+    the camera length was fitted, both cannot be told apart.
     """
 
     geometry: RotationGeometry
@@ -90,6 +92,7 @@ class RotationFit:
     used: Mask
     pulls: Array
     covariance: Array
+    ub_covariance: Array
     position_rms_px: float
     angle_rms_deg: float
     noise: Noise
@@ -107,16 +110,20 @@ def fit_rotation(
     ub: Array,
     ellipse_known_to: float = UNKNOWN_ELLIPSE,
     length_known_to: float = 0.0,
+    known_to: tuple[float, float, float, float] = BELIEVED,
+    believed: RotationGeometry | None = None,
 ) -> RotationFit | None:
     """The lattice `ub` (3, 3) and the geometry that explain the reflections best; None where nothing is explained.
 
     ellipse_known_to: standard deviation of strain and shear in `geometry`; by default nothing is known of them.
-    length_known_to: of the camera length, as a share of it; 0: it is right, and not fitted.
+    length_known_to: of the camera length, as a share of it; 0: it is right, and not fitted. known_to: of the first four
+    of FREE. believed: what these standard deviations are about, where that is not the geometry that the fit begins
+    with.
     """
-    believed = geometry
-    length_px = max(length_known_to, 1e-12) * geometry.camera_length_px
-    widths = np.array([*BELIEVED, ellipse_known_to, ellipse_known_to, length_px])
-    fitted = [name for name in FREE if name != "camera_length_px" or length_known_to > 0]
+    believed = geometry if believed is None else believed
+    length_px = max(length_known_to, 1e-9) * believed.camera_length_px
+    widths = np.array([*known_to, ellipse_known_to, ellipse_known_to, length_px])
+    fitted = FREE if length_known_to > 0 else FREE[:-1]
     lattice = indexed_by(ub, observed.crystal(geometry))
     hkl, used, noise = lattice.hkl, lattice.indexed, BEGIN_NOISE
     pulls, inverse, free = np.empty((len(observed), 3)), np.empty((0, 0)), np.zeros(len(FREE), dtype=bool)
@@ -126,8 +133,11 @@ def fit_rotation(
         if int(used.sum()) < unknowns:
             return None
         soft = 1 / (1 + (np.abs(pulls).max(axis=1) / SOFT) ** 2) if 0 < number < ROUNDS[0] + ROUNDS[1] else None
-        ub, geometry, inverse = _round(observed, geometry, ub, hkl, used, noise, free, (believed, widths), soft)
-        if not abs(np.linalg.det(ub)) > SMALLEST_PER_A3:
+        try:
+            ub, geometry, inverse = _round(observed, geometry, ub, hkl, used, noise, free, (believed, widths), soft)
+        except np.linalg.LinAlgError:  # it has run away, to numbers that are none
+            return None
+        if not (np.isfinite(ub).all() and abs(np.linalg.det(ub)) > SMALLEST_PER_A3 and geometry.camera_length_px > 0):
             return None
         hkl = np.rint(observed.crystal(geometry) @ np.linalg.inv(ub).T).astype(np.int64)
         off, sigma = _deviations(observed, geometry, ub, hkl, noise)
@@ -153,6 +163,7 @@ def fit_rotation(
         used=used,
         pulls=pulls,
         covariance=covariance,
+        ub_covariance=inverse[:9, :9],
         position_rms_px=float(np.sqrt(np.mean(off_px**2))),
         angle_rms_deg=float(np.degrees(np.median(np.abs(off[used, 2]) / turning) * 1.4826)),
         noise=noise,
@@ -216,10 +227,11 @@ def _round(
     names = [name for name, is_free in zip(FREE, free, strict=True) if is_free]
     for name, step in zip(names, STEPS[free], strict=True):
         value = getattr(geometry, name)
-        more, less = (
-            _deviations(some, replace(geometry, **{name: value + sign * step}), ub, indices, noise)[0]
-            for sign in (1, -1)
+        (more, more_sigma), (less, less_sigma) = (
+            _deviations(some, replace(geometry, **{name: value + sign * step}), ub, indices, noise) for sign in (1, -1)
         )
+        if name == "camera_length_px":  # places are known in pixels: a longer one must not make them better known
+            more, less = more / more_sigma * sigma, less / less_sigma * sigma
         columns.append((more - less) / (2 * step))
     weighted = (np.stack(columns, axis=2) / sigma[:, :, None]).reshape(-1, len(columns))
     widths = believed[1][free]

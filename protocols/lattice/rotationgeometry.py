@@ -70,6 +70,14 @@ class RotationGeometry:
         way = np.sqrt(x * x + y * y + self.camera_length_px**2)
         return np.stack([k * x / way, k * y / way, k - k * self.camera_length_px / way], axis=1)
 
+    def seen(self, points: Array) -> tuple[Array, Array]:
+        """(n,) fast_px and slow_px at which reciprocal points (n, 3) on the sphere, in the lab, are seen."""
+        scale = self.camera_length_px / (1 / self.wavelength_A - points[:, 2])
+        x, y = points[:, 0] * scale, -points[:, 1] * scale
+        fast = (1 + self.strain) * x + self.shear * y
+        slow = self.shear * x + (1 - self.strain) * y
+        return fast + self.beam_fast_px, slow + self.beam_slow_px
+
     def turned(self, points: Array, angle_deg: Array) -> Array:
         """(n, 3) points, each turned about the axis by its own angle (n,): from the crystal to the lab."""
         axis, angle = self.axis, np.radians(angle_deg)[:, None]

@@ -93,7 +93,7 @@ def find_lattice(points: Array) -> Lattice | None:
             return None
         ub = np.linalg.lstsq(hkl[inside], points[inside], rcond=None)[0].T
         basis = np.linalg.inv(ub)
-    lattice = indexed_by(_reduced(ub), points)
+    lattice = indexed_by(reduced_ub(ub), points)
     return lattice if lattice.share >= LEAST_SHARE and lattice.indexed.sum() >= FEWEST else None
 
 
@@ -105,7 +105,7 @@ def indexed_by(ub: Array, points: Array) -> Lattice:
     return Lattice(ub, hkl.astype(np.int64), inside)
 
 
-def _reduced(ub: Array) -> Array:
+def reduced_ub(ub: Array) -> Array:
     """The same lattice by its Niggli cell, right-handed."""
     rows = np.linalg.inv(ub)
     rows = Cell.from_metric(rows @ rows.T).reduction() @ rows

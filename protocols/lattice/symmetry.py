@@ -56,6 +56,10 @@ class Bravais:
         """The order of the group."""
         return len(self.group)
 
+    def made_symmetric(self, metric: Array) -> Array:
+        """(3, 3) metric of the Niggli cell, symmetric, from one of the cell that was given."""
+        return _symmetric(self.group, self.reduction, metric)
+
     def conventional(self, metric: Array) -> Cell:
         """The conventional cell of another (3, 3) direct metric of the cell that was given, made symmetric alike."""
         return Cell.from_metric(self.basis @ _symmetric(self.group, self.reduction, metric) @ self.basis.T)

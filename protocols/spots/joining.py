@@ -39,7 +39,8 @@ class Reflections:
 
     fast_px, slow_px: mean of the centroids, weighted by what each is known to; pixel i covers [i, i + 1).
     position_sigma_px: of either. angle_deg: of the stage. angle_sigma_deg: see the module. intensity: counts of all its
-    frames; intensity_sigma. first, last: index of its frames. cut: part of it may lie where there is no frame.
+    frames; intensity_sigma. spread_deg: standard deviation of the angles of its frames. first, last: index of these.
+    cut: part of it may lie where there is no frame.
     """
 
     fast_px: Array
@@ -49,6 +50,7 @@ class Reflections:
     angle_sigma_deg: Array
     intensity: Array
     intensity_sigma: Array
+    spread_deg: Array
     first: Numbers
     last: Numbers
     cut: Mask
@@ -69,28 +71,47 @@ def join(spots: Sequence[FrameSpots], slot: NDArray[np.integer], start_deg: Arra
     """
     if not len(spots) == len(slot) == len(start_deg) == len(end_deg):
         raise ValueError(f"{len(spots)} frames with spots, {len(slot)} slots, {len(start_deg)}, {len(end_deg)} angles")
-    gap_before = np.ones(len(spots) + 1, dtype=bool)
-    gap_before[1:-1] = np.diff(slot) != 1
-    frame = np.repeat(np.arange(len(spots)), [len(one) for one in spots])
-    reflection = _chains(spots, gap_before, np.asarray(start_deg), np.asarray(end_deg))
-    return _measured(spots, frame, reflection, gap_before, np.asarray(start_deg), np.asarray(end_deg))
+    joining = Joining()
+    for each in zip(spots, slot.tolist(), np.asarray(start_deg).tolist(), np.asarray(end_deg).tolist(), strict=True):
+        joining.add(*each)
+    return joining.reflections()
 
 
-def _chains(spots: Sequence[FrameSpots], gap_before: Mask, start_deg: Array, end_deg: Array) -> Numbers:
-    """(all spots,) number of the reflection that each belongs to."""
-    found: list[Numbers] = []
-    count = 0
-    for number, here in enumerate(spots):
-        mine = np.full(len(here), -1, dtype=np.intp)
-        near = number > 0 and (not gap_before[number] or abs(start_deg[number] - end_deg[number - 1]) < LONGEST_GAP_DEG)
-        if near and len(here) and len(spots[number - 1]):
-            one, other = _pairs(spots[number - 1], here)
-            mine[other] = found[-1][one]
+class Joining:
+    """Joins frames as they come: each is compared with the one before it, 0.1 ms a frame."""
+
+    def __init__(self) -> None:
+        self._spots: list[FrameSpots] = []
+        self._number: list[Numbers] = []
+        self._slot: list[int] = []
+        self._start_deg: list[float] = []
+        self._end_deg: list[float] = []
+        self._count = 0
+
+    def add(self, spots: FrameSpots, slot: int, start_deg: float, end_deg: float) -> None:
+        """The next frame: its spots, its slot, which is after the ones before, the stage's angle at begin and end."""
+        mine = np.full(len(spots), -1, dtype=np.intp)
+        near = bool(self._slot) and (slot == self._slot[-1] + 1 or abs(start_deg - self._end_deg[-1]) < LONGEST_GAP_DEG)
+        if near and len(spots) and len(self._spots[-1]):
+            one, other = _pairs(self._spots[-1], spots)
+            mine[other] = self._number[-1][one]
         new = mine < 0
-        mine[new] = count + np.arange(np.count_nonzero(new))
-        count += int(np.count_nonzero(new))
-        found.append(mine)
-    return np.concatenate([*found, np.empty(0, dtype=np.intp)])
+        mine[new] = self._count + np.arange(np.count_nonzero(new))
+        self._count += int(np.count_nonzero(new))
+        self._spots.append(spots)
+        self._number.append(mine)
+        self._slot.append(slot)
+        self._start_deg.append(start_deg)
+        self._end_deg.append(end_deg)
+
+    def reflections(self) -> Reflections:
+        """All so far; what is in the last frame is cut, for it may go on. A millisecond for a thousand."""
+        gap_before = np.ones(len(self._spots) + 1, dtype=bool)
+        gap_before[1:-1] = np.diff(self._slot) != 1
+        frame = np.repeat(np.arange(len(self._spots)), [len(one) for one in self._spots])
+        number = np.concatenate([*self._number, np.empty(0, dtype=np.intp)])
+        start_deg, end_deg = (np.array(each, dtype=np.float64) for each in (self._start_deg, self._end_deg))
+        return _measured(self._spots, frame, number, gap_before, start_deg, end_deg)
 
 
 def _pairs(before: FrameSpots, here: FrameSpots) -> tuple[Numbers, Numbers]:
@@ -144,6 +165,7 @@ def _measured(
         angle_sigma_deg=np.sqrt(noise_deg**2 + hidden_deg**2 + placed_deg**2 + lost_deg**2),
         intensity=intensity,
         intensity_sigma=np.sqrt(total(counts_sigma**2)),
+        spread_deg=np.sqrt(variance),
         first=first,
         last=last,
         cut=cut,
