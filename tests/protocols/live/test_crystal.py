@@ -114,7 +114,7 @@ def test_a_second_crystal_is_seen_and_one_alone_has_no_second() -> None:
 
 
 def test_angles_of_slow_passages_are_not_trusted_and_those_of_quick_ones_as_they_are() -> None:
-    """Beside the axis one reflection comes as several, each at an angle of its own; they bent axis and camera length."""
+    """Beside the axis one reflection comes as several, each at an angle of its own."""
     reflections, geometry = seen(count=200)
     true = RotationGeometry.of(geometry)
     lab = true.lab(reflections.fast_px, reflections.slow_px)
