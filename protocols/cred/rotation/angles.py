@@ -75,7 +75,8 @@ def fit_rotation(readings: Sequence[Reading], nominal_rate_deg_s: float) -> Rota
         return None
     fit, used = _fitted(readings, nominal_rate_deg_s)
     bend_deg = max(0.0, *(_beyond_deg(reading, fit) for reading in readings))
-    return replace(fit, bend_deg=max(bend_deg, _hidden_deg(used, fit)))
+    hidden_deg = max(_hidden_deg(used, fit), _unwatched_deg(used, fit, nominal_rate_deg_s))
+    return replace(fit, bend_deg=max(bend_deg, hidden_deg))
 
 
 def _beyond_deg(reading: Reading, fit: RotationFit) -> float:
@@ -102,6 +103,19 @@ def _hidden_deg(readings: Sequence[Reading], fit: RotationFit) -> float:
     lines = [_line(part, fit.rate_deg_s) for part in (readings[:longest], readings[longest:])]
     ends_ns = [middle_ns(reading) for reading in readings[longest - 1 : longest + 1]]
     return max(abs(line.angle_deg(t_ns) - fit.angle_deg(t_ns)) for line in lines for t_ns in ends_ns)
+
+
+def _unwatched_deg(readings: Sequence[Reading], fit: RotationFit, nominal_rate_deg_s: float) -> float:
+    """How far the stage may have been from the line where more than half of the time between the first and the last
+    reading lies between two of them: readings before and after such a pause lie on one line whatever it did in between,
+    and a stage that stood for a while looks like a slower one. As far as its speed is from what it was to be.
+    """
+    if len(readings) < 2:
+        return 0.0
+    pause_ns = max(after.t_before_ns - before.t_after_ns for before, after in pairwise(readings))
+    if pause_ns <= (middle_ns(readings[-1]) - middle_ns(readings[0])) / 2:
+        return 0.0
+    return abs(fit.rate_deg_s - nominal_rate_deg_s) * pause_ns / NS_PER_S
 
 
 def _fitted(readings: Sequence[Reading], nominal_rate_deg_s: float) -> tuple[RotationFit, list[Reading]]:

@@ -122,6 +122,11 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PEDAL, "exposure_s": 0.05, "speed_deg_s": 2.0, "start_deg": 12.5, "range_deg": 2.232, "relax_cycles": 0},
         ("host delay+0.549 leap 0.262", "stage.angle finalize+1 wrong -0.262"),
     ),
+    "the stage stood for a while in a pause between two readings, and looked like a slower one": (
+        73008443,
+        {**PEDAL, "exposure_s": 0.05, "speed_deg_s": 1.0, "range_deg": 2.294, "relax_cycles": 0},
+        ("detector.frames 1 late 1.2", "disk.write 19 slow 0.734", "stage.motion 3.56 slip 1.316"),
+    ),
     "a disk failed at the instant at which a state was left": (
         20585,
         {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "range_deg": -1.272, "snapshot_interval": 7},
