@@ -36,7 +36,8 @@ class IlluminationSettings:
 
     def flux_share(self, spot_size: int, brightness: float) -> float:
         """Electrons per area and second in the middle of the beam, 1 as the operator left the panel."""
-        return self._density_s(spot_size, brightness) / self._density_s(self.spot_size, self.brightness)
+        left_s = self._density_s(self.spot_size, self.brightness)
+        return self._density_s(spot_size, brightness) / left_s if left_s > 0 else 0.0
 
     def _density_s(self, spot_size: int, brightness: float) -> float:
         lit = self.disc(OpticalMode.IMAGING, spot_size, brightness)

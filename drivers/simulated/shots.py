@@ -120,12 +120,13 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
     """Choose between a dark picture, an image, a snapshot of the crystal and a diffraction pattern."""
     if shot.beam_share <= 0.0:
         return maker.blank(noise_seed=shot.noise_seed, exposure_s=shot.exposure_s)
-    lit_s = shot.exposure_s * shot.beam_share * shot.column.flux_share
-    if shot.spread is not None:
-        return maker.spread(shot.spread, lit_s, noise_seed=shot.noise_seed)
-    if shot.column.mode is not OpticalMode.DIFFRACTION:
+    lit_s = shot.exposure_s * shot.beam_share
+    if shot.column.mode is not OpticalMode.DIFFRACTION and shot.spread is None:  # its disc tells how bright it is
         tilt_deg = (shot.start_deg + shot.end_deg) / 2
         return maker.image(shot.column, tilt_deg, lit_s, noise_seed=shot.noise_seed)
+    lit_s *= shot.column.flux_share
+    if shot.spread is not None:
+        return maker.spread(shot.spread, lit_s, noise_seed=shot.noise_seed)
     if abs(shot.defocus_fraction) > SNAPSHOT_FRACTION:
         return maker.snapshot(
             shot.defocus_fraction,

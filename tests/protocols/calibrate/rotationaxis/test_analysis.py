@@ -53,7 +53,7 @@ def test_by_one_run_of_any_crystal_axis_lean_and_camera_length_are_told(tmp_path
     assert abs(length["value"] - by_cell["truth"]["camera_length_mm"]) < 3 * length["sigma"]
     assert length["sigma"] < 0.0025 * length["value"]
 
-    planned = command("plan", "cred", "--devices", named)
+    planned = command("plan", "cred", "--full", "--devices", named)
     assert planned.returncode == 0, planned.stderr
     assert "rotation_axis_tilt_deg" in planned.stdout
     again = command("run", "cred", "--devices", named, "--clock", "virtual", "--seed", SEED, "--json", "--out",
