@@ -73,18 +73,18 @@ def execute(request: Request, watch: Watch | None = None) -> Report:
     wall = RealClock()
     factory = VirtualLoop if request.virtual else asyncio.new_event_loop
     begun: list[Path] = []
+    strip = StripProcess()
 
     def seen(run: Run, prepared: Prepared) -> None:
         begun.append(run.folder)
+        if request.draw and request.virtual:  # on the real clock the start of a process would disturb the run
+            strip.warm()
         if watch is not None:
             watch(run, prepared)
 
     outcome: Outcome | None = None
-    strip = StripProcess()
     try:
         heed_interrupts()
-        if request.draw and request.virtual:  # on the real clock the start of a process would disturb the run
-            strip.warm()
         with asyncio.Runner(loop_factory=factory) as runner:
             outcome = runner.run(carry_out(request, seen))
         if request.draw:
