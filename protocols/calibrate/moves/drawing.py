@@ -14,6 +14,9 @@ Array = NDArray[np.float64]
 
 INK, RED, BLUE = "#1b1b1b", "#b5482a", "#2a6bb5"
 
+SHOWN_SHARE = 0.4
+"""Of the picture's side: the longer of the two arrows at most."""
+
 
 def draw(path: Path, mover: Mover, fit: Fit, visited: Array, side: Array, seen: Places, first: Array) -> None:
     """Write the picture as PNG. side: from where each place was arrived at. Raises StorageError."""
@@ -26,9 +29,10 @@ def draw(path: Path, mover: Mover, fit: Fit, visited: Array, side: Array, seen: 
     low, high = np.percentile(first, [1, 99.5])
     frame.imshow(np.clip(first, low, high) ** 0.5, cmap="gray", extent=(0, first.shape[1], first.shape[0], 0))
     middle = np.array([first.shape[1], first.shape[0]]) / 2.0
-    reach = np.ptp(visited, axis=0) / 2.0
+    ways = fit.matrix * (np.ptp(visited, axis=0) / 2.0)[None, :]
+    ways *= min(1.0, SHOWN_SHARE * min(first.shape) / float(np.linalg.norm(ways, axis=0).max()))  # moves may go farther
     for axis, name in ((0, "x"), (1, "y")):
-        tip = middle + fit.matrix[:, axis] * reach[axis]
+        tip = middle + ways[:, axis]
         frame.annotate("", tip, middle, arrowprops={"arrowstyle": "->", "color": RED, "linewidth": 2})
         frame.text(*tip, f" {name}", color=RED, fontsize=14)
     frame.set_title(f"first frame; how {mover.words} x and y move the {mover.seen}")
