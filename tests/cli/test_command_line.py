@@ -156,11 +156,11 @@ def test_help_has_an_example() -> None:
 @pytest.mark.parametrize(
     ("number", "state"),
     [
-        (signal.SIGINT, "relax"),
+        pytest.param(signal.SIGINT, "relax", marks=pytest.mark.long),
         (signal.SIGINT, "wait-for-rotation"),
         (signal.SIGINT, "expose"),
         (signal.SIGTERM, "expose"),
-        (signal.SIGINT, "defocus-snapshot"),
+        pytest.param(signal.SIGINT, "defocus-snapshot", marks=pytest.mark.long),
     ],
 )
 def test_a_signal_on_the_real_clock_ends_in_the_safe_state(tmp_path: Path, number: int, state: str) -> None:

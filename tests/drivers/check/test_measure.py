@@ -375,6 +375,7 @@ def test_the_command_writes_what_it_measured_where_plans_read_it(devices_file: P
     assert command(str(devices_file))[0] == 0  # and it can be read again
 
 
+@pytest.mark.long
 def test_a_lens_that_needs_longer_than_plans_count_on_is_told_with_what_to_do() -> None:
     status, said, _ = command("simulated", "--beam")
     assert status == 0

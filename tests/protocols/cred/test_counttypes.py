@@ -202,6 +202,7 @@ def test_the_disk_space_of_a_plan_counts_the_bytes_of_a_pixel(
     assert found == round(DISK_FACTOR * slots * SHAPE[0] * SHAPE[1] * pixel_bytes) + DISK_RESERVE_BYTES
 
 
+@pytest.mark.long
 @pytest.mark.dials
 @pytest.mark.usefixtures("with_extremes")
 def test_dials_reads_the_pictures_of_any_type(record_run: RecordRun) -> None:

@@ -224,6 +224,7 @@ def test_a_camera_whose_series_breaks_replays(record_run: RecordRun, monkeypatch
     assert_replays(run)
 
 
+@pytest.mark.long
 def test_a_recording_that_was_cut_off_anywhere_replays_as_far_as_it_goes(
     record_run: RecordRun, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ from tests.protocols.calibrate.cameralength.powders import devices, performed
 SEED = "31"
 
 
+@pytest.mark.long
 def test_by_one_run_of_any_crystal_axis_lean_and_camera_length_are_told(tmp_path: Path) -> None:
     named = str(devices(tmp_path, instrument="sim.toml"))
     words = ("calibrate", "rotation-axis", "--devices", named, "--clock", "virtual", "--seed", SEED, "--json")
