@@ -3,30 +3,23 @@ each spot size and brightness.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from drivers.contract import Microscope
 from drivers.facts import Facts
 from engine.errors import Refused
 from engine.record.jsonobject import JsonDict
-from engine.record.trace import Record
-from engine.run.contract import ExperimentType, Progress, Times
-from engine.run.machine import StrictMachine
-from engine.run.trial import Case, Rules, SoakedRun, Trial
+from engine.run.trial import Trial
 from protocols.calibrate.disc.experiment import PreparedDisc
-from protocols.calibrate.disc.visits import DARK, SNAPSHOT, TRIED, Visit, around, disc_machine
-from protocols.calibrate.picturing import SMALL, beam_is_off, looked_at_diffraction
+from protocols.calibrate.disc.kind import DiscExperimentType, DiscPlan, DiscTrial
+from protocols.calibrate.disc.visits import Visit, around
 
 
-class FluxPlan(BaseModel):
+class FluxPlan(DiscPlan):
     """What the operator asks for: a crystal of about a third of the disc lies in its middle, at no tilt."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     spot_sizes: tuple[int, ...] = Field(default=(), description="of the panel; none: as it is")
     brightnesses: tuple[float, ...] = Field(
@@ -35,16 +28,8 @@ class FluxPlan(BaseModel):
     gain: float = Field(
         default=0.0, ge=0, description="counts per electron; 0: as the instrument file says, or as the pictures scatter"
     )
-    defocus: int = Field(default=1500, gt=-(2**31), lt=2**31, description="of the snapshots, in units of the lens")
-    radius_nm: float = Field(
-        default=450.0,
-        gt=0,
-        le=1e6,
-        description="how far the crystal is moved at most; less where it would leave the disc",
-    )
     rounds: int = Field(default=6, ge=2, le=100, description="how often each of eight places is arrived at")
     snapshots: int = Field(default=4, ge=2, le=100, description="pictures at each place and setting")
-    exposure_s: float = Field(default=0.1, gt=0, description="of a picture")
 
 
 def visits_of(plan: FluxPlan, radius_nm: float) -> list[Visit]:
@@ -57,19 +42,13 @@ def visits_of(plan: FluxPlan, radius_nm: float) -> list[Visit]:
     return [*around(plan.defocus, radius_nm, plan.rounds), *panels]
 
 
-class FluxCalibration(ExperimentType[FluxPlan]):
+class FluxCalibration(DiscExperimentType[FluxPlan]):
     """The entry in the register of protocols."""
 
     name = "flux"
     summary = "electrons per A^2 and s at the specimen"
     plan_type = FluxPlan
-    frame_kinds = (DARK, TRIED, SNAPSHOT)
-    needs = ("beam", "detector", "optics", "stagexyz")
     formats = ("flux",)
-
-    def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
-        """See `ExperimentType.machine`."""
-        return disc_machine(entered)
 
     def prepare(self, plan: FluxPlan, facts: Facts) -> PreparedDisc:
         """See `ExperimentType.prepare`."""
@@ -91,22 +70,6 @@ class FluxCalibration(ExperimentType[FluxPlan]):
         }
         return PreparedDisc(plan, partial(visits_of, plan), facts, words, "flux")
 
-    def device_options(self, plan: FluxPlan) -> Mapping[str, object]:
-        """See `ExperimentType.device_options`: an instrument that hides what it is."""
-        return {"hidden": True}
-
-    async def look(self, plan: FluxPlan, microscope: Microscope) -> JsonDict:
-        """See `ExperimentType.look`."""
-        return await looked_at_diffraction(microscope)
-
-    def times(self, plan: FluxPlan) -> Times:
-        """See `ExperimentType.times`."""
-        return Times((plan.exposure_s, plan.exposure_s), plan.defocus)
-
-    def progress(self, record: Record) -> Progress | None:
-        """See `ExperimentType.progress`."""
-        return Progress(record["index"] + 1, record["name"]) if record["kind"] == "frame" else None
-
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """See `ExperimentType.export`: the analysis, from the frames of the run."""
         from protocols.calibrate.disc.flux import analyse
@@ -122,21 +85,13 @@ def _told(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values) or "as it is"
 
 
-class FluxTrial(Trial):
-    """What `credline soak flux` draws, and the rules that it adds."""
+class FluxTrial(DiscTrial):
+    """What `credline soak flux` draws."""
 
     def draw(self, rng: random.Random) -> tuple[JsonDict, list[str]]:
         """See `Trial.draw`."""
         plan = {"rounds": 2, "snapshots": 2, "spot_sizes": rng.choice([[], [1, 3]])}
         return {**plan, "brightnesses": rng.choice([[], [20000.0, 40000.0]])}, super().draw(rng)[1]
-
-    def instrument(self, case: Case) -> JsonDict:
-        """See `Trial.instrument`: a small camera that makes pictures."""
-        return SMALL
-
-    def judge(self, soaked: SoakedRun) -> Rules:
-        """See `Trial.judge`."""
-        yield from beam_is_off(soaked)
 
 
 FLUX_CALIBRATION = FluxCalibration()
