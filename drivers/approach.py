@@ -92,15 +92,22 @@ async def arrive_xy(
     """
     for x_there_nm, y_there_nm in way_points(stage.facts, x_nm, y_nm, backlashes, from_above=from_above):
         await stage.move_xy(x_there_nm, y_there_nm)
-        give_up_ns = waiting.now_ns + ns(limit_s)
-        while await stage.is_moving():
-            if waiting.now_ns >= give_up_ns:
-                await stage.stop()
-                raise DeviceError(
-                    f"stagexyz: the move to ({x_there_nm:g}, {y_there_nm:g}) nm was not over after {limit_s:g} s; the "
-                    "stage was told to stop. Look what holds it, or allow it more time."
-                )
-            await waiting.wait("stage", waiting.now_ns + ns(POLL_S))
+        if not await stands_xy(stage, waiting, limit_s):
+            raise DeviceError(
+                f"stagexyz: the move to ({x_there_nm:g}, {y_there_nm:g}) nm was not over after {limit_s:g} s; the "
+                "stage was told to stop. Look what holds it, or allow it more time."
+            )
+
+
+async def stands_xy(stage: StageXYZ, waiting: Waiting, limit_s: float = LIMIT_S) -> bool:
+    """Wait until a move is over, the flag read every 0.1 s; False, and the stage told to stop, after `limit_s`."""
+    give_up_ns = waiting.now_ns + ns(limit_s)
+    while await stage.is_moving():
+        if waiting.now_ns >= give_up_ns:
+            await stage.stop()
+            return False
+        await waiting.wait("stage", waiting.now_ns + ns(POLL_S))
+    return True
 
 
 async def arrive_deg(stage: Stage, waiting: Waiting, target_deg: float, speed_deg_s: float) -> float:

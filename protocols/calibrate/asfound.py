@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from drivers.approach import stands_xy
 from drivers.contract import Microscope
 from drivers.parts import Deflector, OpticalMode
 from engine.errors import DeviceError
@@ -13,7 +14,6 @@ Part = TypeVar("Part")
 
 CALLS_S = 1.5
 SWITCHING_S = 5.0
-TRAVEL_S = 60.0
 
 
 class AsFound:
@@ -26,6 +26,7 @@ class AsFound:
 
     def __init__(self, run: Run, microscope: Microscope) -> None:
         wrap = run.gate.wrap
+        self._waiting = run.timeline
         self.deflectors = None if microscope.deflectors is None else wrap("deflectors", microscope.deflectors)
         self.mode = None if microscope.mode is None else wrap("mode", microscope.mode)
         self.stagexyz = None if microscope.stagexyz is None else wrap("stagexyz", microscope.stagexyz)
@@ -73,8 +74,16 @@ class AsFound:
         return value
 
     async def remember_xy(self) -> tuple[float, float]:
-        """Read where the stage stands, in nm; it goes back there, and the safe state does not wait for its arrival."""
+        """Read where the stage stands, in nm; it goes back there, and the safe state does not wait for its arrival.
+
+        So a stage that still moves, on its way back from a run before, is waited for. Raises DeviceError where it does
+        not come to rest.
+        """
         part = _there(self.stagexyz, "stagexyz")
+        if not await stands_xy(part, self._waiting):
+            raise DeviceError(
+                "stagexyz: still moved after a minute; it was told to stop, nothing else was done. Look what moves it."
+            )
         place = await part.position()
 
         async def back() -> None:

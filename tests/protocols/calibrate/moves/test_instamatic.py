@@ -7,6 +7,7 @@ and that all is back afterwards.
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.realtime, pytest.mark.counterpart, pytest.mark.long]
 CAMERA = """
 [detector]
 driver = "simulated"
+beam_on = true  # the server's own blanker is not the one that this camera looks through
 pictures.shape = [96, 96]
 pictures.wide_cross = false
 geometry.beam_fast_px = 48.0
@@ -44,6 +46,9 @@ def test_a_run_goes_through_its_calls_and_puts_all_back(tmp_path: Path, what: st
             [*CREDLINE, *words], capture_output=True, text=True, timeout=280, check=False, env=os.environ
         )
         told = json.loads(done.stdout.splitlines()[-1])
+        give_up_s = time.monotonic() + 60.0
+        while call("isStageMoving")[1]:  # the safe state does not wait for its arrival
+            assert time.monotonic() < give_up_s
         after = call(read)[1]
         assert call("getFunctionMode")[1] == "diff"
     assert told["status"] == "failed", done.stderr
