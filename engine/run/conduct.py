@@ -37,6 +37,7 @@ from engine.run.data import RunData
 from engine.run.framewatch import watched_kinds
 from engine.run.header import carried_over_by, digest_of, plan_in_trace
 from engine.run.run import Run
+from engine.run.runrow import note_in_table
 
 if TYPE_CHECKING:
     from engine.run.microscope import Microscope
@@ -154,6 +155,7 @@ async def conduct(
             )
             ending = run.ending or ending
             document = run.document_now(ending)
+    note_in_table(kind, folder, document)
     return Outcome(folder, ending, tuple(run.alarms), document.to_json(), tuple(run.data.products))
 
 

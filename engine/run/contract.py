@@ -262,6 +262,12 @@ class ExperimentType(ABC, Generic[PlanT]):
         """Columns of its own in `credline runs list`: names, with units, and texts; of runs that failed as well."""
         return [("frames", str(result["frames"]))] if "frames" in result else []
 
+    def row(self, document: RunDocument) -> JsonObject:
+        """What of a run that has ended stands in runs.csv beside its folder: texts and numbers by the names of their
+        columns, with units; nothing for no row.
+        """
+        return {}
+
     def write_files(
         self, folder: Path, remains: Remains, end: RunEnd, frames: Callable[[str], Iterator[SpooledFrame]]
     ) -> list[Path]:

@@ -27,6 +27,7 @@ from engine.run.contract import AnyExperiment
 from engine.run.data import write_data
 from engine.run.lastwords import LastWords
 from engine.run.registry import experiment_type
+from engine.run.runrow import note_in_table
 
 DAMAGED_SPOOL_FILE = "frames.damaged.spool"
 OTHER_SPOOL_FILE = "frames.other.spool"
@@ -218,6 +219,7 @@ def _make_products(kind: Kind, found: Found, document: RunDocument) -> str:
     made = _products(kind, found, document)
     document = replace(document, recovered={**(document.recovered or {}), "products": made})
     document.write(found.folder, durable=document.clock != "virtual")
+    note_in_table(kind, found.folder, document)
     return _sentence(f"Products: {made}")
 
 

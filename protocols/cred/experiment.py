@@ -240,6 +240,12 @@ class Cred(ExperimentType[CredPlan]):
 
         return columns_of(result)
 
+    def row(self, document: RunDocument) -> JsonObject:
+        """See `ExperimentType.row`."""
+        from protocols.cred.statistics.row import row_of
+
+        return row_of(document)
+
     def carried_over(self, plan: CredPlan, remains: Remains) -> Mapping[str, Any]:
         """See `ExperimentType.carried_over`: a rotation is not resumed."""
         raise Refused(
