@@ -75,7 +75,7 @@ class SpecimenGrid:
             corner, step = np.mod(origin_nm, period_nm) / sample_nm, to_grid / sample_nm
             u, v = _places(step, corner, shape)
             texture = _texture(self._seed, number, max(0, round(math.log2(max(per_px / sample_nm, 1.0)))))
-            film += np.float32(self._unevenness * weight) * _between(texture, u, v)
+            film += np.float32(self._unevenness * weight) * between(texture, u, v)
         return np.clip(FILM * film.astype(np.float64), 0.05, 1.0)
 
     def _draw_particles(
@@ -146,9 +146,11 @@ def _places(step: Array, corner: Array, shape: tuple[int, ...]) -> tuple[Array, 
     return u, v
 
 
-def _between(texture: NDArray[np.float32], u: Array, v: Array) -> NDArray[np.float32]:
-    """Values between the samples of a texture that joins on to itself; u along its rows, v across them."""
-    mask, bits = TEXTURE_PX - 1, TEXTURE_PX.bit_length() - 1
+def between(texture: NDArray[np.float32], u: Array, v: Array) -> NDArray[np.float32]:
+    """Values between the samples of a square texture that joins on to itself, with a power of 2 of samples a side; u
+    along its rows, v across them.
+    """
+    mask, bits = len(texture) - 1, len(texture).bit_length() - 1
     left, top = np.floor(u).astype(np.int32), np.floor(v).astype(np.int32)
     along, down = (u - left).astype(np.float32), (v - top).astype(np.float32)
     right, bottom = (left + 1) & mask, ((top + 1) & mask) << bits
@@ -211,13 +213,20 @@ def _passed(particle: Array, x: Array, y: Array, to_grid: Array, per_px: float) 
 
 @cache
 def _texture(seed: int, number: int, level: int) -> NDArray[np.float32]:
-    """(512, 512) of mean 0 that joins on to itself: waves from 4 to 60 samples long, with standard deviation 1 before
-    they are averaged over pixels of 2^level samples.
-    """
+    """(512, 512) waves from 4 to 60 samples long, averaged over pixels of 2^level samples."""
     rng = np.random.Generator(np.random.PCG64([seed, number, 77]))
-    wave = np.fft.fftfreq(TEXTURE_PX)[:, None] ** 2 + np.fft.rfftfreq(TEXTURE_PX)[None, :] ** 2
-    shape = np.exp(-0.5 * wave * FINEST_PX**2) * np.sqrt(wave) / (wave + ROUGHEST_PX**-2)
-    waves = np.fft.rfft2(rng.standard_normal((TEXTURE_PX, TEXTURE_PX))) * shape
-    whole = np.fft.irfft2(waves).std()
-    seen = np.exp(-2.0 * (np.pi * PIXEL_SIGMA * 2**level) ** 2 * wave) if level else 1.0
-    return np.asarray(np.fft.irfft2(waves * seen) / whole, np.float32)
+    return waves(rng, TEXTURE_PX, ROUGHEST_PX, FINEST_PX, PIXEL_SIGMA * 2**level if level else 0.0)
+
+
+def waves(
+    rng: np.random.Generator, size: int, longest_px: float, shortest_px: float, averaged_px: float = 0.0
+) -> NDArray[np.float32]:
+    """(size, size) of mean 0 that joins on to itself: waves of these lengths in samples, with standard deviation 1
+    before they are averaged by a Gaussian of this width.
+    """
+    wave = np.fft.fftfreq(size)[:, None] ** 2 + np.fft.rfftfreq(size)[None, :] ** 2
+    shape = np.exp(-0.5 * wave * shortest_px**2) * np.sqrt(wave) / (wave + longest_px**-2)
+    made = np.fft.rfft2(rng.standard_normal((size, size))) * shape
+    whole = np.fft.irfft2(made).std()
+    seen = np.exp(-2.0 * (np.pi * averaged_px) ** 2 * wave) if averaged_px > 0.0 else 1.0
+    return np.asarray(np.fft.irfft2(made * seen) / whole, np.float32)
