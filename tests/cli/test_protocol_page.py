@@ -27,6 +27,7 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"[^\x00-\x7f]", " ", text).split())
 
 
+@pytest.mark.long
 @pytest.mark.realtime
 def test_the_page_leads_from_an_empty_folder_to_a_run_a_replay_and_a_test(tmp_path: Path) -> None:
     folder = tmp_path / "fading"

@@ -11,6 +11,7 @@ from tests.packages import called, installed
 TEMPLATE = Path(__file__).parents[2] / "examples" / "protocol"
 
 
+@pytest.mark.long
 @pytest.mark.realtime
 def test_the_template_passes_its_own_tests(tmp_path: Path) -> None:
     shutil.copytree(TEMPLATE / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))

@@ -50,6 +50,7 @@ def install(lab: pytest.Pytester, pyproject: str) -> None:
     lab.syspathinsert(lab.path)
 
 
+@pytest.mark.long
 def test_the_example_in_the_documentation_works(lab: pytest.Pytester) -> None:
     files = blocks_of(PAGE)
     assert set(files) == {"shutter.py", "pyproject.toml", "test_shutter.py"}

@@ -30,6 +30,7 @@ STORED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", SETTINGS)
 def test_by_command_alone_what_is_stored_is_true_and_the_run_replays(tmp_path: Path, what: str) -> None:
     named = str(devices(tmp_path, instrument="sim.toml"))

@@ -22,17 +22,20 @@ def nine_minutes() -> Figures:
         tracemalloc.stop()
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_length_of_a_run(nine_minutes: Figures) -> None:
     assert nine_minutes.memory_per_slot_bytes.value < BYTES_PER_SLOT
     assert nine_minutes.most_pending_records < 200
 
 
+@pytest.mark.long
 def test_a_thousand_slots_later_the_grid_is_where_it_was(nine_minutes: Figures) -> None:
     assert nine_minutes.slots >= SLOTS
     assert nine_minutes.grid_error_max_ns == 0
     assert nine_minutes.grid_drift_ns_per_s == Slope(0.0, 0.0)
 
 
+@pytest.mark.long
 def test_every_slot_is_accounted_for_and_nothing_is_left_open(nine_minutes: Figures) -> None:
     assert complaints(nine_minutes, virtual=True) == []
 

@@ -49,6 +49,7 @@ def test_the_cell_is_found_from_fifteen_degrees(
     assert found.fit.geometry.beam_fast_px == pytest.approx(true.beam_fast_px, abs=0.1)
 
 
+@pytest.mark.long
 def test_what_is_said_of_the_camera_length_holds() -> None:
     pulls = []
     for seed in range(10):

@@ -17,6 +17,7 @@ def outcomes() -> list[Outcome]:
     return evaluate(3, None, 2, 300, [SMALL], Method.GEOMETRY)
 
 
+@pytest.mark.long
 def test_cells_come_out_as_they_went_in(outcomes: list[Outcome]) -> None:
     assert [outcome.right for outcome in outcomes] == [True, True]
     assert all(outcome.answer.determined for outcome in outcomes)
@@ -27,6 +28,7 @@ def test_cells_come_out_as_they_went_in(outcomes: list[Outcome]) -> None:
     assert result["patterns"] == 600
 
 
+@pytest.mark.long
 def test_patterns_of_several_crystals_and_of_none_are_told_and_the_cells_still_found() -> None:
     mixed = evaluate(5, None, 1, 300, [SMALL], Method.GEOMETRY, shares=Mixture(several=0.2, no_hits=0.2))
     result = summary(mixed)
@@ -38,6 +40,7 @@ def test_patterns_of_several_crystals_and_of_none_are_told_and_the_cells_still_f
     assert result["precision"] > 0.95
 
 
+@pytest.mark.long
 def test_another_lattice_is_wrong_however_certain(outcomes: list[Outcome]) -> None:
     from dataclasses import replace
 
@@ -50,6 +53,7 @@ def test_another_lattice_is_wrong_however_certain(outcomes: list[Outcome]) -> No
     assert result["median_length_error_percent"] is None
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_the_same_seed_gives_the_same_figures(outcomes: list[Outcome]) -> None:
     (again,) = evaluate(3, None, 1, 300, [SMALL], Method.GEOMETRY)

@@ -51,6 +51,7 @@ def test_a_beam_that_drifts_far_is_told_apart_as_well(tmp_path: Path) -> None:
     assert truth["flatfield_accuracy"] <= 1.2 * found.values["flatfield_accuracy"].number
 
 
+@pytest.mark.long
 def test_without_shifts_uneven_light_stays_in_the_flatfield_and_that_is_said(tmp_path: Path) -> None:
     report = performed(tmp_path, 4, shift_percent=0.0)
     assert "uneven over the camera becomes part of the flatfield" in " ".join(report.document["remarks"])

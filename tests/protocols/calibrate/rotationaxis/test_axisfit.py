@@ -64,6 +64,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_tells_no_axis_is_refused_with_the_reason(case: str) -> None:
     changed, words = REFUSED[case]

@@ -87,6 +87,7 @@ def test_false_zones_are_left_out() -> None:
     assert answer.candidates[0].assigned[10:] == (None,) * 4
 
 
+@pytest.mark.long
 def test_noise_widens_the_uncertainties_as_it_should() -> None:
     inside = []
     for seed in range(6):

@@ -93,6 +93,7 @@ def noisy(xy: np.ndarray, rng: np.random.Generator, sd: float, missing: float, e
     return np.vstack([xy + rng.normal(0, sd, xy.shape), foreign])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sd", "missing", "extra", "asked"),
     [

@@ -134,6 +134,7 @@ def test_half_of_a_batch_is_of_several_crystals() -> None:
     assert x[target == 1].mean() > 1.5 * x[target == 0].mean()
 
 
+@pytest.mark.long
 @needs_tensorflow
 def test_the_shipped_network_tells_several_crystals_of_cells_it_has_not_seen() -> None:
     rng = np.random.default_rng(20261128)
