@@ -62,13 +62,18 @@ class SeriesFrames:
         return float(np.median(np.abs(self.end_deg - self.start_deg)))
 
 
+def is_run(path: Path) -> bool:
+    """Whether it is a run folder of ours."""
+    return (path / RUN_FILE).is_file()
+
+
 @contextmanager
 def open_frames(path: Path, geometry: Path | None) -> Iterator[SeriesFrames]:
     """The frames of a run folder, or of a folder or file of pictures with a geometry.
 
     Refused where the one is missing that is needed; DataError for a run that is not readable.
     """
-    if (path / RUN_FILE).is_file():
+    if is_run(path):
         if geometry is not None:
             raise Refused("live: a run folder has its own geometry; nothing was done. Leave --geometry out.")
         with open_run(path) as source:
