@@ -59,10 +59,18 @@ def keep_crystal(folder: Path, frames: SeriesFrames, reflections: Reflections, l
     kept |= {"asked": asked_of(info)} | look.told
     fit = None if look.found is None else look.found.fit
     if look.told["determined"] and fit is not None:
+        kept["orientation_as_told"] = _as_told(frames, reflections, fit)
         kept["fitted"] = _fitted(fit, info.pixel_size_mm)
     kept["words"] = summary_of(look.told)
     kept["points"] = _points(frames, reflections, fit)
     write_text(folder / CRYSTAL_FILE, _text(kept))
+
+
+def _as_told(frames: SeriesFrames, reflections: Reflections, fit: RotationFit) -> list[list[float]]:
+    """(3, 3) the `orientation` that comes nearest to the reflections in the geometry that other programs are told."""
+    place = frames.geometry.crystal(reflections.fast_px, reflections.slow_px, reflections.angle_deg)[fit.used]
+    ub = np.linalg.lstsq(fit.hkl[fit.used].astype(np.float64), place, rcond=None)[0].T
+    return [[round(float(x), 7) for x in row] for row in ub]
 
 
 def _fitted(fit: RotationFit, pixel_size_mm: float) -> dict[str, dict[str, float]]:

@@ -225,7 +225,7 @@ def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str], cr
     if "dials" in wanted:
         from protocols.products.dials import dials_scripts
 
-        scripts = dials_scripts(info, header)
+        scripts = dials_scripts(info, header, crystal)
         texts[run_dir / "SMV" / "dials.sh"] = (scripts.sh, "\n")
         texts[run_dir / "SMV" / "dials.bat"] = (scripts.bat, "\r\n")
         texts[run_dir / "SMV" / "dials_between.py"] = (scripts.between, "\n")

@@ -54,11 +54,12 @@ class FoundCrystal:
     deg: of rotation that was looked at. reasons: why no cell is determined; empty where one is. cell, cell_sigma:
     conventional where the `bravais` type is known; all six in A and deg. primitive, primitive_sigma: the reduced cell,
     of which `ub` (3, 3) has the columns a*, b*, c* in 1/A, in the crystal at stage angle 0 and the frame of `RunInfo`;
-    axes: (3, 3) the same of `cell`. camera_length_sigma: share of the lengths that is not known for the camera
-    length's sake. fitted: of the geometry, by the names of `drivers.facts.Geometry`. reflections: how many were seen;
-    indexed: share of them that is of the lattice. resolution_A: to which they are seen. words: what `credline live`
-    says at its end, one line each. points: (n, 5) of the brightest reflections: place in 1/A in the frame of `ub`,
-    counts, 1 where it is of the lattice, else 0.
+    ub_as_told: what comes nearest to that in the geometry as it was told; axes: as ub, of `cell`.
+    camera_length_sigma: share of the lengths that is not known for the camera length's sake. fitted: of the geometry,
+    by the names of `drivers.facts.Geometry`. reflections: how many were seen; indexed: share of them that is of the
+    lattice. resolution_A: to which they are seen. words: what `credline live` says at its end, one line each. points:
+    (n, 5) of the brightest reflections: place in 1/A in the frame of `ub`, counts, 1 where it is of the lattice, else
+    0.
     """
 
     deg: float
@@ -71,6 +72,7 @@ class FoundCrystal:
     primitive_sigma: Six
     camera_length_sigma: float
     ub: Array
+    ub_as_told: Array
     axes: Array
     fitted: Mapping[str, Fitted]
     reflections: int
@@ -135,6 +137,7 @@ def _crystal(told: Any) -> FoundCrystal:
         primitive_sigma=_six(told["primitive_sigma"]) if determined else _NO_CELL,
         camera_length_sigma=_number(told["camera_length_sigma"]) if determined else 0.0,
         ub=_matrix(told["orientation"]) if determined else np.eye(3),
+        ub_as_told=_matrix(told["orientation_as_told"]) if determined else np.eye(3),
         axes=_matrix(told["axes"]) if determined else np.eye(3),
         fitted={name: _fitted(told["fitted"][name]) for name in FITTED} if determined else {},
         reflections=int(_number(told["reflections"])),
