@@ -15,6 +15,7 @@ are told to, and nothing else (tests/protocols/products/test_edtools.py):
 
 from collections.abc import Sequence
 
+from protocols.lattice.cell import Cell
 from protocols.products.cross import wide_range
 from protocols.products.foundcrystal import FoundCrystal
 from protocols.products.metadata import RunHeader
@@ -111,7 +112,7 @@ def _cell(run: RunHeader, crystal: FoundCrystal | None) -> list[str]:
             "SPACE_GROUP_NUMBER= 0",
             "!UNIT_CELL_CONSTANTS= 10 20 30 90 90 90",
         ]
-    primitive = crystal.scaled_to(run.camera_length_mm, crystal.primitive)
+    primitive = Cell(*crystal.scaled_to(run.camera_length_mm, crystal.primitive)).reduced().parameters
     lines = [
         f"! the reduced cell of the lattice, as {crystal.deg:.1f} deg of this run's frames have it (crystal.json),",
         f"! {' '.join(f'{x:.4f}' for x in crystal.primitive_sigma)} uncertain, with the camera length of this file",
