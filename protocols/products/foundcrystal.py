@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.errors import DataError, shown
 from engine.record.jsonobject import JsonDict
+from protocols.lattice.cell import Cell
 from protocols.products.source import RunInfo
 
 CRYSTAL_FILE = "crystal.json"
@@ -23,6 +24,8 @@ LETTERS = 400
 
 LARGEST = 1e12
 """No figure here is: what is larger is damage."""
+
+LONGEST_A, SMALLEST_A3, LARGEST_PER_A = 1e4, 1.0, 1e3
 
 GEOMETRY = (
     "wavelength_A", "camera_length_mm", "pixel_size_mm", "rotation_axis_deg", "rotation_axis_tilt_deg",
@@ -124,16 +127,18 @@ def _unreadable(info: RunInfo, error: Exception) -> DataError:
 def _crystal(told: Any) -> FoundCrystal:
     determined = told["determined"] is True
     points = np.asarray(told["points"], dtype=np.float64).reshape(-1, 5)
-    if not np.isfinite(points).all():
+    if not (np.abs(points[:, :3]) < LARGEST_PER_A).all() or not (np.abs(points[:, 3:]) < LARGEST).all():
         raise ValueError("a reflection has no place")
+    if determined and not _number(told["fitted"]["camera_length_mm"]["value"]) > 0:
+        raise ValueError("the camera length is none")
     return FoundCrystal(
         deg=_number(told["deg"]),
         determined=determined,
         reasons=tuple(shown(reason, LETTERS) for reason in told["reasons"]),
-        cell=_six(told["cell"]) if determined else _NO_CELL,
+        cell=_cell(told["cell"]) if determined else _NO_CELL,
         cell_sigma=_six(told["cell_sigma"]) if determined else _NO_CELL,
         bravais=None if told["bravais"] is None else shown(told["bravais"]),
-        primitive=_six(told["primitive"]) if determined else _NO_CELL,
+        primitive=_cell(told["primitive"]) if determined else _NO_CELL,
         primitive_sigma=_six(told["primitive_sigma"]) if determined else _NO_CELL,
         camera_length_sigma=_number(told["camera_length_sigma"]) if determined else 0.0,
         ub=_matrix(told["orientation"]) if determined else np.eye(3),
@@ -166,8 +171,15 @@ def _six(values: Any) -> Six:
     return a, b, c, alpha, beta, gamma
 
 
+def _cell(values: Any) -> Six:
+    six = _six(values)
+    if not (min(six) > 0 and max(six[:3]) < LONGEST_A and max(six[3:]) < 180 and Cell(*six).volume_A3 > SMALLEST_A3):
+        raise ValueError("no cell has such numbers")
+    return six
+
+
 def _matrix(rows: Any) -> Array:
     matrix = np.array([[_number(value) for value in row] for row in rows])
-    if matrix.shape != (3, 3) or not abs(np.linalg.det(matrix)) > 0:
+    if matrix.shape != (3, 3) or not LONGEST_A**-3 < abs(np.linalg.det(matrix)) < 1 / SMALLEST_A3:
         raise ValueError("the orientation is none")
     return matrix
