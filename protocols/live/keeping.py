@@ -57,8 +57,8 @@ def keep_crystal(folder: Path, frames: SeriesFrames, reflections: Reflections, l
         info = source.info
     kept: JsonDict = {"schema": SCHEMA, "program": f"credline {info.version}", "run": info.run_id}
     kept |= {"asked": asked_of(info)} | look.told
-    fit = None if look.found is None else look.found.fit
-    if look.told["determined"] and fit is not None:
+    fit = look.found.fit if look.found is not None and look.told["determined"] else None
+    if fit is not None:
         kept["orientation_as_told"] = _as_told(frames, reflections, fit)
         kept["fitted"] = _fitted(fit, info.pixel_size_mm)
     kept["words"] = summary_of(look.told)
@@ -98,7 +98,7 @@ def _fitted(fit: RotationFit, pixel_size_mm: float) -> dict[str, dict[str, float
 
 
 def _points(frames: SeriesFrames, reflections: Reflections, fit: RotationFit | None) -> list[list[float]]:
-    """See `FoundCrystal.points`. With the geometry as it was told where there is no lattice."""
+    """See `FoundCrystal.points`. With the geometry as it was told where no lattice is determined."""
     if not len(reflections):
         return []
     geometry = frames.geometry if fit is None else fit.geometry

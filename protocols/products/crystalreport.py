@@ -17,6 +17,10 @@ SHOWN = (
     "White: reflections of the lattice, the brighter the more counts. Orange: not of it. Each is turned back by the "
     "stage's angle; lines: the lattice."
 )
+SHOWN_WITHOUT = (
+    "All reflections, the brighter the more counts, turned back by the stage's angle; x is fast, y up, z towards the "
+    "source."
+)
 
 
 def crystal_section(info: RunInfo, run: RunHeader, crystal: FoundCrystal) -> Iterator[str]:
@@ -28,7 +32,7 @@ def crystal_section(info: RunInfo, run: RunHeader, crystal: FoundCrystal) -> Ite
         yield _table(info, run, crystal)
     if len(crystal.points):
         data = base64.b64encode(reciprocal_plot(crystal)).decode("ascii")
-        yield f"<p>{html.escape(SHOWN)}</p>"
+        yield f"<p>{html.escape(SHOWN if crystal.determined else SHOWN_WITHOUT)}</p>"
         yield f'<img alt="Reciprocal space" src="data:image/png;base64,{data}">'
         yield f"<details open><summary>Turn it</summary>{fragment(crystal)}</details>"
 
