@@ -595,12 +595,9 @@ def with_crystal(source: Path) -> Use:
 
 
 def crystal_of(run: Path) -> bytes:
-    """A whole crystal.json for this run."""
+    """A whole crystal.json for this run, which stays in its folder."""
     kept(run)
-    path = run / "crystal.json"
-    content = path.read_bytes()
-    path.unlink()
-    return content
+    return (run / "crystal.json").read_bytes()
 
 
 def with_pictures(source: Path) -> Use:
