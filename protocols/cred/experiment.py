@@ -305,6 +305,7 @@ class Cred(ExperimentType[CredPlan]):
             told = self.told(document.result)
         except (KeyError, TypeError, ValueError):  # of an older version, or edited: the report has its parameters
             told = ()
+        _look_at_crystal(folder, document, progress)
         summary = export_run(folder, formats, None, progress, told)
         return (
             f"{summary.files} files in {', '.join(summary.formats)} from {summary.frames} frames",
@@ -322,6 +323,16 @@ class Cred(ExperimentType[CredPlan]):
         from protocols.cred.soak.trial import CredTrial
 
         return CredTrial()
+
+
+def _look_at_crystal(folder: Path, document: RunDocument, progress: Callable[[int, int], None]) -> None:
+    """Keep what the frames tell of the crystal, where the plan wants it or somebody has looked before."""
+    from protocols.products.foundcrystal import CRYSTAL_FILE
+
+    if document.plan.get("live") is True or (folder / CRYSTAL_FILE).exists():
+        from protocols.live.keeping import keep_current_crystal
+
+        keep_current_crystal(folder, progress)
 
 
 CRED = Cred()

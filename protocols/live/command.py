@@ -35,8 +35,11 @@ def live(
 
     Exit status: 0 a cell is determined; 1 it is not, and the reason is said; 2 refused.
     """
-    from protocols.live.frames import open_frames
+    from engine.errors import CredlineError
+    from engine.record.lock import alone_in
+    from protocols.live.frames import is_run, open_frames
     from protocols.live.growing import Growing, ends
+    from protocols.live.keeping import keep_crystal
     from protocols.live.phases import read_phases
     from protocols.live.words import line_of, summary_of
 
@@ -52,9 +55,16 @@ def live(
             begin_ns = clock.now_ns()
             growing.add(counts, int(frames.slot[index]), float(frames.start_deg[index]), float(frames.end_deg[index]))
             if due:
-                told = growing.look().told
+                look = growing.look()
+                told = look.told
                 typer.echo(line_of(told), err=as_json)
             seconds += (clock.now_ns() - begin_ns) / NS_PER_S
+        if until_deg is None and is_run(run):
+            try:
+                with alone_in(run):
+                    keep_crystal(run, frames, growing.reflections, look)
+            except CredlineError as error:  # a folder that is not to be written to is looked at all the same
+                typer.echo(f"not kept: {error}", err=True)
     for line in summary_of(told):
         typer.echo(line, err=as_json)
     if as_json:

@@ -4,7 +4,6 @@ A foreign folder (SMV, TIFF, MRC, NeXus and whatever `protocols.pictures` reads)
 says: a TOML table with the keys of `KEYS`. Its pictures are taken by name, one frame after the other.
 """
 
-import math
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,9 @@ from protocols.spots.beam_centre import filter_px, find_beam
 
 Array = NDArray[np.float64]
 
+LARGEST = 1e9
+"""No figure of a geometry is."""
+MRC = (".mrc", ".mrcs")
 KEYS = {
     "wavelength_A": "A",
     "camera_length_mm": "effective distance from specimen to camera",
@@ -37,6 +39,10 @@ KEYS = {
 }
 BEAM_KEYS = ("beam_fast_px", "beam_slow_px")
 """Where they are missing the beam is looked for in the mean of BEAM_FRAMES frames."""
+FIRST_ROW = "first_row"
+"""Which the first row of a file is, "top" or "bottom": without this key bottom in MRC, as its definition and REDp have
+it, and top in all others. Seen upside down a rotation goes the other way, and shows no lattice.
+"""
 BEAM_FRAMES = 15
 
 
@@ -62,13 +68,18 @@ class SeriesFrames:
         return float(np.median(np.abs(self.end_deg - self.start_deg)))
 
 
+def is_run(path: Path) -> bool:
+    """Whether it is a run folder of ours."""
+    return (path / RUN_FILE).is_file()
+
+
 @contextmanager
 def open_frames(path: Path, geometry: Path | None) -> Iterator[SeriesFrames]:
     """The frames of a run folder, or of a folder or file of pictures with a geometry.
 
     Refused where the one is missing that is needed; DataError for a run that is not readable.
     """
-    if (path / RUN_FILE).is_file():
+    if is_run(path):
         if geometry is not None:
             raise Refused("live: a run folder has its own geometry; nothing was done. Leave --geometry out.")
         with open_run(path) as source:
@@ -90,7 +101,7 @@ def open_frames(path: Path, geometry: Path | None) -> Iterator[SeriesFrames]:
 
 
 def _foreign(path: Path, geometry: Path) -> SeriesFrames:
-    told = _read_geometry(geometry)
+    told, first_row = _read_geometry(geometry)
     containers = open_folder(path)[0] if path.is_dir() else [open_container(path)]
     places = [(container, number) for container in containers for number in range(container.count)]
     if not places:
@@ -98,12 +109,21 @@ def _foreign(path: Path, geometry: Path) -> SeriesFrames:
 
     def counts(index: int) -> NDArray[Any]:
         container, number = places[index]
-        return container.picture(number)
+        picture = container.picture(number)
+        usual = "bottom" if container.path.suffix.lower() in MRC else "top"
+        return picture[::-1] if (first_row or usual) == "bottom" else picture
 
     first = counts(0)
     made_up = bad_pixels(first)
     shape = (first.shape[0], first.shape[1])
-    beam_px = (told[BEAM_KEYS[0]], told[BEAM_KEYS[1]]) if BEAM_KEYS[0] in told else _beam(counts, len(places), made_up)
+
+    def checked(index: int) -> NDArray[Any]:
+        picture = counts(index)
+        if picture.shape != shape:
+            raise DataError(f"live: picture {index + 1} is {picture.shape}, the first is {shape}; take it away")
+        return picture
+
+    beam_px = (told[BEAM_KEYS[0]], told[BEAM_KEYS[1]]) if BEAM_KEYS[0] in told else _beam(checked, len(places), made_up)
     number = np.arange(len(places))
     start_deg: Array = np.asarray(told["start_deg"] + number * told["oscillation_deg"], dtype=np.float64)
     end_deg: Array = np.asarray(start_deg + told["oscillation_deg"], dtype=np.float64)
@@ -118,12 +138,6 @@ def _foreign(path: Path, geometry: Path) -> SeriesFrames:
         )
     )
 
-    def checked(index: int) -> NDArray[Any]:
-        picture = counts(index)
-        if picture.shape != shape:
-            raise DataError(f"live: picture {index + 1} is {picture.shape}, the first is {shape}; take it away")
-        return picture
-
     return SeriesFrames(shape, checked, made_up, beam_px, rotation, number, start_deg, end_deg)
 
 
@@ -136,23 +150,35 @@ def _beam(counts: Callable[[int], NDArray[Any]], count: int, bad: NDArray[np.boo
     return found
 
 
-def _read_geometry(path: Path) -> dict[str, float]:
+def _read_geometry(path: Path) -> tuple[dict[str, float], str | None]:
+    """The figures, and what it says of the first row."""
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Refused(f"geometry: {shown(path)} cannot be read ({shown(error)}); nothing was done.") from error
+        raise Refused(
+            f"geometry: {shown(path)} cannot be read ({shown(error)}); nothing was done. docs/live.md has one."
+        ) from error
     if missing := [key for key in KEYS if key not in told]:
         words = "; ".join(f"{key}: {KEYS[key]}" for key in missing)
         raise Refused(f"geometry: {shown(path)} lacks {words}. Nothing was done.")
     if (BEAM_KEYS[0] in told) != (BEAM_KEYS[1] in told):
         raise Refused(f"geometry: {shown(path)} says one of {' and '.join(BEAM_KEYS)}; nothing was done. Say both.")
+    first_row = told.pop(FIRST_ROW, None)
+    if first_row not in (None, "top", "bottom"):
+        raise Refused(
+            f'geometry: {shown(path)}: {FIRST_ROW} = {shown(first_row)} is neither "top" nor "bottom"; nothing was '
+            "done."
+        )
     if unknown := sorted(set(told) - set(KEYS) - set(BEAM_KEYS)):
-        raise Refused(f"geometry: {shown(path)} has an unknown key {shown(unknown[0])!r}; nothing was done.")
+        raise Refused(
+            f"geometry: {shown(path)} has an unknown key {shown(unknown[0])!r}; nothing was done. Known are "
+            f"{', '.join((*KEYS, *BEAM_KEYS, FIRST_ROW))}."
+        )
     for key, value in told.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
             raise Refused(f"geometry: {shown(path)}: {key} = {shown(value)} is no number; nothing was done.")
         if key in ("wavelength_A", "camera_length_mm", "pixel_size_mm") and value <= 0:
             raise Refused(f"geometry: {shown(path)}: {key} = {value:g} must be above 0; nothing was done.")
     if told["oscillation_deg"] == 0:
         raise Refused(f"geometry: {shown(path)}: oscillation_deg = 0 is no rotation; nothing was done.")
-    return {key: float(value) for key, value in told.items()}
+    return {key: float(value) for key, value in told.items()}, first_row

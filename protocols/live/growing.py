@@ -11,7 +11,7 @@ from protocols.live.frames import SeriesFrames
 from protocols.live.look import Look, Setting, look
 from protocols.live.phases import Phase
 from protocols.live.rings import Annuli
-from protocols.spots.joining import Joining
+from protocols.spots.joining import Joining, Reflections
 from protocols.spots.seriespeaks import SeriesPeaks
 
 RINGS_EVERY = 5
@@ -42,9 +42,14 @@ class Growing:
         self._frames += 1
         return len(spots)
 
+    @property
+    def reflections(self) -> Reflections:
+        """Of all frames so far."""
+        return self._joining.reflections()
+
     def look(self) -> Look:
         """All that is told so far."""
-        found = look(self._joining.reflections(), self._start_deg, self._end_deg, self._setting, self._fit)
+        found = look(self.reflections, self._start_deg, self._end_deg, self._setting, self._fit)
         rings = self._annuli.rings(self._setting.geometry)
         self._fit = found.fit if found.fit is not None else self._fit
         told = {"frames": self._frames, "rings_A": list(rings.spacings_A), "ice": rings.ice}

@@ -124,13 +124,19 @@ def _numbers(cell: Cell) -> list[float]:
     return [round(x, 4) for x in cell.parameters]
 
 
+def _rows(matrix: Array) -> list[list[float]]:
+    return [[round(float(x), 7) for x in row] for row in matrix]
+
+
 def _cell(found: FoundCrystal, setting: Setting) -> dict[str, Any]:
-    """Conventional where the type is known; the numbers of the primitive lattice besides."""
+    """Conventional where the type is known; the numbers of the primitive lattice besides. orientation: (3, 3) columns
+    a*, b*, c* of the primitive lattice, axes: of the cell that is told, 1/A, in the crystal at stage angle 0.
+    """
     primitive = {
         "primitive": _numbers(found.cell),
         "primitive_sigma": [round(float(x), 5) for x in (*found.sigma.lengths_A, *found.sigma.angles_deg)],
         "camera_length_sigma": round(found.sigma.camera_length, 5),
-        "orientation": [[round(float(x), 7) for x in row] for row in found.fit.ub],
+        "orientation": _rows(found.fit.ub),
     }
     if not found.determined:
         return primitive
@@ -138,8 +144,11 @@ def _cell(found: FoundCrystal, setting: Setting) -> dict[str, Any]:
     sure = found.sigma.ratio < TYPE_KNOWN_TO and float(found.sigma.angles_deg.max()) < TYPE_KNOWN_TO_DEG
     best = next(each for each in types if each.allowed) if sure else types[-1]
     cell, sigma = conventional(best, found.cell, found.sigma)
+    axes = np.linalg.inv(best.bravais.basis @ best.bravais.reduction @ np.linalg.inv(found.fit.ub))
+    axes *= np.sign(np.linalg.det(axes))  # right-handed, as that of `fit` is
     return primitive | {
         "cell": _numbers(cell),
+        "axes": _rows(axes),
         "cell_sigma": [round(float(x), 5) for x in sigma],
         "bravais": best.bravais.symbol if sure else None,
         "bravais_candidates": [

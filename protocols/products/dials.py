@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protocols.products.cross import wide_range
+from protocols.products.foundcrystal import FoundCrystal
 from protocols.products.metadata import RunHeader
 from protocols.products.source import RunInfo, ranges
 from protocols.products.undistorted import UNDISTORTED, Undistortion, undistortion
@@ -40,10 +41,10 @@ class DialsScripts:
     between: str
 
 
-def dials_scripts(info: RunInfo, run: RunHeader) -> DialsScripts:
-    """All for one run; they write into the folder `dials` beside them."""
+def dials_scripts(info: RunInfo, run: RunHeader, crystal: FoundCrystal | None = None) -> DialsScripts:
+    """All for one run; they write into the folder `dials` beside them. crystal: what was found of it, if anything."""
     between = Path(__file__).with_name("dials_between.py").read_text(encoding="utf-8")
-    return DialsScripts(_shell(info, run), _batch(info, run), between)
+    return DialsScripts(_shell(info, run, known := _known(crystal)), _batch(info, run, known), between)
 
 
 def import_arguments(run: RunHeader) -> list[str]:
@@ -58,8 +59,18 @@ def import_arguments(run: RunHeader) -> list[str]:
     return arguments
 
 
-def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str) -> list[list[str]]:
-    """The programs and their arguments, in order; the three texts are variables of the script's language."""
+def _known(crystal: FoundCrystal | None) -> str:
+    """The setting matrix at angle 0 for dials_between.py; empty where none is determined."""
+    if crystal is None or not crystal.determined:
+        return ""
+    return ",".join(f"{x:.6f}" for x in crystal.ub_as_told.reshape(-1))
+
+
+def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str, lattice: str = "") -> list[list[str]]:
+    """The programs and their arguments, in order; the four texts are variables of the script's language.
+
+    lattice: empty where none is known.
+    """
     masked, lens = "imported.expt", undistortion(info)
     pictures = f"template=../{'data' if lens is None else UNDISTORTED}/#####.img"
     steps = [["dials.import", pictures, *import_arguments(run), "output.experiments=imported.expt"]]
@@ -82,7 +93,14 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str) -> 
             "output.reflections=strong.refl",
         ],
         # A reflection that passes during a gap is found in two parts, of which simple assignment drops one.
-        ["dials.index", masked, "strong.refl", "detector.fix=distance", "index_assignment.method=local"],
+        *([[BETWEEN, "lattice", masked, lattice]] if lattice else []),
+        [
+            "dials.index",
+            "known.expt" if lattice else masked,
+            "strong.refl",
+            "detector.fix=distance",
+            "index_assignment.method=local",
+        ],
         ["dials.refine", "indexed.expt", "indexed.refl", "detector.fix=distance"],
         *([[BETWEEN, "exclude", "refined.expt", gaps]] if info.gaps else []),
         [
@@ -154,7 +172,7 @@ cd dials
 """
 
 
-def _shell(info: RunInfo, run: RunHeader) -> str:
+def _shell(info: RunInfo, run: RunHeader, known: str) -> str:
     lines = [
         "#!/bin/sh",
         f"# {run.program}: run {run.run_id}, sample {run.sample}",
@@ -164,9 +182,17 @@ def _shell(info: RunInfo, run: RunHeader) -> str:
         f"D_MIN=${{D_MIN:-{D_MIN_A}}}",
         "NPROC=${NPROC:-2}",
         *([f"GAPS='{_gap_words(info)}' # slots without a picture"] if info.gaps else []),
+        *(
+            [
+                "# The lattice that these frames have told; LATTICE=none has dials.index look for one.",
+                f"LATTICE=${{LATTICE:-{known}}}",
+            ]
+            if known
+            else []
+        ),
         "dials.version",
     ]
-    for step in _steps(info, run, "$D_MIN", "$NPROC", "$GAPS"):
+    for step in _steps(info, run, "$D_MIN", "$NPROC", "$GAPS", "$LATTICE" if known else ""):
         words = ['"$PYTHON"', *step] if step[0] == BETWEEN else step
         lines.append("step " + " \\\n  ".join(_shell_word(word) for word in words))
     return "\n".join(lines) + "\n"
@@ -196,7 +222,7 @@ cd dials
 """
 
 
-def _batch(info: RunInfo, run: RunHeader) -> str:
+def _batch(info: RunInfo, run: RunHeader, known: str) -> str:
     lines = [
         "@echo off",
         f"rem {run.program}: run {run.run_id}, sample {run.sample}",
@@ -205,9 +231,17 @@ def _batch(info: RunInfo, run: RunHeader) -> str:
         f"if not defined D_MIN set D_MIN={D_MIN_A}",
         "if not defined NPROC set NPROC=2",
         *([f"set GAPS={_gap_words(info)}"] if info.gaps else []),
+        *(
+            [
+                "rem The lattice that these frames have told; with LATTICE=none dials.index looks for one.",
+                f"if not defined LATTICE set LATTICE={known}",
+            ]
+            if known
+            else []
+        ),
         "call dials.version || goto failed",
     ]
-    for step in _steps(info, run, "%D_MIN%", "%NPROC%", "%GAPS%"):
+    for step in _steps(info, run, "%D_MIN%", "%NPROC%", "%GAPS%", "%LATTICE%" if known else ""):
         name = step[0] if step[0] != BETWEEN else f"dials_between.py {step[1]}"
         words = ["%PYTHON%", *step] if step[0] == BETWEEN else step
         lines += [f"set STEP={name}", "call " + " ^\n  ".join(map(_batch_word, words)) + " || goto failed"]

@@ -1,5 +1,10 @@
 """What dials.sh does between two programs of DIALS; run by DIALS' own Python, for it reads and writes DIALS' files.
 
+    dials_between.py lattice masked.expt 0.0869,0.0553,0.0031,-0.0101,...
+        Writes known.expt for dials.index: masked.expt with the crystal that these frames have already told, by the nine
+        numbers of its setting matrix at angle 0 (1/A, row by row). dials.index then refines this one, and looks for no
+        other.
+        With `none` instead of numbers known.expt is masked.expt, and it looks.
     dials_between.py exclude refined.expt 10 20-21 30 ...
         Writes exclude.phil for dials.integrate: the pictures (slots) without data, counted as the installed version
         counts them. Refinement cuts off the ends of a scan where nothing diffracts, so they are counted here and not
@@ -123,6 +128,22 @@ def excluded(gaps: list[int], first: int, last: int, old: bool) -> list[str]:
     """
     inside = [slot for slot in gaps if first <= slot <= last]
     return [str(slot - first) if old else f"0:{slot}:{slot}" for slot in inside]
+
+
+def lattice(expt: str, numbers: str) -> None:
+    """Write known.expt."""
+    from dxtbx.model import Crystal
+    from dxtbx.model.experiment_list import ExperimentListFactory
+
+    experiments = ExperimentListFactory.from_json_file(expt, check_format=False)
+    if numbers == "none":
+        experiments.as_file("known.expt")
+        return
+    axes = np.linalg.inv(np.array([float(number) for number in numbers.split(",")]).reshape(3, 3))
+    for experiment in experiments:
+        experiment.crystal = Crystal(*(tuple(axis) for axis in axes.tolist()), space_group_symbol="P 1")
+    experiments.as_file("known.expt")
+    print("dials.index begins with the lattice that the frames have told; LATTICE=none lets it look for one")
 
 
 def exclude(expt: str, gaps: list[int]) -> None:
@@ -266,7 +287,9 @@ def _experiment(path: str) -> Any:
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of this file, where the results' folder is called dials as well
     what, *words = sys.argv[1:]
-    if what == "exclude":
+    if what == "lattice":
+        lattice(words[0], words[1])
+    elif what == "exclude":
         exclude(words[0], slots(words[1:]))
     elif what == "correct":
         correct(words[0], words[1], slots(words[2:]))

@@ -13,15 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.errors import Refused
+from engine.errors import DataError, Refused
 from engine.record.folder import of_this_process
 from protocols.products.atomic import write_text
 from protocols.products.corrections import Clipped
 from protocols.products.cred_log import LOG_FILE, cred_log, slot_list
+from protocols.products.foundcrystal import FoundCrystal, found_crystal
 from protocols.products.metadata import RunHeader, run_header
 from protocols.products.picturefiles import PictureFolders, UndistortedFolder
 from protocols.products.pictures import Frames, Job, make_frames, name_frames, run_correction, write_placeholders
 from protocols.products.processes import Processes, processes, processes_for, stretches
+from protocols.products.refinedgeometry import geometry_questions
 from protocols.products.runbeam import RunBeam, asked_beam, beam_questions, beam_row, run_beam
 from protocols.products.scale import faded
 from protocols.products.source import RunInfo, RunSource, open_run
@@ -98,12 +100,13 @@ def export_run(
             header = run_header(info, beam.place_px, beam_row(beam), beam.places)
             files = _name(several, frames, job, info, surveys, header, steps) if folders.wanted else 0
         files += _fill_up(info, header, folders)
-        warnings = (*_warnings(source, surveys, beam), *_not_served(info, wanted))
-        files += _other_files(source, header, wanted)
+        crystal, of_crystal = _crystal(info, header)
+        warnings = (*_warnings(source, surveys, beam), *of_crystal, *_not_served(info, wanted))
+        files += _other_files(source, header, wanted, crystal)
         if "report" in wanted:
             from protocols.products.report import write_report
 
-            files += write_report(source, header, surveys, warnings, told)
+            files += write_report(source, header, surveys, warnings, told, crystal)
         steps.add(1)
         return ExportSummary(
             run_dir=run_dir,
@@ -201,17 +204,28 @@ def _remove_strays(folder: Path, suffix: str, slots: set[int]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str]) -> int:
+def _crystal(info: RunInfo, header: RunHeader) -> tuple[FoundCrystal | None, tuple[str, ...]]:
+    """What was found of the crystal, where somebody has looked, and what is to be asked about it."""
+    try:
+        crystal = found_crystal(info)
+    except DataError as error:
+        return None, (str(error),)
+    if crystal is None or not crystal.determined:
+        return crystal, ()
+    return crystal, tuple(geometry_questions(info, header, crystal))
+
+
+def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str], crystal: FoundCrystal | None) -> int:
     info, run_dir = source.info, source.info.folder
     texts: dict[Path, tuple[str, str]] = {}
     files = 0
     if "xds" in wanted:
-        texts[run_dir / "SMV" / "XDS.INP"] = _xds(info, header)
+        texts[run_dir / "SMV" / "XDS.INP"] = _xds(info, header, crystal)
         files += 2 * (info.distortion_amplitude_percent != 0)
     if "dials" in wanted:
         from protocols.products.dials import dials_scripts
 
-        scripts = dials_scripts(info, header)
+        scripts = dials_scripts(info, header, crystal)
         texts[run_dir / "SMV" / "dials.sh"] = (scripts.sh, "\n")
         texts[run_dir / "SMV" / "dials.bat"] = (scripts.bat, "\r\n")
         texts[run_dir / "SMV" / "dials_between.py"] = (scripts.between, "\n")
@@ -222,7 +236,7 @@ def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str]) ->
     if "pets" in wanted:
         from protocols.products.pets import pts2
 
-        texts[run_dir / "pets.pts2"] = (pts2(info, header), "\n")
+        texts[run_dir / "pets.pts2"] = (pts2(info, header, crystal), "\n")
     for path, (text, newline) in texts.items():
         write_text(path, text, newline)
     if "nexus" in wanted:
@@ -233,7 +247,7 @@ def _other_files(source: RunSource, header: RunHeader, wanted: Sequence[str]) ->
     return files + len(texts) + 1
 
 
-def _xds(info: RunInfo, header: RunHeader) -> tuple[str, str]:
+def _xds(info: RunInfo, header: RunHeader, crystal: FoundCrystal | None) -> tuple[str, str]:
     from protocols.products.cbf import write_cbf
     from protocols.products.distortion import tables
     from protocols.products.xds import xds_inp
@@ -244,7 +258,7 @@ def _xds(info: RunInfo, header: RunHeader) -> tuple[str, str]:
         x, y = tables(info.shape, beam, info.distortion_amplitude_percent, info.distortion_azimuth_deg)
         write_cbf(info.folder / "SMV" / "XCORR.cbf", x)
         write_cbf(info.folder / "SMV" / "YCORR.cbf", y)
-    return xds_inp(info, header, distorted), "\n"
+    return xds_inp(info, header, distorted, crystal), "\n"
 
 
 def _nexus(source: RunSource, header: RunHeader) -> None:

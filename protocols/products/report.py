@@ -15,6 +15,8 @@ from engine.views.strip import draw_strip
 from engine.views.zoom import fragment
 from protocols.products.atomic import make_folder, write_text
 from protocols.products.cred_log import parameters
+from protocols.products.crystalreport import crystal_section
+from protocols.products.foundcrystal import FoundCrystal
 from protocols.products.metadata import RunHeader
 from protocols.products.plots import beam_plot, rotation_plot, scale_plot, timing_plot
 from protocols.products.scale import SMOOTHED_FRAMES
@@ -55,16 +57,17 @@ def write_report(
     surveys: list[FrameSurvey],
     warnings: Sequence[str] = (),
     told: Rows = (),
+    crystal: FoundCrystal | None = None,
 ) -> int:
     """Write report/index.html, an atomic file. Returns the number of files.
 
     warnings: of the export; they stand at the top, with what the run recorded. told: the table that the run showed at
-    its end, word for word.
+    its end, word for word. crystal: what was found of it, where somebody has looked.
     """
     info = source.info
     document = RunDocument.read(info.folder)
     header = header_of(info)
-    body = "\n".join(_body(source, run, surveys, document, header.get("t_ns") or 0, warnings, told, header))
+    body = "\n".join(_body(source, run, surveys, document, header.get("t_ns") or 0, warnings, told, header, crystal))
     folder = info.folder / "report"
     make_folder(folder)
     title = html.escape(f"{info.sample}: run {info.run_id}")
@@ -81,6 +84,7 @@ def _body(
     warnings: Sequence[str],
     told: Rows,
     header: Mapping[str, object],
+    crystal: FoundCrystal | None,
 ) -> Iterator[str]:
     info = source.info
     ended = f"{info.status}: {info.reason}" if info.reason else info.status
@@ -90,6 +94,9 @@ def _body(
         yield f'<ul class="warnings">{"".join(f"<li>{html.escape(line)}</li>" for line in wrong)}</ul>'
     if told:
         yield f"<h2>The run</h2>{_table(told)}"
+    if crystal is not None:
+        yield "<h2>The crystal</h2>"
+        yield from crystal_section(info, run, crystal)
     yield _section("Timing strip", STRIP)
     yield _strip(info)
     if info.snapshots:

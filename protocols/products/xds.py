@@ -13,7 +13,11 @@ are told to, and nothing else (tests/protocols/products/test_edtools.py):
 * all is ASCII: edtools reads the file as cp1252 and writes it back in the system's encoding.
 """
 
+from collections.abc import Sequence
+
+from protocols.lattice.cell import Cell
 from protocols.products.cross import wide_range
+from protocols.products.foundcrystal import FoundCrystal
 from protocols.products.metadata import RunHeader
 from protocols.products.source import RunInfo, ranges
 
@@ -22,10 +26,17 @@ BACKGROUND_FRAMES = 10
 TRUSTED_VALUES = 10, 30000
 """In the table of what each pixel sees, that XDS makes of the background."""
 RANGE_COLUMN = 20
+LOWEST = {
+    "aP": 1, "mP": 3, "mC": 5, "mI": 5, "oP": 16, "oC": 21, "oF": 22, "oI": 23, "tP": 75, "tI": 79, "hP": 143,
+    "hR": 146, "cP": 195, "cF": 196, "cI": 197,
+}  # fmt: skip
+"""The space group of lowest symmetry of each Bravais type, as XDS lists them."""
 
 
-def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
-    """The text of XDS.INP. corrected_distortion: whether XCORR.cbf and YCORR.cbf lie beside it."""
+def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool, crystal: FoundCrystal | None = None) -> str:
+    """The text of XDS.INP. corrected_distortion: whether XCORR.cbf and YCORR.cbf lie beside it. crystal: what was
+    found of it, where somebody has looked.
+    """
     rotation = run.rotation
     rows, columns = run.shape
     first, last = info.first_slot, info.last_slot
@@ -71,9 +82,7 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
         f"INCLUDE_RESOLUTION_RANGE= {D_MAX_A:g} {D_MIN_A:g}",
         "TEST_RESOLUTION_RANGE= 10 1",
         "FRIEDEL'S_LAW= TRUE",
-        "! not known yet: XDS finds the cell. Both together where they are known",
-        "SPACE_GROUP_NUMBER= 0",
-        "!UNIT_CELL_CONSTANTS= 10 20 30 90 90 90",
+        *_cell(run, crystal),
         "MAX_CELL_AXIS_ERROR= 0.05",
         "MAX_CELL_ANGLE_ERROR= 3.0",
         "",
@@ -89,6 +98,36 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool) -> str:
         "REFINE(CORRECT)= BEAM AXIS ORIENTATION CELL",
     ]
     return ("\n".join(lines) + "\n").encode("ascii", "replace").decode("ascii")
+
+
+def _cell(run: RunHeader, crystal: FoundCrystal | None) -> list[str]:
+    """The lattice where it is determined, as the triclinic one that it is in any case: that forces no symmetry.
+
+    With a number of 0 XDS does not look at a cell. edtools takes any line with the keywords for theirs, so comments do
+    without them.
+    """
+    if crystal is None or not crystal.determined:
+        return [
+            "! not known yet: XDS finds the cell. Both together where they are known",
+            "SPACE_GROUP_NUMBER= 0",
+            "!UNIT_CELL_CONSTANTS= 10 20 30 90 90 90",
+        ]
+    primitive = Cell(*crystal.scaled_to(run.camera_length_mm, crystal.primitive)).reduced().parameters
+    lines = [
+        f"! the reduced cell of the lattice, as {crystal.deg:.1f} deg of this run's frames have it (crystal.json),",
+        f"! {' '.join(f'{x:.4f}' for x in crystal.primitive_sigma)} uncertain, with the camera length of this file",
+    ]
+    if crystal.bravais is not None and (number := LOWEST.get(crystal.bravais)) is not None and number > 1:
+        cell = crystal.scaled_to(run.camera_length_mm, crystal.cell)
+        lines += [
+            f"! by its lengths and angles of type {crystal.bravais}: {_numbers(cell)}, space group {number} or higher.",
+            "! What intensities say of the symmetry: set the space group to 0 and do the job CORRECT once more",
+        ]
+    return [*lines, "SPACE_GROUP_NUMBER= 1", f"UNIT_CELL_CONSTANTS= {_numbers(primitive)}"]
+
+
+def _numbers(cell: Sequence[float]) -> str:
+    return " ".join(f"{x:.3f}" for x in cell)
 
 
 def _range(keyword: str, first: int, last: int) -> str:

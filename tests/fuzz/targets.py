@@ -42,7 +42,11 @@ from engine.views.perfetto import Perfetto, perfetto_text
 from engine.views.stats import TraceStats
 from protocols.cred import CRED
 from protocols.cred.plan import CredPlan
+from protocols.products.crystalreport import crystal_section
 from protocols.products.export import export_run
+from protocols.products.foundcrystal import found_crystal
+from protocols.products.metadata import run_header
+from protocols.products.refinedgeometry import geometry_questions
 from protocols.products.source import open_run
 from tests.engine.traces import CRED_LOG, merlin_log
 from tests.fuzz.mutations import (
@@ -54,6 +58,7 @@ from tests.fuzz.mutations import (
     noise,
     records_changed,
 )
+from tests.protocols.products.test_foundcrystal import kept
 
 MESSAGE_LIMIT = 3000
 """A refusal is a line that a person can read; the name of a temporary folder is part of it."""
@@ -569,6 +574,32 @@ def exported(source: Path, name: str) -> Use:
     return use
 
 
+def with_crystal(source: Path) -> Use:
+    """`credline export` of a run whose crystal.json is damaged, and the crystal in its report."""
+
+    def use(folder: Path, content: bytes) -> None:
+        run = folder / "run"
+        run.mkdir()
+        for part in ("run.json", "frames.h5"):
+            shutil.copy(source / part, run / part)
+        (run / "crystal.json").write_bytes(content)
+        export_run(run, ("xds", "dials", "pets"))
+        with open_run(run) as opened:
+            crystal = found_crystal(opened.info)
+        if crystal is not None:
+            header = run_header(opened.info, (256.0, 256.0))
+            list(geometry_questions(opened.info, header, crystal))
+            "".join(crystal_section(opened.info, header, crystal))
+
+    return use
+
+
+def crystal_of(run: Path) -> bytes:
+    """A whole crystal.json for this run, which stays in its folder."""
+    kept(run)
+    return (run / "crystal.json").read_bytes()
+
+
 def with_pictures(source: Path) -> Use:
     """`credline replay` of a run folder whose frames.h5 is damaged."""
 
@@ -615,6 +646,7 @@ def targets(whole: Whole) -> tuple[Target, ...]:
             )
             for name in ("run.json", "trace.jsonl", "frames.spool")
         ),
+        Target("export crystal.json", 1, changed([crystal_of(run)], *document), with_crystal(run)),
         Target("replay frames.h5", 1, changed([(run / "frames.h5").read_bytes()], *ANY), with_pictures(run)),
         *(
             Target(f"export {name}", 1, changed([(run / name).read_bytes()], *document), exported(run, name))
