@@ -36,7 +36,9 @@ def live(
     Exit status: 0 a cell is determined; 1 it is not, and the reason is said; 2 refused.
     """
     from protocols.live.frames import open_frames
+    from protocols.live.framevalues import FrameSearch
     from protocols.live.growing import Growing, ends
+    from protocols.live.look import Look, Setting
     from protocols.live.phases import read_phases
     from protocols.live.words import line_of, summary_of
 
@@ -46,13 +48,21 @@ def live(
     told: dict[str, Any] = {}
     seconds = 0.0
     with open_frames(run, geometry) as frames:
-        growing = Growing(frames, phases)
+        search = FrameSearch(frames.shape, frames.made_up, frames.beam_px, frames.geometry)
+        setting = Setting(frames.geometry, frames.shape, frames.frame_deg, phases=phases)
+        growing = Growing()
+        look: Look | None = None
         for index, due in ends(frames, every_deg, until_deg):
             counts = frames.counts(index)
             begin_ns = clock.now_ns()
-            growing.add(counts, int(frames.slot[index]), float(frames.start_deg[index]), float(frames.end_deg[index]))
+            found = search(counts)
+            start_deg, end_deg = float(frames.start_deg[index]), float(frames.end_deg[index])
+            growing.add(found.spots, int(frames.slot[index]), start_deg, end_deg)
+            growing.add_profile(found.profile)
             if due:
-                told = growing.look().told
+                before = look.fit if look is not None else None
+                look = growing.look(setting, before)
+                told = look.told
                 typer.echo(line_of(told), err=as_json)
             seconds += (clock.now_ns() - begin_ns) / NS_PER_S
     for line in summary_of(told):
