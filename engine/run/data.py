@@ -39,7 +39,7 @@ class RunData:
         self._extra: dict[str, Extra] = {}
         self.watch = FrameWatch(run, [frames for frames in kind.frame_kinds if frames.name in watched])
         self.last: tuple[int, int] = (-1, 0)
-        """Index and CRC-32 of the picture that was kept last, a frame or another one."""
+        """Index and CRC-32 of the frame that was kept last."""
         self.products: list[str] = []
         """What was made for other programs and what is to be known of it, or why nothing was; lines for a person."""
 
@@ -101,7 +101,6 @@ class RunData:
         """
         index = await self._spool.append(Frame(counts, 0, 0, 0), name, {})
         self._extra[name] = Extra(counts, index)
-        self.last = index, self._spool.crc
         return index
 
     def remains(self) -> Remains:

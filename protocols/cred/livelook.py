@@ -63,11 +63,11 @@ class _Waiting:
 
 
 class LiveLook:
-    """Of one run. `flatfield`: its index in the spool and the CRC-32 of its counts, once it is there."""
+    """Of one run. `flatfield`: its index in the spool, once it is there."""
 
     def __init__(self, run: "Run", watch: StageWatch, geometry: Geometry, camera: DetectorFacts) -> None:
         self._run, self._watch, self._geometry, self._camera = run, watch, geometry, camera
-        self.flatfield: tuple[int, int] | None = None
+        self.flatfield: int | None = None
         self._rate_deg_s = watch.rate_deg_s
         self._waiting: list[_Waiting] = []
         self._searching = False
@@ -126,7 +126,7 @@ class LiveLook:
 
     @property
     def _flatfield_index(self) -> list[int]:
-        return [] if self.flatfield is None else [self.flatfield[0]]
+        return [] if self.flatfield is None else [self.flatfield]
 
     @property
     def _beam_px(self) -> list[float] | None:
@@ -137,7 +137,7 @@ class LiveLook:
     def _search_arguments(self, frames: list[_Waiting]) -> JsonDict:
         return {
             "frames": [[frame.index, frame.slot, frame.start_ns, frame.end_ns] for frame in frames],
-            "flatfield": None if self.flatfield is None else list(self.flatfield),
+            "flatfield": self.flatfield,
             "geometry": dataclasses.asdict(self._geometry),
             "wide_cross": self._camera.wide_cross,
             "saturation": self._camera.saturation_of(frames[0].exposure_s),

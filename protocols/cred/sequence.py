@@ -125,7 +125,7 @@ class CredSequence(Experiment):
         if self._detector.flatfield is not None:  # into the spool: a run that is cut off needs it as well
             index = await self.run.data.keep_extra("flatfield", self._detector.flatfield)
             if self._live is not None:
-                self._live.flatfield = index, self.run.data.last[1]
+                self._live.flatfield = index
         await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._series = Series(self.run, self._detector)
         return "relaxed"

@@ -38,25 +38,18 @@ KEPT_OF_TOLD = (
 Pictures = Callable[[int], Picture]
 
 
-@dataclass(frozen=True, slots=True)
-class _Camera:
-    """What makes the same frames the same: flatfield (its index and CRC-32), rows, columns, and what is known of it."""
-
-    flatfield: tuple[int, int] | None
-    shape: tuple[int, int]
-    wide_cross: bool
-    saturation: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
-    """How its frames are corrected and searched. searches: by beam and geometry."""
+    """How frames of a camera are corrected and searched. response: its flatfield. searches: by beam and geometry."""
 
+    camera: tuple[Any, ...]
+    response: Picture | None
     apply: Correction
     made_up: NDArray[np.bool_]
     searches: dict[tuple[tuple[float, float] | None, Geometry], FrameSearch] = field(default_factory=dict)
 
     def search(self, beam_px: tuple[float, float] | None, told: Geometry) -> FrameSearch:
+        """A new one takes 10 ms."""
         key = beam_px, told
         if key not in self.searches:
             self.searches.clear()
@@ -66,40 +59,46 @@ class _Prepared:
         return self.searches[key]
 
 
-_prepared: dict[_Camera, _Prepared] = {}
-"""Of the camera of the frames before, for it takes 20 ms."""
+_prepared: list[_Prepared] = []
+"""For the frames before: the next ones are of the same camera."""
 
 
-def _prepare(camera: _Camera, picture: Pictures) -> _Prepared:
-    if camera not in _prepared:
-        _prepared.clear()
-        response = None if camera.flatfield is None else np.asarray(picture(camera.flatfield[0]), dtype=np.float32)
-        apply = correction(response, camera.wide_cross, camera.saturation)
-        _prepared[camera] = _Prepared(apply, untrusted(camera.shape, camera.wide_cross, apply.dead))
-    return _prepared[camera]
+def _prepare(shape: tuple[int, int], response: Picture | None, wide_cross: bool, saturation: int) -> _Prepared:
+    camera = shape, wide_cross, saturation
+    before = _prepared.pop() if _prepared else None
+    if before is None or before.camera != camera or not _same(before.response, response):
+        as_float = None if response is None else np.asarray(response, dtype=np.float32)
+        apply = correction(as_float, wide_cross, saturation)
+        before = _Prepared(camera, response, apply, untrusted(shape, wide_cross, apply.dead))
+    _prepared.append(before)
+    return before
+
+
+def _same(one: Picture | None, other: Picture | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f" and other.dtype.kind == "f")
 
 
 def search(arguments: JsonObject, picture: Pictures) -> tuple[JsonDict, bytes]:
     """What some frames tell by themselves (`protocols.live.framevalues`), and their spots as bytes (`Batch`).
 
-    arguments: `frames`, each as [index in the spool, slot, start_ns, end_ns]; `flatfield`, as [its index, CRC-32 of its
-    counts] or None; `geometry`, as `drivers.facts.Geometry`; `wide_cross`; `saturation`, in counts, or None; `beam_px`,
-    where the primary beam was seen, or None; `look_for_beam`: whether it is to be looked for in these frames.
+    arguments: `frames`, each as [index in the spool, slot, start_ns, end_ns]; `flatfield`, its index or None;
+    `geometry`, as `drivers.facts.Geometry`; `wide_cross`; `saturation`, in counts, or None; `beam_px`, where the
+    primary beam was seen, or None; `look_for_beam`: whether it is to be looked for in these frames.
     """
     rows: Any = arguments["frames"]
     raw = [picture(int(row[0])) for row in rows]
+    flatfield, wide_cross = arguments["flatfield"], bool(arguments["wide_cross"])
     saturation = int(arguments["saturation"] or 0)
-    flatfield, beam_px = (
-        None if two is None else (two[0], two[1]) for two in (arguments["flatfield"], arguments["beam_px"])
-    )
-    shape = (raw[0].shape[0], raw[0].shape[1])
-    camera = _Camera(flatfield, shape, bool(arguments["wide_cross"]), saturation)
-    prepared = _prepare(camera, picture)
+    shape = raw[0].shape[0], raw[0].shape[1]
+    prepared = _prepare(shape, None if flatfield is None else picture(flatfield), wide_cross, saturation)
     counts = [prepared.apply.apply(each)[0] for each in raw]
     seen = []
     if arguments["look_for_beam"]:
-        level = even_level(saturation or 65535, camera.wide_cross)
+        level = even_level(saturation or 65535, wide_cross)
         seen = [find_beam(each, filter_px(each.shape[:2]), level) for each in counts]
+    beam_px = None if arguments["beam_px"] is None else (arguments["beam_px"][0], arguments["beam_px"][1])
     search_in = prepared.search(beam_px, Geometry(**arguments["geometry"]))
     found = [search_in(each) for each in counts]
     profile = found[0].profile
