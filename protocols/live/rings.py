@@ -118,10 +118,13 @@ def _peaks(level: Array, sigma: Array, usable: NDArray[np.bool_]) -> NDArray[np.
 
     # The logarithm falls nearly in a straight line, whose median in a window is its middle.
     low = np.log(np.maximum(level, 1e-3))
-    off = np.exp(low - median_filter(low, SMOOTH, mode="nearest")) - 1
-    noise = np.hypot(
-        sigma / np.maximum(level, 1e-3), 1.4826 * float(np.median(np.abs(off[usable]))) if usable.any() else 1
-    )
+    smooth = np.exp(median_filter(low, SMOOTH, mode="nearest"))
+    off = level / smooth - 1
+    # Beside few counts one more is a large share: the noise is that of what would be there without a ring. Where most
+    # annuli are farther off than that, it is not the noise alone.
+    noise = sigma / smooth
+    if usable.any():
+        noise *= max(1.0, 1.4826 * float(np.median(np.abs(off[usable] / noise[usable]))))
     stands = usable & (off > np.maximum(RING_SIGMAS * noise, LEAST_SHARE))
     summit = np.zeros(len(level), dtype=bool)
     summit[1:-1] = (off[1:-1] >= off[:-2]) & (off[1:-1] > off[2:])
