@@ -15,7 +15,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ import numpy as np
 from benchmarks.timing import dead_times_ms
 from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.settings import InstrumentSettings
+from protocols.live.computation import search
 
 START_DEG = -30.0
 READOUT_S, OVERHEAD_S = 0.002, 0.001
@@ -60,7 +63,7 @@ driver = "simulated"
 
 [microscope.detector]
 readout_s = {readout_s}
-overhead_s = [{overhead_s}, {overhead_s}]
+overhead_s = [0.0, {overhead_s}]
 """
 
 
@@ -121,11 +124,32 @@ def latencies_ms(trace: Path) -> tuple[list[float], list[float], list[str]]:
     return frame_ms, look_ms, told
 
 
-def three(values: Sequence[float]) -> str:
+def processor_ms(pictures: Path) -> float:
+    """Of the search in one frame, corrected and searched as in a run; the median of some."""
+    settings = InstrumentSettings.read("simulated", True, {})
+    maker = PictureMaker(settings.source.load(), settings.geometry, settings.pictures)
+    shown = [maker.flatfield, *np.load(pictures)[:64]]
+    known = {
+        "flatfield": 0,
+        "geometry": asdict(settings.geometry),
+        "wide_cross": True,
+        "saturation": settings.pictures.saturation,
+        "beam_px": [settings.geometry.beam_fast_px, settings.geometry.beam_slow_px],
+        "look_for_beam": False,
+    }
+    took_ms = []
+    for index in range(1, len(shown)):
+        begin_s = time.process_time()
+        search({"frames": [[index, index, index, index + 1]], **known}, shown.__getitem__)
+        took_ms.append((time.process_time() - begin_s) * 1e3)
+    return float(np.median(took_ms))
+
+
+def three(values: Sequence[float], digits: int = 1) -> str:
     """Median, 99th percentile and largest."""
     if not values:
         return "-"
-    return f"{np.median(values):.1f} / {np.percentile(values, 99):.1f} / {max(values):.1f}"
+    return " / ".join(f"{x:.{digits}f}" for x in (np.median(values), np.percentile(values, 99), max(values)))
 
 
 def main() -> None:
@@ -137,9 +161,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1)
     asked = parser.parse_args()
     count = round(asked.rate * asked.seconds * 1.1) + 20
+    dead_ms: dict[bool, list[float]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
         pictures = prepared(folder, asked.step, count)
+        print(f"processor time of a frame: {processor_ms(pictures):.1f} ms\n")
         print("Times in ms: median / p99 / max\n")
         print(
             "| live | frames | lost | searched | frame to spots | looks | frame to lattice | start late | dead time |"
@@ -152,14 +178,15 @@ def main() -> None:
                 frame_ms, look_ms, told = latencies_ms(trace)
                 late = "{median:.3f} / {p99:.3f} / {max:.3f}".format(**result["lateness_ms"])
                 dead = dead_times_ms(trace)
+                dead_ms[live] += dead
                 print(
                     f"| {'on' if live else 'off'} | {result['frames']} | {result['lost_slots']} | {len(frame_ms)} "
-                    f"| {three(frame_ms)} | {len(look_ms)} | {three(look_ms)} "
-                    f"| {late} | {np.median(dead):.3f} / {np.percentile(dead, 99):.3f} / {max(dead):.3f} |",
+                    f"| {three(frame_ms)} | {len(look_ms)} | {three(look_ms)} | {late} | {three(dead, 3)} |",
                     flush=True,
                 )
                 if live and pair == 0:
                     print(*(f"    {text}" for text in told), sep="\n", file=sys.stderr, flush=True)
+        print(f"\nDead time of all runs: off {three(dead_ms[False], 3)}, on {three(dead_ms[True], 3)}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from protocols.live.growing import Growing
 from protocols.live.look import Setting
 from protocols.products.corrections import Correction, correction, untrusted
 from protocols.spots.beam_centre import even_level, filter_px, find_beam
-from protocols.spots.seriespeaks import SeriesPeaks
 
 KEPT_OF_TOLD = (
     "deg", "frames", "reflections", "determined", "reasons", "cell", "cell_sigma", "bravais", "indexed", "lattices",
@@ -187,4 +186,15 @@ def _begun(told: Any) -> RotationFit | None:
     )
 
 
-SeriesPeaks((32, 32))(np.zeros((32, 32), np.uint16))  # loads what is loaded when it is needed: a warm worker is warm
+def _warm() -> None:
+    """Load what is loaded only when it is needed: a worker that has loaded this is warm for its first frame."""
+    nothing = np.zeros((64, 64), np.uint16)
+    geometry = Geometry(0.025, 250.0, 0.055, 0.0, 32.0, 32.0)
+    arguments = {
+        "frames": [[0, 0, 0, 1]], "flatfield": None, "geometry": asdict(geometry), "wide_cross": False,
+        "saturation": None, "beam_px": None, "look_for_beam": True,
+    }  # fmt: skip
+    search(arguments, lambda _: nothing)
+
+
+_warm()

@@ -281,6 +281,10 @@ async def test_bytes_go_to_a_file_and_their_digest_into_the_event(clock: Virtual
 BUILT = computation("built", builds_on="bulky")
 
 
+def no_picture(index: int) -> Any:
+    raise KeyError(index)
+
+
 @pytest.mark.parametrize("inline", [True, False])
 @virtual
 async def test_a_computation_builds_on_the_bytes_of_all_earlier_outcomes_of_another(
@@ -297,9 +301,9 @@ async def test_a_computation_builds_on_the_bytes_of_all_earlier_outcomes_of_anot
     assert lengths == [[], [17], [17], [17, 17]]  # the second one died
     assert [record["earlier"] for record in bench.records if record["name"] == "built"] == [0, 1, 1, 2]
     records = json.loads(json.dumps(bench.records))
-    assert recompute([bulky, BUILT], records, {}.__getitem__, tmp_path) == (6, [])
+    assert recompute([bulky, BUILT], records, no_picture, tmp_path) == (6, [])
     (tmp_path / "computations" / "bulky.bin").write_bytes(b"bytes of two rowsbytes of two rowz")
-    (difference,) = recompute([bulky, BUILT], records, {}.__getitem__, tmp_path)[1]
+    (difference,) = recompute([bulky, BUILT], records, no_picture, tmp_path)[1]
     assert (difference.number, "bulky.bin: is damaged at byte 17" in str(difference.found)) == (4, True)
 
 
