@@ -256,15 +256,19 @@ async def test_one_picture_is_found_by_its_index_while_the_spool_grows(clock: Vi
 async def test_another_spool_of_the_same_name_is_read_from_its_own_begin(clock: VirtualClock, tmp_path: Path) -> None:
     path = tmp_path / "frames.spool"
     pictures = SpooledPictures(path)
-    for size in (2, 5):
+    taken = 0
+    for first in (8, 5, None):  # in the last one the second frame begins where the third did before
         writer = Writer()
         spool = Spool(path, writer, durable=False)
-        for k in range(4):
-            await spool.append(Frame(np.full((size, size), k, np.uint16), k, 0, 1), "still", {})
+        sizes = [5 + taken // 4 if first is None else first, 5, 5, 5]
+        for k, size in enumerate(sizes):
+            await spool.append(Frame(np.full((1, size), k, np.uint8), k, 0, 1), "still", {})
         await writer.drain()
         writer.close()
         spool.close()
-        assert [pictures.picture(k).tolist() for k in (3, 1)] == [[[k] * size] * size for k in (3, 1)]
+        for k in (3, 2, 1):
+            assert pictures.picture(k).tolist() == [[k] * sizes[k]]
+        taken = path.stat().st_size - len(MAGIC)
         path.unlink()
 
 
