@@ -112,7 +112,7 @@ KINDS: Mapping[str, Kind] = {
             "end_ns": INTEGER,
             "verdict": TEXT,
         },
-        {"result": ANYTHING, "error": TEXT, "bulk": OBJECT},
+        {"result": ANYTHING, "error": TEXT, "bulk": OBJECT, "earlier": INTEGER},
     ),
     "step": Kind(
         {"slot": SLOT_OR_NULL, "planned_ns": INTEGER_OR_NULL, "slack_ns": INTEGER_OR_NULL, "verdict": TEXT},

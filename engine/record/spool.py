@@ -153,24 +153,44 @@ def read_infos(path: Path, kind: str | None = None) -> Iterator[FrameInfo]:
                 yield info
 
 
-def read_picture(path: Path, index: int) -> Picture:
-    """The counts of one frame, (rows, columns), by its index in the spool, also while the spool is being written.
+class SpooledPictures:
+    """The pictures of a spool by their indices, also while it is being written.
 
-    Reads a head for each frame before it (microseconds each) and no other counts. Raises DataError when that frame is
-    not in the spool, or not yet, or not whole, or when the file is no spool.
+    Where they begin is remembered, so that the next one is found without the heads of all before it.
     """
-    with _opened(path) as (file, size, _):
-        at = len(MAGIC)
-        for _ in range(index):
-            head = head_at(file, at)
-            if head is None:
-                break
-            at = head.end
-        head = head_at(file, at) if 0 <= index and at < size else None
-        counts = counts_of(file, head) if head is not None else None
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begins = [len(MAGIC)]
+
+    def picture(self, index: int) -> Picture:
+        """The counts of one frame, (rows, columns). Reads no other counts.
+
+        Raises DataError when that frame is not in the spool, or not yet, or not whole, or when the file is no spool.
+        """
+        with _opened(self._path) as (file, size, _):
+            head = self._head(file, index, size) if index >= 0 else None
+            counts = counts_of(file, head) if head is not None else None
         if counts is None:
-            raise DataError(f"{path}: frame {index} is not there as a whole; it is not written yet, or it was lost.")
+            raise DataError(
+                f"{self._path}: frame {index} is not there as a whole; it is not written yet, or it was lost."
+            )
         return counts
+
+    def _head(self, file: BinaryIO, index: int, size: int) -> Head | None:
+        begins = self._begins
+        nearest = min(index, len(begins) - 1)
+        head = head_at(file, begins[nearest])
+        info = info_of(file, head) if head is not None and nearest else None
+        if nearest and (info is None or info.index != nearest):  # another file has its name now, or it has format 1
+            del begins[1:]
+            nearest, head = 0, head_at(file, begins[0])
+        while nearest < index and head is not None:
+            nearest += 1
+            if nearest == len(begins):
+                begins.append(head.end)
+            head = head_at(file, begins[nearest]) if begins[nearest] < size else None
+        return head
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from engine.clock import Clock
 from engine.errors import ComputationError, DataError
 from engine.record.frametable import DATA_FILE, FramesFile
-from engine.record.spool import SPOOL_FILE, read_picture
+from engine.record.spool import SPOOL_FILE, SpooledPictures
 from engine.record.trace import Record, ends_early
 from engine.run.compute import Bulk, Computation, ComputeGate, Job, Json, Outcome, Trouble, Verdict
 from engine.run.computeworker import PictureOf, Question, answer_from
@@ -50,8 +50,8 @@ class RecordedComputations:
         record = self._of(computation, job)
         if record is None and self._ends_early:
             return  # under way when the program was cut off
-        known = "none" if record is None else f"{record['arguments']}, pictures {record['pictures']}"
-        asked = f"{dict(job.arguments)}, pictures {list(job.pictures)}"
+        known = "none" if record is None else _asked(record["arguments"], record["pictures"], record.get("earlier", 0))
+        asked = _asked(dict(job.arguments), list(job.pictures), len(job.earlier))
         if known != asked:
             raise ComputationError(
                 f"computation {computation.name}, number {job.number} ({asked}): was not recorded at this point; the "
@@ -61,7 +61,7 @@ class RecordedComputations:
     async def carry_out(self, computation: Computation, job: Job) -> Outcome:
         """See `Computing.carry_out`."""
         record = self._of(computation, job)
-        if job.pictures:
+        if job.pictures or job.earlier:
             await self._holder.hold(nothing)
         if record is None or record["verdict"] == Verdict.GIVEN_UP:
             job.begin_ns = record["begin_ns"] if record is not None else None
@@ -91,16 +91,26 @@ class RecordedComputations:
         return self._recorded.get((computation.name, job.number))
 
 
+def _asked(arguments: Json, pictures: Sequence[int], earlier: int) -> str:
+    return f"{arguments}, pictures {pictures}" + (f", earlier outcomes {earlier}" if earlier else "")
+
+
 def _outcome(record: Record) -> Outcome:
     """What a record says. Raises DataError for one that was damaged."""
-    bulk = record.get("bulk")
     try:
-        kept = None if bulk is None else Bulk(str(bulk["file"]), str(bulk["sha256"]), int(bulk["size_bytes"]))
-        return Outcome(Verdict(record["verdict"]), record.get("result"), record.get("error", ""), kept)
+        return Outcome(Verdict(record["verdict"]), record.get("result"), record.get("error", ""), _bulk(record))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"trace: record {record['seq']} holds no outcome of a computation; the file was damaged or edited."
         ) from error
+
+
+def _bulk(record: Record) -> Bulk | None:
+    """Where the bytes of an outcome are; those of an old trace have a file of their own. Raises KeyError and such."""
+    bulk = record.get("bulk")
+    if bulk is None:
+        return None
+    return Bulk(str(bulk["file"]), str(bulk["sha256"]), int(bulk["size_bytes"]), int(bulk.get("offset", 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +136,7 @@ def recompute_run(records: Sequence[Record], folder: Path) -> tuple[int, list[Di
     declared = [computation for gate in gates for computation in gate.declared]
     spool = folder / SPOOL_FILE
     if spool.exists():
-        return recompute(declared, records, lambda index: read_picture(spool, index))
+        return recompute(declared, records, SpooledPictures(spool).picture, folder)
     stored = stored_pictures()(folder)
     frames = {record["index"]: record for record in records if record["kind"] == "frame"}
 
@@ -137,7 +147,7 @@ def recompute_run(records: Sequence[Record], folder: Path) -> tuple[int, list[Di
         return picture
 
     try:
-        return recompute(declared, records, picture_of)
+        return recompute(declared, records, picture_of, folder)
     finally:
         stored.close()
 
@@ -149,23 +159,28 @@ def _extra(folder: Path, index: int) -> "Picture | None":
 
 
 def recompute(
-    computations: Sequence[Computation], records: Sequence[Record], picture_of: PictureOf
+    computations: Sequence[Computation], records: Sequence[Record], picture_of: PictureOf, folder: Path
 ) -> tuple[int, list[Difference]]:
     """Compute again what a run computed in time: how many were, and those that differ by more than the resolution.
 
-    Blocks for as long as the functions take.
+    folder: of the run; what was returned beside earlier results lies there. Blocks for as long as the functions take.
     """
     known = {computation.name: computation for computation in computations}
     done, differences = 0, []
+    kept: dict[str, list[Bulk]] = {}
     for record in records:
         if record["kind"] != "computation" or "result" not in record:
             continue
+        if (bulk := _bulk(record)) is not None:
+            kept.setdefault(record["name"], []).append(bulk)
         done += 1
         if record["name"] not in known:
             differences.append(Difference(record["name"], record["number"], "function", "declared", "declared no more"))
             continue
         computation = known[record["name"]]
-        found = answer_from(Question(computation, record["arguments"], tuple(record["pictures"])), picture_of)
+        earlier = tuple(kept.get(computation.builds_on, ())[: record.get("earlier", 0)])
+        question = Question(computation, record["arguments"], tuple(record["pictures"]), earlier)
+        found = answer_from(question, picture_of, folder)
         steps = computation.resolution if isinstance(computation.resolution, Mapping) else {}
         step = 0.0 if isinstance(computation.resolution, Mapping) else computation.resolution
         recorded: Json = record["result"]

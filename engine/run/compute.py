@@ -11,7 +11,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol, TypeAlias
 
@@ -49,6 +49,9 @@ class Computation:
     function: `module:function`, called in the worker as `function(arguments, picture)`; `picture(index)` is a picture
         that was named, by its index in the run's spool. It returns JSON, or a tuple of JSON and bytes: these go to a
         file of the run folder, their digest into the event.
+    builds_on: a computation that was declared before; then it is called as `function(arguments, picture, earlier)`,
+        `earlier` being the bytes of all outcomes that this one had when the new one was asked for
+        (`engine.run.computeworker.Earlier`), in their order.
     latency_s: what it takes on a virtual clock. limit_s: after this it is late, on every clock; both count from when it
         begins to be computed, which is when its turn has come and its pictures are on the disk.
     queue: `every` = each is computed, in order; `newest` = one that waits for its turn is replaced by a newer one.
@@ -65,6 +68,7 @@ class Computation:
     queue: Literal["every", "newest"] = "every"
     resolution: float | Mapping[str, float] = field(default_factory=dict)
     quick: bool = False
+    builds_on: str = ""
 
     def __post_init__(self) -> None:
         steps = self.resolution.values() if isinstance(self.resolution, Mapping) else [self.resolution]
@@ -84,11 +88,15 @@ class Computation:
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """What a computation returned beside its result. file: relative to the run folder, forward slashes."""
+    """What a computation returned beside its result: `size_bytes` bytes from byte `offset` of a file on.
+
+    file: relative to the run folder, forward slashes; it holds the bytes of all outcomes of one computation.
+    """
 
     file: str
     sha256: str
     size_bytes: int
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,7 @@ class Outcome:
 @dataclass(slots=True, eq=False)
 class Job:
     """A computation that was asked for. number: the how manieth of its name, from 1. begin_ns: when it began to be
-    computed; None while it has not.
+    computed; None while it has not. earlier: the bytes that it builds on.
     """
 
     number: int
@@ -126,6 +134,7 @@ class Job:
     pictures: tuple[int, ...]
     asked_ns: int
     outcome: asyncio.Future[Outcome]
+    earlier: tuple[Bulk, ...] = ()
     begin_ns: int | None = None
 
 
@@ -166,6 +175,8 @@ class _Lane:
     waiting: deque[Job] = field(default_factory=deque)
     job: Job | None = None
     work: asyncio.Task[None] | None = None
+    kept: list[Bulk] = field(default_factory=list)
+    """The bytes of its outcomes so far."""
 
 
 class ComputeGate:
@@ -190,11 +201,16 @@ class ComputeGate:
 
     def declare(self, *computations: Computation) -> None:
         """Say what the run may compute, before it is driven: each gets a worker of its own. Raises Refused for a name
-        that is taken.
+        that is taken, and for one that builds on what is not declared.
         """
         for computation in computations:
             if computation.name in self._lanes:
                 raise Refused(f"computation {computation.name}: is declared twice. Nothing was started.")
+            if computation.builds_on and computation.builds_on not in self._lanes:
+                raise Refused(
+                    f"computation {computation.name}: builds on {computation.builds_on}, which is not declared before "
+                    "it. Nothing was started."
+                )
             self._lanes[computation.name] = _Lane(computation)
 
     async def ready(self) -> None:
@@ -224,7 +240,8 @@ class ComputeGate:
         copied = _copied(computation, arguments)
         lane.asked += 1
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        job = Job(lane.asked, copied, tuple(pictures), self._trace.now_ns, outcome)
+        earlier = tuple(self._lanes[computation.builds_on].kept) if computation.builds_on else ()
+        job = Job(lane.asked, copied, tuple(pictures), self._trace.now_ns, outcome, earlier)
         self.computing.asked(computation, job)
         if computation.queue == "newest":
             while lane.waiting:
@@ -287,20 +304,22 @@ class ComputeGate:
 
     def _record(self, lane: _Lane, job: Job, outcome: Outcome, end_ns: int) -> None:
         bulk = outcome.bulk
-        kept = {} if bulk is None else {"file": bulk.file, "sha256": bulk.sha256, "size_bytes": bulk.size_bytes}
+        if bulk is not None:
+            lane.kept.append(bulk)
         self._trace.record(
             "computation",
             lane.computation.name,
             number=job.number,
             arguments=job.arguments,
             pictures=list(job.pictures),
+            **({"earlier": len(job.earlier)} if lane.computation.builds_on else {}),
             asked_ns=job.asked_ns,
             begin_ns=job.begin_ns,
             end_ns=end_ns,
             verdict=outcome.verdict.value,
             **({"result": outcome.result} if outcome.good else {}),
             **({"error": outcome.error} if outcome.error else {}),
-            **({"bulk": kept} if kept else {}),
+            **({} if bulk is None else {"bulk": asdict(bulk)}),
         )
 
 

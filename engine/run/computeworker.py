@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
+from hashlib import sha256
 from math import isfinite
 from pathlib import Path
 from pkgutil import resolve_name
@@ -17,11 +19,12 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from engine.errors import ComputationError, DataError, shown
-from engine.run.compute import LIMIT_BYTES, Computation, Json
+from engine.run.compute import LIMIT_BYTES, Bulk, Computation, Json
 from engine.worker import begin_worker
 
 if TYPE_CHECKING:
     from engine.frame import Picture
+    from engine.record.spool import SpooledPictures
 
 NICENESS = 10
 """Of a worker: the loop, the camera and the disk come first."""
@@ -37,7 +40,33 @@ class Question:
     computation: Computation
     arguments: Mapping[str, Json]
     pictures: tuple[int, ...]
+    earlier: tuple[Bulk, ...] = ()
     trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The bytes of an earlier outcome on which a computation builds. Equal ones have equal digests."""
+
+    folder: Path
+    bulk: Bulk
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes."""
+        return self.bulk.sha256
+
+    def read(self) -> bytes:
+        """The bytes, as they were returned. Raises DataError when they are not there any more."""
+        try:
+            with (self.folder / self.bulk.file).open("rb") as file:
+                file.seek(self.bulk.offset)
+                data = file.read(self.bulk.size_bytes)
+        except OSError as error:
+            raise DataError(f"{self.bulk.file}: cannot be read ({error.strerror})") from error
+        if sha256(data).hexdigest() != self.bulk.sha256:
+            raise DataError(f"{self.bulk.file}: is damaged at byte {self.bulk.offset}")
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +106,26 @@ def answer(question: Question, spool: Path) -> Answer:
         os._exit(1)
     if question.trouble in ("never", "late"):
         Event().wait(None if question.trouble == "never" else question.computation.limit_s)
-    from engine.record.spool import read_picture  # numpy comes with it, which only a worker needs
+    spooled = _spooled(spool)
 
     def picture(index: int) -> "Picture":
         try:
-            return read_picture(spool, index)
+            return spooled.picture(index)
         except DataError as error:  # a trace holds no paths
             raise DataError(f"{spool.name}: has no picture {index}") from error
 
-    return answer_from(question, picture)
+    return answer_from(question, picture, spool.parent)
 
 
-def answer_from(question: Question, picture_of: PictureOf) -> Answer:
-    """Compute from pictures found this way."""
+@lru_cache(maxsize=1)
+def _spooled(spool: Path) -> "SpooledPictures":
+    from engine.record.spool import SpooledPictures  # numpy comes with it, which only a worker needs
+
+    return SpooledPictures(spool)
+
+
+def answer_from(question: Question, picture_of: PictureOf, folder: Path) -> Answer:
+    """Compute from pictures found this way; what was returned beside earlier results lies in the run's folder."""
 
     def named(index: int) -> "Picture":
         if index not in question.pictures:
@@ -98,7 +134,8 @@ def answer_from(question: Question, picture_of: PictureOf) -> Answer:
 
     computation = question.computation
     try:
-        found = _resolved(computation.function)(question.arguments, named)
+        more = ([Earlier(folder, bulk) for bulk in question.earlier],) if computation.builds_on else ()
+        found = _resolved(computation.function)(question.arguments, named, *more)
         result, bulk = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         if bulk is not None and not isinstance(bulk, bytes):
             raise ComputationError(f"it returned a {type(bulk).__name__} beside its result, where bytes are kept")
@@ -107,8 +144,8 @@ def answer_from(question: Question, picture_of: PictureOf) -> Answer:
         return Answer(failed=f"{type(error).__name__}: {shown(error, 500)}")
 
 
-def _resolved(function: str) -> Callable[[Mapping[str, Json], PictureOf], object]:
-    found: Callable[[Mapping[str, Json], PictureOf], object] = resolve_name(function)
+def _resolved(function: str) -> Callable[..., object]:
+    found: Callable[..., object] = resolve_name(function)
     if not callable(found):
         raise TypeError(f"{function} is no function")
     return found

@@ -65,6 +65,7 @@ class Workers:
         self._computers: dict[str, Computer] = {}
         self._trouble: Trouble | None = None
         self._holder = Holder()
+        self._kept_bytes: dict[str, int] = {}
 
     async def ready(self, computations: Sequence[Computation], *, inline: bool, trouble: Trouble | None) -> None:
         """See `Computing.ready`; all are started before the first is waited for."""
@@ -94,11 +95,11 @@ class Workers:
 
     async def carry_out(self, computation: Computation, job: Job) -> Outcome:
         """See `Computing.carry_out`."""
-        if job.pictures and not await self._on_disk(computation):
-            return late(computation, job, "its pictures were not on the disk by then; ")
+        if (job.pictures or job.earlier) and not await self._on_disk(computation):
+            return late(computation, job, "what it reads was not on the disk by then; ")
         job.begin_ns = self._clock.now_ns()
         trouble = (self._trouble(computation.name, job.number) if self._trouble is not None else None) or ""
-        question = Question(computation, job.arguments, job.pictures, trouble)
+        question = Question(computation, job.arguments, job.pictures, job.earlier, trouble)
         virtual = self._clock.is_virtual
         answered = await (self._virtually(question, job.begin_ns) if virtual else self._really(question, job.begin_ns))
         if answered is None:
@@ -111,7 +112,7 @@ class Workers:
                 error=f"computation {computation.name}, number {job.number}: its function failed ({answered.failed}); "
                 "there is no result, the next can be computed. Report it to who wrote the function.",
             )
-        return Outcome(Verdict.IN_TIME, answered.result, bulk=self._kept(computation, job, answered.bulk))
+        return Outcome(Verdict.IN_TIME, answered.result, bulk=self._kept(computation, answered.bulk))
 
     async def let_go(self, computation: Computation, job: Job) -> None:
         """See `Computing.let_go`."""
@@ -124,7 +125,7 @@ class Workers:
         self._holder.close()
 
     async def _on_disk(self, computation: Computation) -> bool:
-        """Wait until all pictures so far are written, but no longer than the computation itself may take."""
+        """Wait until all pictures and bytes so far are written, but no longer than the computation itself may take."""
         limit = self._clock.timeout_at(self._clock.now_ns() + ns(computation.limit_s))
         with suppress(TimeoutError):
             async with limit:
@@ -149,22 +150,23 @@ class Workers:
         await self._clock.sleep_until(begin_ns + ns(computation.latency_s))
         return await self._holder.hold(asked.result)
 
-    def _kept(self, computation: Computation, job: Job, data: bytes | None) -> Bulk | None:
-        """Queue what goes to a file, and say where it will be."""
+    def _kept(self, computation: Computation, data: bytes | None) -> Bulk | None:
+        """Queue what goes to the computation's file, and say where it will be."""
         if data is None:
             return None
-        file = f"{BULK_FOLDER}/{job.number}_{computation.name}.bin"
+        file, offset = f"{BULK_FOLDER}/{computation.name}.bin", self._kept_bytes.get(computation.name, 0)
+        self._kept_bytes[computation.name] = offset + len(data)
         path, disk = self._folder / file, self._writer.disk
 
         def write() -> None:
             path.parent.mkdir(exist_ok=True)
-            with path.open("xb", buffering=0) as opened:
+            with path.open("ab", buffering=0) as opened:
                 disk.write(opened, data)
                 if self._durable:
                     disk.sync(opened)
 
         self._writer.submit(write, len(data))
-        return Bulk(file, sha256(data).hexdigest(), len(data))
+        return Bulk(file, sha256(data).hexdigest(), len(data), offset)
 
 
 def late(computation: Computation, job: Job, cause: str = "") -> Outcome:

@@ -263,10 +263,11 @@ class Cred(ExperimentType[CredPlan]):
     def write_files(
         self, folder: Path, remains: Remains, end: RunEnd, frames: Callable[[str], Iterator[SpooledFrame]]
     ) -> list[Path]:
-        """See `ExperimentType.write_files`: the snapshots, for people."""
+        """See `ExperimentType.write_files`: for people, the snapshots and what frames told while it went on."""
+        from protocols.cred.livetable import write_live_table
         from protocols.cred.results import write_snapshots
 
-        return write_snapshots(folder, frames("snapshot"))
+        return [*write_snapshots(folder, frames("snapshot")), *write_live_table(folder, remains.records)]
 
     def products(self, plan: CredPlan) -> Sequence[str]:
         """See `ExperimentType.products`."""

@@ -38,8 +38,9 @@ def live(
     from engine.errors import CredlineError
     from engine.record.lock import alone_in
     from protocols.live.frames import is_run, open_frames
-    from protocols.live.growing import Growing, ends
+    from protocols.live.growing import ends
     from protocols.live.keeping import keep_crystal
+    from protocols.live.lookedframes import LookedFrames
     from protocols.live.phases import read_phases
     from protocols.live.words import line_of, summary_of
 
@@ -49,20 +50,20 @@ def live(
     told: dict[str, Any] = {}
     seconds = 0.0
     with open_frames(run, geometry) as frames:
-        growing = Growing(frames, phases)
+        looked = LookedFrames(frames, phases)
         for index, due in ends(frames, every_deg, until_deg):
             counts = frames.counts(index)
             begin_ns = clock.now_ns()
-            growing.add(counts, int(frames.slot[index]), float(frames.start_deg[index]), float(frames.end_deg[index]))
+            looked.add(index, counts)
             if due:
-                look = growing.look()
+                look = looked.look()
                 told = look.told
                 typer.echo(line_of(told), err=as_json)
             seconds += (clock.now_ns() - begin_ns) / NS_PER_S
         if until_deg is None and is_run(run):
             try:
                 with alone_in(run):
-                    keep_crystal(run, frames, growing.reflections, look)
+                    keep_crystal(run, frames, looked.reflections, look)
             except CredlineError as error:  # a folder that is not to be written to is looked at all the same
                 typer.echo(f"not kept: {error}", err=True)
     for line in summary_of(told):

@@ -1,7 +1,4 @@
-"""A rotation as it grows: frames one after the other, and at any instant a look at all so far."""
-
-from collections.abc import Sequence
-from typing import Any
+"""A rotation as it grows: searched frames one after the other, and at any instant a look at all so far."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,49 +6,48 @@ from numpy.typing import NDArray
 from protocols.lattice.rotationfit import RotationFit
 from protocols.live.frames import SeriesFrames
 from protocols.live.look import Look, Setting, look
-from protocols.live.phases import Phase
-from protocols.live.rings import Annuli
+from protocols.live.rings import Profile, Rings, rings_of
 from protocols.spots.joining import Joining, Reflections
-from protocols.spots.seriespeaks import SeriesPeaks
+from protocols.spots.seriespeaks import FrameSpots
 
-RINGS_EVERY = 5
-"""Frames of which one is looked at for rings."""
+Array = NDArray[np.float64]
 
 
 class Growing:
-    """The state that grows with each frame. Some 5 ms of processor time a frame of 512 x 512, 0.1 s and more a look."""
+    """The state that grows with each frame: 0.1 ms of processor time a frame, 0.1 s and more a look."""
 
-    def __init__(self, frames: SeriesFrames, phases: Sequence[Phase] = ()) -> None:
-        self._setting = Setting(frames.geometry, frames.shape, frames.frame_deg, phases=phases)
-        self._find = SeriesPeaks(frames.shape, frames.made_up, frames.beam_px)
-        beam_px = frames.beam_px or (frames.geometry.beam_fast_px, frames.geometry.beam_slow_px)
-        self._annuli = Annuli(frames.shape, frames.made_up, beam_px)
+    def __init__(self) -> None:
         self._joining = Joining()
-        self._fit: RotationFit | None = None
+        self._profile: Profile | None = None
         self._frames = 0
-        self._start_deg = self._end_deg = 0.0
+        self._ends_deg = (0.0, 0.0)
 
-    def add(self, counts: NDArray[Any], slot: int, start_deg: float, end_deg: float) -> int:
-        """The next frame: how many spots are in it."""
-        spots = self._find(counts)
+    def add(self, spots: FrameSpots, slot: int, start_deg: float, end_deg: float) -> None:
+        """The next frame; slots ascend, angles are those of the stage."""
         self._joining.add(spots, slot, start_deg, end_deg)
-        if self._frames % RINGS_EVERY == 0:
-            self._annuli.add(counts)
-        self._start_deg = self._start_deg if self._frames else start_deg
-        self._end_deg = end_deg
+        self._ends_deg = (self._ends_deg[0] if self._frames else start_deg, end_deg)
         self._frames += 1
-        return len(spots)
 
     @property
     def reflections(self) -> Reflections:
         """Of all frames so far."""
         return self._joining.reflections()
 
-    def look(self) -> Look:
-        """All that is told so far."""
-        found = look(self.reflections, self._start_deg, self._end_deg, self._setting, self._fit)
-        rings = self._annuli.rings(self._setting.geometry)
-        self._fit = found.fit if found.fit is not None else self._fit
+    def add_profile(self, profile: Profile) -> None:
+        """Of the frames that are added, or some of them."""
+        known = self._profile
+        # Annuli about a beam that is known better by now are other ones.
+        same = known is not None and len(known.level) == len(profile.level)
+        self._profile = known + profile if same and known is not None else profile
+
+    def look(self, setting: Setting, before: RotationFit | None, angles_deg: tuple[Array, Array] | None = None) -> Look:
+        """All that is told so far. before: of the look before. angles_deg: begin and end of all frames, where they are
+        known better by now.
+        """
+        start_deg, end_deg = angles_deg or (None, None)
+        ends_deg = self._ends_deg if angles_deg is None else (float(angles_deg[0][0]), float(angles_deg[1][-1]))
+        found = look(self._joining.reflections(start_deg, end_deg), *ends_deg, setting, before)
+        rings = Rings((), False) if self._profile is None else rings_of(self._profile, setting.geometry)
         told = {"frames": self._frames, "rings_A": list(rings.spacings_A), "ice": rings.ice}
         return Look(found.told | told, found.found)
 

@@ -18,8 +18,8 @@ from engine.errors import DataError
 from engine.record.jsonobject import JsonDict
 from protocols.lattice.rotationfit import RotationFit
 from protocols.live.frames import SeriesFrames, open_frames
-from protocols.live.growing import Growing
 from protocols.live.look import Look
+from protocols.live.lookedframes import LookedFrames
 from protocols.live.words import summary_of
 from protocols.products.atomic import write_text
 from protocols.products.foundcrystal import CRYSTAL_FILE, SCHEMA, asked_of, found_crystal
@@ -43,12 +43,11 @@ def keep_current_crystal(folder: Path, progress: Callable[[int, int], None]) -> 
         except DataError:  # damaged: written anew
             pass
     with open_frames(folder, None) as frames:
-        growing, total = Growing(frames), len(frames.slot)
+        looked, total = LookedFrames(frames), len(frames.slot)
         for index in range(total):
-            counts = frames.counts(index)
-            growing.add(counts, int(frames.slot[index]), float(frames.start_deg[index]), float(frames.end_deg[index]))
+            looked.add(index, frames.counts(index))
             progress(index + 1, total)
-        keep_crystal(folder, frames, growing.reflections, growing.look())
+        keep_crystal(folder, frames, looked.reflections, looked.look())
 
 
 def keep_crystal(folder: Path, frames: SeriesFrames, reflections: Reflections, look: Look) -> None:

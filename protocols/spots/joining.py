@@ -104,13 +104,17 @@ class Joining:
         self._start_deg.append(start_deg)
         self._end_deg.append(end_deg)
 
-    def reflections(self) -> Reflections:
-        """All so far; what is in the last frame is cut, for it may go on. A millisecond for a thousand."""
+    def reflections(self, start_deg: Array | None = None, end_deg: Array | None = None) -> Reflections:
+        """All so far; what is in the last frame is cut, for it may go on. A millisecond for a thousand.
+
+        start_deg, end_deg: of all frames, where their angles are known better by now than when they were added.
+        """
         gap_before = np.ones(len(self._spots) + 1, dtype=bool)
         gap_before[1:-1] = np.diff(self._slot) != 1
         frame = np.repeat(np.arange(len(self._spots)), [len(one) for one in self._spots])
         number = np.concatenate([*self._number, np.empty(0, dtype=np.intp)])
-        start_deg, end_deg = (np.array(each, dtype=np.float64) for each in (self._start_deg, self._end_deg))
+        start_deg = np.array(self._start_deg, dtype=np.float64) if start_deg is None else start_deg
+        end_deg = np.array(self._end_deg, dtype=np.float64) if end_deg is None else end_deg
         return _measured(self._spots, frame, number, gap_before, start_deg, end_deg)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.clock.virtual import VirtualClock
 from engine.errors import DataError
 from engine.frame import Frame
-from engine.record.spool import Spool, SpooledFrame, read_infos, read_picture, read_spool
+from engine.record.spool import Spool, SpooledFrame, SpooledPictures, read_infos, read_spool
 from engine.record.spoolformat import MAGIC, OLD_HEAD, OLD_MAGIC, Columns
 from engine.record.writer import Writer
 from tests.engine.virtually import virtual
@@ -236,15 +236,40 @@ async def test_appending_waits_while_the_disk_is_behind(clock: VirtualClock, tmp
 async def test_one_picture_is_found_by_its_index_while_the_spool_grows(clock: VirtualClock, tmp_path: Path) -> None:
     writer = Writer()
     spool = Spool(tmp_path / "frames.spool", writer, durable=False)
+    pictures = SpooledPictures(spool.path)
     for k, (slot, frame) in enumerate(three_frames()):
         with pytest.raises(DataError, match=f"frame {k} is not there"):
-            read_picture(spool.path, k)
+            pictures.picture(k)
         await spool.append(frame, "diffraction", {"slot": slot})
         await writer.drain()
-        assert np.array_equal(read_picture(spool.path, k), frame.counts)
+        assert np.array_equal(pictures.picture(k), frame.counts)
+        assert np.array_equal(SpooledPictures(spool.path).picture(k), frame.counts)
+    with pytest.raises(DataError, match="frame -1 is not there"):
+        pictures.picture(-1)
+    assert np.array_equal(pictures.picture(0), three_frames()[0][1].counts)
     writer.close()
     spool.close()
     assert [info.index for info in read_infos(spool.path)] == [0, 1, 2]
+
+
+@virtual
+async def test_another_spool_of_the_same_name_is_read_from_its_own_begin(clock: VirtualClock, tmp_path: Path) -> None:
+    path = tmp_path / "frames.spool"
+    pictures = SpooledPictures(path)
+    taken = 0
+    for first in (8, 5, None):  # in the last one the second frame begins where the third did before
+        writer = Writer()
+        spool = Spool(path, writer, durable=False)
+        sizes = [5 + taken // 4 if first is None else first, 5, 5, 5]
+        for k, size in enumerate(sizes):
+            await spool.append(Frame(np.full((1, size), k, np.uint8), k, 0, 1), "still", {})
+        await writer.drain()
+        writer.close()
+        spool.close()
+        for k in (3, 2, 1):
+            assert pictures.picture(k).tolist() == [[k] * sizes[k]]
+        taken = path.stat().st_size - len(MAGIC)
+        path.unlink()
 
 
 @virtual
@@ -292,4 +317,4 @@ def test_a_spool_of_format_1_is_read(tmp_path: Path) -> None:
         (2, "snapshot", {"slot": 2}),
     ]
     assert all(np.array_equal(f.counts, counts) for f in found)
-    assert np.array_equal(read_picture(path, 2), counts)
+    assert np.array_equal(SpooledPictures(path).picture(2), counts)

@@ -2,11 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Any
 
 import numpy as np
+
+from engine.run.computeworker import Earlier
 
 Pictures = Callable[[int], Any]
 
@@ -33,6 +35,10 @@ def large(arguments: Mapping[str, Any], picture: Pictures) -> Any:
 
 def bulky(arguments: Mapping[str, Any], picture: Pictures) -> Any:
     return {"rows": 2}, b"bytes of two rows"
+
+
+def built(arguments: Mapping[str, Any], picture: Pictures, earlier: Sequence[Earlier]) -> Any:
+    return {"bytes": [len(each.read()) for each in earlier]}
 
 
 def failing(arguments: Mapping[str, Any], picture: Pictures) -> Any:

@@ -263,14 +263,62 @@ async def test_a_result_is_at_most_64_kib(clock: VirtualClock, tmp_path: Path, l
 async def test_bytes_go_to_a_file_and_their_digest_into_the_event(clock: VirtualClock, tmp_path: Path) -> None:
     async with Bench(clock, tmp_path) as bench:
         outcome = await bench.gate.compute(computation("bulky"), {})
-    data = (tmp_path / "computations" / "1_bulky.bin").read_bytes()
-    assert data == b"bytes of two rows"
+        await bench.gate.compute(computation("bulky"), {})
+    data = (tmp_path / "computations" / "bulky.bin").read_bytes()
+    assert data == b"bytes of two rowsbytes of two rows"
     assert outcome.get() == {"rows": 2}
-    assert bench.records[0]["bulk"] == {
-        "file": "computations/1_bulky.bin",
-        "sha256": sha256(data).hexdigest(),
-        "size_bytes": 17,
-    }
+    assert [record["bulk"] for record in bench.records] == [
+        {
+            "file": "computations/bulky.bin",
+            "sha256": sha256(data[:17]).hexdigest(),
+            "size_bytes": 17,
+            "offset": offset,
+        }
+        for offset in (0, 17)
+    ]
+
+
+BUILT = computation("built", builds_on="bulky")
+
+
+def no_picture(index: int) -> Any:
+    raise KeyError(index)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@virtual
+async def test_a_computation_builds_on_the_bytes_of_all_earlier_outcomes_of_another(
+    clock: VirtualClock, tmp_path: Path, inline: bool
+) -> None:
+    bulky = computation("bulky")
+    async with Bench(clock, tmp_path, bulky, BUILT, inline=inline, bulky2="dead") as bench:
+        under_way = asyncio.create_task(bench.gate.compute(bulky, {}))
+        await clock.sleep_s(0.5)
+        told = [(await bench.gate.compute(BUILT, {})).get()]  # asked for before the other one had ended
+        await under_way
+        for _ in range(2):
+            told.append((await bench.gate.compute(BUILT, {})).get())
+            await bench.gate.compute(bulky, {})
+        told.append((await bench.gate.compute(BUILT, {})).get())
+    lengths = [of["bytes"] for of in told if isinstance(of, dict)]
+    assert lengths == [[], [17], [17], [17, 17]]  # the second one died
+    assert [record["earlier"] for record in bench.records if record["name"] == "built"] == [0, 1, 1, 2]
+    records = json.loads(json.dumps(bench.records))
+    assert recompute([bulky, BUILT], records, no_picture, tmp_path) == (6, [])
+    (tmp_path / "computations" / "bulky.bin").write_bytes(b"bytes of two rowsbytes of two rowz")
+    (difference,) = recompute([bulky, BUILT], records, no_picture, tmp_path)[1]
+    assert (difference.number, "bulky.bin: is damaged at byte 17" in str(difference.found)) == (4, True)
+
+
+@virtual
+async def test_a_computation_that_builds_on_what_is_not_declared_is_refused(
+    clock: VirtualClock, tmp_path: Path
+) -> None:
+    bench = Bench(clock, tmp_path)
+    with pytest.raises(Refused, match="builds on another, which is not declared before it"):
+        bench.gate.declare(computation("stuck", builds_on="another"))
+    bench.writer.close()
+    bench.spool.close()
 
 
 @pytest.mark.parametrize(
@@ -350,11 +398,12 @@ async def busy(clock: VirtualClock, gate: ComputeGate, trace: Trace) -> None:
         tasks.create_task(impatient())
         await ask_for(computation("third"), {"x": 1})
         await ask_for(computation("bulky"), {})
+        await ask_for(BUILT, {})
         await ask_for(computation("failing"), {})
         await ask_for(NEWEST, {"n": 200})
 
 
-SCENE = [NEWEST, *ALL[1:]]
+SCENE = [NEWEST, *ALL[1:], BUILT]
 FAULTS = [{}, {"echo1": "dead"}, {"echo1": "late", "total1": "never"}, {"third1": "dead", "echo6": "never"}]
 VERDICTS = {"dead": "dead", "late": "late", "never": "late"}
 
@@ -425,28 +474,28 @@ def test_a_replay_that_asks_for_something_else_is_told(tmp_path: Path) -> None:
 def test_what_is_computed_again_agrees_within_the_resolution(tmp_path: Path) -> None:
     records = recorded(tmp_path, inline=True)
     picture = {1: np.ones((4, 4), np.uint16)}.__getitem__
-    done, differences = recompute(SCENE, records, picture)
-    assert (done, differences) == (5, [])
+    done, differences = recompute(SCENE, records, picture, tmp_path)
+    assert (done, differences) == (6, [])
     third = next(r for r in records if r["name"] == "third")
     third["result"]["third"] += 0.01  # one step of the resolution
-    assert recompute(SCENE, records, picture)[1] == []
+    assert recompute(SCENE, records, picture, tmp_path)[1] == []
     third["result"]["third"] += 0.01
-    (difference,) = recompute(SCENE, records, picture)[1]
+    (difference,) = recompute(SCENE, records, picture, tmp_path)[1]
     assert (difference.name, difference.where, difference.found) == ("third", "third", 0.33)
 
 
 def test_a_picture_that_is_another_one_makes_a_difference(tmp_path: Path) -> None:
     records = recorded(tmp_path, inline=True)
-    (difference,) = recompute(SCENE, records, lambda _: np.zeros((4, 4), np.uint16))[1]
+    (difference,) = recompute(SCENE, records, lambda _: np.zeros((4, 4), np.uint16), tmp_path)[1]
     assert (difference.name, difference.recorded, difference.found) == ("total", 16, 0)
 
 
 def test_what_is_declared_no_more_cannot_be_computed_again(tmp_path: Path) -> None:
     records = recorded(tmp_path, inline=True)
-    done, differences = recompute([NEWEST], records, lambda _: np.ones((4, 4), np.uint16))
-    assert done == 5
+    done, differences = recompute([NEWEST], records, lambda _: np.ones((4, 4), np.uint16), tmp_path)
+    assert done == 6
     assert [(d.name, d.found) for d in differences] == [
-        (name, "declared no more") for name in ("total", "third", "bulky")
+        (name, "declared no more") for name in ("total", "third", "bulky", "built")
     ]
 
 

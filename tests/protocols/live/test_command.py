@@ -19,7 +19,7 @@ from protocols.live.cellsigma import CellSigma
 from protocols.live.command import live_app
 from protocols.live.frames import open_frames
 from protocols.live.phases import Phase, named, read_phases
-from protocols.live.rings import Annuli
+from protocols.live.rings import Annuli, rings_of
 
 GEOMETRY_TOML = """
 wavelength_A = 0.02508
@@ -127,9 +127,10 @@ def test_rings_are_seen_and_ice_by_its_name(spacings: tuple[float, ...], ice: bo
         ring_px = geometry.camera_length_px * np.tan(2 * np.arcsin(geometry.wavelength_A / (2 * spacing)))
         light *= 1 + 0.3 * np.exp(-(((radius - ring_px) / 2.0) ** 2) / 2)
     annuli = Annuli((516, 516), None, (geometry.beam_fast_px, geometry.beam_slow_px))
-    for _ in range(6):
-        annuli.add(rng.poisson(light))
-    rings = annuli.rings(geometry)
+    profile = annuli.profile(rng.poisson(light))
+    for _ in range(5):
+        profile += annuli.profile(rng.poisson(light))
+    rings = rings_of(profile, geometry)
     # At this camera length the three strongest of ice are one.
     assert len(rings.spacings_A) == min(2, len(spacings))
     assert all(min(abs(found / true - 1) for true in spacings) < 0.02 for found in rings.spacings_A)

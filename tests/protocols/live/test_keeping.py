@@ -12,8 +12,8 @@ from protocols.cred import CRED
 from protocols.lattice.cell import Cell, lattice_difference
 from protocols.live.command import live_app
 from protocols.live.frames import open_frames
-from protocols.live.growing import Growing
 from protocols.live.keeping import keep_crystal
+from protocols.live.lookedframes import LookedFrames
 from protocols.products.foundcrystal import CRYSTAL_FILE, found_crystal
 from protocols.products.source import open_run
 from tests.protocols.products.crystals import GEOMETRY, crystal_run
@@ -109,11 +109,10 @@ def test_with_another_geometry_and_when_damaged_it_is_made_anew(run: Path) -> No
 
 def test_of_a_lattice_that_is_not_determined_nothing_is_kept_but_the_reason_and_the_reflections(run: Path) -> None:
     with open_frames(run, None) as frames:
-        growing = Growing(frames)
+        looked = LookedFrames(frames)
         for index in range(8):
-            counts = frames.counts(index)
-            growing.add(counts, int(frames.slot[index]), float(frames.start_deg[index]), float(frames.end_deg[index]))
-        keep_crystal(run, frames, growing.reflections, growing.look())
+            looked.add(index, frames.counts(index))
+        keep_crystal(run, frames, looked.reflections, looked.look())
     told = json.loads((run / CRYSTAL_FILE).read_text())
     assert told["reasons"]
     assert "fitted" not in told
