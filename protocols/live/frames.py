@@ -38,6 +38,8 @@ KEYS = {
 BEAM_KEYS = ("beam_fast_px", "beam_slow_px")
 """Where they are missing the beam is looked for in the mean of BEAM_FRAMES frames."""
 BEAM_FRAMES = 15
+SATURATION_KEY = "saturation"
+"""Counts from which a pixel is saturated; where it is missing, the highest of a camera of 16 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,7 @@ class SeriesFrames:
     """(n,) frames. counts: (rows, columns) of the frame with an index. made_up: (rows, columns), see `SeriesPeaks`.
 
     slot: ascending numbers; where one is left out there is a gap. beam_px: None where it is not on the picture.
+    saturation: counts from which a pixel is saturated; None where nobody knows it.
     """
 
     shape: tuple[int, int]
@@ -55,6 +58,7 @@ class SeriesFrames:
     slot: NDArray[np.integer]
     start_deg: Array
     end_deg: Array
+    saturation: float | None = None
 
     @property
     def frame_deg(self) -> float:
@@ -76,7 +80,7 @@ def open_frames(path: Path, geometry: Path | None) -> Iterator[SeriesFrames]:
             info = run.info
             yield SeriesFrames(
                 info.shape, run.counts, run.made_up, run.beam_px, run.geometry, info.slot, info.frame_start_deg,
-                info.frame_end_deg,
+                info.frame_end_deg, info.overload,
             )  # fmt: skip
         return
     if not path.exists():
@@ -124,7 +128,9 @@ def _foreign(path: Path, geometry: Path) -> SeriesFrames:
             raise DataError(f"live: picture {index + 1} is {picture.shape}, the first is {shape}; take it away")
         return picture
 
-    return SeriesFrames(shape, checked, made_up, beam_px, rotation, number, start_deg, end_deg)
+    highest = float(np.iinfo(first.dtype).max) if first.dtype.kind in "iu" and first.dtype.itemsize <= 2 else None
+    saturation = told.get(SATURATION_KEY, highest)
+    return SeriesFrames(shape, checked, made_up, beam_px, rotation, number, start_deg, end_deg, saturation)
 
 
 def _beam(counts: Callable[[int], NDArray[Any]], count: int, bad: NDArray[np.bool_]) -> tuple[float, float]:
@@ -146,12 +152,12 @@ def _read_geometry(path: Path) -> dict[str, float]:
         raise Refused(f"geometry: {shown(path)} lacks {words}. Nothing was done.")
     if (BEAM_KEYS[0] in told) != (BEAM_KEYS[1] in told):
         raise Refused(f"geometry: {shown(path)} says one of {' and '.join(BEAM_KEYS)}; nothing was done. Say both.")
-    if unknown := sorted(set(told) - set(KEYS) - set(BEAM_KEYS)):
+    if unknown := sorted(set(told) - set(KEYS) - {*BEAM_KEYS, SATURATION_KEY}):
         raise Refused(f"geometry: {shown(path)} has an unknown key {shown(unknown[0])!r}; nothing was done.")
     for key, value in told.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise Refused(f"geometry: {shown(path)}: {key} = {shown(value)} is no number; nothing was done.")
-        if key in ("wavelength_A", "camera_length_mm", "pixel_size_mm") and value <= 0:
+        if key in ("wavelength_A", "camera_length_mm", "pixel_size_mm", SATURATION_KEY) and value <= 0:
             raise Refused(f"geometry: {shown(path)}: {key} = {value:g} must be above 0; nothing was done.")
     if told["oscillation_deg"] == 0:
         raise Refused(f"geometry: {shown(path)}: oscillation_deg = 0 is no rotation; nothing was done.")
