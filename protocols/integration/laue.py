@@ -84,32 +84,36 @@ def choose(hkl: Indices, intensity: Array, sigma: Array, types: Sequence[Axes], 
     if wanted is not None:
         axes, group = _wanted(wanted, types)
         own = hkl @ axes.to_conventional.T
-        return Symmetry(axes, group, own, disagreement(group, own, intensity, sigma), (), True)
+        return Symmetry(axes, group, own, disagreement(group, _lowest(axes), own, intensity, sigma), (), True)
     refused: list[tuple[str, float]] = []
     order = [(axes, gemmi.SpaceGroup(name)) for axes in types for name in HIGHEST[axes.bravais.symbol]]
     order.sort(key=lambda each: -len(each[1].operations().sym_ops))
     for axes, group in order:
         own = hkl @ axes.to_conventional.T
-        told = disagreement(group, own, intensity, sigma)
+        told = disagreement(group, _lowest(axes), own, intensity, sigma)
         if told is None or told < UNRELATED:
             return Symmetry(axes, group, own, told, tuple(refused), False)
         refused.append((f"{group.laue_str()} ({axes.bravais.symbol})", told))
     raise AssertionError("-1 relates nothing but Friedel mates")
 
 
-def disagreement(group: "gemmi.SpaceGroup", hkl: Indices, intensity: Array, sigma: Array) -> float | None:
+def disagreement(
+    group: "gemmi.SpaceGroup", lowest: "gemmi.SpaceGroup", hkl: Indices, intensity: Array, sigma: Array
+) -> float | None:
     """The worst of the operations of a Laue class: sum of the differences over the sum, of pairs of intensities.
 
-    None where no operation has enough pairs; those of -1 (Friedel) are not asked, for they hold always.
+    lowest: class of the fewest operations that the lattice can have. Pairs that it, or Friedel's law, relates too tell
+    nothing of an operation that is not in it: these are not asked, nor is -1. None where no operation has enough pairs.
     """
     rows = {tuple(index): number for number, index in enumerate(hkl.tolist())}  # of equals, one
+    always = {rotation.tobytes() for rotation in rotations(lowest)}
+    of_lowest, of_friedel = _classes(hkl, rotations(lowest)), _classes(hkl, [np.eye(3, dtype=np.int64)])
     worst: float | None = None
     for rotation in rotations(group):
-        if abs(int(np.trace(rotation))) == 3:
-            continue
         mates = [rows.get(tuple(index), -1) for index in (hkl @ rotation).tolist()]
         other = np.array(mates, dtype=np.intp)
-        pair = (other > np.arange(len(hkl))) & np.any(hkl != hkl[other], axis=1)
+        related = of_friedel if rotation.tobytes() in always else of_lowest
+        pair = (other > np.arange(len(hkl))) & (related != related[other])
         one, two = intensity[pair], intensity[other[pair]]
         strong = np.maximum(one / sigma[pair], two / sigma[other[pair]]) > STRONG
         if strong.sum() < FEWEST_PAIRS:
@@ -122,6 +126,16 @@ def disagreement(group: "gemmi.SpaceGroup", hkl: Indices, intensity: Array, sigm
     return worst
 
 
+def _classes(hkl: Indices, operations: Sequence[Indices]) -> Indices:
+    """(n,) a number that is the same for indices that the operations, or Friedel's law, relate."""
+    key = np.full(len(hkl), np.iinfo(np.int64).min)
+    for operation in operations:
+        for sign in (1, -1):
+            h, k, m = (sign * hkl @ operation).T + 1000
+            np.maximum(key, (h * 4000 + k) * 4000 + m, out=key)
+    return key
+
+
 def rotations(group: "gemmi.SpaceGroup") -> list[Indices]:
     """Of the Laue class, each once, that act on rows of indices: h' = h R; and the same with all signs turned."""
     import gemmi
@@ -130,6 +144,12 @@ def rotations(group: "gemmi.SpaceGroup") -> list[Indices]:
     turned = [rotation * round(float(np.linalg.det(rotation))) for rotation in found.values()]
     proper = {rotation.tobytes(): rotation for rotation in turned}
     return [sign * rotation for rotation in proper.values() for sign in (1, -1)]
+
+
+def _lowest(axes: Axes) -> "gemmi.SpaceGroup":
+    import gemmi
+
+    return gemmi.SpaceGroup(HIGHEST[axes.bravais.symbol][-1])
 
 
 def _wanted(wanted: str, types: Sequence[Axes]) -> "tuple[Axes, gemmi.SpaceGroup]":

@@ -37,7 +37,7 @@ SOME_FRAMES = 30
 WIDTH_FRAMES = 12
 """Frames, evenly over the series, from which the mean and the width of spots are taken."""
 BEGIN_SPOT_PX, LARGEST_SPOT_PX = 1.0, 6.0
-STRONG = 20.0
+STRONG = 10.0
 """Intensity over its standard deviation of reflections that tell widths in angle."""
 GENEROUS = 1.5
 """Frames are measured for passages so many times wider than told, for they may be."""
@@ -176,26 +176,22 @@ def _of_frames(
 
 
 def _widths(series: Series, passages: Passages, sums: _Sums, told: Widths) -> Widths:
-    """From the strong reflections of which every frame is there and nothing is in the way."""
+    """From the strong reflections in whose way nothing is. A gap does no harm: the frames that are there tell it."""
     n = len(passages)
-    total, variance = np.bincount(sums.row, sums.total, n), np.bincount(sums.row, sums.variance, n)
-    clean = np.ones(n, dtype=bool)
-    clean[sums.row[sums.saturated | sums.blind | (sums.share < 0.9)]] = False
-    first, last = np.full(n, len(series), dtype=np.intp), np.full(n, -1, dtype=np.intp)
-    np.minimum.at(first, sums.row, sums.frame)
-    np.maximum.at(last, sums.row, sums.frame)
-    there = last >= 0
-    low, high = first[there], last[there]
-    inner = (low > 0) & (high < len(series) - 1)
-    clean[there] &= inner & (series.slot[high] - series.slot[low] == high - low)
-    clean &= there & (total > STRONG * np.sqrt(np.maximum(variance, 1)))
+    good = (sums.share > 0.9) & ~sums.blind & ~sums.saturated
+    counted, frame = sums.row[good], sums.frame[good]
+    total, variance = (np.bincount(counted, each[good], n) for each in (sums.total, sums.variance))
+    clean = (np.bincount(counted, minlength=n) > 2) & (total > STRONG * np.sqrt(np.maximum(variance, 1)))
+    clean[sums.row[sums.saturated]] = False
+    inner = min(float(series.start_deg[0]), float(series.end_deg[-1])), max(series.start_deg[0], series.end_deg[-1])
+    clean &= (passages.angle_deg > inner[0]) & (passages.angle_deg < inner[1])
     strong = np.flatnonzero(clean)
     number = np.full(n, -1, dtype=np.intp)
     number[strong] = np.arange(len(strong))
-    mine = number[sums.row] >= 0
-    row, frame = number[sums.row[mine]], sums.frame[mine]
-    share = sums.total[mine] / total[sums.row[mine]]
-    return fitted_widths(passages, strong, row, share, series.start_deg[frame], series.end_deg[frame], told)
+    mine = number[counted] >= 0
+    row, frame, whole = number[counted[mine]], frame[mine], total[counted[mine]]
+    share, sigma = sums.total[good][mine] / whole, np.sqrt(sums.variance[good][mine]) / whole
+    return fitted_widths(passages, strong, row, share, sigma, series.start_deg[frame], series.end_deg[frame], told)
 
 
 def _observations(

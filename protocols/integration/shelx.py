@@ -55,20 +55,20 @@ def ins_text(
             "REM Fill in the elements, and how many atoms of each are in the cell, for example",
             "REM SFAC C H O",
             "REM UNIT 36 32 16",
-            "REM with scattering factors for electrons: credline live ... --composition 'C9 H8 O4' writes them.",
+            "REM Scattering factors for electrons: --composition 'C9 H8 O4' writes them.",
         ]
     else:
         lines += [
-            "REM scattering factors for electrons, International Tables C, table 4.3.2.2, as four Gaussians",
+            "REM factors for electrons, Int. Tables C, table 4.3.2.2, as four Gaussians",
             *(shelx_line(element) for element in composition),
             f"UNIT {' '.join(f'{units * count:g}' for count in composition.values())}",
-            f"REM {units} formula units in the cell are a guess by its volume: correct ZERR and UNIT",
+            f"REM {units} formula units are a guess by the volume: correct ZERR and UNIT",
         ]
     return "\n".join([*lines, "L.S. 10", "FMAP 2", "PLAN 20", "HKLF 4", "END", ""])
 
 
 def symmetry_lines(group: "gemmi.SpaceGroup") -> tuple[int, list[str]]:
-    """LATT, and the operations of SYMM: no identity, no centring, and none that the inversion at 0 0 0 makes of others."""
+    """LATT, and the operations of SYMM: without the identity, centring, and what the inversion makes of others."""
     import gemmi
 
     operations = group.operations()
