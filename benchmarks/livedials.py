@@ -173,10 +173,23 @@ def one(case: Case, out: Path, environment: dict[str, str]) -> dict[str, Any]:
         "cell_percent": judged.cell_percent, "indexed": judged.indexed_percent / 100, "cc": judged.cc, "r": judged.r,
         "kept_percent": judged.kept_percent, "unique": judged.unique, "laue_right": judged.laue == "right",
     }  # fmt: skip
-    if ours and judged.cell_percent < 100:
-        cc, r, count = agreement(ours, dials_intensities(run, truth))
-        result["both"] = {"cc": cc, "r": r, "unique": count}
-    return result
+    return result | compared(run, truth, ours, result["dials"])
+
+
+def again(before: dict[str, Any], case: Case, out: Path) -> dict[str, Any]:
+    """The same with what live makes of the whole run now."""
+    run, settings = make(case, out)
+    truth = read_truth(run, case.crystal.group, settings)
+    live, ours = by_live(run, truth)
+    return before | {"live": live} | compared(run, truth, ours, before["dials"])
+
+
+def compared(run: Path, truth: Truth, ours: Intensities, dials: dict[str, Any]) -> dict[str, Any]:
+    """Live's intensities against those of DIALS, where both have some of the same lattice."""
+    if not ours or dials.get("cell_percent", 100.0) >= 100.0:
+        return {}
+    cc, r, count = agreement(ours, dials_intensities(run, truth))
+    return {"both": {"cc": cc, "r": r, "unique": count}}
 
 
 def say(results: list[dict[str, Any]], wanted: int) -> None:
@@ -233,13 +246,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="keeps runs and results")
     parser.add_argument("--say", action="store_true", help="only the table of what is there")
     parser.add_argument("--remove", action="store_true", help="remove each run when it has its line: 300 MB each")
+    parser.add_argument("--live-again", action="store_true", help="live's structure factors of the runs there, anew")
     asked = parser.parse_args()
     out: Path = asked.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     log = out / "results.jsonl"
     results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     every = cases()
-    if not asked.say:
+    if asked.live_again:
+        results = [again(each, next(case for case in every if case.name == each["run"]), out) for each in results]
+        log.write_text("".join(json.dumps(each, default=float) + "\n" for each in results))
+    elif not asked.say:
         done = {each["run"] for each in results}
         with warm_dials() as environment:
             for case in every:

@@ -97,7 +97,7 @@ class _Sums:
 
 
 def observe(series: Series, ub: Array, geometry: RotationGeometry, d_min_A: float, told: Widths) -> Observations:
-    """Integrate a series with a lattice ub (3, 3) and its geometry, down to d_min_A. 20 to 40 ms a frame.
+    """Integrate a series with a lattice ub (3, 3) and its geometry, down to d_min_A. 5 to 20 ms a frame.
 
     told: widths to begin with, which the strong reflections then correct.
     """

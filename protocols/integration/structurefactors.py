@@ -64,7 +64,7 @@ def structure_factors(
     d_min_A: float,
     wanted: str | None = None,
 ) -> StructureFactors:
-    """Of a series whose lattice ub (3, 3) and geometry are known. 20 to 40 ms a frame.
+    """Of a series whose lattice ub (3, 3) and geometry are known. 5 to 20 ms of processor time a frame.
 
     types: that the lattice may have, the highest first. wanted: a space group or Laue class. Refused where too few
     reflections are left, or the group is none of this lattice.

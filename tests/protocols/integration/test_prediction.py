@@ -23,7 +23,7 @@ def test_a_whole_passage_collects_the_intensity_over_its_speed_where_and_when_it
     true = spots(crystal, GEOMETRY, *span, RIGHT.size_per_A, 1.0, RIGHT.mosaicity_deg)
 
     def of_each(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(true.index, values, len(crystal.hkl))
+        return np.asarray(np.bincount(true.index, values, len(crystal.hkl)), dtype=np.float64)
 
     weight = of_each(true.weight)
     fast_px, slow_px = (
