@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.errors import Refused
 from protocols.integration.laue import Axes, Symmetry, choose
-from protocols.integration.merging import Merged, merge
+from protocols.integration.merging import Merged, brightness, merge
 from protocols.integration.observing import RECORDED, Fate, Observations, observe
 from protocols.integration.prediction import SLOWEST, Widths
 from protocols.integration.reflectionfiles import cif_text, write_mtz
@@ -29,6 +29,9 @@ FEWEST = 30
 """Observations that are worth files."""
 TELLING_CC = 0.3
 """CC1/2 of the last shell that still tells something of the structure."""
+PARTS = 6
+UNEVEN = 1.25
+"""Ratio of the brightest part of a run to the darkest that is told."""
 WHY = {
     Fate.PARTIAL: f"recorded to less than {RECORDED:.0%}: a gap, or an end of the run, has the rest",
     Fate.OVERLAPPED: "not told apart from a neighbour in the same frames",
@@ -124,7 +127,24 @@ def words_of(result: StructureFactors) -> list[str]:
         )
     if (best := result.resolution_A) is not None:
         lines.append(f"CC1/2 is above {TELLING_CC} to {best:.2f} A")
-    return lines
+    return lines + _uneven(result)
+
+
+def _uneven(result: StructureFactors) -> list[str]:
+    """Whether the crystal is brighter in one part of the run than in another, in words."""
+    seen, symmetry = result.observations, result.symmetry
+    kept = seen.kept
+    frame = seen.frame[kept]
+    part = np.asarray(frame * PARTS // (int(frame.max(initial=0)) + 1), dtype=np.intp)
+    bright = brightness(symmetry.group, symmetry.hkl, seen.intensity[kept], seen.sigma[kept], part, PARTS)
+    known = bright[np.isfinite(bright)]
+    if not len(known) or known.max() < UNEVEN * max(float(known.min()), 1e-6):
+        return []
+    shares = ", ".join("?" if np.isnan(each) else f"{each:.2f}" for each in bright.tolist())
+    return [
+        f"the crystal is not equally bright over the run (each sixth against the others: {shares}): it leaves "
+        "the beam, or is damaged; no scale factors are applied"
+    ]
 
 
 def _symmetry_words(symmetry: Symmetry) -> str:
