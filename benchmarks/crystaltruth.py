@@ -130,7 +130,7 @@ def judge(run_dir: Path, truth: Truth, log: str) -> Judged:
     work = run_dir / "SMV" / "dials"
     mtz = gemmi.read_mtz_file(str(work / "scaled.mtz"))
     found = mtz.spacegroup
-    index, strain, same = _lattice(work / "scaled.expt", truth, found)
+    index, strain, same = lattice(work / "scaled.expt", truth, found)
     rows = re.findall(r"\| +(\d+) \| +(\d+) \| (\S+)% +\|", log)
     indexed = float(rows[-1][2]) if rows else 0.0
     if not same:
@@ -138,32 +138,57 @@ def judge(run_dir: Path, truth: Truth, log: str) -> Judged:
     mtz.switch_to_original_hkl()
     table, labels = np.array(mtz.array), mtz.column_labels()
     hkl = np.rint(table[:, :3] @ index.T).astype(int)
-    measured = dict(_unique(truth.group, hkl, table[:, labels.index("I")], table[:, labels.index("SIGI")]))
-    true = dict(zip(map(tuple, truth.crystal.hkl.tolist()), truth.crystal.intensity.tolist(), strict=True))
-    pairs = np.array([(i, true[h]) for h, i in measured.items() if h in true]).reshape(-1, 2)
-    wanted = set(_asu(truth.group, truth.crystal.hkl[truth.measurable]))
-    kept = 100 * len(wanted & measured.keys()) / max(len(wanted), 1)
-    scale = pairs[:, 0].sum() / pairs[:, 1].sum()
+    measured = unique(truth.group, hkl, table[:, labels.index("I")], table[:, labels.index("SIGI")])
+    cc, r, count = agreement(measured, true_intensities(truth))
     return Judged(
         indexed_percent=indexed,
         cell_percent=100 * strain,
         laue=_laue(index, found, truth.group),
         found_group=found.hm,
-        cc=float(np.corrcoef(pairs.T)[0, 1]),
-        r=float(np.abs(pairs[:, 0] / scale - pairs[:, 1]).sum() / pairs[:, 1].sum()),
-        kept_percent=kept,
-        unique=len(pairs),
+        cc=cc,
+        r=r,
+        kept_percent=kept_percent(measured, truth),
+        unique=count,
         multiplicity=len(hkl) / max(len(measured), 1),
     )
 
 
-def _lattice(expt: Path, truth: Truth, found: gemmi.SpaceGroup) -> tuple[NDArray[np.float64], float, bool]:
+Intensities = dict[tuple[int, int, int], float]
+
+
+def true_intensities(truth: Truth) -> Intensities:
+    """Of every reflection, equivalents too."""
+    return dict(zip(map(tuple, truth.crystal.hkl.tolist()), truth.crystal.intensity.tolist(), strict=True))
+
+
+def agreement(some: Intensities, others: Intensities) -> tuple[float, float, int]:
+    """Correlation and R of the reflections that both have, on the scale of the others, and how many they are."""
+    pairs = np.array([(i, others[h]) for h, i in some.items() if h in others]).reshape(-1, 2)
+    scale = pairs[:, 0].sum() / pairs[:, 1].sum()
+    r = float(np.abs(pairs[:, 0] / scale - pairs[:, 1]).sum() / pairs[:, 1].sum())
+    return float(np.corrcoef(pairs.T)[0, 1]), r, len(pairs)
+
+
+def kept_percent(measured: Intensities, truth: Truth) -> float:
+    """Of the measurable unique reflections."""
+    wanted = set(_asu(truth.group, truth.crystal.hkl[truth.measurable]))
+    return 100 * len(wanted & measured.keys()) / max(len(wanted), 1)
+
+
+def lattice(expt: Path, truth: Truth, found: gemmi.SpaceGroup) -> tuple[NDArray[np.float64], float, bool]:
     """The matrix from found to true indices, the largest strain, and whether the lattices are the same.
 
     Centred cells that differ (an I cell of half the volume for an F one) may have the same points.
     """
     told = json.loads(expt.read_text())["crystal"][0]
     reciprocal = np.linalg.inv(np.array([told["real_space_a"], told["real_space_b"], told["real_space_c"]]))
+    return same_lattice(reciprocal, truth, found)
+
+
+def same_lattice(
+    reciprocal: NDArray[np.float64], truth: Truth, found: gemmi.SpaceGroup
+) -> tuple[NDArray[np.float64], float, bool]:
+    """The same of (3, 3) columns a*, b*, c* in the lab at stage angle 0, centred as the group says."""
     of_found, of_true = _primitive(found), _primitive(truth.group)
     points = np.rint(np.linalg.solve(truth.crystal.ub @ of_true, reciprocal @ of_found))
     if abs(round(float(np.linalg.det(points)))) != 1:
@@ -206,13 +231,13 @@ def _asu(group: gemmi.SpaceGroup, hkl: NDArray[np.integer]) -> list[tuple[int, i
     return [(h, k, m) for h, k, m in best.tolist()]
 
 
-def _unique(
+def unique(
     group: gemmi.SpaceGroup, hkl: NDArray[np.integer], intensity: NDArray[np.floating], sigma: NDArray[np.floating]
-) -> list[tuple[tuple[int, int, int], float]]:
+) -> Intensities:
     """Weighted means of equivalents."""
     sums: dict[tuple[int, int, int], list[float]] = {}
     for key, i, s in zip(_asu(group, hkl), intensity.tolist(), sigma.tolist(), strict=True):
         entry = sums.setdefault(key, [0.0, 0.0])
         entry[0] += i / s**2
         entry[1] += 1 / s**2
-    return [(key, total / weight) for key, (total, weight) in sums.items()]
+    return {key: total / weight for key, (total, weight) in sums.items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.lattice.passages import inside, passage_angles
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.lattice.symmetry import Bravais
 
@@ -16,8 +17,6 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 EDGE_PX = 4
-MOST = 400_000
-"""Reflections that are reckoned with; of a larger cell those of the lower resolution."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +51,7 @@ def coverage(
     ub: Array, bravais: Bravais, geometry: RotationGeometry, shape: tuple[int, int], d_min_A: float
 ) -> Coverage:
     """All reflections of the lattice ub (3, 3), of type `bravais`, on a camera of this shape. 50 ms for 30 000."""
-    hkl = _inside(ub, 1 / d_min_A)
+    hkl = inside(ub, 1 / d_min_A)
     points = hkl @ ub.T
     return Coverage(
         hkl=hkl,
@@ -60,19 +59,6 @@ def coverage(
         unique=_classes(hkl @ bravais.reduction.T, bravais),
         angle_deg=_angles(points, geometry, shape),
     )
-
-
-def _inside(ub: Array, d_star: float) -> Indices:
-    """(n, 3) all whole hkl but 0 0 0 inside of a sphere."""
-    axes = np.linalg.norm(np.linalg.inv(ub), axis=1)
-    while True:
-        bounds = [int(d_star * axis) for axis in axes]
-        if np.prod([2 * n + 1 for n in bounds]) <= 4 * MOST:
-            break
-        d_star *= 0.9
-    grid = np.indices([2 * n + 1 for n in bounds]).reshape(3, -1).T - bounds
-    length = np.linalg.norm(grid @ ub.T, axis=1)
-    return np.asarray(grid[(length <= d_star) & grid.any(axis=1)], dtype=np.int64)
 
 
 def _classes(hkl: Indices, bravais: Bravais) -> NDArray[np.intp]:
@@ -86,16 +72,7 @@ def _classes(hkl: Indices, bravais: Bravais) -> NDArray[np.intp]:
 
 
 def _angles(points: Array, geometry: RotationGeometry, shape: tuple[int, int]) -> Array:
-    axis = geometry.axis
-    # On the sphere is a point whose z, along the beam, is half its square times the wavelength.
-    wanted = (points**2).sum(axis=1) * geometry.wavelength_A / 2
-    along = (points @ axis) * axis[2]
-    cosine, sine = points[:, 2] - along, axis[0] * points[:, 1] - axis[1] * points[:, 0]
-    size = np.hypot(cosine, sine)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        half = np.arccos((wanted - along) / size)
-    middle = np.arctan2(sine, cosine)
-    angles = np.degrees(np.stack([middle - half, middle + half], axis=1))
+    angles = passage_angles(points, geometry)
     for column in range(2):
         angle = np.nan_to_num(angles[:, column])
         turned = geometry.turned(points, angle)

@@ -44,6 +44,8 @@ FIRST_ROW = "first_row"
 it, and top in all others. Seen upside down a rotation goes the other way, and shows no lattice.
 """
 BEAM_FRAMES = 15
+SATURATION_KEY = "saturation"
+"""Counts from which a pixel is saturated; where it is missing, the highest of a camera of 16 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +53,7 @@ class SeriesFrames:
     """(n,) frames. counts: (rows, columns) of the frame with an index. made_up: (rows, columns), see `SeriesPeaks`.
 
     slot: ascending numbers; where one is left out there is a gap. beam_px: None where it is not on the picture.
+    saturation: counts from which a pixel is saturated; None where nobody knows it.
     """
 
     shape: tuple[int, int]
@@ -61,6 +64,7 @@ class SeriesFrames:
     slot: NDArray[np.integer]
     start_deg: Array
     end_deg: Array
+    saturation: float | None = None
 
     @property
     def frame_deg(self) -> float:
@@ -87,7 +91,7 @@ def open_frames(path: Path, geometry: Path | None) -> Iterator[SeriesFrames]:
             info = run.info
             yield SeriesFrames(
                 info.shape, run.counts, run.made_up, run.beam_px, run.geometry, info.slot, info.frame_start_deg,
-                info.frame_end_deg,
+                info.frame_end_deg, info.overload,
             )  # fmt: skip
         return
     if not path.exists():
@@ -138,7 +142,9 @@ def _foreign(path: Path, geometry: Path) -> SeriesFrames:
         )
     )
 
-    return SeriesFrames(shape, checked, made_up, beam_px, rotation, number, start_deg, end_deg)
+    highest = float(np.iinfo(first.dtype).max) if first.dtype.kind in "iu" and first.dtype.itemsize <= 2 else None
+    saturation = told.get(SATURATION_KEY, highest)
+    return SeriesFrames(shape, checked, made_up, beam_px, rotation, number, start_deg, end_deg, saturation)
 
 
 def _beam(counts: Callable[[int], NDArray[Any]], count: int, bad: NDArray[np.bool_]) -> tuple[float, float]:
@@ -169,15 +175,15 @@ def _read_geometry(path: Path) -> tuple[dict[str, float], str | None]:
             f'geometry: {shown(path)}: {FIRST_ROW} = {shown(first_row)} is neither "top" nor "bottom"; nothing was '
             "done."
         )
-    if unknown := sorted(set(told) - set(KEYS) - set(BEAM_KEYS)):
+    if unknown := sorted(set(told) - set(KEYS) - {*BEAM_KEYS, SATURATION_KEY}):
         raise Refused(
             f"geometry: {shown(path)} has an unknown key {shown(unknown[0])!r}; nothing was done. Known are "
-            f"{', '.join((*KEYS, *BEAM_KEYS, FIRST_ROW))}."
+            f"{', '.join((*KEYS, *BEAM_KEYS, SATURATION_KEY, FIRST_ROW))}."
         )
     for key, value in told.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
             raise Refused(f"geometry: {shown(path)}: {key} = {shown(value)} is no number; nothing was done.")
-        if key in ("wavelength_A", "camera_length_mm", "pixel_size_mm") and value <= 0:
+        if key in ("wavelength_A", "camera_length_mm", "pixel_size_mm", SATURATION_KEY) and value <= 0:
             raise Refused(f"geometry: {shown(path)}: {key} = {value:g} must be above 0; nothing was done.")
     if told["oscillation_deg"] == 0:
         raise Refused(f"geometry: {shown(path)}: oscillation_deg = 0 is no rotation; nothing was done.")

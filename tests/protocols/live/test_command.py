@@ -70,6 +70,50 @@ def test_the_cell_of_a_foreign_folder_is_told_and_named(pictures: Path) -> None:
     assert {"indexed", "seconds", "cell_sigma", "completeness_after", "mosaicity"} <= set(told)
 
 
+def test_structure_factors_are_written_with_the_cell_and_say_what_was_rejected(pictures: Path, tmp_path: Path) -> None:
+    words = [str(pictures / "frames"), "--geometry", str(pictures / "geometry.toml"), "--every-deg", "30"]
+    words += ["--structure-factors", "--out", str(tmp_path / "made"), "--composition", "Si12 O24", "--d-min", "1.0"]
+    done = CliRunner().invoke(live_app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert [Path(path).suffix for path in told["structure_factors"]] == [".hkl", ".ins", ".cif", ".mtz"]
+    assert all(Path(path).parent == tmp_path / "made" for path in told["structure_factors"])
+    assert "merged as mmm in C m m m" in done.stderr
+    assert "rejected: " in done.stderr
+    observed = (tmp_path / "made" / "frames.hkl").read_text().splitlines()
+    assert len(observed) > 300
+    assert "LATT 7" in (tmp_path / "made" / "frames.ins").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--structure-factors", "--group", "P 4/m"], "asks for a lattice tP"),
+        (["--structure-factors", "--group", "nonsense"], "no space group and no Laue class"),
+        (["--structure-factors", "--composition", "water"], "no formula"),
+        (["--group", "mmm"], "go with --structure-factors"),
+        (["--structure-factors", "--until-deg", "12", "--d-min", "9"], "too few"),
+    ],
+)
+def test_structure_factors_that_cannot_be_are_refused_in_one_line(
+    pictures: Path, tmp_path: Path, options: list[str], words: str
+) -> None:
+    asked = [str(pictures / "frames"), "--geometry", str(pictures / "geometry.toml"), "--every-deg", "30"]
+    out = ["--out", str(tmp_path / "made")] if "--structure-factors" in options else []
+    done = CliRunner().invoke(live_app, [*asked, *options, *out])
+    assert isinstance(done.exception, Refused)
+    assert words in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert not (tmp_path / "made").exists()
+
+
+def test_without_a_cell_there_are_no_structure_factors(pictures: Path, tmp_path: Path) -> None:
+    words = [str(pictures / "frames"), "--geometry", str(pictures / "geometry.toml"), "--until-deg", "0.6"]
+    done = CliRunner().invoke(live_app, [*words, "--structure-factors", "--out", str(tmp_path / "made")])
+    assert done.exit_code == 1
+    assert not (tmp_path / "made").exists()
+
+
 def test_after_one_degree_nothing_is_determined_and_the_reason_is_said(pictures: Path) -> None:
     words = [str(pictures / "frames"), "--geometry", str(pictures / "geometry.toml"), "--until-deg", "0.6", "--json"]
     done = CliRunner().invoke(live_app, words)

@@ -7,7 +7,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from benchmarks.crystaltruth import Truth, _lattice
+from benchmarks.crystaltruth import Truth, lattice
 from benchmarks.madecrystals import made
 from drivers.simulated.crystal import Crystal, load_crystal
 
@@ -49,7 +49,7 @@ def test_a_lattice_is_known_in_any_of_its_cells(
     true = crystal(tmp_path, name)
     axes = rows @ np.linalg.inv(true.ub)
     truth = Truth(true, gemmi.SpaceGroup(made(name).group), np.ones(len(true.hkl), bool))
-    index, strain, is_same = _lattice(found(tmp_path, axes), truth, gemmi.SpaceGroup(group))
+    index, strain, is_same = lattice(found(tmp_path, axes), truth, gemmi.SpaceGroup(group))
     assert is_same == same
     if same:
         assert strain < 1e-9
@@ -61,5 +61,5 @@ def test_strain_is_that_of_the_cell_and_not_of_its_orientation(tmp_path: Path) -
     turned = np.linalg.inv(true.ub) @ load_crystal(None, 9).orientation.T * 1.004
     truth = Truth(true, gemmi.SpaceGroup("P -1"), np.ones(len(true.hkl), bool))
     small = found(tmp_path, np.linalg.inv(true.ub) * 1.004)
-    assert _lattice(small, truth, gemmi.SpaceGroup("P 1"))[1] == pytest.approx(0.004, rel=0.01)
-    assert not _lattice(found(tmp_path, turned), truth, gemmi.SpaceGroup("P 1"))[2]
+    assert lattice(small, truth, gemmi.SpaceGroup("P 1"))[1] == pytest.approx(0.004, rel=0.01)
+    assert not lattice(found(tmp_path, turned), truth, gemmi.SpaceGroup("P 1"))[2]
