@@ -199,7 +199,7 @@ def judge(case: Case, crystal: Crystal, told: dict[str, Any]) -> dict[str, Any]:
     said = damage["verdict"]
     worst = max(map(abs, off), default=0.0)
     wrong = said not in (true, "cannot tell") and not (true == "both" and said != "none")
-    wrong |= worst > WITHIN
+    wrong = bool(wrong or worst > WITHIN)
     if said == "none" and true == "damage":  # it is told with how much the outer shell can have lost
         outer = (2 / told["resolution_A"] ** 3 / 3) ** (1 / 3)  # the middle of the outer third, by volume
         wrong = 1 - float(fate.left(np.array([outer]), case.range_deg, 1.0)[0]) > damage["lost_at_most"]

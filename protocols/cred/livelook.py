@@ -85,14 +85,19 @@ class LiveLook:
         if outcome.verdict is Verdict.REPLACED:
             return
         told: Any = outcome.result
-        text = line_of(told).strip() if outcome.good else f"no look at the crystal: {outcome.error}"
-        self._run.trace.record("note", "operator", text=text)
         if outcome.good:
-            self._decide(told)
-        self._run.write_trace()
+            self._told(told)
+        else:
+            self._say(f"no look at the crystal: {outcome.error}")
 
-    def _decide(self, told: dict[str, Any]) -> None:
-        """Keep the first decision; the run ends by it with the frame under way."""
+    def _told(self, told: dict[str, Any]) -> None:
+        """Say it, and keep the first decision; the run ends by it when the frame under way is there."""
+        self._say(line_of(told).strip())
         if self.decision is None and (decision := decide(told, self._plan)) is not None:
             self.decision = decision
             self._run.trace.record("note", "decision", key=decision.key, text=decision.reason)
+            self._run.write_trace()
+
+    def _say(self, text: str) -> None:
+        self._run.trace.record("note", "operator", text=text)
+        self._run.write_trace()

@@ -10,6 +10,7 @@ crystal turns at a constant speed. `protocols.live.words` says it in seconds or 
 known.
 """
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -163,7 +164,7 @@ def _overall(passed: Passages, g: Array, fits: list[Fall], weight: Array, total_
     first = counts * np.exp(rate * passed.turned)
     low, high = 1e-3, LONGEST_TIMES
     for _ in range(40):
-        middle = np.sqrt(low * high)
+        middle = math.sqrt(low * high)
         left = float((first * np.exp(-rate * middle)).sum() / first.sum())
         low, high = (middle, high) if left > 0.5 else (low, middle)
     typical = float((first * g).sum() / first.sum())
