@@ -91,7 +91,7 @@ class LiveLook:
             self._say(f"no look at the crystal: {outcome.error}")
 
     def _told(self, told: dict[str, Any]) -> None:
-        """Say it, and keep the first decision; the run ends by it when the frame under way is there."""
+        """Say it, and keep the first decision; the run ends by it with the frame under way or the next."""
         self._say(line_of(told).strip())
         if self.decision is None and (decision := decide(told, self._plan)) is not None:
             self.decision = decision
