@@ -13,6 +13,7 @@ import numpy as np
 
 from drivers.contract import Parts, SecondConnection
 from drivers.declared import Declared
+from drivers.facts import Geometry
 from drivers.options import note_asked
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.deflectors import Coils
@@ -25,11 +26,12 @@ from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import ImageScale, nominal_pixel_nm
 from drivers.simulated.latency import Interface
 from drivers.simulated.lensmode import LensMode
+from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.settings import InstrumentSettings, configure, number
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Studio, WorkerStudio
 from drivers.simulated.stagexyz import Translation
-from drivers.simulated.truthfile import add_hidden, write_truth
+from drivers.simulated.truthfile import add_fate, add_hidden, write_truth
 from drivers.simulated.view import SimulatedView
 from engine.clock import Clock
 from engine.errors import Refused, shown
@@ -53,11 +55,14 @@ class SimulatedSpecimen:
         blanker: Blanker | None,
         studio: Studio,
         said: frozenset[str],
+        now_ns: Callable[[], int],
     ) -> None:
-        self.source = source
+        self.source, self._now_ns = source, now_ns
         self._seed, self._goniometer, self._blanker, self._studio = seed, goniometer, blanker, studio
         self._said = said
         self.shown_by = [studio]
+        self.since_ns = 0
+        """When the crystal came into the beam; one that is shown anew has had no dose."""
         self.hidden_seed = -1
         """From which it is drawn what is hidden of a film."""
         self.is_spread = False
@@ -83,6 +88,7 @@ class SimulatedSpecimen:
             for studio in self.shown_by:
                 studio.show(source)
             self.source = source
+            self.since_ns = self._now_ns()
         if child:
             return
         if new.get("hidden"):
@@ -111,6 +117,8 @@ class SimulatedTruth:
     blanker: Blanker
     view: SimulatedView
     specimen: SimulatedSpecimen
+    instrument: Callable[[], tuple[Geometry, PictureSettings]]
+    """What it truly is."""
 
     def angle_deg(self, t_ns: int) -> float:
         """See `Truth.angle_deg`."""
@@ -147,7 +155,11 @@ class SimulatedTruth:
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
-        write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
+        crystal, (geometry, settings) = self.specimen.source.load(), self.instrument()
+        write_truth(path, crystal, slots, np.array(angles, np.float64).reshape(-1, 2))
+        irradiated_s = [[self.view.irradiated_s(t_ns) for t_ns in interval] for interval in intervals_ns]
+        irradiated = np.array(irradiated_s, np.float64).reshape(-1, 2)
+        add_fate(path, crystal, irradiated, geometry.rotation_axis_deg, settings)
         if self.view.hidden:
             add_hidden(path, self.view.truth())
 
@@ -213,7 +225,7 @@ class SimulatedMicroscope:
         if self.pictures:
             studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
         said = frozenset(options) & set(TOLD)
-        specimen = SimulatedSpecimen(source, seed, goniometer, blanker if is_new else None, studio, said)
+        specimen = SimulatedSpecimen(source, seed, goniometer, blanker if is_new else None, studio, said, clock.now_ns)
         specimen.is_spread = settings.spread
         deflectors = Coils(clock, interface, settings.deflectors)
         translation = Translation(
@@ -237,11 +249,15 @@ class SimulatedMicroscope:
             self.pictures,
         )
 
+        instrument = geometry, pictures
+
         def hide() -> None:
+            nonlocal instrument
             if view.hidden:
                 return
             drawn = HiddenInstrument.draw(settings.hidden_seed(seed), settings)
             true = drawn.instrument(settings)
+            instrument = true.geometry, true.pictures
             images = HiddenImages.draw(drawn.seed, true)
             view.hidden = drawn.truth(settings) | images.truth_of_parts()
             view.length_mm = lambda nominal_mm: drawn.length_mm(nominal_mm * told_share)
@@ -268,7 +284,7 @@ class SimulatedMicroscope:
                 detector=detector,
                 geometry=settings.told_geometry,
                 timing=settings.timing,
-                truth=SimulatedTruth(goniometer, lens, blanker, view, specimen),
+                truth=SimulatedTruth(goniometer, lens, blanker, view, specimen, lambda: instrument),
                 second_connection=second,
                 specimen=specimen,
                 view=view,

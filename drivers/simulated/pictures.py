@@ -17,6 +17,7 @@ from scipy.special import ndtr
 
 from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal
+from drivers.simulated.fate import BRICK, aside_nm, lit_share, undamaged
 from drivers.simulated.film import make_film
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
 from drivers.simulated.imaging import electrons_s
@@ -92,6 +93,7 @@ class PictureMaker:
         blur_px: float = 0.0,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        irradiated_s: float = 0.0,
     ) -> NDArray[np.float64]:
         """Electrons expected on each raw pixel, before its response and noise; arguments as for `diffraction`."""
         setting, geometry, crystal = self.settings, self.geometry, self.crystal
@@ -108,11 +110,16 @@ class PictureMaker:
         nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0 and longer == 1.0
         background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px, longer)
         electrons = background_s * exposure_s
-        excited = self._excited(geometry, start_deg, end_deg, scale)
+        lit = lit_share(crystal, (start_deg + end_deg) / 2, geometry.rotation_axis_deg, setting)
+        excited = self._excited(geometry, start_deg, end_deg, scale * lit)
         # Kinematic theory: intensity scattered per incident electron = wavelength^2 thickness |F|^2 / volume^2
         # times the rocking curve normalised over s (thickness in A).
         per_rate = geometry.wavelength_A**2 * (10.0 * crystal.size_nm) / crystal.volume_A3**2
         counts_s = excited.rate * (per_rate * setting.flux_s * setting.diffracting_share)
+        if setting.half_dose_e_A2:
+            points = (self._scattering if self._twice is None else self._twice.points).hkl[excited.index]
+            d_star = np.linalg.norm(points @ crystal.ub.T, axis=1)
+            counts_s = counts_s * undamaged(d_star, irradiated_s * setting.flux_e_A2_s, setting)
         seen = counts_s > 1e-3
         fast_px, slow_px = excited.fast_px[seen] + beam_shift_px[0], excited.slow_px[seen] + beam_shift_px[1]
         sigma_px = float(np.hypot(setting.spot_sigma_px, blur_px))
@@ -141,14 +148,18 @@ class PictureMaker:
         noise_seed: int,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        irradiated_s: float = 0.0,
     ) -> Picture:
         """A diffraction picture while the stage turns from `start_deg` to `end_deg` at constant speed.
 
         beam_shift_px: (fast, slow) displacement of the whole pattern. blur_px: sigma of a Gaussian by which spots,
         beam and halo are widened (a lens that has not settled). scale: share of the crystal that is lit.
         length_mm: the true camera length, where it is another than the geometry's: patterns and halo scale with it.
+        irradiated_s: of the usual flux that the crystal has had by then.
         """
-        electrons = self.expected(start_deg, end_deg, exposure_s, beam_shift_px, blur_px, scale, length_mm)
+        electrons = self.expected(
+            start_deg, end_deg, exposure_s, beam_shift_px, blur_px, scale, length_mm, irradiated_s
+        )
         return self._detected(electrons, noise_seed, exposure_s)
 
     def spread(self, state: SpreadState, exposure_s: float, *, noise_seed: int) -> Picture:
@@ -173,6 +184,12 @@ class PictureMaker:
         )
         lit += self.settings.dark_s
         return self._detected(self._to_raw(lit * exposure_s), noise_seed, exposure_s)
+
+    def crystal_at_nm(self, stage_nm: tuple[float, float], stage_deg: float) -> tuple[float, float]:
+        """Where the crystal lies that the stage has moved so far, seen along the beam; tilting moves one off the axis,
+        too.
+        """
+        return stage_nm[0], stage_nm[1] + aside_nm(stage_deg, self.settings)
 
     def snapshot(
         self,
@@ -343,7 +360,8 @@ def _silhouette(crystal: Crystal) -> list[tuple[NDArray[np.float64], float]]:
 
     The crystal is taken as a brick with edges 1 : 0.6 : 0.4 along the axes of its Cartesian frame, at stage angle 0.
     """
-    corners = np.array([[i, j, k] for i in (-0.5, 0.5) for j in (-0.3, 0.3) for k in (-0.2, 0.2)])
+    signs = np.array([[i, j, k] for i in (-0.5, 0.5) for j in (-0.5, 0.5) for k in (-0.5, 0.5)])
+    corners = signs * np.array(BRICK)
     outline = (crystal.size_nm * corners @ crystal.orientation.T)[:, :2]
     sides = []
     for i, a in enumerate(outline):

@@ -78,6 +78,7 @@ class Shot:
     """What the instrument did during one exposure. beam_share: fraction of it with the beam on the crystal.
     beam_shift_px: (fast, slow) displacement of the whole pattern, by lens and deflectors. column: how it was set.
     spread: where the beam was that the operator has spread over the camera; None where it was not spread.
+    irradiated_s: of the usual flux that the crystal has had, at the middle of the exposure.
     """
 
     number: int
@@ -90,6 +91,7 @@ class Shot:
     noise_seed: int
     column: ColumnState = ColumnState()
     spread: "SpreadState | None" = None
+    irradiated_s: float = 0.0
 
 
 class Studio(Protocol):
@@ -131,7 +133,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         return maker.snapshot(
             shot.defocus_fraction,
             lit_s,
-            crystal_nm=shot.column.crystal_nm,
+            crystal_nm=maker.crystal_at_nm(shot.column.crystal_nm, (shot.start_deg + shot.end_deg) / 2),
             beam_shift_px=shot.beam_shift_px,
             noise_seed=shot.noise_seed,
         )
@@ -143,6 +145,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         blur_px=BLUR_PX * abs(shot.defocus_fraction),
         noise_seed=shot.noise_seed,
         length_mm=shot.column.true_length_mm,
+        irradiated_s=shot.irradiated_s,
     )
 
 

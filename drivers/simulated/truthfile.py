@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.simulated.crystal import Crystal
+from drivers.simulated.fate import lit_share
+from drivers.simulated.picturesettings import PictureSettings
 
 
 def write_truth(path: Path, crystal: Crystal, slots: Sequence[int], frame_angle_deg: NDArray[np.float64]) -> None:
@@ -30,6 +32,40 @@ def write_truth(path: Path, crystal: Crystal, slots: Sequence[int], frame_angle_
             ("slot", np.asarray(slots, dtype=np.int64), "1", "slot number of each kept frame"),
             ("hkl", crystal.hkl, "1", "Miller indices, all equivalents to d_min_A"),
             ("intensity", crystal.intensity, "A^2", "kinematic |F|^2 of the unit cell for electrons"),
+        ):
+            dataset = file.create_dataset(name, data=values)
+            dataset.attrs["units"] = units
+            dataset.attrs["meaning"] = meaning
+
+
+def add_fate(
+    path: Path,
+    crystal: Crystal,
+    irradiated_s: NDArray[np.float64],
+    axis_deg: float,
+    settings: PictureSettings,
+) -> None:
+    """Add what became of the crystal: dose_e_A2 (n, 2: start, end of each kept frame), lit_share (n), and as
+    attributes the flux and by what doses the beam halves intensities.
+
+    irradiated_s: (n, 2) seconds of that flux. axis_deg: of the tilt axis in the picture.
+    """
+    with h5py.File(path, "a") as file:
+        file.attrs["flux_e_A2_s"] = settings.flux_e_A2_s
+        file.attrs["half_dose_e_A2"] = settings.half_dose_e_A2
+        file.attrs["half_dose_power"] = settings.half_dose_power
+        file.attrs["height_off_nm"] = settings.height_off_nm
+        middle_deg = file["frame_angle_deg"][:].mean(axis=1)
+        lit = [lit_share(crystal, angle_deg, axis_deg, settings) for angle_deg in middle_deg.tolist()]
+        for name, values, units, meaning in (
+            (
+                "dose_e_A2",
+                irradiated_s * settings.flux_e_A2_s,
+                "1/A^2",
+                "electrons that the crystal has had at start and end of each kept frame; a reflection of spacing d (A) "
+                "is halved by every half_dose_e_A2 * d^half_dose_power of them, where that is not 0",
+            ),
+            ("lit_share", np.array(lit, np.float64), "1", "share of the crystal in the aperture in each kept frame"),
         ):
             dataset = file.create_dataset(name, data=values)
             dataset.attrs["units"] = units

@@ -2,8 +2,8 @@
 
 Both are computations (`protocols.live.computation`) in workers; no slot waits for them, and their outcomes are in the
 trace, so a replay says the same without pictures. Frames are never searched twice; where they come faster than they are
-searched, some are left out and that is said. It decides nothing. Asked for where the plan says `live = true`, of a
-camera that makes pictures.
+searched, some are left out and that is said. What a look decides, where the plan has `stop_at` or `stop_if`, is
+`protocols.cred.livedecision`. Asked for where the plan says `live = true`, of a camera that makes pictures.
 """
 
 import dataclasses
@@ -17,6 +17,8 @@ from engine.errors import CredlineError
 from engine.frame import Frame
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.run.compute import Computation, Outcome, Verdict
+from protocols.cred.livedecision import Decision, decide
+from protocols.cred.plan import CredPlan
 from protocols.cred.rotation.angles import RECENT, fit_rotation
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.live.words import line_of
@@ -63,10 +65,15 @@ class _Waiting:
 
 
 class LiveLook:
-    """Of one run. `flatfield`: its index in the spool, once it is there."""
+    """Of one run. `flatfield`: its index in the spool, once it is there. `decision`: that the run is over, once a look
+    has decided it.
+    """
 
-    def __init__(self, run: "Run", watch: StageWatch, geometry: Geometry, camera: DetectorFacts) -> None:
-        self._run, self._watch, self._geometry, self._camera = run, watch, geometry, camera
+    def __init__(
+        self, run: "Run", plan: CredPlan, watch: StageWatch, geometry: Geometry, camera: DetectorFacts
+    ) -> None:
+        self._run, self._plan, self._watch, self._geometry, self._camera = run, plan, watch, geometry, camera
+        self.decision: Decision | None = None
         self.flatfield: int | None = None
         self._rate_deg_s = watch.rate_deg_s
         self._waiting: list[_Waiting] = []
@@ -197,7 +204,9 @@ class LiveLook:
             self._say(f"no look at the crystal: {outcome.error}")
 
     def _told(self, told: JsonDict) -> None:
-        """What a look tells, as `protocols.live.look` and `computation.KEPT_OF_TOLD` name it."""
+        """What a look tells, as `protocols.live.look` and `computation.KEPT_OF_TOLD` name it: said, and the first
+        decision is kept; the run ends by it with the frame under way or the next.
+        """
         text = line_of(told).strip()
         if self._looks_left_out:
             text += f"; {self._looks_left_out} looks were left out before it, for it turns faster than it is looked at"
@@ -205,6 +214,10 @@ class LiveLook:
         if self._left_out:
             text += f"; without {self._left_out} frames"
         self._say(text)
+        if self.decision is None and (decision := decide(told, self._plan)) is not None:
+            self.decision = decision
+            self._run.trace.record("note", "decision", key=decision.key, text=decision.reason)
+            self._run.write_trace()
 
     def _leave_out(self, frames: int, why: str) -> None:
         """Frames are not searched. Why is said the first time; how many are left out is said with each look."""

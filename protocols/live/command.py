@@ -46,6 +46,9 @@ def live(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of these files; else structure-factors in RUN.")
     ] = None,
+    flux: Annotated[
+        float | None, typer.Option("--flux", min=0.0, help="Electrons per A^2 and s on the crystal, to tell the dose.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Look at a rotation as if it went on now: after every few degrees its cell, Bravais type, completeness and more.
@@ -55,6 +58,7 @@ def live(
     """
     from engine.errors import CredlineError
     from engine.record.lock import alone_in
+    from protocols.live.dose import Dose
     from protocols.live.frames import is_run, open_frames
     from protocols.live.growing import ends
     from protocols.live.keeping import keep_crystal
@@ -80,6 +84,7 @@ def live(
                 told = look.told
                 typer.echo(line_of(told), err=as_json)
             seconds += (clock.now_ns() - begin_ns) / NS_PER_S
+        dose = Dose(frames.s_per_deg, flux)
         if until_deg is None and is_run(run):
             try:
                 with alone_in(run):
@@ -91,7 +96,7 @@ def live(
 
             files, lines = told_of(run, measure(frames, look, index + 1, wanted), wanted)
             told |= {"structure_factors": [str(path) for path in files]}
-    for line in (*summary_of(told), *lines):
+    for line in (*summary_of(told, dose), *lines):
         typer.echo(line, err=as_json)
     if as_json:
         typer.echo(json.dumps(told | {"seconds": round(seconds, 3)}))

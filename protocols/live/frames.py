@@ -54,6 +54,7 @@ class SeriesFrames:
 
     slot: ascending numbers; where one is left out there is a gap. beam_px: None where it is not on the picture.
     saturation: counts from which a pixel is saturated; None where nobody knows it.
+    s_per_deg: of the rotation; None where nobody tells.
     """
 
     shape: tuple[int, int]
@@ -65,6 +66,7 @@ class SeriesFrames:
     start_deg: Array
     end_deg: Array
     saturation: float | None = None
+    s_per_deg: float | None = None
 
     @property
     def frame_deg(self) -> float:
@@ -91,7 +93,7 @@ def open_frames(path: Path, geometry: Path | None) -> Iterator[SeriesFrames]:
             info = run.info
             yield SeriesFrames(
                 info.shape, run.counts, run.made_up, run.beam_px, run.geometry, info.slot, info.frame_start_deg,
-                info.frame_end_deg, info.overload,
+                info.frame_end_deg, info.overload, info.period_s / abs(info.oscillation_deg),
             )  # fmt: skip
         return
     if not path.exists():
