@@ -20,6 +20,7 @@ from drivers.assembling import NOBODY_KNOWS, figures, middle_of, parts_of
 from drivers.calibration.calibratedcamera import CalibratedCamera
 from drivers.calibration.calibrationfacts import CalibrationFacts
 from drivers.calibration.holding import Holding, holding, not_overruled
+from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
 from drivers.origins import CALIBRATED, DEFAULT, TOLD, TYPED, Layers, by_precedence, disagreements
@@ -206,6 +207,8 @@ class Microscope:
     """Where two sources of such a figure say different things, in words."""
     calibration: CalibrationFacts | None = None
     """What of its instrument file holds."""
+    tracking: TrackingFacts | None = None
+    """What follows a crystal by snapshots; None where nobody knows."""
 
     @property
     def facts(self) -> Facts:
@@ -223,6 +226,7 @@ class Microscope:
             origins=self.origins,
             disagreements=self.disagreements,
             calibration=self.calibration,
+            tracking=self.tracking,
         )
 
 
@@ -232,7 +236,8 @@ class Parts:
 
     geometry: figures of `Geometry` that it knows; the detector's go first. calibrated: those that somebody measured.
     per_px_A: of an unbinned pixel at the present camera length, in 1/A, by a calibration; turn: of the pictures for
-    which that holds, and of a camera, how it turns them. binning: of the camera. view: of a simulated one.
+    which that holds, and of a camera, how it turns them. binning: of the camera. tracking: what a simulated one tells.
+    view: of a simulated one.
     """
 
     stage: Stage | None = None
@@ -251,6 +256,7 @@ class Parts:
     deflectors: Deflectors | None = None
     mode: Mode | None = None
     illumination: Illumination | None = None
+    tracking: TrackingFacts | None = None
     specimen: Specimen | None = None
     view: View | None = None
 
@@ -290,6 +296,7 @@ class Parts:
             origins=origins,
             disagreements=tuple(disagreements(layers, calibrated.sigmas)),
             calibration=not_overruled(calibrated.facts, origins, CALIBRATED),
+            tracking=calibrated.tracking or others.get("optics", self).tracking,
         )
         if why := cannot_be(microscope.facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")

@@ -276,6 +276,7 @@ class SimulatedMicroscope:
                 deflectors=deflectors,
                 mode=mode,
                 illumination=illumination,
+                tracking=settings.tracking,
             )
         finally:
             await detector.disarm()

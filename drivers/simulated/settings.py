@@ -7,11 +7,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.declared import Declared
 from drivers.facts import Geometry, Timing
 from drivers.options import note_asked
 from drivers.parts import OPTIONAL_PARTS
-from drivers.simulated.column import LensSettings
+from drivers.simulated.column import FULL_DEFOCUS, LensSettings
 from drivers.simulated.deflectors import DeflectorSettings
 from drivers.simulated.detector import DetectorSettings
 from drivers.simulated.goniometer import GoniometerSettings
@@ -21,6 +22,7 @@ from drivers.simulated.lensmode import ModeSettings
 from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.shots import CrystalSource
 from drivers.simulated.stagexyz import StageXYZSettings
+from drivers.turn import Turn
 from engine.errors import Refused, shown
 
 if TYPE_CHECKING:
@@ -173,6 +175,25 @@ class InstrumentSettings:
             deflectors=self.deflectors.facts,
             mode=self.mode.facts,
             illumination=self.illumination.facts,
+            tracking=self.tracking,
+        )
+
+    @property
+    def tracking(self) -> TrackingFacts | None:
+        """How snapshots and deflectors stand to the specimen, of an instrument that hides nothing."""
+        if self.is_hidden or self.pictures.turn != Turn():
+            return None
+        pictures, coils = self.pictures, self.deflectors
+        radius_px = pictures.disc_radius_px / FULL_DEFOCUS
+        a, b, c, d = (2 * radius_px / pictures.aperture_nm * number for number in pictures.snapshot)
+        fast_x, fast_y, slow_x, slow_y = coils.image_shift_nm
+        return TrackingFacts(
+            (a, b, c, d),
+            pictures.aperture_nm,
+            radius_px,
+            image_shift_nm=(fast_x, fast_y, -slow_x, -slow_y),  # the stage's y is up in an image that is not turned
+            image_shift_px=coils.image_shift_pattern_px,
+            diffraction_shift_px=coils.diffraction_shift_px,
         )
 
 

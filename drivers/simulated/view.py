@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from drivers.parts import Deflector, OpticalMode, View
-from drivers.simulated.column import Blanker, Lens
+from drivers.simulated.column import FULL_DEFOCUS, Blanker, Lens
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
 from drivers.simulated.hiddencamera import SpreadState
-from drivers.simulated.hiddenparts import FULL_DEFOCUS
 from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, vector
 from drivers.simulated.lensmode import LensMode

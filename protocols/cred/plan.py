@@ -12,6 +12,7 @@ from drivers.judged import meant
 from drivers.plausible import EXPOSURE, SNAPSHOT, SPEED
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
+from protocols.cred.trackingfits import tracking_s
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
 ON_REQUEST = ("autoed", "pyautoprocess")
@@ -90,6 +91,11 @@ class CredPlan(BaseModel):
     """Once frames are found dark, saturated, all the same or without the primary beam: warn, or stop as well."""
     live: bool = False
     """Look for the crystal's cell while it turns, every few degrees, and tell it (docs/live.md)."""
+    tracking: Literal["off", "show", "correct"] = "off"
+    """Follow the crystal by the snapshots: only show where it is, or bring it back by image and diffraction shift, too
+    (docs/tracking.md)."""
+    crystal_lost: Literal["go on", "stop"] = "go on"
+    """Once tracking has lost the crystal in three snapshots in a row."""
     beam: Literal["found", "nominal"] | tuple[BeamPixel, BeamPixel] = "found"
     """The primary beam in the files: found in the frames where it is surely seen, else nominal; nominal (as behind a
     beam stop); or its place, [fast, slow] in px."""
@@ -150,6 +156,14 @@ class CredPlan(BaseModel):
             raise ValueError("defocus: 0 shows no crystal in the snapshots; set it, or snapshot_interval = 0")
         return self
 
+    @model_validator(mode="after")
+    def _some_snapshots(self) -> "CredPlan":
+        if self.tracking != "off" and not self.snapshot_interval:
+            raise ValueError("tracking: it looks at snapshots, and snapshot_interval = 0 takes none; give 10, or off")
+        if self.tracking == "off" and self.crystal_lost != "go on":
+            raise ValueError("crystal_lost: without tracking nobody sees that; set tracking = show or correct")
+        return self
+
     @property
     def direction(self) -> float:
         """+1 or -1, the sign of the rotation."""
@@ -182,7 +196,8 @@ class SlotPlan:
         self.change_s = detector.change_s if plan.snapshot_exposure_s != plan.exposure_s else 0.0
         # A camera that has to be set anew to another exposure exposes one frame for that, which is not kept: of the
         # frame after a change nobody knows well enough when it was exposed. The lens settles meanwhile.
-        self.ready_s = max(self.settling_s, self.change_s + self.period_s if self.change_s else 0.0)
+        self.tracking_s = tracking_s(plan, facts)
+        self.ready_s = max(self.settling_s, self.change_s + self.period_s if self.change_s else 0.0, self.tracking_s)
         self._check_times(detector, timing)
         self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
         self.slots = max(1, self._slots_in_range())
@@ -203,13 +218,21 @@ class SlotPlan:
             BudgetStep.fixed("snapshot exposure", "plan: snapshot_exposure_s", plan.snapshot_exposure_s),
             BudgetStep.fixed("snapshot readout", "camera", image_s - plan.snapshot_exposure_s + self.change_s),
             BudgetStep("refocus", "microscope call", timing.api_call_s, timing.api_call_worst_s),
-            BudgetStep.fixed("settling", "lens, for this defocus", self.settling_s)
-            if self.ready_s == self.settling_s
-            else BudgetStep.fixed("setting back to frames", "camera, while the lens settles", self.ready_s),
+            self._ready_step,
         )
         self.snapshot_slots = max(1, math.ceil(sum(step.worst_s for step in steps) / self.period_s - 1e-9))
         self.snapshot = Budget("snapshot cycle", steps, self.snapshot_slots * self.period_s)
         self._check(stage)
+
+    @property
+    def _ready_step(self) -> BudgetStep:
+        """What takes longest of what goes on side by side before the next frame."""
+        if self.ready_s == self.settling_s:
+            beside = f"; tracking within it: {self.tracking_s * 1000:.0f} ms" if self.tracking_s else ""
+            return BudgetStep.fixed("settling", f"lens, for this defocus{beside}", self.settling_s)
+        if self.ready_s == self.tracking_s:
+            return BudgetStep.fixed("tracking", "an answer and its corrections, while the lens settles", self.ready_s)
+        return BudgetStep.fixed("setting back to frames", "camera, while the lens settles", self.ready_s)
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

@@ -7,7 +7,6 @@ wrong way, or not at all, is taken back; if taking it back acts the wrong way as
 Pure arithmetic: who calls it sends the settings to the deflectors.
 """
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -113,7 +112,7 @@ class Corrector:
 
     def next(self, predicted: Place, effect: Effect) -> Correction | None:
         """What would bring the crystal to the middle; None where it lies there, is not known well enough, or nothing
-        is corrected any more. predicted: where it will be if nothing is done. 
+        is corrected any more. predicted: where it will be if nothing is done.
         """
         if self.trust is Trust.STOPPED:
             return None
