@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from drivers.simulated.column import FULL_DEFOCUS
 from drivers.simulated.crystal import load_crystal
 from drivers.simulated.hiddeninstrument import HiddenInstrument, seen_matrix
-from drivers.simulated.hiddenparts import FULL_DEFOCUS
 from drivers.simulated.microscope import SIMULATED
 from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.settings import InstrumentSettings
