@@ -5,10 +5,10 @@ Positions are in nm in axes of the stage seen along the beam, x along the tilt a
 crystal was when somebody centred it. Pure functions of settings, tilt and time.
 
 Sources. A specimen follows a rotation about an axis that is off the optical one, and beyond this prediction 15 nm are
-left on a good stage at steps of up to 10 deg: Zheng et al., J. Struct. Biol. 147 (2004) 91. That tilting moves crystals
-out of the aperture, for the goniometer's mechanics and for crystals off the axis, and that adjusting the height makes it
-less: Cichocka et al., J. Appl. Cryst. 51 (2018), section 5.1. Nobody has published how these are distributed among
-holders; the widths in `MotionSettings.drawn` are assumed, each with its reason.
+left on a good stage at steps of up to 10 deg: Zheng et al., J. Struct. Biol. 147 (2004) 91. That tilting moves
+crystals out of the aperture, for the goniometer's mechanics and for crystals off the axis, and that adjusting the
+height makes it less: Cichocka et al., J. Appl. Cryst. 51 (2018), section 5.1. Nobody has published how these are
+distributed among holders; the widths in `MotionSettings.drawn` are assumed, each with its reason.
 """
 
 import math
