@@ -6,12 +6,14 @@ crystal out of the beam.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.tracking.place import Array, Place
+from protocols.tracking.registration import moved
 from protocols.tracking.segmentation import Thing, things
 from protocols.tracking.snapshotview import NotSeen, SnapshotView, view
 
@@ -21,25 +23,28 @@ GATE_SIGMAS = 4.0
 """How far from where it is expected the crystal is looked for, if it is known how it looks."""
 FIRST_GATE_SIGMAS = 3.0
 """And if it is not: a neighbour is then taken for it the more easily."""
-SURE, PALE_SURE = 4.0, 4.5
-"""Sigmas by which a thing stands out at least; the second where it takes less light than `PALE`."""
-PALE = 0.15
+SURE = 3.5
+"""Sigmas by which a thing stands out at least: films without a crystal stay below 3."""
 RIVAL = 0.4
 """Another thing of this part of the sigmas, or more, may be the crystal as well."""
 LARGEST_RIM = 0.02
-LIKE_AREA, LIKE_DEPTH = 1.5, 3.0
+LIKE_AREA, LIKE_NOISE, LIKE_DEPTH = 1.5, 4.0, 3.0
 """Up to these factors outline and darkness change from one snapshot to the next; other things differ by more."""
 OFTEN_DEG = 10.0
 """Over so many degrees; the crystal is known no more by how it looked longer ago."""
 SHAPE_SHARE = 0.06
 """Uncertainty of the middle that outlines leave of crystals that are no simple shapes, of their radius."""
 
+OUTLINE_SHARE = 8.0
+"""The same of what noise leaves open of outlines; over the square of the sigmas by which a thing stands out."""
+LIKELY_MOVE_NM = 50.0
+"""From one snapshot to the next, where nobody says more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """How the crystal looked in a snapshot. area_nm2: of its outline. depth: see `Thing`. tilt_deg: at which."""
+    """How the crystal looked in a snapshot. area_nm2: of its outline. depth: see `Thing`."""
 
-    tilt_deg: float
     area_nm2: float
     depth: float
 
@@ -50,20 +55,46 @@ class Looks:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What is known of a snapshot. centre_px, radius_px: of the disc, pixel i covers [i, i + 1). px_per_nm: what a nm of
-    x and y moves fast of x, fast of y, slow of x, slow of y, at this defocus with its sign. expected: where the
-    crystal should be, None where nobody knows. looked: how it looked in the snapshots before, the last one last.
-    saturation: see `snapshotview.view`.
+class Optics:
+    """How a snapshot shows the specimen. centre_px, radius_px: of the disc, pixel i covers [i, i + 1). px_per_nm: what a
+    nm of x and y moves: fast of x, fast of y, slow of x, slow of y, at this defocus with its sign. tilt_deg: at which.
     """
 
     centre_px: tuple[float, float]
     radius_px: float
     px_per_nm: Matrix
     tilt_deg: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Earlier:
+    """A snapshot in which the crystal was found. picture: gives it, as `locate` takes it; asked only where it is
+    needed.
+    """
+
+    optics: Optics
+    place: Place
+    looks: Looks
+    picture: Callable[[], NDArray[np.number]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """What is known of a snapshot. expected: where the crystal should be, None where nobody knows. earlier: snapshots in
+    which it was found, the last one last. saturation: see `snapshotview.view`.
+    """
+
+    optics: Optics
     expected: Place | None = None
-    looked: tuple[Looks, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
     saturation: float = 0.0
+
+    @property
+    def last(self) -> Earlier | None:
+        """The last snapshot in which it was found, if it was not long ago."""
+        if not self.earlier or abs(self.earlier[-1].optics.tilt_deg - self.optics.tilt_deg) > OFTEN_DEG:
+            return None
+        return self.earlier[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,47 +116,55 @@ class Refusal:
 def locate(picture: NDArray[np.number], told: Told) -> Located | Refusal:
     """Of a picture (rows, columns) of equal pixels, corrected for their response."""
     try:
-        seen = view(picture, told.centre_px, told.radius_px, told.saturation)
-        return _choice(seen, _Places(seen, told), told)
+        seen = view(picture, told.optics.centre_px, told.optics.radius_px, told.saturation)
     except NotSeen as reason:
         return Refusal(str(reason))
+    places = Cells(seen, told.optics)
+    answer = _by_outline(seen, places, told)
+    if isinstance(answer, Refusal) and told.last is not None:
+        return _by_likeness(seen, places, told, told.last) or answer
+    return answer
 
 
-class _Places:
-    """From cells of a view to nm."""
+class Cells:
+    """From cells of a view to nm, and back."""
 
-    def __init__(self, seen: SnapshotView, told: Told) -> None:
-        self._to_nm = np.linalg.inv(np.reshape(told.px_per_nm, (2, 2)))
-        self._seen, self._told = seen, told
-        self.cell_nm = seen.cell_px * math.sqrt(abs(float(np.linalg.det(self._to_nm))))
+    def __init__(self, seen: SnapshotView, optics: Optics) -> None:
+        self.to_nm: Array = np.linalg.inv(np.reshape(optics.px_per_nm, (2, 2))) * seen.cell_px
+        self.cell_nm = math.sqrt(abs(float(np.linalg.det(self.to_nm))))
+        self._off = np.array(seen.off_px) / seen.cell_px
+        self.tilt_deg = optics.tilt_deg
+
+    def nm(self, cells: Array) -> Array:
+        """(2,) x and y of fast and slow, in cells from the middle of the array."""
+        return np.asarray(self.to_nm @ (cells + self._off))
+
+    def cells(self, nm: Array) -> Array:
+        """(2,) the other way."""
+        return np.asarray(np.linalg.solve(self.to_nm, nm) - self._off)
 
     def place(self, thing: Thing) -> Place:
         """Where a thing is."""
-        at_px = np.array([thing.fast, thing.slow]) * self._seen.cell_px + self._seen.off_px
-        x_nm, y_nm = self._to_nm @ at_px
-        by_cell: Array = self._to_nm * self._seen.cell_px
-        covariance = by_cell @ thing.covariance @ by_cell.T
-        shape = (SHAPE_SHARE * thing.radius * self.cell_nm) ** 2
-        return Place(
-            float(x_nm),
-            float(y_nm),
-            (float(covariance[0, 0]) + shape, float(covariance[0, 1]), float(covariance[1, 1]) + shape),
-        )
+        shape = (thing.radius * self.cell_nm) ** 2 * (SHAPE_SHARE**2 + min(1.0, OUTLINE_SHARE / thing.sigmas**2) ** 2)
+        covariance = self.to_nm @ thing.covariance @ self.to_nm.T + shape * np.eye(2)
+        return Place.of(self.nm(np.array([thing.fast, thing.slow])), covariance)
 
     def looks(self, thing: Thing) -> Looks:
         """How a thing looks."""
-        return Looks(self._told.tilt_deg, thing.cells * self.cell_nm**2, thing.depth)
+        return Looks(thing.cells * self.cell_nm**2, thing.depth)
 
 
-def _choice(seen: SnapshotView, places: _Places, told: Told) -> Located | Refusal:
-    sure = [thing for thing in things(seen) if thing.sigmas >= (SURE if thing.depth > PALE else PALE_SURE)]
+def _by_outline(seen: SnapshotView, cells: Cells, told: Told) -> Located | Refusal:
+    """The dark thing that lies where the crystal is expected and looks as it looked before."""
+    sure = [thing for thing in things(seen) if thing.sigmas >= SURE]
     if not sure:
         return Refusal("nothing stands out from the film")
-    last = told.looked[-1] if told.looked and abs(told.looked[-1].tilt_deg - told.tilt_deg) <= OFTEN_DEG else None
-    near = [thing for thing in sure if _is_near(places.place(thing), told.expected, last, thing, places)]
+    last, expected = told.last, told.expected
+    gate = FIRST_GATE_SIGMAS if last is None else GATE_SIGMAS
+    near = [thing for thing in sure if expected is None or cells.place(thing).sigmas_from(expected) <= gate]
     if not near:
         return Refusal("nothing stands out where the crystal is expected")
-    like = [thing for thing in near if last is None or _is_like(places.looks(thing), last)]
+    like = [thing for thing in near if last is None or _is_like(cells.looks(thing), last.looks, thing.sigmas)]
     if not like:
         return Refusal("what lies where the crystal is expected does not look like it")
     best = like[0]
@@ -133,15 +172,35 @@ def _choice(seen: SnapshotView, places: _Places, told: Told) -> Located | Refusa
         return Refusal("two things lie where the crystal is expected, and either may be it")
     if best.rim > LARGEST_RIM:
         return Refusal("the crystal lies at the edge of what is lit")
-    return Located(places.place(best), best.sigmas, places.looks(best))
+    return Located(cells.place(best), best.sigmas, cells.looks(best))
 
 
-def _is_near(place: Place, expected: Place | None, last: Looks | None, thing: Thing, places: _Places) -> bool:
-    if expected is None:
-        return True
-    return place.sigmas_from(expected) <= (FIRST_GATE_SIGMAS if last is None else GATE_SIGMAS)
-
-
-def _is_like(looks: Looks, last: Looks) -> bool:
+def _is_like(looks: Looks, last: Looks, sigmas: float) -> bool:
     area, depth = looks.area_nm2 / last.area_nm2, looks.depth / last.depth
-    return max(area, 1 / area) <= LIKE_AREA and max(depth, 1 / depth) <= LIKE_DEPTH
+    return max(area, 1 / area) <= LIKE_AREA + LIKE_NOISE / sigmas and max(depth, 1 / depth) <= LIKE_DEPTH
+
+
+def _by_likeness(seen: SnapshotView, cells: Cells, told: Told, last: Earlier) -> Located | None:
+    """Where an earlier snapshot, foreshortened by the tilt since, is most like this one."""
+    try:
+        earlier = view(last.picture(), last.optics.centre_px, last.optics.radius_px)
+    except NotSeen:
+        return None
+    before = Cells(earlier, last.optics)
+    cosine = math.cos(math.radians(told.optics.tilt_deg)) / max(math.cos(math.radians(last.optics.tilt_deg)), 0.05)
+    turned = np.linalg.inv(cells.to_nm) @ np.diag([1.0, cosine]) @ before.to_nm
+    expected = told.expected or Place.even(last.place.x_nm, last.place.y_nm, LIKELY_MOVE_NM)
+    found = moved(
+        earlier,
+        before.cells(last.place.array_nm),
+        last.looks.radius_nm / before.cell_nm,
+        turned,
+        seen,
+        cells.cells(expected.array_nm),
+        GATE_SIGMAS * expected.sigma_nm / cells.cell_nm,
+    )
+    if found is None:
+        return None
+    covariance = cells.to_nm @ found.covariance @ cells.to_nm.T + last.place.matrix_nm2
+    at_nm = cells.nm(np.array([found.fast, found.slow]))
+    return Located(Place.of(at_nm, covariance), found.alike, last.looks)

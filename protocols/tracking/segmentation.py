@@ -18,12 +18,12 @@ DEPTHS = (0.05, 0.08, 0.12, 0.18, 0.27, 0.4, 0.6)
 DEEP_SIGMAS = 2.5
 """In each of the smoothed pictures, those levels that are this far above its noise."""
 UNEVEN, UNEVEN_CELLS = 0.03, 300.0
-"""Of a film: standard deviation of its light, and over how many cells that goes together."""
+"""Of a film: standard deviation of its light, and over how many cells that goes together where the disc has `CELLS`."""
 MOST_SEEDS = 8
 LEAST_CELLS = 7
 LARGEST_SHARE = 0.6
 """Of what is lit: what is larger is the film and no crystal on it."""
-WORTH_SIGMAS = 4.0
+WORTH_SIGMAS = 3.0
 """Above the noise of its cells: what stands out less is not looked at."""
 AROUND = (2, 6)
 """What is around a thing: so many cells from it."""
@@ -98,7 +98,7 @@ def texture(seen: SnapshotView, found: list[Thing]) -> float:
         return 0.03
     rest = seen.smooth[1][free]
     spread = 0.7413 * float(np.subtract(*np.percentile(rest, (75, 25)))) / max(float(np.median(rest)), 1e-3)
-    return float(np.sqrt(max(spread**2 - seen.noise(SCALES[1]) ** 2, 0.0)))
+    return float(np.sqrt(max(spread**2 - seen.noise(1) ** 2, 0.0)))
 
 
 def _seeds(seen: SnapshotView, which: int) -> list[_Seed]:
@@ -107,7 +107,7 @@ def _seeds(seen: SnapshotView, which: int) -> list[_Seed]:
     most = LARGEST_SHARE * np.count_nonzero(lit)
     found = []
     for depth in DEPTHS:
-        if depth < DEEP_SIGMAS * seen.noise(SCALES[which]):
+        if depth < DEEP_SIGMAS * seen.noise(which):
             continue
         labels, count = label(lit & (picture < 1.0 - depth))
         if not count:
@@ -115,7 +115,7 @@ def _seeds(seen: SnapshotView, which: int) -> list[_Seed]:
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
         sums = np.bincount(labels.ravel(), weights=seen.share.ravel(), minlength=count + 1)
         # No more than this can it stand out, whatever is around.
-        worth = standing_out(1.02 - sums / np.maximum(sizes, 1), sizes, 1.0, seen.electrons)
+        worth = standing_out(seen, 1.02 - sums / np.maximum(sizes, 1), sizes, 1.0)
         boxes = find_objects(labels)
         for number in range(1, count + 1):
             if not LEAST_CELLS <= sizes[number] <= most or worth[number] < WORTH_SIGMAS:
@@ -126,11 +126,11 @@ def _seeds(seen: SnapshotView, which: int) -> list[_Seed]:
     return found
 
 
-def standing_out(drop: Array | float, cells: Array | float, around: float, electrons: float) -> Array:
+def standing_out(seen: SnapshotView, drop: Array | float, cells: Array | float, around: float) -> Array:
     """How many sigmas the mean of so many cells lies below what is around, by noise and by what films do."""
     cells = np.maximum(cells, 1.0)
-    variance = max(around, 0.05) / (electrons * cells)
-    variance = variance + (UNEVEN * around) ** 2 * np.minimum(1.0, UNEVEN_CELLS / cells)
+    variance = max(around, 0.05) / (seen.electrons * cells)
+    variance = variance + (UNEVEN * around) ** 2 * np.minimum(1.0, UNEVEN_CELLS * seen.fineness**2 / cells)
     return np.asarray(drop / np.sqrt(variance))
 
 
@@ -138,13 +138,13 @@ def _judged(seen: SnapshotView, labels: NDArray[np.int32], number: int, box: tup
     """How far some cells stand out from those around them."""
     wider = _wider(box, AROUND[1] + 1, len(labels))
     part = labels[wider] == number
-    ring = _ring(part, seen.lit[wider])
+    ring = _ring(part, seen.lit[wider], seen.fineness)
     cells = int(np.count_nonzero(part))
     if ring is None:
         return None
     around = float(np.median(seen.smooth[0][wider][ring]))
     inside = float(seen.share[wider][part].mean())
-    score = standing_out(around - inside, cells, around, seen.electrons)
+    score = standing_out(seen, around - inside, cells, around)
     if score < WORTH_SIGMAS:
         return None
     where = np.zeros_like(seen.lit)
@@ -152,10 +152,10 @@ def _judged(seen: SnapshotView, labels: NDArray[np.int32], number: int, box: tup
     return _Seed(where, float(score), around, inside)
 
 
-def _ring(part: Mask, lit: Mask) -> Mask | None:
+def _ring(part: Mask, lit: Mask, fineness: float) -> Mask | None:
     """The lit cells around a part; None where too few of those around it are lit."""
-    near = binary_dilation(part, iterations=AROUND[0])
-    far = binary_dilation(near, iterations=AROUND[1] - AROUND[0]) & ~near
+    near = binary_dilation(part, iterations=max(1, round(AROUND[0] * fineness)))
+    far = binary_dilation(near, iterations=max(2, round((AROUND[1] - AROUND[0]) * fineness))) & ~near
     ring = far & lit
     if np.count_nonzero(ring) < LEAST_AROUND * np.count_nonzero(far) or not ring.any():
         return None
@@ -171,7 +171,7 @@ def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
     """The outline of what a seed lies in, and its middle."""
     drop = seed.around - seed.inside
     which = next(
-        (k for k in range(len(SCALES)) if OUTLINE * drop > CLEAR_SIGMAS * seen.noise(SCALES[k])), len(SCALES) - 1
+        (k for k in range(len(SCALES)) if OUTLINE * drop > CLEAR_SIGMAS * seen.noise(k)), len(SCALES) - 1
     )
     labels, _ = label(seen.lit & (seen.smooth[which] < seed.around - OUTLINE * drop))
     inside = labels[seed.where]
@@ -197,9 +197,9 @@ def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
          [(off_fast * off_slow * noise).sum(), (off_slow**2 * noise).sum()]]
     )  # fmt: skip
     apart = np.array([middle_fast - outline_fast, middle_slow - outline_slow])
-    covariance = covariance + np.outer(apart, apart) * 0.25 + np.eye(2) * 0.09
+    covariance = covariance + np.outer(apart, apart) + np.eye(2) * 0.09
     inside_mean = float(seen.share[mask].mean())
-    score = standing_out(seed.around - inside_mean, cells, seed.around, seen.electrons)
+    score = standing_out(seen, seed.around - inside_mean, cells, seed.around)
     border = np.count_nonzero(binary_dilation(mask) & ~mask)
     rim = np.count_nonzero(mask & seen.rim) / max(border, 1)
     depth = float(np.log(seed.around / max(inside_mean, 1e-3)))

@@ -31,7 +31,8 @@ LEAST_SHADOW, SHADOW_EDGE = 12, 2
 """Cells of a shadow, and around it."""
 LEAST_LIT = 0.35
 SCALES = (1.2, 2.0, 3.4)
-"""Sigmas of the smoothed pictures, in cells."""
+FINEST = 0.6
+"""Sigmas of the smoothed pictures, where the disc has `CELLS`; and the smallest one in cells."""
 
 
 class NotSeen(Exception):
@@ -41,19 +42,25 @@ class NotSeen(Exception):
 @dataclass(frozen=True, eq=False)
 class SnapshotView:
     """share: (n, n) light of each cell, 1 where it is bright. lit: cells inside the disc. electrons: of a bright cell.
-    cell_px: pixels along a side of a cell. off_px: fast and slow, from the disc's middle to that of the array.
+    fineness: cells along the disc's radius, over `CELLS`. cell_px: pixels along a side of a cell. off_px: fast and slow, from the disc's middle to that of the array.
     """
 
     share: Array
     lit: Mask
     electrons: float
+    fineness: float
     cell_px: float
     off_px: tuple[float, float]
 
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Sigmas of the smoothed pictures, in cells."""
+        return tuple(max(scale * self.fineness, FINEST) for scale in SCALES)
+
     @cached_property
     def smooth(self) -> tuple[Array, ...]:
-        """The shares smoothed by each of `SCALES`, of what is lit."""
-        return tuple(self._smoothed(scale) for scale in SCALES)
+        """The shares smoothed by each of the scales, of what is lit."""
+        return tuple(self._smoothed(scale) for scale in self.scales)
 
     @cached_property
     def places(self) -> tuple[Array, Array]:
@@ -69,9 +76,9 @@ class SnapshotView:
         inner[1:-1, 1:-1] = lit[1:-1, 1:-1] & lit[:-2, 1:-1] & lit[2:, 1:-1] & lit[1:-1, :-2] & lit[1:-1, 2:]
         return np.asarray(lit & ~inner)
 
-    def noise(self, scale: float) -> float:
-        """Standard deviation of a bright cell, smoothed."""
-        return float(1.0 / np.sqrt(self.electrons * max(1.0, 4.0 * np.pi * scale**2)))
+    def noise(self, which: int) -> float:
+        """Standard deviation of a bright cell in one of the smoothed pictures."""
+        return float(1.0 / np.sqrt(self.electrons * max(1.0, 4.0 * np.pi * self.scales[which] ** 2)))
 
     def _smoothed(self, scale: float) -> Array:
         known = self.lit.astype(np.float64)
@@ -121,7 +128,8 @@ def view(
     lit = _unshadowed(share, lit)
     if np.count_nonzero(lit) < LEAST_LIT * np.count_nonzero(disc) / cell**2:
         raise NotSeen("most of the disc is in a shadow")
-    return SnapshotView(share, lit, level, float(cell), (round(centre_px[0]) - centre_px[0], round(centre_px[1]) - centre_px[1]))
+    off_px = round(centre_px[0]) - centre_px[0], round(centre_px[1]) - centre_px[1]
+    return SnapshotView(share, lit, level, radius_px / cell / CELLS, float(cell), off_px)
 
 
 def _unshadowed(share: Array, lit: Mask) -> Mask:
