@@ -258,12 +258,19 @@ class SlotPlan:
 
     def is_snapshot(self, slot: int) -> bool:
         """Whether a slot begins a snapshot cycle."""
-        return bool(self.plan.snapshot_interval) and slot % self.plan.snapshot_interval == 0
+        interval = self.plan.snapshot_interval
+        return bool(interval) and slot >= self.first_snapshot and (slot - self.first_snapshot) % interval == 0
+
+    @property
+    def first_snapshot(self) -> int:
+        """The slot of the first snapshot: a crystal that is tracked is looked at before its first frame."""
+        return self.plan.snapshot_interval if self.plan.tracking == "off" else 1
 
     @property
     def snapshots(self) -> int:
         """Snapshots in the planned range."""
-        return self.slots // self.plan.snapshot_interval if self.plan.snapshot_interval else 0
+        interval = self.plan.snapshot_interval
+        return max(0, (self.slots - self.first_snapshot) // interval + 1) if interval else 0
 
     @property
     def wedge_deg(self) -> float:
@@ -275,7 +282,9 @@ class SlotPlan:
         """Of the range, the part that snapshots take from the diffraction frames."""
         if not self.snapshots:
             return 0.0
-        last = self.snapshots * self.plan.snapshot_interval  # the slot that the last one begins; it may end beyond
+        last = (
+            self.first_snapshot + (self.snapshots - 1) * self.plan.snapshot_interval
+        )  # the slot that the last one begins; it may end beyond
         taken = (self.snapshots - 1) * self.snapshot_slots + min(self.snapshot_slots, self.slots - last + 1)
         return taken / self.slots
 

@@ -353,15 +353,15 @@ class CredSequence(Experiment):
         return "settled"
 
     async def _follow(self, tracked: TrackedCrystal) -> None:
-        """Look for the crystal in the snapshot that was just stored; bring it back for the frames up to the next one."""
-        fit, frame = self._watch.recent_fit, self._snapshot
-        if fit is None or frame is None:
+        """Look for the crystal in the snapshot that was just stored; bring it back for the frames up to the next."""
+        fit = self._watch.recent_fit
+        if self._snapshot is None or fit is None:
             return
-        middle_ns = (frame.start_ns + frame.end_ns) // 2
+        middle_ns = (self._snapshot.start_ns + self._snapshot.end_ns) // 2
         ahead_ns = middle_ns + self.plan.snapshot_interval * self.grid.period_ns // 2
-        at = [(fit.angle_deg(t_ns), t_ns / NS_PER_S) for t_ns in (middle_ns, ahead_ns)]
+        now, ahead = ((fit.angle_deg(t_ns), t_ns / NS_PER_S) for t_ns in (middle_ns, ahead_ns))
         index, _ = self.run.data.last
-        await tracked.follow(TakenSnapshot(index, self.slot, *at[0]), at[1])
+        await tracked.follow(TakenSnapshot(index, self.slot, *now), ahead)
 
     async def _set_camera_back(self) -> None:
         """Expose the frame that sets the camera to frames again; it is not kept."""

@@ -6,7 +6,6 @@ to correct (`protocols.tracking.correction`): two calls to the deflectors. All o
 settles, so it costs no slot. An answer that comes too late is missed, and the next snapshot tells.
 """
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 LOCATE = Computation(
     "locate", "protocols.tracking.computation:locate_in", latency_s=0.03, limit_s=LOCATE_S, resolution=1e-3, quick=True
 )
-REFERENCES = 3
-"""The last snapshots in which it was found: pictures that a new one is compared with."""
 LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
 BACK_S = 1.5
@@ -57,7 +54,8 @@ class TrackedCrystal:
         self.flatfield: int | None = None
         self._corrector: Corrector | None = None
         self._begin: dict[Deflector, Pair] = {}
-        self._found: list[tuple[TakenSnapshot, Place]] = []
+        self._seen: dict[str, Any] | None = None  # the snapshot in which it was found last
+        self._last: dict[str, Any] | None = None  # and the last one of which that was believed
         self._missed = 0
         self._touched = self._corrected_now = False
         self._why = ""
@@ -128,24 +126,22 @@ class TrackedCrystal:
             self._why = "it was found where it could not have gone"
             return
         self._missed = 0
-        self._found = [*self._found, (taken, place)][-REFERENCES:]
+        self._last = self._seen
         if self._corrector is not None and self._deflectors is not None:
             await self._correct(self._corrector, self._deflectors, taken.slot, ahead)
 
     async def _locate(self, taken: TakenSnapshot) -> tuple[Place | None, str]:
-        expected = self.path.predict(taken.angle_deg, taken.t_s) if self._found else None
+        """Where it is, or why that is not known."""
+        expected = self.path.predict(taken.angle_deg, taken.t_s) if self._last is not None else None
         arguments: dict[str, Any] = {
             **self._told,
             "index": taken.index,
             "angle_deg": round(taken.angle_deg, 4),
             "flatfield": self.flatfield,
-            "expected": None if expected is None else [expected.x_nm, expected.y_nm, expected.sigma_nm],
-            "references": [
-                {"index": each.index, "angle_deg": each.angle_deg, "x_nm": found.x_nm, "y_nm": found.y_nm}
-                for each, found in self._found
-            ],
+            "expected": None if expected is None else _numbers(expected),
+            "earlier": [] if self._last is None else [self._last],
         }
-        pictures = [taken.index, *(each.index for each, _ in self._found)]
+        pictures = [taken.index, *(each["index"] for each in arguments["earlier"])]
         if self.flatfield is not None:
             pictures.append(self.flatfield)
         try:
@@ -157,8 +153,14 @@ class TrackedCrystal:
         answer: Any = outcome.result
         if answer["why"]:
             return None, answer["why"]
-        xx, xy, yy = answer["covariance_nm2"]
-        return Place(answer["x_nm"], answer["y_nm"], (xx, xy, yy)), ""
+        x_nm, y_nm, xx, xy, yy = answer["place"]
+        self._seen = {
+            "index": taken.index,
+            "angle_deg": arguments["angle_deg"],
+            "place": answer["place"],
+            "looks": answer["looks"],
+        }
+        return Place(x_nm, y_nm, (xx, xy, yy)), ""
 
     async def _correct(
         self, corrector: Corrector, deflectors: Deflectors, slot: int, ahead: tuple[float, float]
@@ -189,19 +191,22 @@ def coils_of(facts: TrackingFacts, deflectors: DeflectorFacts) -> Coils:
     return Coils(nm, px, back_px, image, diffraction, deflectors.whole_numbers)
 
 
+def _numbers(place: Place) -> list[float]:
+    return [round(float(number), 3) for number in (place.x_nm, place.y_nm, *place.covariance_nm2)]
+
+
 def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> TrackedCrystal:
     """The crystal of a run whose plan fits the instrument."""
     facts, camera = microscope.tracking, microscope.detector.facts
     if facts is None:
         raise ValueError("snapshots are not calibrated")
+    geometry = microscope.geometry
     told: dict[str, Any] = {
-        "geometry": dataclasses.asdict(microscope.geometry),
+        "beam_px": [geometry.beam_fast_px, geometry.beam_slow_px],
         "wide_cross": camera.wide_cross,
         "saturation": camera.saturation_of(plan.snapshot_exposure_s),
-        "defocus": plan.defocus,
-        "snapshot": facts.snapshot,
-        "aperture_nm": facts.aperture_nm,
         "radius_px": abs(facts.disc_radius_px * (plan.defocus - facts.disc_zero_defocus)),
+        "px_per_nm": [plan.defocus * number for number in facts.snapshot],
     }
     wrapped = run.gate.wrap("deflectors", microscope.deflectors) if plan.tracking == "correct" else None
     return TrackedCrystal(run, facts, told, wrapped)
