@@ -347,6 +347,18 @@ class Truth(Protocol):
         """How far the lens was from focus at an instant, in its own units."""
         ...
 
+    def crystal_nm(self, begin_ns: int, end_ns: int) -> tuple[float, float]:
+        """Where the crystal's middle was seen from that of the aperture during an exposure, past or present: in x and y
+        of the stage seen along the beam, x along the tilt axis.
+        """
+        ...
+
+    def crystal_share(self, begin_ns: int, end_ns: int) -> float:
+        """Which share of the crystal was lit during an exposure, past or present: inside of the aperture, and behind no
+        bar of the grid; 1 of a crystal that cannot leave it.
+        """
+        ...
+
     def exposures(self) -> Sequence[tuple[int, int]]:
         """Begin and end in ns of every exposure that the camera has read out, in order, over all series."""
         ...
@@ -360,7 +372,9 @@ class Truth(Protocol):
         ...
 
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
-        """Write truth.h5 for the kept frames: cell, orientation, angles, reflections with intensities."""
+        """Write truth.h5 for the kept frames: cell, orientation, angles, reflections with intensities; of a crystal
+        that can leave the aperture also where it was, in these frames and in all exposures, snapshots among them.
+        """
         ...
 
     def write_hidden(self, path: Path) -> None:

@@ -1,6 +1,7 @@
 """A whole simulated microscope: stage, column and camera put together, with the truth of what happened.
 
-`SIMULATED` computes diffraction patterns, `SIMULATED_TIMING` keeps the timing and leaves the pictures empty.
+`SIMULATED` computes diffraction patterns, `SIMULATED_TIMING` keeps the timing and leaves the pictures empty; both but
+where the option `pictures.rendered` says otherwise.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from drivers.contract import Parts, SecondConnection
 from drivers.declared import Declared
 from drivers.options import note_asked
 from drivers.simulated.column import Blanker, Lens
+from drivers.simulated.crystalplace import CrystalPlace
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.film import lattice_off_percent
@@ -29,7 +31,7 @@ from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.settings import InstrumentSettings, configure, number
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Studio, WorkerStudio
 from drivers.simulated.stagexyz import Translation
-from drivers.simulated.truthfile import add_hidden, write_truth
+from drivers.simulated.truthfile import add_exposures, add_hidden, add_places, write_truth
 from drivers.simulated.view import SimulatedView
 from engine.clock import Clock
 from engine.errors import Refused, shown
@@ -62,6 +64,8 @@ class SimulatedSpecimen:
         """From which it is drawn what is hidden of a film."""
         self.is_spread = False
         """Whether the operator has spread the beam over the camera."""
+        self.centre: Callable[[Sequence[int]], None] = lambda child: None
+        """An operator, or the run around the one with these numbers, has centred a crystal in the aperture."""
         self.hide: Callable[[], None] = lambda: None
         """Makes the instrument one of which nobody knows what it is (`hiddeninstrument`)."""
 
@@ -84,6 +88,7 @@ class SimulatedSpecimen:
                 studio.show(source)
             self.source = source
         if child:
+            self.centre(child)
             return
         if new.get("hidden"):
             self.hide()
@@ -92,6 +97,7 @@ class SimulatedSpecimen:
             self._goniometer.leave(start_deg)
         if "beam_on" in new and self._blanker is not None:
             self._blanker.leave(beam_on=bool(new["beam_on"]))
+        self.centre(child)
 
     def hand_over(self, other: "SimulatedSpecimen") -> None:
         """The camera looks at another specimen, and from now on shows what that is."""
@@ -132,6 +138,14 @@ class SimulatedTruth:
         """See `Truth.defocus`."""
         return self.lens.defocus_at(t_ns)
 
+    def crystal_nm(self, begin_ns: int, end_ns: int) -> tuple[float, float]:
+        """See `Truth.crystal_nm`."""
+        return self.view.crystal_nm(begin_ns, end_ns)
+
+    def crystal_share(self, begin_ns: int, end_ns: int) -> float:
+        """See `Truth.crystal_share`."""
+        return self.view.crystal_share(begin_ns, end_ns)
+
     def exposures(self) -> Sequence[tuple[int, int]]:
         """See `Truth.exposures`."""
         return self.view.seen_by.read_out
@@ -150,6 +164,12 @@ class SimulatedTruth:
         write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
         if self.view.hidden:
             add_hidden(path, self.view.truth())
+        if self.view.can_leave:
+            exposures = self.exposures()
+            for name, intervals in (("frame", intervals_ns), ("exposure", exposures)):
+                places = [self.crystal_nm(*interval) for interval in intervals]
+                add_places(path, name, places, [self.crystal_share(*interval) for interval in intervals])
+            add_exposures(path, exposures, [self.defocus((begin + end) // 2) for begin, end in exposures])
 
     def write_hidden(self, path: Path) -> None:
         """See `Truth.write_hidden`."""
@@ -165,7 +185,7 @@ class SimulatedTruth:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SimulatedMicroscope:
-    """The entry in the register of drivers. `pictures`: whether diffraction patterns are computed."""
+    """The entry in the register of drivers. `pictures`: whether patterns are computed where nothing is said."""
 
     name: str
     pictures: bool
@@ -188,7 +208,7 @@ class SimulatedMicroscope:
         options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
         `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), `hidden` and
         `spread` (see `settings`), and the tables
-        `crystal`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `stagexyz`, `deflectors`, `mode` and
+        `crystal`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `motion`, `stagexyz`, `deflectors`, `mode` and
         `illumination` with the fields of the settings classes.
         """
         settings = InstrumentSettings.read(self.name, self.pictures, options)
@@ -205,13 +225,11 @@ class SimulatedMicroscope:
 
         studio: Studio = CheapStudio(pictures)
         flatfield = None
-        if self.pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
-            from drivers.simulated.pictures import PictureMaker  # costs 0.1 s and more: not for a run of timing alone
-
-            maker = PictureMaker(source.load(), geometry, pictures, source.film)
+        if settings.has_pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
+            maker = source.maker(geometry, pictures)  # costs 0.1 s and more: not for a run of timing alone
             flatfield = maker.flatfield
-        if self.pictures:
-            studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
+        if settings.has_pictures:
+            studio = LocalStudio(maker, source) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
         said = frozenset(options) & set(TOLD)
         specimen = SimulatedSpecimen(source, seed, goniometer, blanker if is_new else None, studio, said)
         specimen.is_spread = settings.spread
@@ -220,7 +238,12 @@ class SimulatedMicroscope:
             clock, interface, seed, settings.stagexyz, settings.stage.stage_read_s, goniometer.is_rotating
         )
         mode, illumination = LensMode(interface, settings.mode), Condenser(interface, settings.illumination)
-        view = SimulatedView(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination)
+        view = SimulatedView(
+            *(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination),
+            CrystalPlace(settings.motion, settings.start_deg, clock.now_ns()),
+            pictures,
+        )
+        specimen.centre = lambda child: view.centre_crystal(clock.now_ns(), child)
         view.scale = lambda mode, magnification: ImageScale(nominal_pixel_nm(geometry.pixel_size_mm, magnification))
         told_share = geometry.camera_length_mm / settings.mode.camera_length_mm  # 1 but where both are given
         view.length_mm = lambda nominal_mm: nominal_mm * told_share
@@ -234,7 +257,7 @@ class SimulatedMicroscope:
             pictures.saturation,
             pictures.wide_cross,
             flatfield,
-            self.pictures,
+            settings.has_pictures,
         )
 
         def hide() -> None:
@@ -244,6 +267,7 @@ class SimulatedMicroscope:
             true = drawn.instrument(settings)
             images = HiddenImages.draw(drawn.seed, true)
             view.hidden = drawn.truth(settings) | images.truth_of_parts()
+            view.pictures = true.pictures
             view.length_mm = lambda nominal_mm: drawn.length_mm(nominal_mm * told_share)
             view.scale, view.image_truth = images.scale, images.truth
             specimen.hidden_seed = drawn.seed
@@ -253,9 +277,9 @@ class SimulatedMicroscope:
             lens.hide(true.lens)
             goniometer.hide(true.stage, drawn.parts.sampled_at)
             view.hidden = {**view.hidden, "rotation_speed_share": goniometer.speed_share}
-            if self.pictures:
+            if settings.has_pictures:
                 studio.equip(true.geometry, true.pictures)
-                detector.hide(PictureMaker(source.load(), true.geometry, true.pictures).write_camera)
+                detector.hide(source.maker(true.geometry, true.pictures).write_camera)
 
         specimen.hide = hide
         if settings.is_hidden:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 from drivers.turn import Turn
 
+ALL, SNAPSHOTS, NOTHING = RENDERED = ("all", "snapshots", "nothing")
+
 
 @dataclass(frozen=True, slots=True)
 class PictureSettings:
     """The camera and the illumination. Fluxes are electrons per second, one count each on a perfect pixel.
 
+    rendered: all; or snapshots, with diffraction pictures that have no spots but counts in the right number
+        (`cheappictures`); or nothing: pictures are black but for their number.
     shape: rows and columns of a raw picture. wide_cross: whether the two middle rows and columns are 3x wide.
     pixel_response_sigma, response_seed: pixels differ in sensitivity by this relative standard deviation.
     flux_s: primary beam through the selected-area aperture. diffracting_share: the part of it that diffracts as
@@ -41,6 +45,7 @@ class PictureSettings:
         and matrices of the settings are the column's own, before the turn.
     """
 
+    rendered: str = ALL
     shape: tuple[int, int] = (512, 512)
     wide_cross: bool = True
     saturation: int = 11810

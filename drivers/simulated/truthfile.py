@@ -36,6 +36,35 @@ def write_truth(path: Path, crystal: Crystal, slots: Sequence[int], frame_angle_
             dataset.attrs["meaning"] = meaning
 
 
+def add_places(path: Path, name: str, crystal_nm: Sequence[tuple[float, float]], share: Sequence[float]) -> None:
+    """Add where the crystal was seen and how much of it was lit: NAME_crystal_nm (n, 2), NAME_crystal_share (n)."""
+    with h5py.File(path, "a") as file:
+        for key, values, units, meaning in (
+            ("crystal_nm", np.reshape(crystal_nm, (-1, 2)), "nm", "crystal from the aperture's middle, stage x and y"),
+            ("crystal_share", np.asarray(share, np.float64), "1", "share of the crystal that the aperture lights"),
+        ):
+            dataset = file.create_dataset(f"{name}_{key}", data=values)
+            dataset.attrs["units"] = units
+            dataset.attrs["meaning"] = meaning
+
+
+def add_exposures(path: Path, intervals_ns: Sequence[tuple[int, int]], defocus: Sequence[float]) -> None:
+    """Add exposure_ns (n, 2: begin, end) and exposure_defocus (n) of all exposures, snapshots among them."""
+    with h5py.File(path, "a") as file:
+        for key, values, units, meaning in (
+            (
+                "exposure_ns",
+                np.array(intervals_ns, np.int64).reshape(-1, 2),
+                "ns",
+                "begin and end, as the trace has it",
+            ),
+            ("exposure_defocus", np.asarray(defocus, np.float64), "1", "how far the lens was from focus, its units"),
+        ):
+            dataset = file.create_dataset(key, data=values)
+            dataset.attrs["units"] = units
+            dataset.attrs["meaning"] = meaning
+
+
 def add_hidden(path: Path, values: Mapping[str, float | Sequence[float]]) -> None:
     """Add what an instrument hides as attributes; the file is made where there is none."""
     with h5py.File(path, "a") as file:
