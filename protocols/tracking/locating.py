@@ -27,7 +27,7 @@ SURE = 3.5
 """Sigmas by which a thing stands out at least: films without a crystal stay below 3."""
 RIVAL = 0.4
 """Another thing of this part of the sigmas, or more, may be the crystal as well."""
-LARGEST_RIM = 0.02
+LARGEST_RIM = 0.05
 LIKE_AREA, LIKE_NOISE, LIKE_DEPTH = 1.5, 4.0, 3.0
 """Up to these factors outline and darkness change from one snapshot to the next; other things differ by more."""
 OFTEN_DEG = 10.0
@@ -35,7 +35,7 @@ OFTEN_DEG = 10.0
 SHAPE_SHARE = 0.06
 """Uncertainty of the middle that outlines leave of crystals that are no simple shapes, of their radius."""
 
-OUTLINE_SHARE = 8.0
+OUTLINE_SHARE = 12.0
 """The same of what noise leaves open of outlines; over the square of the sigmas by which a thing stands out."""
 LIKELY_MOVE_NM = 50.0
 """From one snapshot to the next, where nobody says more."""

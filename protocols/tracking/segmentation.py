@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, find_objects, label
+from scipy.ndimage import binary_dilation, find_objects, generate_binary_structure, label
 
 from protocols.tracking.snapshotview import SCALES, Array, Mask, SnapshotView
 
@@ -19,7 +19,9 @@ DEEP_SIGMAS = 2.5
 """In each of the smoothed pictures, those levels that are this far above its noise."""
 UNEVEN, UNEVEN_CELLS = 0.03, 300.0
 """Of a film: standard deviation of its light, and over how many cells that goes together where the disc has `CELLS`."""
-MOST_SEEDS = 8
+MOST_SEEDS, MOST_AT_A_LEVEL = 6, 4
+CROSS = generate_binary_structure(2, 1)
+"""Cells that touch by a side."""
 LEAST_CELLS = 7
 LARGEST_SHARE = 0.6
 """Of what is lit: what is larger is the film and no crystal on it."""
@@ -84,7 +86,7 @@ def things(seen: SnapshotView) -> list[Thing]:
         thing = _outlined(seen, seed)
         if thing is None or np.count_nonzero(thing.mask & taken) > 0.3 * thing.cells:
             continue
-        taken |= binary_dilation(thing.mask, iterations=2) | seed.where
+        taken |= binary_dilation(thing.mask, CROSS, iterations=2) | seed.where
         found.append(thing)
     return sorted(found, key=lambda thing: -thing.sigmas)
 
@@ -93,7 +95,7 @@ def texture(seen: SnapshotView, found: list[Thing]) -> float:
     """How uneven the film is where nothing dark lies, beyond the noise: standard deviation in the smoother pictures."""
     free = seen.lit.copy()
     for thing in found:
-        free &= ~binary_dilation(thing.mask, iterations=5)
+        free &= ~binary_dilation(thing.mask, CROSS, iterations=5)
     if np.count_nonzero(free) < 100:
         return 0.03
     rest = seen.smooth[1][free]
@@ -109,17 +111,20 @@ def _seeds(seen: SnapshotView, which: int) -> list[_Seed]:
     for depth in DEPTHS:
         if depth < DEEP_SIGMAS * seen.noise(which):
             continue
-        labels, count = label(lit & (picture < 1.0 - depth))
+        labels, count = label(lit & (picture < 1.0 - depth), CROSS)
         if not count:
             continue
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
         sums = np.bincount(labels.ravel(), weights=seen.share.ravel(), minlength=count + 1)
         # No more than this can it stand out, whatever is around.
         worth = standing_out(seen, 1.02 - sums / np.maximum(sizes, 1), sizes, 1.0)
+        fits = (sizes >= LEAST_CELLS) & (sizes <= most) & (worth >= WORTH_SIGMAS)
+        fits[0] = False
+        numbers = np.flatnonzero(fits)
+        if not len(numbers):
+            continue
         boxes = find_objects(labels)
-        for number in range(1, count + 1):
-            if not LEAST_CELLS <= sizes[number] <= most or worth[number] < WORTH_SIGMAS:
-                continue
+        for number in numbers[np.argsort(-worth[numbers])][:MOST_AT_A_LEVEL].tolist():
             seed = _judged(seen, labels, number, boxes[number - 1])
             if seed is not None:
                 found.append(seed)
@@ -154,8 +159,8 @@ def _judged(seen: SnapshotView, labels: NDArray[np.int32], number: int, box: tup
 
 def _ring(part: Mask, lit: Mask, fineness: float) -> Mask | None:
     """The lit cells around a part; None where too few of those around it are lit."""
-    near = binary_dilation(part, iterations=max(1, round(AROUND[0] * fineness)))
-    far = binary_dilation(near, iterations=max(2, round((AROUND[1] - AROUND[0]) * fineness))) & ~near
+    near = binary_dilation(part, CROSS, iterations=max(1, round(AROUND[0] * fineness)))
+    far = binary_dilation(near, CROSS, iterations=max(2, round((AROUND[1] - AROUND[0]) * fineness))) & ~near
     ring = far & lit
     if np.count_nonzero(ring) < LEAST_AROUND * np.count_nonzero(far) or not ring.any():
         return None
@@ -173,7 +178,7 @@ def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
     which = next(
         (k for k in range(len(SCALES)) if OUTLINE * drop > CLEAR_SIGMAS * seen.noise(k)), len(SCALES) - 1
     )
-    labels, _ = label(seen.lit & (seen.smooth[which] < seed.around - OUTLINE * drop))
+    labels, _ = label(seen.lit & (seen.smooth[which] < seed.around - OUTLINE * drop), CROSS)
     inside = labels[seed.where]
     numbers = np.bincount(inside[inside > 0]) if (inside > 0).any() else np.zeros(0)
     if not len(numbers):
@@ -182,7 +187,7 @@ def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
     cells = int(np.count_nonzero(mask))
     if not LEAST_CELLS <= cells <= LARGEST_SHARE * np.count_nonzero(seen.lit):
         return None
-    weight = np.where(binary_dilation(mask) & seen.lit, seen.smooth[0], seed.around)
+    weight = np.where(binary_dilation(mask, CROSS) & seen.lit, seen.smooth[0], seed.around)
     taken = np.maximum(np.log(seed.around / np.maximum(weight, 0.02)), 0.0)
     fast, slow = seen.places
     whole = float(taken.sum())
@@ -200,7 +205,7 @@ def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
     covariance = covariance + np.outer(apart, apart) + np.eye(2) * 0.09
     inside_mean = float(seen.share[mask].mean())
     score = standing_out(seen, seed.around - inside_mean, cells, seed.around)
-    border = np.count_nonzero(binary_dilation(mask) & ~mask)
+    border = np.count_nonzero(binary_dilation(mask, CROSS) & ~mask)
     rim = np.count_nonzero(mask & seen.rim) / max(border, 1)
     depth = float(np.log(seed.around / max(inside_mean, 1e-3)))
     return Thing(mask, seed.around, depth, float(score), middle_fast, middle_slow, covariance, rim)

@@ -17,8 +17,8 @@ Mask = NDArray[np.bool_]
 CELLS = 40.0
 """Of the disc's radius; a disc of fewer pixels has these as cells."""
 LEAST_RADIUS_PX = 12.0
-EDGE_PX = 2.5
-"""The disc's own edge is not looked at."""
+EDGE_SHARE, EDGE_PX = 0.03, 1.0
+"""The disc's own edge is not looked at: a part of its radius, or some pixels."""
 LEAST_INSIDE = 0.7
 """Of the disc: less of it on the picture is too little."""
 BRIGHT_PERCENTILE = 75.0
@@ -114,7 +114,7 @@ def view(
     fast = np.arange(side) + 0.5 + left - centre_px[0]
     slow = np.arange(side) + 0.5 + top - centre_px[1]
     away2 = fast[None, :] ** 2 + slow[:, None] ** 2
-    disc = away2 <= (radius_px - EDGE_PX) ** 2
+    disc = away2 <= (radius_px - max(EDGE_PX, EDGE_SHARE * radius_px)) ** 2
     if np.count_nonzero(disc & there) < LEAST_INSIDE * np.count_nonzero(disc):
         raise NotSeen("most of the disc lies outside of the picture")
     if saturation > 0 and np.mean(box[disc] >= saturation) > SATURATED_SHARE:
