@@ -29,7 +29,7 @@ from drivers.simulated.snapshotscene import SnapshotScene
 from protocols.tracking.locating import Earlier, Located, Optics, Refusal, Told, locate
 from protocols.tracking.place import Place
 
-GROUPS = (8 * ("clean",) + 3 * ("low contrast",) + 3 * ("neighbours",) + 3 * ("film edge",) + 2 * ("empty",) + ("bars",))
+GROUPS = 8 * ("clean",) + 3 * ("low contrast",) + 3 * ("neighbours",) + 3 * ("film edge",) + 2 * ("empty",) + ("bars",)
 KINDS = ("plate", "needle", "brick", "agglomerate")
 HARD = ("low contrast", "neighbours", "film edge")
 ELECTRONS = 1e5
@@ -95,7 +95,9 @@ def tried(seed: int, number: int) -> dict[str, Any]:
     answer = locate(picture, told)
     if second and isinstance(answer, Located):
         earlier = Earlier(optics, answer.place, answer.looks, lambda: picture)
-        expected = Place.even(answer.place.x_nm, answer.place.y_nm, float(np.hypot(PREDICTED_NM, answer.place.sigma_nm)))
+        expected = Place.even(
+            answer.place.x_nm, answer.place.y_nm, float(np.hypot(PREDICTED_NM, answer.place.sigma_nm))
+        )
         at_nm, tilt_deg = at_nm + MOVED_NM * rng.standard_normal(2), tilt_deg + STEP_DEG
         now, optics = snapshot(camera, settings, scene, at_nm, tilt_deg, rng)
         begin = time.process_time()
@@ -125,7 +127,9 @@ def several(seed: int, numbers: list[int]) -> list[dict[str, Any]]:
 def report(lines: Iterable[dict[str, Any]]) -> None:
     """The table, and what was wrong."""
     all_lines = list(lines)
-    print("| scenes | number | answered | wrong | error nm: median | 95 % | sigma nm: median |\n|---|---|---|---|---|---|---|")
+    print(
+        "| scenes | number | answered | wrong | error nm: median | 95 % | sigma nm: median |\n|---|---|---|---|---|---|---|"
+    )
     groups = [(name, [line for line in all_lines if line["group"] == name]) for name in dict.fromkeys(GROUPS)]
     groups.append(("all hard ones", [line for line in all_lines if line["group"] in HARD]))
     for name, every in groups:
@@ -139,7 +143,9 @@ def report(lines: Iterable[dict[str, Any]]) -> None:
         print("  ", json.dumps(line))
     for pixels in (camera.pixels for camera in CAMERAS):
         took = [line["ms"] for line in all_lines if line["pixels"] == pixels]
-        print(f"{pixels} px: {np.median(took):.1f} ms of a processor in the median, 95 %: {np.percentile(took, 95):.1f} ms")
+        print(
+            f"{pixels} px: {np.median(took):.1f} ms of a processor in the median, 95 %: {np.percentile(took, 95):.1f} ms"
+        )
     clean = [line for line in all_lines if line["group"] == "clean" and line["whole"]]
     print("clean ones are refused for:", Counter(line["refused"] for line in clean if "refused" in line).most_common())
 

@@ -116,7 +116,7 @@ class Corrector:
 
     def next(self, predicted: Place, effect: Effect) -> Correction | None:
         """What would bring the crystal to the middle; None where it lies there, is not known well enough, or nothing
-        is corrected any more. predicted: where it will be if nothing is done. 
+        is corrected any more. predicted: where it will be if nothing is done.
         """
         if self.trust is Trust.STOPPED:
             return None
