@@ -21,7 +21,9 @@ def test_snapshots_are_those_of_any_other_picture_maker_but_for_their_noise() ->
     whole = PictureMaker(CrystalSource().load(), SMALL_GEOMETRY, SMALL, scene=scene)
     cheap = CheapMaker(SMALL_GEOMETRY, SMALL, scene)
     pictures = [maker.snapshot(1.0, 1.0, (200.0, 0.0), tilt_deg=30.0, noise_seed=1) for maker in (whole, cheap)]
-    assert pictures[0].astype(float) == pytest.approx(pictures[1].astype(float), abs=6 * float(pictures[0].max()) ** 0.5)
+    assert pictures[0].astype(float) == pytest.approx(
+        pictures[1].astype(float), abs=6 * float(pictures[0].max()) ** 0.5
+    )
 
 
 def test_the_sum_is_that_of_the_beam_and_of_what_the_crystal_scatters_on_average() -> None:

@@ -207,6 +207,8 @@ def test_what_the_image_shift_does_to_the_pattern_is_hidden_too() -> None:
     [
         ({"pictures": {"rendered": "some"}}, r"\[pictures\] rendered = 'some' is not one of all, snapshots, nothing"),
         ({"crystal": {"scene": "cube"}}, r"crystal\.scene = 'cube'"),
+        ({"motion": {"jumps_per_deg": 1e9}}, r"\[motion\] jumps_per_deg = 1e\+09 is not between 0 and 10"),
+        ({"motion": {"worse": -1}}, r"\[motion\] worse = -1 is not between 0 and 100"),
         ({"motion": {"height_um": 1.0}}, r"\[motion\] has no key 'height_um'"),
     ],
 )
