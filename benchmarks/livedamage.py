@@ -8,7 +8,8 @@ counting statistics, the limit of the finder and a pixel response of 3 %; then t
 
 Right: a half-dose within 25 % of the truth, overall and in every shell that has one; the verdict that is true; `none`
 of a crystal that was damaged by no more than what is told with it. Wrong: another verdict than `cannot tell`, or a
-half-dose that is off by more. Of a crystal that is damaged and leaves as well all but `none` may be said.
+half-dose that is off by more. Of a crystal that is damaged and leaves as well all but `none` may be said; where it is
+`damage`, the share that the outer shell has lost by both is to be right within 0.15.
 """
 
 import argparse
@@ -46,7 +47,7 @@ APART_PX = 4.0
 """Of two spots that are nearer only the stronger is found."""
 IN_3, IN_5 = 0.85, 0.985
 """Share of a spot in squares of so many pixels."""
-WITHIN = 0.25
+WITHIN, LOST_WITHIN = 0.25, 0.15
 TRUE = ("none", "damage", "leaves the beam", "both")
 VERDICTS = ("none", "damage", "leaves the beam", "cannot tell")
 
@@ -189,6 +190,13 @@ def judge(case: Case, crystal: Crystal, told: dict[str, Any]) -> dict[str, Any]:
     result |= {"half_deg": round(fate.half_deg, 1), "power": fate.power, "determined": told["determined"]}
     if damage is None:
         return result | {"said": "cannot tell", "wrong": False, "told": None}
+    if true == "both":  # what both together have taken is told, and not by which
+        wrong = damage["verdict"] == "none"
+        if damage["verdict"] == "damage":
+            outer = np.array([1 / damage["shells"][-1]["at_A"]])
+            lost = 1 - float(fate.left(outer, case.range_deg, case.range_deg)[0])
+            wrong = abs(damage["lost"] - lost) > LOST_WITHIN
+        return result | {"said": damage["verdict"], "wrong": wrong, "told": damage}
     off = [
         shell["half_deg"] / (fate.half_deg * shell["at_A"] ** fate.power) - 1
         for shell in damage["shells"]
@@ -198,7 +206,7 @@ def judge(case: Case, crystal: Crystal, told: dict[str, Any]) -> dict[str, Any]:
         off.append(damage["half_deg"] / _overall_deg(crystal, fate, told["resolution_A"]) - 1)
     said = damage["verdict"]
     worst = max(map(abs, off), default=0.0)
-    wrong = said not in (true, "cannot tell") and not (true == "both" and said != "none")
+    wrong = said not in (true, "cannot tell")
     wrong = bool(wrong or worst > WITHIN)
     if said == "none" and true == "damage":  # it is told with how much the outer shell can have lost
         outer = (2 / told["resolution_A"] ** 3 / 3) ** (1 / 3)  # the middle of the outer third, by volume

@@ -34,7 +34,7 @@ its square (a Debye-Waller factor that grows with the dose)."""
 SURE = 3.5
 """Standard deviations from which something is said."""
 AGREES = 2.5
-KNOWN_TO = 0.11
+KNOWN_TO = 0.09
 """Standard deviation of a half-dose that is told, as a share of it."""
 NO_DAMAGE_LOST = 0.25
 """No damage is said where the outer shell cannot have lost more than that."""
@@ -60,7 +60,7 @@ def damage(
     tell`; `lost`, share of the intensity that the beam has taken of the outer shell so far (0 but for `damage`), with
     `lost_sigma`; `lost_at_most`, what it can be with two standard deviations, where `none` is told; `fallen`, share
     that the mean intensity has fallen by, of whatever cause; `half_deg`, the rotation after which half of all intensity
-    is lost, with its sigma, and `shells` with one each at the spacing `at_A` (None where it is not known to a ninth of
+    is lost, with its sigma, and `shells` with one each at the spacing `at_A` (None where it is not known to a tenth of
     itself).
     """
     if d_min_A is None or abs(end_deg - start_deg) < LEAST_DEG:
@@ -157,7 +157,9 @@ def _shells(edges: Array, middles: Array, rates: list[tuple[float, float]], tota
 
 
 def _overall(passed: Passages, g: Array, fits: list[Fall], weight: Array, total_deg: float) -> dict[str, Any]:
-    """When the sum of all intensities is half of what it was; as well known as the fall at the middle spacing."""
+    """When the sum of all intensities is half of what it was; as well known as the fall at the middle spacing, and as
+    the reflections that passed stand for all.
+    """
     counts = np.where(passed.found, np.nan_to_num(passed.intensity), passed.limit / 3) / passed.lorentz
     fall = np.array([_rate(fits, weight, value)[0] for value in np.linspace(0, 1, 21).tolist()])
     rate = np.interp(g, np.linspace(0, 1, 21), fall)
@@ -167,8 +169,11 @@ def _overall(passed: Passages, g: Array, fits: list[Fall], weight: Array, total_
         middle = math.sqrt(low * high)
         left = float((first * np.exp(-rate * middle)).sum() / first.sum())
         low, high = (middle, high) if left > 0.5 else (low, middle)
-    typical = float((first * g).sum() / first.sum())
-    value, sigma = _rate(fits, weight, typical)
+    weight_of = first / first.sum()
+    value, sigma = _rate(fits, weight, float((weight_of * g).sum()))
+    # A few strong reflections make most of the intensity, and others would have made it at other spacings.
+    spread = float(np.sqrt((weight_of * (rate - weight_of @ rate) ** 2).sum() * (weight_of**2).sum()))
+    sigma = math.hypot(sigma, spread)
     if high >= LONGEST_TIMES or sigma > KNOWN_TO * value:
         return {}
     half_deg = low * total_deg
