@@ -20,6 +20,7 @@ from drivers.assembling import NOBODY_KNOWS, figures, middle_of, parts_of
 from drivers.calibration.calibratedcamera import CalibratedCamera
 from drivers.calibration.calibrationfacts import CalibrationFacts
 from drivers.calibration.holding import Holding, holding, not_overruled
+from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
 from drivers.origins import CALIBRATED, DEFAULT, TOLD, TYPED, Layers, by_precedence, disagreements
@@ -206,6 +207,8 @@ class Microscope:
     """Where two sources of such a figure say different things, in words."""
     calibration: CalibrationFacts | None = None
     """What of its instrument file holds."""
+    tracking: TrackingFacts | None = None
+    """What follows a crystal by snapshots; None where nobody knows."""
 
     @property
     def facts(self) -> Facts:
@@ -223,6 +226,7 @@ class Microscope:
             origins=self.origins,
             disagreements=self.disagreements,
             calibration=self.calibration,
+            tracking=self.tracking,
         )
 
 
@@ -232,7 +236,8 @@ class Parts:
 
     geometry: figures of `Geometry` that it knows; the detector's go first. calibrated: those that somebody measured.
     per_px_A: of an unbinned pixel at the present camera length, in 1/A, by a calibration; turn: of the pictures for
-    which that holds, and of a camera, how it turns them. binning: of the camera. view: of a simulated one.
+    which that holds, and of a camera, how it turns them. binning: of the camera. tracking: what a simulated one tells.
+    view: of a simulated one.
     """
 
     stage: Stage | None = None
@@ -251,6 +256,7 @@ class Parts:
     deflectors: Deflectors | None = None
     mode: Mode | None = None
     illumination: Illumination | None = None
+    tracking: TrackingFacts | None = None
     specimen: Specimen | None = None
     view: View | None = None
 
@@ -290,6 +296,7 @@ class Parts:
             origins=origins,
             disagreements=tuple(disagreements(layers, calibrated.sigmas)),
             calibration=not_overruled(calibrated.facts, origins, CALIBRATED),
+            tracking=calibrated.tracking or others.get("optics", self).tracking,
         )
         if why := cannot_be(microscope.facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")
@@ -347,6 +354,18 @@ class Truth(Protocol):
         """How far the lens was from focus at an instant, in its own units."""
         ...
 
+    def crystal_nm(self, begin_ns: int, end_ns: int) -> tuple[float, float]:
+        """Where the crystal's middle was seen from that of the aperture during an exposure, past or present: in x and y
+        of the stage seen along the beam, x along the tilt axis.
+        """
+        ...
+
+    def crystal_share(self, begin_ns: int, end_ns: int) -> float:
+        """Which share of the crystal was lit during an exposure, past or present: inside of the aperture, and behind no
+        bar of the grid; 1 of a crystal that cannot leave it.
+        """
+        ...
+
     def exposures(self) -> Sequence[tuple[int, int]]:
         """Begin and end in ns of every exposure that the camera has read out, in order, over all series."""
         ...
@@ -360,7 +379,9 @@ class Truth(Protocol):
         ...
 
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
-        """Write truth.h5 for the kept frames: cell, orientation, angles, reflections with intensities."""
+        """Write truth.h5 for the kept frames: cell, orientation, angles, reflections with intensities; of a crystal
+        that can leave the aperture also where it was, in these frames and in all exposures, snapshots among them.
+        """
         ...
 
     def write_hidden(self, path: Path) -> None:

@@ -15,6 +15,7 @@ from drivers.assembling import NOBODY_KNOWS, figures, middle_of, parts_of
 from drivers.calibration.calibratedcamera import with_flatfield
 from drivers.calibration.calibrationfacts import CalibratedFigure
 from drivers.calibration.holding import Holding, holding, not_overruled
+from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
 from drivers.origins import CALIBRATED, DEFAULT, TYPED, Layers, by_precedence, disagreements
@@ -52,6 +53,7 @@ class Declared:
     deflectors: DeflectorFacts | None = None
     mode: ModeFacts | None = None
     illumination: IlluminationFacts | None = None
+    tracking: TrackingFacts | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     def assembled(
@@ -84,6 +86,7 @@ class Declared:
             origins=of_geometry,
             disagreements=tuple(disagreements(layers, calibrated.sigmas)),
             calibration=not_overruled(calibrated.facts, of_geometry, CALIBRATED),
+            tracking=calibrated.tracking or others.get("optics", self).tracking,
         )
         if why := cannot_be(facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field
 
 from drivers.calibration.calibrationfacts import CalibrationFacts
+from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
 from engine.clock import utc_now
 from engine.errors import DataError, DeviceError
@@ -270,7 +271,8 @@ class Facts:
 
     A blanker is not here: of that nothing is known without asking. origins: where each figure of the geometry is from
     (`drivers.origins`); empty where nobody kept that. disagreements: where two sources of one say different things.
-    calibration: how sure and how old the calibrated figures are; None where no instrument file is named.
+    calibration: how sure and how old the calibrated figures are; None where no instrument file is named. tracking: what
+    follows a crystal by snapshots; None where nobody knows.
     """
 
     geometry: Geometry
@@ -285,6 +287,7 @@ class Facts:
     origins: Mapping[str, str] = field(default_factory=dict)
     disagreements: tuple[str, ...] = ()
     calibration: CalibrationFacts | None = None
+    tracking: TrackingFacts | None = None
 
     @property
     def questions(self) -> tuple[str, ...]:

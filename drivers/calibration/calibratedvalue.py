@@ -64,6 +64,8 @@ KINDS = {
     "beam_shift": Kind("px per unit", Holds.MAGNIFICATION, is_matrix=True),
     "image_shift": Kind("px per unit", Holds.MAGNIFICATION, is_matrix=True),
     "diffraction_shift": Kind("px per unit", Holds.CAMERA_LENGTH, is_matrix=True),
+    # What the image shift moves of the diffraction pattern, which the diffraction shift is to take back.
+    "pattern_shift": Kind("px per unit", Holds.CAMERA_LENGTH, is_matrix=True),
     "stage": Kind("px per nm", Holds.MAGNIFICATION, is_matrix=True),
     # What deflectors and stage stay behind after a change of direction, and where the stage lands: standard deviation.
     "beam_shift_hysteresis": Kind("units", Holds.INSTRUMENT),

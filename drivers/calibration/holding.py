@@ -12,6 +12,8 @@ from drivers.calibration.calibratedvalue import KINDS, CalibratedValue, Holds, n
 from drivers.calibration.calibrationarrays import CameraArrays
 from drivers.calibration.calibrationfacts import CalibratedFigure, CalibrationFacts
 from drivers.calibration.instrumentfile import read_camera_arrays, read_instrument
+from drivers.calibration.trackingfacts import TrackingFacts
+from drivers.calibration.trackingvalues import tracking_facts
 from drivers.geometry import high_tension_v
 
 FLATFIELD, HAND = "detector.flatfield", "camera_hand"
@@ -20,13 +22,15 @@ FLATFIELD, HAND = "detector.flatfield", "camera_hand"
 @dataclass(frozen=True, slots=True)
 class Holding:
     """What holds. geometry, timing: figures by their names. sigmas: of those of the geometry. arrays: of the camera,
-    None where there are none of it. facts: the same for the header; None where no instrument file was named.
+    None where there are none of it. tracking: what follows a crystal, None where that is not calibrated. facts: the
+    same for the header; None where no instrument file was named.
     """
 
     geometry: Mapping[str, float] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
     sigmas: Mapping[str, float] = field(default_factory=dict)
     arrays: CameraArrays | None = None
+    tracking: TrackingFacts | None = None
     facts: CalibrationFacts | None = None
 
 
@@ -75,6 +79,7 @@ def holding(
         timing=dict(_of_table("timing", numbers)),
         sigmas=dict(_of_table("geometry", {fact: figure.sigma for fact, figure in figures.items()})),
         arrays=arrays,
+        tracking=tracking_facts(file.values, tension_kV, camera_length_mm),
         facts=CalibrationFacts(
             path.name,
             file.stale_after_days,

@@ -13,6 +13,10 @@ STILL_PX = 0.15
 NOTHING_PX = 1e-12
 
 
+FULL_DEFOCUS = 1500
+"""The defocus at which snapshots have their full size; others scale with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class LensSettings:
     """Properties of IL1; the slow time constant is chosen so that 1500 units of defocus settle in about 350 ms.

@@ -24,15 +24,17 @@ class DeflectorSettings:
     """Properties of the coils: values of 16 bits as on a JEOL, their effects round and chosen here.
 
     beam_shift_nm, image_shift_nm (at the specimen), beam_tilt_mrad, diffraction_shift_px: what a unit of x and of y
-    does along the two axes of the picture, by rows: (fast of x, fast of y, slow of x, slow of y). time_s: time constant
-    of the approach to a new value. lag: hysteresis of each pair in the order of `Deflector`: by so many units what it
-    does stays behind after a change of direction.
+    does along the two axes of the picture, by rows: (fast of x, fast of y, slow of x, slow of y).
+    image_shift_pattern_px: and what a unit of the image shift moves the diffraction pattern, which it should not.
+    time_s: time constant of the approach to a new value. lag: hysteresis of each pair in the order of `Deflector`: by
+    so many units what it does stays behind after a change of direction.
     """
 
     beam_shift_nm: tuple[float, float, float, float] = (0.9, -0.2, 0.2, 0.9)
     beam_tilt_mrad: tuple[float, float, float, float] = (0.002, 0.0, 0.0, 0.002)
     image_shift_nm: tuple[float, float, float, float] = (0.5, 0.1, -0.1, 0.5)
     diffraction_shift_px: tuple[float, float, float, float] = (0.03, 0.01, -0.01, 0.03)
+    image_shift_pattern_px: tuple[float, float, float, float] = (0.002, -0.0005, 0.0005, 0.002)
     time_s: float = 0.005
     lag: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
@@ -121,6 +123,15 @@ class Coils:
 
     def effect_at(self, which: Deflector, t_ns: int) -> tuple[float, float]:
         """What a pair truly did at an instant, past or present, along (fast, slow): nm, mrad or px by its settings."""
+        return self._moved(self._settings.matrix(which), which, t_ns)
+
+    def pattern_px(self, t_ns: int) -> tuple[float, float]:
+        """By how much the deflectors have moved a diffraction pattern at an instant, along (fast, slow)."""
+        shift = self.effect_at(Deflector.DIFFRACTION_SHIFT, t_ns)
+        beside = self._moved(self._settings.image_shift_pattern_px, Deflector.IMAGE_SHIFT, t_ns)
+        return shift[0] + beside[0], shift[1] + beside[1]
+
+    def _moved(self, matrix: Matrix, which: Deflector, t_ns: int) -> tuple[float, float]:
         x, y = (value - NEUTRAL for value in self._does_at(which, t_ns))
-        fast_x, fast_y, slow_x, slow_y = self._settings.matrix(which)
+        fast_x, fast_y, slow_x, slow_y = matrix
         return fast_x * x + fast_y * y, slow_x * x + slow_y * y

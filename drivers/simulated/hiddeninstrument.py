@@ -41,7 +41,8 @@ class HiddenInstrument:
     """turn: how the camera is mounted; angles, beam and matrices are those before it, as the column's own.
 
     length_share: true camera lengths over nominal ones. lean_deg: of the tilt axis towards the source. deflectors:
-    what a unit of each pair does, in the units of `DeflectorSettings`. parts: lens, disc, goniometer and flux.
+    what a unit of each pair does, in the units of `DeflectorSettings`; beside_px: what a unit of the image shift does
+    to the pattern. parts: lens, disc, goniometer and flux.
     """
 
     seed: int
@@ -53,6 +54,7 @@ class HiddenInstrument:
     ellipse_percent: float
     ellipse_azimuth_deg: float
     deflectors: Mapping[Deflector, Four]
+    beside_px: Four
     parts: HiddenParts
 
     @classmethod
@@ -71,6 +73,7 @@ class HiddenInstrument:
             ellipse_percent=rng.uniform(0.0, MOST_ELLIPSE_PERCENT),
             ellipse_azimuth_deg=rng.uniform(0.0, 180.0),
             deflectors={which: _changed(settings.deflectors.matrix(which), rng) for which in Deflector},
+            beside_px=_changed(settings.deflectors.image_shift_pattern_px, generator(seed, "hidden image shift")),
             parts=HiddenParts.draw(seed, settings),
         )
 
@@ -104,6 +107,7 @@ class HiddenInstrument:
             beam_tilt_mrad=self.deflectors[Deflector.BEAM_TILT],
             image_shift_nm=self.deflectors[Deflector.IMAGE_SHIFT],
             diffraction_shift_px=self.deflectors[Deflector.DIFFRACTION_SHIFT],
+            image_shift_pattern_px=self.beside_px,
         )
         true = dataclasses.replace(told, geometry=geometry, pictures=pictures, deflectors=deflectors)
         return self.parts.instrument(true)
@@ -124,6 +128,7 @@ class HiddenInstrument:
             "distortion_amplitude_percent": geometry.distortion_amplitude_percent,
             "distortion_azimuth_deg": geometry.distortion_azimuth_deg,
             "diffraction_shift": seen_matrix(self.deflectors[Deflector.DIFFRACTION_SHIFT], self.turn),
+            "pattern_shift": seen_matrix(self.beside_px, self.turn),
             "snapshot": seen_matrix(self.parts.snapshot_px, self.turn),
             **self.parts.truth(told),
         }

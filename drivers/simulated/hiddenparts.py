@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.simulated.column import LensSettings
+from drivers.simulated.column import FULL_DEFOCUS, LensSettings
 from drivers.simulated.goniometer import GoniometerSettings
 from drivers.simulated.latency import generator
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Four = tuple[float, float, float, float]
 
-FULL_DEFOCUS = 1500
-"""The defocus at which snapshots have their full size; others scale with it."""
 LARGER = 0.15
 """By how much disc and aperture are larger or smaller than the settings say, at most."""
 STRETCHED, SHEARED = 0.03, 0.03

@@ -1,6 +1,7 @@
 """A whole simulated microscope: stage, column and camera put together, with the truth of what happened.
 
-`SIMULATED` computes diffraction patterns, `SIMULATED_TIMING` keeps the timing and leaves the pictures empty.
+`SIMULATED` computes diffraction patterns, `SIMULATED_TIMING` keeps the timing and leaves the pictures empty; both but
+where the option `pictures.rendered` says otherwise.
 """
 
 import dataclasses
@@ -13,9 +14,9 @@ import numpy as np
 
 from drivers.contract import Parts, SecondConnection
 from drivers.declared import Declared
-from drivers.facts import Geometry
 from drivers.options import note_asked
 from drivers.simulated.column import Blanker, Lens
+from drivers.simulated.crystalplace import CrystalPlace
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.film import lattice_off_percent
@@ -26,12 +27,11 @@ from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import ImageScale, nominal_pixel_nm
 from drivers.simulated.latency import Interface
 from drivers.simulated.lensmode import LensMode
-from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.settings import InstrumentSettings, configure, number
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Studio, WorkerStudio
 from drivers.simulated.stagexyz import Translation
-from drivers.simulated.truthfile import add_fate, add_hidden, write_truth
+from drivers.simulated.truthfile import add_damage, add_exposures, add_hidden, add_places, write_truth
 from drivers.simulated.view import SimulatedView
 from engine.clock import Clock
 from engine.errors import Refused, shown
@@ -67,6 +67,8 @@ class SimulatedSpecimen:
         """From which it is drawn what is hidden of a film."""
         self.is_spread = False
         """Whether the operator has spread the beam over the camera."""
+        self.centre: Callable[[Sequence[int]], None] = lambda child: None
+        """An operator, or the run around the one with these numbers, has centred a crystal in the aperture."""
         self.hide: Callable[[], None] = lambda: None
         """Makes the instrument one of which nobody knows what it is (`hiddeninstrument`)."""
 
@@ -90,6 +92,7 @@ class SimulatedSpecimen:
             self.source = source
             self.since_ns = self._now_ns()
         if child:
+            self.centre(child)
             return
         if new.get("hidden"):
             self.hide()
@@ -98,6 +101,7 @@ class SimulatedSpecimen:
             self._goniometer.leave(start_deg)
         if "beam_on" in new and self._blanker is not None:
             self._blanker.leave(beam_on=bool(new["beam_on"]))
+        self.centre(child)
 
     def hand_over(self, other: "SimulatedSpecimen") -> None:
         """The camera looks at another specimen, and from now on shows what that is."""
@@ -117,8 +121,6 @@ class SimulatedTruth:
     blanker: Blanker
     view: SimulatedView
     specimen: SimulatedSpecimen
-    instrument: Callable[[], tuple[Geometry, PictureSettings]]
-    """What it truly is."""
 
     def angle_deg(self, t_ns: int) -> float:
         """See `Truth.angle_deg`."""
@@ -140,6 +142,14 @@ class SimulatedTruth:
         """See `Truth.defocus`."""
         return self.lens.defocus_at(t_ns)
 
+    def crystal_nm(self, begin_ns: int, end_ns: int) -> tuple[float, float]:
+        """See `Truth.crystal_nm`."""
+        return self.view.crystal_nm(begin_ns, end_ns)
+
+    def crystal_share(self, begin_ns: int, end_ns: int) -> float:
+        """See `Truth.crystal_share`."""
+        return self.view.crystal_share(begin_ns, end_ns)
+
     def exposures(self) -> Sequence[tuple[int, int]]:
         """See `Truth.exposures`."""
         return self.view.seen_by.read_out
@@ -155,13 +165,17 @@ class SimulatedTruth:
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
-        crystal, (geometry, settings) = self.specimen.source.load(), self.instrument()
-        write_truth(path, crystal, slots, np.array(angles, np.float64).reshape(-1, 2))
+        write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
         irradiated_s = [[self.view.irradiated_s(t_ns) for t_ns in interval] for interval in intervals_ns]
-        irradiated = np.array(irradiated_s, np.float64).reshape(-1, 2)
-        add_fate(path, crystal, irradiated, geometry.rotation_axis_deg, settings)
+        add_damage(path, np.array(irradiated_s, np.float64).reshape(-1, 2), self.view.pictures)
         if self.view.hidden:
             add_hidden(path, self.view.truth())
+        if self.view.can_leave:
+            exposures = self.exposures()
+            for name, intervals in (("frame", intervals_ns), ("exposure", exposures)):
+                places = [self.crystal_nm(*interval) for interval in intervals]
+                add_places(path, name, places, [self.crystal_share(*interval) for interval in intervals])
+            add_exposures(path, exposures, [self.defocus((begin + end) // 2) for begin, end in exposures])
 
     def write_hidden(self, path: Path) -> None:
         """See `Truth.write_hidden`."""
@@ -177,7 +191,7 @@ class SimulatedTruth:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SimulatedMicroscope:
-    """The entry in the register of drivers. `pictures`: whether diffraction patterns are computed."""
+    """The entry in the register of drivers. `pictures`: whether patterns are computed where nothing is said."""
 
     name: str
     pictures: bool
@@ -200,7 +214,7 @@ class SimulatedMicroscope:
         options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
         `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), `hidden` and
         `spread` (see `settings`), and the tables
-        `crystal`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `stagexyz`, `deflectors`, `mode` and
+        `crystal`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `motion`, `stagexyz`, `deflectors`, `mode` and
         `illumination` with the fields of the settings classes.
         """
         settings = InstrumentSettings.read(self.name, self.pictures, options)
@@ -217,13 +231,11 @@ class SimulatedMicroscope:
 
         studio: Studio = CheapStudio(pictures)
         flatfield = None
-        if self.pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
-            from drivers.simulated.pictures import PictureMaker  # costs 0.1 s and more: not for a run of timing alone
-
-            maker = PictureMaker(source.load(), geometry, pictures, source.film)
+        if settings.has_pictures or source.cif is not None:  # a bad CIF is refused now, not in the middle of a run
+            maker = source.maker(geometry, pictures)  # costs 0.1 s and more: not for a run of timing alone
             flatfield = maker.flatfield
-        if self.pictures:
-            studio = LocalStudio(maker) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
+        if settings.has_pictures:
+            studio = LocalStudio(maker, source) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
         said = frozenset(options) & set(TOLD)
         specimen = SimulatedSpecimen(source, seed, goniometer, blanker if is_new else None, studio, said, clock.now_ns)
         specimen.is_spread = settings.spread
@@ -232,7 +244,12 @@ class SimulatedMicroscope:
             clock, interface, seed, settings.stagexyz, settings.stage.stage_read_s, goniometer.is_rotating
         )
         mode, illumination = LensMode(interface, settings.mode), Condenser(interface, settings.illumination)
-        view = SimulatedView(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination)
+        view = SimulatedView(
+            *(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination),
+            CrystalPlace(settings.motion, settings.start_deg, clock.now_ns()),
+            pictures,
+        )
+        specimen.centre = lambda child: view.centre_crystal(clock.now_ns(), child)
         view.scale = lambda mode, magnification: ImageScale(nominal_pixel_nm(geometry.pixel_size_mm, magnification))
         told_share = geometry.camera_length_mm / settings.mode.camera_length_mm  # 1 but where both are given
         view.length_mm = lambda nominal_mm: nominal_mm * told_share
@@ -246,20 +263,17 @@ class SimulatedMicroscope:
             pictures.saturation,
             pictures.wide_cross,
             flatfield,
-            self.pictures,
+            settings.has_pictures,
         )
 
-        instrument = geometry, pictures
-
         def hide() -> None:
-            nonlocal instrument
             if view.hidden:
                 return
             drawn = HiddenInstrument.draw(settings.hidden_seed(seed), settings)
             true = drawn.instrument(settings)
-            instrument = true.geometry, true.pictures
             images = HiddenImages.draw(drawn.seed, true)
             view.hidden = drawn.truth(settings) | images.truth_of_parts()
+            view.pictures = true.pictures
             view.length_mm = lambda nominal_mm: drawn.length_mm(nominal_mm * told_share)
             view.scale, view.image_truth = images.scale, images.truth
             specimen.hidden_seed = drawn.seed
@@ -269,9 +283,9 @@ class SimulatedMicroscope:
             lens.hide(true.lens)
             goniometer.hide(true.stage, drawn.parts.sampled_at)
             view.hidden = {**view.hidden, "rotation_speed_share": goniometer.speed_share}
-            if self.pictures:
+            if settings.has_pictures:
                 studio.equip(true.geometry, true.pictures)
-                detector.hide(PictureMaker(source.load(), true.geometry, true.pictures).write_camera)
+                detector.hide(source.maker(true.geometry, true.pictures).write_camera)
 
         specimen.hide = hide
         if settings.is_hidden:
@@ -284,7 +298,7 @@ class SimulatedMicroscope:
                 detector=detector,
                 geometry=settings.told_geometry,
                 timing=settings.timing,
-                truth=SimulatedTruth(goniometer, lens, blanker, view, specimen, lambda: instrument),
+                truth=SimulatedTruth(goniometer, lens, blanker, view, specimen),
                 second_connection=second,
                 specimen=specimen,
                 view=view,
@@ -292,6 +306,7 @@ class SimulatedMicroscope:
                 deflectors=deflectors,
                 mode=mode,
                 illumination=illumination,
+                tracking=settings.tracking,
             )
         finally:
             await detector.disarm()

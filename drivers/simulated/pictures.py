@@ -16,15 +16,19 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from drivers.facts import Geometry
+from drivers.simulated.aperture import WHOLE, Aperture
 from drivers.simulated.crystal import Crystal
-from drivers.simulated.fate import BRICK, aside_nm, lit_share, undamaged
+from drivers.simulated.damage import undamaged
 from drivers.simulated.film import make_film
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
 from drivers.simulated.imaging import electrons_s
 from drivers.simulated.manybeams import TwiceScattered, two_beam
 from drivers.simulated.pattern import Spots, project, spots
 from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.scenedrawing import brick_scene
 from drivers.simulated.shots import ColumnState
+from drivers.simulated.snapshotdisc import disc_light
+from drivers.simulated.snapshotscene import SnapshotScene
 from drivers.simulated.specimengrid import SpecimenGrid
 
 Picture = NDArray[np.uint16]
@@ -41,13 +45,22 @@ def pixel_edges_px(pixels: int, wide_cross: bool) -> NDArray[np.float64]:
 class PictureMaker:
     """Computes raw pictures (rows, columns) of one crystal on one instrument. May be sent to another process.
 
-    film: in words, where there is one in the place of the crystal (`film.make_film`).
+    film: in words, where there is one in the place of the crystal (`film.make_film`). scene: what lies in the aperture
+    beside the crystal, and how that looks; without one there is nothing else, and it is a brick.
     """
 
-    def __init__(self, crystal: Crystal, geometry: Geometry, settings: PictureSettings, film: str = "") -> None:
+    def __init__(
+        self,
+        crystal: Crystal,
+        geometry: Geometry,
+        settings: PictureSettings,
+        film: str = "",
+        scene: SnapshotScene | None = None,
+    ) -> None:
         if settings.wide_cross and any(n % 2 for n in settings.shape):
             raise ValueError(f"a camera with a wide cross has even numbers of pixels, not {settings.shape}")
         self.crystal, self.geometry, self.settings, self.film = crystal, geometry, settings, film
+        self.scene = scene
         self._rows_px, self._columns_px = (pixel_edges_px(n, settings.wide_cross) for n in settings.shape)
         self._area = np.outer(np.diff(self._rows_px), np.diff(self._columns_px))
         deviates = np.random.Generator(np.random.PCG64(settings.response_seed)).standard_normal(settings.shape)
@@ -57,12 +70,13 @@ class PictureMaker:
             self.hidden = HiddenCamera.draw(settings.hidden_seed, settings.shape, settings.dark_s)
         self._turn = settings.turn
         self._spread = SpreadBeam.draw(max(settings.hidden_seed, 0))
-        self._scattering = two_beam(crystal, geometry.wavelength_A, settings.blocks_nm)
-        self._twice: TwiceScattered | None = None
-        if settings.scattered_twice > 0:
-            self._twice = TwiceScattered(self._scattering, settings.scattered_twice)
+        self.aperture = Aperture(settings, brick_scene(crystal) if scene is None else scene)
+        self._scattering: list[tuple[Crystal, TwiceScattered | None]] = []
+        for grain in self.aperture.grains(crystal):
+            points = two_beam(grain, geometry.wavelength_A, settings.blocks_nm)
+            twice = TwiceScattered(points, settings.scattered_twice) if settings.scattered_twice > 0 else None
+            self._scattering.append((points, twice))
         self._background_s = self._background((0.0, 0.0), 0.0)
-        self._silhouette_nm = _silhouette(crystal)
         self._grid = SpecimenGrid(
             round(settings.grid_seed),
             settings.grid_pitch_nm,
@@ -93,6 +107,7 @@ class PictureMaker:
         blur_px: float = 0.0,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
     ) -> NDArray[np.float64]:
         """Electrons expected on each raw pixel, before its response and noise; arguments as for `diffraction`."""
@@ -109,33 +124,39 @@ class PictureMaker:
             return self._film_seen[1] * exposure_s
         nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0 and longer == 1.0
         background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px, longer)
+        light = WHOLE if crystal_nm is None else self.aperture.light(crystal_nm, (start_deg + end_deg) / 2)
         electrons = background_s * exposure_s
-        lit = lit_share(crystal, (start_deg + end_deg) / 2, geometry.rotation_axis_deg, setting)
-        excited = self._excited(geometry, start_deg, end_deg, scale * lit)
+        if light.beam != 1.0:
+            electrons -= self._area * (setting.constant_s * exposure_s)
+            electrons = electrons * light.beam + self._area * (setting.constant_s * exposure_s)
         # Kinematic theory: intensity scattered per incident electron = wavelength^2 thickness |F|^2 / volume^2
         # times the rocking curve normalised over s (thickness in A).
         per_rate = geometry.wavelength_A**2 * (10.0 * crystal.size_nm) / crystal.volume_A3**2
-        counts_s = excited.rate * (per_rate * setting.flux_s * setting.diffracting_share)
-        if setting.half_dose_e_A2:
-            points = (self._scattering if self._twice is None else self._twice.points).hkl[excited.index]
-            d_star = np.linalg.norm(points @ crystal.ub.T, axis=1)
-            counts_s = counts_s * undamaged(d_star, irradiated_s * setting.flux_e_A2_s, setting)
-        seen = counts_s > 1e-3
-        fast_px, slow_px = excited.fast_px[seen] + beam_shift_px[0], excited.slow_px[seen] + beam_shift_px[1]
         sigma_px = float(np.hypot(setting.spot_sigma_px, blur_px))
-        _add_gaussians(
-            electrons, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, counts_s[seen] * exposure_s
-        )
+        for grain, share in light.grains:
+            excited = self._excited(grain, geometry, start_deg, end_deg, scale * share)
+            counts_s = excited.rate * (per_rate * setting.flux_s * setting.diffracting_share)
+            if setting.half_dose_e_A2:
+                points, twice = self._scattering[grain]
+                points = points if twice is None else twice.points
+                d_star = np.linalg.norm(points.hkl[excited.index] @ points.ub.T, axis=1)
+                counts_s = counts_s * undamaged(d_star, irradiated_s * setting.flux_e_A2_s, setting)
+            seen = counts_s > 1e-3
+            fast_px, slow_px = excited.fast_px[seen] + beam_shift_px[0], excited.slow_px[seen] + beam_shift_px[1]
+            _add_gaussians(
+                electrons, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, counts_s[seen] * exposure_s
+            )
         return electrons
 
-    def _excited(self, geometry: Geometry, start_deg: float, end_deg: float, scale: float) -> Spots:
+    def _excited(self, grain: int, geometry: Geometry, start_deg: float, end_deg: float, scale: float) -> Spots:
         setting = self.settings
-        crystal = self._scattering if self._twice is None else self._twice.points
+        points, twice = self._scattering[grain]
         excited = spots(
-            *(crystal, geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
+            points if twice is None else twice.points,
+            *(geometry, start_deg, end_deg, setting.rocking_sigma_invA, scale, setting.mosaicity_deg),
             out_of_plane_deg=setting.axis_out_of_plane_deg + geometry.rotation_axis_tilt_deg,
         )
-        return excited if self._twice is None else self._twice.scattered(excited)
+        return excited if twice is None else twice.scattered(excited)
 
     def diffraction(
         self,
@@ -148,6 +169,7 @@ class PictureMaker:
         noise_seed: int,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
     ) -> Picture:
         """A diffraction picture while the stage turns from `start_deg` to `end_deg` at constant speed.
@@ -155,11 +177,12 @@ class PictureMaker:
         beam_shift_px: (fast, slow) displacement of the whole pattern. blur_px: sigma of a Gaussian by which spots,
         beam and halo are widened (a lens that has not settled). scale: share of the crystal that is lit.
         length_mm: the true camera length, where it is another than the geometry's: patterns and halo scale with it.
+        crystal_nm: as for `snapshot`, of a crystal that leaves the aperture: its spots fade as it does, those of its
+        neighbours come, and behind a bar of the grid everything is dark. None: all of it is in the aperture.
         irradiated_s: of the usual flux that the crystal has had by then.
         """
-        electrons = self.expected(
-            start_deg, end_deg, exposure_s, beam_shift_px, blur_px, scale, length_mm, irradiated_s
-        )
+        seen = beam_shift_px, blur_px, scale, length_mm, crystal_nm, irradiated_s
+        electrons = self.expected(start_deg, end_deg, exposure_s, *seen)
         return self._detected(electrons, noise_seed, exposure_s)
 
     def spread(self, state: SpreadState, exposure_s: float, *, noise_seed: int) -> Picture:
@@ -185,22 +208,17 @@ class PictureMaker:
         lit += self.settings.dark_s
         return self._detected(self._to_raw(lit * exposure_s), noise_seed, exposure_s)
 
-    def crystal_at_nm(self, stage_nm: tuple[float, float], stage_deg: float) -> tuple[float, float]:
-        """Where the crystal lies that the stage has moved so far, seen along the beam; tilting moves one off the axis,
-        too.
-        """
-        return stage_nm[0], stage_nm[1] + aside_nm(stage_deg, self.settings)
-
     def snapshot(
         self,
         defocus_fraction: float,
         exposure_s: float,
         crystal_nm: tuple[float, float] = (0.0, 0.0),
         beam_shift_px: tuple[float, float] = (0.0, 0.0),
+        tilt_deg: float = 0.0,
         *,
         noise_seed: int,
     ) -> Picture:
-        """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in it.
+        """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in it, or its scene.
 
         defocus_fraction: 1 at the full defocus of a run, at which the disc has `disc_radius_px`; its radius is
         proportional to it and the flux in it constant. 0 is the focused beam. Behind the crossover, where it is
@@ -208,34 +226,15 @@ class PictureMaker:
         beam_shift_px: of the disc, where it follows the beam.
         """
         setting, geometry = self.settings, self.geometry
-        physical = int(self._rows_px[-1]), int(self._columns_px[-1])
-        radius_px = abs(defocus_fraction) * setting.disc_radius_px
-        reach_px = int(np.ceil(radius_px + 6.0 * setting.beam_sigma_px))
-        # The box of physical pixels around the disc; it may stick out of the picture.
         beam_px = geometry.beam_fast_px, geometry.beam_slow_px
         if setting.disc_follows:
             beam_px = beam_px[0] + beam_shift_px[0], beam_px[1] + beam_shift_px[1]
-        top, left = int(beam_px[1]) - reach_px, int(beam_px[0]) - reach_px
-        centres = np.arange(2 * reach_px + 1) + 0.5
-        x_px, y_px = centres + left - beam_px[0], centres + top - beam_px[1]
-        soft_px = setting.beam_sigma_px
-        lit = ndtr((radius_px - np.hypot(x_px[None, :], y_px[:, None])) / soft_px)
-        lit /= lit.sum()
-        nm_per_px = setting.aperture_nm / (2.0 * radius_px) if radius_px > soft_px else np.inf
-        if np.isfinite(nm_per_px):
-            inside = np.ones_like(lit)
-            to_px = np.reshape(setting.snapshot, (2, 2))
-            lies_px = np.sign(defocus_fraction) / nm_per_px * (to_px @ crystal_nm)
-            for normal, distance_nm in self._silhouette_nm:
-                seen = normal @ np.linalg.inv(to_px)
-                along_px = seen[0] * (x_px - lies_px[0])[None, :] + seen[1] * (y_px - lies_px[1])[:, None]
-                inside *= ndtr((distance_nm / nm_per_px - along_px) / soft_px)
-            lit *= 1.0 - (1.0 - setting.transmission) * inside
-        light = np.full(physical, setting.constant_s * exposure_s)
-        rows = slice(max(top, 0), max(0, min(top + len(centres), physical[0])))
-        columns = slice(max(left, 0), max(0, min(left + len(centres), physical[1])))
-        box = lit[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        light[rows, columns] += box * (setting.flux_s * exposure_s)
+        seen = crystal_nm, tilt_deg
+        light = disc_light(
+            setting, self.crystal if self.scene is None else self.scene, defocus_fraction, beam_px, *seen
+        )
+        light *= setting.flux_s * exposure_s
+        light += setting.constant_s * exposure_s
         return self._detected(self._to_raw(light), noise_seed, exposure_s)
 
     def blank(self, *, noise_seed: int, exposure_s: float = 0.5) -> Picture:
@@ -353,22 +352,3 @@ def _add_gaussians(
     where = row[:, :, None] * picture.shape[1] + column[:, None, :]
     stamps = (counts[inside, None] * row_share)[:, :, None] * column_share[:, None, :]
     np.add.at(picture.reshape(-1), where.ravel(), stamps.ravel())
-
-
-def _silhouette(crystal: Crystal) -> list[tuple[NDArray[np.float64], float]]:
-    """Sides of the crystal's outline along the beam: outward normals (x, y up) and distances from its centre in nm.
-
-    The crystal is taken as a brick with edges 1 : 0.6 : 0.4 along the axes of its Cartesian frame, at stage angle 0.
-    """
-    signs = np.array([[i, j, k] for i in (-0.5, 0.5) for j in (-0.5, 0.5) for k in (-0.5, 0.5)])
-    corners = signs * np.array(BRICK)
-    outline = (crystal.size_nm * corners @ crystal.orientation.T)[:, :2]
-    sides = []
-    for i, a in enumerate(outline):
-        for b in np.delete(outline, i, axis=0):
-            length = float(np.hypot(*(b - a)))
-            normal = np.array([b[1] - a[1], a[0] - b[0]]) / max(length, 1e-9)
-            distance_nm = float(normal @ a)
-            if length > 1e-6 and np.all(outline @ normal <= distance_nm + 1e-6):
-                sides.append((normal, distance_nm))
-    return sides

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from drivers.turn import Turn
 
+ALL, SNAPSHOTS, NOTHING = RENDERED = ("all", "snapshots", "nothing")
 A_PER_NM = 10.0
 
 
@@ -16,6 +17,8 @@ A_PER_NM = 10.0
 class PictureSettings:
     """The camera and the illumination. Fluxes are electrons per second, one count each on a perfect pixel.
 
+    rendered: all; or snapshots, with diffraction pictures that have no spots but counts in the right number
+        (`cheappictures`); or nothing: pictures are black but for their number.
     shape: rows and columns of a raw picture. wide_cross: whether the two middle rows and columns are 3x wide.
     pixel_response_sigma, response_seed: pixels differ in sensitivity by this relative standard deviation.
     flux_s: primary beam through the selected-area aperture. diffracting_share: the part of it that diffracts as
@@ -40,8 +43,6 @@ class PictureSettings:
         4-12, 2009), some 2.7 electrons per A^2 for 1 A at 200 kV in organic matter; power 2 a Debye-Waller factor that
         grows with the dose. The flux is flux_s over the aperture's area; it counts while the beam is on the crystal,
         during snapshots and between exposures as well.
-    height_off_nm: by which the crystal lies above the tilt axis, so that it leaves the aperture as the stage tilts:
-        its diffraction then falls alike at all spacings. It is in the middle at tilt 0.
     hidden_seed: what nobody but the truth knows of camera, beam and instrument is drawn from it (`hiddencamera`,
         `hiddeninstrument`); -1: nothing is hidden, or it is drawn from the seed of the run. spread_s: electrons per
         pixel and second in the middle of a beam that the operator has spread over the camera. spread_drift: how many
@@ -52,6 +53,7 @@ class PictureSettings:
         and matrices of the settings are the column's own, before the turn.
     """
 
+    rendered: str = ALL
     shape: tuple[int, int] = (512, 512)
     wide_cross: bool = True
     saturation: int = 11810
@@ -76,7 +78,6 @@ class PictureSettings:
     disc_follows: bool = False
     half_dose_e_A2: float = 0.0
     half_dose_power: float = 1.0
-    height_off_nm: float = 0.0
     hidden_seed: int = -1
     spread_s: float = 400.0
     spread_drift: float = 1.0

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from drivers.simulated.crystal import random_orientation
+from drivers.simulated.crystal import Crystal, random_orientation
 from drivers.simulated.latency import generator
 from drivers.simulated.snapshotscene import Array, Body, HalfPlane, SnapshotScene, turn
 from drivers.simulated.specimengrid import CRYSTAL_NM, CRYSTAL_SPREAD
@@ -42,6 +42,7 @@ NEIGHBOURS_NM = (300.0, 1800.0)
 """From the crystal's middle to those of its neighbours, beyond half the edges of both."""
 EDGE_NM = (100.0, 800.0)
 """From the crystal's side to where the film ends."""
+BRICK_EDGES, BRICK_PATH_NM = (1.0, 0.6, 0.4), 200.0
 SHARES = {"low contrast": 0.15, "neighbours": 0.35, "film edge": 0.15, "bars": 1.0, "even film": 0.0}
 """How often `any` scene has what."""
 
@@ -62,7 +63,7 @@ def draw_scene(words: str, seed: int) -> SnapshotScene:
     size_nm = size_nm or float(np.clip(drawn_nm, *(BRICKS_NM if kind in ("brick", "agglomerate") else SIZES_NM)))
     contrast = PALE if "low contrast" in features else DARK
     crystal, touching = _crystal(kind, size_nm, contrast, rng)
-    reach_nm = max(body.reach_nm() + float(np.linalg.norm(body.middle_nm)) for body in [*crystal, *touching])
+    reach_nm = max(body.reach_nm + float(np.linalg.norm(body.middle_nm)) for body in [*crystal, *touching])
     neighbours = [_neighbour(reach_nm, rng) for _ in range(int(rng.integers(1, 4)))]
     edge, bars = _edge(reach_nm, rng), _bars(rng)
     is_empty = kind == "empty"
@@ -76,6 +77,12 @@ def draw_scene(words: str, seed: int) -> SnapshotScene:
         bars=bars if "bars" in features else (),
         is_empty=is_empty,
     )
+
+
+def brick_scene(crystal: Crystal) -> SnapshotScene:
+    """The plain brick that lies in the aperture where no scene is asked for."""
+    half_nm = 0.5 * crystal.size_nm * np.array(BRICK_EDGES)
+    return SnapshotScene((Body(np.zeros(3), crystal.orientation, half_nm, BRICK_PATH_NM),))
 
 
 def _read(words: str) -> tuple[str, set[str], float]:

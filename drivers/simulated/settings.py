@@ -7,20 +7,23 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.declared import Declared
 from drivers.facts import Geometry, Timing
 from drivers.options import note_asked
 from drivers.parts import OPTIONAL_PARTS
-from drivers.simulated.column import LensSettings
+from drivers.simulated.column import FULL_DEFOCUS, LensSettings
+from drivers.simulated.crystalmotion import MotionSettings
 from drivers.simulated.deflectors import DeflectorSettings
 from drivers.simulated.detector import DetectorSettings
 from drivers.simulated.goniometer import GoniometerSettings
 from drivers.simulated.illumination import IlluminationSettings
 from drivers.simulated.latency import worst_s
 from drivers.simulated.lensmode import ModeSettings
-from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.picturesettings import NOTHING, RENDERED, SNAPSHOTS, PictureSettings
 from drivers.simulated.shots import CrystalSource
 from drivers.simulated.stagexyz import StageXYZSettings
+from drivers.turn import Turn
 from engine.errors import Refused, shown
 
 if TYPE_CHECKING:
@@ -43,12 +46,15 @@ TOLD_WHEN_HIDDEN = frozenset(("wavelength_A", "camera_length_mm", "pixel_size_mm
 LARGEST = 1e12
 """No setting is as large; what is (or is no number at all) has a slip in it."""
 # Pictures that nobody looks at: small, so that runs for their timing take as long as their timing does.
-PLACEHOLDERS = PictureSettings(shape=(32, 32), wide_cross=False)
+PLACEHOLDERS = PictureSettings(rendered=NOTHING, shape=(32, 32), wide_cross=False)
+# Small ones for runs by the hundred, of the same light and the same aperture.
+SMALL = PictureSettings(rendered=SNAPSHOTS, shape=(128, 128), wide_cross=False, disc_radius_px=40.0, beam_sigma_px=0.7)
+SMALL_GEOMETRY = dataclasses.replace(GEOMETRY, pixel_size_mm=0.22, beam_fast_px=64.3, beam_slow_px=63.1)
 FLAGS = ("beam_on", "hidden", "spread")
 KNOWN = frozenset(
     (
         *("start_deg", "beam_on", "hidden", "spread", "api_call_s", "api_jitter", "register", "crystal", "geometry"),
-        *("stage", "lens", "detector", "pictures", *OPTIONAL_PARTS),
+        *("stage", "lens", "detector", "pictures", "motion", *OPTIONAL_PARTS),
     )
 )
 """The options."""
@@ -56,7 +62,7 @@ KNOWN = frozenset(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstrumentSettings:
-    """All that a simulated instrument is. has_pictures: whether patterns are computed. hidden: what it truly is, is
+    """All that a simulated instrument is. has_pictures: whether the camera shows anything. hidden: what it truly is, is
     drawn from the seed (`hiddeninstrument`, `hiddencamera`), and what is told of it is nominal. spread: its operator
     has spread the beam over the camera.
     """
@@ -76,6 +82,7 @@ class InstrumentSettings:
     deflectors: DeflectorSettings
     mode: ModeSettings
     illumination: IlluminationSettings
+    motion: MotionSettings
     hidden: bool
     given: frozenset[str]
     """Figures of the geometry that the options say."""
@@ -89,8 +96,21 @@ class InstrumentSettings:
                 f"devices: {driver} has no option {shown(unknown[0])!r}; nothing was started. "
                 f"Options are {', '.join(sorted(KNOWN))}."
             )
-        geometry = configure(GEOMETRY, "geometry", options)
-        pictures = configure(PictureSettings() if has_pictures else PLACEHOLDERS, "pictures", options)
+        asked = options.get("pictures", {})
+        rendered = asked.get("rendered") if isinstance(asked, Mapping) else None
+        usual, place = (PictureSettings(), GEOMETRY) if has_pictures else (PLACEHOLDERS, GEOMETRY)
+        if rendered == SNAPSHOTS:
+            usual, place = SMALL, SMALL_GEOMETRY
+        geometry = configure(place, "geometry", options)
+        pictures = configure(usual, "pictures", options)
+        if pictures.rendered not in RENDERED:
+            raise Refused(
+                f"devices: [pictures] rendered = {shown(repr(pictures.rendered))} is not one of {', '.join(RENDERED)}; "
+                "nothing was started."
+            )
+        has_pictures = pictures.rendered != NOTHING
+        source = configure(CrystalSource(), "crystal", options)
+        source.draw_scene()
         rows, columns = pictures.shape
         if has_pictures and not (0 < geometry.beam_slow_px < rows and 0 < geometry.beam_fast_px < columns):
             raise Refused(
@@ -102,6 +122,9 @@ class InstrumentSettings:
                 f"devices: [pictures] rot90 = {pictures.rot90}: a camera of {rows} x {columns} pixels is turned by "
                 "whole halves only; nothing was started. Write rot90 = 0 or 2."
             )
+        motion = configure(MotionSettings(), "motion", options)
+        if (wrong := motion.cannot_be) is not None:
+            raise Refused(f"devices: [motion] {wrong}; nothing was started. Write one that is.")
         api_call_s = number(options, "api_call_s", API_CALL_S)
         if not api_call_s > 0:
             raise Refused(f"devices: api_call_s = {api_call_s:g}: give a positive time; nothing was started.")
@@ -111,7 +134,7 @@ class InstrumentSettings:
             geometry=geometry,
             pictures=pictures,
             has_pictures=has_pictures,
-            source=configure(CrystalSource(), "crystal", options),
+            source=source,
             api_call_s=api_call_s,
             api_jitter=number(options, "api_jitter", 1.0),
             start_deg=number(options, "start_deg", 0.0),
@@ -126,6 +149,7 @@ class InstrumentSettings:
             deflectors=configure(DeflectorSettings(), "deflectors", options),
             mode=configure(ModeSettings(camera_length_mm=geometry.camera_length_mm), "mode", options),
             illumination=configure(IlluminationSettings(), "illumination", options),
+            motion=motion,
         )
 
     @property
@@ -173,6 +197,25 @@ class InstrumentSettings:
             deflectors=self.deflectors.facts,
             mode=self.mode.facts,
             illumination=self.illumination.facts,
+            tracking=self.tracking,
+        )
+
+    @property
+    def tracking(self) -> TrackingFacts | None:
+        """How snapshots and deflectors stand to the specimen, of an instrument that hides nothing."""
+        if self.is_hidden or self.pictures.turn != Turn():
+            return None
+        pictures, coils = self.pictures, self.deflectors
+        radius_px = pictures.disc_radius_px / FULL_DEFOCUS
+        a, b, c, d = (2 * radius_px / pictures.aperture_nm * number for number in pictures.snapshot)
+        fast_x, fast_y, slow_x, slow_y = coils.image_shift_nm
+        return TrackingFacts(
+            (a, b, c, d),
+            pictures.aperture_nm,
+            radius_px,
+            image_shift_nm=(fast_x, fast_y, -slow_x, -slow_y),  # the stage's y is up in an image that is not turned
+            image_shift_px=coils.image_shift_pattern_px,
+            diffraction_shift_px=coils.diffraction_shift_px,
         )
 
 

@@ -18,12 +18,13 @@ from drivers.facts import Geometry
 from drivers.parts import OpticalMode
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, LitDisc
-from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.picturesettings import SNAPSHOTS, PictureSettings
 from engine.worker import WORKERS, begin_worker
 
 if TYPE_CHECKING:  # loaded where pictures are made: in the process of their own, on the real clock
     from drivers.simulated.hiddencamera import SpreadState
     from drivers.simulated.pictures import PictureMaker
+    from drivers.simulated.snapshotscene import SnapshotScene
 
 # A defocus beyond this share of the focus-to-snapshot distance shows the crystal, less shows a diffraction pattern.
 SNAPSHOT_FRACTION = 0.3
@@ -34,16 +35,37 @@ BLUR_PX = 12.0
 @dataclass(frozen=True, slots=True)
 class CrystalSource:
     """What lies in the beam: a crystal, by its CIF (None = mordenite) and the seed of its orientation; or, where it is
-    not empty, a film of a powder standard, as `film.make_film` has it in words.
+    not empty, a film of a powder standard, as `film.make_film` has it in words. scene: how the crystal looks in
+    snapshots and what is beside it, as `scenedrawing.draw_scene` has it in words, from the same seed; a brick alone
+    where it is empty.
     """
 
     cif: Path | None = None
     orientation_seed: int = 0
     film: str = ""
+    scene: str = ""
 
     def load(self) -> Crystal:
         """Read the CIF and compute its structure factors. Raises Refused for a CIF that is none."""
         return load_crystal(self.cif, self.orientation_seed)
+
+    def draw_scene(self) -> "SnapshotScene | None":
+        """What is around the crystal; None where that is nothing. Raises Refused for words that are none."""
+        if not self.scene:
+            return None
+        from drivers.simulated.scenedrawing import draw_scene
+
+        return draw_scene(self.scene, self.orientation_seed)
+
+    def maker(self, geometry: Geometry, settings: PictureSettings) -> "PictureMaker":
+        """What makes pictures of it. Raises Refused as `load` and `draw_scene`. Loads what computing pictures needs."""
+        if settings.rendered == SNAPSHOTS:
+            from drivers.simulated.cheappictures import CheapMaker
+
+            return CheapMaker(geometry, settings, self.draw_scene())
+        from drivers.simulated.pictures import PictureMaker
+
+        return PictureMaker(self.load(), geometry, settings, self.film, self.draw_scene())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +76,8 @@ class ColumnState:
     true_length_mm: what that truly is. specimen_nm: x, y, z of the
     stage, as it truly stood. beam_shift_nm, image_shift_nm: what the deflectors did, (fast, slow) on the specimen.
     scale, disc: of an image, how it stands to the specimen and what of that is lit.
-    crystal_nm: how far the crystal lies from the middle of the beam, seen along it, in x and y of the stage.
+    crystal_nm: how far the crystal lies from the middle of the beam, seen along it, in x and y of the stage; can_leave:
+    whether what is outside of the aperture diffracts no more.
     flux_share: electrons per area and second, 1 as the operator left the panel.
     """
 
@@ -70,6 +93,7 @@ class ColumnState:
     scale: ImageScale = PLAIN
     disc: LitDisc = NOTHING_LIT
     crystal_nm: tuple[float, float] = (0.0, 0.0)
+    can_leave: bool = False
     flux_share: float = 1.0
 
 
@@ -133,8 +157,9 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         return maker.snapshot(
             shot.defocus_fraction,
             lit_s,
-            crystal_nm=maker.crystal_at_nm(shot.column.crystal_nm, (shot.start_deg + shot.end_deg) / 2),
+            crystal_nm=shot.column.crystal_nm,
             beam_shift_px=shot.beam_shift_px,
+            tilt_deg=(shot.start_deg + shot.end_deg) / 2,
             noise_seed=shot.noise_seed,
         )
     return maker.diffraction(
@@ -145,23 +170,24 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         blur_px=BLUR_PX * abs(shot.defocus_fraction),
         noise_seed=shot.noise_seed,
         length_mm=shot.column.true_length_mm,
+        crystal_nm=shot.column.crystal_nm if shot.column.can_leave else None,
         irradiated_s=shot.irradiated_s,
     )
 
 
 class LocalStudio:
-    """Makes pictures in this process; for virtual time."""
+    """Makes pictures in this process; for virtual time. maker: of this source."""
 
-    def __init__(self, maker: "PictureMaker") -> None:
-        self._maker = maker
+    def __init__(self, maker: "PictureMaker", source: CrystalSource) -> None:
+        self._maker, self._source = maker, source
 
     def show(self, source: CrystalSource) -> None:
         """See `Studio.show`."""
-        self._maker = type(self._maker)(source.load(), self._maker.geometry, self._maker.settings, source.film)
+        self._maker, self._source = source.maker(self._maker.geometry, self._maker.settings), source
 
     def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
         """See `Studio.equip`."""
-        self._maker = type(self._maker)(self._maker.crystal, geometry, settings, self._maker.film)
+        self._maker = self._source.maker(geometry, settings)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -180,9 +206,7 @@ _maker: "PictureMaker | None" = None  # in the worker process only
 def _begin_worker(source: CrystalSource, geometry: Geometry, settings: PictureSettings) -> None:
     global _maker
     begin_worker()
-    from drivers.simulated.pictures import PictureMaker
-
-    _maker = PictureMaker(source.load(), geometry, settings, source.film)
+    _maker = source.maker(geometry, settings)
 
 
 def _work(shot: Shot | None) -> NDArray[np.uint16] | None:
@@ -199,6 +223,7 @@ class WorkerStudio:
     def show(self, source: CrystalSource) -> None:
         """See `Studio.show`: the process that has the old one is let go, the next series starts another."""
         source.load()
+        source.draw_scene()
         self.close()
         self._arguments = (source, *self._arguments[1:])
 
@@ -233,7 +258,7 @@ class WorkerStudio:
 
 
 class CheapStudio:
-    """`simulated-timing`: small pictures with the frame number in the first pixel and nothing else."""
+    """Where nothing is rendered: small pictures with the frame number in the first pixel and nothing else."""
 
     def __init__(self, settings: PictureSettings) -> None:
         self._shape = settings.shape
@@ -242,6 +267,7 @@ class CheapStudio:
         """See `Studio.show`; nobody sees it, but what is no CIF is refused all the same."""
         if source.cif is not None:
             source.load()
+        source.draw_scene()
 
     def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
         """Nothing to do: nobody sees it."""

@@ -7,6 +7,7 @@ x along the tilt axis, z towards the source, from the crystal's middle. Pure fun
 scenes.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +28,8 @@ CONTRAST_PERIODS_DEG = (7.0, 13.0, 29.0)
 """Reflections come and go while a crystal turns, and with them goes how dark it is."""
 POINTS = 600
 """So many points of a body tell its share inside of the aperture, to about 1 %."""
+EXACT = np.eye(2)
+"""Axes of a stage that are as long as they say, at right angles."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +47,11 @@ class Body:
     path_nm: float
     varies: float = 0.0
     phases: tuple[float, ...] = (0.0, 0.0, 0.0)
+
+    @property
+    def reach_nm(self) -> float:
+        """No point of it is farther from its middle."""
+        return math.hypot(*self.half_nm.tolist())
 
     @property
     def volume_nm3(self) -> float:
@@ -70,10 +78,6 @@ class Body:
         ]
         return float(np.exp(self.varies * np.sqrt(2.0 / len(waves)) * sum(waves)))
 
-    def reach_nm(self) -> float:
-        """No point of it is farther from its middle."""
-        return float(np.linalg.norm(self.half_nm))
-
     def points_nm(self) -> Array:
         """(3, POINTS) spread evenly over it."""
         # Multiples of powers of the plastic number's kin fill a cube evenly whatever their number (Roberts, 2018).
@@ -92,6 +96,13 @@ class HalfPlane:
     normal: tuple[float, float]
     away_nm: float
     height_nm: float = 0.0
+
+    def is_far(self, reach_nm: float, tilt_deg: float) -> bool:
+        """Whether it covers nothing within so many nm of where the crystal's middle is seen."""
+        cos, tan = max(math.cos(math.radians(tilt_deg)), 1e-3), math.tan(math.radians(tilt_deg))
+        nearer_nm = max(0.0, self.normal[1] * tan * self.height_nm)
+        across_nm = reach_nm * math.hypot(self.normal[0], self.normal[1] / cos)
+        return (across_nm + nearer_nm - self.away_nm) * cos < -SOFT_NM / 2
 
     def covers(self, x_nm: Array, y_nm: Array, tilt_deg: float) -> Array:
         """1 where it lies in the way of the beam, 0 where it does not."""
@@ -139,39 +150,78 @@ class SnapshotScene:
             u, v = np.broadcast_arrays(x / SAMPLE_NM, y / (SAMPLE_NM * cos))
             passed *= 1.0 + self.unevenness * between(self._texture, u, v)
             np.clip(passed, 0.0, 1.0, out=passed)
+        reach_nm = math.hypot(float(np.max(np.abs(x))), float(np.max(np.abs(y))))
         for hole in self.holes:
-            passed += (1.0 - passed) * hole.covers(x, y, tilt_deg)
+            if not hole.is_far(reach_nm, tilt_deg):
+                passed += (1.0 - passed) * hole.covers(x, y, tilt_deg)
         for body in self.bodies:
-            middle, reach_nm = turn(tilt_deg) @ body.middle_nm, body.reach_nm()
-            if not np.any(abs(x - middle[0]) < reach_nm) or not np.any(abs(y - middle[1]) < reach_nm):
-                continue
-            passed *= np.exp(body.thickness_nm(x, y, tilt_deg) * (-body.contrast(tilt_deg) / body.path_nm))
-        for bar in self.bars:
+            middle, far_nm = turn(tilt_deg) @ body.middle_nm, body.reach_nm
+            if np.any(abs(x - middle[0]) < far_nm) and np.any(abs(y - middle[1]) < far_nm):
+                passed *= np.exp(body.thickness_nm(x, y, tilt_deg) * (-body.contrast(tilt_deg) / body.path_nm))
+        for bar in self._bars_within(reach_nm, tilt_deg):
             passed *= 1.0 - (1.0 - BAR) * bar.covers(x, y, tilt_deg)
         return passed
 
-    def shares_inside(self, crystal_nm: tuple[float, float], tilt_deg: float, radius_nm: float) -> Array:
+    def shares_inside(
+        self, crystal_nm: tuple[float, float], tilt_deg: float, radius_nm: float, axes: Array = EXACT
+    ) -> Array:
         """(bodies,) which share of each body's volume is in the aperture's light: inside and behind no bar.
 
-        crystal_nm: where the crystal's middle is seen from that of the aperture, whose radius is radius_nm.
+        crystal_nm: where the crystal's middle is seen from that of the aperture, whose radius is radius_nm. axes:
+        (2, 2) what a nm of the stage is in the aperture's plane.
         """
-        seen = np.einsum("ij,bjk->bik", turn(tilt_deg)[:2], self._points_nm)
-        x, y = seen[:, 0], seen[:, 1]
-        away_nm = np.hypot(x + crystal_nm[0], y + crystal_nm[1])
-        lit = np.clip((radius_nm - away_nm) / SOFT_NM + 0.5, 0.0, 1.0)
-        for bar in self.bars:
-            lit *= 1.0 - bar.covers(x, y, tilt_deg)
-        return np.asarray(lit.mean(axis=1))
+        shares = [
+            self._share(body, points_nm, crystal_nm, tilt_deg, radius_nm, axes)
+            for body, points_nm in zip(self.bodies, self._points_nm, strict=True)
+        ]
+        return np.array(shares)
 
-    def share_lit(self, crystal_nm: tuple[float, float], tilt_deg: float, radius_nm: float) -> float:
-        """Which share of the aperture no bar of the grid is in front of."""
-        if not self.bars:
+    def _share(
+        self,
+        body: Body,
+        points_nm: Array,
+        crystal_nm: tuple[float, float],
+        tilt_deg: float,
+        radius_nm: float,
+        axes: Array,
+    ) -> float:
+        (a, b), (c, d) = axes.tolist()
+        middle = turn(tilt_deg) @ body.middle_nm
+        x_nm, y_nm = crystal_nm[0] + middle[0], crystal_nm[1] + middle[1]
+        away_nm, reach_nm = math.hypot(a * x_nm + b * y_nm, c * x_nm + d * y_nm), _norm(axes) * body.reach_nm
+        if away_nm - reach_nm > radius_nm + SOFT_NM:  # most are outside or inside, and need no points
+            return 0.0
+        bars = self._bars_within(math.hypot(middle[0], middle[1]) + body.reach_nm, tilt_deg)
+        if away_nm + reach_nm < radius_nm - SOFT_NM and not bars:
             return 1.0
-        x, y = (radius_nm * axis - at_nm for axis, at_nm in zip(DISC, crystal_nm, strict=True))
+        seen = turn(tilt_deg)[:2] @ points_nm
+        x, y = seen[0] + crystal_nm[0], seen[1] + crystal_nm[1]
+        lit = np.clip((radius_nm - np.hypot(a * x + b * y, c * x + d * y)) / SOFT_NM + 0.5, 0.0, 1.0)
+        for bar in bars:
+            lit *= 1.0 - bar.covers(seen[0], seen[1], tilt_deg)
+        return float(lit.mean())
+
+    def _bars_within(self, reach_nm: float, tilt_deg: float) -> list[HalfPlane]:
+        return [bar for bar in self.bars if not bar.is_far(reach_nm, tilt_deg)]
+
+    def share_lit(
+        self, crystal_nm: tuple[float, float], tilt_deg: float, radius_nm: float, axes: Array = EXACT
+    ) -> float:
+        """Which share of the aperture no bar of the grid is in front of; arguments as for `shares_inside`."""
+        to_stage = np.asarray(np.linalg.inv(axes), np.float64)
+        bars = self._bars_within(_norm(to_stage) * radius_nm + math.hypot(*crystal_nm), tilt_deg)
+        if not bars:
+            return 1.0
+        x, y = to_stage @ (radius_nm * np.stack(DISC)) - np.reshape(crystal_nm, (2, 1))
         lit = np.ones(len(DISC[0]))
-        for bar in self.bars:
+        for bar in bars:
             lit *= 1.0 - bar.covers(x, y, tilt_deg)
         return float(lit.mean())
+
+
+def _norm(axes: Array) -> float:
+    """Nothing becomes longer by more than this."""
+    return math.hypot(*axes.ravel().tolist())
 
 
 def turn(tilt_deg: float) -> Array:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.simulated.crystal import Crystal
-from drivers.simulated.fate import lit_share
 from drivers.simulated.picturesettings import PictureSettings
 
 
@@ -38,38 +37,49 @@ def write_truth(path: Path, crystal: Crystal, slots: Sequence[int], frame_angle_
             dataset.attrs["meaning"] = meaning
 
 
-def add_fate(
-    path: Path,
-    crystal: Crystal,
-    irradiated_s: NDArray[np.float64],
-    axis_deg: float,
-    settings: PictureSettings,
-) -> None:
-    """Add what became of the crystal: dose_e_A2 (n, 2: start, end of each kept frame), lit_share (n), and as
-    attributes the flux and by what doses the beam halves intensities.
+def add_places(path: Path, name: str, crystal_nm: Sequence[tuple[float, float]], share: Sequence[float]) -> None:
+    """Add where the crystal was seen and how much of it was lit: NAME_crystal_nm (n, 2), NAME_crystal_share (n)."""
+    with h5py.File(path, "a") as file:
+        for key, values, units, meaning in (
+            ("crystal_nm", np.reshape(crystal_nm, (-1, 2)), "nm", "crystal from the aperture's middle, stage x and y"),
+            ("crystal_share", np.asarray(share, np.float64), "1", "share of the crystal that the aperture lights"),
+        ):
+            dataset = file.create_dataset(f"{name}_{key}", data=values)
+            dataset.attrs["units"] = units
+            dataset.attrs["meaning"] = meaning
 
-    irradiated_s: (n, 2) seconds of that flux. axis_deg: of the tilt axis in the picture.
+
+def add_exposures(path: Path, intervals_ns: Sequence[tuple[int, int]], defocus: Sequence[float]) -> None:
+    """Add exposure_ns (n, 2: begin, end) and exposure_defocus (n) of all exposures, snapshots among them."""
+    with h5py.File(path, "a") as file:
+        for key, values, units, meaning in (
+            (
+                "exposure_ns",
+                np.array(intervals_ns, np.int64).reshape(-1, 2),
+                "ns",
+                "begin and end, as the trace has it",
+            ),
+            ("exposure_defocus", np.asarray(defocus, np.float64), "1", "how far the lens was from focus, its units"),
+        ):
+            dataset = file.create_dataset(key, data=values)
+            dataset.attrs["units"] = units
+            dataset.attrs["meaning"] = meaning
+
+
+def add_damage(path: Path, irradiated_s: NDArray[np.float64], settings: PictureSettings) -> None:
+    """Add dose_e_A2 (n, 2: start, end of each kept frame), and as attributes the flux and by what doses the beam halves
+    intensities. irradiated_s: (n, 2) seconds of that flux.
     """
     with h5py.File(path, "a") as file:
         file.attrs["flux_e_A2_s"] = settings.flux_e_A2_s
         file.attrs["half_dose_e_A2"] = settings.half_dose_e_A2
         file.attrs["half_dose_power"] = settings.half_dose_power
-        file.attrs["height_off_nm"] = settings.height_off_nm
-        middle_deg = file["frame_angle_deg"][:].mean(axis=1)
-        lit = [lit_share(crystal, angle_deg, axis_deg, settings) for angle_deg in middle_deg.tolist()]
-        for name, values, units, meaning in (
-            (
-                "dose_e_A2",
-                irradiated_s * settings.flux_e_A2_s,
-                "1/A^2",
-                "electrons that the crystal has had at start and end of each kept frame; a reflection of spacing d (A) "
-                "is halved by every half_dose_e_A2 * d^half_dose_power of them, where that is not 0",
-            ),
-            ("lit_share", np.array(lit, np.float64), "1", "share of the crystal in the aperture in each kept frame"),
-        ):
-            dataset = file.create_dataset(name, data=values)
-            dataset.attrs["units"] = units
-            dataset.attrs["meaning"] = meaning
+        dataset = file.create_dataset("dose_e_A2", data=irradiated_s * settings.flux_e_A2_s)
+        dataset.attrs["units"] = "1/A^2"
+        dataset.attrs["meaning"] = (
+            "electrons that the crystal has had at start and end of each kept frame; a reflection of spacing d (A) is "
+            "halved by every half_dose_e_A2 * d^half_dose_power of them, where that is not 0"
+        )
 
 
 def add_hidden(path: Path, values: Mapping[str, float | Sequence[float]]) -> None:

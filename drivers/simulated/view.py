@@ -4,21 +4,22 @@ A devices file may take the camera from one simulation and the stage from anothe
 moves, the blanker that opens and the crystal that lies there, not those of an instrument that nobody drives.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drivers.parts import Deflector, OpticalMode, View
-from drivers.simulated.column import Blanker, Lens
+from drivers.simulated.aperture import Aperture
+from drivers.simulated.column import FULL_DEFOCUS, Blanker, Lens
+from drivers.simulated.crystalplace import CrystalPlace
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
 from drivers.simulated.hiddencamera import SpreadState
-from drivers.simulated.hiddenparts import FULL_DEFOCUS
 from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, vector
 from drivers.simulated.lensmode import LensMode
-from drivers.simulated.shots import ColumnState, Shot
+from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.shots import ColumnState, CrystalSource, Shot
 from drivers.simulated.stagexyz import Translation
 from engine.clock import NS_PER_S
 
@@ -42,10 +43,17 @@ class SimulatedView:
         translation: Translation,
         mode: LensMode,
         illumination: Condenser,
+        place: CrystalPlace,
+        pictures: PictureSettings,
     ) -> None:
         self.goniometer, self.lens, self.blanker, self.specimen = goniometer, lens, blanker, specimen
         self.deflectors, self.translation = deflectors, translation
         self.mode, self.illumination = mode, illumination
+        self.place = place
+        self.pictures = pictures
+        """What they truly are."""
+        self._aperture_of: tuple[CrystalSource, PictureSettings] | None = None
+        self._last_aperture: Aperture
         _, _, self._usual_length_mm = mode.state
         self.hidden: Mapping[str, float | tuple[float, ...]] = {}
         """What nobody but the truth knows of this instrument, by its names; empty where nothing is hidden."""
@@ -83,7 +91,7 @@ class SimulatedView:
                 continue
             owner.other_camera = self.camera
             if name == "stage":
-                self.goniometer = owner.goniometer
+                self.goniometer, self.place = owner.goniometer, owner.place
                 self.specimen.hand_over(owner.specimen)
             elif name == "optics":
                 self.lens = owner.lens
@@ -123,8 +131,6 @@ class SimulatedView:
         return self.blanker.on_ns(self.specimen.since_ns, t_ns) / NS_PER_S * self.illumination.flux_share
 
     def _column(self, t_ns: int, begin_ns: int) -> ColumnState:
-        tilt = math.radians(self.goniometer.angle_deg(begin_ns))
-        x_nm, y_nm, z_nm = self.translation.moved_nm(t_ns)
         mode, magnification, length_mm = self.mode.state
         spot_size, brightness = self.illumination.state
         scale, disc = PLAIN, NOTHING_LIT
@@ -143,16 +149,62 @@ class SimulatedView:
             brightness,
             scale,
             disc,
-            (x_nm, y_nm * math.cos(tilt) - z_nm * math.sin(tilt)),  # x is along the tilt axis
+            self._crystal_nm(t_ns, begin_ns),
+            self.can_leave,
             self.illumination.flux_share,
         )
 
+    @property
+    def can_leave(self) -> bool:
+        """Whether the crystal can leave the aperture."""
+        return self.place.can_leave or bool(self.specimen.source.scene)
+
+    def crystal_share(self, begin_ns: int, end_ns: int) -> float:
+        """Which share of the crystal was lit during an exposure, past or present."""
+        if not self.can_leave:
+            return 1.0
+        tilt_deg = (self.goniometer.angle_deg(begin_ns) + self.goniometer.angle_deg(end_ns)) / 2
+        return self._aperture.light(self.crystal_nm(begin_ns, end_ns), tilt_deg).crystal
+
+    @property
+    def _aperture(self) -> Aperture:
+        of = self.specimen.source, self.pictures
+        if self._aperture_of != of:
+            from drivers.simulated.scenedrawing import brick_scene
+
+            scene = of[0].draw_scene()
+            self._aperture_of, self._last_aperture = of, Aperture(of[1], scene or brick_scene(of[0].load()))
+        return self._last_aperture
+
+    def centre_crystal(self, t_ns: int, child: Sequence[int]) -> None:
+        """An operator has centred a crystal; see `CrystalPlace.centre`."""
+        if self.can_leave:
+            stage_nm, image_nm = self.translation.moved_nm(t_ns), self._image_nm(t_ns)
+            self.place.centre(self.goniometer.angle_deg(t_ns), t_ns, stage_nm, image_nm, child)
+
+    def crystal_nm(self, begin_ns: int, end_ns: int) -> tuple[float, float]:
+        """Where the crystal was seen in the aperture during an exposure, past or present; see `ColumnState`."""
+        return self._crystal_nm((begin_ns + end_ns) // 2, begin_ns)
+
+    def _crystal_nm(self, t_ns: int, begin_ns: int) -> tuple[float, float]:
+        tilt_deg = self.goniometer.angle_deg(begin_ns)
+        return self.place.seen_nm(tilt_deg, t_ns, self.translation.moved_nm(t_ns), self._image_nm(t_ns))
+
+    def _image_nm(self, t_ns: int) -> tuple[float, float]:
+        """By how much the image shift has moved the image over the aperture, along x and y of the stage."""
+        shift_nm = self.deflectors.effect_at(Deflector.IMAGE_SHIFT, t_ns)
+        if shift_nm == (0.0, 0.0):
+            return shift_nm
+        (fast_x, fast_y, slow_x, slow_y) = self.scale(OpticalMode.IMAGING, 1.0).stage_axes
+        along = 1.0 / (fast_x * slow_y - fast_y * slow_x)
+        return vector((along * slow_y, -along * fast_y, -along * slow_x, along * fast_x), shift_nm)
+
     def _pattern_shift_px(self, begin_ns: int, end_ns: int) -> tuple[float, float]:
-        """By the lens, and by the diffraction shift: of that at the camera length that the settings say, and in
-        proportion at others.
+        """By the lens, and by the deflectors: of these at the camera length that the settings say, and in proportion
+        at others.
         """
         lens_px = self.lens.beam_shift_px(begin_ns, end_ns)
-        coils_px = self.deflectors.effect_at(Deflector.DIFFRACTION_SHIFT, (begin_ns + end_ns) // 2)
+        coils_px = self.deflectors.pattern_px((begin_ns + end_ns) // 2)
         if coils_px == (0.0, 0.0):
             return lens_px
         longer = self.mode.state[2] / self._usual_length_mm

@@ -191,6 +191,18 @@ CALIBRATIONS = (
         minutes=3.0,
     ),
     Calibration(
+        "pattern-shift",
+        "pattern-shift",
+        MOVES,
+        "What the image shift moves of the diffraction pattern, by the primary beam; tracking takes it back by the "
+        "diffraction shift." + STATUS,
+        EXAMPLE.format("pattern-shift"),
+        measures=("pattern_shift",),
+        serves=("tracking",),
+        parts=("deflectors", "mode"),
+        minutes=3.0,
+    ),
+    Calibration(
         "beam-shift",
         "beam-shift",
         MOVES,

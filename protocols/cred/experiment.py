@@ -280,11 +280,17 @@ class Cred(ExperimentType[CredPlan]):
     def write_files(
         self, folder: Path, remains: Remains, end: RunEnd, frames: Callable[[str], Iterator[SpooledFrame]]
     ) -> list[Path]:
-        """See `ExperimentType.write_files`: for people, the snapshots and what frames told while it went on."""
+        """See `ExperimentType.write_files`: for people, the snapshots, the path of a crystal that was tracked, and what
+        frames told while it went on.
+        """
         from protocols.cred.livetable import write_live_table
         from protocols.cred.results import write_snapshots
+        from protocols.cred.trackedpath import tracked_in, write_path
 
-        return [*write_snapshots(folder, frames("snapshot")), *write_live_table(folder, remains.records)]
+        files = [*write_snapshots(folder, frames("snapshot")), *write_live_table(folder, remains.records)]
+        tracked = tracked_in(remains.records)
+        path = None if tracked is None else write_path(folder, tracked)
+        return files if path is None else [*files, path]
 
     def products(self, plan: CredPlan) -> Sequence[str]:
         """See `ExperimentType.products`."""

@@ -12,6 +12,7 @@ from drivers.judged import meant
 from drivers.plausible import EXPOSURE, SNAPSHOT, SPEED
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
+from protocols.cred.trackingfits import tracking_s
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
 ON_REQUEST = ("autoed", "pyautoprocess")
@@ -125,6 +126,11 @@ class CredPlan(BaseModel):
     """Once frames are found dark, saturated, all the same or without the primary beam: warn, or stop as well."""
     live: bool = False
     """Look for the crystal's cell while it turns, every few degrees, and tell it (docs/live.md)."""
+    tracking: Literal["off", "show", "correct"] = "off"
+    """Follow the crystal by the snapshots: only show where it is, or bring it back by image and diffraction shift, too
+    (docs/tracking.md)."""
+    crystal_lost: Literal["go on", "stop"] = "go on"
+    """Once tracking has lost the crystal in three snapshots in a row."""
     stop_at: StopAtPlan = StopAtPlan()
     stop_if: StopIfPlan = StopIfPlan()
     beam: Literal["found", "nominal"] | tuple[BeamPixel, BeamPixel] = "found"
@@ -188,6 +194,14 @@ class CredPlan(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _some_snapshots(self) -> "CredPlan":
+        if self.tracking != "off" and not self.snapshot_interval:
+            raise ValueError("tracking: it looks at snapshots, and snapshot_interval = 0 takes none; give 10, or off")
+        if self.tracking == "off" and self.crystal_lost != "go on":
+            raise ValueError("crystal_lost: without tracking nobody sees that; set tracking = show or correct")
+        return self
+
+    @model_validator(mode="after")
     def _looked_at(self) -> "CredPlan":
         if self.ends_early and not self.live:
             raise ValueError(
@@ -235,7 +249,8 @@ class SlotPlan:
         self.change_s = detector.change_s if plan.snapshot_exposure_s != plan.exposure_s else 0.0
         # A camera that has to be set anew to another exposure exposes one frame for that, which is not kept: of the
         # frame after a change nobody knows well enough when it was exposed. The lens settles meanwhile.
-        self.ready_s = max(self.settling_s, self.change_s + self.period_s if self.change_s else 0.0)
+        self.tracking_s = tracking_s(plan, facts)
+        self.ready_s = max(self.settling_s, self.change_s + self.period_s if self.change_s else 0.0, self.tracking_s)
         self._check_times(detector, timing)
         self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
         self.slots = max(1, self._slots_in_range())
@@ -256,13 +271,21 @@ class SlotPlan:
             BudgetStep.fixed("snapshot exposure", "plan: snapshot_exposure_s", plan.snapshot_exposure_s),
             BudgetStep.fixed("snapshot readout", "camera", image_s - plan.snapshot_exposure_s + self.change_s),
             BudgetStep("refocus", "microscope call", timing.api_call_s, timing.api_call_worst_s),
-            BudgetStep.fixed("settling", "lens, for this defocus", self.settling_s)
-            if self.ready_s == self.settling_s
-            else BudgetStep.fixed("setting back to frames", "camera, while the lens settles", self.ready_s),
+            self._ready_step,
         )
         self.snapshot_slots = max(1, math.ceil(sum(step.worst_s for step in steps) / self.period_s - 1e-9))
         self.snapshot = Budget("snapshot cycle", steps, self.snapshot_slots * self.period_s)
         self._check(stage)
+
+    @property
+    def _ready_step(self) -> BudgetStep:
+        """What takes longest of what goes on side by side before the next frame."""
+        if self.ready_s == self.settling_s:
+            beside = f"; tracking within it: {self.tracking_s * 1000:.0f} ms" if self.tracking_s else ""
+            return BudgetStep.fixed("settling", f"lens, for this defocus{beside}", self.settling_s)
+        if self.ready_s == self.tracking_s:
+            return BudgetStep.fixed("tracking", "an answer and its corrections, while the lens settles", self.ready_s)
+        return BudgetStep.fixed("setting back to frames", "camera, while the lens settles", self.ready_s)
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -288,12 +311,19 @@ class SlotPlan:
 
     def is_snapshot(self, slot: int) -> bool:
         """Whether a slot begins a snapshot cycle."""
-        return bool(self.plan.snapshot_interval) and slot % self.plan.snapshot_interval == 0
+        interval = self.plan.snapshot_interval
+        return bool(interval) and slot >= self.first_snapshot and (slot - self.first_snapshot) % interval == 0
+
+    @property
+    def first_snapshot(self) -> int:
+        """The slot of the first snapshot: a crystal that is tracked is looked at before its first frame."""
+        return self.plan.snapshot_interval if self.plan.tracking == "off" else 1
 
     @property
     def snapshots(self) -> int:
         """Snapshots in the planned range."""
-        return self.slots // self.plan.snapshot_interval if self.plan.snapshot_interval else 0
+        interval = self.plan.snapshot_interval
+        return max(0, (self.slots - self.first_snapshot) // interval + 1) if interval else 0
 
     @property
     def wedge_deg(self) -> float:
@@ -305,7 +335,9 @@ class SlotPlan:
         """Of the range, the part that snapshots take from the diffraction frames."""
         if not self.snapshots:
             return 0.0
-        last = self.snapshots * self.plan.snapshot_interval  # the slot that the last one begins; it may end beyond
+        last = (
+            self.first_snapshot + (self.snapshots - 1) * self.plan.snapshot_interval
+        )  # the slot that the last one begins; it may end beyond
         taken = (self.snapshots - 1) * self.snapshot_slots + min(self.snapshot_slots, self.slots - last + 1)
         return taken / self.slots
 

@@ -31,6 +31,7 @@ from protocols.cred.plan import (
 )
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.rotation.words import pedal_words, seen_words
+from protocols.cred.tracked import TakenSnapshot, TrackedCrystal, tracked_crystal
 
 GOTO_SPEED_DEG_S = 10.0
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
@@ -72,8 +73,10 @@ class CredSequence(Experiment):
         self.slot = 1
         self.last_slot = slots.slots
         self._unstored: tuple[str, int, Frame] | None = None
+        self._snapshot: Frame | None = None
         self._speed_told = False
         self._watch = StageWatch(run, self._stage, plan, slots.travel_deg[1])
+        self._tracked = None if plan.tracking == "off" else tracked_crystal(run, microscope, plan)
         camera = microscope.detector.facts
         self._live = (
             LiveLook(run, plan, self._watch, microscope.geometry, camera) if plan.live and camera.has_pictures else None
@@ -98,6 +101,7 @@ class CredSequence(Experiment):
             SafeAction("disarm the detector", self._detector.disarm, SAFE_LIMIT_S, CAMERA_ALARM),
             SafeAction("focus the lens", self._back_in_focus, SAFE_LIMIT_S, LENS_ALARM),
             SafeAction("make sure of the beam", self._make_sure, SAFE_LIMIT_S, BEAM_ALARM),
+            *(() if self._tracked is None else self._tracked.safe_actions()),
         )
 
     async def _make_sure(self) -> None:
@@ -126,6 +130,10 @@ class CredSequence(Experiment):
             index = await self.run.data.keep_extra("flatfield", self._detector.flatfield)
             if self._live is not None:
                 self._live.flatfield = index
+            if self._tracked is not None:
+                self._tracked.flatfield = index
+        if self._tracked is not None:
+            await self._tracked.begin()
         await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._series = Series(self.run, self._detector)
         return "relaxed"
@@ -215,6 +223,8 @@ class CredSequence(Experiment):
             if self.plan.bad_frames == "stop" and (troubles := self.run.data.watch.troubles):
                 await self._store()
                 return self.run.finish(Status.STOPPED, f"bad_frames = stop: {troubles[0]}")
+            if self.plan.crystal_lost == "stop" and self._tracked is not None and self._tracked.is_lost:
+                return self.run.finish(Status.STOPPED, f"crystal_lost = stop: {self._tracked.why_lost}")
             if self._live is not None and (decision := self._live.decision) is not None:
                 await self._store()
                 return self._done(decision.reason)
@@ -327,6 +337,7 @@ class CredSequence(Experiment):
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
         self._unstored = ("snapshot", self.slot, frame)
         await self._store()
+        self._snapshot = frame
         return "imaged"
 
     async def refocus(self) -> str:
@@ -341,11 +352,25 @@ class CredSequence(Experiment):
         if self.slots.change_s:
             await self._set_camera_back()
             settled_ns = max(settled_ns, self._timeline.now_ns)
+        if self._tracked is not None:
+            await self._follow(self._tracked)
+            settled_ns = max(settled_ns, self._timeline.now_ns + ns(self._tracked.stands_after_s))
         await self._timeline.wait("settling", settled_ns)
         planned = self.slot + self.slots.snapshot_slots
         self.slot = planned
         self._lose_until(max(planned, self.grid.next_slot(settled_ns)), "the snapshot cycle took longer than planned")
         return "settled"
+
+    async def _follow(self, tracked: TrackedCrystal) -> None:
+        """Look for the crystal in the snapshot that was just stored; bring it back for the frames up to the next."""
+        fit = self._watch.recent_fit
+        if self._snapshot is None or fit is None:
+            return
+        middle_ns = (self._snapshot.start_ns + self._snapshot.end_ns) // 2
+        ahead_ns = middle_ns + self.plan.snapshot_interval * self.grid.period_ns // 2
+        now, ahead = ((fit.angle_deg(t_ns), t_ns / NS_PER_S) for t_ns in (middle_ns, ahead_ns))
+        index, _ = self.run.data.last
+        await tracked.follow(TakenSnapshot(index, self.slot, *now), ahead)
 
     async def _set_camera_back(self) -> None:
         """Expose the frame that sets the camera to frames again; it is not kept."""

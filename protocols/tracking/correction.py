@@ -60,7 +60,7 @@ class CorrectionLimits:
     least_nm: float = 20.0
     untried_nm: float = 100.0
     step_nm: float = 300.0
-    range_nm: float = 4000.0
+    range_nm: float = 10_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,11 @@ WORST_CONDITION = 100.0
 WEAKEST, STRONGEST = 0.35, 1.8
 """Below the one, or above the other, times as calibrated, corrections do not converge in time, or not at all."""
 SURE_SIGMAS = 3.0
-KNOWN = 0.3
-"""Corrections are right once their effect is known this well and is none of these."""
+TRIED, TRIED_SIGMAS = 0.25, 2.0
+"""Corrections in a direction are tried once it is this sure that they do not act the wrong way."""
+LOOKS_WELL, GROWS = 0.6, 1.6
+"""Corrections that are not yet tried may grow from one to the next by the second number, if their effect seems to be
+above the first."""
 SHARES = (1.0, 0.75, 0.5, 0.25)
 """Of a correction: the largest that the deflectors can make is made."""
 
@@ -107,8 +110,8 @@ class Corrector:
         self._begin = np.array(image_shift), np.array(diffraction_shift)
         self._now = self._begin[0]
         self._sure = self._begin[0]  # where the image shift was when corrections were last seen to act as they should
-        self._tried = False  # since the last snapshot
-        self._last_nm = (1.0, 0.0)
+        self._made = False
+        self._last_nm = np.zeros(2)
 
     def next(self, predicted: Place, effect: Effect) -> Correction | None:
         """What would bring the crystal to the middle; None where it lies there, is not known well enough, or nothing
@@ -121,8 +124,10 @@ class Corrector:
         if predicted.distance_nm < max(self.limits.least_nm, predicted.sigma_nm):
             return None
         wanted_nm = -np.linalg.solve(_steady(effect.matrix), predicted.array_nm)
-        is_known = effect.along(*wanted_nm)[1] < KNOWN
-        longest_nm = self.limits.step_nm if is_known else self.limits.untried_nm
+        longest_nm = self._longest_nm(effect, wanted_nm)
+        if longest_nm == 0.0:
+            self._last_nm = np.zeros(2)
+            return None
         wanted_nm *= min(1.0, longest_nm / max(float(np.hypot(*wanted_nm)), 1e-9))
         units = np.linalg.solve(_square(self.coils.image_nm), wanted_nm)
         for share in SHARES:
@@ -133,23 +138,33 @@ class Corrector:
 
     def made(self, correction: Correction) -> None:
         """The deflectors were set to it."""
-        self._tried, self._last_nm = True, correction.moves_nm
+        self._made, self._last_nm = True, np.array(correction.moves_nm)
         self._now = np.array(correction.image_shift)
+
+    def _longest_nm(self, effect: Effect, wanted_nm: Array) -> float:
+        """What nobody has tried is tried: corrections that are alike, step after step, tell nothing of their effect, for
+        the crystal may as well go by itself, so they grow as long as all looks well, and pause when it does not.
+        """
+        if _is_tried(effect, wanted_nm):
+            return self.limits.step_nm
+        last_nm = float(np.hypot(*self._last_nm))
+        if last_nm > 0.0 and effect.along(*wanted_nm)[0] < LOOKS_WELL:
+            return 0.0
+        return min(self.limits.step_nm, max(self.limits.untried_nm, GROWS * last_nm))
 
     def judge(self, effect: Effect) -> Trust:
         """After a snapshot was learned: whether corrections act as they should, by what the path has learned of them.
 
         After DOUBTED, `next` gives what takes back all that was not seen to act as it should.
         """
-        if self.trust is Trust.STOPPED or not self._tried:
+        if self.trust is Trust.STOPPED or not self._made:
             return self.trust
-        self._tried = False
         (least, least_sigma), (most, most_sigma) = effect.extremes()
         if least + SURE_SIGMAS * least_sigma < WEAKEST:
             self._doubt(least, least_sigma)
         elif most - SURE_SIGMAS * most_sigma > STRONGEST:
             self._doubt(most, most_sigma)
-        elif self.trust is Trust.DOUBTED or effect.along(*self._last_nm)[1] < KNOWN:
+        elif self.trust is Trust.DOUBTED or (self._last_nm.any() and _is_tried(effect, self._last_nm)):
             self.trust, self.words, self._sure = Trust.RIGHT, "", self._now
         return self.trust
 
@@ -179,6 +194,11 @@ class Corrector:
                  (correction.diffraction_shift, self.coils.diffraction_limits))  # fmt: skip
         inside = all(low <= value <= high for values, (low, high) in pairs for value in values)
         return inside and float(np.hypot(*from_begin)) <= self.limits.range_nm
+
+
+def _is_tried(effect: Effect, moves_nm: Array) -> bool:
+    strength, sigma = effect.along(float(moves_nm[0]), float(moves_nm[1]))
+    return strength - TRIED_SIGMAS * sigma > TRIED
 
 
 def _steady(effect: Array) -> Array:

@@ -1,9 +1,9 @@
 """The way of the crystal through the aperture while the stage turns: learned from snapshots, predicted for an angle.
 
 What moves it is known but for its numbers: height error and distance from the tilt axis (y0 cos a - z0 sin a), an axis
-beside the middle of the aperture, runout of the goniometer (smooth in the angle), drift (steady in time), small steps
-of no rule (a random walk along the angle), jumps, and the corrections that were made, of which the effect is not known
-exactly. All of it is Gaussian and linear, so the answer is one regression over all snapshots: what a Kalman filter of
+beside the middle of the aperture, runout of the goniometer (smooth in the angle), slack taken up at the start, drift
+(steady in time), small steps of no rule (a random walk along the angle), jumps, and the corrections that were made, of
+which the effect is not known exactly. All of it is Gaussian and linear, so the answer is one regression over all snapshots: what a Kalman filter of
 that state would answer, for any order of angles, so that images taken before the run teach it like those of the run.
 """
 
@@ -24,24 +24,29 @@ class PathPrior:
     """What is expected before anything is seen: standard deviations.
 
     place_nm: of the axis, and of the crystal along it, from the middle of the aperture. across_nm, height_nm: of the
-    crystal from the axis, at no tilt. runout_nm, and runout_deg over which it changes. drift_nm_s. walk_nm: after one
-    degree. jump_nm: of a jump, once there was one. effect: of each number of the matrix by which corrections act, of
-    which 1 is as calibrated. All assumed: wider than the population of `drivers.simulated.crystalmotion`.
+    crystal from the axis, at no tilt. runout_nm, and runout_deg over which it changes. slack_nm: taken up within some
+    slack_deg after the first snapshot. drift_nm_s. walk_nm: after one degree. jump_nm: of a jump, once there was one.
+    effect: of each number of the matrix by which corrections act, of which 1 is as calibrated. All assumed: not less
+    than the population of `drivers.simulated.crystalmotion`, whose docstring names the sources.
     """
 
     place_nm: float = 2000.0
     across_nm: float = 2000.0
     height_nm: float = 2000.0
-    runout_nm: float = 250.0
-    runout_deg: float = 25.0
+    runout_nm: float = 200.0
+    runout_deg: float = 12.0
+    slack_nm: float = 250.0
+    slack_deg: float = 1.5
     drift_nm_s: float = 1.0
-    walk_nm: float = 5.0
+    walk_nm: float = 8.0
     jump_nm: float = 1000.0
-    effect: float = 1.0
+    effect: float = 0.5
 
 
 DOUBT_SIGMAS = 4.0
 """A snapshot that is this far off what was predicted is not believed, until another one says the same."""
+MOST_DOUBTED = 3
+"""After so many in a row it is the prediction that is wrong, whatever the crystal does."""
 SMALLEST_SIGMA_NM = 3.0
 """No snapshot is believed to be better than this: outlines change while a crystal turns."""
 
@@ -184,13 +189,15 @@ class CrystalPath:
         self._doubted, self._learned = [], None
 
     def _with_jump(self, sight: _Sight) -> "CrystalPath | None":
-        """The path with a jump before the last snapshot that was doubted; None if this one does not agree."""
+        """The path with a jump before the last snapshot that was doubted; None if this one does not agree
+        and it may be the snapshots that are wrong.
+        """
         jumped = CrystalPath(self.prior)
         jumped._given, jumped._corrected = self._given, self._corrected
         jumped._sights = [*self._sights, self._doubted[-1]]
         jumped._jumps_s = [*self._jumps_s, self._doubted[-1].t_s]
         agree = sight.place.sigmas_from(jumped.predict(sight.angle_deg, sight.t_s)) <= DOUBT_SIGMAS
-        return jumped if agree else None
+        return jumped if agree or len(self._doubted) >= MOST_DOUBTED else None
 
     def _predict(self, angle_deg: float, t_s: float, corrected_nm: tuple[float, float]) -> Place:
         asked = _Sight(angle_deg, t_s, corrected_nm, Place.even(0.0, 0.0, 0.0))
@@ -232,6 +239,8 @@ class CrystalPath:
         both = prior.place_nm**2 + prior.drift_nm_s**2 * np.outer(t, u)
         both += prior.runout_nm**2 * _smooth(apart / prior.runout_deg)
         both += prior.walk_nm**2 * 0.5 * (np.abs(a - origin)[:, None] + np.abs(b - origin)[None, :] - apart)
+        slack, left = (np.exp(-np.abs(angles - origin) / prior.slack_deg) for angles in (a, b))
+        both += prior.slack_nm**2 * np.outer(slack, left)
         for jump_s in self._jumps_s:
             both += prior.jump_nm**2 * np.outer(t >= jump_s, u >= jump_s)
         both += prior.effect**2 * (m @ n.T)

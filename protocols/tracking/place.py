@@ -26,6 +26,12 @@ class Place:
         """Known equally well in all directions. sigma_nm: of x, and of y."""
         return cls(x_nm, y_nm, (sigma_nm**2, 0.0, sigma_nm**2))
 
+    @classmethod
+    def of(cls, at_nm: Array, covariance_nm2: Array) -> "Place":
+        """From (2,) x and y and their (2, 2) covariance."""
+        (xx, xy), (_, yy) = covariance_nm2.tolist()
+        return cls(float(at_nm[0]), float(at_nm[1]), (xx, xy, yy))
+
     @property
     def array_nm(self) -> Array:
         """(2,) x and y."""

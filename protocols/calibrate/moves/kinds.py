@@ -1,4 +1,4 @@
-"""The four calibrations by moves as entries in the register of protocols."""
+"""The five calibrations by moves as entries in the register of protocols."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -193,4 +193,5 @@ _OF = {mover.value: mover for mover in MOVERS}
 BEAM_SHIFT = Moves(_OF["beam_shift"], MovesPlan)
 IMAGE_SHIFT = Moves(_OF["image_shift"], MovesPlan)
 STAGE = Moves(_OF["stage"], MovesPlan)
+PATTERN_SHIFT = Moves(_OF["pattern_shift"], DiffractionMovesPlan)
 DIFFRACTION_SHIFT = Moves(_OF["diffraction_shift"], DiffractionMovesPlan)

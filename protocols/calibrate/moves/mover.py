@@ -1,4 +1,4 @@
-"""What is moved, and what of the picture moves with it: the four calibrations of this room, as data."""
+"""What is moved, and what of the picture moves with it: the five calibrations of this room, as data."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,12 +41,12 @@ class Mover:
     @property
     def lag(self) -> str:
         """The name of its hysteresis."""
-        return "stage_backlash_nm" if self.deflector is None else f"{self.value}_hysteresis"
+        return "stage_backlash_nm" if self.deflector is None else f"{self.deflector}_hysteresis"
 
     @property
     def words(self) -> str:
         """What is moved, in words."""
-        return "stage" if self.deflector is None else self.name.replace("-", " ")
+        return "stage" if self.deflector is None else self.deflector.replace("_", " ")
 
     @property
     def seen(self) -> str:
@@ -59,6 +59,7 @@ MOVERS = (
     Mover("beam-shift", SeenBy.DISC, Deflector.BEAM_SHIFT, 0.2, 3, 2, PER_UNIT, "units"),
     Mover("image-shift", SeenBy.IMAGE, Deflector.IMAGE_SHIFT, 0.16, 3, 2, PER_UNIT, "units"),
     Mover("diffraction-shift", SeenBy.BEAM, Deflector.DIFFRACTION_SHIFT, 0.2, 3, 2, PER_UNIT, "units"),
+    Mover("pattern-shift", SeenBy.BEAM, Deflector.IMAGE_SHIFT, 0.2, 3, 2, PER_UNIT, "units"),
     Mover("stage", SeenBy.IMAGE, None, 0.9, 6, 1, "px per nm", "nm"),
 )
 """An image that moves by much must still show enough of what it showed. The stage lands with scatter, so it goes as far

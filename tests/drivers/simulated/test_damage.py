@@ -1,4 +1,4 @@
-"""What becomes of the crystal in the beam: damage by dose and spacing, leaving the aperture, and both in truth.h5."""
+"""What the beam does to the crystal: damage by dose and spacing, in pictures and in truth.h5."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 
 from drivers.simulated.column import Blanker
 from drivers.simulated.crystal import load_crystal
-from drivers.simulated.fate import lit_share, undamaged
+from drivers.simulated.damage import undamaged
 from drivers.simulated.latency import Interface
 from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
@@ -40,7 +40,6 @@ def test_nothing_befalls_a_crystal_unless_it_is_asked_for() -> None:
     maker = PictureMaker(CRYSTAL, GEOMETRY, PLAIN)
     fresh = maker.diffraction(0.0, 0.23, 0.5, noise_seed=1)
     assert np.array_equal(fresh, maker.diffraction(0.0, 0.23, 0.5, noise_seed=1, irradiated_s=1e4))
-    assert lit_share(CRYSTAL, 70.0, GEOMETRY.rotation_axis_deg, PLAIN) == 1.0
 
 
 @pytest.mark.parametrize("twice", [0.0, 0.1])
@@ -60,28 +59,6 @@ def test_damage_takes_the_fine_detail_first_and_leaves_the_background(twice: flo
         assert share == pytest.approx(0.5 ** (2 * d_star**2), abs=0.1)
 
 
-def test_a_crystal_above_the_axis_leaves_the_aperture_and_all_its_spots_fall_alike() -> None:
-    settings = replace(PLAIN, height_off_nm=1500.0)
-    shares = [lit_share(CRYSTAL, angle_deg, GEOMETRY.rotation_axis_deg, settings) for angle_deg in (0, 10, 30, 80)]
-    assert shares[0] == shares[1] == 1.0
-    assert 0.2 < shares[2] < 0.8
-    assert shares[3] == 0.0
-    there, left = (
-        PictureMaker(CRYSTAL, GEOMETRY, each).expected(30.0, 30.23, 0.5)
-        - PictureMaker(CRYSTAL, GEOMETRY, each).expected(30.0, 30.23, 0.5, scale=0.0)
-        for each in (PLAIN, settings)
-    )
-    bright = there > 10
-    assert left[bright] / there[bright] == pytest.approx(
-        lit_share(CRYSTAL, 30.115, GEOMETRY.rotation_axis_deg, settings), abs=1e-6
-    )
-
-
-def test_a_snapshot_shows_the_crystal_where_the_tilt_has_moved_it() -> None:
-    maker = PictureMaker(CRYSTAL, GEOMETRY, replace(PLAIN, height_off_nm=1000.0))
-    assert maker.crystal_at_nm((50.0, 20.0), 30.0) == pytest.approx((50.0, -480.0))
-
-
 @virtual
 async def test_the_dose_counts_while_the_beam_is_on(clock: VirtualClock) -> None:
     blanker = Blanker(clock, Interface(clock, 1, 0.01, 0.0), beam_on=False)
@@ -97,18 +74,19 @@ async def test_the_dose_counts_while_the_beam_is_on(clock: VirtualClock) -> None
 
 
 def test_the_truth_file_tells_dose_and_what_is_lit(record_run: RecordRun, tmp_path: Path) -> None:
-    pictures = {"half_dose_e_A2": 5.0, "height_off_nm": 1200.0, "shape": [32, 32], "wide_cross": False}
+    pictures = {"half_dose_e_A2": 5.0, "shape": [32, 32], "wide_cross": False}
     devices: dict[str, Any] = {
         "microscope": {
             "driver": "simulated",
             "geometry": {"beam_fast_px": 16.0, "beam_slow_px": 16.0},
             "pictures": pictures,
+            "motion": {"height_nm": 8000.0},
         }
     }
     plan: dict[str, Any] = {"range_deg": 8.0, "start_deg": 20.0, "relax_cycles": 0, "snapshot_interval": 5}
     run = record_run("cred", devices=devices, seed=1, **plan, formats=(), truth=True)
     with h5py.File(run.folder / "truth.h5") as file:
-        dose, lit, flux = file["dose_e_A2"][:], file["lit_share"][:], file.attrs["flux_e_A2_s"]
+        dose, lit, flux = file["dose_e_A2"][:], file["frame_crystal_share"][:], file.attrs["flux_e_A2_s"]
         assert file.attrs["half_dose_e_A2"] == 5.0
     with h5py.File(run.folder / "frames.h5") as file:
         frames = file["diffraction/frames"][:]

@@ -1,0 +1,38 @@
+"""What has to be known of an instrument to follow a crystal by defocused snapshots and to bring it back, as facts.
+
+Told by a simulated instrument that hides nothing, or made of the values of an instrument file; written into the header
+of a trace with the other facts.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Four = tuple[Number, Number, Number, Number]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingFacts:
+    """Matrices by rows. snapshot: of a snapshot, px (fast, slow) per nm of the stage's x and y and unit of defocus.
+    aperture_nm: diameter of the selected-area aperture at the specimen. disc_radius_px: of the aperture's disc per unit
+    of defocus away from disc_zero_defocus.
+
+    image_shift_nm: how far a unit of the image shift's x and y moves the specimen in the aperture, in nm along the
+    stage's x and y; image_shift_px: and the diffraction pattern, in px. diffraction_shift_px: the same of the
+    diffraction shift. None where that was not calibrated: then a crystal can be followed, but not brought back.
+    """
+
+    snapshot: Four
+    aperture_nm: Number
+    disc_radius_px: Number
+    disc_zero_defocus: Number = 0.0
+    image_shift_nm: Four | None = None
+    image_shift_px: Four | None = None
+    diffraction_shift_px: Four | None = None
+
+    @property
+    def can_correct(self) -> bool:
+        """Whether all that brings a crystal back is known."""
+        return None not in (self.image_shift_nm, self.image_shift_px, self.diffraction_shift_px)

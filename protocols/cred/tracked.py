@@ -1,0 +1,224 @@
+"""The crystal of a run followed by its snapshots, and brought back into the middle of the aperture.
+
+While the lens goes back into focus a computation looks at the snapshot (`protocols.tracking.computation`). What it says
+is learned (`protocols.tracking.path`), and where the crystal will be in the frames up to the next snapshot tells what
+to correct (`protocols.tracking.correction`): two calls to the deflectors. All of it fits into the time that the lens
+settles, so it costs no slot. An answer that comes too late is missed, and the next snapshot tells.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from drivers.calibration.trackingfacts import TrackingFacts
+from drivers.contract import Microscope
+from drivers.parts import Deflector, DeflectorFacts, Deflectors
+from engine.errors import CredlineError, DeviceError, DeviceLost
+from engine.run.compute import Computation
+from engine.run.contract import SafeAction
+from protocols.cred.trackedpath import CORRECTED, FOUND, NOT_FOUND
+from protocols.cred.trackingfits import LOCATE_S, SHIFTS
+from protocols.tracking.correction import Coils, CorrectionLimits, Corrector, Pair, Trust
+from protocols.tracking.path import CrystalPath, Seen
+from protocols.tracking.place import Place
+
+if TYPE_CHECKING:
+    from engine.run.run import Run
+    from protocols.cred.plan import CredPlan
+
+LOCATE = Computation(
+    "locate", "protocols.tracking.computation:locate_in", latency_s=0.03, limit_s=LOCATE_S, resolution=1e-3, quick=True
+)
+LOST_AFTER = 3
+"""So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
+BACK_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class TakenSnapshot:
+    """index: in the run's spool. angle_deg, t_s: of the middle of its exposure."""
+
+    index: int
+    slot: int
+    angle_deg: float
+    t_s: float
+
+
+class TrackedCrystal:
+    """Of one run. told: arguments of the computation that stay the same. deflectors: None where the crystal is only
+    shown; else behind the gate of the run. flatfield: its index in the spool, once it is there.
+    """
+
+    def __init__(self, run: "Run", facts: TrackingFacts, told: dict[str, Any], deflectors: Deflectors | None) -> None:
+        self._run, self._facts, self._told, self._deflectors = run, facts, told, deflectors
+        self.path = CrystalPath()
+        self.flatfield: int | None = None
+        self._corrector: Corrector | None = None
+        self._begin: dict[Deflector, Pair] = {}
+        self._seen: dict[str, Any] | None = None  # the snapshot in which it was found last
+        self._last: dict[str, Any] | None = None  # and the last one of which that was believed
+        self._missed = 0
+        self._touched = self._corrected_now = False
+        self._why = ""
+        run.compute.declare(LOCATE)
+
+    @property
+    def stands_after_s(self) -> float:
+        """From the return of the last call until the deflectors stand; 0 where none was made for the last snapshot."""
+        return self._deflectors.facts.settling_s if self._deflectors is not None and self._corrected_now else 0.0
+
+    @property
+    def why_lost(self) -> str:
+        """Why it is lost, in words."""
+        return f"not found in {self._missed} snapshots in a row, the last time: {self._why}"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was not found, or not believed, for so long that nobody knows where it is."""
+        return self._missed >= LOST_AFTER
+
+    async def begin(self) -> None:
+        """Read where the deflectors stand, for they go back there: two calls; none where nothing is corrected."""
+        if self._deflectors is None:
+            return
+        self._begin = {which: await self._deflectors.read(which) for which in SHIFTS}
+        coils = coils_of(self._facts, self._deflectors.facts)
+        self._corrector = Corrector(coils, CorrectionLimits(), *self._begin.values())
+
+    def safe_actions(self) -> Sequence[SafeAction]:
+        """Deflectors go back to where they were, if they were touched."""
+        words = {which: which.replace("_", " ") for which in SHIFTS}
+        return [
+            SafeAction(
+                f"{words[which]} back",
+                self._back(which),
+                BACK_S,
+                f"THE {words[which].upper()} IS NOT BACK where it was: set it by hand before the next experiment",
+            )
+            for which in (SHIFTS if self._deflectors is not None else ())
+        ]
+
+    def _back(self, which: Deflector) -> Callable[[], Awaitable[None]]:
+        async def back() -> None:
+            if self._deflectors is not None and self._touched:
+                await self._deflectors.set(which, *self._begin[which])
+
+        return back
+
+    async def follow(self, taken: TakenSnapshot, ahead: tuple[float, float]) -> None:
+        """Look for the crystal in a snapshot, and correct for where it will be. ahead: angle in deg and time in s of
+        the middle of the frames up to the next snapshot.
+
+        Takes at most LOCATE_S, and two calls where something is corrected. Never fails a run: what goes wrong with a
+        look is noted.
+        """
+        self._corrected_now = False
+        place, self._why = await self._locate(taken)
+        told: dict[str, Any] = {"slot": taken.slot, "angle_deg": round(taken.angle_deg, 4)}
+        if place is None:
+            self._missed += 1
+            self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
+            return
+        seen = self.path.see(taken.angle_deg, taken.t_s, place)
+        at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
+        covariance_nm2 = list(place.covariance_nm2)
+        self._run.trace.record("tracking", FOUND, **told, **at, covariance_nm2=covariance_nm2, seen=seen.value)
+        if seen is Seen.DOUBTED:
+            self._missed += 1
+            self._why = "it was found where it could not have gone"
+            return
+        self._missed = 0
+        self._last = self._seen
+        if self._corrector is not None and self._deflectors is not None:
+            await self._correct(self._corrector, self._deflectors, taken.slot, ahead)
+
+    async def _locate(self, taken: TakenSnapshot) -> tuple[Place | None, str]:
+        """Where it is, or why that is not known."""
+        expected = self.path.predict(taken.angle_deg, taken.t_s) if self._last is not None else None
+        arguments: dict[str, Any] = {
+            **self._told,
+            "index": taken.index,
+            "angle_deg": round(taken.angle_deg, 4),
+            "flatfield": self.flatfield,
+            "expected": None if expected is None else _numbers(expected),
+            "earlier": [] if self._last is None else [self._last],
+        }
+        pictures = [taken.index, *(each["index"] for each in arguments["earlier"])]
+        if self.flatfield is not None:
+            pictures.append(self.flatfield)
+        try:
+            outcome = await self._run.compute.compute(LOCATE, arguments, pictures)
+        except CredlineError as error:  # the disk has failed, which it says itself
+            return None, str(error)
+        if not outcome.good:
+            return None, outcome.error
+        answer: Any = outcome.result
+        if answer["why"]:
+            return None, answer["why"]
+        x_nm, y_nm, xx, xy, yy = answer["place"]
+        self._seen = {
+            "index": taken.index,
+            "angle_deg": arguments["angle_deg"],
+            "place": answer["place"],
+            "looks": answer["looks"],
+            "disc": answer["disc"],
+        }
+        return Place(x_nm, y_nm, (xx, xy, yy)), ""
+
+    async def _correct(
+        self, corrector: Corrector, deflectors: Deflectors, slot: int, ahead: tuple[float, float]
+    ) -> None:
+        effect, before = self.path.effect(), corrector.trust
+        if (trust := corrector.judge(effect)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
+            self._run.trace.record("note", "operator", text=f"Tracking: {corrector.words}")
+        correction = corrector.next(self.path.predict(*ahead), effect)
+        if correction is None:
+            return
+        # Before it is made: of a call that fails nobody knows whether it was heard.
+        self._touched = self._corrected_now = True
+        corrector.made(correction)
+        self.path.correct(*correction.moves_nm)
+        x_nm, y_nm = correction.moves_nm
+        self._run.trace.record("tracking", CORRECTED, slot=slot, x_nm=round(x_nm, 3), y_nm=round(y_nm, 3))
+        try:
+            await deflectors.set(Deflector.IMAGE_SHIFT, *correction.image_shift)
+            await deflectors.set(Deflector.DIFFRACTION_SHIFT, *correction.diffraction_shift)
+        except DeviceLost:
+            raise
+        except DeviceError as error:
+            self._corrector = None
+            text = f"Tracking: no more corrections are made, for the deflectors refused one: {error}"
+            self._run.trace.record("note", "operator", text=text)
+
+
+def coils_of(facts: TrackingFacts, deflectors: DeflectorFacts) -> Coils:
+    """What the deflectors do. Raises ValueError where that is not known; a plan that wants it is refused before."""
+    nm, px, back_px = facts.image_shift_nm, facts.image_shift_px, facts.diffraction_shift_px
+    if nm is None or px is None or back_px is None:
+        raise ValueError("image shift and diffraction shift are not calibrated")
+    image, diffraction = (deflectors.limits[which] for which in SHIFTS)
+    return Coils(nm, px, back_px, image, diffraction, deflectors.whole_numbers)
+
+
+def _numbers(place: Place) -> list[float]:
+    return [round(float(number), 3) for number in (place.x_nm, place.y_nm, *place.covariance_nm2)]
+
+
+def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> TrackedCrystal:
+    """The crystal of a run whose plan fits the instrument."""
+    facts, camera = microscope.tracking, microscope.detector.facts
+    if facts is None:
+        raise ValueError("snapshots are not calibrated")
+    geometry = microscope.geometry
+    told: dict[str, Any] = {
+        "disc": [
+            geometry.beam_fast_px,
+            geometry.beam_slow_px,
+            abs(facts.disc_radius_px * (plan.defocus - facts.disc_zero_defocus)),
+        ],
+        "wide_cross": camera.wide_cross,
+        "saturation": camera.saturation_of(plan.snapshot_exposure_s),
+        "px_per_nm": [plan.defocus * number for number in facts.snapshot],
+    }
+    wrapped = run.gate.wrap("deflectors", microscope.deflectors) if plan.tracking == "correct" else None
+    return TrackedCrystal(run, facts, told, wrapped)
