@@ -100,8 +100,8 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An answer. quality: sigmas by which the crystal stands out; or, below 1, how alike it is to an earlier snapshot, by
-    which it was found. looks: for the snapshots to come.
+    """An answer. quality: sigmas by which the crystal stands out; or, below 1, how alike it is to an earlier snapshot,
+    by which it was found. looks: for the snapshots to come.
     """
 
     place: Place

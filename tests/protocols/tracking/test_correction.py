@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.trackingpaths import COILS, WRONG, corrected
 from drivers.simulated.crystalmotion import MotionSettings
-from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
+from protocols.tracking.correction import Correction, CorrectionLimits, Corrector, Trust
 from protocols.tracking.path import CrystalPath
 from protocols.tracking.place import Place
 from protocols.tracking.regression import Effect
@@ -22,8 +22,14 @@ def corrector(coils=COILS, **limits) -> Corrector:
     return Corrector(coils, CorrectionLimits(**limits), BEGIN, BEGIN)
 
 
+def planned(judged: Corrector, predicted: Place, effect: Effect) -> Correction:
+    correction = judged.next(predicted, effect)
+    assert correction is not None
+    return correction
+
+
 def test_the_crystal_comes_to_the_middle_and_the_pattern_stays():
-    correction = corrector().next(Place.even(120.0, -90.0, 10.0), TRIED)
+    correction = planned(corrector(), Place.even(120.0, -90.0, 10.0), TRIED)
     assert correction.moves_nm == pytest.approx((-120.0, 90.0), abs=1.0)
     units = np.array(correction.image_shift) - BEGIN
     assert np.reshape(COILS.image_nm, (2, 2)) @ units == pytest.approx(correction.moves_nm)
@@ -35,9 +41,9 @@ def test_the_crystal_comes_to_the_middle_and_the_pattern_stays():
 
 
 def test_whole_numbers_are_counted_in():
-    correction = corrector().next(Place.even(33.3, 21.7, 5.0), TRIED)
+    correction = planned(corrector(), Place.even(33.3, 21.7, 5.0), TRIED)
     assert all(value == int(value) for value in (*correction.image_shift, *correction.diffraction_shift))
-    exact = corrector(replace(COILS, whole_numbers=False)).next(Place.even(33.3, 21.7, 5.0), TRIED)
+    exact = planned(corrector(replace(COILS, whole_numbers=False)), Place.even(33.3, 21.7, 5.0), TRIED)
     assert exact.moves_nm == pytest.approx((-33.3, -21.7))
     assert correction.moves_nm != exact.moves_nm
 
@@ -49,8 +55,8 @@ def test_a_crystal_that_is_near_or_not_known_is_left(place):
 
 def test_a_correction_is_no_longer_than_allowed():
     far = Place.even(900.0, 0.0, 10.0)
-    assert np.hypot(*corrector(step_nm=250.0).next(far, TRIED).moves_nm) == pytest.approx(250.0, abs=1.0)
-    assert np.hypot(*corrector(untried_nm=80.0).next(far, UNTRIED).moves_nm) == pytest.approx(80.0, abs=1.0)
+    assert np.hypot(*planned(corrector(step_nm=250.0), far, TRIED).moves_nm) == pytest.approx(250.0, abs=1.0)
+    assert np.hypot(*planned(corrector(untried_nm=80.0), far, UNTRIED).moves_nm) == pytest.approx(80.0, abs=1.0)
 
 
 def test_no_correction_goes_beyond_the_range_or_the_deflectors():
@@ -94,11 +100,11 @@ def effect(strength: float, sigma: float = 0.1) -> Effect:
 
 def test_what_acts_the_wrong_way_is_taken_back_and_then_stopped_in_words():
     judged = corrector()
-    first = judged.next(Place.even(0.0, 100.0, 10.0), UNTRIED)
+    first = planned(judged, Place.even(0.0, 100.0, 10.0), UNTRIED)
     judged.made(first)
     assert judged.judge(effect(-1.0)) is Trust.DOUBTED
     assert "taken back" in judged.words
-    back = judged.next(Place.even(0.0, 200.0, 10.0), effect(-1.0))
+    back = planned(judged, Place.even(0.0, 200.0, 10.0), effect(-1.0))
     assert (back.image_shift, back.diffraction_shift) == (BEGIN, BEGIN)
     judged.made(back)
     assert judged.judge(effect(-1.0)) is Trust.STOPPED
@@ -109,9 +115,9 @@ def test_what_acts_the_wrong_way_is_taken_back_and_then_stopped_in_words():
 
 def test_a_jump_of_the_crystal_that_looked_like_it_is_forgiven():
     judged = corrector()
-    judged.made(judged.next(Place.even(0.0, 100.0, 10.0), UNTRIED))
+    judged.made(planned(judged, Place.even(0.0, 100.0, 10.0), UNTRIED))
     judged.judge(effect(-1.0))
-    judged.made(judged.next(Place.even(0.0, 200.0, 10.0), UNTRIED))
+    judged.made(planned(judged, Place.even(0.0, 200.0, 10.0), UNTRIED))
     assert judged.judge(effect(0.9)) is Trust.RIGHT
     assert judged.words == ""
     assert judged.next(Place.even(0.0, 200.0, 10.0), TRIED) is not None

@@ -1,4 +1,4 @@
-"""A path is learned from few snapshots, known beforehand with an uncertainty that holds; a wrong one is not believed."""
+"""A path is learned from few snapshots, and known ahead with an uncertainty that holds; a wrong one is not believed."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,8 @@ def test_the_population_of_holders_is_predicted_within_the_uncertainty(seed):
 
 
 def test_it_predicts_better_than_constant_velocity():
-    ours, theirs = [], []
+    ours: list[np.ndarray] = []
+    theirs: list[np.ndarray] = []
     for seed in range(20, 28):
         true, seen = found(seed, MotionSettings.drawn(seed))
         for errors, predictor in ((ours, by_path), (theirs, by_velocity)):
@@ -123,7 +124,7 @@ def test_images_before_the_run_teach_it_in_any_order():
 
 
 def test_a_given_path_is_where_the_learning_begins():
-    given = tuple(PathPoint(float(a), *geometry_nm(a).tolist(), 300.0, 20.0) for a in range(-60, 61, 5))
+    given = tuple(PathPoint(float(a), geometry_nm(a)[0], geometry_nm(a)[1], 300.0, 20.0) for a in range(-60, 61, 5))
     path = CrystalPath(given=given)
     x_nm, y_nm = geometry_nm(-60.0)
     path.see(-60.0, 0.0, Place.even(x_nm, y_nm, SIGMA_NM))
