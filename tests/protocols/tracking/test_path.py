@@ -105,6 +105,22 @@ def test_corrections_are_told_apart_from_the_crystal():
     assert sigma < path.effect().along(1.0, 0.0)[1]
 
 
+def test_corrections_that_do_half_as_much_are_learned_and_predicted():
+    path, angle_deg, t_s = learned()
+    done_nm = 0.0
+    for k in range(8):
+        path.correct(0.0, 150.0 * (-1) ** k)
+        done_nm += 75.0 * (-1) ** k
+        x_nm, y_nm = geometry_nm(angle_deg + STEP_DEG * k) + np.array([0.0, done_nm])
+        path.see(angle_deg + STEP_DEG * k, t_s + STEP_S * k, Place.even(x_nm, y_nm, SIGMA_NM))
+    strength, sigma = path.effect().along(0.0, 1.0)
+    assert strength == pytest.approx(0.5, abs=3.0 * sigma)
+    assert sigma < 0.15
+    path.correct(0.0, 600.0)
+    there_nm = geometry_nm(angle_deg + STEP_DEG * 8) + np.array([0.0, done_nm + 300.0])
+    assert path.predict(angle_deg + STEP_DEG * 8, t_s + STEP_S * 8).array_nm == pytest.approx(there_nm, abs=100.0)
+
+
 def test_the_height_is_learned_from_the_tilt():
     path = learned(steps=45)[0]
     for tilt_deg in (-40.0, 0.0, 40.0):
