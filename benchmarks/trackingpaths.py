@@ -1,4 +1,4 @@
-"""How far ahead the path of a crystal is known, and what corrections make of it; on the simulated population of holders.
+"""How well a crystal's path is known ahead, and what corrections make of it; on the simulated population of holders.
 
 .venv/bin/python -m benchmarks.trackingpaths --holders 200        # some minutes of one core
 
@@ -61,7 +61,7 @@ def by_path(seen: Array) -> Array:
     path, told = CrystalPath(), []
     for k, at in enumerate(seen):
         told.append(path.predict(FIRST_DEG + STEP_DEG * k, STEP_S * k).array_nm)
-        path.see(FIRST_DEG + STEP_DEG * k, STEP_S * k, Place.even(*at, FOUND_NM))
+        path.see(FIRST_DEG + STEP_DEG * k, STEP_S * k, Place.even(float(at[0]), float(at[1]), FOUND_NM))
     return np.array(told)
 
 
@@ -69,7 +69,7 @@ def by_spline(seen: Array) -> Array:
     told = [seen[max(k - 1, 0)] for k in range(LEARNED)]
     for k in range(LEARNED, len(seen)):
         spline = [UnivariateSpline(np.arange(k), seen[:k, axis], np.full(k, 1 / FOUND_NM), k=3) for axis in (0, 1)]
-        told.append(np.array([float(each(k)) for each in spline]))
+        told.append(np.array([float(each(np.array([k]))[0]) for each in spline]))
     return np.array(told)
 
 
@@ -101,7 +101,7 @@ def corrected(seed: int, motion: MotionSettings, wrong: Array) -> tuple[Array, A
     for k in range(SNAPSHOTS):
         angle_deg, t_s = FIRST_DEG + STEP_DEG * k, STEP_S * k
         at = where_nm(motion, k) + moved + FOUND_NM * rng.standard_normal(2)
-        path.see(angle_deg, t_s, Place.even(*at, FOUND_NM))
+        path.see(angle_deg, t_s, Place.even(float(at[0]), float(at[1]), FOUND_NM))
         corrector.judge(path.effect())
         if corrector.trust is Trust.STOPPED:
             break
@@ -139,9 +139,8 @@ def main() -> None:
             true, seen = found(seed, motion)
             errors.append(np.hypot(*(predictor(seen) - true)[LEARNED:].T))
         print(f"| {name} | {percentiles(np.concatenate(errors))} |")
-    print(
-        "\n| matrix | off the middle nm: median | 95 % | 99 % | without corrections | stopped |\n|---|---|---|---|---|---|"
-    )
+    print("\n| matrix | off the middle nm: median | 95 % | 99 % | without corrections | stopped |")
+    print("|---|---|---|---|---|---|")
     for name, wrong in WRONG.items():
         runs = [corrected(seed, motion, wrong) for seed, motion in motions.items()]
         away, alone = np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs])

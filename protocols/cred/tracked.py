@@ -7,7 +7,7 @@ settles, so it costs no slot. An answer that comes too late is missed, and the n
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from drivers.calibration.trackingfacts import TrackingFacts
@@ -18,7 +18,9 @@ from engine.run.compute import Computation
 from engine.run.contract import SafeAction
 from protocols.cred.trackedpath import CORRECTED, FOUND, NOT_FOUND
 from protocols.cred.trackingfits import LOCATE_S, SHIFTS
+from protocols.tracking.computation import Detector, Found, answered, told
 from protocols.tracking.correction import Coils, CorrectionLimits, Corrector, Pair, Trust
+from protocols.tracking.locating import Optics, Refusal
 from protocols.tracking.path import CrystalPath, Seen
 from protocols.tracking.place import Place
 
@@ -45,18 +47,21 @@ class TakenSnapshot:
 
 
 class TrackedCrystal:
-    """Of one run. told: arguments of the computation that stay the same. deflectors: None where the crystal is only
-    shown; else behind the gate of the run. flatfield: its index in the spool, once it is there.
+    """Of one run. optics: of its snapshots, as they should be. deflectors: None where the crystal is only shown; else
+    behind the gate of the run. flatfield: its index in the spool, once it is there.
     """
 
-    def __init__(self, run: "Run", facts: TrackingFacts, told: dict[str, Any], deflectors: Deflectors | None) -> None:
-        self._run, self._facts, self._told, self._deflectors = run, facts, told, deflectors
+    def __init__(
+        self, run: "Run", facts: TrackingFacts, optics: Optics, detector: Detector, deflectors: Deflectors | None
+    ) -> None:
+        self._run, self._facts, self._deflectors = run, facts, deflectors
+        self._optics, self._detector = optics, detector
         self.path = CrystalPath()
         self.flatfield: int | None = None
         self._corrector: Corrector | None = None
         self._begin: dict[Deflector, Pair] = {}
-        self._seen: dict[str, Any] | None = None  # the snapshot in which it was found last
-        self._last: dict[str, Any] | None = None  # and the last one of which that was believed
+        self._seen: Found | None = None  # the snapshot in which it was found last
+        self._last: Found | None = None  # and the last one of which that was believed
         self._missed = 0
         self._touched = self._corrected_now = False
         self._why = ""
@@ -135,35 +140,25 @@ class TrackedCrystal:
     async def _locate(self, taken: TakenSnapshot) -> tuple[Place | None, str]:
         """Where it is, or why that is not known."""
         expected = self.path.predict(taken.angle_deg, taken.t_s) if self._last is not None else None
-        arguments: dict[str, Any] = {
-            **self._told,
-            "index": taken.index,
-            "angle_deg": round(taken.angle_deg, 4),
-            "flatfield": self.flatfield,
-            "expected": None if expected is None else _numbers(expected),
-            "earlier": [] if self._last is None else [self._last],
-        }
-        pictures = [taken.index, *(each["index"] for each in arguments["earlier"])]
+        optics = replace(self._optics, tilt_deg=round(taken.angle_deg, 4))
+        detector = replace(self._detector, flatfield=self.flatfield)
+        earlier = [] if self._last is None else [self._last]
+        pictures = [taken.index, *(each.index for each in earlier)]
         if self.flatfield is not None:
             pictures.append(self.flatfield)
+        arguments = told(taken.index, optics, expected, earlier, detector)
         try:
             outcome = await self._run.compute.compute(LOCATE, arguments, pictures)
         except CredlineError as error:  # the disk has failed, which it says itself
             return None, str(error)
         if not outcome.good:
             return None, outcome.error
-        answer: Any = outcome.result
-        if answer["why"]:
-            return None, answer["why"]
-        x_nm, y_nm, xx, xy, yy = answer["place"]
-        self._seen = {
-            "index": taken.index,
-            "angle_deg": arguments["angle_deg"],
-            "place": answer["place"],
-            "looks": answer["looks"],
-            "disc": answer["disc"],
-        }
-        return Place(x_nm, y_nm, (xx, xy, yy)), ""
+        result: Any = outcome.result
+        answer, seen = answered(result)
+        if isinstance(answer, Refusal):
+            return None, answer.reason
+        self._seen = Found(taken.index, seen, answer)
+        return answer.place, ""
 
     async def _correct(
         self, corrector: Corrector, deflectors: Deflectors, slot: int, ahead: tuple[float, float]
@@ -200,25 +195,22 @@ def coils_of(facts: TrackingFacts, deflectors: DeflectorFacts) -> Coils:
     return Coils(nm, px, back_px, image, diffraction, deflectors.whole_numbers)
 
 
-def _numbers(place: Place) -> list[float]:
-    return [round(float(number), 3) for number in (place.x_nm, place.y_nm, *place.covariance_nm2)]
-
-
 def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> TrackedCrystal:
     """The crystal of a run whose plan fits the instrument."""
-    facts, camera = microscope.tracking, microscope.detector.facts
+    facts, camera, geometry = microscope.tracking, microscope.detector.facts, microscope.geometry
     if facts is None:
         raise ValueError("snapshots are not calibrated")
-    geometry = microscope.geometry
-    told: dict[str, Any] = {
-        "disc": [
-            geometry.beam_fast_px,
-            geometry.beam_slow_px,
-            abs(facts.disc_radius_px * (plan.defocus - facts.disc_zero_defocus)),
-        ],
-        "wide_cross": camera.wide_cross,
-        "saturation": camera.saturation_of(plan.snapshot_exposure_s),
-        "px_per_nm": [plan.defocus * number for number in facts.snapshot],
-    }
+    a, b, c, d = (plan.defocus * number for number in facts.snapshot)
+    radius_px = abs(facts.disc_radius_px * (plan.defocus - facts.disc_zero_defocus))
+    optics = Optics((geometry.beam_fast_px, geometry.beam_slow_px), radius_px, (a, b, c, d), 0.0)
+    saturation = camera.saturation_of(plan.snapshot_exposure_s) or 0
+    detector = Detector(None, camera.wide_cross, saturation, _electron_counts(microscope))
     wrapped = run.gate.wrap("deflectors", microscope.deflectors) if plan.tracking == "correct" else None
-    return TrackedCrystal(run, facts, told, wrapped)
+    return TrackedCrystal(run, facts, optics, detector, wrapped)
+
+
+def _electron_counts(microscope: Microscope) -> float:
+    """Counts of one electron, by the calibration; 1 where nobody knows, as of a camera that counts."""
+    figures = {} if microscope.calibration is None else microscope.calibration.figures
+    figure = figures.get("detector.gain_counts_per_electron")
+    return 1.0 if figure is None or figure.value is None else figure.value

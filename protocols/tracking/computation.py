@@ -1,7 +1,11 @@
-"""A look at a snapshot as a computation of a run: a pure function of JSON and of pictures in the run's spool."""
+"""Locating as a computation of a run: a pure function of JSON and of the pictures in the run's spool.
 
-from collections.abc import Callable
-from functools import partial
+It goes through `engine.run.compute`, in a worker; what `told` makes of what a run knows, `locate_in` takes, and what it
+answers `answered` reads.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -9,68 +13,99 @@ from numpy.typing import NDArray
 
 from engine.frame import Picture
 from engine.record.jsonobject import JsonDict, JsonObject
-from protocols.products.corrections import correction
+from protocols.products.corrections import Correction, correction
 from protocols.tracking.disc import Disc, disc_seen
-from protocols.tracking.locating import Earlier, Looks, Optics, Refusal, Told, locate
+from protocols.tracking.locating import Earlier, Located, Looks, Optics, Refusal, Told, locate
 from protocols.tracking.place import Place
 
 
-def locate_in(arguments: JsonObject, picture: Callable[[int], Picture]) -> JsonDict:
-    """Where the crystal is; see `protocols.tracking.locating`.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A snapshot in which the crystal was found: its index in the spool, and the answer."""
 
-    arguments: `index` of the snapshot in the spool; `angle_deg`; `flatfield`, its index or None; `wide_cross`;
-    `saturation`, in counts, or None; `disc`, its middle (fast, slow) and radius in px as they should be;
-    `px_per_nm`, by rows, for a disc of that radius; `expected`, a place or None; `earlier`, the snapshots in which
-    it was found, as objects with `index`, `angle_deg`, `disc`, `place` and `looks`. A place is x, y and its covariance in nm.
+    index: int
+    optics: Optics
+    located: Located
 
-    Answers `why`, empty where it was found; then `disc` as it was, `place`, `looks` (area in nm^2, depth) and `quality`.
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """How pictures are corrected. flatfield: its index in the spool, None without. saturation: in counts, 0 where
+    nobody knows. electron_counts: counts of one electron.
     """
-    flatfield = arguments["flatfield"]
-    response = None if flatfield is None else np.asarray(picture(flatfield), dtype=np.float32)
-    apply = correction(response, bool(arguments["wide_cross"]), int(arguments["saturation"] or 0))
-    fast_px, slow_px, radius_px = (float(number) for number in arguments["disc"])
-    nominal = Disc(fast_px, slow_px, radius_px)
-    px_per_nm: Any = arguments["px_per_nm"]
 
-    def seen(index: int) -> NDArray[np.number]:
-        return apply.apply(picture(index))[0]
+    flatfield: int | None
+    wide_cross: bool
+    saturation: int
+    electron_counts: float = 1.0
 
-    def optics(disc: Disc, angle_deg: float) -> Optics:
-        a, b, c, d = (disc.radius_px / radius_px * number for number in px_per_nm)
-        return Optics((disc.fast_px, disc.slow_px), disc.radius_px, (a, b, c, d), angle_deg)
 
-    earlier = [
-        Earlier(
-            optics(Disc(*each["disc"]), each["angle_deg"]),
-            _place(each["place"]),
-            Looks(*each["looks"]),
-            partial(seen, each["index"]),
-        )
-        for each in arguments["earlier"]
-    ]
-    counts = seen(arguments["index"])
-    # Where a bar hides its borders, the disc lies and is as large as in the last snapshot.
-    disc = disc_seen(counts, nominal) or (Disc(*arguments["earlier"][-1]["disc"]) if earlier else nominal)
-    expected = arguments["expected"]
-    told = Told(
-        optics(disc, arguments["angle_deg"]),
-        None if expected is None else _place(expected),
-        tuple(earlier),
-        float(arguments["saturation"] or 0),
-    )
-    found = locate(counts, told)
-    if isinstance(found, Refusal):
-        return {"why": found.reason}
-    place = found.place
+def told(index: int, optics: Optics, expected: Place | None, earlier: Sequence[Found], detector: Detector) -> JsonDict:
+    """The arguments of `locate_in`. index: of the snapshot in the spool. optics: as they should be. earlier: the last one last; one is enough."""
     return {
-        "why": "",
-        "disc": [disc.fast_px, disc.slow_px, disc.radius_px],
-        "place": [place.x_nm, place.y_nm, *place.covariance_nm2],
-        "looks": [found.looks.area_nm2, found.looks.depth],
-        "quality": found.quality,
+        "snapshot": index,
+        "optics": asdict(optics),
+        "expected": None if expected is None else asdict(expected),
+        "earlier": [
+            {"snapshot": each.index, "optics": asdict(each.optics), "located": asdict(each.located)} for each in earlier
+        ],
+        "detector": asdict(detector),
     }
 
 
-def _place(told: list[float]) -> Place:
-    x_nm, y_nm, xx, xy, yy = told
-    return Place(x_nm, y_nm, (xx, xy, yy))
+def locate_in(arguments: JsonObject, picture: Callable[[int], Picture]) -> JsonDict:
+    """Where the crystal is, as `answered` reads it. 10 ms for a snapshot of 512 x 512, and its correction."""
+    detector = Detector(**arguments["detector"])
+    last_optics = [_optics(each["optics"]) for each in arguments["earlier"][-1:]]
+    flatfield = None if detector.flatfield is None else np.asarray(picture(detector.flatfield), np.float32)
+    apply = correction(flatfield, detector.wide_cross, detector.saturation)
+    expected, last = arguments["expected"], arguments["earlier"][-1:]
+    electrons = _electrons(picture(arguments["snapshot"]), apply, detector)
+    optics = _as_seen(electrons, _optics(arguments["optics"]), *last_optics)
+    answer = locate(
+        electrons,
+        Told(
+            optics,
+            None if expected is None else _place(expected),
+            tuple(_earlier(each, lambda index: _electrons(picture(index), apply, detector)) for each in last),
+            detector.saturation / detector.electron_counts,
+        ),
+    )
+    return {"optics": asdict(optics), **asdict(answer)}
+
+
+def answered(result: JsonObject) -> tuple[Located | Refusal, Optics]:
+    """What `locate_in` found, and the disc as it was."""
+    found = Refusal(result["reason"]) if "reason" in result else _located(result)
+    return found, _optics(result["optics"])
+
+
+def _as_seen(electrons: NDArray[np.number], nominal: Optics, last: Optics | None = None) -> Optics:
+    """The optics of a snapshot by its own disc; where a bar hides that, the disc is as it was in the last one."""
+    disc = disc_seen(electrons, Disc(*nominal.centre_px, nominal.radius_px))
+    if disc is None:
+        known = last or nominal
+        disc = Disc(*known.centre_px, known.radius_px)
+    a, b, c, d = (disc.radius_px / nominal.radius_px * number for number in nominal.px_per_nm)
+    return Optics((disc.fast_px, disc.slow_px), disc.radius_px, (a, b, c, d), nominal.tilt_deg)
+
+
+def _electrons(raw: Picture, apply: Correction, detector: Detector) -> np.ndarray[Any, np.dtype[np.floating[Any]]]:
+    return apply.apply(raw)[0] / np.float32(detector.electron_counts)
+
+
+def _earlier(told: JsonObject, picture: Callable[[int], np.ndarray[Any, np.dtype[np.floating[Any]]]]) -> Earlier:
+    located = _located(told["located"])
+    return Earlier(_optics(told["optics"]), located.place, located.looks, lambda: picture(told["snapshot"]))
+
+
+def _located(told: JsonObject) -> Located:
+    return Located(_place(told["place"]), told["quality"], Looks(**told["looks"]))
+
+
+def _optics(told: JsonObject) -> Optics:
+    return Optics(tuple(told["centre_px"]), told["radius_px"], tuple(told["px_per_nm"]), told["tilt_deg"])
+
+
+def _place(told: JsonObject) -> Place:
+    return Place(told["x_nm"], told["y_nm"], tuple(told["covariance_nm2"]))

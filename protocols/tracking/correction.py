@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
-from protocols.tracking.path import Effect
-from protocols.tracking.place import Place
+from protocols.tracking.place import Array, Place
+from protocols.tracking.regression import Effect
 
-Array = NDArray[np.float64]
 Matrix = tuple[float, float, float, float]
 Pair = tuple[float, float]
 
@@ -53,8 +51,9 @@ class Coils:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionLimits:
-    """least_nm: nearer to the middle the crystal is left where it is. untried_nm: the longest correction in a
-    direction in which it is not known what corrections do. step_nm: the longest one where that is known. range_nm: from where the run began.
+    """least_nm: nearer to the middle the crystal is left where it is. untried_nm: the longest first correction in a
+    direction in which it is not known what corrections do. step_nm: the longest one where that is known. range_nm: from
+    where the run began.
     """
 
     least_nm: float = 20.0
@@ -123,7 +122,7 @@ class Corrector:
             return self._settings(self._sure)
         if predicted.distance_nm < max(self.limits.least_nm, predicted.sigma_nm):
             return None
-        wanted_nm = -np.linalg.solve(_steady(effect.matrix), predicted.array_nm)
+        wanted_nm: Array = np.asarray(-np.linalg.solve(_steady(effect.matrix), predicted.array_nm), np.float64)
         longest_nm = self._longest_nm(effect, wanted_nm)
         if longest_nm == 0.0:
             self._last_nm = np.zeros(2)
@@ -142,8 +141,9 @@ class Corrector:
         self._now = np.array(correction.image_shift)
 
     def _longest_nm(self, effect: Effect, wanted_nm: Array) -> float:
-        """What nobody has tried is tried: corrections that are alike, step after step, tell nothing of their effect, for
-        the crystal may as well go by itself, so they grow as long as all looks well, and pause when it does not.
+        """How long a correction may be. Some that are alike, step after step, tell nothing of their effect, for the
+        crystal may as well go by itself: so those of unknown effect grow as long as all looks well, and pause when it
+        does not.
         """
         if _is_tried(effect, wanted_nm):
             return self.limits.step_nm

@@ -56,8 +56,9 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Optics:
-    """How a snapshot shows the specimen. centre_px, radius_px: of the disc, pixel i covers [i, i + 1). px_per_nm: what a
-    nm of x and y moves: fast of x, fast of y, slow of x, slow of y, at this defocus with its sign. tilt_deg: at which.
+    """How a snapshot shows the specimen. centre_px, radius_px: of the disc, pixel i covers [i, i + 1). px_per_nm: what
+    a nm of x and y moves: fast of x, fast of y, slow of x, slow of y, at this defocus with its sign. tilt_deg: at
+    which.
     """
 
     centre_px: tuple[float, float]
@@ -80,8 +81,8 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
-    """What is known of a snapshot. expected: where the crystal should be, None where nobody knows. earlier: snapshots in
-    which it was found, the last one last. saturation: see `snapshotview.view`.
+    """What is known of a snapshot. expected: where the crystal should be, None where nobody knows. earlier: snapshots
+    in which it was found, the last one last. saturation: see `snapshotview.view`.
     """
 
     optics: Optics
@@ -99,7 +100,9 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An answer. quality: sigmas by which the crystal stands out. looks: for the snapshots to come."""
+    """An answer. quality: sigmas by which the crystal stands out; or, below 1, how alike it is to an earlier snapshot,
+    by which it was found. looks: for the snapshots to come.
+    """
 
     place: Place
     quality: float

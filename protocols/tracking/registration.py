@@ -18,8 +18,9 @@ LEAST_OVERLAP = 0.5
 """Of what is looked for must be lit in the new snapshot."""
 LEAST_ALIKE, LEAST_SIGMAS = 0.55, 6.0
 """Correlation coefficient, and how far it is above that of noise."""
-RIVAL = 0.8
-"""Another place that is alike by this part of the best makes both doubtful."""
+RIVAL, RIVAL_CELLS, RIVAL_RADII = 0.8, 4.0, 1.5
+"""Another place that is alike by this part of the best makes both doubtful, if it is so many cells away, or radii of
+the crystal, which is like itself when it is a little displaced."""
 WINDOW_MORE = 1.4
 """Looked for is this many times the crystal's radius around it, with soft edges."""
 
@@ -40,9 +41,9 @@ def moved(
     earlier: SnapshotView, at: Array, radius: float, turned: Array, seen: SnapshotView, about: Array, reach: float
 ) -> Moved | None:
     """at: (2,) fast and slow of the crystal in the earlier view, in cells from the middle of its array; radius: of the
-    crystal. turned: (2, 2) what the tilt between both does to (fast, slow). about, reach: where the crystal should be in
-    the new view, and how far from there it is looked for. None where nothing is surely alike. Both views have cells of
-    one size.
+    crystal. turned: (2, 2) what the tilt between both does to (fast, slow). about, reach: where the crystal should be
+    in the new view, and how far from there it is looked for. None where nothing is surely alike. Both views have cells
+    of one size.
     """
     size = len(seen.share)
     middle = (size - 1) / 2
@@ -60,14 +61,18 @@ def moved(
     row, column = (int(k) for k in np.unravel_index(int(alike.argmax()), alike.shape))
     best = float(alike[row, column])
     independent = float(overlap[row, column]) / max(1.0, 4.0 * np.pi * seen.scales[SMOOTHED] ** 2)
-    if best < LEAST_ALIKE or best * np.sqrt(independent) < LEAST_SIGMAS:
+    # Fisher's: of noise it would be a normal deviate.
+    sigmas = np.arctanh(min(best, 0.999)) * np.sqrt(max(independent - 3.0, 0.0))
+    if best < LEAST_ALIKE or sigmas < LEAST_SIGMAS:
         return None
     if (
         not (0 < row < size - 1 and 0 < column < size - 1)
         or alike[row - 1 : row + 2, column - 1 : column + 2].min() < 0
     ):
         return None
-    elsewhere = np.hypot(shift[None, :] - shift[column], shift[:, None] - shift[row]) > max(3.0, 0.7 * radius)
+    elsewhere = np.hypot(shift[None, :] - shift[column], shift[:, None] - shift[row]) > max(
+        RIVAL_CELLS, RIVAL_RADII * radius
+    )
     if (alike[elsewhere] > RIVAL * best).any():
         return None
     found = _summit(alike[row - 1 : row + 2, column - 1 : column + 2])

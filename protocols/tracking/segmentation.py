@@ -1,7 +1,8 @@
 """Dark things in a snapshot, each with its outline, its middle and how sure it is. Pure functions of a view.
 
-Where something dark lies is found with the picture smoothed more and less, at many levels: of the shapes that hold each
-other, that counts which stands out most from what is around it, so an edge of the film, which is around nothing, is none.
+Where something dark lies is found with the picture smoothed more and less, at many levels: of the shapes that hold
+each other, that counts which stands out most from what is around it, so an edge of the film, which has nothing around
+it, is none.
 Its outline is then drawn in the sharpest picture in which it shows, at a part of its own depth.
 """
 
@@ -109,7 +110,7 @@ def _seeds(seen: SnapshotView, which: int) -> list[_Seed]:
         labels, count = label(lit & (picture < 1.0 - depth), CROSS)
         if not count:
             continue
-        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        sizes = np.bincount(labels.ravel(), minlength=count + 1).astype(np.float64)
         sums = np.bincount(labels.ravel(), weights=seen.share.ravel(), minlength=count + 1)
         # No more than this can it stand out, whatever is around.
         worth = standing_out(seen, 1.02 - sums / np.maximum(sizes, 1), sizes, 1.0)
@@ -134,7 +135,7 @@ def standing_out(seen: SnapshotView, drop: Array | float, cells: Array | float, 
     return np.asarray(drop / np.sqrt(variance))
 
 
-def _judged(seen: SnapshotView, labels: NDArray[np.int32], number: int, box: tuple[slice, slice]) -> _Seed | None:
+def _judged(seen: SnapshotView, labels: NDArray[np.integer], number: int, box: tuple[slice, slice]) -> _Seed | None:
     """How far some cells stand out from those around them."""
     wider = _wider(box, AROUND[1] + 1, len(labels))
     part = labels[wider] == number
@@ -187,8 +188,8 @@ def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
         covariance = covariance + IRREGULAR**2 * np.outer(other - middle, other - middle)
     inside = float(seen.share[mask].mean())
     score = standing_out(seen, seed.around - inside, cells, seed.around)
-    border = np.count_nonzero(binary_dilation(mask, CROSS) & ~mask)
-    rim = np.count_nonzero(mask & seen.rim) / max(border, 1)
+    border = float(np.count_nonzero(binary_dilation(mask, CROSS) & ~mask))
+    rim = float(np.count_nonzero(mask & seen.rim)) / max(border, 1.0)
     depth = float(np.log(seed.around / max(inside, 1e-3)))
     return Thing(mask, depth, float(score), float(middle[0]), float(middle[1]), covariance, rim)
 

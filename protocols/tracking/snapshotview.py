@@ -1,4 +1,4 @@
-"""A snapshot as tracking looks at it: the aperture's disc cut out, in cells of a size that suits it, as shares of light.
+"""A snapshot as tracking looks at it: the aperture's disc cut out, in cells that suit its size, as shares of light.
 
 Whatever camera and defocus, the disc has about the same number of cells, so that what follows takes the same time and
 means the same lengths on the specimen.
@@ -42,7 +42,8 @@ class NotSeen(Exception):
 @dataclass(frozen=True, eq=False)
 class SnapshotView:
     """share: (n, n) light of each cell, 1 where it is bright. lit: cells inside the disc. electrons: of a bright cell.
-    fineness: cells along the disc's radius, over `CELLS`. cell_px: pixels along a side of a cell. off_px: fast and slow, from the disc's middle to that of the array.
+    fineness: cells along the disc's radius, over `CELLS`. cell_px: pixels along a side of a cell. off_px: fast and
+    slow, from the disc's middle to that of the array.
     """
 
     share: Array
@@ -65,7 +66,7 @@ class SnapshotView:
     @cached_property
     def places(self) -> tuple[Array, Array]:
         """(1, n) fast and (n, 1) slow: of the cells' middles from that of the array, in cells."""
-        along = np.arange(len(self.share)) - (len(self.share) - 1) / 2
+        along = np.arange(len(self.share), dtype=np.float64) - (len(self.share) - 1) / 2
         return along[None, :], along[:, None]
 
     @cached_property
@@ -120,7 +121,7 @@ def view(
     if saturation > 0 and np.mean(box[disc] >= saturation) > SATURATED_SHARE:
         raise NotSeen("the disc is saturated")
     counts = box.reshape(2 * half, cell, 2 * half, cell).sum(axis=(1, 3))
-    lit = (disc & there).reshape(2 * half, cell, 2 * half, cell).all(axis=(1, 3))
+    lit: Mask = np.asarray((disc & there).reshape(2 * half, cell, 2 * half, cell).all(axis=(1, 3)))
     level = float(
         np.percentile(
             gaussian_filter(counts, 3.0)[lit & (gaussian_filter(lit.astype(np.float64), 3.0) > 0.97)], BRIGHT_PERCENTILE

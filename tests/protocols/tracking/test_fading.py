@@ -1,0 +1,54 @@
+"""That less of the crystal is in the aperture shows in what is scattered; that it comes and goes by itself does not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from drivers.simulated.cheappictures import CheapMaker
+from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.scenedrawing import draw_scene
+from drivers.simulated.settings import GEOMETRY
+from protocols.tracking.fading import Intensity, fading, intensity
+
+WHOLE = [Intensity(1e6, 1e4 * factor) for factor in (1.0, 1.3, 0.8, 1.1, 0.9, 1.2, 0.7, 1.0, 1.1, 0.9, 1.2, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ([(1.0, 1.0)] * 4, None),
+        ([(1.0, 0.65)] * 4, None),
+        ([(1.0, 0.2)] * 4, "scattered has fallen to 20 %"),
+        ([(1.0, 1.0), (1.0, 0.1), (1.0, 1.0), (1.0, 1.0)], None),
+        ([(0.4, 0.4)] * 4, "shadows"),
+        ([(0.5, 1.0)] * 4, "shadows"),
+    ],
+    ids=["as before", "a weak zone", "the crystal leaves", "one frame", "a bar comes in", "the beam alone"],
+)
+def test_what_the_last_frames_show_is_said(last, said):
+    answer = fading([*WHOLE, *(Intensity(1e6 * beam, 1e4 * scattered) for beam, scattered in last)])
+    assert (answer is None) if said is None else (said in str(answer))
+
+
+def test_few_frames_tell_nothing():
+    assert fading([Intensity(1e6, 1e4)] * 5 + [Intensity(1e6, 10.0)] * 4) is None
+
+
+def test_a_beam_that_is_not_seen_tells_nothing():
+    assert fading([Intensity(0.0, each.scattered) for each in WHOLE] + [Intensity(0.0, 10.0)] * 4) is None
+
+
+def test_the_simulated_crystal_is_seen_to_leave():
+    settings = PictureSettings(shape=(128, 128), wide_cross=False, halo=((0.03, 3.0),))
+    geometry = replace(GEOMETRY, beam_fast_px=63.5, beam_slow_px=64.2)
+    maker = CheapMaker(geometry, settings, draw_scene("brick, 500 nm", 3))
+    beam_px = 63.5, 64.2
+    frames = []
+    for k in range(24):
+        at_nm = (0.0 if k < 18 else 1200.0, 0.0)
+        picture = maker.diffraction(0.23 * k, 0.23 * k + 0.23, 0.5, noise_seed=k, crystal_nm=at_nm)
+        frames.append(intensity(picture, beam_px, 14.0, 0.5))
+    assert fading(frames[:18]) is None
+    assert "leave the aperture" in str(fading(frames))
+    assert np.median([each.scattered for each in frames[:18]]) > 0
