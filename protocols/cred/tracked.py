@@ -133,7 +133,7 @@ class TrackedCrystal:
             self._why = "it was found where it could not have gone"
             return
         self._missed = 0
-        self._last = self._seen
+        self._last = self._seen or self._last
         if self._corrector is not None and self._deflectors is not None:
             await self._correct(self._corrector, self._deflectors, taken.slot, ahead)
 
@@ -157,7 +157,7 @@ class TrackedCrystal:
         answer, seen = answered(result)
         if isinstance(answer, Refusal):
             return None, answer.reason
-        self._seen = Found(taken.index, seen, answer)
+        self._seen = Found(taken.index, seen, answer) if answer.whole else None
         return answer.place, ""
 
     async def _correct(

@@ -41,7 +41,9 @@ class Detector:
 
 
 def told(index: int, optics: Optics, expected: Place | None, earlier: Sequence[Found], detector: Detector) -> JsonDict:
-    """The arguments of `locate_in`. index: of the snapshot in the spool. optics: as they should be. earlier: the last one last; one is enough."""
+    """The arguments of `locate_in`. index: of the snapshot in the spool. optics: as they should be. earlier: the last
+    one last; one is enough.
+    """
     return {
         "snapshot": index,
         "optics": asdict(optics),
@@ -100,7 +102,7 @@ def _earlier(told: JsonObject, picture: Callable[[int], np.ndarray[Any, np.dtype
 
 
 def _located(told: JsonObject) -> Located:
-    return Located(_place(told["place"]), told["quality"], Looks(**told["looks"]))
+    return Located(_place(told["place"]), told["quality"], Looks(**told["looks"]), told["whole"])
 
 
 def _optics(told: JsonObject) -> Optics:

@@ -28,6 +28,8 @@ SURE = 3.5
 RIVAL = 0.4
 """Another thing of this part of the sigmas, or more, may be the crystal as well."""
 LARGEST_RIM = 0.05
+EDGE_SHARE = 0.3
+"""Of its radius a crystal at the edge may be further out than it is seen, or more where more of it is hidden."""
 LIKE_AREA, LIKE_NOISE, LIKE_DEPTH = 1.5, 4.0, 3.0
 """Up to these factors outline and darkness change from one snapshot to the next; other things differ by more."""
 OFTEN_DEG = 10.0
@@ -100,13 +102,14 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An answer. quality: sigmas by which the crystal stands out; or, below 1, how alike it is to an earlier snapshot,
-    by which it was found. looks: for the snapshots to come.
+    """An answer. quality: sigmas by which the crystal stands out. looks: for the snapshots to come. whole: False of one
+    at the edge of what is lit, of which a part is hidden: where it is then is uncertain by as much.
     """
 
     place: Place
     quality: float
     looks: Looks
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +168,37 @@ def _by_outline(seen: SnapshotView, cells: Cells, told: Told) -> Located | Refus
     last, expected = told.last, told.expected
     gate = FIRST_GATE_SIGMAS if last is None else GATE_SIGMAS
     near = [thing for thing in sure if expected is None or cells.place(thing).sigmas_from(expected) <= gate]
-    if not near:
-        return Refusal("nothing stands out where the crystal is expected")
-    like = [thing for thing in near if last is None or _is_like(cells.looks(thing), last.looks, thing.sigmas)]
+    like = [thing for thing in near if last is None or _is_like(cells.looks(thing), last.looks, thing)]
+    if not near and last is not None:  # it may have jumped: who knows its path decides whether that is believed
+        like = [thing for thing in sure if _is_like(cells.looks(thing), last.looks, thing) and not _is_cut(thing)]
     if not like:
-        return Refusal("what lies where the crystal is expected does not look like it")
+        if near:
+            return Refusal("what lies where the crystal is expected does not look like it")
+        return Refusal("nothing stands out where the crystal is expected")
     best = like[0]
     if len(like) > 1 and like[1].sigmas > RIVAL * best.sigmas:
         return Refusal("two things lie where the crystal is expected, and either may be it")
-    if best.rim > LARGEST_RIM:
+    if not _is_cut(best):
+        return Located(cells.place(best), best.sigmas, cells.looks(best))
+    if last is None:
         return Refusal("the crystal lies at the edge of what is lit")
-    return Located(cells.place(best), best.sigmas, cells.looks(best))
+    # What is seen of it lies further in than its middle, by no more than what is hidden of it.
+    hidden_nm = max(EDGE_SHARE, 1.0 - cells.looks(best).area_nm2 / last.looks.area_nm2) * last.looks.radius_nm
+    place = cells.place(best)
+    covariance = place.matrix_nm2 + hidden_nm**2 * np.eye(2)
+    return Located(Place.of(place.array_nm, covariance), best.sigmas, last.looks, whole=False)
 
 
-def _is_like(looks: Looks, last: Looks, sigmas: float) -> bool:
+def _is_cut(thing: Thing) -> bool:
+    """Whether it lies at the edge of what is lit, so that a part of it may be hidden."""
+    return thing.rim > LARGEST_RIM
+
+
+def _is_like(looks: Looks, last: Looks, thing: Thing) -> bool:
+    """Whether it may be the crystal as it looked before; of one that is cut only a part may be seen."""
     area, depth = looks.area_nm2 / last.area_nm2, looks.depth / last.depth
-    return max(area, 1 / area) <= LIKE_AREA + LIKE_NOISE / sigmas and max(depth, 1 / depth) <= LIKE_DEPTH
+    factor = LIKE_AREA + LIKE_NOISE / thing.sigmas
+    return area <= factor and (1 / area <= factor or _is_cut(thing)) and max(depth, 1 / depth) <= LIKE_DEPTH
 
 
 def _by_likeness(seen: SnapshotView, cells: Cells, told: Told, last: Earlier) -> Located | None:

@@ -38,7 +38,8 @@ def test_a_snapshot_of_the_spool_is_located_by_json_alone():
     def asked(index: int, tilt_deg: float, earlier: list[Found]) -> tuple[Optics, Located | Refusal]:
         optics = Optics(middle_px, settings.disc_radius_px, (px_per_nm, 0.0, 0.0, -px_per_nm), tilt_deg)
         arguments = json.loads(json.dumps(told(index, optics, Place.even(320.0, -50.0, 40.0), earlier, detector)))
-        return optics, answered(json.loads(json.dumps(locate_in(arguments, pictures.__getitem__))))
+        found, seen = answered(json.loads(json.dumps(locate_in(arguments, pictures.__getitem__))))
+        return seen, found
 
     optics, first = asked(1, 10.0, [])
     assert isinstance(first, Located), first
