@@ -12,6 +12,7 @@ from drivers.simulated.hiddenparts import FULL_DEFOCUS
 from drivers.simulated.microscope import SIMULATED
 from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.settings import InstrumentSettings
+from drivers.simulated.shots import CrystalSource
 from engine.clock import ns
 from engine.clock.virtual import VirtualClock
 from tests.engine.virtually import virtual
@@ -41,6 +42,26 @@ def test_it_moves_by_the_matrix_times_the_defocus(defocus: float, moved_nm: tupl
     still, moved = (shadow_px(maker.snapshot(defocus, 1.0, nm, noise_seed=1), defocus) for nm in ((0.0, 0.0), moved_nm))
     px_per_nm = 2 * settings.disc_radius_px * defocus / settings.aperture_nm
     assert moved - still == pytest.approx(px_per_nm * np.reshape(matrix, (2, 2)) @ moved_nm, abs=0.6)
+
+
+@pytest.mark.parametrize("defocus", [1.0, -1.0, 0.7])
+@pytest.mark.parametrize("tilt_deg", [0.0, 40.0])
+def test_a_scene_is_shown_where_its_crystal_is_seen(defocus: float, tilt_deg: float) -> None:
+    matrix, seen_nm = (0.6, 0.8, 0.8, -0.6), (250.0, -150.0)
+    settings = replace(SETTINGS.pictures, snapshot=matrix)
+    maker = CrystalSource(orientation_seed=3, scene="plate, 400 nm, even film").maker(SETTINGS.geometry, settings)
+    shown = maker.snapshot(defocus, 1.0, seen_nm, tilt_deg=tilt_deg, noise_seed=1)
+    px_per_nm = 2 * settings.disc_radius_px * defocus / settings.aperture_nm
+    assert shadow_px(shown, defocus) == pytest.approx(px_per_nm * np.reshape(matrix, (2, 2)) @ seen_nm, abs=0.6)
+
+
+def test_what_is_lit_of_a_crystal_is_what_a_snapshot_shows_of_it() -> None:
+    settings = replace(SETTINGS.pictures, snapshot=(0.6, 0.8, 0.8, -0.6))
+    maker = CrystalSource(orientation_seed=3, scene="plate, 400 nm, even film").maker(SETTINGS.geometry, settings)
+    disc = [maker.snapshot(1.0, 1.0, (x_nm, 0.0), noise_seed=1).astype(float).sum() for x_nm in (5e4, 0.0, 680.0)]
+    shown = (disc[0] - disc[2]) / (disc[0] - disc[1])
+    assert 0.5 < shown < 0.9
+    assert maker.aperture.light((680.0, 0.0), 0.0).crystal == pytest.approx(shown, abs=0.04)
 
 
 def test_a_crystal_that_has_not_moved_stands_in_the_middle_whatever_the_hidden_turn() -> None:
