@@ -15,7 +15,7 @@ RADIUS_NM = 250.0
 
 
 def found(to_nm, turned_by: str) -> Moved | None:
-    """The crystal from the middle at one tilt to another place at the other, x of the stage along any direction."""
+    """The crystal, in the middle at one tilt and at another place at the other."""
     (first, before), (second, now) = (
         taken(ROUGH, at, tilt_deg, azimuth_deg=75.0, seed=seed)
         for at, tilt_deg, seed in (((0.0, 0.0), TILTS_DEG[0], 1), (to_nm, TILTS_DEG[1], 2))
