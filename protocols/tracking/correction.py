@@ -160,16 +160,17 @@ class Corrector:
         if self.trust is Trust.STOPPED or not self._made:
             return self.trust
         (least, least_sigma), (most, most_sigma) = effect.extremes()
-        if least + SURE_SIGMAS * least_sigma < WEAKEST:
-            self._doubt(least, least_sigma)
+        if effect.otherwise:
+            self._doubt(f"the image shift seems to move the crystal {effect.otherwise}")
+        elif least + SURE_SIGMAS * least_sigma < WEAKEST:
+            self._doubt(_times(least, least_sigma))
         elif most - SURE_SIGMAS * most_sigma > STRONGEST:
-            self._doubt(most, most_sigma)
+            self._doubt(_times(most, most_sigma))
         elif self.trust is Trust.DOUBTED or (self._last_nm.any() and _is_tried(effect, self._last_nm)):
             self.trust, self.words, self._sure = Trust.RIGHT, "", self._now
         return self.trust
 
-    def _doubt(self, strength: float, sigma: float) -> None:
-        said = f"the image shift moves the crystal {strength:.2f} times as far as calibrated (sigma {sigma:.2f})"
+    def _doubt(self, said: str) -> None:
         if self.trust is Trust.DOUBTED:
             self.trust = Trust.STOPPED
             self.words = (
@@ -199,6 +200,10 @@ class Corrector:
 def _is_tried(effect: Effect, moves_nm: Array) -> bool:
     strength, sigma = effect.along(float(moves_nm[0]), float(moves_nm[1]))
     return strength - TRIED_SIGMAS * sigma > TRIED
+
+
+def _times(strength: float, sigma: float) -> str:
+    return f"the image shift moves the crystal {strength:.2f} times as far as calibrated (sigma {sigma:.2f})"
 
 
 def _steady(effect: Array) -> Array:

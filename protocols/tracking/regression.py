@@ -5,7 +5,7 @@ places that were seen tell those that were not. Immutable: one more snapshot is 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +37,19 @@ class PathPrior:
     effect: float = 0.5
 
 
+OTHERWISE = {
+    "the wrong way": (-1.0, 0.0, 0.0, -1.0),
+    "not at all": (0.0, 0.0, 0.0, 0.0),
+    "the wrong way along x": (-1.0, 0.0, 0.0, 1.0),
+    "the wrong way along y": (1.0, 0.0, 0.0, -1.0),
+}
+"""Effects that corrections have where a sign is wrong, or a part does not answer."""
+NEAR = 0.25
+"""Standard deviation of each number of an effect about what it is taken for, when these are compared."""
+MUCH_BETTER = 9.0
+"""By so much less chi^2: odds of 90 at one look. What is taken for wrong is tried once more before it is believed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """One snapshot: at which angle, when, after which corrections (as meant), and where the crystal was seen, with what
@@ -53,11 +66,13 @@ class Sight:
 @dataclass(frozen=True, slots=True, eq=False)
 class Effect:
     """What corrections do. matrix: (2, 2) from how far they were meant to move the crystal to how far they do.
-    covariance: (4, 4), of its numbers by rows.
+    covariance: (4, 4), of its numbers by rows. otherwise: in words, which other effect explains what was seen so much
+    better that chance would not; empty where none does.
     """
 
     matrix: Array
     covariance: Array
+    otherwise: str = ""
 
     def along(self, x_nm: float, y_nm: float) -> tuple[float, float]:
         """How many times as far as meant a correction in this direction goes along it, and the sigma of that."""
@@ -118,16 +133,36 @@ class Regression:
             mean = mean + flat @ weights
             solved = np.linalg.solve(factor, flat.T)
             covariance = covariance - solved.T @ solved
-        return Effect(mean.reshape(2, 2), covariance)
+        return Effect(mean.reshape(2, 2), covariance, self._otherwise())
+
+    def _otherwise(self) -> str:
+        """See `Effect.otherwise`: each of `OTHERWISE` against the calibration, both with what leaves a fifth open."""
+        moves = np.array([each.corrected_nm for each in self.sights])
+        if not moves.any():
+            return ""
+        factor = np.linalg.cholesky(replace(self, prior=replace(self.prior, effect=NEAR)).whole())
+        rest = np.array([each.rest_nm for each in self.sights])
+
+        def chi2(effect: Array) -> float:
+            off = np.linalg.solve(factor, (rest - moves @ effect.T).ravel())
+            return float(off @ off)
+
+        best = {words: chi2(np.reshape(effect, (2, 2))) for words, effect in OTHERWISE.items()}
+        words = min(best, key=best.__getitem__)
+        return words if best[words] + MUCH_BETTER < chi2(np.eye(2)) else ""
+
+    def whole(self) -> Array:
+        """(2n, 2n) covariance of all that was seen."""
+        whole = self._shared(self.sights, self.sights)
+        for k, sight in enumerate(self.sights):
+            whole[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] += sight.place.matrix_nm2
+        return whole
 
     @cached_property
     def _learned(self) -> tuple[Array, Array]:
         """Cholesky factor (2n, 2n) of the covariance of all that was seen, and (2n,) its solution."""
-        whole = self._shared(self.sights, self.sights)
-        for k, sight in enumerate(self.sights):
-            whole[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] += sight.place.matrix_nm2
         rest = np.array([each.rest_nm for each in self.sights]) - [each.corrected_nm for each in self.sights]
-        factor = np.linalg.cholesky(whole)
+        factor = np.linalg.cholesky(self.whole())
         weights = np.linalg.solve(factor.T, np.linalg.solve(factor, rest.ravel()))
         return np.asarray(factor, np.float64), np.asarray(weights, np.float64)
 
