@@ -28,7 +28,8 @@ from drivers.simulated.settings import GEOMETRY
 from protocols.lattice.cell import Cell, like_basis
 from protocols.lattice.rotationfit import RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.live.crystal import FoundCrystal, GeometryKnown, find_crystal
+from protocols.live.crystal import FoundCrystal, find_crystal
+from protocols.live.geometryknown import GeometryKnown
 from protocols.live.latticetype import candidates
 from protocols.live.look import observed
 from protocols.live.secondlattice import second_lattice
