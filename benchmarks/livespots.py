@@ -1,6 +1,6 @@
 """Spots of simulated rotations for benchmarks/live.py: rendered frames, corrected, and the finder that live uses.
 
-.venv/bin/python -m benchmarks.livespots --seed 2 --orientations 7 --out FOLDER      # an hour of one busy core
+.venv/bin/python -m benchmarks.livespots --seed 2 --orientations 7 --out FOLDER      # 4 s a run of one core
 
 One file a run, not made again where it is there. 30 deg in frames of 0.23 deg and half a second, a snapshot in the
 place of every tenth frame.
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.crystals import picture_settings
-from benchmarks.livecrystals import Drawn, draw_crystals
+from benchmarks.livecrystals import Drawn, draw_crystals, draw_pseudo
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.pattern import spots
 from drivers.simulated.pictures import PictureMaker
@@ -31,9 +31,9 @@ NEAR_PX = 1.5
 COLUMNS = ("fast_px", "slow_px", "position_sigma_px", "intensity", "intensity_sigma", "background")
 
 
-def run_file(out: Path, seed: int, number: int, orientation: int, second: float) -> Path:
+def run_file(out: Path, seed: int, drawn: Drawn, orientation: int, second: float) -> Path:
     """Where the spots of one run are kept."""
-    return out / f"s{seed}-{number:02}-{orientation}{f'-second{second:g}' if second else ''}.npz"
+    return out / f"{drawn.set}{seed}-{drawn.number:02}-{orientation}{f'-second{second:g}' if second else ''}.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +59,7 @@ def load(file: Path) -> Made:
 
 def make(drawn: Drawn, seed: int, orientation: int, second: float, out: Path) -> None:
     """Render, find, and keep."""
-    file = run_file(out, seed, drawn.number, orientation, second)
+    file = run_file(out, seed, drawn, orientation, second)
     if file.exists():
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -114,11 +114,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--orientations", type=int, default=1)
     parser.add_argument("--second", type=float, default=0.0)
+    parser.add_argument("--pseudo", action="store_true", help="crystals that nearly have a higher symmetry, instead")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     for orientation in range(asked.orientations):
-        for drawn in draw_crystals(asked.seed):
+        for drawn in draw_pseudo(asked.seed) if asked.pseudo else draw_crystals(asked.seed):
             make(drawn, asked.seed, orientation, asked.second, asked.out)
 
 

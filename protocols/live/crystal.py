@@ -2,8 +2,8 @@
 
 A lattice is looked for without knowledge (`protocols.lattice.search`), or goes on from the one before; it is fitted
 with the geometry (`protocols.lattice.rotationfit`), and then doubted: may chance have made it; do the reflections that
-are seen generate it, or one of a part of its volume (`generation`); do those that it leaves out generate a larger one; are
-its numbers known well enough. Where a doubt is left it is not determined, and the doubt is said.
+are seen generate it, or one of a part of its volume, or a larger one (`generation`); are its numbers known well enough.
+Where a doubt is left it is not determined, and the doubt is said.
 """
 
 import math

@@ -48,7 +48,7 @@ def candidates(cell: Cell, sigma: CellSigma) -> list[Candidate]:
     for width in widths:
         each = bravais(cell, width)
         types.setdefault(each.symbol, each)
-    off = {symbol: _square(each, cell, sigma) for symbol, each in types.items()}
+    off = {symbol: deviation_square(each, cell, sigma) for symbol, each in types.items()}
     found = [Candidate(each, _chance(each, types, off)) for each in types.values()]
     listed = [each for each in found if each.chance > LISTED_CHANCE]
     return sorted(listed, key=lambda one: (-one.bravais.rotations, -one.chance))
@@ -91,7 +91,7 @@ def _unit(number: int) -> Array:
     return unit
 
 
-def _square(each: Bravais, cell: Cell, sigma: CellSigma) -> float:
+def deviation_square(each: Bravais, cell: Cell, sigma: CellSigma) -> float:
     """Sum of the squared deviations from what the type asks for, in standard deviations."""
     free = 6 - each.free_parameters
     if not free:

@@ -119,7 +119,7 @@ def test_a_part_need_not_hold_the_origin() -> None:
 
 @pytest.mark.parametrize(("larger_by", "beside"), [(2, 0), (3, 0), (5, 0), (7, 0), (5, 2)])
 def test_a_lattice_with_too_many_points_is_made_the_one_that_is_seen(larger_by: int, beside: int) -> None:
-    """With a beam that is two fifths of a step off, a lattice of five times the points has all of them beside the old."""
+    """With a beam that is two fifths of a step off, one of five times the points has all beside the multiples of 5."""
     reflections, geometry = seen(count=200)
     told = RotationGeometry.of(geometry)
     found = find_crystal(reflections, told, KNOWN)
