@@ -16,14 +16,14 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.livecrystals import Drawn, draw_crystals
+from benchmarks.livecrystals import SETS, Drawn
 from benchmarks.livespots import WIDTH_DEG, Made, load, run_file
 from drivers.simulated.settings import GEOMETRY
 from protocols.lattice.cell import Cell, like_basis
@@ -41,7 +41,7 @@ DEGREES = (5.0, 10.0, 15.0, 30.0)
 """The looks that tables show; each goes on from the one before."""
 MORE = (7.5, 12.5, 20.0, 25.0)
 """Further ones, for the curves."""
-VOLUMES_A3 = (100, 250, 600, 1500, 4001)
+VOLUMES_A3 = (35, 100, 250, 600, 1500, 4001)
 RATIO, ANGLE_DEG, SIGMAS = 0.005, 0.5, 3.0
 TRUE = RotationGeometry.of(GEOMETRY)
 KNOWN = GeometryKnown()
@@ -111,14 +111,26 @@ def generated(made: Made, degrees: float, centred: int) -> bool:
     ]
     hkl = np.unique(np.concatenate([*seen, np.zeros((0, 3), np.int64)]), axis=0)
     hkl = hkl[np.any(hkl != 0, axis=1)]
-    if len(hkl) < 3:
-        return False
-    # The greatest common divisor of the determinants of all triples; short ones of a hundred are enough.
-    some = hkl[np.argsort(np.abs(hkl).sum(axis=1), kind="stable")[:40]]
-    triples = np.array(list(combinations(range(len(some)), 3)))
-    sizes = np.rint(np.abs(np.linalg.det(some[triples].astype(np.float64)))).astype(np.int64)
-    sizes = sizes[sizes > 0]
-    return bool(len(sizes)) and int(np.gcd.reduce(sizes)) == centred
+    return _index(hkl) == centred
+
+
+def _index(hkl: NDArray[np.int64]) -> int:
+    """How many times fewer points the lattice that (n, 3) vectors generate has than all whole ones; 0: it is flat."""
+    rows, size = [[int(x) for x in row] for row in hkl], 1
+    for column in range(3):
+        rows = [row for row in rows if any(row)]
+        while sum(row[column] != 0 for row in rows) > 1:  # Euclid
+            least = min((row for row in rows if row[column]), key=lambda row: abs(row[column]))
+            rows = [
+                row if row is least else [x - row[column] // least[column] * y for x, y in zip(row, least, strict=True)]
+                for row in rows
+            ]
+        first = next((row for row in rows if row[column]), None)
+        if first is None:
+            return 0
+        size *= abs(first[column])
+        rows = [row for row in rows if row is not first]
+    return size
 
 
 def judge(found: FoundCrystal | None, true: Cell) -> dict[str, Any]:
@@ -215,6 +227,8 @@ def say(results: list[dict[str, Any]], condition: str) -> None:
         for degrees in DEGREES:
             here = [e for e in mine if e["deg"] == degrees and e["generated"] and low <= e["volume_A3"] < high]
             words.append(f"{sum(e['verdict'] == 'right' for e in here)} of {len(here)}")
+        if not any(low <= each["volume_A3"] < high for each in mine):
+            continue
         print(f"{low} to {high - 1} A^3, right after {', '.join(f'{d:g}' for d in DEGREES)} deg: {'; '.join(words)}")
     pulls = np.array([each["pull"] for each in mine if "pull" in each])
     if len(pulls):
@@ -245,6 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--orientations", type=int, default=7)
+    parser.add_argument("--set", choices=("all", "small"), default="all", help="small: cells below 100 A^3")
     parser.add_argument("--every", type=int, default=1, help="of the structures take one of so many")
     parser.add_argument("--disturbed", action="store_true")
     parser.add_argument("--only", default="", help="of the conditions those with this in their name")
@@ -259,7 +274,7 @@ def main() -> None:
     done = {(each["condition"], each["run"]) for each in results}
     for condition in conditions:
         for orientation in range(asked.orientations):
-            for drawn in draw_crystals(asked.seed)[:: asked.every]:
+            for drawn in SETS[asked.set](asked.seed)[:: asked.every]:
                 if (condition.name, f"{drawn.number}-{orientation}") in done:
                     continue
                 if not run_file(asked.out, asked.seed, drawn, orientation, condition.second).exists():

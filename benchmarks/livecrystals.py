@@ -13,6 +13,7 @@ from benchmarks.madecrystals import ELEMENTS, Cell, MadeCrystal
 
 SMALLEST_A3, LARGEST_A3 = 100.0, 4000.0
 SHORTEST_A, LONGEST_A = 4.0, 40.0
+TINY_A3, SHORTEST_TINY_A = 35.0, 2.8
 GROUPS = {
     "triclinic": ("P -1", "P 1", "P -1", "P -1"),
     "monoclinic": ("P 1 21/c 1", "C 1 2/c 1", "P 1 21 1", "C 1 2 1", "P 1 2/m 1"),
@@ -47,6 +48,18 @@ def draw_crystals(seed: int) -> list[Drawn]:
     return drawn
 
 
+def draw_small(seed: int) -> list[Drawn]:
+    """Of each system one with a primitive cell between TINY_A3 and SMALLEST_A3."""
+    random = np.random.Generator(np.random.PCG64([4, seed]))
+    steps = random.permutation(len(GROUPS))
+    drawn = []
+    for number, (system, groups) in enumerate(GROUPS.items()):
+        volume_A3 = TINY_A3 * (SMALLEST_A3 / TINY_A3) ** ((steps[number] + 0.5) / len(GROUPS))
+        crystal = _made(f"small{seed}n{number}", system, groups[0], volume_A3, random, SHORTEST_TINY_A)
+        drawn.append(Drawn(number, crystal, "t"))
+    return drawn
+
+
 def draw_pseudo(seed: int) -> list[Drawn]:
     """Crystals that are off a higher symmetry by each of OFF, all with the atoms of their own symmetry."""
     drawn: list[Drawn] = []
@@ -76,11 +89,18 @@ def _nearly(off: float) -> tuple[tuple[str, str, str, Cell], ...]:
     )
 
 
-def _made(name: str, system: str, group: str, primitive_A3: float, random: np.random.Generator) -> MadeCrystal:
+def _made(
+    name: str,
+    system: str,
+    group: str,
+    primitive_A3: float,
+    random: np.random.Generator,
+    shortest_A: float = SHORTEST_A,
+) -> MadeCrystal:
     centred_A3 = primitive_A3 * len(gemmi.SpaceGroup(group).operations().cen_ops)
     while True:
         cell = _cell(system, centred_A3, random)
-        if SHORTEST_A < min(cell[:3]) and max(cell[:3]) < LONGEST_A:
+        if shortest_A < min(cell[:3]) and max(cell[:3]) < LONGEST_A:
             break
     crystal = MadeCrystal(name, system, group, cell)
     try:
@@ -111,3 +131,6 @@ def _cell(system: str, volume_A3: float, random: np.random.Generator) -> Cell:
     scale = (volume_A3 / max(unit.volume, 1e-3)) ** (1 / 3)
     a, b, c = (round(float(x * scale), 3) for x in (a, b, c))
     return (a, b, c, *(round(float(x), 2) for x in angles))  # type: ignore[return-value]
+
+
+SETS = {"all": draw_crystals, "small": draw_small, "pseudo": draw_pseudo}

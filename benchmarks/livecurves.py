@@ -36,7 +36,7 @@ def draw(results: list[dict[str, Any]], to: Path) -> None:
     figure = Figure(figsize=SIZE_IN, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     degrees = sorted({each["deg"] for each in results})
-    for (low, high), shade in zip(pairwise(VOLUMES_A3), SHADES, strict=True):
+    for (low, high), shade in zip(pairwise(VOLUMES_A3[1:]), SHADES, strict=True):
         mine = [each for each in results if low <= each["volume_A3"] < high]
         for verdicts, line in ((("right",), "-"), (("right", "within"), ":")):
             shares = [_share([each for each in mine if each["deg"] == deg], verdicts) for deg in degrees]

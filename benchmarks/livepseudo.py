@@ -1,6 +1,6 @@
 """Is a pseudo-symmetric crystal told as what it may be? Crystals that are off a higher symmetry by little, and by more.
 
-.venv/bin/python -m benchmarks.livespots --pseudo --seed 2 --orientations 2 --out FOLDER    # frames, spots: once
+.venv/bin/python -m benchmarks.livespots --set pseudo --seed 2 --orientations 2 --out FOLDER    # frames, spots: once
 .venv/bin/python -m benchmarks.livepseudo --seed 2 --orientations 2 --out FOLDER            # the table
 
 How far off: the true cell's deviation from the higher symmetry, in standard deviations as told with the found cell.

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.crystals import picture_settings
-from benchmarks.livecrystals import Drawn, draw_crystals, draw_pseudo
+from benchmarks.livecrystals import SETS, Drawn
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.pattern import spots
 from drivers.simulated.pictures import PictureMaker
@@ -129,12 +129,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--orientations", type=int, default=1)
     parser.add_argument("--second", type=float, default=0.0)
-    parser.add_argument("--pseudo", action="store_true", help="crystals that nearly have a higher symmetry, instead")
+    parser.add_argument(
+        "--set", choices=SETS, default="all", help="small: below 100 A^3; pseudo: benchmarks.livepseudo"
+    )
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     for orientation in range(asked.orientations):
-        for drawn in draw_pseudo(asked.seed) if asked.pseudo else draw_crystals(asked.seed):
+        for drawn in SETS[asked.set](asked.seed):
             make(drawn, asked.seed, orientation, asked.second, asked.out)
 
 

@@ -18,7 +18,7 @@ from protocols.lattice.rotationfit import Observed, RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.lattice.search import LONGEST_A, find_lattice
 from protocols.live.cellsigma import CellSigma, cell_sigma
-from protocols.live.generation import PART_WORDS, chance, enough_outside, generated, least_part
+from protocols.live.generation import PART_WORDS, chance, generated, is_part, least_part
 from protocols.live.geometryknown import GeometryKnown, some
 
 Array = NDArray[np.float64]
@@ -190,7 +190,7 @@ def judged(observed: Observed, fit: RotationFit, told: RotationGeometry, known: 
     if count >= FEWEST and digits < CHANCE_DIGITS:
         doubts.append(f"chance may have made it ({count} of {len(fit.used)} reflections)")
     part = least_part(fit.hkl[fit.used])
-    if part.outside < enough_outside(observed, fit):
+    if is_part(observed, fit, part):
         doubts.append(f"its volume may be a {PART_WORDS[part.prime]}: {part.outside} reflections say it is not")
     return FoundCrystal(fit, cell, sigma, tuple(doubts))
 

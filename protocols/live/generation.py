@@ -31,6 +31,10 @@ LARGER_SHARE, LARGER_FEWEST = 0.04, 5
 GAINED = 0.3
 """Of the reflections that a lattice leaves out a larger cell must explain so many. A second crystal's lie now and then
 on thirds and halves of the first one's."""
+FAIR, EXPLAINED = 0.15, 0.5
+"""Reflections outside of a part are too few for a lattice where they are less than FAIR of what would be outside if all
+points were seen alike, unless they are as much as EXPLAINED of all that are not in the part: a search that may choose
+of many larger cells finds one that some reflections of a second crystal lie on."""
 STEPS = 4
 """By how many factors a lattice is made smaller or larger at most."""
 
@@ -48,26 +52,32 @@ class Part:
 def generated(observed: Observed, told: RotationGeometry, known: GeometryKnown, fit: RotationFit) -> RotationFit:
     """The fit with the lattice that the reflections generate: of a part of the volume, or of more of it."""
     for _ in range(STEPS):
-        count, start = int(fit.used.sum()), fit.geometry
+        count, start, larger = int(fit.used.sum()), fit.geometry, False
         part = least_part(fit.hkl[fit.used])
-        enough = enough_outside(observed, fit)
-        if part.outside < enough and (not part.outside or count >= 10 * OUTSIDE):
+        if is_part(observed, fit, part) and (not part.outside or count >= 10 * OUTSIDE):
             other: Array | None = _of_part(fit.ub, part)
-            least = count - enough
+            least = count - part.outside - OUTSIDE
             if part.remainder:  # the beam that was fitted has gone to a wrong point of the lattice
                 start = told
         else:
+            larger = True
             other, least = _larger(observed, fit), int(count + GAINED * (~fit.used).sum())
         refitted = None if other is None else known.fit(observed, start, reduced_ub(other), told)
         if refitted is None or refitted.used.sum() < least:
+            return fit
+        if larger and is_part(observed, refitted, least_part(refitted.hkl[refitted.used])):
             return fit
         fit = refitted
     return fit
 
 
-def enough_outside(observed: Observed, fit: RotationFit) -> float:
-    """So many reflections outside of any part of the lattice are no accident."""
-    return OUTSIDE + 2 * min(chance(fit, observed), 0.9) * int(np.count_nonzero(~fit.used))
+def is_part(observed: Observed, fit: RotationFit, part: Part) -> bool:
+    """Whether the reflections are rather of that part of the lattice, and those outside of it there by accident."""
+    left_out, used = int(np.count_nonzero(~fit.used)), int(fit.used.sum())
+    if part.outside < OUTSIDE + 2 * min(chance(fit, observed), 0.9) * left_out:
+        return True
+    fair = FAIR * (part.prime - 1) * (used - part.outside)
+    return part.outside < min(fair, EXPLAINED * (left_out + part.outside))
 
 
 def chance(fit: RotationFit, observed: Observed) -> float:
