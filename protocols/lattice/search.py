@@ -3,8 +3,8 @@
 Along a lattice vector of the crystal the projections of all reflections are whole multiples of 1 / length. So points
 are projected on directions all over a hemisphere, the Fourier transform of each projection shows at which lengths
 they are, and the vectors found are refined by their whole-number phases. Of all triples of vectors the one is taken
-that explains the points best (`_score`); it is reduced (`cell`). Points that belong to no lattice, or to a second one,
-only weaken the transform: a third of them does no harm.
+that explains the points best (`explained`); it is reduced (`cell`). Points that belong to no lattice, or to a second
+one, only weaken the transform: a third of them does no harm.
 """
 
 from dataclasses import dataclass
@@ -217,13 +217,13 @@ def _best_triple(points: Array, vectors: Array) -> Array | None:
         within = np.minimum(known_per_A * lengths, INDEXED_WITHIN)
         near = off < within[:, None]
         indexed = (near[triples[:, 0]] & near[triples[:, 1]] & near[triples[:, 2]]).sum(axis=1)
-        score = _score(indexed, len(points), (2 * within)[triples].prod(axis=1)) - MORE_LARGE * np.log(volumes)
+        score = explained(indexed, len(points), (2 * within)[triples].prod(axis=1)) - MORE_LARGE * np.log(volumes)
         if score.max() > best:
             best, chosen = float(score.max()), triples[int(score.argmax())]
     return np.asarray(vectors[chosen])
 
 
-def _score(indexed: Indices, count: int, by_chance: Array) -> Array:
+def explained(indexed: Indices, count: int, by_chance: Array) -> Array:
     """Logarithm of how much better `indexed` of `count` points are explained by a lattice than by none.
 
     A point lies on it with the share that is indexed, evenly in the parts `by_chance` of space, or else anywhere.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from protocols.lattice.cell import Cell
 from protocols.lattice.rotationfit import Observed, RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.lattice.search import LONGEST_A, find_lattice
+from protocols.lattice.search import LONGEST_A, explained, find_lattice
 from protocols.live.cellsigma import CellSigma, cell_sigma
 from protocols.live.generation import PART_WORDS, chance, generated, is_part, least_part
 from protocols.live.geometryknown import GeometryKnown, some
@@ -44,8 +44,6 @@ LARGEST_NOISE_PX, LARGEST_NOISE_DEG = 0.4, 0.2
 """Reflections that deviate by more from a lattice are not of it."""
 RATIO_KNOWN_TO, ANGLE_KNOWN_TO_DEG = 0.01, 1.0
 """Standard deviations of axial ratios and angles of a lattice that is determined; they are told with it."""
-FEWER_SHARE, FEWER = 0.04, 2
-"""Of two lattices that explain as many reflections, within these, the one of the smaller cell is taken."""
 AXES_OFF_DEG = (-1.5, 1.5, -3.0, 3.0)
 BEAM_OFF_PX = 2.5
 SLOW_TIMES, PART_DEG = 3.0, 0.15
@@ -57,12 +55,17 @@ SMALL_ANGLE_DEG = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundCrystal:
-    """A lattice with its fit. doubts: why it may be another lattice, in words. vague: whether its numbers are."""
+    """A lattice with its fit.
+
+    doubts: why it may be another lattice, in words. explained: how much better the reflections are explained by it than
+    by none, as a logarithm; it weighs how many are of it against how many chance would have put there.
+    """
 
     fit: RotationFit
     cell: Cell
     sigma: CellSigma
     doubts: tuple[str, ...]
+    explained: float
 
     @property
     def vague(self) -> bool:
@@ -162,10 +165,7 @@ def _with_start(
 def _better(one: FoundCrystal, other: FoundCrystal) -> bool:
     if bool(one.doubts) != bool(other.doubts):
         return not one.doubts
-    mine, others = int(one.fit.used.sum()), int(other.fit.used.sum())
-    if abs(mine - others) > FEWER_SHARE * max(mine, others) + FEWER:
-        return mine > others
-    return one.cell.volume_A3 < 0.9 * other.cell.volume_A3
+    return one.explained > other.explained
 
 
 def judged(observed: Observed, fit: RotationFit, told: RotationGeometry, known: GeometryKnown) -> FoundCrystal:
@@ -192,7 +192,8 @@ def judged(observed: Observed, fit: RotationFit, told: RotationGeometry, known: 
     part = least_part(fit.hkl[fit.used])
     if is_part(observed, fit, part):
         doubts.append(f"its volume may be a {PART_WORDS[part.prime]}: {part.outside} reflections say it is not")
-    return FoundCrystal(fit, cell, sigma, tuple(doubts))
+    explains = float(explained(np.array(count), len(fit.used), np.array(by_chance)))
+    return FoundCrystal(fit, cell, sigma, tuple(doubts), explains)
 
 
 def _odd_geometry(fitted: RotationGeometry, told: RotationGeometry, known: GeometryKnown) -> list[str]:
