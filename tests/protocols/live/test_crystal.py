@@ -124,7 +124,7 @@ def test_a_lattice_with_too_many_points_is_made_the_one_that_is_seen(larger_by: 
     told = RotationGeometry.of(geometry)
     found = find_crystal(reflections, told, KNOWN)
     assert found is not None
-    step_px = np.linalg.norm(found.fit.ub[:, 2]) / larger_by / told.per_px
+    step_px = float(np.linalg.norm(found.fit.ub[:, 2])) / larger_by / told.per_px
     off = replace(told, beam_fast_px=told.beam_fast_px + beside * step_px)
     finer = found.fit.ub / np.array([1, 1, larger_by])
     hkl = found.fit.hkl * np.array([1, 1, larger_by]) + np.array([0, 0, beside])
