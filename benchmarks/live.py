@@ -3,6 +3,7 @@
 .venv/bin/python -m benchmarks.livespots --seed 2 --orientations 7 --out FOLDER    # frames rendered, spots found: once
 .venv/bin/python -m benchmarks.live --seed 2 --out FOLDER                          # the table
 .venv/bin/python -m benchmarks.live --seed 2 --out FOLDER --disturbed --orientations 1   # what spoils it
+.venv/bin/python -m benchmarks.livecurves --log FILE --to docs/images/live.png            # the curves
 
 Right: a basis of the found primitive lattice agrees with the truth in axial ratios to 0.5 % and angles to 0.5 deg.
 Within: off by more, but not by more than 3 of the standard deviations that are told with it. Wrong: said to be
@@ -15,27 +16,32 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.livecrystals import Drawn, draw_crystals
+from benchmarks.livecrystals import SETS, Drawn
 from benchmarks.livespots import WIDTH_DEG, Made, load, run_file
 from drivers.simulated.settings import GEOMETRY
 from protocols.lattice.cell import Cell, like_basis
 from protocols.lattice.rotationfit import RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.live.crystal import FoundCrystal, GeometryKnown, find_crystal
+from protocols.live.crystal import FoundCrystal, find_crystal
+from protocols.live.geometryknown import GeometryKnown
 from protocols.live.latticetype import candidates
-from protocols.live.look import observed
+from protocols.live.look import OFF_SIGMAS, observed
 from protocols.live.secondlattice import second_lattice
 from protocols.spots.joining import Joining, Reflections
 from protocols.spots.seriespeaks import FrameSpots
 
 DEGREES = (5.0, 10.0, 15.0, 30.0)
+"""The looks that tables show; each goes on from the one before."""
+MORE = (7.5, 12.5, 20.0, 25.0)
+"""Further ones, for the curves."""
+VOLUMES_A3 = (35, 100, 250, 600, 1500, 4001)
 RATIO, ANGLE_DEG, SIGMAS = 0.005, 0.5, 3.0
 TRUE = RotationGeometry.of(GEOMETRY)
 KNOWN = GeometryKnown()
@@ -54,9 +60,10 @@ class Condition:
     wrong: float = 0.0
     second: float = 0.0
     told: Callable[[RotationGeometry], RotationGeometry] = lambda geometry: geometry
+    degrees: tuple[float, ...] = DEGREES
 
 
-UNDISTURBED = Condition("as it is")
+UNDISTURBED = Condition("as it is", degrees=tuple(sorted(DEGREES + MORE)))
 DISTURBED = (
     Condition("30 % of wrong spots", wrong=0.3),
     Condition("a second crystal of 30 %", second=0.3),
@@ -104,14 +111,26 @@ def generated(made: Made, degrees: float, centred: int) -> bool:
     ]
     hkl = np.unique(np.concatenate([*seen, np.zeros((0, 3), np.int64)]), axis=0)
     hkl = hkl[np.any(hkl != 0, axis=1)]
-    if len(hkl) < 3:
-        return False
-    # The greatest common divisor of the determinants of all triples; short ones of a hundred are enough.
-    some = hkl[np.argsort(np.abs(hkl).sum(axis=1), kind="stable")[:40]]
-    triples = np.array(list(combinations(range(len(some)), 3)))
-    sizes = np.rint(np.abs(np.linalg.det(some[triples].astype(np.float64)))).astype(np.int64)
-    sizes = sizes[sizes > 0]
-    return bool(len(sizes)) and int(np.gcd.reduce(sizes)) == centred
+    return _index(hkl) == centred
+
+
+def _index(hkl: NDArray[np.int64]) -> int:
+    """How many times fewer points the lattice that (n, 3) vectors generate has than all whole ones; 0: it is flat."""
+    rows, size = [[int(x) for x in row] for row in hkl], 1
+    for column in range(3):
+        rows = [row for row in rows if any(row)]
+        while sum(row[column] != 0 for row in rows) > 1:  # Euclid
+            least = min((row for row in rows if row[column]), key=lambda row: abs(row[column]))
+            rows = [
+                row if row is least else [x - row[column] // least[column] * y for x, y in zip(row, least, strict=True)]
+                for row in rows
+            ]
+        first = next((row for row in rows if row[column]), None)
+        if first is None:
+            return 0
+        size *= abs(first[column])
+        rows = [row for row in rows if row is not first]
+    return size
 
 
 def judge(found: FoundCrystal | None, true: Cell) -> dict[str, Any]:
@@ -133,7 +152,8 @@ def judge(found: FoundCrystal | None, true: Cell) -> dict[str, Any]:
         verdict = "right"
     else:
         verdict = "within" if ratio < limits[0] and angle_deg < limits[1] else "wrong"
-    return {"verdict": verdict, "ratio": ratio, "angle_deg": angle_deg, "pull": pull, "share": found.share}
+    told = {"ratio_sigma": found.sigma.ratio, "angle_sigma_deg": float(found.sigma.angles_deg.max())}
+    return {"verdict": verdict, "ratio": ratio, "angle_deg": angle_deg, "pull": pull, "share": found.share} | told
 
 
 def _row(axis: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -143,15 +163,15 @@ def _row(axis: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def try_run(drawn: Drawn, seed: int, orientation: int, condition: Condition, out: Path) -> list[dict[str, Any]]:
-    """One rotation at all of DEGREES."""
-    made = load(run_file(out, seed, drawn.number, orientation, condition.second))
+    """One rotation at all of the degrees of a condition."""
+    made = load(run_file(out, seed, drawn, orientation, condition.second))
     frames = spoilt(made.frames, condition.wrong, drawn.number) if condition.wrong else made.frames
     crystal = drawn.crystal
     true = Cell(*crystal.cell).reduced(crystal.group)
     told = condition.told(TRUE)
     before: RotationFit | None = None
     results = []
-    for degrees in DEGREES:
+    for degrees in condition.degrees:
         reflections = reflections_until(made, frames, degrees)
         begin = time.process_time()
         found = find_crystal(observed(reflections), told, KNOWN, before)
@@ -170,6 +190,11 @@ def try_run(drawn: Drawn, seed: int, orientation: int, condition: Condition, out
             fit = found.fit
             for name, scale in (("axis_deg", 1.0), ("camera_length_px", TRUE.camera_length_px), ("beam_fast_px", 1.0)):
                 result[name] = [(getattr(fit.geometry, name) - getattr(TRUE, name)) / scale, fit.sigma(name) / scale]
+            sigma = fit.sigma("camera_length_px")
+            result["length_called_wrong"] = (
+                abs(fit.geometry.camera_length_px - told.camera_length_px) > OFF_SIGMAS * sigma
+            )
+            result["length_off_sigmas"] = abs(told.camera_length_px - TRUE.camera_length_px) / sigma
             if degrees == DEGREES[-1]:
                 types = candidates(found.cell, found.sigma)
                 best = next(each for each in types if each.allowed).bravais.symbol
@@ -197,12 +222,13 @@ def say(results: list[dict[str, Any]], condition: str) -> None:
         seconds = np.median([each["seconds"] for each in here] or [0.0])
         others = f"{other[0]}, {other[1]} of {len(cannot)}"
         print(f"| {degrees:g} | {len(can)} of {len(here)} | {shares} | {others} | {seconds:.2f} |")
-    edges = (100, 250, 600, 1500, 4001)
-    for low, high in pairwise(edges):
+    for low, high in pairwise(VOLUMES_A3):
         words = []
         for degrees in DEGREES:
             here = [e for e in mine if e["deg"] == degrees and e["generated"] and low <= e["volume_A3"] < high]
             words.append(f"{sum(e['verdict'] == 'right' for e in here)} of {len(here)}")
+        if not any(low <= each["volume_A3"] < high for each in mine):
+            continue
         print(f"{low} to {high - 1} A^3, right after {', '.join(f'{d:g}' for d in DEGREES)} deg: {'; '.join(words)}")
     pulls = np.array([each["pull"] for each in mine if "pull" in each])
     if len(pulls):
@@ -215,6 +241,11 @@ def say(results: list[dict[str, Any]], condition: str) -> None:
         if len(off):
             over = np.mean(np.abs(off[:, 0]) > 3 * off[:, 1])
             print(f"{name}: rms off {np.sqrt(np.mean(off[:, 0] ** 2)):.4f}, over 3 sigma {over:.1%}")
+    far = [each["length_called_wrong"] for each in mine if each.get("length_off_sigmas", 0) >= OFF_SIGMAS]
+    right = [each["length_called_wrong"] for each in mine if each.get("length_off_sigmas") == 0]
+    for which, called in ((f"told off by {OFF_SIGMAS:g} sigma or more", far), ("told right", right)):
+        if called:
+            print(f"a camera length {which} is called wrong in {sum(called)} of {len(called)} looks")
     types = [each["type"] for each in mine if "type" in each]
     if types:
         wrong = [f"{a} for {b}" for a, b in types if a != b]
@@ -228,6 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--orientations", type=int, default=7)
+    parser.add_argument("--set", choices=("all", "small"), default="all", help="small: cells below 100 A^3")
     parser.add_argument("--every", type=int, default=1, help="of the structures take one of so many")
     parser.add_argument("--disturbed", action="store_true")
     parser.add_argument("--only", default="", help="of the conditions those with this in their name")
@@ -242,15 +274,17 @@ def main() -> None:
     done = {(each["condition"], each["run"]) for each in results}
     for condition in conditions:
         for orientation in range(asked.orientations):
-            for drawn in draw_crystals(asked.seed)[:: asked.every]:
+            for drawn in SETS[asked.set](asked.seed)[:: asked.every]:
                 if (condition.name, f"{drawn.number}-{orientation}") in done:
                     continue
-                if not run_file(asked.out, asked.seed, drawn.number, orientation, condition.second).exists():
+                if not run_file(asked.out, asked.seed, drawn, orientation, condition.second).exists():
                     continue
                 results += try_run(drawn, asked.seed, orientation, condition, asked.out)
                 if asked.log:
                     with asked.log.open("a") as file:
-                        file.writelines(json.dumps(each, default=float) + "\n" for each in results[-len(DEGREES) :])
+                        file.writelines(
+                            json.dumps(each, default=float) + "\n" for each in results[-len(condition.degrees) :]
+                        )
         say(results, condition.name)
 
 

@@ -1,14 +1,16 @@
 """Spots of simulated rotations for benchmarks/live.py: rendered frames, corrected, and the finder that live uses.
 
-.venv/bin/python -m benchmarks.livespots --seed 2 --orientations 7 --out FOLDER      # an hour of one busy core
+.venv/bin/python -m benchmarks.livespots --seed 2 --orientations 7 --out FOLDER      # 4 s a run of one core
 
 One file a run, not made again where it is there. 30 deg in frames of 0.23 deg and half a second, a snapshot in the
-place of every tenth frame.
+place of every tenth frame. What beam, halo and the constant background give is drawn once for all runs, POOL frames
+of it, of which a run takes each once at most; a sum of two Poisson numbers is one.
 """
 
 import argparse
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.crystals import picture_settings
-from benchmarks.livecrystals import Drawn, draw_crystals
+from benchmarks.livecrystals import SETS, Drawn
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.pattern import spots
 from drivers.simulated.pictures import PictureMaker
@@ -28,12 +30,13 @@ from protocols.spots.seriespeaks import FrameSpots, SeriesPeaks
 WIDTH_DEG, EXPOSURE_S, RANGE_DEG = 0.23, 0.5, 30.0
 SNAPSHOT_EVERY = 10
 NEAR_PX = 1.5
+POOL = 180
 COLUMNS = ("fast_px", "slow_px", "position_sigma_px", "intensity", "intensity_sigma", "background")
 
 
-def run_file(out: Path, seed: int, number: int, orientation: int, second: float) -> Path:
+def run_file(out: Path, seed: int, drawn: Drawn, orientation: int, second: float) -> Path:
     """Where the spots of one run are kept."""
-    return out / f"s{seed}-{number:02}-{orientation}{f'-second{second:g}' if second else ''}.npz"
+    return out / f"{drawn.set}{seed}-{drawn.number:02}-{orientation}{f'-second{second:g}' if second else ''}.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +62,7 @@ def load(file: Path) -> Made:
 
 def make(drawn: Drawn, seed: int, orientation: int, second: float, out: Path) -> None:
     """Render, find, and keep."""
-    file = run_file(out, seed, drawn.number, orientation, second)
+    file = run_file(out, seed, drawn, orientation, second)
     if file.exists():
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -67,11 +70,15 @@ def make(drawn: Drawn, seed: int, orientation: int, second: float, out: Path) ->
         share = picture_settings(cif, beams=False).diffracting_share
         base = 1000 * seed + 20 * drawn.number + orientation
         crystals = [load_crystal(cif, base)] + ([load_crystal(cif, base + 500)] if second else [])
-    settings = replace(PictureSettings(), diffracting_share=share)
-    makers = [PictureMaker(crystals[0], GEOMETRY, settings)]
-    if second:  # a sum of two Poisson numbers is one; the other's background is that of the first
-        alone = replace(settings, diffracting_share=share * second, halo=((1.0, 1e-3),), constant_s=0.0)
-        makers.append(PictureMaker(crystals[1], GEOMETRY, alone))
+    # Spots alone; nothing but the beam's own pixels, which are saturated anyway, gets the rest of the flux.
+    alone = replace(PictureSettings(), diffracting_share=share, halo=((1.0, 1e-3),), constant_s=0.0)
+    strengths = (1.0, second) if second else (1.0,)
+    makers = [
+        PictureMaker(crystal, GEOMETRY, replace(alone, diffracting_share=share * strength))
+        for crystal, strength in zip(crystals, strengths, strict=True)
+    ]
+    settings, backgrounds = PictureSettings(), _backgrounds()
+    of_slot = np.random.Generator(np.random.PCG64([base, 2])).permutation(POOL)
     apply = correction(makers[0].flatfield, settings.wide_cross, settings.saturation)
     made_up = untrusted(settings.shape, settings.wide_cross, apply.dead)
     find = SeriesPeaks(made_up.shape, made_up, (GEOMETRY.beam_fast_px, GEOMETRY.beam_slow_px))
@@ -84,6 +91,7 @@ def make(drawn: Drawn, seed: int, orientation: int, second: float, out: Path) ->
         begin_deg = start_deg + slot * WIDTH_DEG
         turn = begin_deg, begin_deg + WIDTH_DEG, EXPOSURE_S
         parts = [maker.diffraction(*turn, noise_seed=1000 * base + slot + 7 * i) for i, maker in enumerate(makers)]
+        parts.append(backgrounds[of_slot[slot]])
         found = find(apply.apply(np.minimum(sum(parts), settings.saturation).astype(np.uint16))[0])
         kept.append(found)
         slots.append(slot)
@@ -92,6 +100,13 @@ def make(drawn: Drawn, seed: int, orientation: int, second: float, out: Path) ->
     arrays |= {"slot": np.array(slots), "start_deg": start_deg, "hkl": np.concatenate(hkl), "ub": crystals[0].ub}
     arrays |= {"count": [len(each) for each in kept], "gain": [each.gain for each in kept]}
     np.savez_compressed(file, **arrays)
+
+
+@cache
+def _backgrounds() -> NDArray[np.uint16]:
+    """(POOL, rows, columns) raw pictures without any reflection."""
+    maker = PictureMaker(load_crystal(None, 1), GEOMETRY, replace(PictureSettings(), diffracting_share=0.0))
+    return np.array([maker.diffraction(0.0, WIDTH_DEG, EXPOSURE_S, noise_seed=seed) for seed in range(POOL)])
 
 
 def _belongs(found: FrameSpots, crystal: Crystal, begin_deg: float) -> NDArray[np.int64]:
@@ -114,11 +129,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--orientations", type=int, default=1)
     parser.add_argument("--second", type=float, default=0.0)
+    parser.add_argument(
+        "--set", choices=SETS, default="all", help="small: below 100 A^3; pseudo: benchmarks.livepseudo"
+    )
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     for orientation in range(asked.orientations):
-        for drawn in draw_crystals(asked.seed):
+        for drawn in SETS[asked.set](asked.seed):
             make(drawn, asked.seed, orientation, asked.second, asked.out)
 
 

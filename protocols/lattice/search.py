@@ -3,8 +3,8 @@
 Along a lattice vector of the crystal the projections of all reflections are whole multiples of 1 / length. So points
 are projected on directions all over a hemisphere, the Fourier transform of each projection shows at which lengths
 they are, and the vectors found are refined by their whole-number phases. Of all triples of vectors the one is taken
-that indexes as many points as any, within a few, and has the smallest volume; it is reduced (`cell`). Points that
-belong to no lattice, or to a second one, only weaken the transform: a third of them does no harm.
+that explains the points best (`explained`); it is reduced (`cell`). Points that belong to no lattice, or to a second
+one, only weaken the transform: a third of them does no harm.
 """
 
 from dataclasses import dataclass
@@ -36,13 +36,16 @@ PHASE_WIDTH = 0.12
 VECTORS, ASIDE, MOST = 26, 14, 200
 """The shortest refined vectors, of which triples are made, and the shortest that are not in the plane of the first two;
 and of how many these are taken."""
-NEAR_BEST = 0.75
+NEAR_BEST = 0.6
 """A vector has that much of the best one's score."""
 INDEXED_WITHIN = 0.2
 """All three phases of a point that is indexed are so near to whole numbers; a random point is by chance in 6 %."""
-FEWER_SHARE, FEWER = 0.04, 2
-"""A triple that indexes fewer points than any by no more than that share of all, and so many, may have the smaller
-volume and is taken: of many triples one indexes some wrong points by chance."""
+KNOWN_PER_A = (0.006, 0.012, 0.02)
+"""To one of these are points known; then a phase is to that times the length of the vector, at most INDEXED_WITHIN. So
+a small cell that indexes many points sharply is better than a large one that indexes some more of them loosely, which
+of many triples one does by chance, or by a second crystal."""
+MORE_LARGE = 3.0
+"""So many more lattices there are to choose from, as a power of their volume."""
 SMALLEST_A3 = 15.0
 FEWEST = 8
 """Points of which a lattice can be said at all."""
@@ -197,11 +200,11 @@ def _alike(one: Array, other: Array) -> bool:
 
 
 def _best_triple(points: Array, vectors: Array) -> Array | None:
-    """(3, 3) rows: of all triples that index about as many points as any, the one of the smallest volume."""
+    """(3, 3) rows: the triple of which chance would have made the indexed points most rarely."""
     if len(vectors) < 3:
         return None
     phases = vectors @ points.T
-    near = np.abs(phases - np.rint(phases)) < INDEXED_WITHIN
+    off = np.abs(phases - np.rint(phases))
     triples = np.array(list(combinations(range(len(vectors)), 3)))
     volumes = np.abs(np.linalg.det(vectors[triples]))
     lengths = np.linalg.norm(vectors, axis=1)
@@ -209,6 +212,21 @@ def _best_triple(points: Array, vectors: Array) -> Array | None:
     triples, volumes = triples[solid], volumes[solid]
     if not len(triples):
         return None
-    indexed = (near[triples[:, 0]] & near[triples[:, 1]] & near[triples[:, 2]]).sum(axis=1)
-    enough = indexed >= indexed.max() - FEWER_SHARE * len(points) - FEWER
-    return np.asarray(vectors[triples[enough][np.argmin(volumes[enough])]])
+    best, chosen = -np.inf, triples[0]
+    for known_per_A in KNOWN_PER_A:
+        within = np.minimum(known_per_A * lengths, INDEXED_WITHIN)
+        near = off < within[:, None]
+        indexed = (near[triples[:, 0]] & near[triples[:, 1]] & near[triples[:, 2]]).sum(axis=1)
+        score = explained(indexed, len(points), (2 * within)[triples].prod(axis=1)) - MORE_LARGE * np.log(volumes)
+        if score.max() > best:
+            best, chosen = float(score.max()), triples[int(score.argmax())]
+    return np.asarray(vectors[chosen])
+
+
+def explained(indexed: Indices, count: int, by_chance: Array) -> Array:
+    """Logarithm of how much better `indexed` of `count` points are explained by a lattice than by none.
+
+    A point lies on it with the share that is indexed, evenly in the parts `by_chance` of space, or else anywhere.
+    """
+    share = np.clip(indexed / count, 1e-9, 1 - 1e-9)
+    return np.asarray(indexed * np.log(share / by_chance) + (count - indexed) * np.log1p(-share))

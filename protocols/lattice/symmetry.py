@@ -77,7 +77,7 @@ def bravais(cell: Cell, obliquity_deg: float = 0.3) -> Bravais:
     """
     import gemmi
 
-    reduced, reduction = cell.reduced(), cell.reduction()
+    reduced = cell.reduced()
     axes = gemmi.find_lattice_2fold_ops(gemmi.UnitCell(*reduced.parameters), obliquity_deg)
     best: list[tuple[Indices, Indices]] = []
     worst, count = 0.0, 0
@@ -89,6 +89,38 @@ def bravais(cell: Cell, obliquity_deg: float = 0.3) -> Bravais:
             best, count = taken, size
             worst = max((float(d) for _, d in axes[:size]), default=0.0)
             break
+    return _of_axes(cell, best, worst, count)
+
+
+def bravais_types(cell: Cell, obliquity_deg: float) -> list[Bravais]:
+    """All that the axes within an obliquity make, alone and together, in any order: a symmetry and those within it."""
+    import gemmi
+
+    axes = gemmi.find_lattice_2fold_ops(gemmi.UnitCell(*cell.reduced().parameters), obliquity_deg)
+    taken = [(*_axis(op), float(off)) for op, off in axes]
+    by_rotation = {rotation.tobytes(): number for number, (rotation, _, _) in enumerate(taken)}
+    sets: set[frozenset[int]] = {frozenset()}
+    for some in (each for size in (1, 2, 3) for each in combinations(range(len(taken)), size)):
+        group = _group([taken[number][0] for number in some])
+        twofold = [rotation.tobytes() for rotation in group if int(np.trace(rotation)) == -1]
+        if len(group) <= 24 and len(twofold) in SYSTEM_OF_AXES and all(each in by_rotation for each in twofold):
+            sets.add(frozenset(by_rotation[each] for each in twofold))
+    found = [
+        _of_axes(cell, [taken[n][:2] for n in sorted(some)], max((taken[n][2] for n in some), default=0.0), len(some))
+        for some in sets
+    ]
+    # Three axes across the one of a hexagonal lattice are no type of their own.
+    hexagonal = [some for some in sets if len(some) == 7]
+    return [
+        each
+        for each, some in zip(found, sets, strict=True)
+        if each.system != "rhombohedral" or not any(some < whole for whole in hexagonal)
+    ]
+
+
+def _of_axes(cell: Cell, best: list[tuple[Indices, Indices]], worst: float, count: int) -> Bravais:
+    """The type that these twofold axes make, `count` of them, with the largest of their obliquities."""
+    reduction = cell.reduction()
     group = tuple(_group([rotation for rotation, _ in best]))
     ideal = _symmetric(group, reduction, cell.metric)
     system = SYSTEM_OF_AXES[count]

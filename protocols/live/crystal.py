@@ -2,30 +2,32 @@
 
 A lattice is looked for without knowledge (`protocols.lattice.search`), or goes on from the one before; it is fitted
 with the geometry (`protocols.lattice.rotationfit`), and then doubted: may chance have made it; do the reflections that
-are seen generate it, or one of half or a third of its volume; do those that it leaves out generate a larger one; are
-its numbers known well enough. Where a doubt is left it is not determined, and the doubt is said.
+are seen generate it, or one of a part of its volume, or a larger one (`generation`); are its numbers known well enough.
+Where a doubt is left it is not determined, and the doubt is said.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.lattice.cell import Cell
-from protocols.lattice.rotationfit import Observed, RotationFit, fit_rotation
+from protocols.lattice.rotationfit import Observed, RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.lattice.search import LONGEST_A, find_lattice, reduced_ub
+from protocols.lattice.search import LONGEST_A, explained, find_lattice
 from protocols.live.cellsigma import CellSigma, cell_sigma
+from protocols.live.generation import PART_WORDS, chance, generated, is_part, least_part
+from protocols.live.geometryknown import GeometryKnown, some
 
 Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 FEWEST = 10
 """Reflections of a lattice that is said."""
+FEWEST_SURE = 24
+"""Reflections of a lattice that is determined. Those that only a larger cell has are weak now and then: where an eighth
+of all that are seen is of these, 24 have shown one with a chance of 0.96."""
 FEWEST_FOR_STARTS = 30
 """With fewer no other axis or beam is tried: nearly any of them would explain so few."""
 CHANCE_DIGITS = 8.0
@@ -42,17 +44,6 @@ LARGEST_NOISE_PX, LARGEST_NOISE_DEG = 0.4, 0.2
 """Reflections that deviate by more from a lattice are not of it."""
 RATIO_KNOWN_TO, ANGLE_KNOWN_TO_DEG = 0.01, 1.0
 """Standard deviations of axial ratios and angles of a lattice that is determined; they are told with it."""
-OUTSIDE = 3
-"""Fewer reflections outside of a part of the lattice that holds all the others may be wrong ones."""
-PHASE = 0.08
-"""How near to a whole number the phases of a reflection are that a larger cell would explain."""
-LARGER_SHARE, LARGER_FEWEST = 0.04, 5
-"""Of all reflections, explained by a cell that is larger by 2 or 3 and not by this one: then it is tried."""
-GAINED = 0.3
-"""Of the reflections that a lattice leaves out a larger cell must explain so many. A second crystal's lie now and then
-on thirds and halves of the first one's."""
-FEWER_SHARE, FEWER = 0.04, 2
-"""Of two lattices that explain as many reflections, within these, the one of the smaller cell is taken."""
 AXES_OFF_DEG = (-1.5, 1.5, -3.0, 3.0)
 BEAM_OFF_PX = 2.5
 SLOW_TIMES, PART_DEG = 3.0, 0.15
@@ -62,33 +53,19 @@ SMALL_ANGLE_DEG = 10.0
 """A wrong axis does little harm to reflections over so small a range: in it other starts look for the lattice."""
 
 
-@dataclass(frozen=True, slots=True)
-class GeometryKnown:
-    """How well an instrument is known before a run, standard deviations.
-
-    camera_length, ellipse: relative. What a file of calibrations says better is given so.
-    """
-
-    axis_deg: float = 1.5
-    out_of_plane_deg: float = 0.5
-    beam_px: float = 1.5
-    ellipse: float = 0.0005
-    camera_length: float = 0.02
-
-    def fit(self, observed: Observed, geometry: RotationGeometry, ub: Array) -> RotationFit | None:
-        """Lattice and geometry to these, with `geometry` as what is told."""
-        widths = (self.axis_deg, self.out_of_plane_deg, self.beam_px, self.beam_px)
-        return fit_rotation(observed, geometry, ub, self.ellipse, self.camera_length, widths)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundCrystal:
-    """A lattice with its fit. doubts: why it may be another lattice, in words. vague: whether its numbers are."""
+    """A lattice with its fit.
+
+    doubts: why it may be another lattice, in words. explained: how much better the reflections are explained by it than
+    by none, as a logarithm; it weighs how many are of it against how many chance would have put there.
+    """
 
     fit: RotationFit
     cell: Cell
     sigma: CellSigma
     doubts: tuple[str, ...]
+    explained: float
 
     @property
     def vague(self) -> bool:
@@ -130,7 +107,7 @@ def find_crystal(
         fit = _with_start(observed, geometry, known, start, ub)
         if fit is None:
             continue
-        found = judged(observed, _generated(observed, geometry, known, fit), geometry, known)
+        found = judged(observed, generated(observed, geometry, known, fit), geometry, known)
         if best is None or _better(found, best):
             best = found
         if not best.doubts and (best.share > GOOD_SHARE or number > 0 or before is None):
@@ -163,7 +140,7 @@ def _starts(
     if len(observed) < FEWEST_FOR_STARTS:
         return
     near = np.abs(observed.angle_deg - np.median(observed.angle_deg)) < SMALL_ANGLE_DEG / 2
-    few = _some(observed, near) if near.sum() >= 3 * FEWEST else observed
+    few = some(observed, near) if near.sum() >= 3 * FEWEST else observed
     tried = [replace(geometry, axis_deg=geometry.axis_deg + off) for off in AXES_OFF_DEG]
     tried += [
         replace(geometry, beam_fast_px=geometry.beam_fast_px + x, beam_slow_px=geometry.beam_slow_px + y)
@@ -175,10 +152,6 @@ def _starts(
             yield each, lattice.ub
 
 
-def _some(observed: Observed, which: Mask) -> Observed:
-    return Observed(*(getattr(observed, name)[which] for name in Observed.__dataclass_fields__))
-
-
 def _with_start(
     observed: Observed, geometry: RotationGeometry, known: GeometryKnown, start: RotationGeometry, ub: Array
 ) -> RotationFit | None:
@@ -186,114 +159,13 @@ def _with_start(
     fit = known.fit(observed, start, ub)
     if fit is None or start == geometry:
         return fit
-    return fit_from(observed, geometry, known, fit)
-
-
-def fit_from(
-    observed: Observed, geometry: RotationGeometry, known: GeometryKnown, fit: RotationFit
-) -> RotationFit | None:
-    """The same lattice fitted anew, where the geometry that is told is not the one that the fit began with."""
-    widths = (known.axis_deg, known.out_of_plane_deg, known.beam_px, known.beam_px)
-    return fit_rotation(observed, fit.geometry, fit.ub, known.ellipse, known.camera_length, widths, believed=geometry)
+    return known.anew(observed, geometry, fit)
 
 
 def _better(one: FoundCrystal, other: FoundCrystal) -> bool:
     if bool(one.doubts) != bool(other.doubts):
         return not one.doubts
-    mine, others = int(one.fit.used.sum()), int(other.fit.used.sum())
-    if abs(mine - others) > FEWER_SHARE * max(mine, others) + FEWER:
-        return mine > others
-    return one.cell.volume_A3 < 0.9 * other.cell.volume_A3
-
-
-def _generated(observed: Observed, geometry: RotationGeometry, known: GeometryKnown, fit: RotationFit) -> RotationFit:
-    """The fit with the lattice that the reflections generate: of half or a third of the volume, or of more of it."""
-    for _ in range(4):
-        other, least = _smaller(observed, fit), int(fit.used.sum()) - OUTSIDE
-        if other is None:
-            other, least = _larger(observed, fit), int(fit.used.sum() + GAINED * (~fit.used).sum())
-        if other is None:
-            return fit
-        refitted = fit_from(observed, geometry, known, replace(fit, ub=reduced_ub(other)))
-        if refitted is None or refitted.used.sum() < least:
-            return fit
-        fit = refitted
-    return fit
-
-
-def _parts(prime: int) -> list[Indices]:
-    """Vectors v: the reflections with v . h = 0 (mod prime) are a part of the lattice, one of these for each v."""
-    found: list[Indices] = []
-    for vector in product(range(prime), repeat=3):
-        first = next((x for x in vector if x), 0)
-        if first == 1:
-            found.append(np.array(vector, dtype=np.int64))
-    return found
-
-
-PARTS = tuple((prime, vector) for prime in (2, 3) for vector in _parts(prime))
-
-
-def outside_parts(hkl: Indices) -> tuple[int, int, Indices]:
-    """The part of the lattice that the fewest of (n, 3) reflections lie outside of: how many, its index, its vector."""
-    counts = [
-        (int(np.count_nonzero(hkl @ vector % prime)), prime, number) for number, (prime, vector) in enumerate(PARTS)
-    ]
-    count, prime, number = min(counts)
-    return count, prime, PARTS[number][1]
-
-
-def _smaller(observed: Observed, fit: RotationFit) -> Array | None:
-    """(3, 3) the reciprocal lattice without the points that no reflection is seen of; None where all are needed."""
-    hkl = fit.hkl[fit.used]
-    outside, prime, vector = outside_parts(hkl)
-    if outside >= OUTSIDE or (outside and len(hkl) < 10 * OUTSIDE):
-        return None
-    # A basis of the whole vectors h with v . h = 0 (mod prime).
-    grid = np.array([g for g in product(range(-prime, prime + 1), repeat=3) if any(g)])
-    inside = grid[grid @ vector % prime == 0]
-    length = np.linalg.norm(inside @ fit.ub.T, axis=1)
-    inside = inside[np.argsort(length, kind="stable")]
-    first = inside[0]
-    second = next(h for h in inside if np.any(np.cross(first, h)))
-    third = next(h for h in inside if abs(round(float(np.linalg.det(np.array([first, second, h]))))) == prime)
-    return np.asarray(fit.ub @ np.array([first, second, third]).T)
-
-
-def _larger(observed: Observed, fit: RotationFit) -> Array | None:
-    """(3, 3) a finer reciprocal lattice that many of the reflections left out lie on; None where there is none."""
-    out = ~fit.used
-    least = max(LARGER_FEWEST, LARGER_SHARE * len(out))
-    if out.sum() < least:
-        return None
-    points = _some(observed, out).crystal(fit.geometry)
-    phases = points @ np.linalg.inv(fit.ub).T
-    best, found = 0, None
-    for prime, vector in PARTS:
-        for times in range(1, prime):
-            off = phases - times * vector / prime
-            near = np.abs(off - np.rint(off)).max(axis=1) < PHASE
-            if near.sum() > best:
-                best, found = int(near.sum()), vector / prime
-    by_chance = out.sum() * (2 * PHASE) ** 3
-    if found is None or best < least + 2 * by_chance:
-        return None
-    # The shortest three vectors of the lattice and the new point that are not in a plane and generate it.
-    grid = np.array(list(product(range(-1, 2), repeat=3)), dtype=np.float64)
-    many = np.concatenate([grid[np.any(grid != 0, axis=1)], grid + found, grid - found])
-    vectors = many @ fit.ub.T
-    order = np.argsort(np.linalg.norm(vectors, axis=1), kind="stable")
-    vectors = vectors[order]
-    volume = abs(np.linalg.det(fit.ub)) * (0.5 if 0.5 in found else 1 / 3)
-    first = vectors[0]
-    second = next(
-        v for v in vectors if np.linalg.norm(np.cross(first, v)) > 1e-3 * np.linalg.norm(first) * np.linalg.norm(v)
-    )
-    for third in vectors:
-        size = abs(np.linalg.det(np.array([first, second, third])))
-        if abs(size / volume - 1) < 0.01:
-            return np.array([first, second, third]).T
-    return None
+    return one.explained > other.explained
 
 
 def judged(observed: Observed, fit: RotationFit, told: RotationGeometry, known: GeometryKnown) -> FoundCrystal:
@@ -303,6 +175,8 @@ def judged(observed: Observed, fit: RotationFit, told: RotationGeometry, known: 
     count = int(fit.used.sum())
     if count < FEWEST:
         doubts.append(f"only {count} reflections are of it")
+    elif count < FEWEST_SURE:
+        doubts.append(f"only {count} reflections are of it: weak ones of a larger cell may not be among them")
     if fit.used.mean() < LEAST_SHARE:
         doubts.append(f"only {fit.used.mean():.0%} of the reflections are of it")
     if fit.noise[0] > LARGEST_NOISE_PX or fit.noise[1] > LARGEST_NOISE_DEG:
@@ -315,11 +189,11 @@ def judged(observed: Observed, fit: RotationFit, told: RotationGeometry, known: 
     digits = (count - BOUND) * -math.log10(by_chance) - math.log10(math.comb(len(fit.used), count))
     if count >= FEWEST and digits < CHANCE_DIGITS:
         doubts.append(f"chance may have made it ({count} of {len(fit.used)} reflections)")
-    outside, prime, _ = outside_parts(fit.hkl[fit.used])
-    expected = by_chance * np.count_nonzero(~fit.used)
-    if outside < OUTSIDE + 2 * expected:
-        doubts.append(f"its volume may be a {'half' if prime == 2 else 'third'}: {outside} reflections say it is not")
-    return FoundCrystal(fit, cell, sigma, tuple(doubts))
+    part = least_part(fit.hkl[fit.used])
+    if is_part(observed, fit, part):
+        doubts.append(f"its volume may be a {PART_WORDS[part.prime]}: {part.outside} reflections say it is not")
+    explains = float(explained(np.array(count), len(fit.used), np.array(by_chance)))
+    return FoundCrystal(fit, cell, sigma, tuple(doubts), explains)
 
 
 def _odd_geometry(fitted: RotationGeometry, told: RotationGeometry, known: GeometryKnown) -> list[str]:
@@ -332,13 +206,3 @@ def _odd_geometry(fitted: RotationGeometry, told: RotationGeometry, known: Geome
         (off_length / known.camera_length, f"the camera length would be {off_length:.1%} off"),
     )
     return [words for sigmas, words in parts if sigmas > GEOMETRY_SIGMAS]
-
-
-def chance(fit: RotationFit, observed: Observed) -> float:
-    """The share of reciprocal space in which a reflection is taken for one of the lattice."""
-    px, deg, px_factor, deg_factor = fit.noise
-    place = 4 * np.hypot(np.maximum(observed.position_sigma_px, 0.02), px) * px_factor * fit.geometry.per_px
-    turn = np.linalg.norm(fit.hkl @ fit.ub.T, axis=1)
-    angle = 4 * np.radians(np.hypot(np.maximum(observed.angle_sigma_deg, 0.003), deg) * deg_factor) * turn
-    volume = np.mean(8 * place * place * angle)
-    return float(volume / abs(np.linalg.det(fit.ub)))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.lattice.cell import Cell
-from protocols.lattice.symmetry import Bravais, bravais
+from protocols.lattice.symmetry import Bravais, bravais, bravais_types
 from protocols.live.cellsigma import PAIRS, CellSigma, six
 
 Array = NDArray[np.float64]
@@ -48,8 +48,14 @@ def candidates(cell: Cell, sigma: CellSigma) -> list[Candidate]:
     for width in widths:
         each = bravais(cell, width)
         types.setdefault(each.symbol, each)
-    off = {symbol: _square(each, cell, sigma) for symbol, each in types.items()}
-    found = [Candidate(each, _chance(each, types, off)) for each in types.values()]
+    off = {symbol: deviation_square(each, cell, sigma) for symbol, each in types.items()}
+    chain = dict(types)
+    # Noise tells the order of the axes: of symmetries within another the true one may stand behind it.
+    for each in bravais_types(cell, WIDEST_DEG):
+        square = deviation_square(each, cell, sigma)
+        if each.symbol not in chain and square < off.get(each.symbol, np.inf):
+            types[each.symbol], off[each.symbol] = each, square
+    found = [Candidate(each, _chance(each, chain, off)) for each in types.values()]
     listed = [each for each in found if each.chance > LISTED_CHANCE]
     return sorted(listed, key=lambda one: (-one.bravais.rotations, -one.chance))
 
@@ -91,7 +97,7 @@ def _unit(number: int) -> Array:
     return unit
 
 
-def _square(each: Bravais, cell: Cell, sigma: CellSigma) -> float:
+def deviation_square(each: Bravais, cell: Cell, sigma: CellSigma) -> float:
     """Sum of the squared deviations from what the type asks for, in standard deviations."""
     free = 6 - each.free_parameters
     if not free:

@@ -14,8 +14,9 @@ from protocols.lattice.cell import Cell, lattice_difference
 from protocols.lattice.rotationfit import Observed, RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.live.coverage import Coverage, Shell, coverage, resolution_A, shells
-from protocols.live.crystal import FoundCrystal, GeometryKnown, find_crystal
+from protocols.live.crystal import FoundCrystal, find_crystal
 from protocols.live.damage import damage
+from protocols.live.geometryknown import GeometryKnown
 from protocols.live.latticetype import candidates, conventional
 from protocols.live.mosaicity import Mosaicity, mosaicity
 from protocols.live.phases import Phase, named

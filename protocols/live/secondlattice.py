@@ -4,7 +4,8 @@ from dataclasses import fields
 
 from protocols.lattice.rotationfit import Observed
 from protocols.lattice.search import find_lattice
-from protocols.live.crystal import FEWEST, FoundCrystal, GeometryKnown, judged
+from protocols.live.crystal import FEWEST, FoundCrystal, judged
+from protocols.live.geometryknown import GeometryKnown
 
 TRUSTED = GeometryKnown(axis_deg=0.05, out_of_plane_deg=0.05, beam_px=0.1, ellipse=1e-4, camera_length=0.001)
 """The first lattice has told the geometry."""

@@ -5,7 +5,7 @@ import pytest
 
 from drivers.simulated.crystal import random_orientation
 from protocols.lattice.cell import Cell, lattice_difference
-from protocols.lattice.search import find_lattice, indexed_by
+from protocols.lattice.search import explained, find_lattice, indexed_by
 
 CELLS = {
     "rock salt, primitive": (3.99, 3.99, 3.99, 60, 60, 60),
@@ -82,3 +82,21 @@ def test_indexing_by_a_known_lattice() -> None:
     found = indexed_by(ub, points)
     assert found.indexed.all()
     np.testing.assert_allclose(found.hkl @ ub.T, points, atol=0.01)
+
+
+def test_a_small_cell_that_indexes_fewer_points_sharply_explains_more_than_a_large_one() -> None:
+    """Of 89 points: a cell 13 times as large has the 47 of the small one and 15 of a second crystal besides."""
+    small, large = explained(np.array([47, 62]), 89, np.array([1e-4, 3.2e-3]))
+    assert small > large + 30
+    whole, half = explained(np.array([150, 75]), 150, np.array([2e-3, 1e-3]))
+    assert whole > half + 30
+
+
+def test_with_a_second_crystal_the_small_cell_of_the_first_is_found() -> None:
+    cell = Cell(4.227, 5.651, 5.788, 80.89, 88.36, 85.06)
+    for seed in range(4):
+        first, _ = seen(cell, 40, seed=seed)
+        second, _ = seen(cell, 40, seed=seed + 50)
+        found = find_lattice(np.concatenate([first, second[: len(first) // 2]]))
+        assert found is not None
+        assert lattice_difference(found.cell, cell)[0] < 0.03

@@ -9,7 +9,9 @@ from drivers.facts import Geometry
 from protocols.lattice.cell import Cell, lattice_difference
 from protocols.lattice.rotationfit import Observed
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.live.crystal import GeometryKnown, find_crystal, judged, less_of_slow, outside_parts
+from protocols.live.crystal import FEWEST_SURE, find_crystal, judged, less_of_slow
+from protocols.live.generation import generated, least_part
+from protocols.live.geometryknown import GeometryKnown, some
 from protocols.live.secondlattice import second_lattice
 from tests.protocols.lattice.rotations import crystal, geometry_of, observed
 
@@ -91,10 +93,60 @@ def test_a_lattice_that_its_reflections_do_not_generate_is_made_smaller_or_doubt
             assert not found.determined or found.cell.volume_A3 < 0.6 * whole.cell.volume_A3
 
 
-def test_how_many_reflections_lie_outside_of_a_part_of_the_lattice() -> None:
-    hkl = np.array([[2, 1, 0], [0, 1, 1], [4, 0, 3], [2, 2, 1], [1, 0, 0]])
-    outside, prime, vector = outside_parts(hkl)
-    assert (outside, prime, vector.tolist()) == (1, 2, [1, 0, 0])
+@pytest.mark.parametrize(
+    ("hkl", "outside", "prime", "vector", "remainder"),
+    [
+        ([[2, 1, 0], [0, 1, 1], [4, 0, 3], [2, 2, 1], [1, 0, 0]], 1, 2, [1, 0, 0], 0),
+        ([[0, 5, 1], [3, 1, 0], [1, -2, 3], [2, 0, -5], [1, 4, 3], [0, 0, 5]], 0, 5, [0, 1, 0], 0),
+    ],
+)
+def test_how_many_reflections_lie_outside_of_a_part_of_the_lattice(
+    hkl: list[list[int]], outside: int, prime: int, vector: list[int], remainder: int
+) -> None:
+    indices = np.array(hkl)
+    if prime == 5:
+        indices[:, 1] *= 5
+    part = least_part(indices)
+    assert (part.outside, part.prime, part.vector.tolist(), part.remainder) == (outside, prime, vector, remainder)
+
+
+def test_a_part_need_not_hold_the_origin() -> None:
+    random = np.random.default_rng(3)
+    hkl = random.integers(-9, 10, (60, 3))
+    hkl[:, 2] = 5 * hkl[:, 2] + 2
+    part = least_part(hkl)
+    assert (part.outside, part.prime, part.vector.tolist(), part.remainder) == (0, 5, [0, 0, 1], 2)
+
+
+@pytest.mark.parametrize(("larger_by", "beside"), [(2, 0), (3, 0), (5, 0), (7, 0), (5, 2)])
+def test_a_lattice_with_too_many_points_is_made_the_one_that_is_seen(larger_by: int, beside: int) -> None:
+    """With a beam that is two fifths of a step off, one of five times the points has all beside the multiples of 5."""
+    reflections, geometry = seen(count=200)
+    told = RotationGeometry.of(geometry)
+    found = find_crystal(reflections, told, KNOWN)
+    assert found is not None
+    step_px = float(np.linalg.norm(found.fit.ub[:, 2])) / larger_by / told.per_px
+    off = replace(told, beam_fast_px=told.beam_fast_px + beside * step_px)
+    finer = found.fit.ub / np.array([1, 1, larger_by])
+    hkl = found.fit.hkl * np.array([1, 1, larger_by]) + np.array([0, 0, beside])
+    made = generated(reflections, told, KNOWN, replace(found.fit, geometry=off, ub=finer, hkl=hkl))
+    assert abs(1 / np.linalg.det(made.ub)) == pytest.approx(found.cell.volume_A3, rel=0.02)
+    assert made.geometry.beam_fast_px == pytest.approx(told.beam_fast_px, abs=0.2)
+    doubted = judged(reflections, replace(found.fit, ub=finer, hkl=hkl), told, KNOWN).doubts
+    assert any("its volume may be" in words for words in doubted)
+
+
+def test_so_few_reflections_that_weak_ones_may_be_missing_determine_nothing() -> None:
+    reflections, geometry = seen(count=200)
+    true = RotationGeometry.of(geometry)
+    found = find_crystal(reflections, true, KNOWN)
+    assert found is not None
+    kept = np.zeros(len(reflections), dtype=bool)
+    kept[np.flatnonzero(found.fit.used)[: FEWEST_SURE - 1]] = True
+    few = some(reflections, kept)
+    fit = KNOWN.fit(few, true, found.fit.ub)
+    assert fit is not None
+    assert any("larger cell" in words for words in judged(few, fit, true, KNOWN).doubts)
 
 
 def test_a_second_crystal_is_seen_and_one_alone_has_no_second() -> None:

@@ -46,6 +46,25 @@ def test_a_symmetry_that_is_just_missed_is_listed_and_not_allowed() -> None:
     assert listed["oP"] is True
 
 
+@pytest.mark.parametrize(
+    ("cell", "group", "higher", "own"),
+    [
+        (Cell(9.6, 9.6, 9.605, 90.01, 90.02, 89.98), "P", "cP", "tP"),
+        (Cell(7.9, 7.9 * 3**0.5, 10.4, 90, 90, 90), "C", "hP", "oC"),
+        (Cell(12.7, 12.7, 12.7 * 1.5**0.5 * 1.001, 90, 90, 120), "R", "cP", "hR"),
+        (Cell(8.2, 10.3, 8.204, 90, 107, 90), "P", "oC", "mP"),
+    ],
+)
+def test_of_a_pseudo_symmetric_crystal_both_types_are_listed(cell: Cell, group: str, higher: str, own: str) -> None:
+    """Noise may make another axis the straightest one than the one of the true symmetry."""
+    found = [
+        each.bravais.symbol for each in candidates(cell.reduced(group), sigma_of(cell, 0.001, 0.05)) if each.allowed
+    ]
+    assert found[0] == higher
+    assert own in found
+    assert "hR" not in found or higher == "cP"
+
+
 def test_numbers_that_the_symmetry_makes_one_are_better_known() -> None:
     cell = Cell(9.7, 9.701, 8.1, 90, 90, 90)
     sigma = sigma_of(cell, 0.001, 0.05)
