@@ -49,8 +49,20 @@ def rules_of(soaked: SoakedRun) -> Rules:
     yield from _seen(soaked)
     yield from _decided(soaked)
     yield from _same_mode(soaked)
+    yield from _shifts_back(soaked)
     disagreements = check_run(soaked.folder)
     yield "the files of the run agree", not disagreements, "; ".join(disagreements[:3])
+
+
+def _shifts_back(soaked: SoakedRun) -> Rules:
+    """Deflectors that were set stand where they were found; or an alarm says that they may not."""
+    alarms = " ".join(soaked.alarms)
+    found = {call["args"][0]: call["result"] for call in soaked.of("call", "deflectors.read") if "error" not in call}
+    last = {call["args"][0]: call["args"][1:] for call in soaked.of("call", "deflectors.set")}
+    for which, values in last.items():
+        words = which.replace("_", " ")
+        back = which not in found or list(values) == list(found[which]) or f"THE {words.upper()} IS NOT BACK" in alarms
+        yield f"the {words} is back where it was, or an alarm says so", back, f"{values} for {found.get(which)}"
 
 
 def _left_safe(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:

@@ -19,6 +19,13 @@ SMALL = {
     "pictures": {"shape": [32, 32], "wide_cross": False},
 }
 """An instrument whose pictures cost little."""
+SNAPSHOTS = {
+    "driver": "simulated",
+    "geometry": {"beam_fast_px": 48.0, "beam_slow_px": 48.0},
+    "pictures": {"shape": [96, 96], "wide_cross": False, "disc_radius_px": 36.0, "rendered": "snapshots"},
+}
+"""Snapshots that show a crystal, and frames of nothing but counts."""
+TRACKED = 0.125
 LOOKED_AT, FAST_DEG_S = 0.1, 2.0
 WAYS = {(source.value, t.trigger, t.dest.value) for t in TRANSITIONS for source in t.sources}
 
@@ -92,7 +99,7 @@ class CredTrial(Trial):
         elif besides < 0.32:
             state, after_s = rng.choice([*WORKING, State.FINALIZE]), rng.uniform(0.0, 3.0)
             troubles.append(f"mode.changed {state.value}+{after_s:.3f} {rng.choice([*OpticalMode])}")
-        return self._looked_at(rng, plan, troubles)
+        return self._tracked(rng, *self._looked_at(rng, plan, troubles))
 
     def _looked_at(
         self, rng: random.Random, plan: dict[str, Any], troubles: list[str]
@@ -118,6 +125,23 @@ class CredTrial(Trial):
             troubles = [*troubles, f"compute.live {look} {kind}"]
         return plan, troubles
 
+    def _tracked(
+        self, rng: random.Random, plan: dict[str, Any], troubles: list[str]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """In an eighth of the runs with snapshots a crystal is tracked that its goniometer moves; half of these have a
+        trouble with deflectors or answers.
+        """
+        if not plan["snapshot_interval"] or rng.random() >= TRACKED:
+            return plan, troubles
+        plan = {**plan, "tracking": rng.choice(["show", "correct", "correct"])}
+        number, value_s = rng.randint(1, 8), round(rng.uniform(0.05, 3.0), 3)
+        calls = [f"deflectors.{call} {number}" for call in ("read", "set", "set", "set")]
+        if rng.random() < 0.5:
+            kind = rng.choice(["error", "hang", f"slow {value_s}", f"away {value_s}"])
+            looks = [f"compute.locate {number} {ending}" for ending in ("late", "dead", "never")]
+            troubles = [*troubles, rng.choice([f"{rng.choice(calls)} {kind}", rng.choice(looks)])]
+        return plan, troubles
+
     def instrument(self, case: Case) -> dict[str, Any]:
         """A camera that tells only between which instants it exposed, where a shutter is slow: of one that tells them
         nothing would say so. One with pictures where the crystal is looked at, and where its frames show nothing, or
@@ -126,6 +150,8 @@ class CredTrial(Trial):
         kinds = {kind for words in case.troubles for kind in words.split()[2:3]}
         has_pictures = case.plan.get("live") or kinds.intersection(STUCK)
         options: dict[str, Any] = dict(SMALL) if has_pictures else {}
+        if case.plan.get("tracking", "off") != "off":
+            options = {**SNAPSHOTS, "motion": {"drawn_seed": case.seed % 100_000}}
         if "shutter" in kinds:
             options["detector"] = {"tells_instants": False}
         return options
@@ -192,6 +218,8 @@ class CredTrial(Trial):
             for key in ("stop_at", "stop_if"):
                 if plan.get(key):
                     yield {**plan, key: {}}
+        if plan.get("tracking", "off") != "off":
+            yield {**plan, "tracking": "off", "crystal_lost": "go on"}
         for key, value in plain.items():
             if plan[key] != value:
                 yield {**plan, key: value}
