@@ -103,6 +103,11 @@ def _() -> list[Swap]:
     return without({"blank the beam"}, lambda _: True)
 
 
+@bug("image shift left where tracking has brought it")
+def _() -> list[Swap]:
+    return without({"image shift back"}, lambda _: True)
+
+
 @bug("nobody makes sure of the beam")
 def _() -> list[Swap]:
     return without({"make sure of the beam"}, lambda _: True)

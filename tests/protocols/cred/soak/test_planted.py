@@ -28,6 +28,11 @@ LOOKED_AT = {**PLAIN, "live": True, "speed_deg_s": 2.0, "range_deg": 16.96}  # 4
 FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
     # bug: plan, trouble or troubles, the rule that breaks
     "blank missing when aborted": (PLAIN, "operator 3.5 abort", "the beam is off, or the alarm says so"),
+    "image shift left where tracking has brought it": (
+        {**SNAPSHOTS, "tracking": "correct", "range_deg": 12.72},  # 60 slots
+        "",
+        "the image shift is back where it was, or an alarm says so",
+    ),
     "nobody makes sure of the beam": (PLAIN, "beam.blank 1 ignored", "the beam is off, or the alarm says so"),
     "beam unblanked while waiting for rotation": (PLAIN, "", "the beam is unblanked when rotation was seen"),
     "stage not stopped": (PLAIN, "detector.start 9 error", "the stage stands, or the alarm says so"),
