@@ -30,7 +30,7 @@ def angle_residuals_deg(info: RunInfo) -> NDArray[np.float64]:
 
 def rotation_plot(info: RunInfo) -> bytes:
     """Angles of frames above; below, how far the stage readings and the frames' own times are off an even rotation."""
-    figure, (above, below) = _panels(info, 2)
+    figure, (above, below) = panels(info, 2)
     above.plot(info.slot, info.frame_start_deg, ".", color=INK, markersize=2)
     above.set_ylabel("stage angle (deg)")
     below.plot(info.slot, 1000 * angle_residuals_deg(info), ".", color=INK, markersize=2, label="frame starts")
@@ -43,14 +43,14 @@ def rotation_plot(info: RunInfo) -> bytes:
         below.errorbar(
             slots, 1000 * residual_deg, open_mdeg, fmt=".", color=ACCENT, linewidth=1, label="stage readings"
         )
-    _legend(below)
+    legend_above(below)
     below.set_ylabel("off an even rotation (mdeg)")
-    return _png(figure)
+    return png(figure)
 
 
 def timing_plot(info: RunInfo) -> bytes:
     """How late each frame began, and the time from one to the next against whole periods."""
-    figure, (above, below) = _panels(info, 2)
+    figure, (above, below) = panels(info, 2)
     late_ms = info.frame_late_ns / 1e6
     above.plot(info.slot, late_ms, ".", color=ACCENT, markersize=2)
     above.set_ylabel("late by (ms)")
@@ -61,17 +61,17 @@ def timing_plot(info: RunInfo) -> bytes:
         for what, chosen, colour in (("next slot", steps == 1, INK), ("across a gap", steps > 1, ACCENT)):
             if chosen.any():
                 below.plot(info.slot[1:][chosen], error_ms[chosen], ".", color=colour, markersize=3, label=what)
-        _legend(below)
+        legend_above(below)
     below.set_ylabel("step - whole periods (ms)")
     for axes, values in ((above, late_ms), (below, error_ms)):
         reach = max(SMALLEST_MS, 1.1 * float(np.abs(values).max(initial=0.0)))
         axes.set_ylim(-reach, reach)
-    return _png(figure)
+    return png(figure)
 
 
 def beam_plot(info: RunInfo, surveys: Sequence[FrameSurvey], run: RunHeader) -> bytes:
     """Where the primary beam is in each frame, against the place that stands in all files."""
-    figure, (axes,) = _panels(info, 1)
+    figure, (axes,) = panels(info, 1)
     slots = np.array([s.slot for s in surveys])
     surely = np.array([s.slot in run.frame_beams for s in surveys])
     for name, colour, off_px in (
@@ -82,15 +82,15 @@ def beam_plot(info: RunInfo, surveys: Sequence[FrameSurvey], run: RunHeader) -> 
             if chosen.any():
                 axes.plot(slots[chosen], off_px[chosen], mark, color=colour, markersize=3, label=label)
     axes.set_ylabel("from that in the files (px)")
-    _legend(axes)
-    return _png(figure)
+    legend_above(axes)
+    return png(figure)
 
 
 def scale_plot(info: RunInfo, surveys: list[FrameSurvey]) -> bytes:
     """Counts in spots, frame by frame and smoothed, on a logarithmic axis: a crystal that leaves is seen as well as a
     bright zone.
     """
-    figure, (axes,) = _panels(info, 1)
+    figure, (axes,) = panels(info, 1)
     slots, scale = [s.slot for s in surveys], scale_of(surveys)
     seen = np.maximum(scale, LOWEST_SCALE)
     axes.plot(
@@ -108,11 +108,11 @@ def scale_plot(info: RunInfo, surveys: list[FrameSurvey]) -> bytes:
     axes.set_yticks(ticks, [f"1/{round(1 / tick)}" if tick < 1 else f"{tick:.0f}" for tick in ticks])
     axes.axhline(1, color=FAINT, linewidth=0.5)
     axes.set_ylabel("relative scale")
-    _legend(axes)
-    return _png(figure)
+    legend_above(axes)
+    return png(figure)
 
 
-def _panels(info: RunInfo, n: int) -> "tuple[Figure, tuple[Axes, ...]]":
+def panels(info: RunInfo, n: int) -> "tuple[Figure, tuple[Axes, ...]]":
     """Axes one above the other, n of them, over the slots of the run; lost slots are red lines."""
     from matplotlib.figure import Figure
 
@@ -129,12 +129,13 @@ def _panels(info: RunInfo, n: int) -> "tuple[Figure, tuple[Axes, ...]]":
     return figure, axes
 
 
-def _legend(axes: "Axes") -> None:
+def legend_above(axes: "Axes") -> None:
     """Above the axes, off the data."""
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, frameon=False, fontsize=8, borderaxespad=0.1)
 
 
-def _png(figure: "Figure") -> bytes:
+def png(figure: "Figure") -> bytes:
+    """The picture as a file in memory, the same bytes for the same run."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()

@@ -23,6 +23,8 @@ from protocols.products.scale import SMOOTHED_FRAMES
 from protocols.products.source import RunInfo, RunSource
 from protocols.products.survey import FrameSurvey, clipped_in
 from protocols.products.thumbnails import SNAPSHOTS_SHOWN, Thumbnail, frame_thumbnails, snapshot_thumbnails
+from protocols.products.trackingplot import TEXT as TRACKING
+from protocols.products.trackingplot import tracking_plot
 from protocols.products.troubles import header_of, troubles
 
 VALUE_LETTERS = 300
@@ -102,6 +104,9 @@ def _body(
     if info.snapshots:
         yield _section("Snapshots", _count(len(info.snapshots)))
         yield _gallery(snapshot_thumbnails(source), origin_ns)
+    if (tracking := tracking_plot(info, document.own.get("tracking"))) is not None:
+        yield _section("Tracking", TRACKING)
+        yield _image("Tracking", tracking, "png")
     for title, text, picture in (
         ("Rotation", ROTATION, rotation_plot(info)),
         ("Timing", TIMING, timing_plot(info)),
