@@ -11,8 +11,8 @@ SIGMAS = 2.0
 
 TEXT = (
     "Place of the crystal in the selected-area aperture in each snapshot, x along the tilt axis and y across it, with "
-    "twice its uncertainty; grey lines: it was not found. Below, how far the image shift has brought it, all corrections "
-    "together."
+    "twice its uncertainty; grey lines: it was not found. Below, how far the image shift has brought it, all "
+    "corrections together."
 )
 
 

@@ -152,6 +152,9 @@ class MovesExperiment(Experiment):
                 there = [begin[0], begin[1]]
                 there[axis] += move
                 if not self.motion.reach[0] <= there[axis] <= self.motion.reach[1]:
+                    if per_unit is not None:  # it moves little, but it was seen to
+                        columns.append(per_unit)
+                        break
                     return self._failed(
                         f"the {self.mover.words} moved to the end of its range and the {self.mover.seen} did not move: "
                         "the field is empty, or the part does nothing. Look at the frames"
