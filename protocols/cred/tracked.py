@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 LOCATE = Computation(
     "locate", "protocols.tracking.computation:locate_in", latency_s=0.03, limit_s=LOCATE_S, resolution=1e-3, quick=True
 )
+CENTRED_NM = 150.0
+"""The operator has centred the crystal: there it is looked for in the first snapshot, and not its neighbour. Standard
+deviation along x and y, with what play and the first half degree do.
+"""
 LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
+CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
 BACK_S = 1.5
 
 
@@ -132,13 +137,13 @@ class TrackedCrystal:
 
     async def _locate(self, taken: TakenSnapshot) -> tuple[Place | None, str]:
         """Where it is, or why that is not known."""
-        expected = self.path.predict(taken.angle_deg, taken.t_s) if self._last is not None else None
+        expected = CENTRED if self._last is None else self.path.predict(taken.angle_deg, taken.t_s)
         arguments: dict[str, Any] = {
             **self._told,
             "index": taken.index,
             "angle_deg": round(taken.angle_deg, 4),
             "flatfield": self.flatfield,
-            "expected": None if expected is None else _numbers(expected),
+            "expected": _numbers(expected),
             "earlier": [] if self._last is None else [self._last],
         }
         pictures = [taken.index, *(each["index"] for each in arguments["earlier"])]
