@@ -24,7 +24,9 @@ FIRST_DEG, STEP_DEG, STEP_S, SNAPSHOTS = -60.0, 2.314, 5.12, 53
 FOUND_NM = 12.0
 LEARNED = 4
 """From so many snapshots on predictions are judged."""
-COILS = Coils((0.8, 0.3, -0.25, 0.9), (0.01, 0.002, -0.001, 0.012), (0.05, 0.01, -0.01, 0.06), (0, 65535), (0, 65535), True)
+COILS = Coils(
+    (0.8, 0.3, -0.25, 0.9), (0.01, 0.002, -0.001, 0.012), (0.05, 0.01, -0.01, 0.06), (0, 65535), (0, 65535), True
+)
 NEUTRAL = 32768.0
 
 
@@ -137,12 +139,16 @@ def main() -> None:
             true, seen = found(seed, motion)
             errors.append(np.hypot(*(predictor(seen) - true)[LEARNED:].T))
         print(f"| {name} | {percentiles(np.concatenate(errors))} |")
-    print("\n| matrix | off the middle nm: median | 95 % | 99 % | without corrections | stopped |\n|---|---|---|---|---|---|")
+    print(
+        "\n| matrix | off the middle nm: median | 95 % | 99 % | without corrections | stopped |\n|---|---|---|---|---|---|"
+    )
     for name, wrong in WRONG.items():
         runs = [corrected(seed, motion, wrong) for seed, motion in motions.items()]
         away, alone = np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs])
         stopped = sum(run[2] is Trust.STOPPED for run in runs)
-        print(f"| {name} | {percentiles(away)} | {percentiles(alone).replace(' | ', ' / ')} | {stopped} of {len(runs)} |")
+        print(
+            f"| {name} | {percentiles(away)} | {percentiles(alone).replace(' | ', ' / ')} | {stopped} of {len(runs)} |"
+        )
 
 
 if __name__ == "__main__":

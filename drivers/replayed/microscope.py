@@ -46,4 +46,5 @@ def recorded_microscope(
         origins=known.origins,
         disagreements=known.disagreements,
         calibration=known.calibration,
+        tracking=known.tracking,
     )

@@ -354,4 +354,5 @@ def what_if_microscope(
         origins=facts.origins,
         disagreements=facts.disagreements,
         calibration=facts.calibration,
+        tracking=facts.tracking,
     )

@@ -263,10 +263,14 @@ class Cred(ExperimentType[CredPlan]):
     def write_files(
         self, folder: Path, remains: Remains, end: RunEnd, frames: Callable[[str], Iterator[SpooledFrame]]
     ) -> list[Path]:
-        """See `ExperimentType.write_files`: the snapshots, for people."""
+        """See `ExperimentType.write_files`: the snapshots, for people, and the path of a crystal that was tracked."""
         from protocols.cred.results import write_snapshots
+        from protocols.cred.trackedpath import tracked_in, write_path
 
-        return write_snapshots(folder, frames("snapshot"))
+        files = write_snapshots(folder, frames("snapshot"))
+        tracked = tracked_in(remains.records)
+        path = None if tracked is None else write_path(folder, tracked)
+        return files if path is None else [*files, path]
 
     def products(self, plan: CredPlan) -> Sequence[str]:
         """See `ExperimentType.products`."""

@@ -24,6 +24,7 @@ from protocols.cred.plan import LATE_SHARE, CredPlan, SlotPlan
 from protocols.cred.readings import readings_of
 from protocols.cred.records import Collected, FrameRecord, Snapshot, period_s
 from protocols.cred.results import SlotTimes
+from protocols.cred.trackedpath import tracked_in
 
 # A frame that would begin later than LATE_SHARE is not begun; the camera may open a little after that was judged.
 LATE_MARGIN = 1.2
@@ -58,6 +59,9 @@ def finish_cred(remains: Remains) -> RunEnd:
     fit = results.rotation_of(collected, run.slots)
     result = results.result_of(run, fit)
     pictures = (instrument.get("detector") or {}).get("has_pictures")
+    tracked = tracked_in(remains.records)
+    if tracked is not None:
+        result |= {"tracking": tracked.summary}
     unusable = ""
     if not result["frames"]:
         unusable = "no frame was kept"
@@ -72,6 +76,7 @@ def finish_cred(remains: Remains) -> RunEnd:
             "snapshots": results.snapshot_list(collected, fit),
             "stage_readings": results.reading_list(collected, fit),
             "pattern": pattern_in(instrument),
+            **({} if tracked is None else {"tracking": {"found": tracked.snapshots, "corrected": tracked.corrections}}),
         },
         unusable=unusable,
         missing=[{"slot": slot, "reason": reason} for slot, reason in missing.items()],

@@ -28,6 +28,11 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("oscillation angle", oscillation))
     if result["frames"]:  # else it is the planned one
         rows.append(("period", f"{result['period_s']:.6f} s"))
+    if (tracking := result.get("tracking")) is not None:
+        away = tracking["away_median_nm"]
+        where = "" if away is None else f", {away:.0f} nm from the middle (95 %: {tracking['away_p95_nm']:.0f} nm)"
+        found = f"found in {tracking['snapshots_found']} of {result['snapshots']} snapshots{where}"
+        rows.append(("crystal", f"{found}, {tracking['corrections']} corrections"))
     for key, name in (("lateness_ms", "frame starts late"), ("gap_error_ms", "gap error")):
         spread = result[key]
         if spread["median"] is not None:

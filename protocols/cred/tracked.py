@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.contract import Microscope
 from drivers.parts import Deflector, DeflectorFacts, Deflectors
-from engine.errors import CredlineError
+from engine.errors import CredlineError, DeviceError, DeviceLost
 from engine.run.compute import Computation
 from engine.run.contract import SafeAction
+from protocols.cred.trackedpath import CORRECTED, FOUND, NOT_FOUND
 from protocols.cred.trackingfits import LOCATE_S, SHIFTS
 from protocols.tracking.correction import Coils, CorrectionLimits, Corrector, Pair, Trust
 from protocols.tracking.path import CrystalPath, Seen
@@ -121,11 +122,12 @@ class TrackedCrystal:
         told: dict[str, Any] = {"slot": taken.slot, "angle_deg": round(taken.angle_deg, 4)}
         if place is None:
             self._missed += 1
-            self._run.trace.record("tracking", "not found", **told, reason=self._why)
+            self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
             return
-        told |= {"x_nm": round(place.x_nm, 1), "y_nm": round(place.y_nm, 1), "sigma_nm": round(place.sigma_nm, 1)}
         seen = self.path.see(taken.angle_deg, taken.t_s, place)
-        self._run.trace.record("tracking", "found", **told, seen=seen.value)
+        at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
+        covariance_nm2 = list(place.covariance_nm2)
+        self._run.trace.record("tracking", FOUND, **told, **at, covariance_nm2=covariance_nm2, seen=seen.value)
         if seen is Seen.DOUBTED:
             self._missed += 1
             self._why = "it was found where it could not have gone"
@@ -176,15 +178,21 @@ class TrackedCrystal:
         correction = corrector.next(self.path.predict(*ahead), effect)
         if correction is None:
             return
-        self._touched = self._corrected_now = (
-            True  # before it is made: of a call that fails nobody knows whether it was heard
-        )
+        # Before it is made: of a call that fails nobody knows whether it was heard.
+        self._touched = self._corrected_now = True
         corrector.made(correction)
         self.path.correct(*correction.moves_nm)
-        await deflectors.set(Deflector.IMAGE_SHIFT, *correction.image_shift)
-        await deflectors.set(Deflector.DIFFRACTION_SHIFT, *correction.diffraction_shift)
         x_nm, y_nm = correction.moves_nm
-        self._run.trace.record("tracking", "corrected", slot=slot, x_nm=round(x_nm, 1), y_nm=round(y_nm, 1))
+        self._run.trace.record("tracking", CORRECTED, slot=slot, x_nm=round(x_nm, 3), y_nm=round(y_nm, 3))
+        try:
+            await deflectors.set(Deflector.IMAGE_SHIFT, *correction.image_shift)
+            await deflectors.set(Deflector.DIFFRACTION_SHIFT, *correction.diffraction_shift)
+        except DeviceLost:
+            raise
+        except DeviceError as error:
+            self._corrector = None
+            text = f"Tracking: no more corrections are made, for the deflectors refused one: {error}"
+            self._run.trace.record("note", "operator", text=text)
 
 
 def coils_of(facts: TrackingFacts, deflectors: DeflectorFacts) -> Coils:

@@ -32,7 +32,7 @@ LIKE_AREA, LIKE_NOISE, LIKE_DEPTH = 1.5, 4.0, 3.0
 """Up to these factors outline and darkness change from one snapshot to the next; other things differ by more."""
 OFTEN_DEG = 10.0
 """Over so many degrees; the crystal is known no more by how it looked longer ago."""
-SHAPE_SHARE = 0.06
+SHAPE_SHARE = 0.07
 """Uncertainty of the middle that outlines leave of crystals that are no simple shapes, of their radius."""
 
 OUTLINE_SHARE = 12.0

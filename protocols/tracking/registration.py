@@ -62,7 +62,10 @@ def moved(
     independent = float(overlap[row, column]) / max(1.0, 4.0 * np.pi * seen.scales[SMOOTHED] ** 2)
     if best < LEAST_ALIKE or best * np.sqrt(independent) < LEAST_SIGMAS:
         return None
-    if not (0 < row < size - 1 and 0 < column < size - 1) or alike[row - 1 : row + 2, column - 1 : column + 2].min() < 0:
+    if (
+        not (0 < row < size - 1 and 0 < column < size - 1)
+        or alike[row - 1 : row + 2, column - 1 : column + 2].min() < 0
+    ):
         return None
     elsewhere = np.hypot(shift[None, :] - shift[column], shift[:, None] - shift[row]) > max(3.0, 0.7 * radius)
     if (alike[elsewhere] > RIVAL * best).any():

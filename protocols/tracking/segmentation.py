@@ -35,18 +35,25 @@ OUTLINE = 0.25
 """The outline stands where this part of the depth is reached."""
 CLEAR_SIGMAS = 3.0
 """The picture is smoothed until the outline's level is this far above the noise."""
+FAINT = 0.08
+"""The same for parts of it that are paler than the rest."""
+LEFT_CELLS = 0.3
+"""Uncertainty of a middle whatever the counts."""
+IRREGULAR = 1.5
+"""Middles of one thing, taken in several ways, differ by less than the uncertainty that comes of its shape."""
+DARKEST = 0.02
+"""Light is not taken to be less: a thickness has an end."""
 
 
 @dataclass(frozen=True, eq=False)
 class Thing:
-    """Something dark. mask: its cells. around: the light around it. depth: of its darkness, as ln of the light around
-    over its own, in the mean. sigmas: how far it stands out above noise and texture. fast, slow: its middle by what it
-    takes from the light, in cells from the middle of the array. covariance: (2, 2) of that, in cells. rim: which share
-    of its border is the rim of what is lit. unevenness: of the film around it, see `texture`.
+    """Something dark. mask: its cells. depth: of its darkness, as ln of the light around over its own, in the mean.
+    sigmas: how far it stands out above the noise and what films do. fast, slow: its middle by what it takes from the
+    light, in cells from the middle of the array. covariance: (2, 2) of that, in cells. rim: which share of its border
+    is the rim of what is lit.
     """
 
     mask: Mask
-    around: float
     depth: float
     sigmas: float
     fast: float
@@ -89,18 +96,6 @@ def things(seen: SnapshotView) -> list[Thing]:
         taken |= binary_dilation(thing.mask, CROSS, iterations=2) | seed.where
         found.append(thing)
     return sorted(found, key=lambda thing: -thing.sigmas)
-
-
-def texture(seen: SnapshotView, found: list[Thing]) -> float:
-    """How uneven the film is where nothing dark lies, beyond the noise: standard deviation in the smoother pictures."""
-    free = seen.lit.copy()
-    for thing in found:
-        free &= ~binary_dilation(thing.mask, CROSS, iterations=5)
-    if np.count_nonzero(free) < 100:
-        return 0.03
-    rest = seen.smooth[1][free]
-    spread = 0.7413 * float(np.subtract(*np.percentile(rest, (75, 25)))) / max(float(np.median(rest)), 1e-3)
-    return float(np.sqrt(max(spread**2 - seen.noise(1) ** 2, 0.0)))
 
 
 def _seeds(seen: SnapshotView, which: int) -> list[_Seed]:
@@ -175,37 +170,48 @@ def _wider(box: tuple[slice, slice], cells: int, size: int) -> tuple[slice, slic
 def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
     """The outline of what a seed lies in, and its middle."""
     drop = seed.around - seed.inside
-    which = next(
-        (k for k in range(len(SCALES)) if OUTLINE * drop > CLEAR_SIGMAS * seen.noise(k)), len(SCALES) - 1
-    )
-    labels, _ = label(seen.lit & (seen.smooth[which] < seed.around - OUTLINE * drop), CROSS)
-    inside = labels[seed.where]
-    numbers = np.bincount(inside[inside > 0]) if (inside > 0).any() else np.zeros(0)
-    if not len(numbers):
-        return None
-    mask = np.asarray(labels == int(np.argmax(numbers)))
+    which = next((k for k in range(len(SCALES)) if OUTLINE * drop > CLEAR_SIGMAS * seen.noise(k)), len(SCALES) - 1)
+    mask = _holding(seed.where, seen.lit & (seen.smooth[which] < seed.around - OUTLINE * drop))
     cells = int(np.count_nonzero(mask))
     if not LEAST_CELLS <= cells <= LARGEST_SHARE * np.count_nonzero(seen.lit):
         return None
-    weight = np.where(binary_dilation(mask, CROSS) & seen.lit, seen.smooth[0], seed.around)
-    taken = np.maximum(np.log(seed.around / np.maximum(weight, 0.02)), 0.0)
+    wider = binary_dilation(mask, CROSS) & seen.lit
+    middle = _middle(seen, seed.around, wider)
+    # A pale part of it that the outline leaves out would be seen in a wider one; what that changes is not known.
+    lower = seed.around - max(FAINT * drop, CLEAR_SIGMAS * seen.noise(1))
+    faint = _holding(mask, (seen.lit & (seen.smooth[1] < lower)) | mask)
+    covariance = _noise(seen, seed.around, mask, middle) + LEFT_CELLS**2 * np.eye(2)
     fast, slow = seen.places
-    whole = float(taken.sum())
-    if whole <= 0:
-        return None
-    middle_fast, middle_slow = float((taken * fast).sum() / whole), float((taken * slow).sum() / whole)
-    outline_fast, outline_slow = float((mask * fast).sum() / cells), float((mask * slow).sum() / cells)
-    off_fast, off_slow = (fast - middle_fast) * mask, (slow - middle_slow) * mask
-    noise = mask / (seen.electrons * np.clip(weight, 0.05, None)) / whole**2
-    covariance = np.array(
-        [[(off_fast**2 * noise).sum(), (off_fast * off_slow * noise).sum()],
-         [(off_fast * off_slow * noise).sum(), (off_slow**2 * noise).sum()]]
-    )  # fmt: skip
-    apart = np.array([middle_fast - outline_fast, middle_slow - outline_slow])
-    covariance = covariance + np.outer(apart, apart) + np.eye(2) * 0.09
-    inside_mean = float(seen.share[mask].mean())
-    score = standing_out(seen, seed.around - inside_mean, cells, seed.around)
+    outline = np.array([(mask * fast).sum(), (mask * slow).sum()]) / cells
+    for other in (outline, _middle(seen, seed.around, faint)):
+        covariance = covariance + IRREGULAR**2 * np.outer(other - middle, other - middle)
+    inside = float(seen.share[mask].mean())
+    score = standing_out(seen, seed.around - inside, cells, seed.around)
     border = np.count_nonzero(binary_dilation(mask, CROSS) & ~mask)
     rim = np.count_nonzero(mask & seen.rim) / max(border, 1)
-    depth = float(np.log(seed.around / max(inside_mean, 1e-3)))
-    return Thing(mask, seed.around, depth, float(score), middle_fast, middle_slow, covariance, rim)
+    depth = float(np.log(seed.around / max(inside, 1e-3)))
+    return Thing(mask, depth, float(score), float(middle[0]), float(middle[1]), covariance, rim)
+
+
+def _holding(part: Mask, dark: Mask) -> Mask:
+    """Of the connected dark cells those that hold most of a part."""
+    labels, _ = label(dark, CROSS)
+    inside = labels[part]
+    numbers = np.bincount(inside[inside > 0], minlength=2)
+    return np.asarray((labels == int(np.argmax(numbers))) & dark)
+
+
+def _middle(seen: SnapshotView, around: float, mask: Mask) -> Array:
+    """(2,) fast and slow of the middle of what is taken from the light, which goes with the thickness."""
+    taken = np.log(around / np.clip(seen.smooth[0][mask], DARKEST, around))
+    fast, slow = (np.broadcast_to(along, mask.shape)[mask] for along in seen.places)
+    return np.array([taken @ fast, taken @ slow]) / max(float(taken.sum()), 1e-9)
+
+
+def _noise(seen: SnapshotView, around: float, mask: Mask, middle: Array) -> Array:
+    """(2, 2) covariance of a middle by the counts."""
+    share = np.clip(seen.smooth[0][mask], DARKEST, None)
+    whole = float(np.log(around / np.minimum(share, 0.999 * around)).sum())
+    fast, slow = (np.broadcast_to(along, mask.shape)[mask] for along in seen.places)
+    away = np.stack([fast - middle[0], slow - middle[1]])
+    return np.asarray((away / (seen.electrons * share)) @ away.T / whole**2)

@@ -121,7 +121,11 @@ def view(
         raise NotSeen("the disc is saturated")
     counts = box.reshape(2 * half, cell, 2 * half, cell).sum(axis=(1, 3))
     lit = (disc & there).reshape(2 * half, cell, 2 * half, cell).all(axis=(1, 3))
-    level = float(np.percentile(gaussian_filter(counts, 3.0)[lit & (gaussian_filter(lit.astype(np.float64), 3.0) > 0.97)], BRIGHT_PERCENTILE))
+    level = float(
+        np.percentile(
+            gaussian_filter(counts, 3.0)[lit & (gaussian_filter(lit.astype(np.float64), 3.0) > 0.97)], BRIGHT_PERCENTILE
+        )
+    )
     if level < LEAST_ELECTRONS:
         raise NotSeen(f"the disc is dark: {level / cell**2:.2f} counts in a pixel where it is brightest")
     share = counts / level
@@ -134,7 +138,9 @@ def view(
 
 def _unshadowed(share: Array, lit: Mask) -> Mask:
     """The lit cells without what is behind a bar, which reaches to the rim."""
-    dark = lit & (gaussian_filter(np.where(lit, share, 0.0), 1.0) < OPAQUE * gaussian_filter(lit.astype(np.float64), 1.0))
+    dark = lit & (
+        gaussian_filter(np.where(lit, share, 0.0), 1.0) < OPAQUE * gaussian_filter(lit.astype(np.float64), 1.0)
+    )
     if np.count_nonzero(dark) < LEAST_SHADOW:
         return lit
     labels, _ = label(dark)
