@@ -69,7 +69,6 @@ def plan_of(experiment: Experiment) -> dict[str, Any]:
         "crystal_lost": "stop",
         "relax_cycles": 0,
         "formats": [],
-        "crystal": {"orientation_seed": experiment.crystal_seed},
     }
 
 
@@ -79,6 +78,7 @@ def devices_of(experiment: Experiment) -> str:
 driver = "simulated"
 start_deg = {experiment.start_deg}
 crystal.scene = "{SCENE}"
+crystal.orientation_seed = {experiment.crystal_seed}
 motion.drawn_seed = {experiment.crystal_seed}
 motion.worse = {experiment.worse}
 pictures.rendered = "snapshots"
