@@ -166,6 +166,7 @@ class TrackedCrystal:
             "angle_deg": arguments["angle_deg"],
             "place": answer["place"],
             "looks": answer["looks"],
+            "disc": answer["disc"],
         }
         return Place(x_nm, y_nm, (xx, xy, yy)), ""
 
@@ -215,10 +216,13 @@ def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> Tra
         raise ValueError("snapshots are not calibrated")
     geometry = microscope.geometry
     told: dict[str, Any] = {
-        "beam_px": [geometry.beam_fast_px, geometry.beam_slow_px],
+        "disc": [
+            geometry.beam_fast_px,
+            geometry.beam_slow_px,
+            abs(facts.disc_radius_px * (plan.defocus - facts.disc_zero_defocus)),
+        ],
         "wide_cross": camera.wide_cross,
         "saturation": camera.saturation_of(plan.snapshot_exposure_s),
-        "radius_px": abs(facts.disc_radius_px * (plan.defocus - facts.disc_zero_defocus)),
         "px_per_nm": [plan.defocus * number for number in facts.snapshot],
     }
     wrapped = run.gate.wrap("deflectors", microscope.deflectors) if plan.tracking == "correct" else None

@@ -1,29 +1,44 @@
-"""Where the aperture's disc lies in a snapshot: defocus is not always applied about the beam itself."""
+"""The aperture's disc in a snapshot, as it is: the lens may be on its way to its defocus still, and defocus is not
+always applied about the beam itself.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 REACH = 1.5
-"""Of the radius: so far from where it is expected the disc is looked for."""
+"""Of the expected radius: so far from where it is expected the disc is looked for."""
 CELLS = 25.0
-"""Of the radius, of which the disc is made before its borders are looked for."""
-ALIKE = 0.05
-"""Of the radius: borders that are farther off it are not those of the disc."""
+"""Of the expected radius, of which the disc is made before its borders are looked for."""
+SMALLEST, LARGEST = 0.5, 1.3
+"""Of the expected radius."""
+ROUND = 0.05
+"""Of the radius: by so much at most it may be another along fast than along slow."""
 LEVEL, LIT = 75.0, 0.5
 """The light of the disc is this percentile of it; its border is where half of that is reached."""
+SMALLEST_PART = 0.25
+"""Of what is looked at, the disc is this much at least."""
 
 
-def disc_middle(
-    picture: NDArray[np.number], expected_px: tuple[float, float], radius_px: float
-) -> tuple[float, float] | None:
-    """(fast, slow) of the middle of a disc of this radius, by its outermost borders; None where they are not seen, for
-    a bar of the grid or the border of the camera cuts them off. Some 0.3 ms. Pixel i covers [i, i + 1).
+@dataclass(frozen=True, slots=True)
+class Disc:
+    """Middle and radius in px; pixel i covers [i, i + 1)."""
+
+    fast_px: float
+    slow_px: float
+    radius_px: float
+
+
+def disc_seen(picture: NDArray[np.number], expected: Disc) -> Disc | None:
+    """The disc by its outermost borders; None where they are not seen, for a bar of the grid or the border of the
+    camera cuts them off. Some 0.5 ms.
     """
-    cell = max(1, round(radius_px / CELLS))
-    half = int(np.ceil(REACH * radius_px / cell))
-    left, top = (round(middle) - half * cell for middle in expected_px)
+    cell = max(1, round(expected.radius_px / CELLS))
+    half = int(np.ceil(REACH * expected.radius_px / cell))
+    left, top = (round(middle) - half * cell for middle in (expected.fast_px, expected.slow_px))
     columns, rows = (
-        slice(max(begin, 0), min(begin + 2 * half * cell, size))
+        slice(max(begin, 0), max(0, min(begin + 2 * half * cell, size)))
         for begin, size in zip((left, top), picture.shape[::-1], strict=True)
     )
     box = np.asarray(picture[rows, columns], np.float64)
@@ -32,17 +47,29 @@ def disc_middle(
         return None
     cells = box[: height * cell, : width * cell].reshape(height, cell, width, cell).mean(axis=(1, 3))
     dark = float(np.median(np.concatenate([cells[0], cells[-1], cells[:, 0], cells[:, -1]])))
-    inside = np.pi * radius_px**2 / cell**2 / cells.size
-    if not 0.0 < inside < 1.0:
+    bright = float(np.percentile(cells, 100.0 - SMALLEST_PART * (100.0 - LEVEL)))
+    middles, radii = [], []
+    for axis, begin, size in ((0, columns.start, width), (1, rows.start, height)):
+        # Along each line the brightest cells: a crystal darkens a part of the disc, and never all of a line of it.
+        along = np.sort(cells, axis=axis)
+        brightest = along[-2] if axis == 0 else along[:, -2]
+        lit = np.nonzero(brightest > dark + LIT * (bright - dark))[0]
+        if not len(lit) or lit[0] == 0 or lit[-1] + 1 == size:
+            return None
+        low, high = (
+            _border(brightest, at, step, dark + LIT * (bright - dark)) for at, step in ((lit[0], -1), (lit[-1], 1))
+        )
+        middles.append(begin + (low + high) / 2 * cell)
+        radii.append((high - low) / 2 * cell)
+    radius_px = sum(radii) / 2
+    if abs(radii[0] - radii[1]) > ROUND * radius_px + cell / 2:
         return None
-    level = float(np.percentile(cells, 100.0 - inside * (100.0 - LEVEL))) - dark
-    lit = cells > dark + LIT * level
-    found = []
-    for axis, begin in ((0, columns.start), (1, rows.start)):
-        along = np.nonzero(np.count_nonzero(lit, axis=axis) >= 2)[0]
-        if not len(along) or abs((along[-1] + 1 - along[0]) * cell / 2 - radius_px) > ALIKE * radius_px + cell / 2:
-            return None
-        if along[0] == 0 or along[-1] + 1 == (width if axis == 0 else height):
-            return None
-        found.append(begin + (along[0] + along[-1] + 1) * cell / 2)
-    return found[0], found[1]
+    if not SMALLEST * expected.radius_px < radius_px < LARGEST * expected.radius_px:
+        return None
+    return Disc(middles[0], middles[1], radius_px)
+
+
+def _border(brightest: NDArray[np.float64], at: int, step: int, level: float) -> float:
+    """Where the level is crossed between the outermost lit cell and the next one, in cells."""
+    inside, outside = float(brightest[at]), float(brightest[at + step])
+    return at + 0.5 + step * float(np.clip((inside - level) / max(inside - outside, 1e-9), 0.0, 1.0))
