@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
+import protocols.cred.livelook as livelook
 import protocols.cred.results as results
 import protocols.cred.rotation.stagewatch as stagewatch
 from engine.commands.soakruns import command
@@ -38,6 +39,8 @@ from engine.run.timeline import PeriodMonitor
 from engine.testing import soak
 from engine.testing.soak import Verdict, draw, minimised, quiet, try_case
 from protocols.cred.experiment import Cred
+from protocols.cred.livedecision import Decision
+from protocols.cred.livelook import LiveLook
 from protocols.cred.records import Collected
 from protocols.cred.rotation.angles import fit_rotation, is_astray
 from protocols.cred.rotation.stagewatch import StageWatch
@@ -513,6 +516,22 @@ def _() -> list[Swap]:
         return await unchanged(self)
 
     return [(CredSequence, "expose", expose)]
+
+
+@bug("a run goes on where a look has ended it")
+def _() -> list[Swap]:
+    unchanged = LiveLook._told
+
+    def told(self: LiveLook, told: dict[str, Any]) -> None:
+        unchanged(self, told)
+        self.decision = None
+
+    return [(LiveLook, "_told", told)]
+
+
+@bug("a look decides what nobody has asked for")
+def _() -> list[Swap]:
+    return [(livelook, "decide", lambda told, plan: Decision("stop_at.damage", "stop_at.damage: it looks ill"))]
 
 
 @bug("frames of another type are kept")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from drivers.facts import Geometry
 from drivers.simulated.aperture import WHOLE
 from drivers.simulated.crystal import Crystal
+from drivers.simulated.damage import undamaged
 from drivers.simulated.latency import generator
 from drivers.simulated.pictures import Picture, PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
@@ -19,6 +20,8 @@ SCATTERED = 1e-3
 """Share of the primary beam that all spots together have on average; that of mordenite in `PictureMaker`."""
 VARIES, PERIODS_DEG = 0.5, (3.0, 7.0, 17.0)
 """By how much it comes and goes as the crystal turns (standard deviation, a share), and how fast."""
+USUAL_PER_A = np.array([0.5])
+"""Of spots that carry most of the sum, for damage by the beam."""
 SERIES, LEAP = 100_003, 7919
 """Of noise: how many more numbers than a picture has pixels, and how far from one picture's to the next one's."""
 RING = (0.5, 0.18)
@@ -52,6 +55,7 @@ class CheapMaker(PictureMaker):
         scale: float = 1.0,
         length_mm: float = 0.0,
         crystal_nm: tuple[float, float] | None = None,
+        irradiated_s: float = 0.0,
     ) -> NDArray[np.float64]:
         """See `PictureMaker.expected`; the camera length changes nothing."""
         tilt_deg = (start_deg + end_deg) / 2
@@ -61,6 +65,8 @@ class CheapMaker(PictureMaker):
         turned = math.radians(360.0 * tilt_deg)
         waves = sum(math.sin(turned / period + at) for period, at in zip(PERIODS_DEG, self._phases, strict=True))
         strength = math.exp(VARIES * math.sqrt(2.0 / len(PERIODS_DEG)) * waves)
+        dose_e_A2 = irradiated_s * self.settings.flux_e_A2_s
+        strength *= float(undamaged(USUAL_PER_A, dose_e_A2, self.settings)[0])
         share = scale * strength * sum(share for _, share in light.grains)
         return np.asarray(rate_s * (light.beam * exposure_s) + self._ring_s * (share * exposure_s))
 

@@ -176,6 +176,10 @@ class Blanker:
 
     def share_on(self, begin_ns: int, end_ns: int) -> float:
         """Fraction of an interval during which the beam was on the crystal."""
+        return self.on_ns(begin_ns, end_ns) / max(1, end_ns - begin_ns)
+
+    def on_ns(self, begin_ns: int, end_ns: int) -> int:
+        """Time in an interval during which the beam was on the crystal."""
         self._look()
         on_ns, before_ns, blanked = 0, begin_ns, True
         for change_ns, then in self._changes:
@@ -184,5 +188,4 @@ class Blanker:
                 on_ns += 0 if blanked else max(0, until_ns - before_ns)
                 before_ns = max(before_ns, until_ns)
             blanked = then
-        on_ns += 0 if blanked else end_ns - before_ns
-        return on_ns / max(1, end_ns - begin_ns)
+        return on_ns + (0 if blanked else end_ns - before_ns)

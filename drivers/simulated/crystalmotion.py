@@ -39,6 +39,7 @@ DRIFT_NM_S = 0.3
 """Assumed: vendors promise 1 nm per minute of a holder at rest; one that turns and has just been moved drifts more."""
 JUMPS_PER_DEG, JUMP_NM = 0.002, 250.0
 """Assumed: in one run of 120 deg out of five something slips."""
+MOST_JUMPS_PER_DEG, MOST_WORSE = 10.0, 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,18 @@ class MotionSettings:
             jump_nm=JUMP_NM * worse,
             seed=seed,
         )
+
+    @property
+    def cannot_be(self) -> str | None:
+        """What is wrong with these figures; None where nothing is."""
+        for name, value, most in (
+            ("backlash_deg", self.backlash_deg, 360.0),
+            ("jumps_per_deg", self.jumps_per_deg, MOST_JUMPS_PER_DEG),
+            ("worse", self.worse, MOST_WORSE),
+        ):
+            if not 0.0 <= value <= most:
+                return f"{name} = {value:g} is not between 0 and {most:g}"
+        return None
 
     @property
     def meant(self) -> "MotionSettings":

@@ -128,7 +128,7 @@ class HiddenInstrument:
             "distortion_amplitude_percent": geometry.distortion_amplitude_percent,
             "distortion_azimuth_deg": geometry.distortion_azimuth_deg,
             "diffraction_shift": seen_matrix(self.deflectors[Deflector.DIFFRACTION_SHIFT], self.turn),
-            "image_shift_pattern": seen_matrix(self.beside_px, self.turn),
+            "pattern_shift": seen_matrix(self.beside_px, self.turn),
             "snapshot": seen_matrix(self.parts.snapshot_px, self.turn),
             **self.parts.truth(told),
         }

@@ -31,7 +31,7 @@ from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.settings import InstrumentSettings, configure, number
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Studio, WorkerStudio
 from drivers.simulated.stagexyz import Translation
-from drivers.simulated.truthfile import add_exposures, add_hidden, add_places, write_truth
+from drivers.simulated.truthfile import add_damage, add_exposures, add_hidden, add_places, write_truth
 from drivers.simulated.view import SimulatedView
 from engine.clock import Clock
 from engine.errors import Refused, shown
@@ -55,11 +55,14 @@ class SimulatedSpecimen:
         blanker: Blanker | None,
         studio: Studio,
         said: frozenset[str],
+        now_ns: Callable[[], int],
     ) -> None:
-        self.source = source
+        self.source, self._now_ns = source, now_ns
         self._seed, self._goniometer, self._blanker, self._studio = seed, goniometer, blanker, studio
         self._said = said
         self.shown_by = [studio]
+        self.since_ns = 0
+        """When the crystal came into the beam; one that is shown anew has had no dose."""
         self.hidden_seed = -1
         """From which it is drawn what is hidden of a film."""
         self.is_spread = False
@@ -87,6 +90,7 @@ class SimulatedSpecimen:
             for studio in self.shown_by:
                 studio.show(source)
             self.source = source
+            self.since_ns = self._now_ns()
         if child:
             self.centre(child)
             return
@@ -162,6 +166,8 @@ class SimulatedTruth:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
         write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
+        irradiated_s = [[self.view.irradiated_s(t_ns) for t_ns in interval] for interval in intervals_ns]
+        add_damage(path, np.array(irradiated_s, np.float64).reshape(-1, 2), self.view.pictures)
         if self.view.hidden:
             add_hidden(path, self.view.truth())
         if self.view.can_leave:
@@ -231,7 +237,7 @@ class SimulatedMicroscope:
         if settings.has_pictures:
             studio = LocalStudio(maker, source) if clock.is_virtual else WorkerStudio(source, geometry, pictures)
         said = frozenset(options) & set(TOLD)
-        specimen = SimulatedSpecimen(source, seed, goniometer, blanker if is_new else None, studio, said)
+        specimen = SimulatedSpecimen(source, seed, goniometer, blanker if is_new else None, studio, said, clock.now_ns)
         specimen.is_spread = settings.spread
         deflectors = Coils(clock, interface, settings.deflectors)
         translation = Translation(

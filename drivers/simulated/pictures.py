@@ -18,6 +18,7 @@ from scipy.special import ndtr
 from drivers.facts import Geometry
 from drivers.simulated.aperture import WHOLE, Aperture
 from drivers.simulated.crystal import Crystal
+from drivers.simulated.damage import undamaged
 from drivers.simulated.film import make_film
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
 from drivers.simulated.imaging import electrons_s
@@ -107,6 +108,7 @@ class PictureMaker:
         scale: float = 1.0,
         length_mm: float = 0.0,
         crystal_nm: tuple[float, float] | None = None,
+        irradiated_s: float = 0.0,
     ) -> NDArray[np.float64]:
         """Electrons expected on each raw pixel, before its response and noise; arguments as for `diffraction`."""
         setting, geometry, crystal = self.settings, self.geometry, self.crystal
@@ -134,6 +136,11 @@ class PictureMaker:
         for grain, share in light.grains:
             excited = self._excited(grain, geometry, start_deg, end_deg, scale * share)
             counts_s = excited.rate * (per_rate * setting.flux_s * setting.diffracting_share)
+            if setting.half_dose_e_A2:
+                points, twice = self._scattering[grain]
+                points = points if twice is None else twice.points
+                d_star = np.linalg.norm(points.hkl[excited.index] @ points.ub.T, axis=1)
+                counts_s = counts_s * undamaged(d_star, irradiated_s * setting.flux_e_A2_s, setting)
             seen = counts_s > 1e-3
             fast_px, slow_px = excited.fast_px[seen] + beam_shift_px[0], excited.slow_px[seen] + beam_shift_px[1]
             _add_gaussians(
@@ -163,6 +170,7 @@ class PictureMaker:
         scale: float = 1.0,
         length_mm: float = 0.0,
         crystal_nm: tuple[float, float] | None = None,
+        irradiated_s: float = 0.0,
     ) -> Picture:
         """A diffraction picture while the stage turns from `start_deg` to `end_deg` at constant speed.
 
@@ -171,8 +179,9 @@ class PictureMaker:
         length_mm: the true camera length, where it is another than the geometry's: patterns and halo scale with it.
         crystal_nm: as for `snapshot`, of a crystal that leaves the aperture: its spots fade as it does, those of its
         neighbours come, and behind a bar of the grid everything is dark. None: all of it is in the aperture.
+        irradiated_s: of the usual flux that the crystal has had by then.
         """
-        seen = beam_shift_px, blur_px, scale, length_mm, crystal_nm
+        seen = beam_shift_px, blur_px, scale, length_mm, crystal_nm, irradiated_s
         electrons = self.expected(start_deg, end_deg, exposure_s, *seen)
         return self._detected(electrons, noise_seed, exposure_s)
 

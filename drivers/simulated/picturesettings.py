@@ -4,11 +4,13 @@ Apart from `pictures`, which computes them, so that a program that only starts t
 need not load what computing them needs.
 """
 
+import math
 from dataclasses import dataclass
 
 from drivers.turn import Turn
 
 ALL, SNAPSHOTS, NOTHING = RENDERED = ("all", "snapshots", "nothing")
+A_PER_NM = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,12 @@ class PictureSettings:
         at full defocus. transmission: of the crystal in a snapshot. snapshot: what x and y of the stage are along
         (fast, slow) of a snapshot before its scale: fast of x, fast of y, slow of x, slow of y. disc_follows: whether
         the disc of a snapshot lies where lens and deflectors have moved the beam, or always in the same place.
+    half_dose_e_A2, half_dose_power: the beam damages the crystal, and halves a reflection of spacing d (in A) with
+        every half_dose_e_A2 * d^half_dose_power electrons per A^2; 0: it does not. Power 1 is the rule that the dose
+        which a detail stands is in proportion to its size, 10 MGy per A (Howells et al., J. Electron Spectrosc. 170,
+        4-12, 2009), some 2.7 electrons per A^2 for 1 A at 200 kV in organic matter; power 2 a Debye-Waller factor that
+        grows with the dose. The flux is flux_s over the aperture's area; it counts while the beam is on the crystal,
+        during snapshots and between exposures as well.
     hidden_seed: what nobody but the truth knows of camera, beam and instrument is drawn from it (`hiddencamera`,
         `hiddeninstrument`); -1: nothing is hidden, or it is drawn from the seed of the run. spread_s: electrons per
         pixel and second in the middle of a beam that the operator has spread over the camera. spread_drift: how many
@@ -68,6 +76,8 @@ class PictureSettings:
     transmission: float = 0.3
     snapshot: tuple[float, float, float, float] = (1.0, 0.0, 0.0, -1.0)
     disc_follows: bool = False
+    half_dose_e_A2: float = 0.0
+    half_dose_power: float = 1.0
     hidden_seed: int = -1
     spread_s: float = 400.0
     spread_drift: float = 1.0
@@ -78,6 +88,13 @@ class PictureSettings:
     film_unevenness: float = 0.05
     rot90: int = 0
     flipud: bool = False
+
+    @property
+    def flux_e_A2_s(self) -> float:
+        """Electrons per A^2 and second on the crystal, as the operator left the panel; in the stage's own nm."""
+        fast_x, fast_y, slow_x, slow_y = self.snapshot
+        area_A2 = math.pi * (A_PER_NM * self.aperture_nm / 2) ** 2 / abs(fast_x * slow_y - fast_y * slow_x)
+        return self.flux_s / area_A2
 
     @property
     def turn(self) -> Turn:

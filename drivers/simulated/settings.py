@@ -122,6 +122,9 @@ class InstrumentSettings:
                 f"devices: [pictures] rot90 = {pictures.rot90}: a camera of {rows} x {columns} pixels is turned by "
                 "whole halves only; nothing was started. Write rot90 = 0 or 2."
             )
+        motion = configure(MotionSettings(), "motion", options)
+        if (wrong := motion.cannot_be) is not None:
+            raise Refused(f"devices: [motion] {wrong}; nothing was started. Write one that is.")
         api_call_s = number(options, "api_call_s", API_CALL_S)
         if not api_call_s > 0:
             raise Refused(f"devices: api_call_s = {api_call_s:g}: give a positive time; nothing was started.")
@@ -146,7 +149,7 @@ class InstrumentSettings:
             deflectors=configure(DeflectorSettings(), "deflectors", options),
             mode=configure(ModeSettings(camera_length_mm=geometry.camera_length_mm), "mode", options),
             illumination=configure(IlluminationSettings(), "illumination", options),
-            motion=configure(MotionSettings(), "motion", options),
+            motion=motion,
         )
 
     @property

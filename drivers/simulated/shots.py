@@ -102,6 +102,7 @@ class Shot:
     """What the instrument did during one exposure. beam_share: fraction of it with the beam on the crystal.
     beam_shift_px: (fast, slow) displacement of the whole pattern, by lens and deflectors. column: how it was set.
     spread: where the beam was that the operator has spread over the camera; None where it was not spread.
+    irradiated_s: of the usual flux that the crystal has had, at the middle of the exposure.
     """
 
     number: int
@@ -114,6 +115,7 @@ class Shot:
     noise_seed: int
     column: ColumnState = ColumnState()
     spread: "SpreadState | None" = None
+    irradiated_s: float = 0.0
 
 
 class Studio(Protocol):
@@ -169,6 +171,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         noise_seed=shot.noise_seed,
         length_mm=shot.column.true_length_mm,
         crystal_nm=shot.column.crystal_nm if shot.column.can_leave else None,
+        irradiated_s=shot.irradiated_s,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.simulated.crystal import Crystal
+from drivers.simulated.picturesettings import PictureSettings
 
 
 def write_truth(path: Path, crystal: Crystal, slots: Sequence[int], frame_angle_deg: NDArray[np.float64]) -> None:
@@ -63,6 +64,22 @@ def add_exposures(path: Path, intervals_ns: Sequence[tuple[int, int]], defocus: 
             dataset = file.create_dataset(key, data=values)
             dataset.attrs["units"] = units
             dataset.attrs["meaning"] = meaning
+
+
+def add_damage(path: Path, irradiated_s: NDArray[np.float64], settings: PictureSettings) -> None:
+    """Add dose_e_A2 (n, 2: start, end of each kept frame), and as attributes the flux and by what doses the beam halves
+    intensities. irradiated_s: (n, 2) seconds of that flux.
+    """
+    with h5py.File(path, "a") as file:
+        file.attrs["flux_e_A2_s"] = settings.flux_e_A2_s
+        file.attrs["half_dose_e_A2"] = settings.half_dose_e_A2
+        file.attrs["half_dose_power"] = settings.half_dose_power
+        dataset = file.create_dataset("dose_e_A2", data=irradiated_s * settings.flux_e_A2_s)
+        dataset.attrs["units"] = "1/A^2"
+        dataset.attrs["meaning"] = (
+            "electrons that the crystal has had at start and end of each kept frame; a reflection of spacing d (A) is "
+            "halved by every half_dose_e_A2 * d^half_dose_power of them, where that is not 0"
+        )
 
 
 def add_hidden(path: Path, values: Mapping[str, float | Sequence[float]]) -> None:

@@ -123,7 +123,12 @@ class SimulatedView:
             noise_seed=self._seed * 1_000_003 + number,
             column=column,
             spread=spread,
+            irradiated_s=self.irradiated_s(middle_ns),
         )
+
+    def irradiated_s(self, t_ns: int) -> float:
+        """Seconds of the usual flux that this crystal has had until then; of the flux as it is set now."""
+        return self.blanker.on_ns(self.specimen.since_ns, t_ns) / NS_PER_S * self.illumination.flux_share
 
     def _column(self, t_ns: int, begin_ns: int) -> ColumnState:
         mode, magnification, length_mm = self.mode.state

@@ -59,7 +59,11 @@ WHAT_IF = WhatIf(
     ),
     aliases={"exposure": "exposure_s", "interval": "snapshot_interval", "snapshot_exposure": "snapshot_exposure_s"},
     # A recording knows where the stage went and how the lens settled then, and nothing of another way.
-    unanswerable=("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth"),
+    # Nor has it other pictures to look at.
+    unanswerable=(
+        *("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth"),
+        *("live", "stop_at", "stop_if"),
+    ),
     needs_settling=("defocus",),
     signed=("range_deg",),
 )
@@ -89,6 +93,7 @@ class PreparedCred(Prepared):
             "slots": f"{slots.slots} ({slots.snapshots} snapshots, {slots.snapshot_slots} slot(s) each)",
             "not recorded": gaps_of(slots),
             "duration": f"{slots.slots * slots.period_s:.1f} s",
+            **self._earlier,
             "stage travel": f"{begin_deg:.2f} to {end_deg:.2f} deg, run-in and run-out included",
             **self._parts,
             "a frame may start late by": f"{slots.tolerance_s * 1000:.1f} ms",
@@ -109,6 +114,12 @@ class PreparedCred(Prepared):
         """See `Prepared.objections`."""
         objection = objection_to(self.slot_plan)
         return () if objection is None else (objection,)
+
+    @property
+    def _earlier(self) -> Mapping[str, str]:
+        """What ends the run before its range is covered."""
+        asked = ", ".join(f"{key} = {str(value).lower()}" for key, value in self.plan.ends_early.items())
+        return {"may end earlier": f"{asked}; asked of each look at the crystal"} if asked else {}
 
     @property
     def _parts(self) -> Mapping[str, str]:
@@ -185,7 +196,13 @@ class Cred(ExperimentType[CredPlan]):
         refuse_impossible(plan)
         if why := beam_cannot_be(plan.beam, facts.geometry, grid(facts.detector) if facts.detector else None):
             raise Refused(f"{why} Nothing was started.")
-        return PreparedCred(plan, SlotPlan(plan, facts), facts.geometry)
+        slots = SlotPlan(plan, facts)
+        if plan.ends_early and not slots.detector.has_pictures:
+            raise Refused(
+                f"{next(iter(plan.ends_early))}: this camera makes no pictures (a run for timing), so no crystal is "
+                "looked at; nothing was started. Leave it out, or choose another camera."
+            )
+        return PreparedCred(plan, slots, facts.geometry)
 
     def label(self, plan: CredPlan) -> str:
         """See `ExperimentType.label`: the sample."""

@@ -31,4 +31,14 @@ def refuse_impossible(plan: CredPlan) -> None:
 def unusual(plan: CredPlan) -> tuple[str, ...]:
     """What to ask about the plan, one line each."""
     asked = (question(key, getattr(plan, key), known) for key, known in KEYS.items())
-    return tuple(text for text in asked if text)
+    return (*(text for text in asked if text), *_never_decides(plan))
+
+
+def _never_decides(plan: CredPlan) -> tuple[str, ...]:
+    limit_deg, range_deg = plan.stop_if.no_lattice_after_deg, abs(plan.range_deg)
+    if limit_deg is None or limit_deg < range_deg:
+        return ()
+    return (
+        f"stop_if.no_lattice_after_deg = {limit_deg:g} never ends this run: its range is {range_deg:g} deg. Give fewer "
+        "degrees, or leave it out.",
+    )

@@ -1,8 +1,8 @@
 """The cell on the screen while the crystal turns: every few degrees a look at all frames so far, and one line of it.
 
 A look is a computation (`engine.run.compute`) in a worker; no slot waits for it, and its outcome is in the trace, so a
-replay says the same without pictures. It decides nothing. Asked for where the plan says `live = true`, of a camera that
-makes pictures.
+replay says the same without pictures. What it decides, where the plan has `stop_at` or `stop_if`, is
+`protocols.cred.livedecision`. Asked for where the plan says `live = true`, of a camera that makes pictures.
 """
 
 import dataclasses
@@ -12,6 +12,8 @@ from drivers.facts import DetectorFacts, Geometry
 from engine.errors import CredlineError
 from engine.frame import Frame
 from engine.run.compute import Computation, Verdict
+from protocols.cred.livedecision import Decision, decide
+from protocols.cred.plan import CredPlan
 from protocols.cred.rotation.angles import RotationFit, fit_rotation
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.live.words import line_of
@@ -29,10 +31,15 @@ DIGITS = 4
 
 
 class LiveLook:
-    """Of one run. `flatfield`: its index in the spool, once it is there."""
+    """Of one run. `flatfield`: its index in the spool, once it is there. `decision`: that the run is over, once a look
+    has decided it.
+    """
 
-    def __init__(self, run: "Run", watch: StageWatch, geometry: Geometry, camera: DetectorFacts) -> None:
-        self._run, self._watch, self._geometry, self._camera = run, watch, geometry, camera
+    def __init__(
+        self, run: "Run", plan: CredPlan, watch: StageWatch, geometry: Geometry, camera: DetectorFacts
+    ) -> None:
+        self._run, self._plan, self._watch, self._geometry, self._camera = run, plan, watch, geometry, camera
+        self.decision: Decision | None = None
         self.flatfield: int | None = None
         self._frames: list[tuple[int, int, int, int]] = []
         self._looked_deg = 0.0
@@ -78,6 +85,19 @@ class LiveLook:
         if outcome.verdict is Verdict.REPLACED:
             return
         told: Any = outcome.result
-        text = line_of(told).strip() if outcome.good else f"no look at the crystal: {outcome.error}"
+        if outcome.good:
+            self._told(told)
+        else:
+            self._say(f"no look at the crystal: {outcome.error}")
+
+    def _told(self, told: dict[str, Any]) -> None:
+        """Say it, and keep the first decision; the run ends by it with the frame under way or the next."""
+        self._say(line_of(told).strip())
+        if self.decision is None and (decision := decide(told, self._plan)) is not None:
+            self.decision = decision
+            self._run.trace.record("note", "decision", key=decision.key, text=decision.reason)
+            self._run.write_trace()
+
+    def _say(self, text: str) -> None:
         self._run.trace.record("note", "operator", text=text)
         self._run.write_trace()

@@ -50,6 +50,41 @@ class CrystalPlan(BaseModel):
     """Simulation only: how it lies, drawn from this seed."""
 
 
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+def _no_percent(value: object) -> object:
+    """A share that is written in percent."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 100:
+        raise ValueError(f"a share is at most 1; if {value:g} % was meant, write {value / 100:g}")
+    return value
+
+
+class StopAtPlan(BaseModel):
+    """When the run has what it wanted; asked after each look at the crystal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    completeness: Share | None = None
+    """With live: end the run once so much of all reflections is measured, to the resolution seen; none to go on."""
+    damage: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+    """With live: end the run once the beam has taken so much of the intensity of the outer shell (the third of the
+    reflections with the smallest spacings); none to go on."""
+
+    _percent = field_validator("completeness", "damage", mode="before")(_no_percent)
+
+
+class StopIfPlan(BaseModel):
+    """When going on is of no use; asked after each look at the crystal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    no_lattice_after_deg: Annotated[float, Field(gt=0, le=360, allow_inf_nan=False)] | None = None
+    """With live: end the run if no lattice is determined after so much rotation; none to go on."""
+    several_lattices: bool = False
+    """With live: end the run if a second lattice is found."""
+
+
 class CredPlan(BaseModel):
     """Continuous rotation electron diffraction of one crystal. The defaults are a short run on mordenite.
 
@@ -96,6 +131,8 @@ class CredPlan(BaseModel):
     (docs/tracking.md)."""
     crystal_lost: Literal["go on", "stop"] = "go on"
     """Once tracking has lost the crystal in three snapshots in a row."""
+    stop_at: StopAtPlan = StopAtPlan()
+    stop_if: StopIfPlan = StopIfPlan()
     beam: Literal["found", "nominal"] | tuple[BeamPixel, BeamPixel] = "found"
     """The primary beam in the files: found in the frames where it is surely seen, else nominal; nominal (as behind a
     beam stop); or its place, [fast, slow] in px."""
@@ -163,6 +200,22 @@ class CredPlan(BaseModel):
         if self.tracking == "off" and self.crystal_lost != "go on":
             raise ValueError("crystal_lost: without tracking nobody sees that; set tracking = show or correct")
         return self
+
+    @model_validator(mode="after")
+    def _looked_at(self) -> "CredPlan":
+        if self.ends_early and not self.live:
+            raise ValueError(
+                f"{next(iter(self.ends_early))}: only a look at the crystal can tell; set live = true as well, or "
+                "leave it out"
+            )
+        return self
+
+    @property
+    def ends_early(self) -> dict[str, float | bool]:
+        """What ends the run before its range is covered, by key: empty where it is only told."""
+        parts = {"stop_at": self.stop_at, "stop_if": self.stop_if}
+        wishes = {f"{part}.{key}": value for part, keys in parts.items() for key, value in keys}
+        return {key: value for key, value in wishes.items() if value is not None and value is not False}
 
     @property
     def direction(self) -> float:

@@ -79,7 +79,7 @@ class CredSequence(Experiment):
         self._tracked = None if plan.tracking == "off" else tracked_crystal(run, microscope, plan)
         camera = microscope.detector.facts
         self._live = (
-            LiveLook(run, self._watch, microscope.geometry, camera) if plan.live and camera.has_pictures else None
+            LiveLook(run, plan, self._watch, microscope.geometry, camera) if plan.live and camera.has_pictures else None
         )
 
     def activities(self) -> Mapping[Enum, Work]:
@@ -212,7 +212,9 @@ class CredSequence(Experiment):
         return "delay_over"
 
     async def expose(self) -> str:
-        """Expose frame after frame until a snapshot is due, the range is covered or the stage has stopped."""
+        """Expose frame after frame until a snapshot is due, the range is covered, a look has decided that it is enough,
+        or the stage has stopped.
+        """
         while True:
             if self._watch.stopped_ns is not None:
                 await self._store()
@@ -223,11 +225,12 @@ class CredSequence(Experiment):
                 return self.run.finish(Status.STOPPED, f"bad_frames = stop: {troubles[0]}")
             if self.plan.crystal_lost == "stop" and self._tracked is not None and self._tracked.is_lost:
                 return self.run.finish(Status.STOPPED, f"crystal_lost = stop: {self._tracked.why_lost}")
+            if self._live is not None and (decision := self._live.decision) is not None:
+                await self._store()
+                return self._done(decision.reason)
             if self.slot > self.last_slot:
                 await self._store()
-                if self.plan.rotation == "pedal":
-                    self._tell("Range covered: let the pedal go.")
-                return self.run.finish(Status.DONE, "range covered")
+                return self._done("range covered")
             if self.slots.is_snapshot(self.slot):
                 if self._timeline.now_ns <= self.grid.start_ns(self.slot) + self.grid.period_ns:
                     return "snapshot_due"
@@ -241,6 +244,12 @@ class CredSequence(Experiment):
                 await self._store()
                 self._lose_until(self.grid.next_slot(self._timeline.now_ns), self._why_late())
             self._fit_period()
+
+    def _done(self, reason: str) -> str:
+        """The plan is fulfilled."""
+        if self.plan.rotation == "pedal":
+            self._tell(f"{reason[0].upper()}{reason[1:]}: let the pedal go.")
+        return self.run.finish(Status.DONE, reason)
 
     async def _frame(self, slot: int) -> None:
         at_ns = self.grid.start_ns(slot)
@@ -419,7 +428,9 @@ class CredSequence(Experiment):
         await self._store()
         if self.run.ending is not None and self.run.ending.status is Status.DONE:
             if self.run.data.end().result["frames"] == 0:
-                self.run.finish(Status.FAILED, "range covered, and no frame of it can be used; see run.json")
+                self.run.finish(
+                    Status.FAILED, f"{self.run.ending.reason}, and no frame of it can be used; see run.json"
+                )
 
     def write_extra(self, folder: Path) -> None:
         """See `Experiment.write_extra`: truth.h5 if the plan asks for it and the instrument knows it."""

@@ -29,12 +29,16 @@ def live(
     cells: Annotated[
         Path | None, typer.Option("--cells", help="Known cells, CSV: name,a,b,c,alpha,beta,gamma,group.")
     ] = None,
+    flux: Annotated[
+        float | None, typer.Option("--flux", min=0.0, help="Electrons per A^2 and s on the crystal, to tell the dose.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Look at a rotation as if it went on now: after every few degrees its cell, Bravais type, completeness and more.
 
     Exit status: 0 a cell is determined; 1 it is not, and the reason is said; 2 refused.
     """
+    from protocols.live.dose import Dose
     from protocols.live.frames import open_frames
     from protocols.live.growing import Growing, ends
     from protocols.live.phases import read_phases
@@ -55,7 +59,7 @@ def live(
                 told = growing.look().told
                 typer.echo(line_of(told), err=as_json)
             seconds += (clock.now_ns() - begin_ns) / NS_PER_S
-    for line in summary_of(told):
+    for line in summary_of(told, Dose(frames.s_per_deg, flux)):
         typer.echo(line, err=as_json)
     if as_json:
         typer.echo(json.dumps(told | {"seconds": round(seconds, 3)}))

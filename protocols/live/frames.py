@@ -45,6 +45,7 @@ class SeriesFrames:
     """(n,) frames. counts: (rows, columns) of the frame with an index. made_up: (rows, columns), see `SeriesPeaks`.
 
     slot: ascending numbers; where one is left out there is a gap. beam_px: None where it is not on the picture.
+    s_per_deg: of the rotation; None where nobody tells.
     """
 
     shape: tuple[int, int]
@@ -55,6 +56,7 @@ class SeriesFrames:
     slot: NDArray[np.integer]
     start_deg: Array
     end_deg: Array
+    s_per_deg: float | None = None
 
     @property
     def frame_deg(self) -> float:
@@ -76,7 +78,7 @@ def open_frames(path: Path, geometry: Path | None) -> Iterator[SeriesFrames]:
             info = run.info
             yield SeriesFrames(
                 info.shape, run.counts, run.made_up, run.beam_px, run.geometry, info.slot, info.frame_start_deg,
-                info.frame_end_deg,
+                info.frame_end_deg, info.period_s / abs(info.oscillation_deg),
             )  # fmt: skip
         return
     if not path.exists():

@@ -15,6 +15,7 @@ from protocols.lattice.rotationfit import Observed, RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.live.coverage import Coverage, Shell, coverage, resolution_A, shells
 from protocols.live.crystal import FoundCrystal, GeometryKnown, find_crystal
+from protocols.live.damage import damage
 from protocols.live.latticetype import candidates, conventional
 from protocols.live.mosaicity import Mosaicity, mosaicity
 from protocols.live.phases import Phase, named
@@ -95,9 +96,8 @@ def look(
     other = second_lattice(seen, found)
     told |= {"determined": True, "lattices": 1 if other is None else 2, "second": _second(other, found)}
     types = candidates(found.cell, found.sigma)
-    covered = coverage(
-        found.fit.ub, next(each for each in types if each.allowed).bravais, found.fit.geometry, setting.shape, DISTANT_A
-    )
+    likeliest = next(each for each in types if each.allowed).bravais
+    covered = coverage(found.fit.ub, likeliest, found.fit.geometry, setting.shape, DISTANT_A)
     used = found.fit.used
     strength = reflections.intensity[used] / reflections.intensity_sigma[used]
     by_shell = shells(covered, start_deg, end_deg, found.fit.hkl[used], strength)
@@ -109,6 +109,10 @@ def look(
         "phases": named(found.cell, found.sigma, list(setting.phases)),
     }
     told |= _completeness(covered, start_deg, end_deg, told["resolution_A"], setting)
+    resolved_A = told["resolution_A"]
+    told["damage"] = damage(
+        reflections, found.fit, covered, start_deg, end_deg, setting.frame_deg, resolved_A, likeliest
+    )
     return Look(told, found)
 
 

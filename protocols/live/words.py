@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from protocols.live.dose import Dose
 from protocols.live.rings import Rings, names
 
 
@@ -21,11 +22,20 @@ def line_of(told: dict[str, Any]) -> str:
         parts.append(f"{told['lattices']} lattices")
     if told["resolution_A"] is not None:
         parts.append(f"{told['resolution_A']:.2f} A")
-    return begin + ", ".join([*parts, f"{told['completeness']:.0%} complete"])
+    parts.append(f"{told['completeness']:.0%} complete")
+    damage = told.get("damage")
+    if damage is not None and damage["verdict"] == "damage":
+        parts.append(f"the beam has taken {damage['lost']:.0%} of the outer shell")
+    if damage is not None and damage["verdict"] == "leaves the beam":
+        parts.append(f"it leaves the beam: {damage['fallen']:.0%} weaker")
+    return begin + ", ".join(parts)
 
 
-def summary_of(told: dict[str, Any]) -> list[str]:
-    """What is known at the end, each as one line: uncertainties, crystal, geometry, how to go on."""
+def summary_of(told: dict[str, Any], dose: Dose | None = None) -> list[str]:
+    """What is known at the end, each as one line: uncertainties, crystal, damage, geometry, how to go on.
+
+    dose: what is known of the beam.
+    """
     rings = list(names(Rings(tuple(told.get("rings_A", ())), bool(told.get("ice")))))
     if not told["determined"]:
         return [f"not determined: {'; '.join(told['reasons'])}", *rings]
@@ -44,7 +54,7 @@ def summary_of(told: dict[str, Any]) -> list[str]:
     if (second := told["second"]) is not None:
         what = "the same cell, turned" if second["same_cell"] else f"another cell, {second['cell']}"
         lines.append(f"second lattice: {second['share']:.0%} of the reflections, {what}")
-    lines += [_mosaicity(told["mosaicity"]), *rings]
+    lines += [_mosaicity(told["mosaicity"]), _damage(told["damage"], dose or Dose()), *rings]
     lines += [f"geometry: {words}" for words in told["geometry"]["off"]]
     more = told["completeness_after"]
     if more:
@@ -61,3 +71,23 @@ def _mosaicity(told: dict[str, Any] | None) -> str:
     if "deg" in told:
         return f"mosaicity: {told['deg']:.3f} +- {told['sigma_deg']:.3f} deg"
     return f"mosaicity: at most {told['at_most_deg']:.3f} deg"
+
+
+def _damage(told: dict[str, Any] | None, dose: Dose) -> str:
+    begin = "damage by the beam:"
+    if told is None:
+        return f"{begin} too few reflections tell it"
+    if told["verdict"] == "none":
+        return f"{begin} none seen; the outer shell has lost {told['lost_at_most']:.0%} at most"
+    if told["verdict"] == "leaves the beam":
+        return f"{begin} none seen; all reflections are {told['fallen']:.0%} weaker alike: the crystal leaves the beam"
+    if told["verdict"] == "cannot tell":
+        return f"{begin} cannot be told"
+    half = told["half_deg"]
+    parts = ["half of all intensity is lost after " + dose.after(half) if half else "how fast is not known yet"]
+    parts += [
+        f"of {each['from_A']:.2f} to {each['to_A']:.2f} A after {dose.after(each['half_deg'])}"
+        for each in told["shells"]
+        if each["half_deg"]
+    ]
+    return f"{begin} {'; '.join(parts)}; so far the outer shell has lost {told['lost']:.0%} +- {told['lost_sigma']:.0%}"

@@ -190,7 +190,8 @@ class CrystalPath:
 
     def _with_jump(self, sight: _Sight) -> "CrystalPath | None":
         """The path with a jump before the last snapshot that was doubted; None if this one does not agree
-        and it may be the snapshots that are wrong."""
+        and it may be the snapshots that are wrong.
+        """
         jumped = CrystalPath(self.prior)
         jumped._given, jumped._corrected = self._given, self._corrected
         jumped._sights = [*self._sights, self._doubted[-1]]

@@ -47,6 +47,7 @@ def rules_of(soaked: SoakedRun) -> Rules:
     yield from _on_the_grid(soaked, rows)
     yield from _angles_true(soaked, rows)
     yield from _seen(soaked)
+    yield from _decided(soaked)
     yield from _same_mode(soaked)
     disagreements = check_run(soaked.folder)
     yield "the files of the run agree", not disagreements, "; ".join(disagreements[:3])
@@ -231,6 +232,29 @@ def _seen(soaked: SoakedRun) -> Rules:
         counts = soaked.document["result"]
         with_data = soaked.ending.status.value == "stopped" and counts["frames"] + counts["frames_not_kept"] > 0
         yield "a run that bad frames end is stopped, with data", with_data, soaked.ending.status.value
+
+
+def _decided(soaked: SoakedRun) -> Rules:
+    """A look ends the run where the plan asks for it, with at most one frame more, and nowhere else."""
+    plan = soaked.case.plan
+    wishes = {f"{part}.{key}" for part in ("stop_at", "stop_if") for key in plan.get(part, ())}
+    finalizing_ns = soaked.time_of("state", State.FINALIZE.value) or 2**62
+    decided = soaked.of("note", "decision")
+    keys = [record["key"] for record in decided]
+    yield "only what the plan asks for is decided, once", len(keys) <= 1 and wishes.issuperset(keys), ", ".join(keys)
+    limit_deg = plan.get("stop_if", {}).get("no_lattice_after_deg")
+    looks = [r for r in soaked.of("computation", "live") if r["end_ns"] < finalizing_ns and "result" in r]
+    hopeless = [r for r in looks if not r["result"]["determined"] and r["result"]["deg"] >= (limit_deg or 2**62)]
+    yield "a look that shows no lattice decides", bool(decided) or not hopeless, f"{len(hopeless)} looks showed none"
+    if not decided or decided[0]["t_ns"] >= finalizing_ns:
+        return
+    decided_ns = decided[0]["t_ns"]
+    begun = [r["slot"] for r in soaked.of("frame", DIFFRACTION.name) if r["start_ns"] > decided_ns]
+    yield "a decision ends the run", len(begun) <= 1, f"slots {begun[:5]} were exposed after it"
+    if soaked.ending.status.value == "done":
+        # One that comes while the last frame waits for the disk is too late to be the reason.
+        told = soaked.ending.reason in (decided[0]["text"], "range covered")
+        yield "a run that a look ends says why", told, soaked.ending.reason
 
 
 def _same_mode(soaked: SoakedRun) -> Rules:

@@ -19,6 +19,7 @@ SMALL = {
     "pictures": {"shape": [32, 32], "wide_cross": False},
 }
 """An instrument whose pictures cost little."""
+LOOKED_AT, FAST_DEG_S = 0.1, 2.0
 WAYS = {(source.value, t.trigger, t.dest.value) for t in TRANSITIONS for source in t.sources}
 
 
@@ -57,7 +58,7 @@ class CredTrial(Trial):
     def draw_hard(self, rng: random.Random) -> tuple[dict[str, Any], list[str]]:
         """The second way: the plan as in the first, longer and with snapshots more often, and troubles of one or two
         sorts that belong together instead of any. Half the runs are left on purpose, from any state at any step. In a
-        third of them the camera or the optics have a trouble of their own besides.
+        third of them the camera or the optics have a trouble of their own besides. Some look at the crystal.
         """
         plan, _ = self.draw(rng)
         period_s = plan["exposure_s"] + 0.012
@@ -80,7 +81,7 @@ class CredTrial(Trial):
             troubles += hard.leaving()
         if rng.random() < 0.7:
             troubles += hard.safe_state()
-        besides = rng.random()  # drawn last: what a seed was before there were these, it is with them
+        besides = rng.random()  # drawn after all that: what a seed was before there were these, it is with them
         if besides < 0.14:
             troubles += hard.shutter()
         elif besides < 0.18:
@@ -91,14 +92,40 @@ class CredTrial(Trial):
         elif besides < 0.32:
             state, after_s = rng.choice([*WORKING, State.FINALIZE]), rng.uniform(0.0, 3.0)
             troubles.append(f"mode.changed {state.value}+{after_s:.3f} {rng.choice([*OpticalMode])}")
+        return self._looked_at(rng, plan, troubles)
+
+    def _looked_at(
+        self, rng: random.Random, plan: dict[str, Any], troubles: list[str]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """In a tenth of the runs the crystal is looked at, in most of these with something to decide, and now and then
+        a look is late, or its worker dies. The pictures show no lattice: what that decides comes about.
+        """
+        if rng.random() >= LOOKED_AT:
+            return plan, troubles
+        plan = {**plan, "live": True}
+        range_deg = abs(plan["range_deg"]) * FAST_DEG_S / plan["speed_deg_s"]
+        if range_deg < 35:  # so fast that looks come: one every three degrees
+            plan["speed_deg_s"], plan["range_deg"] = FAST_DEG_S, math.copysign(round(range_deg, 3), plan["range_deg"])
+        range_deg = abs(plan["range_deg"])
+        if rng.random() < 0.6:
+            plan["stop_if"] = {"no_lattice_after_deg": max(0.1, round(range_deg * rng.uniform(0.1, 0.9), 3))}
+        if rng.random() < 0.3:
+            plan["stop_at"] = {rng.choice(["completeness", "damage"]): round(rng.uniform(0.05, 0.95), 3)}
+        if rng.random() < 0.2:
+            plan["stop_if"] = {**plan.get("stop_if", {}), "several_lattices": True}
+        if rng.random() < 0.15:
+            look, kind = rng.randint(1, 3), rng.choice(["late", "dead", "never"])
+            troubles = [*troubles, f"compute.live {look} {kind}"]
         return plan, troubles
 
     def instrument(self, case: Case) -> dict[str, Any]:
         """A camera that tells only between which instants it exposed, where a shutter is slow: of one that tells them
-        nothing would say so. One with pictures where its frames show nothing, or too much, or always the same.
+        nothing would say so. One with pictures where the crystal is looked at, and where its frames show nothing, or
+        too much, or always the same.
         """
         kinds = {kind for words in case.troubles for kind in words.split()[2:3]}
-        options: dict[str, Any] = dict(SMALL) if kinds.intersection(STUCK) else {}
+        has_pictures = case.plan.get("live") or kinds.intersection(STUCK)
+        options: dict[str, Any] = dict(SMALL) if has_pictures else {}
         if "shutter" in kinds:
             options["detector"] = {"tells_instants": False}
         return options
@@ -160,6 +187,11 @@ class CredTrial(Trial):
             yield {**plan, "range_deg": round(plan["range_deg"] / 2, 3)}
         if plan["range_deg"] < 0:
             yield {**plan, "range_deg": -plan["range_deg"]}
+        if plan.get("live"):
+            yield {**plan, "live": False, "stop_at": {}, "stop_if": {}}
+            for key in ("stop_at", "stop_if"):
+                if plan.get(key):
+                    yield {**plan, key: {}}
         for key, value in plain.items():
             if plan[key] != value:
                 yield {**plan, key: value}

@@ -135,6 +135,16 @@ def test_spots_fade_as_it_leaves_the_aperture(scene: str, rendered: str) -> None
     assert expected[-1].sum() == pytest.approx(maker.expected(0.0, 0.25, 0.5, scale=0.0).sum())
 
 
+def test_all_its_spots_fall_alike() -> None:
+    maker = CrystalSource(orientation_seed=3).maker(SETTINGS.geometry, SETTINGS.pictures)
+    none = maker.expected(0.0, 0.25, 0.5, scale=0.0)
+    there, left = (maker.expected(0.0, 0.25, 0.5, crystal_nm=(x_nm, 0.0)) - none for x_nm in (0.0, 700.0))
+    share = maker.aperture.light((700.0, 0.0), 0.125).crystal
+    assert 0.2 < share < 0.9
+    bright = there > 10
+    assert left[bright] / there[bright] == pytest.approx(share, abs=1e-6)
+
+
 def test_a_crystal_that_cannot_leave_diffracts_wherever_the_stage_is() -> None:
     maker = CrystalSource().maker(SETTINGS.geometry, SETTINGS.pictures)
     near, far = (develop(maker, shot(x_nm, can_leave=False)) for x_nm in (0.0, 1e5))
@@ -189,7 +199,7 @@ def test_what_the_image_shift_does_to_the_pattern_is_hidden_too() -> None:
     hidden = HiddenInstrument.draw(3, SETTINGS)
     assert hidden.beside_px != SETTINGS.deflectors.image_shift_pattern_px
     assert hidden.instrument(SETTINGS).deflectors.image_shift_pattern_px == hidden.beside_px
-    assert "image_shift_pattern" in hidden.truth(SETTINGS)
+    assert "pattern_shift" in hidden.truth(SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +207,8 @@ def test_what_the_image_shift_does_to_the_pattern_is_hidden_too() -> None:
     [
         ({"pictures": {"rendered": "some"}}, r"\[pictures\] rendered = 'some' is not one of all, snapshots, nothing"),
         ({"crystal": {"scene": "cube"}}, r"crystal\.scene = 'cube'"),
+        ({"motion": {"jumps_per_deg": 1e9}}, r"\[motion\] jumps_per_deg = 1e\+09 is not between 0 and 10"),
+        ({"motion": {"worse": -1}}, r"\[motion\] worse = -1 is not between 0 and 100"),
         ({"motion": {"height_um": 1.0}}, r"\[motion\] has no key 'height_um'"),
     ],
 )

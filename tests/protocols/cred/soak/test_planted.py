@@ -23,6 +23,7 @@ PLAIN = {
     "formats": [],
 }
 SNAPSHOTS = {**PLAIN, "snapshot_interval": 7}
+LOOKED_AT = {**PLAIN, "live": True, "speed_deg_s": 2.0, "range_deg": 16.96}  # 40 slots
 
 FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
     # bug: plan, trouble or troubles, the rule that breaks
@@ -76,6 +77,12 @@ FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
         "detector.frames 3 same",
         "bad_frames = stop ends the run",
     ),
+    "a run goes on where a look has ended it": (
+        {**LOOKED_AT, "stop_if": {"no_lattice_after_deg": 2.5}},
+        "",
+        "a decision ends the run",
+    ),
+    "a look decides what nobody has asked for": (LOOKED_AT, "", "only what the plan asks for is decided"),
     "frames of another type are kept": (PLAIN, "detector.frames 5 type", "the files of the run agree"),
     "nobody looks again at the mode": (PLAIN, "mode.changed 3 imaging", "a changed mode is said, and no other"),
 }

@@ -104,6 +104,25 @@ def test_the_second_way_draws_slow_shutters_wrong_types_blind_cameras_and_change
     assert {plan.get("bad_frames") for plan, _ in drawn} == {None, "go on", "stop"}
 
 
+def test_the_second_way_looks_at_some_crystals_and_lets_looks_decide() -> None:
+    drawn = [CredTrial().draw_hard(Random(seed)) for seed in range(2000)]
+    looked_at = [(plan, troubles) for plan, troubles in drawn if plan.get("live")]
+    assert 150 < len(looked_at) < 250
+    decide = [plan for plan, _ in looked_at if plan.get("stop_at") or plan.get("stop_if")]
+    assert len(looked_at) / 2 < len(decide) < len(looked_at)
+    keys = {key for plan, _ in looked_at for part in ("stop_at", "stop_if") for key in plan.get(part, ())}
+    assert keys == {"completeness", "damage", "no_lattice_after_deg", "several_lattices"}
+    kinds = {words.split()[2] for _, troubles in looked_at for words in troubles if words.startswith("compute.live")}
+    assert kinds == {"late", "dead", "never"}
+
+
+def test_a_plan_that_looks_is_made_simpler_by_deciding_nothing_and_by_not_looking() -> None:
+    plan = next(plan for seed in range(2000) if (plan := CredTrial().draw_hard(Random(seed))[0]).get("stop_if"))
+    simpler = [build_plan_from(CRED, each) for each in CredTrial().simpler(plan)]
+    assert any(not each.live for each in simpler)
+    assert any(each.live and not each.ends_early for each in simpler)
+
+
 @pytest.mark.parametrize(
     ("troubles", "options"),
     [
@@ -119,6 +138,10 @@ def test_the_second_way_draws_slow_shutters_wrong_types_blind_cameras_and_change
 )
 def test_a_case_is_for_a_camera_that_can_have_its_troubles(troubles: tuple[str, ...], options: dict[str, Any]) -> None:
     assert CredTrial().instrument(Case(1, {}, troubles)) == options
+
+
+def test_a_crystal_is_looked_at_on_a_camera_that_makes_pictures() -> None:
+    assert CredTrial().instrument(Case(1, {"live": True}, ())) == SMALL
 
 
 def test_every_sort_of_trouble_is_drawn() -> None:
