@@ -33,6 +33,8 @@ CENTRED_NM = 150.0
 """The operator has centred the crystal: there it is looked for in the first snapshot, and not its neighbour. Standard
 deviation along x and y, with what play and the first half degree do.
 """
+SLIPPED_NM = 400.0
+"""Standard deviation along x and y of where it is looked for besides, once it was not where it should be: it slipped."""
 LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
 CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
@@ -123,6 +125,8 @@ class TrackedCrystal:
         if place is None:
             self._missed += 1
             self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
+            if not self.is_lost and self._last is not None:  # where it should be tells as much as where it is seen
+                await self._correct(taken.slot, ahead)
             return
         seen = self.path.see(taken.angle_deg, taken.t_s, place)
         at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
@@ -134,19 +138,29 @@ class TrackedCrystal:
             return
         self._missed = 0
         self._last = self._seen
-        if self._corrector is not None and self._deflectors is not None:
-            await self._correct(self._corrector, self._deflectors, taken.slot, ahead)
+        await self._correct(taken.slot, ahead)
+
+    def _expected(self, taken: TakenSnapshot) -> Place:
+        """Where it should be."""
+        if self._last is None:
+            return CENTRED
+        place = self.path.predict(taken.angle_deg, taken.t_s)
+        if self._missed != 1:
+            return place
+        xx, xy, yy = place.covariance_nm2
+        return Place(place.x_nm, place.y_nm, (xx + SLIPPED_NM**2, xy, yy + SLIPPED_NM**2))
 
     async def _locate(self, taken: TakenSnapshot) -> tuple[Place | None, str]:
         """Where it is, or why that is not known."""
-        expected = CENTRED if self._last is None else self.path.predict(taken.angle_deg, taken.t_s)
+        expected = self._expected(taken)
         arguments: dict[str, Any] = {
             **self._told,
             "index": taken.index,
             "angle_deg": round(taken.angle_deg, 4),
             "flatfield": self.flatfield,
             "expected": _numbers(expected),
-            "earlier": [] if self._last is None else [self._last],
+            # Twice in a row nothing looked like it: it may look otherwise from this side, so any look will do now.
+            "earlier": [] if self._last is None or self._missed > 1 else [self._last],
         }
         pictures = [taken.index, *(each["index"] for each in arguments["earlier"])]
         if self.flatfield is not None:
@@ -170,9 +184,10 @@ class TrackedCrystal:
         }
         return Place(x_nm, y_nm, (xx, xy, yy)), ""
 
-    async def _correct(
-        self, corrector: Corrector, deflectors: Deflectors, slot: int, ahead: tuple[float, float]
-    ) -> None:
+    async def _correct(self, slot: int, ahead: tuple[float, float]) -> None:
+        corrector, deflectors = self._corrector, self._deflectors
+        if corrector is None or deflectors is None:
+            return
         effect, before = self.path.effect(), corrector.trust
         if (trust := corrector.judge(effect)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
             self._run.trace.record("note", "operator", text=f"Tracking: {corrector.words}")

@@ -6,7 +6,7 @@ model of tracking, and nothing of them is fitted here. Pure functions.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,8 @@ CLEAR = 0.95
 GONE_SHARE, GONE_S = 0.1, 5.0
 """A crystal is gone when less of it was lit for so long: its diffraction is seen no more. Of all ways to track."""
 STEP_DEG = 0.5
+FITS = 0.95
+"""An operator takes no crystal of which less is in the aperture when he has centred it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Experiment:
     limit_deg: float
     start_deg: float
     range_deg: float
-    allowed_deg: float = field(compare=False)
+    allowed_deg: float
 
     @property
     def direction(self) -> int:
@@ -81,29 +83,31 @@ def aperture_over(crystal_seed: int) -> Aperture:
 
 
 def experiment(seed: int, number: int, worse: float = 1.0) -> Experiment:
-    """The number-th experiment of a campaign; some 10 ms."""
+    """The number-th experiment of a campaign; some 20 ms."""
     rng = generator(seed, f"experiment {number}")
-    crystal_seed = int(rng.integers(2**31))
     limit_deg = COLD_DEG if rng.random() < COLD_SHARE else USUAL_DEG
     direction = 1 if rng.random() < 0.5 else -1
-    aperture = aperture_over(crystal_seed)
     travel_deg = 2 * limit_deg - RUN_IN_DEG - RUN_OUT_DEG
     turned_deg = np.arange(0.0, travel_deg + STEP_DEG / 2, STEP_DEG)
-    tilts_deg = -direction * limit_deg + direction * turned_deg
-    centred = [aperture.light((0.0, 0.0), float(tilt_deg)) for tilt_deg in tilts_deg]
-    clear = [light.beam >= CLEAR for light in centred]
+    tilts_deg = direction * (turned_deg - limit_deg)
     flat = int(np.argmin(abs(tilts_deg)))
-    first = next((k + 1 for k in range(flat, -1, -1) if not clear[k]), 0)
-    end = next((k for k in range(flat, len(clear)) if centred[k].crystal < GONE_SHARE), len(clear))
-    begin_deg = turned_deg[first]
+    while True:
+        crystal_seed = int(rng.integers(2**31))
+        aperture = aperture_over(crystal_seed)
+        centred = [aperture.light((0.0, 0.0), float(tilt_deg)) for tilt_deg in tilts_deg]
+        first = next((k + 1 for k in range(flat, -1, -1) if centred[k].beam < CLEAR), 0)
+        if centred[first].crystal >= FITS:
+            break
+    end = next((k for k in range(flat, len(centred)) if centred[k].crystal < GONE_SHARE), len(centred))
+    begin_deg = float(turned_deg[first])
     return Experiment(
         number,
         crystal_seed,
         worse,
         limit_deg,
         float(tilts_deg[first]),
-        direction * float(travel_deg - begin_deg),
-        max(float(turned_deg[end - 1] - begin_deg), 0.0),
+        direction * (travel_deg - begin_deg),
+        max(float(turned_deg[end - 1]) - begin_deg, 0.0),
     )
 
 
