@@ -22,8 +22,8 @@ USUAL_DEG = 70.0
 """Assumed: an ordinary holder tilts so far either way before it meets the pole piece; Fig. 4 ends at about 140 deg."""
 COLD_DEG = 42.0
 """Of a cooling or cryo-transfer holder: Cichocka et al. (2018), section 5.1."""
-COLD_SHARE = 0.1
-"""Of the experiments made in such a holder: as high as the spike at 60 deg is in Fig. 4, by eye."""
+COLD_SHARE = 0.12
+"""Of the experiments made in such a holder. Assumed: enough for a spike that can be seen; the paper gives no number."""
 RUN_IN_DEG, RUN_OUT_DEG = 0.5, 2.0
 """Of the holder's range: what the rotation needs until the first slot begins, and after the last one."""
 SPEED_DEG_S = 0.45
