@@ -34,7 +34,7 @@ CENTRED_NM = 150.0
 deviation along x and y, with what play and the first half degree do.
 """
 SLIPPED_NM = 400.0
-"""Standard deviation along x and y of where it is looked for besides, once it was not where it should be: it slipped."""
+"""Once it was not where it should be, it may have slipped by this: standard deviation along x and y."""
 LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
 CENTRED = Place.even(0.0, 0.0, CENTRED_NM)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.clock import NS_PER_S
 from engine.clock.virtual import VirtualLoop
@@ -27,6 +27,9 @@ from protocols.cred.tracked import LOST_AFTER
 from protocols.cred.trackedpath import FOUND, NOT_FOUND
 from protocols.tracking.path import Seen
 
+if TYPE_CHECKING:
+    from drivers.contract import Microscope
+
 Looks = list[tuple[float, bool]]
 """Angles of the snapshots, and whether the crystal was found in them and believed."""
 
@@ -38,10 +41,12 @@ SNAPSHOT_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class AutomaticRun:
-    """How an experiment with automatic tracking went. range_deg: without sign, until the crystal was gone in truth, or
-    until the run ended if that was before. lost_deg: when tracking itself took it for lost for the first time, at which a
-    run with crystal_lost = "stop" would have ended; None where it did not. median_nm, worst_nm: of the distances of the crystal from the middle of the
-    aperture in the frames until then.
+    """How an experiment with automatic tracking went.
+
+    range_deg: without sign, until the crystal was gone in truth, or until the run ended if that was before. lost_deg:
+    when tracking itself took it for lost for the first time, at which a run with crystal_lost = "stop" would have ended;
+    None where it did not. median_nm, worst_nm: of the distances of the crystal from the middle of the aperture in all
+    exposures until then.
     """
 
     range_deg: float
@@ -133,7 +138,7 @@ def _carried_out(experiment: Experiment, folder: Path) -> tuple[Run, Outcome, Lo
 def _as_it_was(experiment: Experiment, run: Run, ending: Ending, looks: Looks) -> AutomaticRun:
     """Judged by what the simulation knows."""
     planned_deg, status, reason = abs(experiment.range_deg), ending.status.value, ending.reason
-    truth = None if run.microscope is None else run.microscope.truth
+    truth = cast("Microscope", run.microscope).truth  # it is the one that `devices_of` names
     exposures: Sequence[tuple[int, int]] = [] if truth is None else truth.exposures()
     if truth is None or not exposures:
         return AutomaticRun(0.0, planned_deg, status, reason, None, math.nan, math.nan)

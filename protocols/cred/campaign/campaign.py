@@ -66,8 +66,8 @@ def campaign(
 
 
 def both(outcomes: Sequence[Outcome]) -> tuple[Ranges, Ranges]:
-    """By hand, and automatic. Those that came farther than 80 and 120 deg are counted of the experiments in which holder
-    and grid allow it.
+    """By hand, and automatic. Those that came farther than 80 and 120 deg are counted of the experiments in which
+    holder and grid allow it.
     """
     return ranges_of([each.hand_row for each in outcomes]), ranges_of([each.automatic_row for each in outcomes])
 

@@ -29,9 +29,7 @@ def campaign(
     which: Annotated[Which, typer.Argument(help="fig4: the rotation ranges of Cichocka et al. (2018).")],
     experiments: Annotated[int, typer.Option("--experiments", min=1, max=100_000, help="How many.")] = 818,
     seed: Seed = 0,
-    worse: Annotated[
-        float, typer.Option("--worse", min=0.1, max=10.0, help="Mechanics so many times as bad.")
-    ] = 1.0,
+    worse: Annotated[float, typer.Option("--worse", min=0.1, max=10.0, help="Mechanics so many times as bad.")] = 1.0,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 = one for each processor.")] = 0,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Compute on a cluster of Dask: tcp://HOST:PORT.")
@@ -57,9 +55,7 @@ def campaign(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("experiments", total=experiments)
-        outcomes = carried_out(
-            executor, experiments, seed, worse, lambda done: progress.update(task, completed=done)
-        )
+        outcomes = carried_out(executor, experiments, seed, worse, lambda done: progress.update(task, completed=done))
     took_s = clock.now_ns() / NS_PER_S
     if out is not None:
         from protocols.cred.campaign.drawing import draw_both

@@ -12,7 +12,7 @@ from engine.worker import WORKERS, begin_worker
 Given = TypeVar("Given")
 Got = TypeVar("Got")
 
-ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Each process has a processor to itself: more threads for its small matrices would only wait for each other."""
 CONNECT_S = "10s"
 

@@ -1,14 +1,14 @@
 """A model of the operators of Fig. 4 of Cichocka et al. (2018), who tracked by hand, and of those who did not track.
 
-Every five seconds an operator gets a snapshot. Now and then he does not look; what he sees he sees with an error, and what
-is near enough to the middle he leaves there. Else he moves the stage, in steps and with its play, some time later, and
-sometimes the wrong way, as novices often do. He ends the run when the crystal is gone, when he has the range that he
-wanted, or when the crystal turns out to be a bad one.
+Every five seconds an operator gets a snapshot. Now and then he does not look; what he sees he sees with an error, and
+what is near enough to the middle he leaves there. Else he moves the stage, in steps and with its play, some time later,
+and sometimes the wrong way, as novices often do. He ends the run when the crystal is gone, when he has the range that
+he wanted, or when the crystal turns out to be a bad one.
 
 Only this model is fitted, and only to what the paper says of its 818 experiments: half of them above 80 deg, about
 24 % ended before 20 deg, ranges up to about 140 deg, a spike around 60 deg. Four statements do not determine ten
-numbers: those marked fitted were moved until the population of seed 1 said the same (to 2 %), the others are assumed. A pure
-function of the experiment and the seed.
+numbers: those marked fitted were moved until the population of seed 1 said the same (to 2 %), the others are assumed.
+A pure function of the experiment and the seed.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Virtual experiments of a campaign: the same crystals by hand and with automatic tracking, the same on any executor."""
+"""Experiments of a campaign: the same crystals by hand and with automatic tracking, the same on any executor."""
 
 import math
 import sys
@@ -105,5 +105,5 @@ def test_a_campaign_is_the_same_in_any_order_and_in_other_processes() -> None:
 
 def test_without_dask_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(Refused, match="Dask cannot be used .*nothing was computed"):
+    with pytest.raises(Refused, match=r"Dask cannot be used .*nothing was computed"):
         DaskExecutor("tcp://127.0.0.1:1")
