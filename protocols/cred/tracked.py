@@ -65,6 +65,7 @@ class TrackedCrystal:
         self._seen: dict[str, Any] | None = None  # the snapshot in which it was found last
         self._last: dict[str, Any] | None = None  # and the last one of which that was believed
         self._missed = 0
+        self._elsewhere = False
         self._touched = self._corrected_now = False
         self._why = ""
         run.compute.declare(LOCATE)
@@ -122,6 +123,7 @@ class TrackedCrystal:
         self._corrected_now = False
         place, self._why = await self._locate(taken)
         told: dict[str, Any] = {"slot": taken.slot, "angle_deg": round(taken.angle_deg, 4)}
+        self._elsewhere = False
         if place is None:
             self._missed += 1
             self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
@@ -134,18 +136,24 @@ class TrackedCrystal:
         self._run.trace.record("tracking", FOUND, **told, **at, covariance_nm2=covariance_nm2, seen=seen.value)
         if seen is Seen.DOUBTED:
             self._missed += 1
+            self._elsewhere = True
             self._why = "it was found where it could not have gone"
             return
         self._missed = 0
         self._last = self._seen
         await self._correct(taken.slot, ahead)
 
+    @property
+    def _looks_farther(self) -> bool:
+        """It was not where it should be, or was seen elsewhere just now: it may have slipped."""
+        return self._missed == 1 or self._elsewhere
+
     def _expected(self, taken: TakenSnapshot) -> Place:
         """Where it should be."""
         if self._last is None:
             return CENTRED
         place = self.path.predict(taken.angle_deg, taken.t_s)
-        if self._missed != 1:
+        if not self._looks_farther:
             return place
         xx, xy, yy = place.covariance_nm2
         return Place(place.x_nm, place.y_nm, (xx + SLIPPED_NM**2, xy, yy + SLIPPED_NM**2))
@@ -160,7 +168,7 @@ class TrackedCrystal:
             "flatfield": self.flatfield,
             "expected": _numbers(expected),
             # Twice in a row nothing looked like it: it may look otherwise from this side, so any look will do now.
-            "earlier": [] if self._last is None or self._missed > 1 else [self._last],
+            "earlier": [] if self._last is None or (self._missed > 1 and not self._looks_farther) else [self._last],
         }
         pictures = [taken.index, *(each["index"] for each in arguments["earlier"])]
         if self.flatfield is not None:
