@@ -45,8 +45,8 @@ class AutomaticRun:
 
     range_deg: without sign, until the crystal was gone in truth, or until the run ended if that was before. lost_deg:
     when tracking itself took it for lost for the first time, at which a run with crystal_lost = "stop" would have
-    ended; None where it did not. median_nm, worst_nm: of the distances of the crystal from the middle of the aperture in all
-    exposures until then.
+    ended; None where it did not. median_nm, worst_nm: of the distances of the crystal from the middle of the aperture
+    in all exposures until then.
     """
 
     range_deg: float

@@ -54,6 +54,7 @@ def test_holders_and_directions_differ_and_a_number_is_always_the_same_experimen
         pytest.param([1.0] * 12, None, id="it stays"),
         pytest.param([1.0] * 4 + [0.0] * 8, 4.0, id="it goes"),
         pytest.param([1.0] * 4 + [0.0] * 4 + [0.5] * 4, None, id="it comes back in time"),
+        pytest.param([0.0] * 4 + [0.5] + [0.0] * 4, None, id="it comes back and goes again"),
         pytest.param([0.05] * 12, 0.0, id="it never was there"),
     ],
 )
