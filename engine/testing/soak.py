@@ -82,8 +82,8 @@ def try_case(kind: AnyExperiment, case: Case) -> Verdict:
     """Run one case in a folder of its own and judge it. Never raises for what the run does."""
     trial = kind.trial()
     with (
-        TemporaryDirectory(prefix="credline-soak-", dir=_fast_folder()) as name,
-        TemporaryDirectory(prefix="credline-soak-", dir=_fast_folder()) as files,
+        TemporaryDirectory(prefix="credline-soak-", dir=fast_folder()) as name,
+        TemporaryDirectory(prefix="credline-soak-", dir=fast_folder()) as files,
     ):
         before = _held()
         try:
@@ -259,7 +259,7 @@ def _held() -> tuple[int, int]:
     return threading.active_count(), len(list(folder.iterdir())) if folder.exists() else 0
 
 
-def _fast_folder() -> str | None:
+def fast_folder() -> str | None:
     """Memory where the system offers it: a soak writes, and deletes, gigabytes of small files."""
     return "/dev/shm" if sys.platform == "linux" and Path("/dev/shm").is_dir() else None
 

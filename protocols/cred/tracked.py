@@ -31,8 +31,15 @@ if TYPE_CHECKING:
 LOCATE = Computation(
     "locate", "protocols.tracking.computation:locate_in", latency_s=0.03, limit_s=LOCATE_S, resolution=1e-3, quick=True
 )
+CENTRED_NM = 150.0
+"""The operator has centred the crystal: there it is looked for in the first snapshot, and not its neighbour. Standard
+deviation along x and y, with what play and the first half degree do.
+"""
+SLIPPED_NM = 400.0
+"""Once it was not where it should be, it may have slipped by this: standard deviation along x and y."""
 LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
+CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
 BACK_S = 1.5
 
 
@@ -63,6 +70,7 @@ class TrackedCrystal:
         self._seen: Found | None = None  # the snapshot in which it was found last
         self._last: Found | None = None  # and the last one of which that was believed
         self._missed = 0
+        self._elsewhere = False
         self._touched = self._corrected_now = False
         self._why = ""
         run.compute.declare(LOCATE)
@@ -120,9 +128,12 @@ class TrackedCrystal:
         self._corrected_now = False
         place, self._why = await self._locate(taken)
         told: dict[str, Any] = {"slot": taken.slot, "angle_deg": round(taken.angle_deg, 4)}
+        self._elsewhere = False
         if place is None:
             self._missed += 1
             self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
+            if not self.is_lost and self._last is not None:  # where it should be tells as much as where it is seen
+                await self._correct(taken.slot, ahead)
             return
         seen = self.path.see(taken.angle_deg, taken.t_s, place)
         at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
@@ -130,19 +141,36 @@ class TrackedCrystal:
         self._run.trace.record("tracking", FOUND, **told, **at, covariance_nm2=covariance_nm2, seen=seen.value)
         if seen is Seen.DOUBTED:
             self._missed += 1
+            self._elsewhere = True
             self._why = "it was found where it could not have gone"
             return
         self._missed = 0
         self._last = self._seen or self._last
-        if self._corrector is not None and self._deflectors is not None:
-            await self._correct(self._corrector, self._deflectors, taken.slot, ahead)
+        await self._correct(taken.slot, ahead)
+
+    @property
+    def _looks_farther(self) -> bool:
+        """It was not where it should be, or was seen elsewhere just now: it may have slipped."""
+        return self._missed == 1 or self._elsewhere
+
+    def _expected(self, taken: TakenSnapshot) -> Place:
+        """Where it should be."""
+        if self._last is None:
+            return CENTRED
+        place = self.path.predict(taken.angle_deg, taken.t_s)
+        if not self._looks_farther:
+            return place
+        xx, xy, yy = place.covariance_nm2
+        return Place(place.x_nm, place.y_nm, (xx + SLIPPED_NM**2, xy, yy + SLIPPED_NM**2))
 
     async def _locate(self, taken: TakenSnapshot) -> tuple[Place | None, str]:
         """Where it is, or why that is not known."""
-        expected = self.path.predict(taken.angle_deg, taken.t_s) if self._last is not None else None
+        expected = self._expected(taken)
         optics = replace(self._optics, tilt_deg=round(taken.angle_deg, 4))
         detector = replace(self._detector, flatfield=self.flatfield)
-        earlier = [] if self._last is None else [self._last]
+        # Twice in a row nothing looked like it: it may look otherwise from this side, so any look will do now.
+        any_look = self._last is None or (self._missed > 1 and not self._looks_farther)
+        earlier = [] if any_look or self._last is None else [self._last]
         pictures = [taken.index, *(each.index for each in earlier)]
         if self.flatfield is not None:
             pictures.append(self.flatfield)
@@ -160,9 +188,10 @@ class TrackedCrystal:
         self._seen = Found(taken.index, seen, answer) if answer.whole else None
         return answer.place, ""
 
-    async def _correct(
-        self, corrector: Corrector, deflectors: Deflectors, slot: int, ahead: tuple[float, float]
-    ) -> None:
+    async def _correct(self, slot: int, ahead: tuple[float, float]) -> None:
+        corrector, deflectors = self._corrector, self._deflectors
+        if corrector is None or deflectors is None:
+            return
         effect, before = self.path.effect(), corrector.trust
         if (trust := corrector.judge(effect)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
             self._run.trace.record("note", "operator", text=f"Tracking: {corrector.words}")

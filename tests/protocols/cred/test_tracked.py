@@ -168,3 +168,12 @@ def test_what_cannot_be_tracked_is_refused_before_anything_moves(
 ) -> None:
     with pytest.raises((Refused, ValueError), match=says):
         perform({**DEVICES, **devices}, **{"tracking": "correct", **PLAN, **plan})
+
+
+def test_a_crystal_that_slipped_is_looked_for_farther_away_and_brought_back(perform: Perform) -> None:
+    slips = {"drawn_seed": -1, "jumps_per_deg": 0.01, "jump_nm": 330.0, "seed": 36}
+    run = perform(with_options(motion=slips), tracking="correct", **PLAN)
+    looks = [record.get("seen") for record in run.of("tracking") if record["name"] != "corrected"]
+    assert away_nm(run).max() > 350
+    assert away_nm(run)[-20:].max() < 60
+    assert [look for look in looks if look != "fits"] == [None, "doubted"]  # not there; elsewhere; there it is
