@@ -145,7 +145,7 @@ class TrackedCrystal:
             self._why = "it was found where it could not have gone"
             return
         self._missed = 0
-        self._last = self._seen or self._last
+        self._last = self._seen
         await self._correct(taken.slot, ahead)
 
     @property
@@ -185,7 +185,7 @@ class TrackedCrystal:
         answer, seen = answered(result)
         if isinstance(answer, Refusal):
             return None, answer.reason
-        self._seen = Found(taken.index, seen, answer) if answer.whole else None
+        self._seen = Found(taken.index, seen, answer)
         return answer.place, ""
 
     async def _correct(self, slot: int, ahead: tuple[float, float]) -> None:

@@ -102,7 +102,7 @@ def _earlier(told: JsonObject, picture: Callable[[int], np.ndarray[Any, np.dtype
 
 
 def _located(told: JsonObject) -> Located:
-    return Located(_place(told["place"]), told["quality"], Looks(**told["looks"]), told["whole"])
+    return Located(_place(told["place"]), told["quality"], Looks(**told["looks"]))
 
 
 def _optics(told: JsonObject) -> Optics:

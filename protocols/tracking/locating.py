@@ -28,8 +28,12 @@ SURE = 3.5
 RIVAL = 0.4
 """Another thing of this part of the sigmas, or more, may be the crystal as well."""
 LARGEST_RIM = 0.05
-EDGE_SHARE = 0.3
-"""Of its radius a crystal at the edge may be further out than it is seen, or more where more of it is hidden."""
+MOST_RIM = 0.5
+"""With more of its outline at the edge nothing is said of a crystal."""
+HIDDEN_SHARE, ACROSS = 0.5, 0.5
+"""By this part of its radius a crystal that is cut off is farther out than it seems (standard deviation), and by this
+part of that beside.
+"""
 LIKE_AREA, LIKE_NOISE, LIKE_DEPTH = 1.5, 4.0, 3.0
 """Up to these factors outline and darkness change from one snapshot to the next; other things differ by more."""
 OFTEN_DEG = 10.0
@@ -102,14 +106,13 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An answer. quality: sigmas by which the crystal stands out. looks: for the snapshots to come. whole: False of one
-    at the edge of what is lit, of which a part is hidden: where it is then is uncertain by as much.
+    """An answer. quality: sigmas by which the crystal stands out; or, below 1, how alike it is to an earlier snapshot,
+    by which it was found. looks: for the snapshots to come.
     """
 
     place: Place
     quality: float
     looks: Looks
-    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,23 +178,34 @@ def _by_outline(seen: SnapshotView, cells: Cells, told: Told) -> Located | Refus
         if near:
             return Refusal("what lies where the crystal is expected does not look like it")
         return Refusal("nothing stands out where the crystal is expected")
-    best = like[0]
-    if len(like) > 1 and like[1].sigmas > RIVAL * best.sigmas:
+    worth = {thing: thing.sigmas * (_nearness(cells.place(thing), expected) if near else 1.0) for thing in like}
+    best, *others = sorted(like, key=lambda thing: -worth[thing])
+    if others and worth[others[0]] > RIVAL * worth[best]:
         return Refusal("two things lie where the crystal is expected, and either may be it")
-    if not _is_cut(best):
-        return Located(cells.place(best), best.sigmas, cells.looks(best))
-    if last is None:
+    return _cut_off(best, cells, last) if _is_cut(best) else Located(cells.place(best), best.sigmas, cells.looks(best))
+
+
+def _cut_off(best: Thing, cells: Cells, last: Earlier | None) -> Located | Refusal:
+    """Of a crystal that reaches beyond the disc the middle lies farther out than that of what is seen, nobody knows by
+    how much.
+    """
+    place, looks = cells.place(best), cells.looks(best)
+    if best.rim > MOST_RIM or place.distance_nm < 1.0:
         return Refusal("the crystal lies at the edge of what is lit")
-    # What is seen of it lies further in than its middle, by no more than what is hidden of it.
-    hidden_nm = max(EDGE_SHARE, 1.0 - cells.looks(best).area_nm2 / last.looks.area_nm2) * last.looks.radius_nm
-    place = cells.place(best)
-    covariance = place.matrix_nm2 + hidden_nm**2 * np.eye(2)
-    return Located(Place.of(place.array_nm, covariance), best.sigmas, last.looks, whole=False)
+    outwards = place.array_nm / place.distance_nm
+    hidden_nm = HIDDEN_SHARE * (looks.radius_nm if last is None else max(last.looks.radius_nm, looks.radius_nm))
+    covariance = place.matrix_nm2 + hidden_nm**2 * (np.outer(outwards, outwards) + ACROSS**2 * np.eye(2))
+    return Located(Place.of(place.array_nm, covariance), best.sigmas, looks if last is None else last.looks)
 
 
 def _is_cut(thing: Thing) -> bool:
     """Whether it lies at the edge of what is lit, so that a part of it may be hidden."""
     return thing.rim > LARGEST_RIM
+
+
+def _nearness(place: Place, expected: Place | None) -> float:
+    """1 where it is expected, less elsewhere."""
+    return 1.0 if expected is None else math.exp(-0.5 * place.sigmas_from(expected) ** 2)
 
 
 def _is_like(looks: Looks, last: Looks, thing: Thing) -> bool:
