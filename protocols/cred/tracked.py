@@ -132,7 +132,8 @@ class TrackedCrystal:
         if place is None:
             self._missed += 1
             self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
-            if not self.is_lost and self._last is not None:  # where it should be tells as much as where it is seen
+            # Where it should be tells as much as where it is seen, once it is known what corrections do.
+            if not self.is_lost and self._corrector is not None and self._corrector.trust is Trust.RIGHT:
                 await self._correct(taken.slot, ahead)
             return
         seen = self.path.see(taken.angle_deg, taken.t_s, place)

@@ -54,10 +54,13 @@ class CorrectionLimits:
     """least_nm: nearer to the middle the crystal is left where it is. untried_nm: the longest first correction in a
     direction in which it is not known what corrections do. step_nm: the longest one where that is known. range_nm: from
     where the run began.
+    all_untried_nm: how far the crystal is moved at most, all together, before it is seen that corrections act as they
+    should: one that acts the wrong way shall not drive it out.
     """
 
     least_nm: float = 20.0
     untried_nm: float = 100.0
+    all_untried_nm: float = 350.0
     step_nm: float = 300.0
     range_nm: float = 10_000.0
 
@@ -150,7 +153,13 @@ class Corrector:
         last_nm = float(np.hypot(*self._last_nm))
         if last_nm > 0.0 and effect.along(*wanted_nm)[0] < LOOKS_WELL:
             return 0.0
-        return min(self.limits.step_nm, max(self.limits.untried_nm, GROWS * last_nm))
+        left_nm = max(0.0, self.limits.all_untried_nm - self._untried_nm)
+        return min(self.limits.step_nm, max(self.limits.untried_nm, GROWS * last_nm), left_nm)
+
+    @property
+    def _untried_nm(self) -> float:
+        """How far the crystal should have been moved since corrections were last seen to act as they should."""
+        return float(np.hypot(*(_square(self.coils.image_nm) @ (self._now - self._sure))))
 
     def judge(self, effect: Effect) -> Trust:
         """After a snapshot was learned: whether corrections act as they should, by what the path has learned of them.
@@ -166,6 +175,10 @@ class Corrector:
             self._doubt(_times(least, least_sigma))
         elif most - SURE_SIGMAS * most_sigma > STRONGEST:
             self._doubt(_times(most, most_sigma))
+        elif self.trust is Trust.UNTRIED and self._untried_nm > self.limits.all_untried_nm - self.limits.least_nm:
+            self._doubt(
+                f"corrections of {self._untried_nm:.0f} nm all together were not seen to bring the crystal back"
+            )
         elif self.trust is Trust.DOUBTED or (self._last_nm.any() and _is_tried(effect, self._last_nm)):
             self.trust, self.words, self._sure = Trust.RIGHT, "", self._now
         return self.trust

@@ -30,6 +30,8 @@ RIVAL = 0.4
 LARGEST_RIM = 0.05
 MOST_RIM = 0.5
 """With more of its outline at the edge nothing is said of a crystal."""
+SURE_AT_EDGE, DARK_AT_EDGE = 8.0, 0.15
+"""A crystal at the edge that was not seen before stands out by so many sigmas, and is so dark (`Thing.depth`)."""
 HIDDEN_SHARE, ACROSS = 0.5, 0.5
 """By this part of its radius a crystal that is cut off is farther out than it seems (standard deviation), and by this
 part of that beside.
@@ -190,7 +192,8 @@ def _cut_off(best: Thing, cells: Cells, last: Earlier | None) -> Located | Refus
     how much.
     """
     place, looks = cells.place(best), cells.looks(best)
-    if best.rim > MOST_RIM or place.distance_nm < 1.0:
+    surely = last is not None or (best.sigmas >= SURE_AT_EDGE and best.depth >= DARK_AT_EDGE)  # films have edges, too
+    if best.rim > MOST_RIM or place.distance_nm < 1.0 or not surely:
         return Refusal("the crystal lies at the edge of what is lit")
     outwards = place.array_nm / place.distance_nm
     hidden_nm = HIDDEN_SHARE * (looks.radius_nm if last is None else max(last.looks.radius_nm, looks.radius_nm))

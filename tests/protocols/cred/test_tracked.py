@@ -117,7 +117,7 @@ def test_an_image_shift_that_acts_the_wrong_way_or_not_at_all_is_no_more_used_an
     run = perform(at_rest, tracking="correct", on=made_wrong, **PLAN)
     notes = [record["text"] for record in run.of("note") if record["name"] == "operator"]
     assert any("No more corrections are made" in text for text in notes)
-    assert away_nm(run).max() < 500  # it does not leave the aperture, of 750 nm
+    assert away_nm(run).max() < 600  # its middle does not leave the aperture, of 750 nm
 
 
 def test_a_replay_says_the_same_byte_for_byte(perform: Perform) -> None:
@@ -176,4 +176,4 @@ def test_a_crystal_that_slipped_is_looked_for_farther_away_and_brought_back(perf
     looks = [record.get("seen") for record in run.of("tracking") if record["name"] != "corrected"]
     assert away_nm(run).max() > 350
     assert away_nm(run)[-20:].max() < 60
-    assert [look for look in looks if look != "fits"] == [None, "doubted"]  # not there; elsewhere; there it is
+    assert [look for look in looks if look != "fits"] == ["doubted", "jumped"]  # elsewhere; and there again

@@ -362,6 +362,15 @@ def test_importing_the_products_is_cheap() -> None:
         "sorted(m for m in sys.modules if m.startswith('drivers.')))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    numbers = ["calibration", "calibration.calibrationfacts", "facts", "geometry", "judged", "origins", "parts"]
+    numbers = [
+        "calibration",
+        "calibration.calibrationfacts",
+        "calibration.trackingfacts",
+        "facts",
+        "geometry",
+        "judged",
+        "origins",
+        "parts",
+    ]
     numbers.append("plausible")
     assert out.stdout.strip() == f"[] {[f'drivers.{name}' for name in numbers]}"  # numbers, no driver
