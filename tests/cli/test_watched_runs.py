@@ -219,6 +219,7 @@ def test_a_run_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
     def own_terminal() -> None:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where these tests themselves run under nohup
 
     with program(tmp_path, stdin=its, stdout=its, stderr=its, preexec_fn=own_terminal) as engine:
         os.close(its)
