@@ -13,9 +13,10 @@ from drivers.calibration.calibrationarrays import CameraArrays
 from drivers.calibration.calibrationfacts import CalibratedFigure, CalibrationFacts
 from drivers.calibration.instrumentfile import read_camera_arrays, read_instrument
 from drivers.calibration.trackingfacts import TrackingFacts
-from drivers.calibration.trackingvalues import tracking_facts
+from drivers.calibration.trackingvalues import tracking_values
 from drivers.geometry import high_tension_v
 
+IN_NM = "tracking.image_shift_nm"
 FLATFIELD, HAND = "detector.flatfield", "camera_hand"
 
 
@@ -73,13 +74,18 @@ def holding(
             arrays = None
         else:
             figures[FLATFIELD] = CalibratedFigure(arrays.accuracy, "1", arrays.made_on.isoformat(), arrays.data)
+    tracking = tracking_values(file.values, tension_kV, camera_length_mm)
+    if tracking is not None:
+        figures |= {f"tracking.{fact}": _figure(value) for fact, value in tracking.used.items()}
+        if (shift := figures.get(IN_NM)) is not None:
+            figures[IN_NM] = replace(shift, sigma=tracking.image_shift_sigma_nm, unit="nm per unit")
     numbers = {fact: float(value.value) for fact, value in found.items() if not isinstance(value.value, tuple)}
     return Holding(
         geometry=dict(_of_table("geometry", numbers)),
         timing=dict(_of_table("timing", numbers)),
         sigmas=dict(_of_table("geometry", {fact: figure.sigma for fact, figure in figures.items()})),
         arrays=arrays,
-        tracking=tracking_facts(file.values, tension_kV, camera_length_mm),
+        tracking=None if tracking is None else tracking.facts,
         facts=CalibrationFacts(
             path.name,
             file.stale_after_days,
@@ -105,9 +111,10 @@ def not_overruled(facts: CalibrationFacts | None, origins: Mapping[str, str], ho
 
 
 def _figure(value: CalibratedValue) -> CalibratedFigure:
-    sigma = 0.0 if isinstance(value.sigma, tuple) else value.sigma
-    of_table = value.kind.fact.startswith(("geometry.", "timing."))
-    number = None if of_table or isinstance(value.value, tuple) else value.value
+    """How sure a value is; of a matrix, the number that is known worst. What stands among the facts is not repeated."""
+    sigma = max(value.sigma) if isinstance(value.sigma, tuple) else value.sigma
+    stands = not value.kind.fact or value.kind.fact.startswith(("geometry.", "timing."))
+    number = None if stands or isinstance(value.value, tuple) else value.value
     return CalibratedFigure(sigma, value.unit, value.made_on.isoformat(), value.data, number, value.camera_length_mm)
 
 

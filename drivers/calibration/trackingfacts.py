@@ -31,8 +31,3 @@ class TrackingFacts:
     image_shift_nm: Four | None = None
     image_shift_px: Four | None = None
     diffraction_shift_px: Four | None = None
-
-    @property
-    def can_correct(self) -> bool:
-        """Whether all that brings a crystal back is known."""
-        return None not in (self.image_shift_nm, self.image_shift_px, self.diffraction_shift_px)

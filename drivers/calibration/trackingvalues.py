@@ -1,6 +1,8 @@
 """The values of an instrument file by which a crystal is followed and brought back, put together as facts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -8,11 +10,30 @@ from drivers.calibration.calibratedvalue import CalibratedValue, near
 from drivers.calibration.trackingfacts import Four, TrackingFacts
 
 SEEN = ("snapshot", "aperture_nm", "disc_radius_px")
+"""Without these a crystal cannot be followed."""
+FACTS = {
+    **{name: name for name in SEEN},
+    "disc_zero_defocus": "disc_zero_defocus",
+    "image_shift_px": "pattern_shift",
+    "diffraction_shift_px": "diffraction_shift",
+}
+"""Of `TrackingFacts`: which calibrated value each is."""
 
 
-def tracking_facts(
+@dataclass(frozen=True, slots=True)
+class TrackingValues:
+    """facts: what they tell. used: of each fact, by its name, the value that it was made of. image_shift_sigma_nm: of
+    its numbers, per unit; 0 without.
+    """
+
+    facts: TrackingFacts
+    used: Mapping[str, CalibratedValue]
+    image_shift_sigma_nm: float = 0.0
+
+
+def tracking_values(
     values: Sequence[CalibratedValue], high_tension_kV: float | None, camera_length_mm: float | None
-) -> TrackingFacts | None:
+) -> TrackingValues | None:
     """What the values of an instrument file tell at this high tension and nominal camera length (None: not known,
     and all fit); None where they tell too little to follow a crystal.
 
@@ -20,36 +41,25 @@ def tracking_facts(
     """
     fitting = [v for v in values if near(v.high_tension_kV, high_tension_kV)]
     here = [v for v in fitting if near(v.camera_length_mm, camera_length_mm)]
-    found = {name: [v for v in here if v.name == name] for name in (*SEEN, "disc_zero_defocus")}
-    if any(len(found[name]) != 1 for name in SEEN):
+    used = {fact: found[0] for fact, name in FACTS.items() if len(found := [v for v in here if v.name == name]) == 1}
+    if not set(SEEN) <= set(used):
         return None
-    snapshot, aperture, disc = (found[name][0].value for name in SEEN)
-    zero = found["disc_zero_defocus"]
-    if not isinstance(snapshot, tuple) or isinstance(aperture, tuple) or isinstance(disc, tuple):
-        return None
-    return TrackingFacts(
-        snapshot,
-        aperture,
-        disc,
-        float(zero[0].value) if len(zero) == 1 and not isinstance(zero[0].value, tuple) else 0.0,
-        _image_shift_nm(fitting),
-        _matrix(here, "pattern_shift"),
-        _matrix(here, "diffraction_shift"),
-    )
+    told: dict[str, Any] = {fact: value.value for fact, value in used.items()}
+    sigma_nm = 0.0
+    if (shift := _image_shift(fitting)) is not None:
+        used["image_shift_nm"], told["image_shift_nm"], sigma_nm = shift
+    return TrackingValues(TrackingFacts(**told), used, sigma_nm)
 
 
-def _matrix(values: Sequence[CalibratedValue], name: str) -> Four | None:
-    found = [v.value for v in values if v.name == name]
-    return found[0] if len(found) == 1 and isinstance(found[0], tuple) else None
-
-
-def _image_shift_nm(values: Sequence[CalibratedValue]) -> Four | None:
-    """By the stage, at the largest magnification at which both were calibrated."""
-    best: tuple[float, Four] | None = None
-    for shift in (v for v in values if v.name == "image_shift"):
+def _image_shift(values: Sequence[CalibratedValue]) -> tuple[CalibratedValue, Four, float] | None:
+    """The image shift in nm by the stage, at the largest magnification at which both were calibrated; the largest
+    uncertainty of its numbers, to which both add their share.
+    """
+    shifts = sorted((v for v in values if v.name == "image_shift"), key=lambda v: -(v.magnification or 0.0))
+    for shift in shifts:
         for stage in (v for v in values if v.name == "stage" and near(v.magnification, shift.magnification)):
-            per_nm, per_unit = np.reshape(stage.value, (2, 2)), np.reshape(shift.value, (2, 2))
-            (a, b), (c, d) = np.linalg.solve(per_nm, per_unit).tolist()
-            if best is None or (shift.magnification or 0.0) > best[0]:
-                best = shift.magnification or 0.0, (a, b, c, d)
-    return None if best is None else best[1]
+            in_nm = np.linalg.solve(np.reshape(stage.value, (2, 2)), np.reshape(shift.value, (2, 2)))
+            relative = [float(np.max(each.sigma) / np.linalg.norm(each.value)) for each in (stage, shift)]
+            (a, b), (c, d) = in_nm.tolist()
+            return shift, (a, b, c, d), float(np.linalg.norm(in_nm) * np.hypot(*relative))
+    return None

@@ -8,7 +8,7 @@ from rich.table import Table
 from engine.commands.tables import print_whole
 from engine.run.planbasis import PlanBasis
 
-WHOLE = ("geometry", "timing")
+WHOLE = ("geometry", "timing", "tracking")
 """What is known of the instrument as a whole, beside its parts."""
 
 

@@ -16,7 +16,7 @@ TABLE_FILE = "runs.csv"
 
 
 def add_row(path: Path, row: Mapping[str, object]) -> None:
-    """Add a row at the end of a table, which is made where there is none; some 0.1 ms. Raises OSError.
+    """Add a row at the end of a table, which is made where there is none. All of it is read for that. Raises OSError.
 
     A line is written at once, so two programs may do it at the same time. Columns that the table does not have yet are
     added to it, and then all of it is written anew. Raises DataError for a file that is no table; it stays as it is.

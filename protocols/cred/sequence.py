@@ -224,6 +224,7 @@ class CredSequence(Experiment):
                 await self._store()
                 return self.run.finish(Status.STOPPED, f"bad_frames = stop: {troubles[0]}")
             if self.plan.crystal_lost == "stop" and self._tracked is not None and self._tracked.is_lost:
+                await self._store()
                 return self.run.finish(Status.STOPPED, f"crystal_lost = stop: {self._tracked.why_lost}")
             if self._live is not None and (decision := self._live.decision) is not None:
                 await self._store()
@@ -292,7 +293,9 @@ class CredSequence(Experiment):
         angle_deg = round(fit.angle_deg(frame.start_ns), 4) if fit else None
         columns = {"slot": slot, "angle_deg": angle_deg}
         kept = await self._armed.keep(kind, frame, columns)
-        if kept and kind == "diffraction" and self._live is not None:
+        if kind == "snapshot":
+            self._snapshot = frame if kept else None
+        elif kept and self._live is not None:
             self._live.kept(slot, frame, self.plan.exposure_s)
         self._unstored = None  # not before: who is stopped while the disk is behind tries again when finalizing
         self.run.write_trace(at_least=TRACE_BATCH)
@@ -337,7 +340,6 @@ class CredSequence(Experiment):
             frame = await self._next_frame(self.plan.snapshot_exposure_s)
         self._unstored = ("snapshot", self.slot, frame)
         await self._store()
-        self._snapshot = frame
         return "imaged"
 
     async def refocus(self) -> str:
@@ -362,7 +364,9 @@ class CredSequence(Experiment):
         return "settled"
 
     async def _follow(self, tracked: TrackedCrystal) -> None:
-        """Look for the crystal in the snapshot that was just stored; bring it back for the frames up to the next."""
+        """Look for the crystal in the snapshot that was just stored; bring it back for the frames up to the next. A
+        snapshot that was not kept tells nothing.
+        """
         fit = self._watch.recent_fit
         if self._snapshot is None or fit is None:
             return

@@ -31,7 +31,13 @@ def tracking_s(plan: "CredPlan", facts: Facts) -> float:
             f"tracking = {plan.tracking}: nobody knows what snapshots of this instrument show; nothing was started. "
             "Calibrate it: credline calibrate lens, then snapshot; or set tracking = off."
         )
-    asked_s = facts.timing.api_call_worst_s + LOCATE_S  # the lens is asked first whether it is in focus
+    if facts.detector is not None and not facts.detector.has_pictures:
+        raise Refused(
+            f"tracking = {plan.tracking}: this camera delivers no pictures to look at; nothing was started. Set "
+            "tracking = off, or take another camera."
+        )
+    # The lens is asked first whether it is in focus. Then the stage is read, behind which calls may have to wait.
+    asked_s = facts.timing.api_call_worst_s + max(LOCATE_S, facts.timing.stage_read_s)
     if plan.tracking == "show":
         return asked_s
     if facts.deflectors is None or not set(SHIFTS) <= set(facts.deflectors.limits):

@@ -67,6 +67,37 @@ def test_a_flatfield_holds_for_its_camera_and_high_tension(tmp_path: Path, store
     assert said in "".join(found.facts.said)
 
 
+def tracked(**changes: Any) -> list[Any]:
+    """What a crystal is followed and brought back by, as calibrated; changes: of the values of the snapshot."""
+    numbers = {"aperture_nm": 1500.0, "disc_radius_px": 0.05}
+    scalars = [value(name, value=number, sigma=0.01 * number, **changes) for name, number in numbers.items()]
+    snapshot = value("snapshot", value=(1e-4, 0.0, 0.0, -1e-4), **changes)
+    stage = value("stage", value=(0.1, 0.0, 0.0, -0.1), magnification=5000.0)
+    shift = value("image_shift", value=(0.05, 0.01, 0.02, 0.05), magnification=5000.0)
+    return [*scalars, snapshot, stage, shift, value("pattern_shift"), value("diffraction_shift")]
+
+
+def test_what_tracking_needs_is_put_together_with_its_origin_and_age(tmp_path: Path) -> None:
+    store(tmp_path / "titan.toml", tracked())
+    found = holding(tmp_path / "titan.toml", AT_200_KV, 250.0, SHAPE)
+    assert found.tracking is not None
+    assert found.tracking.aperture_nm == 1500.0
+    assert found.tracking.image_shift_nm == pytest.approx((0.5, 0.1, -0.2, -0.5))  # px per unit by px per nm
+    assert found.facts is not None
+    in_nm = found.facts.figures["tracking.image_shift_nm"]
+    assert (in_nm.unit, in_nm.sigma > 0) == ("nm per unit", True)
+    figures = {name for name in found.facts.figures if name.startswith("tracking.")}
+    assert figures >= {"tracking.snapshot", "tracking.image_shift_nm", "tracking.image_shift_px"}
+    old = found.facts.questions(date(2030, 1, 1))
+    assert any("tracking.snapshot is of 2026-11-28" in line for line in old)
+
+
+@pytest.mark.parametrize("length_mm", [300.0, 400.0])
+def test_a_snapshot_of_another_camera_length_tells_nothing(tmp_path: Path, length_mm: float) -> None:
+    store(tmp_path / "titan.toml", tracked())
+    assert holding(tmp_path / "titan.toml", AT_200_KV, length_mm, SHAPE).tracking is None
+
+
 @pytest.mark.parametrize(("days", "is_old"), [(0, False), (180, False), (181, True)])
 def test_what_is_older_than_the_file_allows_is_said(days: int, is_old: bool) -> None:
     today = date(2026, 11, 28)

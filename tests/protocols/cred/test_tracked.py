@@ -159,6 +159,7 @@ def test_a_crystal_that_is_lost_ends_the_run_where_the_plan_says_so(perform: Per
     ("devices", "plan", "says"),
     [
         ({"hidden": True}, {}, "nobody knows what snapshots of this instrument show"),
+        ({"pictures": {}}, {"driver": "simulated-timing"}, "this camera delivers no pictures to look at"),
         ({}, {"snapshot_interval": 0}, "snapshot_interval = 0 takes none"),
         ({}, {"tracking": "off", "crystal_lost": "stop"}, "without tracking nobody sees that"),
     ],
