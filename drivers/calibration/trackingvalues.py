@@ -1,5 +1,6 @@
 """The values of an instrument file by which a crystal is followed and brought back, put together as facts."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,5 +62,5 @@ def _image_shift(values: Sequence[CalibratedValue]) -> tuple[CalibratedValue, Fo
             in_nm = np.linalg.solve(np.reshape(stage.value, (2, 2)), np.reshape(shift.value, (2, 2)))
             relative = [float(np.max(each.sigma) / np.linalg.norm(each.value)) for each in (stage, shift)]
             (a, b), (c, d) = in_nm.tolist()
-            return shift, (a, b, c, d), float(np.linalg.norm(in_nm) * np.hypot(*relative))
+            return shift, (a, b, c, d), float(np.linalg.norm(in_nm)) * math.hypot(*relative)
     return None
