@@ -193,10 +193,10 @@ class TrackedCrystal:
         corrector, deflectors = self._corrector, self._deflectors
         if corrector is None or deflectors is None:
             return
-        effect, before = self.path.effect(), corrector.trust
-        if (trust := corrector.judge(effect)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
+        effect, before, predicted = self.path.effect(), corrector.trust, self.path.predict(*ahead)
+        if (trust := corrector.judge(effect, predicted)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
             self._run.trace.record("note", "operator", text=f"Tracking: {corrector.words}")
-        correction = corrector.next(self.path.predict(*ahead), effect)
+        correction = corrector.next(predicted, effect)
         if correction is None:
             return
         # Before it is made: of a call that fails nobody knows whether it was heard.
