@@ -16,11 +16,11 @@ from drivers.parts import Deflector, DeflectorFacts, Deflectors
 from engine.errors import CredlineError, DeviceError, DeviceLost
 from engine.run.compute import Computation
 from engine.run.contract import SafeAction
-from protocols.cred.trackedpath import CORRECTED, FOUND, NOT_FOUND
+from protocols.cred.trackedpath import ASSUMED, CORRECTED, FOUND, NOT_FOUND
 from protocols.cred.trackingfits import LOCATE_S, SHIFTS
 from protocols.tracking.computation import Detector, Found, answered, told
 from protocols.tracking.correction import Coils, CorrectionLimits, Corrector, Pair, Trust
-from protocols.tracking.locating import Optics, Refusal
+from protocols.tracking.locating import NOT_SEEN, Located, Optics, Refusal
 from protocols.tracking.path import CrystalPath, Seen
 from protocols.tracking.place import Place
 
@@ -34,6 +34,10 @@ LOCATE = Computation(
 CENTRED_NM = 150.0
 """The operator has centred the crystal: there it is looked for in the first snapshot, and not its neighbour. Standard
 deviation along x and y, with what play and the first half degree do.
+"""
+ASSUMED_NM = 50.0
+"""A crystal that does not stand out in the first snapshot is taken to be in the middle, and stays what it is over the
+film: what follows tells how the film moves, so this is small, although it may lie `CENTRED_NM` away.
 """
 SLIPPED_NM = 400.0
 """Once it was not where it should be, it may have slipped by this: standard deviation along x and y."""
@@ -69,6 +73,7 @@ class TrackedCrystal:
         self._begin: dict[Deflector, Pair] = {}
         self._seen: Found | None = None  # the snapshot in which it was found last
         self._last: Found | None = None  # and the last one of which that was believed
+        self._optics_seen: Optics | None = None  # of the last snapshot that could be looked at
         self._missed = 0
         self._elsewhere = False
         self._touched = self._corrected_now = False
@@ -129,6 +134,9 @@ class TrackedCrystal:
         place, self._why = await self._locate(taken)
         told: dict[str, Any] = {"slot": taken.slot, "angle_deg": round(taken.angle_deg, 4)}
         self._elsewhere = False
+        if place is None and self._assume(taken, told):
+            await self._correct(taken.slot, ahead)
+            return
         if place is None:
             self._missed += 1
             self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
@@ -149,6 +157,19 @@ class TrackedCrystal:
         self._last = self._seen
         await self._correct(taken.slot, ahead)
 
+    def _assume(self, taken: TakenSnapshot, told: dict[str, Any]) -> bool:
+        """Of a crystal that does not stand out in the first snapshot: it is in the middle, where it was centred."""
+        if self._last is not None or self._missed or self._optics_seen is None or self._why != NOT_SEEN:
+            return False
+        place = Place.even(0.0, 0.0, ASSUMED_NM)
+        self._last = Found(taken.index, self._optics_seen, Located(place, 0.0, None))
+        self.path.see(taken.angle_deg, taken.t_s, place)
+        reason = f"{self._why}: taken to be in the middle, where it was centred"
+        at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
+        covariance_nm2 = list(place.covariance_nm2)
+        self._run.trace.record("tracking", ASSUMED, **told, **at, covariance_nm2=covariance_nm2, reason=reason)
+        return True
+
     @property
     def _looks_farther(self) -> bool:
         """It was not where it should be, or was seen elsewhere just now: it may have slipped."""
@@ -159,10 +180,9 @@ class TrackedCrystal:
         if self._last is None:
             return CENTRED
         place = self.path.predict(taken.angle_deg, taken.t_s)
-        if not self._looks_farther:
-            return place
+        more_nm = SLIPPED_NM if self._looks_farther else CENTRED_NM if self._last.located.looks is None else 0.0
         xx, xy, yy = place.covariance_nm2
-        return Place(place.x_nm, place.y_nm, (xx + SLIPPED_NM**2, xy, yy + SLIPPED_NM**2))
+        return Place(place.x_nm, place.y_nm, (xx + more_nm**2, xy, yy + more_nm**2))
 
     async def _locate(self, taken: TakenSnapshot) -> tuple[Place | None, str]:
         """Where it is, or why that is not known."""
@@ -184,6 +204,7 @@ class TrackedCrystal:
             return None, outcome.error
         result: Any = outcome.result
         answer, seen = answered(result)
+        self._optics_seen = seen
         if isinstance(answer, Refusal):
             return None, answer.reason
         self._seen = Found(taken.index, seen, answer)

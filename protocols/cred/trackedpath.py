@@ -13,7 +13,7 @@ from protocols.tracking.path import CrystalPath, PathPoint
 from protocols.tracking.pathfile import path_text
 from protocols.tracking.place import Place
 
-FOUND, NOT_FOUND, CORRECTED = "found", "not found", "corrected"
+FOUND, NOT_FOUND, ASSUMED, CORRECTED = "found", "not found", "assumed", "corrected"
 FILE = "path.csv"
 
 
@@ -51,8 +51,7 @@ def tracked_in(records: Sequence[Record]) -> Tracked | None:
     for record in mine:
         try:
             if record["name"] == FOUND:
-                xx, xy, yy = (float(value) for value in record["covariance_nm2"])
-                place = Place(float(record["x_nm"]), float(record["y_nm"]), (xx, xy, yy))
+                place = _place_in(record)
                 at = float(record["angle_deg"]), float(record["t_s"])
                 verdict = path.see(*at, place)
                 seen.append(at)
@@ -66,7 +65,9 @@ def tracked_in(records: Sequence[Record]) -> Tracked | None:
                         "seen": verdict.value,
                     }
                 )
-            elif record["name"] == NOT_FOUND:
+            elif record["name"] in (NOT_FOUND, ASSUMED):
+                if record["name"] == ASSUMED:
+                    path.see(float(record["angle_deg"]), float(record["t_s"]), _place_in(record))
                 told.snapshots.append({key: record[key] for key in ("slot", "angle_deg", "reason")})
             elif record["name"] == CORRECTED:
                 path.correct(float(record["x_nm"]), float(record["y_nm"]))
@@ -75,6 +76,11 @@ def tracked_in(records: Sequence[Record]) -> Tracked | None:
             continue
     told.points.extend(path.point(*at) for at in seen)
     return told
+
+
+def _place_in(record: Record) -> Place:
+    xx, xy, yy = (float(value) for value in record["covariance_nm2"])
+    return Place(float(record["x_nm"]), float(record["y_nm"]), (xx, xy, yy))
 
 
 def write_path(folder: Path, tracked: Tracked) -> Path | None:

@@ -21,7 +21,7 @@ from protocols.tracking.place import Place
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A snapshot in which the crystal was found: its index in the spool, and the answer."""
+    """A snapshot of which it is known where the crystal is: its index in the spool, and the answer."""
 
     index: int
     optics: Optics
@@ -102,7 +102,8 @@ def _earlier(told: JsonObject, picture: Callable[[int], np.ndarray[Any, np.dtype
 
 
 def _located(told: JsonObject) -> Located:
-    return Located(_place(told["place"]), told["quality"], Looks(**told["looks"]))
+    looks = told["looks"]
+    return Located(_place(told["place"]), told["quality"], None if looks is None else Looks(**looks))
 
 
 def _optics(told: JsonObject) -> Optics:

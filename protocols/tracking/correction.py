@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from protocols.tracking.place import Array, Place
-from protocols.tracking.regression import Effect
+from protocols.tracking.regression import MUCH_BETTER, Effect
 
 Matrix = tuple[float, float, float, float]
 Pair = tuple[float, float]
@@ -92,11 +92,13 @@ WEAKEST, STRONGEST = 0.35, 1.8
 """Below the one, or above the other, times as calibrated, corrections do not converge in time, or not at all."""
 SURE_SIGMAS = 3.0
 TRIED, TRIED_SIGMAS = 0.25, 2.0
-"""Corrections in a direction are tried once it is this sure that they do not act the wrong way."""
-LOOKS_WELL, SEEN_BY, GROWS = 0.6, 0.45, 1.6
-"""Corrections that are not yet tried pause if their effect seems to be below the first, and grow from one to the next by
-the third once its sigma is below the second, so that something was seen of it: before, a wrong one would only push the
-crystal farther each time."""
+"""Corrections in a direction are tried once it is this sure that they do not act the wrong way; also with half as many
+sigmas where the calibration explains what was seen so much better than every other effect that chance would not.
+"""
+SEEN_BY, GROWS = 0.45, 1.6
+"""Corrections that are not yet tried grow from one to the next by the second number once the sigma of their effect is
+below the first, so that something was seen of it: before, a wrong one would only push the crystal farther each time.
+"""
 WORSE = 0.5
 """Corrections that are not yet tried should have brought the crystal nearer. If it is farther by this share of them
 instead, and another effect explains that better, they are taken back before it is out of the aperture.
@@ -156,10 +158,9 @@ class Corrector:
         if _is_tried(effect, wanted_nm):
             return self.limits.step_nm
         last_nm = float(np.hypot(*self._last_nm))
-        strength, sigma = effect.along(*wanted_nm)
-        if last_nm > 0.0 and strength < LOOKS_WELL:
+        if last_nm > 0.0 and effect.likelier:
             return 0.0
-        grown_nm = GROWS * last_nm if sigma < SEEN_BY else 0.0
+        grown_nm = GROWS * last_nm if effect.along(*wanted_nm)[1] < SEEN_BY else 0.0
         return min(self.limits.step_nm, max(self.limits.untried_nm, grown_nm))
 
     def judge(self, effect: Effect, predicted: Place) -> Trust:
@@ -220,7 +221,8 @@ class Corrector:
 
 def _is_tried(effect: Effect, moves_nm: Array) -> bool:
     strength, sigma = effect.along(float(moves_nm[0]), float(moves_nm[1]))
-    return strength - TRIED_SIGMAS * sigma > TRIED
+    sigmas = TRIED_SIGMAS / 2 if effect.by < -MUCH_BETTER else TRIED_SIGMAS
+    return strength - sigmas * sigma > TRIED
 
 
 def _times(strength: float, sigma: float) -> str:

@@ -25,6 +25,8 @@ FIRST_GATE_SIGMAS = 3.0
 """And if it is not: a neighbour is then taken for it the more easily."""
 SURE = 3.5
 """Sigmas by which a thing stands out at least: films without a crystal stay below 3."""
+SURE_LATE = 6.0
+"""And if the crystal did not stand out before: films have spots that pass for one now and then."""
 RIVAL = 0.4
 """Another thing of this part of the sigmas, or more, may be the crystal as well."""
 LARGEST_RIM = 0.05
@@ -47,6 +49,9 @@ OUTLINE_SHARE = 12.0
 """The same of what noise leaves open of outlines; over the square of the sigmas by which a thing stands out."""
 LIKELY_MOVE_NM = 50.0
 """From one snapshot to the next, where nobody says more."""
+PALE = 0.2
+"""A crystal of less depth (`Thing.depth`) may not stand out in every snapshot: then the film tells where it is."""
+NOT_SEEN = "nothing stands out from the film"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,13 @@ class Optics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Earlier:
-    """A snapshot in which the crystal was found. picture: gives it, as `locate` takes it; asked only where it is
-    needed.
+    """A snapshot of which it is known where the crystal is. looks: None if it did not stand out in it. picture: gives
+    it, as `locate` takes it; asked only where it is needed.
     """
 
     optics: Optics
     place: Place
-    looks: Looks
+    looks: Looks | None
     picture: Callable[[], NDArray[np.number]]
 
 
@@ -109,12 +114,12 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class Located:
     """An answer. quality: sigmas by which the crystal stands out; or, below 1, how alike it is to an earlier snapshot,
-    by which it was found. looks: for the snapshots to come.
+    by which it was found, or the film around it. looks: for the snapshots to come, None if it has not yet been seen.
     """
 
     place: Place
     quality: float
-    looks: Looks
+    looks: Looks | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ def locate(picture: NDArray[np.number], told: Told) -> Located | Refusal:
     places = Cells(seen, told.optics)
     answer = _by_outline(seen, places, told)
     if isinstance(answer, Refusal) and told.last is not None:
-        return _by_likeness(seen, places, told, told.last) or answer
+        return _by_likeness(seen, places, told, told.last) or _by_film(seen, places, told, told.last) or answer
     return answer
 
 
@@ -167,15 +172,16 @@ class Cells:
 
 def _by_outline(seen: SnapshotView, cells: Cells, told: Told) -> Located | Refusal:
     """The dark thing that lies where the crystal is expected and looks as it looked before."""
-    sure = [thing for thing in things(seen) if thing.sigmas >= SURE]
+    least = SURE if told.last is None or told.last.looks is not None else SURE_LATE
+    sure = [thing for thing in things(seen) if thing.sigmas >= least]
     if not sure:
-        return Refusal("nothing stands out from the film")
-    last, expected = told.last, told.expected
+        return Refusal(NOT_SEEN)
+    last, expected = None if told.last is None else told.last.looks, told.expected
     gate = FIRST_GATE_SIGMAS if last is None else GATE_SIGMAS
     near = [thing for thing in sure if expected is None or cells.place(thing).sigmas_from(expected) <= gate]
-    like = [thing for thing in near if last is None or _is_like(cells.looks(thing), last.looks, thing)]
+    like = [thing for thing in near if last is None or _is_like(cells.looks(thing), last, thing)]
     if not near and last is not None:  # it may have jumped: who knows its path decides whether that is believed
-        like = [thing for thing in sure if _is_like(cells.looks(thing), last.looks, thing) and not _is_cut(thing)]
+        like = [thing for thing in sure if _is_like(cells.looks(thing), last, thing) and not _is_cut(thing)]
     if not like:
         if near:
             return Refusal("what lies where the crystal is expected does not look like it")
@@ -187,7 +193,7 @@ def _by_outline(seen: SnapshotView, cells: Cells, told: Told) -> Located | Refus
     return _cut_off(best, cells, last) if _is_cut(best) else Located(cells.place(best), best.sigmas, cells.looks(best))
 
 
-def _cut_off(best: Thing, cells: Cells, last: Earlier | None) -> Located | Refusal:
+def _cut_off(best: Thing, cells: Cells, last: Looks | None) -> Located | Refusal:
     """Of a crystal that reaches beyond the disc the middle lies farther out than that of what is seen, nobody knows by
     how much.
     """
@@ -196,9 +202,9 @@ def _cut_off(best: Thing, cells: Cells, last: Earlier | None) -> Located | Refus
     if best.rim > MOST_RIM or place.distance_nm < 1.0 or not surely:
         return Refusal("the crystal lies at the edge of what is lit")
     outwards = place.array_nm / place.distance_nm
-    hidden_nm = HIDDEN_SHARE * (looks.radius_nm if last is None else max(last.looks.radius_nm, looks.radius_nm))
+    hidden_nm = HIDDEN_SHARE * (looks.radius_nm if last is None else max(last.radius_nm, looks.radius_nm))
     covariance = place.matrix_nm2 + hidden_nm**2 * (np.outer(outwards, outwards) + ACROSS**2 * np.eye(2))
-    return Located(Place.of(place.array_nm, covariance), best.sigmas, looks if last is None else last.looks)
+    return Located(Place.of(place.array_nm, covariance), best.sigmas, looks if last is None else last)
 
 
 def _is_cut(thing: Thing) -> bool:
@@ -219,7 +225,23 @@ def _is_like(looks: Looks, last: Looks, thing: Thing) -> bool:
 
 
 def _by_likeness(seen: SnapshotView, cells: Cells, told: Told, last: Earlier) -> Located | None:
-    """Where an earlier snapshot, foreshortened by the tilt since, is most like this one."""
+    """Where the crystal of an earlier snapshot, foreshortened by the tilt since, is most like this one."""
+    if last.looks is None:
+        return None
+    return _laid_over(seen, cells, told, last, last.looks.radius_nm)
+
+
+def _by_film(seen: SnapshotView, cells: Cells, told: Told, last: Earlier) -> Located | None:
+    """Where a crystal too pale to be seen is, by all that was lit in an earlier snapshot: the film carries it along."""
+    if last.looks is not None and last.looks.depth > PALE:
+        return None  # it would be seen, so it is not where the film has carried it
+    return _laid_over(seen, cells, told, last, None)
+
+
+def _laid_over(seen: SnapshotView, cells: Cells, told: Told, last: Earlier, radius_nm: float | None) -> Located | None:
+    """Where an earlier snapshot, foreshortened by the tilt since, is most like this one. radius_nm: of what is laid
+    over, around the crystal; None for all that is lit.
+    """
     try:
         earlier = view(last.picture(), last.optics.centre_px, last.optics.radius_px)
     except NotSeen:
@@ -231,7 +253,7 @@ def _by_likeness(seen: SnapshotView, cells: Cells, told: Told, last: Earlier) ->
     found = moved(
         earlier,
         before.cells(last.place.array_nm),
-        last.looks.radius_nm / before.cell_nm,
+        None if radius_nm is None else radius_nm / before.cell_nm,
         turned,
         seen,
         cells.cells(expected.array_nm),

@@ -1,6 +1,7 @@
 """How far the crystal has moved since an earlier snapshot, by what it and the film around it look like.
 
-For snapshots in which an outline tells too little: a pale crystal, or one that the aperture cuts. The earlier snapshot,
+For snapshots in which an outline tells too little: a pale crystal, or one that the aperture cuts; or by the film alone,
+for one that does not stand out at all. The earlier snapshot,
 foreshortened by the tilt since, is laid over the new one, only where both are lit, and the place where they are most
 alike is taken. Pure functions of views.
 """
@@ -8,12 +9,12 @@ alike is taken. Pure functions of views.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, gaussian_filter
 
 from protocols.tracking.snapshotview import Array, SnapshotView
 
-SMOOTHED = 1
-"""Which of the smoothed pictures of a view are compared."""
+SMOOTHED, FILM_SMOOTHED = 1, 0
+"""Which of the smoothed pictures of a view are compared; of films, whose texture is fine, the second."""
 LEAST_OVERLAP = 0.5
 """Of what is looked for must be lit in the new snapshot."""
 LEAST_ALIKE, LEAST_SIGMAS = 0.55, 6.0
@@ -21,6 +22,11 @@ LEAST_ALIKE, LEAST_SIGMAS = 0.55, 6.0
 RIVAL, RIVAL_CELLS, RIVAL_RADII = 0.8, 4.0, 1.5
 """Another place that is alike by this part of the best makes both doubtful, if it is so many cells away, or radii of
 the crystal, which is like itself when it is a little displaced."""
+FILM_SIGMAS, FILM_AHEAD = 4.0, 1.0
+"""Films are pale: how far a likeness is above that of noise, and above the next one elsewhere, in standard deviations.
+"""
+LEVELLED = 8.0
+"""Cells over which light is levelled before films are compared: what lights them goes with the beam, not with them."""
 WINDOW_MORE = 1.4
 """Looked for is this many times the crystal's radius around it, with soft edges."""
 
@@ -38,42 +44,49 @@ class Moved:
 
 
 def moved(
-    earlier: SnapshotView, at: Array, radius: float, turned: Array, seen: SnapshotView, about: Array, reach: float
+    earlier: SnapshotView,
+    at: Array,
+    radius: float | None,
+    turned: Array,
+    seen: SnapshotView,
+    about: Array,
+    reach: float,
 ) -> Moved | None:
     """at: (2,) fast and slow of the crystal in the earlier view, in cells from the middle of its array; radius: of the
-    crystal. turned: (2, 2) what the tilt between both does to (fast, slow). about, reach: where the crystal should be
-    in the new view, and how far from there it is looked for. None where nothing is surely alike. Both views have cells
-    of one size.
+    crystal, None to compare all that is lit, whatever it looks like. turned: (2, 2) what the tilt between both does to
+    (fast, slow). about, reach: where the crystal should be in the new view, and how far from there it is looked for.
+    None where nothing is surely alike. Both views have cells of one size.
     """
     size = len(seen.share)
     middle = (size - 1) / 2
     # The crystal's place in the earlier view comes to the middle of the template.
     back = np.linalg.inv(turned)[::-1, ::-1]  # (slow, fast), as arrays are
     offset = np.array([at[1], at[0]]) + (len(earlier.share) - 1) / 2 - back @ np.array([middle, middle])
-    template = affine_transform(earlier.smooth[SMOOTHED], back, offset, output_shape=(size, size), order=1, cval=1.0)
+    which = FILM_SMOOTHED if radius is None else SMOOTHED
+    before, now = (_levelled(each) if radius is None else each.smooth[which] for each in (earlier, seen))
+    template = affine_transform(before, back, offset, output_shape=(size, size), order=1, cval=1.0)
     known = affine_transform(earlier.lit.astype(np.float64), back, offset, output_shape=(size, size), order=1)
     fast, slow = seen.places
-    weight = np.clip((WINDOW_MORE * radius + 4.0 - np.hypot(fast, slow)) / 3.0, 0.0, 1.0) * (known > 0.99)
-    alike, overlap = _alike(template, weight, seen.smooth[SMOOTHED], seen.lit.astype(np.float64))
+    weight = (known > 0.99).astype(np.float64)
+    if radius is not None:
+        weight *= np.clip((WINDOW_MORE * radius + 4.0 - np.hypot(fast, slow)) / 3.0, 0.0, 1.0)
+    alike, overlap = _alike(template, weight, now, seen.lit.astype(np.float64))
     shift = np.arange(-(size // 2), size // 2)
     away = np.hypot(shift[None, :] - about[0], shift[:, None] - about[1])
     alike = np.where((overlap > LEAST_OVERLAP * weight.sum()) & (away <= reach), alike, -1.0)
     row, column = (int(k) for k in np.unravel_index(int(alike.argmax()), alike.shape))
     best = float(alike[row, column])
-    independent = float(overlap[row, column]) / max(1.0, 4.0 * np.pi * seen.scales[SMOOTHED] ** 2)
-    # Fisher's: of noise it would be a normal deviate.
-    sigmas = np.arctanh(min(best, 0.999)) * np.sqrt(max(independent - 3.0, 0.0))
-    if best < LEAST_ALIKE or sigmas < LEAST_SIGMAS:
+    independent = float(overlap[row, column]) / max(1.0, 4.0 * np.pi * seen.scales[which] ** 2)
+    elsewhere = np.hypot(shift[None, :] - shift[column], shift[:, None] - shift[row]) > max(
+        RIVAL_CELLS, RIVAL_RADII * (radius or 0.0)
+    )
+    rival = float(alike[elsewhere].max(initial=-1.0))
+    if not (_is_sure_of_film if radius is None else _is_sure)(best, rival, independent):
         return None
     if (
         not (0 < row < size - 1 and 0 < column < size - 1)
         or alike[row - 1 : row + 2, column - 1 : column + 2].min() < 0
     ):
-        return None
-    elsewhere = np.hypot(shift[None, :] - shift[column], shift[:, None] - shift[row]) > max(
-        RIVAL_CELLS, RIVAL_RADII * radius
-    )
-    if (alike[elsewhere] > RIVAL * best).any():
         return None
     found = _summit(alike[row - 1 : row + 2, column - 1 : column + 2])
     if found is None:
@@ -82,6 +95,30 @@ def moved(
     # Of a correlation r of N independent values, from the curvature of its maximum.
     covariance = np.linalg.inv(-curvature) * (1.0 - best**2) / (best * independent)
     return Moved(float(shift[column]) + step[0], float(shift[row]) + step[1], covariance + 0.04 * np.eye(2), best)
+
+
+def _is_sure(best: float, rival: float, independent: float) -> bool:
+    """Whether a correlation coefficient of so many independent values is more than chance, and the only one."""
+    return best >= LEAST_ALIKE and _deviate(best, independent) >= LEAST_SIGMAS and rival <= RIVAL * best
+
+
+def _is_sure_of_film(best: float, rival: float, independent: float) -> bool:
+    """The same of films."""
+    ahead = _deviate(best, independent) - _deviate(rival, independent)
+    return _deviate(best, independent) >= FILM_SIGMAS and ahead >= FILM_AHEAD
+
+
+def _deviate(alike: float, independent: float) -> float:
+    """Fisher's: of noise it would be a normal deviate."""
+    return float(np.arctanh(np.clip(alike, -0.999, 0.999)) * np.sqrt(max(independent - 3.0, 0.0)))
+
+
+def _levelled(seen: SnapshotView) -> Array:
+    """The smoothed picture without what changes slowly in it."""
+    known = seen.lit.astype(np.float64)
+    wide = LEVELLED * seen.fineness
+    slowly = gaussian_filter(np.where(seen.lit, seen.share, 0.0), wide) / np.maximum(gaussian_filter(known, wide), 1e-6)
+    return np.asarray(np.where(seen.lit, seen.smooth[FILM_SMOOTHED] / np.maximum(slowly, 1e-6), 1.0))
 
 
 def _alike(template: Array, weight: Array, picture: Array, lit: Array) -> tuple[Array, Array]:

@@ -67,7 +67,7 @@ class Sight:
 class Effect:
     """What corrections do. matrix: (2, 2) from how far they were meant to move the crystal to how far they do.
     covariance: (4, 4), of its numbers by rows. likelier: in words, which other effect explains best what was seen,
-    empty where the calibration does; by: so much less its chi^2 is.
+    empty where the calibration does; by: so much less its chi^2 is than that of the calibration, negative where more.
     """
 
     matrix: Array
@@ -156,7 +156,7 @@ class Regression:
         best = {words: chi2(np.reshape(effect, (2, 2))) for words, effect in OTHERWISE.items()}
         words = min(best, key=best.__getitem__)
         by = chi2(np.eye(2)) - best[words]
-        return (words, by) if by > 0.0 else ("", 0.0)
+        return (words if by > 0.0 else ""), by
 
     def whole(self) -> Array:
         """(2n, 2n) covariance of all that was seen."""
