@@ -180,7 +180,9 @@ class TrackedCrystal:
         if self._last is None:
             return CENTRED
         place = self.path.predict(taken.angle_deg, taken.t_s)
-        more_nm = SLIPPED_NM if self._looks_farther else CENTRED_NM if self._last.located.looks is None else 0.0
+        more_nm = SLIPPED_NM if self._looks_farther else 0.0
+        if self._last.located.looks is None:  # a neighbour would be taken for it
+            more_nm = CENTRED_NM
         xx, xy, yy = place.covariance_nm2
         return Place(place.x_nm, place.y_nm, (xx + more_nm**2, xy, yy + more_nm**2))
 

@@ -136,6 +136,8 @@ def locate(picture: NDArray[np.number], told: Told) -> Located | Refusal:
     except NotSeen as reason:
         return Refusal(str(reason))
     places = Cells(seen, told.optics)
+    if told.last is not None and told.last.looks is None:  # what stands out only now is rather a neighbour
+        return _by_film(seen, places, told, told.last) or _by_outline(seen, places, told)
     answer = _by_outline(seen, places, told)
     if isinstance(answer, Refusal) and told.last is not None:
         return _by_likeness(seen, places, told, told.last) or _by_film(seen, places, told, told.last) or answer

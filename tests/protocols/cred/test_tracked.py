@@ -178,3 +178,16 @@ def test_a_crystal_that_slipped_is_looked_for_farther_away_and_brought_back(perf
     assert away_nm(run).max() > 350
     assert away_nm(run)[-20:].max() < 60
     assert [look for look in looks if look != "fits"] == ["doubted", "jumped"]  # elsewhere; and there again
+
+
+def test_a_crystal_that_nobody_sees_in_the_snapshots_stays_in_the_aperture_with_its_film(perform: Perform) -> None:
+    unseen = {"scene": "any", "orientation_seed": 462506979}
+    devices = {"pictures": {"rendered": "snapshots"}, "motion": {"drawn_seed": 462506979}, "start_deg": 60.0}
+    plan = {**PLAN, "start_deg": 60.0, "range_deg": -60.0, "rotation": "commanded", "snapshot_exposure_s": 0.05}
+    run = perform({**devices, "crystal": unseen}, tracking="correct", **plan)
+    looks = run.document["tracking"]["found"]
+    assert "taken to be in the middle" in looks[0]["reason"]
+    assert sum("x_nm" in look for look in looks) > 12
+    assert away_nm(run).max() < 450  # of 750
+    shown = perform({**devices, "crystal": unseen}, tracking="show", **plan)
+    assert away_nm(shown)[-1] > 600

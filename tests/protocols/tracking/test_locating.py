@@ -169,6 +169,36 @@ def test_and_found_by_an_earlier_snapshot_of_it():
     assert answer.place.sigma_nm >= before.place.sigma_nm
 
 
+FILM = SnapshotScene((), 0.8, unevenness=0.03, seed=3, is_empty=True)
+
+
+def over_film(looks: Looks | None, at_nm=(60.0, -45.0), scene=FILM, electrons=6):
+    """The answer for a second snapshot; both are sums of several. In the first one the crystal was in the middle."""
+    both = [
+        [taken(scene, at, tilt, seed=10 * k + n) for n in range(electrons)]
+        for k, (at, tilt) in enumerate((((0.0, 0.0), 20.0), (at_nm, 22.3)))
+    ]
+    before, now = (np.sum([picture for picture, _ in shots], axis=0) for shots in both)
+    earlier = Earlier(both[0][0][1], Place.even(0.0, 0.0, 40.0), looks, lambda: before)
+    return locate(now, Told(both[1][0][1], ABOUT_THE_MIDDLE, (earlier,)))
+
+
+def test_a_crystal_that_never_stood_out_is_where_its_film_has_gone():
+    answer = over_film(None)
+    assert isinstance(answer, Located), answer
+    assert answer.looks is None
+    assert off_nm(answer, (60.0, -45.0)) < 30.0
+
+
+def test_a_pale_one_that_stands_out_no_more_is_as_well_and_a_dark_one_is_gone():
+    assert isinstance(over_film(Looks(300.0**2, 0.1)), Located)
+    assert isinstance(over_film(Looks(300.0**2, 0.8)), Refusal)
+
+
+def test_an_even_film_tells_nothing():
+    assert isinstance(over_film(None, scene=SnapshotScene(())), Refusal)
+
+
 def test_the_same_picture_gives_the_same_answer():
     picture, optics = taken(ROUGH, (30.0, 40.0))
     told = Told(optics, ABOUT_THE_MIDDLE)
