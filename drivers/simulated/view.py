@@ -152,6 +152,7 @@ class SimulatedView:
             self._crystal_nm(t_ns, begin_ns),
             self.can_leave,
             self.illumination.flux_share,
+            self._probe_nm(t_ns) if self.pictures.probe_selects else (0.0, 0.0),
         )
 
     @property
@@ -191,8 +192,21 @@ class SimulatedView:
         return self.place.seen_nm(tilt_deg, t_ns, self.translation.moved_nm(t_ns), self._image_nm(t_ns))
 
     def _image_nm(self, t_ns: int) -> tuple[float, float]:
-        """By how much the image shift has moved the image over the aperture, along x and y of the stage."""
-        shift_nm = self.deflectors.effect_at(Deflector.IMAGE_SHIFT, t_ns)
+        """By how much the image shift has moved the image over the aperture, along x and y of the stage; where a probe
+        selects, the beam shift the specimen under it, which is the other way.
+        """
+        if self.pictures.probe_selects:
+            x_nm, y_nm = self._probe_nm(t_ns)
+            return -x_nm, -y_nm
+        return self._shift_nm(Deflector.IMAGE_SHIFT, t_ns)
+
+    def _probe_nm(self, t_ns: int) -> tuple[float, float]:
+        """By how much the beam shift has moved the probe over the specimen, along x and y of the stage."""
+        return self._shift_nm(Deflector.BEAM_SHIFT, t_ns)
+
+    def _shift_nm(self, which: Deflector, t_ns: int) -> tuple[float, float]:
+        """What a pair did at the specimen, along x and y of the stage."""
+        shift_nm = self.deflectors.effect_at(which, t_ns)
         if shift_nm == (0.0, 0.0):
             return shift_nm
         (fast_x, fast_y, slow_x, slow_y) = self.scale(OpticalMode.IMAGING, 1.0).stage_axes

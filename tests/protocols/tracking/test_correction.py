@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.trackingpaths import COILS, WRONG, corrected
+from benchmarks.trackingpaths import IMAGE_SHIFT, WRONG, corrected
 from drivers.simulated.crystalmotion import MotionSettings
-from protocols.tracking.correction import Correction, CorrectionLimits, Corrector, Trust
+from protocols.tracking.actuator import Correction
+from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.path import CrystalPath
 from protocols.tracking.place import Place
 from protocols.tracking.regression import Effect
@@ -18,8 +19,8 @@ UNTRIED = CrystalPath().effect()
 MILD = MotionSettings(height_nm=900.0, axis_off_nm=300.0, runout_nm=(60.0, 60.0), drift_nm_s=(0.1, -0.2), seed=4)
 
 
-def corrector(coils=COILS, **limits) -> Corrector:
-    return Corrector(coils, CorrectionLimits(**limits), BEGIN, BEGIN)
+def corrector(actuator=IMAGE_SHIFT, **limits) -> Corrector:
+    return Corrector(actuator, CorrectionLimits(**limits), BEGIN, BEGIN)
 
 
 def planned(judged: Corrector, predicted: Place, effect: Effect) -> Correction:
@@ -31,19 +32,19 @@ def planned(judged: Corrector, predicted: Place, effect: Effect) -> Correction:
 def test_the_crystal_comes_to_the_middle_and_the_pattern_stays():
     correction = planned(corrector(), Place.even(120.0, -90.0, 10.0), TRIED)
     assert correction.moves_nm == pytest.approx((-120.0, 90.0), abs=1.0)
-    units = np.array(correction.image_shift) - BEGIN
-    assert np.reshape(COILS.image_nm, (2, 2)) @ units == pytest.approx(correction.moves_nm)
-    back = np.array(correction.diffraction_shift) - BEGIN
-    left = np.reshape(COILS.image_px, (2, 2)) @ units + np.reshape(COILS.diffraction_px, (2, 2)) @ back
+    units = np.array(correction.setting) - BEGIN
+    assert np.reshape(IMAGE_SHIFT.nm, (2, 2)) @ units == pytest.approx(correction.moves_nm)
+    back = np.array(correction.back) - BEGIN
+    left = np.reshape(IMAGE_SHIFT.px, (2, 2)) @ units + np.reshape(IMAGE_SHIFT.back_px, (2, 2)) @ back
     assert correction.pattern_px == pytest.approx(left)
     assert np.hypot(*left) < 0.5
-    assert np.hypot(*(np.reshape(COILS.image_px, (2, 2)) @ units)) > 0.5
+    assert np.hypot(*(np.reshape(IMAGE_SHIFT.px, (2, 2)) @ units)) > 0.5
 
 
 def test_whole_numbers_are_counted_in():
     correction = planned(corrector(), Place.even(33.3, 21.7, 5.0), TRIED)
-    assert all(value == int(value) for value in (*correction.image_shift, *correction.diffraction_shift))
-    exact = planned(corrector(replace(COILS, whole_numbers=False)), Place.even(33.3, 21.7, 5.0), TRIED)
+    assert all(value == int(value) for value in (*correction.setting, *correction.back))
+    exact = planned(corrector(replace(IMAGE_SHIFT, whole_numbers=False)), Place.even(33.3, 21.7, 5.0), TRIED)
     assert exact.moves_nm == pytest.approx((-33.3, -21.7))
     assert correction.moves_nm != exact.moves_nm
 
@@ -67,14 +68,14 @@ def test_no_correction_goes_beyond_the_range_or_the_deflectors():
             break
         narrow.made(correction)
     assert correction is None
-    short = corrector(replace(COILS, diffraction_limits=(32768 - 2, 32768 + 2)))
+    short = corrector(replace(IMAGE_SHIFT, back_limits=(32768 - 2, 32768 + 2)))
     assert short.next(Place.even(400.0, 0.0, 10.0), TRIED) is None
 
 
 def test_a_matrix_that_moves_in_one_direction_only_is_said():
-    assert COILS.why_not() is None
-    assert "image shift" in str(replace(COILS, image_nm=(1.0, 2.0, 2.0, 4.0)).why_not())
-    assert "diffraction shift" in str(replace(COILS, diffraction_px=(0.0, 0.0, 0.0, 0.0)).why_not())
+    assert IMAGE_SHIFT.why_not() is None
+    assert "image shift" in str(replace(IMAGE_SHIFT, nm=(1.0, 2.0, 2.0, 4.0)).why_not())
+    assert "diffraction shift" in str(replace(IMAGE_SHIFT, back_px=(0.0, 0.0, 0.0, 0.0)).why_not())
 
 
 @pytest.mark.parametrize("name", ["right", "0.8 times, turned by 15 deg", "1.2 times, turned by -15 deg"])
@@ -105,7 +106,7 @@ def test_what_acts_the_wrong_way_is_taken_back_and_then_stopped_in_words():
     assert judged.judge(effect(-1.0)) is Trust.DOUBTED
     assert "taken back" in judged.words
     back = planned(judged, Place.even(0.0, 200.0, 10.0), effect(-1.0))
-    assert (back.image_shift, back.diffraction_shift) == (BEGIN, BEGIN)
+    assert (back.setting, back.back) == (BEGIN, BEGIN)
     judged.made(back)
     assert judged.judge(effect(-1.0)) is Trust.STOPPED
     assert "-1.00 times as far as calibrated" in judged.words
