@@ -29,6 +29,8 @@ from protocols.cred.pattern import beam_asked_about, beam_cannot_be, corrected, 
 from protocols.cred.plan import FORMATS, ON_REQUEST, CredPlan, SlotPlan
 from protocols.cred.records import DIFFRACTION, SNAPSHOT
 from protocols.cred.sequence import CredSequence
+from protocols.cred.trackingwords import offset_in
+from protocols.cred.trackingwords import words_of as offset_words
 
 if TYPE_CHECKING:
     from protocols.cred.soak.trial import CredTrial
@@ -219,6 +221,15 @@ class Cred(ExperimentType[CredPlan]):
     async def look_again(self, before: JsonObject, microscope: Microscope) -> str:
         """See `ExperimentType.look_again`: whether it is the same mode still."""
         return await changed_since(before, microscope)
+
+    def understood(self, words: str, document: RunDocument) -> str:
+        """See `ExperimentType.understood`: where the crystal is to be held."""
+        offset = offset_in(words)
+        if (tracking := document.plan.get("tracking")) != "correct":
+            raise Refused(
+                f"tracking = {tracking}: this run brings no crystal back, so it holds none; nothing was told."
+            )
+        return offset_words(*offset)
 
     def progress(self, record: Record) -> Progress | None:
         """See `ExperimentType.progress`: the slot of a diffraction frame, the stage's angle, how late it began."""

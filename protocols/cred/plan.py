@@ -250,7 +250,8 @@ class SlotPlan:
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """The timed sequences of a run."""
-        beside = (Budget("tracking, while the lens settles", self.tracking_steps, self.ready_s),)
+        until_s = self.ready_s + self.snapshot.slack_s
+        beside = (Budget("tracking, from refocus to the next frame", self.tracking_steps, until_s),)
         tracked = beside if self.tracking_steps else ()
         return (self.frame, self.snapshot, *tracked) if self.plan.snapshot_interval else (self.frame,)
 

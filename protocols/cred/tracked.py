@@ -6,6 +6,7 @@ to correct (`protocols.tracking.correction`): one call, or a few (`protocols.cre
 the time that the lens settles, so it costs no slot. An answer that comes too late is missed; the next snapshot tells.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drivers.contract import Microscope
-from engine.errors import CredlineError, DeviceError, DeviceLost
+from engine.errors import CredlineError, DeviceError, DeviceLost, Refused
 from engine.run.compute import Computation
 from engine.run.contract import SafeAction
 from protocols.cred.trackedby import actuator_by, disc_range_nm
@@ -57,11 +58,14 @@ class TakenSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class BringingBack:
-    """By what the crystal is brought back, behind the gate of the run, and how far at most."""
+    """By what the crystal is brought back, behind the gate of the run, and how far at most. farthest_nm: from the
+    middle of what is selected to where it ends.
+    """
 
     actuator: Actuator
     limits: CorrectionLimits
     calls: TrackingCalls
+    farthest_nm: float
 
 
 class TrackedCrystal:
@@ -108,10 +112,20 @@ class TrackedCrystal:
         """What was set goes back to where it was."""
         return () if self._by is None else self._by.calls.safe_actions()
 
-    def aim(self, x_nm: float, y_nm: float) -> None:
-        """From the next snapshot on the crystal is to lie there, and not in the middle of the aperture."""
+    def aim(self, x_nm: float, y_nm: float) -> str:
+        """From the next snapshot on the crystal is to lie there, and not in the middle of the aperture; words for the
+        operator. Raises Refused where it cannot.
+        """
+        if self._corrector is None or self._by is None or self._corrector.trust is Trust.STOPPED:
+            raise Refused("Tracking: the crystal is not held, for no corrections are made; nothing was changed.")
+        if (away_nm := math.hypot(x_nm, y_nm)) > self._by.farthest_nm:
+            raise Refused(
+                f"Tracking: {away_nm:.0f} nm from the middle a crystal is lit no more, {self._by.farthest_nm:.0f} nm "
+                "is the farthest; nothing was changed."
+            )
         self._aim_nm = x_nm, y_nm
         self._run.trace.record("tracking", AIMED, x_nm=x_nm, y_nm=y_nm)
+        return f"Tracking: from the next snapshot on the crystal is held at {x_nm:g}, {y_nm:g} nm."
 
     async def follow(self, taken: TakenSnapshot, ahead: tuple[float, float]) -> None:
         """Look for the crystal in a snapshot, and correct for where it will be. ahead: angle in deg and time in s of
@@ -239,12 +253,16 @@ def _bringing_back(run: "Run", microscope: Microscope, plan: "CredPlan") -> Brin
     actuator, limits = actuator_by(plan.track_by, microscope.facts), CorrectionLimits()
     if actuator.disc_follows:
         limits = replace(limits, range_nm=min(limits.range_nm, disc_range_nm(plan.defocus, microscope.facts)))
+    stage, coils = microscope.stagexyz, microscope.deflectors
     calls: TrackingCalls
-    if plan.track_by == "stage":
-        calls = StageCalls(run, run.gate.wrap("stagexyz", microscope.stagexyz))
+    if plan.track_by == "stage" and stage is not None:
+        calls = StageCalls(run, run.gate.wrap("stagexyz", stage))
+    elif coils is not None:
+        calls = DeflectorCalls(actuator, run.gate.wrap("deflectors", coils))
     else:
-        calls = DeflectorCalls(actuator, run.gate.wrap("deflectors", microscope.deflectors))
-    return BringingBack(actuator, limits, calls)
+        raise ValueError(f"there is nothing to track with by {plan.track_by}")
+    radius_nm = 0.0 if microscope.tracking is None else microscope.tracking.aperture_nm / 2
+    return BringingBack(actuator, limits, calls, radius_nm)
 
 
 def _electron_counts(microscope: Microscope) -> float:

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.trackingpaths import IMAGE_SHIFT, WRONG, corrected
 from drivers.simulated.crystalmotion import MotionSettings
-from protocols.tracking.actuator import Correction
+from protocols.tracking.actuator import Actuator, Correction
 from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.path import CrystalPath
 from protocols.tracking.place import Place
@@ -34,8 +34,10 @@ def test_the_crystal_comes_to_the_middle_and_the_pattern_stays():
     assert correction.moves_nm == pytest.approx((-120.0, 90.0), abs=1.0)
     units = np.array(correction.setting) - BEGIN
     assert np.reshape(IMAGE_SHIFT.nm, (2, 2)) @ units == pytest.approx(correction.moves_nm)
-    back = np.array(correction.back) - BEGIN
-    left = np.reshape(IMAGE_SHIFT.px, (2, 2)) @ units + np.reshape(IMAGE_SHIFT.back_px, (2, 2)) @ back
+    assert correction.back is not None
+    assert IMAGE_SHIFT.back_px is not None
+    back_px = np.reshape(IMAGE_SHIFT.back_px, (2, 2)) @ (np.array(correction.back) - BEGIN)
+    left = np.reshape(IMAGE_SHIFT.px, (2, 2)) @ units + back_px
     assert correction.pattern_px == pytest.approx(left)
     assert np.hypot(*left) < 0.5
     assert np.hypot(*(np.reshape(IMAGE_SHIFT.px, (2, 2)) @ units)) > 0.5
@@ -43,10 +45,23 @@ def test_the_crystal_comes_to_the_middle_and_the_pattern_stays():
 
 def test_whole_numbers_are_counted_in():
     correction = planned(corrector(), Place.even(33.3, 21.7, 5.0), TRIED)
-    assert all(value == int(value) for value in (*correction.setting, *correction.back))
+    assert all(value == int(value) for value in (*correction.setting, *(correction.back or ())))
     exact = planned(corrector(replace(IMAGE_SHIFT, whole_numbers=False)), Place.even(33.3, 21.7, 5.0), TRIED)
     assert exact.moves_nm == pytest.approx((-33.3, -21.7))
     assert correction.moves_nm != exact.moves_nm
+
+
+def test_what_does_not_move_the_pattern_has_nothing_taken_back():
+    correction = planned(corrector(replace(IMAGE_SHIFT, back_px=None)), Place.even(120.0, -90.0, 10.0), TRIED)
+    assert correction.back is None
+    assert np.hypot(*correction.pattern_px) > 0.5
+
+
+def test_across_the_axis_a_stage_goes_farther_than_is_seen():
+    stage = Actuator("stage", nm=(1.0, 0.0, 0.0, 1.0), foreshortened=True)
+    correction = corrector(stage).next(Place.even(-50.0, 60.0, 10.0), TRIED, tilt_deg=60.0)
+    assert correction is not None
+    assert correction.moves_nm == pytest.approx((50.0, -120.0))
 
 
 @pytest.mark.parametrize("place", [Place.even(5.0, 5.0, 1.0), Place.even(60.0, 0.0, 100.0)], ids=["near", "not known"])
