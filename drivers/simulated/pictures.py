@@ -216,6 +216,7 @@ class PictureMaker:
         beam_shift_px: tuple[float, float] = (0.0, 0.0),
         tilt_deg: float = 0.0,
         probe_nm: tuple[float, float] = (0.0, 0.0),
+        beam_off_nm: tuple[float, float] = (0.0, 0.0),
         *,
         noise_seed: int,
     ) -> Picture:
@@ -225,7 +226,8 @@ class PictureMaker:
         proportional to it and the flux in it constant. 0 is the focused beam. Behind the crossover, where it is
         negative, the shadow stands on its head. crystal_nm: from the middle of the aperture, in x and y of the stage.
         beam_shift_px: of the disc, where it follows the beam. probe_nm: by which the beam shift has moved a probe over
-        the specimen, in x and y of the stage: away from focus the disc is its shadow and moves with it.
+        the specimen, in x and y of the stage: away from focus the disc is its shadow and moves with it. beam_off_nm:
+        from the middle of the aperture to that of what the beam lights of it, where that is not all.
         """
         setting, geometry = self.settings, self.geometry
         beam_px = geometry.beam_fast_px, geometry.beam_slow_px
@@ -237,7 +239,7 @@ class PictureMaker:
             beam_px = beam_px[0] + per_nm * moved_px[0], beam_px[1] + per_nm * moved_px[1]
         seen = crystal_nm, tilt_deg
         light = disc_light(
-            setting, self.crystal if self.scene is None else self.scene, defocus_fraction, beam_px, *seen
+            setting, self.crystal if self.scene is None else self.scene, defocus_fraction, beam_px, *seen, beam_off_nm
         )
         light *= setting.flux_s * exposure_s
         light += setting.constant_s * exposure_s

@@ -36,6 +36,7 @@ class PictureSettings:
     aperture_nm: diameter of the selected-area aperture on the specimen; disc_radius_px: its radius in a snapshot
         at full defocus. probe_selects: there is no aperture, and a small probe lights so much of the specimen: what
         diffracts is moved by the beam shift, which moves the disc of a snapshot, and not by the image shift.
+    lit_nm: diameter of what the beam lights of the specimen around the aperture, moved by the beam shift; 0: all of it.
     transmission: of the crystal in a snapshot. snapshot: what x and y of the stage are along (fast, slow) of a snapshot
         before its scale: fast of x, fast of y, slow of x, slow of y. disc_follows: whether the disc of a snapshot lies
         where lens and deflectors have moved the beam, or always in the same place.
@@ -76,6 +77,7 @@ class PictureSettings:
     aperture_nm: float = 1500.0
     disc_radius_px: float = 80.0
     probe_selects: bool = False
+    lit_nm: float = 0.0
     transmission: float = 0.3
     snapshot: tuple[float, float, float, float] = (1.0, 0.0, 0.0, -1.0)
     disc_follows: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drivers.parts import Deflector, OpticalMode, View
-from drivers.simulated.aperture import Aperture
+from drivers.simulated.aperture import Aperture, lit_share
 from drivers.simulated.column import FULL_DEFOCUS, Blanker, Lens
 from drivers.simulated.crystalplace import CrystalPlace
 from drivers.simulated.deflectors import Coils
@@ -153,6 +153,7 @@ class SimulatedView:
             self.can_leave,
             self.illumination.flux_share,
             self._probe_nm(t_ns) if self.pictures.probe_selects else (0.0, 0.0),
+            self._beam_off_nm(t_ns),
         )
 
     @property
@@ -164,8 +165,9 @@ class SimulatedView:
         """Which share of the crystal was lit during an exposure, past or present."""
         if not self.can_leave:
             return 1.0
+        of_aperture = lit_share(self.pictures, self._beam_off_nm((begin_ns + end_ns) // 2))
         tilt_deg = (self.goniometer.angle_deg(begin_ns) + self.goniometer.angle_deg(end_ns)) / 2
-        return self._aperture.light(self.crystal_nm(begin_ns, end_ns), tilt_deg).crystal
+        return of_aperture * self._aperture.light(self.crystal_nm(begin_ns, end_ns), tilt_deg).crystal
 
     @property
     def _aperture(self) -> Aperture:
@@ -203,6 +205,15 @@ class SimulatedView:
     def _probe_nm(self, t_ns: int) -> tuple[float, float]:
         """By how much the beam shift has moved the probe over the specimen, along x and y of the stage."""
         return self._shift_nm(Deflector.BEAM_SHIFT, t_ns)
+
+    def _beam_off_nm(self, t_ns: int) -> tuple[float, float]:
+        """How far the beam's middle lies from what the aperture selects, along x and y of the stage; 0 where it lights
+        everything.
+        """
+        if not self.pictures.lit_nm:
+            return 0.0, 0.0
+        (x_nm, y_nm), (image_x_nm, image_y_nm) = self._probe_nm(t_ns), self._image_nm(t_ns)
+        return x_nm + image_x_nm, y_nm + image_y_nm
 
     def _shift_nm(self, which: Deflector, t_ns: int) -> tuple[float, float]:
         """What a pair did at the specimen, along x and y of the stage."""

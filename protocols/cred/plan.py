@@ -86,6 +86,8 @@ class CredPlan(BaseModel):
     track_by: TrackBy = "image shift"
     """What brings it back: with a selected-area aperture the image shift (the diffraction shift holds the pattern where
     it is); where a small probe selects, the beam shift; or the stage, if it moves while it tilts."""
+    beam_follows: bool = False
+    """With the image shift: move the beam as well, where it lights little more than the aperture (docs/tracking.md)."""
     crystal_lost: Literal["go on", "stop"] = "go on"
     """Once tracking has lost the crystal in three snapshots in a row."""
     stop_at: StopAtPlan = StopAtPlan()
@@ -156,6 +158,10 @@ class CredPlan(BaseModel):
             raise ValueError("tracking: it looks at snapshots, and snapshot_interval = 0 takes none; give 10, or off")
         if self.tracking != "correct" and self.track_by != "image shift":
             raise ValueError("track_by: only tracking = correct brings a crystal back; set that, or leave track_by out")
+        if self.beam_follows and (self.tracking, self.track_by) != ("correct", "image shift"):
+            raise ValueError(
+                "beam_follows: it follows the image shift; set tracking = correct and track_by = image shift"
+            )
         if self.tracking == "off" and self.crystal_lost != "go on":
             raise ValueError("crystal_lost: without tracking nobody sees that; set tracking = show or correct")
         return self

@@ -250,7 +250,7 @@ def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> Tra
 
 
 def _bringing_back(run: "Run", microscope: Microscope, plan: "CredPlan") -> BringingBack:
-    actuator, limits = actuator_by(plan.track_by, microscope.facts), CorrectionLimits()
+    actuator, limits = actuator_by(plan.track_by, microscope.facts, beam_follows=plan.beam_follows), CorrectionLimits()
     if actuator.disc_follows:
         limits = replace(limits, range_nm=min(limits.range_nm, disc_range_nm(plan.defocus, microscope.facts)))
     stage, coils = microscope.stagexyz, microscope.deflectors

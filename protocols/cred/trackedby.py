@@ -5,6 +5,7 @@ A plan that cannot is refused before anything moves. The calls themselves are in
 """
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from drivers.judged import grid
 from drivers.parts import Deflector, StageXYZFacts
 from engine.errors import Refused
 from engine.run.budget import BudgetStep
-from protocols.tracking.actuator import NONE, Actuator, square
+from protocols.tracking.actuator import NONE, Actuator, four, square
 
 TrackBy = Literal["image shift", "beam shift", "stage"]
 WHICH = {"image shift": Deflector.IMAGE_SHIFT, "beam shift": Deflector.BEAM_SHIFT}
@@ -42,20 +43,23 @@ LEAST_RANGE_NM = 300.0
 """A probe that the camera lets go no farther follows no crystal."""
 
 
-def actuator_by(by: TrackBy, facts: Facts) -> Actuator:
-    """What it does, as calibrated. Raises Refused where this instrument cannot track by it."""
+def actuator_by(by: TrackBy, facts: Facts, *, beam_follows: bool = False) -> Actuator:
+    """What it does, as calibrated. beam_follows: by the beam shift, where the image shift goes. Raises Refused where
+    this instrument cannot track by it.
+    """
     known = facts.tracking
     if known is None:  # said before
         raise Refused(f"track_by = {by}: nobody knows what snapshots of this instrument show; nothing was started.")
     parts = {"stage": "stage that moves in x and y"}.get(by, "image shift or no diffraction shift")
-    if by == "beam shift":
+    if by == "beam shift" or beam_follows:
         parts = "beam shift"
-    if not _has(by, facts):
+    if not (_has(by, facts) and (not beam_follows or _has("beam shift", facts))):
         raise Refused(
             f"tracking = correct: this instrument has no {parts} to correct by; nothing was started. Choose another "
             "track_by, or set tracking = show."
         )
-    if lacks := [LACKING[name] for name in WANTS[by] if getattr(known, name) is None]:
+    wanted = (*WANTS[by], *(WANTS["beam shift"] if beam_follows else ()))
+    if lacks := [LACKING[name] for name in wanted if getattr(known, name) is None]:
         raise Refused(
             f"tracking = correct: not calibrated yet: {'; '.join(lacks)}; nothing was started. Make these by credline "
             "calibrate, or set tracking = show."
@@ -64,9 +68,10 @@ def actuator_by(by: TrackBy, facts: Facts) -> Actuator:
         found = _stage(facts.stagexyz, known)
     else:
         found = _image_shift(facts, known) if by == "image shift" else _beam_shift(facts, known)
-    if (why := found.why_not()) is not None:
-        raise Refused(f"tracking = correct: {why}; nothing was started. Calibrate it again.")
-    return found
+    for each in (found, _beam(facts, known)) if beam_follows else (found,):
+        if (why := each.why_not()) is not None:
+            raise Refused(f"tracking = correct: {why}; nothing was started. Calibrate it again.")
+    return _followed(found, facts, known) if beam_follows else found
 
 
 def _has(by: TrackBy, facts: Facts) -> bool:
@@ -92,6 +97,10 @@ def _beam_shift(facts: Facts, known: TrackingFacts) -> Actuator:
             "track_by = beam shift: an aperture selects here, and no probe, so it brings nothing back; nothing was "
             "started. Set track_by = image shift."
         )
+    return _beam(facts, known)
+
+
+def _beam(facts: Facts, known: TrackingFacts) -> Actuator:
     a, b, c, d = known.beam_shift_nm or NONE  # the specimen under the beam goes the other way
     return _coils("beam shift", facts, known, (-a, -b, -c, -d), known.beam_shift_px)
 
@@ -119,6 +128,16 @@ def _coils(
         whole_numbers=coils.whole_numbers,
         disc_follows=name == "beam shift",
     )
+
+
+def _followed(image: Actuator, facts: Facts, known: TrackingFacts) -> Actuator:
+    """The image shift with the beam after it: what is selected moves against the image, and the beam goes there."""
+    beam = _beam(facts, known)
+    by_beam = np.asarray(
+        np.linalg.solve(square(beam.nm), square(image.nm)), np.float64
+    )  # both move the specimen in what they stand for
+    px = square(image.px) + square(beam.px) @ by_beam
+    return replace(image, px=four(px), beam=four(by_beam), beam_limits=beam.limits[0])
 
 
 def _stage(stage: StageXYZFacts | None, known: TrackingFacts) -> Actuator:
@@ -172,4 +191,5 @@ def call_steps(actuator: Actuator, facts: Facts) -> tuple[BudgetStep, ...]:
         return tuple(steps)
     settling_s = 0.0 if facts.deflectors is None else facts.deflectors.settling_s
     back = () if actuator.back_px is None else (call("diffraction shift"),)
-    return call(actuator.name), *back, BudgetStep.fixed("at rest", "deflectors", settling_s)
+    beam = () if actuator.beam is None else (call("beam shift"),)
+    return call(actuator.name), *back, *beam, BudgetStep.fixed("at rest", "deflectors", settling_s)

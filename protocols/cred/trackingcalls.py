@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BACK_S = 1.5
 STAGE_BACK_S = 5.0
 POLL_S = 0.05
+NEUTRAL: Pair = (0.0, 0.0)
 MOVES_AT_MOST_S = 1.0
 """A move of the stage that is not over after this is none that a run can wait for."""
 
@@ -30,8 +31,8 @@ class TrackingCalls(Protocol):
 
     settling_s: float
 
-    async def begin(self) -> tuple[Pair, Pair]:
-        """Where the actuator and the diffraction shift stand; for the latter (0, 0) where it is left alone."""
+    async def begin(self) -> tuple[Pair, Pair, Pair]:
+        """Where actuator, diffraction shift and beam shift stand; (0, 0) of what is left alone."""
         ...
 
     async def make(self, correction: Correction) -> None:
@@ -44,20 +45,22 @@ class TrackingCalls(Protocol):
 
 
 class DeflectorCalls:
-    """Implements `TrackingCalls` by one pair of deflectors, and the diffraction shift where the actuator has it."""
+    """Implements `TrackingCalls` by one pair of deflectors, with diffraction and beam shift where these follow."""
 
     def __init__(self, actuator: Actuator, deflectors: Deflectors) -> None:
         self._deflectors = deflectors
         self._which = WHICH[actuator.name]
-        self._all = (self._which, *(() if actuator.back_px is None else (Deflector.DIFFRACTION_SHIFT,)))
+        back = () if actuator.back_px is None else (Deflector.DIFFRACTION_SHIFT,)
+        self._all = (self._which, *back, *(() if actuator.beam is None else (Deflector.BEAM_SHIFT,)))
         self._begin: dict[Deflector, Pair] = {}
         self._touched = False
         self.settling_s = deflectors.facts.settling_s
 
-    async def begin(self) -> tuple[Pair, Pair]:
+    async def begin(self) -> tuple[Pair, Pair, Pair]:
         """See `TrackingCalls.begin`: a call for each."""
         self._begin = {which: await self._deflectors.read(which) for which in self._all}
-        return self._begin[self._which], self._begin.get(Deflector.DIFFRACTION_SHIFT, (0.0, 0.0))
+        back, beam = (self._begin.get(which, NEUTRAL) for which in (Deflector.DIFFRACTION_SHIFT, Deflector.BEAM_SHIFT))
+        return self._begin[self._which], back, beam
 
     async def make(self, correction: Correction) -> None:
         """See `TrackingCalls.make`: a call for each."""
@@ -65,6 +68,8 @@ class DeflectorCalls:
         await self._deflectors.set(self._which, *correction.setting)
         if correction.back is not None:
             await self._deflectors.set(Deflector.DIFFRACTION_SHIFT, *correction.back)
+        if correction.beam is not None:
+            await self._deflectors.set(Deflector.BEAM_SHIFT, *correction.beam)
 
     def safe_actions(self) -> Sequence[SafeAction]:
         """See `TrackingCalls.safe_actions`."""
@@ -92,12 +97,12 @@ class StageCalls:
         self._begin: Pair = (0.0, 0.0)
         self._touched = False
 
-    async def begin(self) -> tuple[Pair, Pair]:
+    async def begin(self) -> tuple[Pair, Pair, Pair]:
         """See `TrackingCalls.begin`: a reading, and the moves of an arrival."""
         at = await self._stage.position()
         self._begin = at.x_nm, at.y_nm
         await self._arrive(*self._begin)
-        return self._begin, (0.0, 0.0)
+        return self._begin, NEUTRAL, NEUTRAL
 
     async def make(self, correction: Correction) -> None:
         """See `TrackingCalls.make`: one move, or two where there is backlash; returns when the stage stands."""

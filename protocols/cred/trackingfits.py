@@ -38,7 +38,7 @@ def tracking_steps(plan: "CredPlan", facts: Facts) -> tuple[BudgetStep, ...]:
     )
     if plan.tracking == "show":
         return looked
-    actuator = actuator_by(plan.track_by, facts)
+    actuator = actuator_by(plan.track_by, facts, beam_follows=plan.beam_follows)
     if actuator.disc_follows and (range_nm := disc_range_nm(plan.defocus, facts)) < LEAST_RANGE_NM:
         raise Refused(
             f"track_by = {plan.track_by}: the disc of a snapshot moves with the probe, and after {range_nm:.0f} nm it "

@@ -54,14 +54,23 @@ SHARES = (1.0, 0.75, 0.5, 0.25)
 
 
 class Corrector:
-    """Plans corrections and judges them. setting, back: of actuator and diffraction shift, as the run begins."""
+    """Plans corrections and judges them. setting, back, beam: of actuator, diffraction and beam shift, as the run
+    begins.
+    """
 
-    def __init__(self, actuator: Actuator, limits: CorrectionLimits, setting: Pair, back: Pair = (0.0, 0.0)) -> None:
+    def __init__(
+        self,
+        actuator: Actuator,
+        limits: CorrectionLimits,
+        setting: Pair,
+        back: Pair = (0.0, 0.0),
+        beam: Pair = (0.0, 0.0),
+    ) -> None:
         self.actuator, self.limits = actuator, limits
         self.trust = Trust.UNTRIED
         self.words = ""
         """What is wrong, once something is."""
-        self._begin = np.array(setting), np.array(back)
+        self._begin = np.array(setting), np.array(back), np.array(beam)
         self._now = self._begin[0]
         self._sure = self._begin[0]  # where it was when corrections were last seen to act as they should
         self._made = False

@@ -4,6 +4,7 @@ while it tilts. A plan whose instrument cannot is refused before anything moves.
 
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from drivers.simulated.deflectors import DeflectorSettings
 from engine.errors import Refused
 from engine.replay.replay import first_divergence, load_run, replay
 from protocols.cred.plan import CredPlan
-from tests.protocols.cred.conftest import Perform
+from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_tracked import DEVICES, PLAN, away_nm, with_options
 
 PIVOT = (0.0008, 0.0002, -0.0001, 0.0009)
@@ -94,6 +95,34 @@ def test_a_beam_shift_that_acts_the_wrong_way_or_not_at_all_does_not_drive_the_c
     notes = [record["text"] for record in run.of("note") if record["name"] == "operator"]
     assert any("beam shift" in text and "No more corrections are made" in text for text in notes)
     assert away_nm(run).max() < 600
+
+
+NARROW = with_options(
+    pictures={"lit_nm": 2600.0},
+    motion={"drawn_seed": -1, "height_nm": 2500.0},
+    deflectors={"beam_shift_pattern_px": list(PIVOT)},
+)
+
+
+def lit(run: Finished) -> np.ndarray:
+    """Which share of the crystal was truly lit, in each frame."""
+    with h5py.File(run.folder / "truth.h5") as file:
+        return file["frame_crystal_share"][:]
+
+
+def test_a_beam_that_follows_keeps_a_crystal_lit_that_goes_far(perform: Perform) -> None:
+    stays = perform(NARROW, tracking="correct", **PLAN)
+    follows = perform(NARROW, tracking="correct", beam_follows=True, **PLAN)
+    assert lit(stays).min() < 0.5
+    assert lit(follows).min() > 0.95
+    assert np.median(away_nm(follows)) < 100
+    shifts = {call["args"][0]: np.array(call["args"][1:]) - 0x8000 for call in follows.calls("deflectors.set")[:-3]}
+    moved_px = np.reshape(DeflectorSettings().image_shift_pattern_px, (2, 2)) @ shifts["image_shift"]
+    moved_px = moved_px + np.reshape(PIVOT, (2, 2)) @ shifts["beam_shift"]
+    moved_px = moved_px + np.reshape(DeflectorSettings().diffraction_shift_px, (2, 2)) @ shifts["diffraction_shift"]
+    assert np.hypot(*moved_px) < 0.1
+    read = {call["args"][0]: call["result"] for call in follows.calls("deflectors.read")}
+    assert {call["args"][0]: call["args"][1:] for call in follows.calls("deflectors.set")} == read
 
 
 CANNOT = {
