@@ -64,7 +64,7 @@ WHAT_IF = WhatIf(
     # Nor has it other pictures to look at.
     unanswerable=(
         *("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth"),
-        *("live", "stop_at", "stop_if"),
+        *("live", "stop_at", "stop_if", "tracking", "track_by", "beam_follows"),
     ),
     needs_settling=("defocus",),
     signed=("range_deg",),
@@ -109,7 +109,8 @@ class PreparedCred(Prepared):
     def remarks(self) -> Sequence[str]:
         """See `Prepared.remarks`."""
         beam = beam_asked_about(self.plan.beam, self.geometry, self.slot_plan.detector)
-        return (*unusual(self.plan), *(() if beam is None else (beam,)))
+        told = (beam, self.slot_plan.not_taken_back)
+        return (*unusual(self.plan), *(each for each in told if each is not None))
 
     @property
     def objections(self) -> Sequence[str]:

@@ -12,7 +12,7 @@ from drivers.plausible import EXPOSURE, SNAPSHOT, SPEED
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
 from protocols.cred.planparts import CrystalPlan, StopAtPlan, StopIfPlan
-from protocols.cred.trackedby import TrackBy
+from protocols.cred.trackedby import TrackBy, not_taken_back
 from protocols.cred.trackingfits import tracking_steps
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
@@ -216,6 +216,7 @@ class SlotPlan:
         # frame after a change nobody knows well enough when it was exposed. The lens settles meanwhile.
         self.tracking_steps = tracking_steps(plan, facts)
         self.tracking_s = sum(step.worst_s for step in self.tracking_steps)
+        self.not_taken_back = not_taken_back(plan.track_by, facts, beam_follows=plan.beam_follows)
         self.ready_s = max(self.settling_s, self.change_s + self.period_s if self.change_s else 0.0, self.tracking_s)
         self._check_times(detector, timing)
         self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s

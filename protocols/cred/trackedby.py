@@ -162,6 +162,13 @@ def _stage(stage: StageXYZFacts | None, known: TrackingFacts) -> Actuator:
     return Actuator("stage", nm=(1.0, 0.0, 0.0, 1.0), limits=(x_nm, y_nm), foreshortened=True)
 
 
+def not_taken_back(by: TrackBy, facts: Facts, *, beam_follows: bool) -> str | None:
+    """In words, what moves the pattern as well and is not taken back, for nobody knows it; None where nothing does."""
+    if (by != "beam shift" and not beam_follows) or facts.tracking is None or facts.tracking.beam_shift_px is not None:
+        return None
+    return "what the beam shift does to the pattern is not known: where that is something, the pattern moves with it."
+
+
 def disc_range_nm(defocus: int, facts: Facts) -> float:
     """How far a probe may be shifted until the disc of its snapshot comes to the border of the camera; infinite where
     nobody knows how large its pictures are.

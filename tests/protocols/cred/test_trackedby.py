@@ -2,15 +2,20 @@
 while it tilts. A plan whose instrument cannot is refused before anything moves.
 """
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
+from drivers.facts import Facts
 from drivers.simulated.deflectors import DeflectorSettings
 from engine.errors import Refused
 from engine.replay.replay import first_divergence, load_run, replay
+from engine.run.planbasis import declared_basis
+from protocols.cred.experiment import CRED
 from protocols.cred.plan import CredPlan
 from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_tracked import DEVICES, PLAN, away_nm, with_options
@@ -150,6 +155,32 @@ CANNOT = {
 def test_a_plan_that_cannot_is_refused(perform: Perform, devices: dict[str, Any], by: str, says: str) -> None:
     with pytest.raises(Refused, match=says):
         perform(devices, tracking="correct", track_by=by, **PLAN)
+
+
+def facts_of_a_probe(folder: Path) -> Facts:
+    devices = folder / "probe.toml"
+    devices.write_text('[microscope]\ndriver = "simulated"\npictures.probe_selects = true\n', encoding="utf-8")
+    return Facts.of(declared_basis(str(devices), {}).facts.as_dict())
+
+
+@pytest.mark.parametrize(("pattern_px", "remarks"), [(None, 1), (PIVOT, 0)])
+def test_what_nobody_knows_of_the_beam_shift_is_said(tmp_path: Path, pattern_px: Any, remarks: int) -> None:
+    facts = facts_of_a_probe(tmp_path)
+    assert facts.tracking is not None
+    facts = replace(facts, tracking=replace(facts.tracking, beam_shift_px=pattern_px))
+    prepared = CRED.prepare(CredPlan(tracking="correct", track_by="beam shift"), facts)
+    assert sum("what the beam shift does to the pattern" in remark for remark in prepared.remarks) == remarks
+
+
+def test_the_budget_shows_each_call_and_none_costs_a_slot(tmp_path: Path) -> None:
+    facts = facts_of_a_probe(tmp_path)
+    plans = [CredPlan(), CredPlan(tracking="correct", track_by="beam shift")]
+    off, corrected = (CRED.prepare(plan, facts) for plan in plans)
+    assert [budget.name for budget in off.budgets] == ["diffraction frame", "snapshot cycle"]
+    tracking = corrected.budgets[-1]
+    assert [step.name for step in tracking.steps][2:] == ["beam shift", "at rest"]
+    assert tracking.slack_s > 0.05
+    assert (off.slot_plan.snapshot_slots, corrected.slot_plan.snapshot_slots) == (1, 1)
 
 
 def test_a_plan_that_brings_nothing_back_names_nothing_to_do_it_by() -> None:
