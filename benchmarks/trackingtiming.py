@@ -30,6 +30,7 @@ DEVICES = """
 [microscope]
 driver = "simulated"
 pictures.rendered = "snapshots"
+start_deg = -50.0
 motion.height_nm = 3000.0
 stagexyz.backlash_nm = 0.0
 """

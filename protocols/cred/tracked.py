@@ -79,6 +79,7 @@ class TrackedCrystal:
         self.path = CrystalPath(foreshortened=by is not None and by.actuator.foreshortened)
         self.flatfield: int | None = None
         self._corrector: Corrector | None = None
+        self._is_held = by is not None
         self._aim_nm = (0.0, 0.0)
         self._seen: Found | None = None  # the snapshot in which it was found last
         self._last: Found | None = None  # and the last one of which that was believed
@@ -116,7 +117,8 @@ class TrackedCrystal:
         """From the next snapshot on the crystal is to lie there, and not in the middle of the aperture; words for the
         operator. Raises Refused where it cannot.
         """
-        if self._corrector is None or self._by is None or self._corrector.trust is Trust.STOPPED:
+        stopped = self._corrector is not None and self._corrector.trust is Trust.STOPPED
+        if self._by is None or not self._is_held or stopped:
             raise Refused("Tracking: the crystal is not held, for no corrections are made; nothing was changed.")
         if (away_nm := math.hypot(x_nm, y_nm)) > self._by.farthest_nm:
             raise Refused(
@@ -131,7 +133,7 @@ class TrackedCrystal:
         """Look for the crystal in a snapshot, and correct for where it will be. ahead: angle in deg and time in s of
         the middle of the frames up to the next snapshot.
 
-        Takes at most LOCATE_S, and two calls where something is corrected. Never fails a run: what goes wrong with a
+        Takes at most LOCATE_S, and the calls where something is corrected. Never fails a run: what goes wrong with a
         look is noted.
         """
         self._corrected_now = False
@@ -230,7 +232,7 @@ class TrackedCrystal:
         except DeviceLost:
             raise
         except DeviceError as error:
-            self._corrector = None
+            self._corrector, self._is_held = None, False
             text = f"Tracking: no more corrections are made, for the {by.actuator.name} refused one: {error}"
             self._run.trace.record("note", "operator", text=text)
 

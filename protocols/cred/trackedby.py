@@ -158,7 +158,8 @@ def _stage(stage: StageXYZFacts | None, known: TrackingFacts) -> Actuator:
             f"has to be less than {LANDS_SHARE:g} of the {radius_nm:.0f} nm around which crystals are lit; nothing was "
             "started. Set track_by = image shift, or beam shift."
         )
-    x_nm, y_nm, _ = stage.limits_nm
+    # Places are arrived at from below, by the backlash.
+    x_nm, y_nm = ((low_nm + stage.backlash_nm, high_nm) for low_nm, high_nm in stage.limits_nm[:2])
     return Actuator("stage", nm=(1.0, 0.0, 0.0, 1.0), limits=(x_nm, y_nm), foreshortened=True)
 
 
@@ -194,7 +195,8 @@ def call_steps(actuator: Actuator, facts: Facts) -> tuple[BudgetStep, ...]:
         steps: list[BudgetStep] = []
         for number in range(1, len(moves) + 1):
             steps += [call(f"stage, move {number}"), BudgetStep.fixed("until it stands", "assumed", MOVE_S)]
-            steps.append(call("does it stand"))
+            if not facts.stagexyz.tilt_counts_as_moving:
+                steps.append(call("does it stand"))
         return tuple(steps)
     settling_s = 0.0 if facts.deflectors is None else facts.deflectors.settling_s
     back = () if actuator.back_px is None else (call("diffraction shift"),)

@@ -183,6 +183,16 @@ def test_the_budget_shows_each_call_and_none_costs_a_slot(tmp_path: Path) -> Non
     assert (off.slot_plan.snapshot_slots, corrected.slot_plan.snapshot_slots) == (1, 1)
 
 
+def test_a_stage_of_one_flag_for_all_axes_is_waited_for_if_one_move_is_enough(tmp_path: Path) -> None:
+    facts, plan = facts_of_a_probe(tmp_path), CredPlan(tracking="correct", track_by="stage")
+    assert facts.stagexyz is not None
+    one_flag = replace(facts.stagexyz, tilt_counts_as_moving=True)
+    with pytest.raises(Refused, match="nobody sees the end of a move, and two are needed for its backlash"):
+        CRED.prepare(plan, replace(facts, stagexyz=one_flag))
+    prepared = CRED.prepare(plan, replace(facts, stagexyz=replace(one_flag, backlash_nm=0.0)))
+    assert [step.name for step in prepared.budgets[-1].steps][2:] == ["stage, move 1", "until it stands"]
+
+
 def test_a_plan_that_brings_nothing_back_names_nothing_to_do_it_by() -> None:
     with pytest.raises(ValueError, match="only tracking = correct brings a crystal back"):
         CredPlan(tracking="show", track_by="stage")
