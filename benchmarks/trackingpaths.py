@@ -110,10 +110,11 @@ def corrected(seed: int, motion: MotionSettings, wrong: Array) -> tuple[Array, A
         angle_deg, t_s = FIRST_DEG + STEP_DEG * k, STEP_S * k
         at = where_nm(motion, k) + moved + FOUND_NM * rng.standard_normal(2)
         path.see(angle_deg, t_s, Place.even(float(at[0]), float(at[1]), FOUND_NM))
-        corrector.judge(path.effect())
+        effect, predicted = path.effect(), path.predict(angle_deg + STEP_DEG / 2, t_s + STEP_S / 2)
+        corrector.judge(effect, predicted)
         if corrector.trust is Trust.STOPPED:
             break
-        correction = corrector.next(path.predict(angle_deg + STEP_DEG / 2, t_s + STEP_S / 2), path.effect())
+        correction = corrector.next(predicted, effect)
         if correction is not None:
             corrector.made(correction)
             path.correct(*correction.moves_nm)

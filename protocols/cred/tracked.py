@@ -208,16 +208,19 @@ class TrackedCrystal:
         moved_px = square(self._optics.px_per_nm) @ np.array(self.path.corrected_nm)
         return round(fast_px - float(moved_px[0]), 3), round(slow_px - float(moved_px[1]), 3)
 
+    def _off_aim(self, place: Place) -> Place:
+        """As seen from where it is to be held."""
+        x_nm, y_nm = self._aim_nm
+        return replace(place, x_nm=place.x_nm - x_nm, y_nm=place.y_nm - y_nm)
+
     async def _correct(self, slot: int, ahead: tuple[float, float]) -> None:
         corrector, by = self._corrector, self._by
         if corrector is None or by is None:
             return
-        effect, before = self.path.effect(), corrector.trust
-        if (trust := corrector.judge(effect)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
+        effect, before, predicted = self.path.effect(), corrector.trust, self._off_aim(self.path.predict(*ahead))
+        if (trust := corrector.judge(effect, predicted)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
             self._run.trace.record("note", "operator", text=f"Tracking: {corrector.words}")
-        there, (aim_x_nm, aim_y_nm) = self.path.predict(*ahead), self._aim_nm
-        off = replace(there, x_nm=there.x_nm - aim_x_nm, y_nm=there.y_nm - aim_y_nm)
-        correction = corrector.next(off, effect, ahead[0])
+        correction = corrector.next(predicted, effect, ahead[0])
         if correction is None:
             return
         # Before it is made: of a call that fails nobody knows whether it was heard.

@@ -25,8 +25,7 @@ class CorrectionLimits:
     """
 
     least_nm: float = 20.0
-    untried_nm: float = 100.0
-    all_untried_nm: float = 350.0
+    untried_nm: float = 150.0
     step_nm: float = 300.0
     range_nm: float = 10_000.0
 
@@ -46,9 +45,14 @@ WEAKEST, STRONGEST = 0.35, 1.8
 SURE_SIGMAS = 3.0
 TRIED, TRIED_SIGMAS = 0.25, 2.0
 """Corrections in a direction are tried once it is this sure that they do not act the wrong way."""
-LOOKS_WELL, GROWS = 0.6, 1.6
-"""Corrections that are not yet tried may grow from one to the next by the second number, if their effect seems to be
-above the first."""
+LOOKS_WELL, SEEN_BY, GROWS = 0.6, 0.45, 1.6
+"""Corrections that are not yet tried pause if their effect seems below the first, and grow from one to the next by
+the third once its sigma is below the second, so that something was seen of it: before, a wrong one would only push the
+crystal farther each time."""
+WORSE = 0.5
+"""Corrections that are not yet tried should have brought the crystal nearer. If it is farther by this share of them
+instead, and another effect explains that better, they are taken back before it is out of the aperture.
+"""
 SHARES = (1.0, 0.75, 0.5, 0.25)
 """Of a correction: the largest that the actuator can make is made."""
 
@@ -75,6 +79,7 @@ class Corrector:
         self._sure = self._begin[0]  # where it was when corrections were last seen to act as they should
         self._made = False
         self._last_nm = np.zeros(2)
+        self._before_nm = 0.0  # how far away the crystal was before the corrections that are not yet tried
 
     def next(self, predicted: Place, effect: Effect, tilt_deg: float = 0.0) -> Correction | None:
         """What would bring the crystal to the middle; None where it lies there, is not known well enough, or nothing
@@ -112,22 +117,22 @@ class Corrector:
         if _is_tried(effect, wanted_nm):
             return self.limits.step_nm
         last_nm = float(np.hypot(*self._last_nm))
-        if last_nm > 0.0 and effect.along(*wanted_nm)[0] < LOOKS_WELL:
+        strength, sigma = effect.along(*wanted_nm)
+        if last_nm > 0.0 and strength < LOOKS_WELL:
             return 0.0
-        left_nm = max(0.0, self.limits.all_untried_nm - self._untried_nm)
-        return min(self.limits.step_nm, max(self.limits.untried_nm, GROWS * last_nm), left_nm)
+        grown_nm = GROWS * last_nm if sigma < SEEN_BY else 0.0
+        return min(self.limits.step_nm, max(self.limits.untried_nm, grown_nm))
 
-    @property
-    def _untried_nm(self) -> float:
-        """How far the crystal should have been moved since corrections were last seen to act as they should."""
-        return float(np.hypot(*self.actuator.moves_nm(self._now - self._sure)))
-
-    def judge(self, effect: Effect) -> Trust:
+    def judge(self, effect: Effect, predicted: Place) -> Trust:
         """After a snapshot was learned: whether corrections act as they should, by what the path has learned of them.
+        predicted: as for `next`.
 
         After DOUBTED, `next` gives what takes back all that was not seen to act as it should.
         """
-        if self.trust is Trust.STOPPED or not self._made:
+        if self.trust is Trust.STOPPED:
+            return self.trust
+        if not self._made:
+            self._before_nm = predicted.distance_nm
             return self.trust
         (least, least_sigma), (most, most_sigma) = effect.extremes()
         if effect.otherwise:
@@ -136,13 +141,17 @@ class Corrector:
             self._doubt(self._times(least, least_sigma))
         elif most - SURE_SIGMAS * most_sigma > STRONGEST:
             self._doubt(self._times(most, most_sigma))
-        elif self.trust is Trust.UNTRIED and self._untried_nm > self.limits.all_untried_nm - self.limits.least_nm:
-            self._doubt(
-                f"corrections of {self._untried_nm:.0f} nm all together were not seen to bring the crystal back"
-            )
+        elif self.trust is Trust.UNTRIED and effect.likelier and self._got_worse(predicted):
+            name = self.actuator.name
+            self._doubt(f"the {name} may move the crystal {effect.likelier}, for it is farther away than before")
         elif self.trust is Trust.DOUBTED or (self._last_nm.any() and _is_tried(effect, self._last_nm)):
             self.trust, self.words, self._sure = Trust.RIGHT, "", self._now
         return self.trust
+
+    def _got_worse(self, predicted: Place) -> bool:
+        untried_nm = float(np.hypot(*self.actuator.moves_nm(self._now - self._sure)))
+        farther_nm = predicted.distance_nm - self._before_nm
+        return untried_nm > self.limits.untried_nm and farther_nm > WORSE * untried_nm
 
     def _doubt(self, said: str) -> None:
         if self.trust is Trust.DOUBTED:

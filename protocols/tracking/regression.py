@@ -66,13 +66,19 @@ class Sight:
 @dataclass(frozen=True, slots=True, eq=False)
 class Effect:
     """What corrections do. matrix: (2, 2) from how far they were meant to move the crystal to how far they do.
-    covariance: (4, 4), of its numbers by rows. otherwise: in words, which other effect explains what was seen so much
-    better that chance would not; empty where none does.
+    covariance: (4, 4), of its numbers by rows. likelier: in words, which other effect explains best what was seen,
+    empty where the calibration does; by: so much less its chi^2 is.
     """
 
     matrix: Array
     covariance: Array
-    otherwise: str = ""
+    likelier: str = ""
+    by: float = 0.0
+
+    @property
+    def otherwise(self) -> str:
+        """The other effect, where it explains what was seen so much better that chance would not."""
+        return self.likelier if self.by > MUCH_BETTER else ""
 
     def along(self, x_nm: float, y_nm: float) -> tuple[float, float]:
         """How many times as far as meant a correction in this direction goes along it, and the sigma of that."""
@@ -133,13 +139,13 @@ class Regression:
             mean = mean + flat @ weights
             solved = np.linalg.solve(factor, flat.T)
             covariance = covariance - solved.T @ solved
-        return Effect(mean.reshape(2, 2), covariance, self._otherwise())
+        return Effect(mean.reshape(2, 2), covariance, *self._likelier())
 
-    def _otherwise(self) -> str:
-        """See `Effect.otherwise`: each of `OTHERWISE` against the calibration, both with what leaves a fifth open."""
+    def _likelier(self) -> tuple[str, float]:
+        """See `Effect.likelier`: each of `OTHERWISE` against the calibration, both with what leaves a fifth open."""
         moves = np.array([each.corrected_nm for each in self.sights])
         if not moves.any():
-            return ""
+            return "", 0.0
         factor = np.linalg.cholesky(replace(self, prior=replace(self.prior, effect=NEAR)).whole())
         rest = np.array([each.rest_nm for each in self.sights])
 
@@ -149,7 +155,8 @@ class Regression:
 
         best = {words: chi2(np.reshape(effect, (2, 2))) for words, effect in OTHERWISE.items()}
         words = min(best, key=best.__getitem__)
-        return words if best[words] + MUCH_BETTER < chi2(np.eye(2)) else ""
+        by = chi2(np.eye(2)) - best[words]
+        return (words, by) if by > 0.0 else ("", 0.0)
 
     def whole(self) -> Array:
         """(2n, 2n) covariance of all that was seen."""

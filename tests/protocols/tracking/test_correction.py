@@ -16,6 +16,7 @@ from protocols.tracking.regression import Effect
 BEGIN = (32768.0, 32768.0)
 TRIED = Effect(np.eye(2), 0.01 * np.eye(4))
 UNTRIED = CrystalPath().effect()
+AWAY = Place.even(0.0, 150.0, 10.0)
 MILD = MotionSettings(height_nm=900.0, axis_off_nm=300.0, runout_nm=(60.0, 60.0), drift_nm_s=(0.1, -0.2), seed=4)
 
 
@@ -118,12 +119,12 @@ def test_what_acts_the_wrong_way_is_taken_back_and_then_stopped_in_words():
     judged = corrector()
     first = planned(judged, Place.even(0.0, 100.0, 10.0), UNTRIED)
     judged.made(first)
-    assert judged.judge(effect(-1.0)) is Trust.DOUBTED
+    assert judged.judge(effect(-1.0), AWAY) is Trust.DOUBTED
     assert "taken back" in judged.words
     back = planned(judged, Place.even(0.0, 200.0, 10.0), effect(-1.0))
     assert (back.setting, back.back) == (BEGIN, BEGIN)
     judged.made(back)
-    assert judged.judge(effect(-1.0)) is Trust.STOPPED
+    assert judged.judge(effect(-1.0), AWAY) is Trust.STOPPED
     assert "-1.00 times as far as calibrated" in judged.words
     assert "Calibrate image-shift" in judged.words
     assert judged.next(Place.even(0.0, 300.0, 10.0), effect(-1.0)) is None
@@ -132,8 +133,8 @@ def test_what_acts_the_wrong_way_is_taken_back_and_then_stopped_in_words():
 def test_a_jump_of_the_crystal_that_looked_like_it_is_forgiven():
     judged = corrector()
     judged.made(planned(judged, Place.even(0.0, 100.0, 10.0), UNTRIED))
-    judged.judge(effect(-1.0))
+    judged.judge(effect(-1.0), AWAY)
     judged.made(planned(judged, Place.even(0.0, 200.0, 10.0), UNTRIED))
-    assert judged.judge(effect(0.9)) is Trust.RIGHT
+    assert judged.judge(effect(0.9), AWAY) is Trust.RIGHT
     assert judged.words == ""
     assert judged.next(Place.even(0.0, 200.0, 10.0), TRIED) is not None
