@@ -35,6 +35,7 @@ check: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/timing.py
+	$(BIN)/python -m benchmarks.trackingtiming
 	test ! -e .counterparts/installed || $(BIN)/python -m benchmarks.peer
 	$(BIN)/python benchmarks/virtual.py
 	$(BIN)/python benchmarks/export.py

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import UnivariateSpline
 
 from drivers.simulated.crystalmotion import MotionSettings, moved_nm
-from protocols.tracking.correction import Coils, CorrectionLimits, Corrector, Trust
+from protocols.tracking.actuator import Actuator
+from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.path import CrystalPath
 from protocols.tracking.place import Place
 
@@ -24,8 +25,15 @@ FIRST_DEG, STEP_DEG, STEP_S, SNAPSHOTS = -60.0, 2.314, 5.12, 53
 FOUND_NM = 12.0
 LEARNED = 4
 """From so many snapshots on predictions are judged."""
-COILS = Coils(
-    (0.8, 0.3, -0.25, 0.9), (0.01, 0.002, -0.001, 0.012), (0.05, 0.01, -0.01, 0.06), (0, 65535), (0, 65535), True
+LIMITS = (0.0, 65535.0)
+IMAGE_SHIFT = Actuator(
+    "image shift",
+    nm=(0.8, 0.3, -0.25, 0.9),
+    px=(0.01, 0.002, -0.001, 0.012),
+    back_px=(0.05, 0.01, -0.01, 0.06),
+    limits=(LIMITS, LIMITS),
+    back_limits=LIMITS,
+    whole_numbers=True,
 )
 NEUTRAL = 32768.0
 
@@ -95,8 +103,8 @@ def corrected(seed: int, motion: MotionSettings, wrong: Array) -> tuple[Array, A
     without; what became of the calibration. wrong: from where corrections should move the crystal to where they do.
     """
     rng = np.random.default_rng([seed, 13])
-    path, corrector = CrystalPath(), Corrector(COILS, CorrectionLimits(), (NEUTRAL, NEUTRAL), (NEUTRAL, NEUTRAL))
-    true = wrong @ np.reshape(COILS.image_nm, (2, 2))
+    path, corrector = CrystalPath(), Corrector(IMAGE_SHIFT, CorrectionLimits(), (NEUTRAL, NEUTRAL), (NEUTRAL, NEUTRAL))
+    true = wrong @ np.reshape(IMAGE_SHIFT.nm, (2, 2))
     moved, away, alone = np.zeros(2), [], []
     for k in range(SNAPSHOTS):
         angle_deg, t_s = FIRST_DEG + STEP_DEG * k, STEP_S * k
@@ -110,7 +118,7 @@ def corrected(seed: int, motion: MotionSettings, wrong: Array) -> tuple[Array, A
         if correction is not None:
             corrector.made(correction)
             path.correct(*correction.moves_nm)
-            moved = true @ (np.array(correction.image_shift) - NEUTRAL)
+            moved = true @ (np.array(correction.setting) - NEUTRAL)
         for part in np.linspace(0.1, 1.0, 9):
             alone.append(float(np.hypot(*where_nm(motion, k + part))))
             away.append(float(np.hypot(*(where_nm(motion, k + part) + moved))))

@@ -16,7 +16,6 @@ from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.calibration.trackingvalues import tracking_values
 from drivers.geometry import high_tension_v
 
-IN_NM = "tracking.image_shift_nm"
 FLATFIELD, HAND = "detector.flatfield", "camera_hand"
 
 
@@ -77,8 +76,9 @@ def holding(
     tracking = tracking_values(file.values, tension_kV, camera_length_mm)
     if tracking is not None:
         figures |= {f"tracking.{fact}": _figure(value) for fact, value in tracking.used.items()}
-        if (shift := figures.get(IN_NM)) is not None:
-            figures[IN_NM] = replace(shift, sigma=tracking.image_shift_sigma_nm, unit="nm per unit")
+        for fact, sigma_nm in tracking.shift_sigmas_nm.items():
+            name = f"tracking.{fact}"
+            figures[name] = replace(figures[name], sigma=sigma_nm, unit="nm per unit")
     numbers = {fact: float(value.value) for fact, value in found.items() if not isinstance(value.value, tuple)}
     return Holding(
         geometry=dict(_of_table("geometry", numbers)),

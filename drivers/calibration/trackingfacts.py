@@ -21,7 +21,12 @@ class TrackingFacts:
 
     image_shift_nm: how far a unit of the image shift's x and y moves the specimen in the aperture, in nm along the
     stage's x and y; image_shift_px: and the diffraction pattern, in px. diffraction_shift_px: the same of the
-    diffraction shift. None where that was not calibrated: then a crystal can be followed, but not brought back.
+    diffraction shift. beam_shift_nm: how far a unit of the beam shift moves the beam over the specimen; beam_shift_px:
+    and the pattern, which it should not. stage_repeatability_nm: standard deviation of where the stage lands. None
+    where that was not calibrated: then a crystal can be followed, but not brought back by it.
+
+    probe_selects: whether a small probe selects what diffracts, and no aperture: aperture_nm is its diameter then. None
+    where nobody knows.
     """
 
     snapshot: Four
@@ -31,3 +36,7 @@ class TrackingFacts:
     image_shift_nm: Four | None = None
     image_shift_px: Four | None = None
     diffraction_shift_px: Four | None = None
+    beam_shift_nm: Four | None = None
+    beam_shift_px: Four | None = None
+    stage_repeatability_nm: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    probe_selects: bool | None = None

@@ -17,19 +17,22 @@ FACTS = {
     "disc_zero_defocus": "disc_zero_defocus",
     "image_shift_px": "pattern_shift",
     "diffraction_shift_px": "diffraction_shift",
+    "stage_repeatability_nm": "stage_repeatability_nm",
 }
 """Of `TrackingFacts`: which calibrated value each is."""
+SHIFTS = {"image_shift_nm": "image_shift", "beam_shift_nm": "beam_shift"}
+"""And which in nm is made of which by the stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingValues:
-    """facts: what they tell. used: of each fact, by its name, the value that it was made of. image_shift_sigma_nm: of
-    its numbers, per unit; 0 without.
+    """facts: what they tell. used: of each fact, by its name, the value that it was made of. shift_sigmas_nm: of the
+    numbers of image and beam shift, per unit, by the name of the fact.
     """
 
     facts: TrackingFacts
     used: Mapping[str, CalibratedValue]
-    image_shift_sigma_nm: float = 0.0
+    shift_sigmas_nm: Mapping[str, float]
 
 
 def tracking_values(
@@ -38,7 +41,8 @@ def tracking_values(
     """What the values of an instrument file tell at this high tension and nominal camera length (None: not known,
     and all fit); None where they tell too little to follow a crystal.
 
-    Stage and image shift are calibrated in the image, at any one magnification: what counts is the one by the other.
+    Stage, image and beam shift are calibrated in the image, at any one magnification: what counts is the one by the
+    other.
     """
     fitting = [v for v in values if near(v.high_tension_kV, high_tension_kV)]
     here = [v for v in fitting if near(v.camera_length_mm, camera_length_mm)]
@@ -46,17 +50,18 @@ def tracking_values(
     if not set(SEEN) <= set(used):
         return None
     told: dict[str, Any] = {fact: value.value for fact, value in used.items()}
-    sigma_nm = 0.0
-    if (shift := _image_shift(fitting)) is not None:
-        used["image_shift_nm"], told["image_shift_nm"], sigma_nm = shift
-    return TrackingValues(TrackingFacts(**told), used, sigma_nm)
+    sigmas_nm: dict[str, float] = {}
+    for fact, name in SHIFTS.items():
+        if (shift := _in_nm(name, fitting)) is not None:
+            used[fact], told[fact], sigmas_nm[fact] = shift
+    return TrackingValues(TrackingFacts(**told), used, sigmas_nm)
 
 
-def _image_shift(values: Sequence[CalibratedValue]) -> tuple[CalibratedValue, Four, float] | None:
-    """The image shift in nm by the stage, at the largest magnification at which both were calibrated; the largest
-    uncertainty of its numbers, to which both add their share.
+def _in_nm(name: str, values: Sequence[CalibratedValue]) -> tuple[CalibratedValue, Four, float] | None:
+    """A shift in nm by the stage, at the largest magnification at which both were calibrated; the largest uncertainty
+    of its numbers, to which both add their share.
     """
-    shifts = sorted((v for v in values if v.name == "image_shift"), key=lambda v: -(v.magnification or 0.0))
+    shifts = sorted((v for v in values if v.name == name), key=lambda v: -(v.magnification or 0.0))
     for shift in shifts:
         for stage in (v for v in values if v.name == "stage" and near(v.magnification, shift.magnification)):
             in_nm = np.linalg.solve(np.reshape(stage.value, (2, 2)), np.reshape(shift.value, (2, 2)))

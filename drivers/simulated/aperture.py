@@ -34,6 +34,25 @@ class Light:
 WHOLE = Light(((0, 1.0),), 1.0, 1.0)
 
 
+def lit_share(settings: PictureSettings, off_nm: tuple[float, float]) -> float:
+    """Which share of the aperture is lit by a beam whose middle lies off_nm from its own: of two circles what they have
+    in common.
+    """
+    if not settings.lit_nm:
+        return 1.0
+    small, large = sorted((settings.aperture_nm / 2, settings.lit_nm / 2))
+    away_nm = float(np.hypot(*off_nm))
+    if away_nm <= large - small:
+        return min(1.0, (settings.lit_nm / settings.aperture_nm) ** 2)
+    if away_nm >= large + small:
+        return 0.0
+    common = 0.0
+    for radius, other in ((small, large), (large, small)):
+        chord = (away_nm**2 + radius**2 - other**2) / (2 * away_nm)
+        common += radius**2 * float(np.arccos(chord / radius)) - chord * float(np.sqrt(max(radius**2 - chord**2, 0.0)))
+    return common / (np.pi * (settings.aperture_nm / 2) ** 2)
+
+
 class Aperture:
     """The aperture of an instrument over a scene."""
 

@@ -1,5 +1,5 @@
-"""Where the crystal is seen in the selected-area aperture at an instant: by what the goniometer does to it, where the
-stage has been moved, and where the image shift has moved the image over the aperture.
+"""Where the crystal is seen in what selects it at an instant: by what the goniometer does to it, where the stage has
+been moved, and where the image shift has moved the image over the aperture, or the beam shift the probe.
 """
 
 import dataclasses
@@ -29,7 +29,8 @@ class CrystalPlace:
 
     def centre(self, tilt_deg: float, t_ns: int, stage_nm: Triple, image_nm: Pair, child: Sequence[int] = ()) -> None:
         """An operator has centred a crystal. stage_nm: how far the stage had moved; image_nm: and the image, along the
-        stage's axes. child: numbers of the run within runs that this is; where motions are drawn, another crystal's is.
+        stage's axes, or the specimen under a probe. child: numbers of the run within runs that this is; where motions
+        are drawn, another crystal's is.
         """
         self._centred_deg, self._centred_ns = tilt_deg, t_ns
         self._stage_nm, self._image_nm = stage_nm, image_nm

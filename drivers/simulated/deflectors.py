@@ -25,7 +25,8 @@ class DeflectorSettings:
 
     beam_shift_nm, image_shift_nm (at the specimen), beam_tilt_mrad, diffraction_shift_px: what a unit of x and of y
     does along the two axes of the picture, by rows: (fast of x, fast of y, slow of x, slow of y).
-    image_shift_pattern_px: and what a unit of the image shift moves the diffraction pattern, which it should not.
+    image_shift_pattern_px, beam_shift_pattern_px: and what a unit of image or beam shift moves the diffraction pattern,
+    which it should not; of the beam shift, where its two pairs of coils do not work about the specimen as pivot.
     time_s: time constant of the approach to a new value. lag: hysteresis of each pair in the order of `Deflector`: by
     so many units what it does stays behind after a change of direction.
     """
@@ -35,6 +36,7 @@ class DeflectorSettings:
     image_shift_nm: tuple[float, float, float, float] = (0.5, 0.1, -0.1, 0.5)
     diffraction_shift_px: tuple[float, float, float, float] = (0.03, 0.01, -0.01, 0.03)
     image_shift_pattern_px: tuple[float, float, float, float] = (0.002, -0.0005, 0.0005, 0.002)
+    beam_shift_pattern_px: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     time_s: float = 0.005
     lag: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
@@ -129,7 +131,8 @@ class Coils:
         """By how much the deflectors have moved a diffraction pattern at an instant, along (fast, slow)."""
         shift = self.effect_at(Deflector.DIFFRACTION_SHIFT, t_ns)
         beside = self._moved(self._settings.image_shift_pattern_px, Deflector.IMAGE_SHIFT, t_ns)
-        return shift[0] + beside[0], shift[1] + beside[1]
+        above = self._moved(self._settings.beam_shift_pattern_px, Deflector.BEAM_SHIFT, t_ns)
+        return shift[0] + beside[0] + above[0], shift[1] + beside[1] + above[1]
 
     def _moved(self, matrix: Matrix, which: Deflector, t_ns: int) -> tuple[float, float]:
         x, y = (value - NEUTRAL for value in self._does_at(which, t_ns))

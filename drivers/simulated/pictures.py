@@ -21,7 +21,7 @@ from drivers.simulated.crystal import Crystal
 from drivers.simulated.damage import undamaged
 from drivers.simulated.film import make_film
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
-from drivers.simulated.imaging import electrons_s
+from drivers.simulated.imaging import electrons_s, vector
 from drivers.simulated.manybeams import TwiceScattered, two_beam
 from drivers.simulated.pattern import Spots, project, spots
 from drivers.simulated.picturesettings import PictureSettings
@@ -215,6 +215,8 @@ class PictureMaker:
         crystal_nm: tuple[float, float] = (0.0, 0.0),
         beam_shift_px: tuple[float, float] = (0.0, 0.0),
         tilt_deg: float = 0.0,
+        probe_nm: tuple[float, float] = (0.0, 0.0),
+        beam_off_nm: tuple[float, float] = (0.0, 0.0),
         *,
         noise_seed: int,
     ) -> Picture:
@@ -223,15 +225,21 @@ class PictureMaker:
         defocus_fraction: 1 at the full defocus of a run, at which the disc has `disc_radius_px`; its radius is
         proportional to it and the flux in it constant. 0 is the focused beam. Behind the crossover, where it is
         negative, the shadow stands on its head. crystal_nm: from the middle of the aperture, in x and y of the stage.
-        beam_shift_px: of the disc, where it follows the beam.
+        beam_shift_px: of the disc, where it follows the beam. probe_nm: by which the beam shift has moved a probe over
+        the specimen, in x and y of the stage: away from focus the disc is its shadow and moves with it. beam_off_nm:
+        from the middle of the aperture to that of what the beam lights of it, where that is not all.
         """
         setting, geometry = self.settings, self.geometry
         beam_px = geometry.beam_fast_px, geometry.beam_slow_px
         if setting.disc_follows:
             beam_px = beam_px[0] + beam_shift_px[0], beam_px[1] + beam_shift_px[1]
+        if probe_nm != (0.0, 0.0):
+            per_nm = 2.0 * defocus_fraction * setting.disc_radius_px / setting.aperture_nm
+            moved_px = vector(setting.snapshot, probe_nm)
+            beam_px = beam_px[0] + per_nm * moved_px[0], beam_px[1] + per_nm * moved_px[1]
         seen = crystal_nm, tilt_deg
         light = disc_light(
-            setting, self.crystal if self.scene is None else self.scene, defocus_fraction, beam_px, *seen
+            setting, self.crystal if self.scene is None else self.scene, defocus_fraction, beam_px, *seen, beam_off_nm
         )
         light *= setting.flux_s * exposure_s
         light += setting.constant_s * exposure_s

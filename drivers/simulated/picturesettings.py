@@ -34,9 +34,12 @@ class PictureSettings:
     halo: inelastic background around the primary beam, as Gaussians (share of the flux, sigma in px).
     constant_s: background per physical pixel and second. dark_s: false counts with the beam off, likewise.
     aperture_nm: diameter of the selected-area aperture on the specimen; disc_radius_px: its radius in a snapshot
-        at full defocus. transmission: of the crystal in a snapshot. snapshot: what x and y of the stage are along
-        (fast, slow) of a snapshot before its scale: fast of x, fast of y, slow of x, slow of y. disc_follows: whether
-        the disc of a snapshot lies where lens and deflectors have moved the beam, or always in the same place.
+        at full defocus. probe_selects: there is no aperture, and a small probe lights so much of the specimen: what
+        diffracts is moved by the beam shift, which moves the disc of a snapshot, and not by the image shift.
+    lit_nm: diameter of what the beam lights of the specimen around the aperture, moved by the beam shift; 0: all of it.
+    transmission: of the crystal in a snapshot. snapshot: what x and y of the stage are along (fast, slow) of a snapshot
+        before its scale: fast of x, fast of y, slow of x, slow of y. disc_follows: whether the disc of a snapshot lies
+        where lens and deflectors have moved the beam, or always in the same place.
     half_dose_e_A2, half_dose_power: the beam damages the crystal, and halves a reflection of spacing d (in A) with
         every half_dose_e_A2 * d^half_dose_power electrons per A^2; 0: it does not. Power 1 is the rule that the dose
         which a detail stands is in proportion to its size, 10 MGy per A (Howells et al., J. Electron Spectrosc. 170,
@@ -73,6 +76,8 @@ class PictureSettings:
     dark_s: float = 2.0e-5
     aperture_nm: float = 1500.0
     disc_radius_px: float = 80.0
+    probe_selects: bool = False
+    lit_nm: float = 0.0
     transmission: float = 0.3
     snapshot: tuple[float, float, float, float] = (1.0, 0.0, 0.0, -1.0)
     disc_follows: bool = False

@@ -208,14 +208,21 @@ class InstrumentSettings:
         pictures, coils = self.pictures, self.deflectors
         radius_px = pictures.disc_radius_px / FULL_DEFOCUS
         a, b, c, d = (2 * radius_px / pictures.aperture_nm * number for number in pictures.snapshot)
-        fast_x, fast_y, slow_x, slow_y = coils.image_shift_nm
+        by_image, by_beam = (
+            (fast_x, fast_y, -slow_x, -slow_y)  # the stage's y is up in an image that is not turned
+            for fast_x, fast_y, slow_x, slow_y in (coils.image_shift_nm, coils.beam_shift_nm)
+        )
         return TrackingFacts(
             (a, b, c, d),
             pictures.aperture_nm,
             radius_px,
-            image_shift_nm=(fast_x, fast_y, -slow_x, -slow_y),  # the stage's y is up in an image that is not turned
+            image_shift_nm=by_image,
             image_shift_px=coils.image_shift_pattern_px,
             diffraction_shift_px=coils.diffraction_shift_px,
+            beam_shift_nm=by_beam,
+            beam_shift_px=coils.beam_shift_pattern_px,
+            stage_repeatability_nm=self.stagexyz.reproducibility_nm,
+            probe_selects=pictures.probe_selects,
         )
 
 

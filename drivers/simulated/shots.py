@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from drivers.facts import Geometry
 from drivers.parts import OpticalMode
+from drivers.simulated.aperture import lit_share
 from drivers.simulated.crystal import Crystal, load_crystal
 from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, LitDisc
 from drivers.simulated.picturesettings import SNAPSHOTS, PictureSettings
@@ -78,7 +79,9 @@ class ColumnState:
     scale, disc: of an image, how it stands to the specimen and what of that is lit.
     crystal_nm: how far the crystal lies from the middle of the beam, seen along it, in x and y of the stage; can_leave:
     whether what is outside of the aperture diffracts no more.
-    flux_share: electrons per area and second, 1 as the operator left the panel.
+    flux_share: electrons per area and second, 1 as the operator left the panel. probe_nm: where a probe selects, how
+    far the beam shift has moved it over the specimen, in x and y of the stage. beam_off_nm: where the beam lights less
+    than all, how far its middle lies from that of what the aperture selects.
     """
 
     mode: OpticalMode = OpticalMode.DIFFRACTION
@@ -95,6 +98,8 @@ class ColumnState:
     crystal_nm: tuple[float, float] = (0.0, 0.0)
     can_leave: bool = False
     flux_share: float = 1.0
+    probe_nm: tuple[float, float] = (0.0, 0.0)
+    beam_off_nm: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +165,14 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
             crystal_nm=shot.column.crystal_nm,
             beam_shift_px=shot.beam_shift_px,
             tilt_deg=(shot.start_deg + shot.end_deg) / 2,
+            probe_nm=shot.column.probe_nm,
+            beam_off_nm=shot.column.beam_off_nm,
             noise_seed=shot.noise_seed,
         )
     return maker.diffraction(
         shot.start_deg,
         shot.end_deg,
-        lit_s,
+        lit_s * lit_share(maker.settings, shot.column.beam_off_nm),
         beam_shift_px=shot.beam_shift_px,
         blur_px=BLUR_PX * abs(shot.defocus_fraction),
         noise_seed=shot.noise_seed,

@@ -26,6 +26,7 @@ def disc_light(
     beam_px: tuple[float, float],
     crystal_nm: tuple[float, float],
     tilt_deg: float,
+    beam_off_nm: tuple[float, float] = (0.0, 0.0),
 ) -> Array:
     """(rows, columns) share of the primary beam on each of equal pixels; 1 in all but for what the specimen keeps.
 
@@ -44,6 +45,10 @@ def disc_light(
     nm_per_px = setting.aperture_nm / (2.0 * radius_px) if radius_px > soft_px else np.inf
     if np.isfinite(nm_per_px):
         to_px, per_nm = np.reshape(setting.snapshot, (2, 2)), np.sign(defocus_fraction) / nm_per_px
+        if setting.lit_nm:
+            off_px = per_nm * (to_px @ beam_off_nm)
+            away_px = np.hypot((x_px - off_px[0])[None, :], (y_px - off_px[1])[:, None])
+            lit *= ndtr((setting.lit_nm / 2.0 / nm_per_px - away_px) / soft_px)
         if isinstance(shown, Crystal):
             lies_px = per_nm * (to_px @ crystal_nm)
             inside = np.ones_like(lit)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drivers.parts import Deflector, OpticalMode, View
-from drivers.simulated.aperture import Aperture
+from drivers.simulated.aperture import Aperture, lit_share
 from drivers.simulated.column import FULL_DEFOCUS, Blanker, Lens
 from drivers.simulated.crystalplace import CrystalPlace
 from drivers.simulated.deflectors import Coils
@@ -152,6 +152,8 @@ class SimulatedView:
             self._crystal_nm(t_ns, begin_ns),
             self.can_leave,
             self.illumination.flux_share,
+            self._probe_nm(t_ns) if self.pictures.probe_selects else (0.0, 0.0),
+            self._beam_off_nm(t_ns),
         )
 
     @property
@@ -163,8 +165,9 @@ class SimulatedView:
         """Which share of the crystal was lit during an exposure, past or present."""
         if not self.can_leave:
             return 1.0
+        of_aperture = lit_share(self.pictures, self._beam_off_nm((begin_ns + end_ns) // 2))
         tilt_deg = (self.goniometer.angle_deg(begin_ns) + self.goniometer.angle_deg(end_ns)) / 2
-        return self._aperture.light(self.crystal_nm(begin_ns, end_ns), tilt_deg).crystal
+        return of_aperture * self._aperture.light(self.crystal_nm(begin_ns, end_ns), tilt_deg).crystal
 
     @property
     def _aperture(self) -> Aperture:
@@ -191,8 +194,30 @@ class SimulatedView:
         return self.place.seen_nm(tilt_deg, t_ns, self.translation.moved_nm(t_ns), self._image_nm(t_ns))
 
     def _image_nm(self, t_ns: int) -> tuple[float, float]:
-        """By how much the image shift has moved the image over the aperture, along x and y of the stage."""
-        shift_nm = self.deflectors.effect_at(Deflector.IMAGE_SHIFT, t_ns)
+        """By how much the image shift has moved the image over the aperture, along x and y of the stage; where a probe
+        selects, the beam shift the specimen under it, which is the other way.
+        """
+        if self.pictures.probe_selects:
+            x_nm, y_nm = self._probe_nm(t_ns)
+            return -x_nm, -y_nm
+        return self._shift_nm(Deflector.IMAGE_SHIFT, t_ns)
+
+    def _probe_nm(self, t_ns: int) -> tuple[float, float]:
+        """By how much the beam shift has moved the probe over the specimen, along x and y of the stage."""
+        return self._shift_nm(Deflector.BEAM_SHIFT, t_ns)
+
+    def _beam_off_nm(self, t_ns: int) -> tuple[float, float]:
+        """How far the beam's middle lies from what the aperture selects, along x and y of the stage; 0 where it lights
+        everything.
+        """
+        if not self.pictures.lit_nm:
+            return 0.0, 0.0
+        (x_nm, y_nm), (image_x_nm, image_y_nm) = self._probe_nm(t_ns), self._image_nm(t_ns)
+        return x_nm + image_x_nm, y_nm + image_y_nm
+
+    def _shift_nm(self, which: Deflector, t_ns: int) -> tuple[float, float]:
+        """What a pair did at the specimen, along x and y of the stage."""
+        shift_nm = self.deflectors.effect_at(which, t_ns)
         if shift_nm == (0.0, 0.0):
             return shift_nm
         (fast_x, fast_y, slow_x, slow_y) = self.scale(OpticalMode.IMAGING, 1.0).stage_axes

@@ -19,6 +19,7 @@ from engine.commands.mistyped import example, plain, remedy
 from engine.commands.options import ClockKind, Config, Devices, Json, Protocol, Seed, Settings
 from engine.commands.replay import replay
 from engine.commands.soak import soak
+from engine.commands.tell import tell
 from engine.commands.terminal import outlive_the_terminal
 from engine.errors import CredlineError, Refused
 from engine.interrupts import remember_interrupts
@@ -312,6 +313,10 @@ def graph(protocol: Protocol) -> None:
     typer.echo(experiment_type(protocol).machine().mermaid(), nl=False)
 
 
+app.command(
+    epilog="Example: credline tell runs/mordenite_001 track offset 200 -50",
+    context_settings={"ignore_unknown_options": True},
+)(tell)
 app.command(epilog="Example: credline soak cred --seeds 1000")(soak)
 app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
 

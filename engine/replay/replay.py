@@ -162,6 +162,8 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
             run.commands.pause(reason, source)
         elif command["name"] == "resumed":
             run.commands.resume(reason, source)
+        elif command["name"] == "told":
+            run.commands.tell(reason, source)
         elif command.get("source") == "disk":
             run.writer.fail(StorageError(reason))
         else:

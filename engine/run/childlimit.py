@@ -14,6 +14,9 @@ from engine.run.safety import bound_s
 FINISH_LIMIT_S = 600.0
 """So long a child may take for its data once it is safe; then its parent goes on without it."""
 
+GO_ON = ("paused", "resumed", "told")
+"""Commands that end no run."""
+
 
 class ChildLimit:
     """How long a child may take to end: to be safe within the bound of its actions, then for its data."""
@@ -41,7 +44,7 @@ class ChildLimit:
             self.is_safe = True
             self._begin(FINISH_LIMIT_S, f"was safe, and did not end within {FINISH_LIMIT_S:g} s")
         elif self._timer is None and (
-            (kind == "state" and name == self._finalizing) or (kind == "command" and name not in ("paused", "resumed"))
+            (kind == "state" and name == self._finalizing) or (kind == "command" and name not in GO_ON)
         ):
             self._begin(self._bound_s, f"was to end, and did not make safe within {self._bound_s:g} s")
 

@@ -1,4 +1,4 @@
-"""What is asked of a run while it goes: stop, abort, fail, pause, resume; and by whom.
+"""What is asked of a run while it goes: stop, abort, fail, pause, resume, and what its experiment is told; by whom.
 
 Given by the operator, a signal, the disk, the watchdog, a task of the run's own, or the run's parent. The run takes
 them one after the other, records each (`engine.run.run`), and hands them on to the child that is under way.
@@ -35,6 +35,8 @@ class Wish(Enum):
     FAIL = "failed"
     PAUSE = "paused"
     RESUME = "resumed"
+    TELL = "told"
+    """The reason is the words (`engine.run.telling`)."""
 
 
 ENDINGS = {Wish.STOP: Status.STOPPED, Wish.ABORT: Status.ABORTED, Wish.FAIL: Status.FAILED}
@@ -85,6 +87,10 @@ class Commands:
     def resume(self, reason: str, source: Source = Source.OPERATOR) -> None:
         """Go on; nothing where the run is not paused."""
         self.give(Command(Wish.RESUME, reason, source))
+
+    def tell(self, words: str, source: Source = Source.OPERATOR) -> None:
+        """Let the experiment that is under way take these words (`Experiment.heard`)."""
+        self.give(Command(Wish.TELL, words, source))
 
     def give(self, command: Command) -> None:
         """Add a command; returns at once."""

@@ -38,6 +38,7 @@ from engine.run.framewatch import watched_kinds
 from engine.run.header import carried_over_by, digest_of, plan_in_trace
 from engine.run.run import Run
 from engine.run.runrow import note_in_table
+from engine.run.telling import hearing
 
 if TYPE_CHECKING:
     from engine.run.microscope import Microscope
@@ -132,6 +133,8 @@ async def conduct(
     if durable:  # the names of the files as well
         to_disk(folder)
         to_disk(folder.parent)
+    if not clock.is_virtual and instrument.parent is None:  # a child is told by its parent
+        run.files.enter_context(hearing(folder, run.commands.tell))
     if instrument.began is not None:
         instrument.began(run, experiment)
     if instrument.watch is not None:

@@ -98,6 +98,13 @@ class Experiment(ABC):
     async def when_safe(self) -> None:  # noqa: B027 most have none
         """Called in the finalizing state once the instrument is safe: the last frames, or nothing."""
 
+    def heard(self, words: str) -> None:
+        """The operator tells something, between any two steps; returns at once, and what it does then stands in the
+        trace. words: as `ExperimentType.understood` has let them pass, or not. Raises Refused, nothing changed, for
+        what is not understood or cannot be now: the operator is told.
+        """
+        raise Refused(f"nobody here understands {words!r}; nothing was changed.")
+
     def write_extra(self, folder: Path) -> None:  # noqa: B027 most have none
         """Files that only the run itself can write (the truth of a simulation). Blocks: for the writer's thread."""
 
@@ -232,6 +239,12 @@ class ExperimentType(ABC, Generic[PlanT]):
         DeviceError.
         """
         return ""
+
+    def understood(self, words: str, document: RunDocument) -> str:
+        """What `credline tell` may tell a run under way, as `Experiment.heard` takes it. Raises Refused for words that
+        are none, or that this run could not follow, with those that it could.
+        """
+        raise Refused(f"a run of {self.name!r} takes no words; nothing was told.")
 
     def progress(self, record: Record) -> Progress | None:
         """How far the run is, where this record tells; called with every record."""

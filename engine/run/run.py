@@ -33,6 +33,7 @@ from engine.run.contract import AnyExperiment, Experiment, Work
 from engine.run.gate import DISK, CallGate
 from engine.run.machine import FINISH
 from engine.run.safety import Safety, SomeParts, default_safe_actions, let_go
+from engine.run.telling import pass_on
 from engine.run.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ class Run:
                     if not command.done():
                         command.cancel()
                 if command.done() and not command.cancelled():
-                    told_to_end = self._take(command.result()) and not finalizing
+                    told_to_end = self._take(command.result(), experiment) and not finalizing
                     if not told_to_end and not self._told_to_end:
                         continue  # already ending: the data are kept, and who makes products asks whether to go on
                     self._told_to_end = True
@@ -299,10 +300,10 @@ class Run:
                 await let_go(self.trace, work)
                 self._told_to_end = False
 
-    def _take(self, asked: Command) -> bool:
+    def _take(self, asked: Command, experiment: Experiment) -> bool:
         """Take note of a command, and hand it on; whether it ends the run."""
         self._disk_told |= asked.source is Source.DISK
-        if asked.source is not Source.TASK:  # no event of its own, but part of the reaction to the one that failed it
+        if asked.source is not Source.TASK:  # no event of its own, but part of the reaction to what failed it
             self.trace.tick()
         # What comes about again by itself in a replay has no source; the others it gives again.
         source = {} if asked.source in UNNAMED else {"source": asked.source.value}
@@ -312,6 +313,8 @@ class Run:
             self._going.clear()
         elif asked.wish is Wish.RESUME:
             self._going.set()
+        elif asked.wish is Wish.TELL and self.children.under_way is None:
+            pass_on(asked.reason, experiment, self.trace)
         if asked.ending is None:
             return False
         self.finish(asked.ending.status, asked.ending.reason)
@@ -325,12 +328,8 @@ class Run:
         return work.result()
 
     def _disk_failed(self, work: asyncio.Task[str]) -> bool:
-        return (
-            work.done()
-            and not work.cancelled()
-            and self.writer.error is not None
-            and work.exception() is self.writer.error
-        )
+        error = self.writer.error
+        return work.done() and not work.cancelled() and error is not None and work.exception() is error
 
     def _failed(self, error: Exception) -> None:
         reason = self.describe(error)

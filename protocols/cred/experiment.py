@@ -29,6 +29,8 @@ from protocols.cred.pattern import beam_asked_about, beam_cannot_be, corrected, 
 from protocols.cred.plan import FORMATS, ON_REQUEST, CredPlan, SlotPlan
 from protocols.cred.records import DIFFRACTION, SNAPSHOT
 from protocols.cred.sequence import CredSequence
+from protocols.cred.trackingwords import offset_in
+from protocols.cred.trackingwords import words_of as offset_words
 
 if TYPE_CHECKING:
     from protocols.cred.soak.trial import CredTrial
@@ -62,7 +64,7 @@ WHAT_IF = WhatIf(
     # Nor has it other pictures to look at.
     unanswerable=(
         *("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth"),
-        *("live", "stop_at", "stop_if"),
+        *("live", "stop_at", "stop_if", "tracking", "track_by", "beam_follows"),
     ),
     needs_settling=("defocus",),
     signed=("range_deg",),
@@ -107,7 +109,8 @@ class PreparedCred(Prepared):
     def remarks(self) -> Sequence[str]:
         """See `Prepared.remarks`."""
         beam = beam_asked_about(self.plan.beam, self.geometry, self.slot_plan.detector)
-        return (*unusual(self.plan), *(() if beam is None else (beam,)))
+        told = (beam, self.slot_plan.not_taken_back)
+        return (*unusual(self.plan), *(each for each in told if each is not None))
 
     @property
     def objections(self) -> Sequence[str]:
@@ -219,6 +222,15 @@ class Cred(ExperimentType[CredPlan]):
     async def look_again(self, before: JsonObject, microscope: Microscope) -> str:
         """See `ExperimentType.look_again`: whether it is the same mode still."""
         return await changed_since(before, microscope)
+
+    def understood(self, words: str, document: RunDocument) -> str:
+        """See `ExperimentType.understood`: where the crystal is to be held."""
+        offset = offset_in(words)
+        if (tracking := document.plan.get("tracking")) != "correct":
+            raise Refused(
+                f"tracking = {tracking}: this run brings no crystal back, so it holds none; nothing was told."
+            )
+        return offset_words(*offset)
 
     def progress(self, record: Record) -> Progress | None:
         """See `ExperimentType.progress`: the slot of a diffraction frame, the stage's angle, how late it began."""

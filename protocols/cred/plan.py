@@ -2,7 +2,6 @@
 
 import math
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -12,7 +11,9 @@ from drivers.judged import meant
 from drivers.plausible import EXPOSURE, SNAPSHOT, SPEED
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
-from protocols.cred.trackingfits import tracking_s
+from protocols.cred.planparts import CrystalPlan, StopAtPlan, StopIfPlan
+from protocols.cred.trackedby import TrackBy, not_taken_back
+from protocols.cred.trackingfits import tracking_steps
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
 ON_REQUEST = ("autoed", "pyautoprocess")
@@ -37,52 +38,6 @@ BEAM_WORDS = ("found", "nominal")
 BEAM_SAYS = 'say found, nominal, or a place in px, fast then slow, as --set "beam=[258.3, 260.1]"'
 BeamPixel = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
-
-
-class CrystalPlan(BaseModel):
-    """Which crystal the simulated microscope holds; real hardware has its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    cif: Path | None = None
-    """Simulation only: its structure; none for mordenite."""
-    orientation_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Simulation only: how it lies, drawn from this seed."""
-
-
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-
-
-def _no_percent(value: object) -> object:
-    """A share that is written in percent."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 100:
-        raise ValueError(f"a share is at most 1; if {value:g} % was meant, write {value / 100:g}")
-    return value
-
-
-class StopAtPlan(BaseModel):
-    """When the run has what it wanted; asked after each look at the crystal."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    completeness: Share | None = None
-    """With live: end the run once so much of all reflections is measured, to the resolution seen; none to go on."""
-    damage: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
-    """With live: end the run once the beam has taken so much of the intensity of the outer shell (the third of the
-    reflections with the smallest spacings); none to go on."""
-
-    _percent = field_validator("completeness", "damage", mode="before")(_no_percent)
-
-
-class StopIfPlan(BaseModel):
-    """When going on is of no use; asked after each look at the crystal."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    no_lattice_after_deg: Annotated[float, Field(gt=0, le=360, allow_inf_nan=False)] | None = None
-    """With live: end the run if no lattice is determined after so much rotation; none to go on."""
-    several_lattices: bool = False
-    """With live: end the run if a second lattice is found."""
 
 
 class CredPlan(BaseModel):
@@ -127,8 +82,12 @@ class CredPlan(BaseModel):
     live: bool = False
     """Look for the crystal's cell while it turns, every few degrees, and tell it (docs/live.md)."""
     tracking: Literal["off", "show", "correct"] = "off"
-    """Follow the crystal by the snapshots: only show where it is, or bring it back by image and diffraction shift, too
-    (docs/tracking.md)."""
+    """Follow the crystal by the snapshots: only show where it is, or bring it back, too (docs/tracking.md)."""
+    track_by: TrackBy = "image shift"
+    """What brings it back: with a selected-area aperture the image shift (the diffraction shift holds the pattern where
+    it is); where a small probe selects, the beam shift; or the stage, if it moves while it tilts."""
+    beam_follows: bool = False
+    """With the image shift: move the beam as well, where it lights little more than the aperture (docs/tracking.md)."""
     crystal_lost: Literal["go on", "stop"] = "go on"
     """Once tracking has lost the crystal in three snapshots in a row."""
     stop_at: StopAtPlan = StopAtPlan()
@@ -197,6 +156,12 @@ class CredPlan(BaseModel):
     def _some_snapshots(self) -> "CredPlan":
         if self.tracking != "off" and not self.snapshot_interval:
             raise ValueError("tracking: it looks at snapshots, and snapshot_interval = 0 takes none; give 10, or off")
+        if self.tracking != "correct" and self.track_by != "image shift":
+            raise ValueError("track_by: only tracking = correct brings a crystal back; set that, or leave track_by out")
+        if self.beam_follows and (self.tracking, self.track_by) != ("correct", "image shift"):
+            raise ValueError(
+                "beam_follows: it follows the image shift; set tracking = correct and track_by = image shift"
+            )
         if self.tracking == "off" and self.crystal_lost != "go on":
             raise ValueError("crystal_lost: without tracking nobody sees that; set tracking = show or correct")
         return self
@@ -249,7 +214,9 @@ class SlotPlan:
         self.change_s = detector.change_s if plan.snapshot_exposure_s != plan.exposure_s else 0.0
         # A camera that has to be set anew to another exposure exposes one frame for that, which is not kept: of the
         # frame after a change nobody knows well enough when it was exposed. The lens settles meanwhile.
-        self.tracking_s = tracking_s(plan, facts)
+        self.tracking_steps = tracking_steps(plan, facts)
+        self.tracking_s = sum(step.worst_s for step in self.tracking_steps)
+        self.not_taken_back = not_taken_back(plan.track_by, facts, beam_follows=plan.beam_follows)
         self.ready_s = max(self.settling_s, self.change_s + self.period_s if self.change_s else 0.0, self.tracking_s)
         self._check_times(detector, timing)
         self.oscillation_deg = plan.direction * plan.speed_deg_s * self.period_s
@@ -290,7 +257,10 @@ class SlotPlan:
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """The timed sequences of a run."""
-        return (self.frame, self.snapshot) if self.plan.snapshot_interval else (self.frame,)
+        until_s = self.ready_s + self.snapshot.slack_s
+        beside = (Budget("tracking, from refocus to the next frame", self.tracking_steps, until_s),)
+        tracked = beside if self.tracking_steps else ()
+        return (self.frame, self.snapshot, *tracked) if self.plan.snapshot_interval else (self.frame,)
 
     @property
     def wake_tolerance_s(self) -> float:

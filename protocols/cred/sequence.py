@@ -12,7 +12,7 @@ from typing import cast
 
 from drivers.contract import Microscope, PacedDetector
 from engine.clock import NS_PER_MS, NS_PER_S, ns
-from engine.errors import DeviceError, DeviceLost, Underflow
+from engine.errors import DeviceError, DeviceLost, Refused, Underflow
 from engine.frame import Frame
 from engine.record.endings import Status
 from engine.run.contract import Experiment, SafeAction, Work
@@ -32,6 +32,7 @@ from protocols.cred.plan import (
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.rotation.words import pedal_words, seen_words
 from protocols.cred.tracked import TakenSnapshot, TrackedCrystal, tracked_crystal
+from protocols.cred.trackingwords import offset_in
 
 GOTO_SPEED_DEG_S = 10.0
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
@@ -184,6 +185,13 @@ class CredSequence(Experiment):
         self._watch.turning = True
         self._tell("Rotation seen: keep the pedal down." if self.plan.rotation == "pedal" else "Rotation seen.")
         return "rotating"
+
+    def heard(self, words: str) -> None:
+        """See `Experiment.heard`: where in the aperture the crystal is to be held."""
+        x_nm, y_nm = offset_in(words)
+        if self._tracked is None:
+            raise Refused("tracking = off: this run brings no crystal back, so it holds none; nothing was changed.")
+        self._tell(self._tracked.aim(x_nm, y_nm))
 
     def _tell(self, text: str) -> None:
         """Words for the operator, now; they stand in the trace."""

@@ -2,24 +2,28 @@
 
 While the lens goes back into focus a computation looks at the snapshot (`protocols.tracking.computation`). What it says
 is learned (`protocols.tracking.path`), and where the crystal will be in the frames up to the next snapshot tells what
-to correct (`protocols.tracking.correction`): two calls to the deflectors. All of it fits into the time that the lens
-settles, so it costs no slot. An answer that comes too late is missed, and the next snapshot tells.
+to correct (`protocols.tracking.correction`): one call, or a few (`protocols.cred.trackingcalls`). All of it fits into
+the time that the lens settles, so it costs no slot. An answer that comes too late is missed; the next snapshot tells.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from drivers.calibration.trackingfacts import TrackingFacts
+import numpy as np
+
 from drivers.contract import Microscope
-from drivers.parts import Deflector, DeflectorFacts, Deflectors
-from engine.errors import CredlineError, DeviceError, DeviceLost
+from engine.errors import CredlineError, DeviceError, DeviceLost, Refused
 from engine.run.compute import Computation
 from engine.run.contract import SafeAction
-from protocols.cred.trackedpath import ASSUMED, CORRECTED, FOUND, NOT_FOUND
-from protocols.cred.trackingfits import LOCATE_S, SHIFTS
+from protocols.cred.trackedby import actuator_by, disc_range_nm
+from protocols.cred.trackedpath import AIMED, ASSUMED, CORRECTED, FOUND, NOT_FOUND
+from protocols.cred.trackingcalls import DeflectorCalls, StageCalls, TrackingCalls
+from protocols.cred.trackingfits import LOCATE_S
+from protocols.tracking.actuator import Actuator, square
 from protocols.tracking.computation import Detector, Found, answered, told
-from protocols.tracking.correction import Coils, CorrectionLimits, Corrector, Pair, Trust
+from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.locating import NOT_SEEN, Located, Optics, Refusal
 from protocols.tracking.path import CrystalPath, Seen
 from protocols.tracking.place import Place
@@ -44,7 +48,6 @@ SLIPPED_NM = 400.0
 LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
 CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
-BACK_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +60,44 @@ class TakenSnapshot:
     t_s: float
 
 
-class TrackedCrystal:
-    """Of one run. optics: of its snapshots, as they should be. deflectors: None where the crystal is only shown; else
-    behind the gate of the run. flatfield: its index in the spool, once it is there.
+@dataclass(frozen=True, slots=True)
+class BringingBack:
+    """By what the crystal is brought back, behind the gate of the run, and how far at most. farthest_nm: from the
+    middle of what is selected to where it ends.
     """
 
-    def __init__(
-        self, run: "Run", facts: TrackingFacts, optics: Optics, detector: Detector, deflectors: Deflectors | None
-    ) -> None:
-        self._run, self._facts, self._deflectors = run, facts, deflectors
+    actuator: Actuator
+    limits: CorrectionLimits
+    calls: TrackingCalls
+    farthest_nm: float
+
+
+class TrackedCrystal:
+    """Of one run. optics: of its snapshots, as they should be. by: None where the crystal is only shown. flatfield: its
+    index in the spool, once it is there.
+    """
+
+    def __init__(self, run: "Run", optics: Optics, detector: Detector, by: BringingBack | None) -> None:
+        self._run, self._by = run, by
         self._optics, self._detector = optics, detector
-        self.path = CrystalPath()
+        self.path = CrystalPath(foreshortened=by is not None and by.actuator.foreshortened)
         self.flatfield: int | None = None
         self._corrector: Corrector | None = None
-        self._begin: dict[Deflector, Pair] = {}
+        self._is_held = by is not None
+        self._aim_nm = (0.0, 0.0)
         self._seen: Found | None = None  # the snapshot in which it was found last
         self._last: Found | None = None  # and the last one of which that was believed
         self._optics_seen: Optics | None = None  # of the last snapshot that could be looked at
         self._missed = 0
         self._elsewhere = False
-        self._touched = self._corrected_now = False
+        self._corrected_now = False
         self._why = ""
         run.compute.declare(LOCATE)
 
     @property
     def stands_after_s(self) -> float:
-        """From the return of the last call until the deflectors stand; 0 where none was made for the last snapshot."""
-        return self._deflectors.facts.settling_s if self._deflectors is not None and self._corrected_now else 0.0
+        """From the return of the last call until all stands; 0 where none was made for the last snapshot."""
+        return self._by.calls.settling_s if self._by is not None and self._corrected_now else 0.0
 
     @property
     def why_lost(self) -> str:
@@ -96,38 +110,35 @@ class TrackedCrystal:
         return self._missed >= LOST_AFTER
 
     async def begin(self) -> None:
-        """Read where the deflectors stand, for they go back there: two calls; none where nothing is corrected."""
-        if self._deflectors is None:
-            return
-        self._begin = {which: await self._deflectors.read(which) for which in SHIFTS}
-        coils = coils_of(self._facts, self._deflectors.facts)
-        self._corrector = Corrector(coils, CorrectionLimits(), *self._begin.values())
+        """Read where all stands that will be set, for it goes back there; no call where nothing is corrected."""
+        if self._by is not None:
+            self._corrector = Corrector(self._by.actuator, self._by.limits, *await self._by.calls.begin())
 
     def safe_actions(self) -> Sequence[SafeAction]:
-        """Deflectors go back to where they were, if they were touched."""
-        words = {which: which.replace("_", " ") for which in SHIFTS}
-        return [
-            SafeAction(
-                f"{words[which]} back",
-                self._back(which),
-                BACK_S,
-                f"THE {words[which].upper()} IS NOT BACK where it was: set it by hand before the next experiment",
+        """What was set goes back to where it was."""
+        return () if self._by is None else self._by.calls.safe_actions()
+
+    def aim(self, x_nm: float, y_nm: float) -> str:
+        """From the next snapshot on the crystal is to lie there, and not in the middle of the aperture; words for the
+        operator. Raises Refused where it cannot.
+        """
+        stopped = self._corrector is not None and self._corrector.trust is Trust.STOPPED
+        if self._by is None or not self._is_held or stopped:
+            raise Refused("Tracking: the crystal is not held, for no corrections are made; nothing was changed.")
+        if (away_nm := math.hypot(x_nm, y_nm)) > self._by.farthest_nm:
+            raise Refused(
+                f"Tracking: {away_nm:.0f} nm from the middle a crystal is lit no more, {self._by.farthest_nm:.0f} nm "
+                "is the farthest; nothing was changed."
             )
-            for which in (SHIFTS if self._deflectors is not None else ())
-        ]
-
-    def _back(self, which: Deflector) -> Callable[[], Awaitable[None]]:
-        async def back() -> None:
-            if self._deflectors is not None and self._touched:
-                await self._deflectors.set(which, *self._begin[which])
-
-        return back
+        self._aim_nm = x_nm, y_nm
+        self._run.trace.record("tracking", AIMED, x_nm=x_nm, y_nm=y_nm)
+        return f"Tracking: from the next snapshot on the crystal is held at {x_nm:g}, {y_nm:g} nm."
 
     async def follow(self, taken: TakenSnapshot, ahead: tuple[float, float]) -> None:
         """Look for the crystal in a snapshot, and correct for where it will be. ahead: angle in deg and time in s of
         the middle of the frames up to the next snapshot.
 
-        Takes at most LOCATE_S, and two calls where something is corrected. Never fails a run: what goes wrong with a
+        Takes at most LOCATE_S, and the calls where something is corrected. Never fails a run: what goes wrong with a
         look is noted.
         """
         self._corrected_now = False
@@ -189,7 +200,7 @@ class TrackedCrystal:
     async def _locate(self, taken: TakenSnapshot) -> tuple[Place | None, str]:
         """Where it is, or why that is not known."""
         expected = self._expected(taken)
-        optics = replace(self._optics, tilt_deg=round(taken.angle_deg, 4))
+        optics = replace(self._optics, centre_px=self._disc_px(), tilt_deg=round(taken.angle_deg, 4))
         detector = replace(self._detector, flatfield=self.flatfield)
         # Twice in a row nothing looked like it: it may look otherwise from this side, so any look will do now.
         any_look = self._last is None or (self._missed > 1 and not self._looks_farther)
@@ -212,40 +223,44 @@ class TrackedCrystal:
         self._seen = Found(taken.index, seen, answer)
         return answer.place, ""
 
+    def _disc_px(self) -> tuple[float, float]:
+        """Where the disc should be on the camera: a probe takes it along."""
+        fast_px, slow_px = self._optics.centre_px
+        if self._by is None or not self._by.actuator.disc_follows:
+            return fast_px, slow_px
+        moved_px = square(self._optics.px_per_nm) @ np.array(self.path.corrected_nm)
+        return round(fast_px - float(moved_px[0]), 3), round(slow_px - float(moved_px[1]), 3)
+
+    def _off_aim(self, place: Place) -> Place:
+        """As seen from where it is to be held."""
+        x_nm, y_nm = self._aim_nm
+        return replace(place, x_nm=place.x_nm - x_nm, y_nm=place.y_nm - y_nm)
+
     async def _correct(self, slot: int, ahead: tuple[float, float]) -> None:
-        corrector, deflectors = self._corrector, self._deflectors
-        if corrector is None or deflectors is None:
+        corrector, by = self._corrector, self._by
+        if corrector is None or by is None:
             return
-        effect, before, predicted = self.path.effect(), corrector.trust, self.path.predict(*ahead)
+        effect, before, predicted = self.path.effect(), corrector.trust, self._off_aim(self.path.predict(*ahead))
         if (trust := corrector.judge(effect, predicted)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
             self._run.trace.record("note", "operator", text=f"Tracking: {corrector.words}")
-        correction = corrector.next(predicted, effect)
+        correction = corrector.next(predicted, effect, ahead[0])
         if correction is None:
             return
         # Before it is made: of a call that fails nobody knows whether it was heard.
-        self._touched = self._corrected_now = True
+        self._corrected_now = True
         corrector.made(correction)
         self.path.correct(*correction.moves_nm)
         x_nm, y_nm = correction.moves_nm
-        self._run.trace.record("tracking", CORRECTED, slot=slot, x_nm=round(x_nm, 3), y_nm=round(y_nm, 3))
+        told = {"slot": slot, "by": by.actuator.name, "x_nm": round(x_nm, 3), "y_nm": round(y_nm, 3)}
+        self._run.trace.record("tracking", CORRECTED, **told)
         try:
-            await deflectors.set(Deflector.IMAGE_SHIFT, *correction.image_shift)
-            await deflectors.set(Deflector.DIFFRACTION_SHIFT, *correction.diffraction_shift)
+            await by.calls.make(correction)
         except DeviceLost:
             raise
         except DeviceError as error:
-            self._corrector = None
-            text = f"Tracking: no more corrections are made, for the deflectors refused one: {error}"
+            self._corrector, self._is_held = None, False
+            text = f"Tracking: no more corrections are made, for the {by.actuator.name} refused one: {error}"
             self._run.trace.record("note", "operator", text=text)
-
-
-def coils_of(facts: TrackingFacts, deflectors: DeflectorFacts) -> Coils:
-    """What the deflectors do. Raises ValueError where that is not known; a plan that wants it is refused before."""
-    nm, px, back_px = facts.image_shift_nm, facts.image_shift_px, facts.diffraction_shift_px
-    if nm is None or px is None or back_px is None:
-        raise ValueError("image shift and diffraction shift are not calibrated")
-    image, diffraction = (deflectors.limits[which] for which in SHIFTS)
-    return Coils(nm, px, back_px, image, diffraction, deflectors.whole_numbers)
 
 
 def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> TrackedCrystal:
@@ -258,8 +273,24 @@ def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> Tra
     optics = Optics((geometry.beam_fast_px, geometry.beam_slow_px), radius_px, (a, b, c, d), 0.0)
     saturation = camera.saturation_of(plan.snapshot_exposure_s) or 0
     detector = Detector(None, camera.wide_cross, saturation, _electron_counts(microscope))
-    wrapped = run.gate.wrap("deflectors", microscope.deflectors) if plan.tracking == "correct" else None
-    return TrackedCrystal(run, facts, optics, detector, wrapped)
+    by = _bringing_back(run, microscope, plan) if plan.tracking == "correct" else None
+    return TrackedCrystal(run, optics, detector, by)
+
+
+def _bringing_back(run: "Run", microscope: Microscope, plan: "CredPlan") -> BringingBack:
+    actuator, limits = actuator_by(plan.track_by, microscope.facts, beam_follows=plan.beam_follows), CorrectionLimits()
+    if actuator.disc_follows:
+        limits = replace(limits, range_nm=min(limits.range_nm, disc_range_nm(plan.defocus, microscope.facts)))
+    stage, coils = microscope.stagexyz, microscope.deflectors
+    calls: TrackingCalls
+    if plan.track_by == "stage" and stage is not None:
+        calls = StageCalls(run, run.gate.wrap("stagexyz", stage))
+    elif coils is not None:
+        calls = DeflectorCalls(actuator, run.gate.wrap("deflectors", coils))
+    else:
+        raise ValueError(f"there is nothing to track with by {plan.track_by}")
+    radius_nm = 0.0 if microscope.tracking is None else microscope.tracking.aperture_nm / 2
+    return BringingBack(actuator, limits, calls, radius_nm)
 
 
 def _electron_counts(microscope: Microscope) -> float:

@@ -13,15 +13,15 @@ from protocols.tracking.path import CrystalPath, PathPoint
 from protocols.tracking.pathfile import path_text
 from protocols.tracking.place import Place
 
-FOUND, NOT_FOUND, ASSUMED, CORRECTED = "found", "not found", "assumed", "corrected"
+FOUND, NOT_FOUND, ASSUMED, CORRECTED, AIMED = "found", "not found", "assumed", "corrected", "aimed"
 FILE = "path.csv"
 
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
     """snapshots: one object each, as run.json has it: slot, angle_deg, and x_nm, y_nm, sigma_nm, seen, or the reason
-    why it was not found. corrections: slot, and how far they were meant to move the crystal. points: the path of the
-    crystal itself, without what corrections did.
+    why it was not found; aim_nm: where an operator wanted it, if not in the middle. corrections: slot, and how far they
+    were meant to move the crystal. points: the path of the crystal itself, without what corrections did.
     """
 
     snapshots: list[dict[str, Any]]
@@ -30,9 +30,13 @@ class Tracked:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """For the result of the run: how often it was found, and how far from the middle of the aperture."""
+        """For the result of the run: how often it was found, and how far from where it was wanted."""
         found = [each for each in self.snapshots if "x_nm" in each]
-        away_nm = [float(np.hypot(each["x_nm"], each["y_nm"])) for each in found]
+        aims = [each.get("aim_nm", (0.0, 0.0)) for each in found]
+        away_nm = [
+            float(np.hypot(each["x_nm"] - x_nm, each["y_nm"] - y_nm))
+            for each, (x_nm, y_nm) in zip(found, aims, strict=True)
+        ]
         return {
             "snapshots_found": len(found),
             "corrections": len(self.corrections),
@@ -46,7 +50,8 @@ def tracked_in(records: Sequence[Record]) -> Tracked | None:
     mine = [record for record in records if record["kind"] == "tracking"]
     if not mine:
         return None
-    path, told = CrystalPath(), Tracked([], [], [])
+    path = CrystalPath(foreshortened=any(record.get("by") == "stage" for record in mine))
+    told, aim_nm = Tracked([], [], []), (0.0, 0.0)
     seen: list[tuple[float, float]] = []
     for record in mine:
         try:
@@ -63,12 +68,15 @@ def tracked_in(records: Sequence[Record]) -> Tracked | None:
                         "y_nm": place.y_nm,
                         "sigma_nm": round(place.sigma_nm, 2),
                         "seen": verdict.value,
+                        **({"aim_nm": list(aim_nm)} if any(aim_nm) else {}),
                     }
                 )
             elif record["name"] in (NOT_FOUND, ASSUMED):
                 if record["name"] == ASSUMED:
                     path.see(float(record["angle_deg"]), float(record["t_s"]), _place_in(record))
                 told.snapshots.append({key: record[key] for key in ("slot", "angle_deg", "reason")})
+            elif record["name"] == AIMED:
+                aim_nm = float(record["x_nm"]), float(record["y_nm"])
             elif record["name"] == CORRECTED:
                 path.correct(float(record["x_nm"]), float(record["y_nm"]))
                 told.corrections.append({key: record[key] for key in ("slot", "x_nm", "y_nm")})

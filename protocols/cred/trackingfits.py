@@ -3,29 +3,23 @@
 from typing import TYPE_CHECKING
 
 from drivers.facts import Facts
-from drivers.parts import Deflector
 from engine.errors import Refused
+from engine.run.budget import BudgetStep
+from protocols.cred.trackedby import LEAST_RANGE_NM, actuator_by, call_steps, disc_range_nm
 
 if TYPE_CHECKING:
     from protocols.cred.plan import CredPlan
 
 LOCATE_S = 0.12
 """So long an answer may take from when the snapshot is on the disk."""
-SHIFTS = (Deflector.IMAGE_SHIFT, Deflector.DIFFRACTION_SHIFT)
-MISSING = {
-    "image_shift_nm": "stage and image-shift, at one magnification",
-    "image_shift_px": "pattern-shift",
-    "diffraction_shift_px": "diffraction-shift",
-}
-"""Of `TrackingFacts`: what each is calibrated by."""
 
 
-def tracking_s(plan: "CredPlan", facts: Facts) -> float:
-    """From the return of the lens until the last deflector stands; 0 without tracking. Raises Refused where the
+def tracking_steps(plan: "CredPlan", facts: Facts) -> tuple[BudgetStep, ...]:
+    """From the return of the lens until all stands that was set; none without tracking. Raises Refused where the
     instrument cannot be tracked with.
     """
     if plan.tracking == "off":
-        return 0.0
+        return ()
     if facts.tracking is None:
         raise Refused(
             f"tracking = {plan.tracking}: nobody knows what snapshots of this instrument show; nothing was started. "
@@ -36,18 +30,18 @@ def tracking_s(plan: "CredPlan", facts: Facts) -> float:
             f"tracking = {plan.tracking}: this camera delivers no pictures to look at; nothing was started. Set "
             "tracking = off, or take another camera."
         )
-    # The lens is asked first whether it is in focus. Then the stage is read, behind which calls may have to wait.
-    asked_s = facts.timing.api_call_worst_s + max(LOCATE_S, facts.timing.stage_read_s)
+    timing = facts.timing
+    # The stage is read meanwhile, behind which calls may have to wait.
+    looked = (
+        BudgetStep("is the lens in focus", "microscope call", timing.api_call_s, timing.api_call_worst_s),
+        BudgetStep.fixed("looking, the stage read meanwhile", "at most", max(LOCATE_S, timing.stage_read_s)),
+    )
     if plan.tracking == "show":
-        return asked_s
-    if facts.deflectors is None or not set(SHIFTS) <= set(facts.deflectors.limits):
+        return looked
+    actuator = actuator_by(plan.track_by, facts, beam_follows=plan.beam_follows)
+    if actuator.disc_follows and (range_nm := disc_range_nm(plan.defocus, facts)) < LEAST_RANGE_NM:
         raise Refused(
-            "tracking = correct: this instrument has no image shift or no diffraction shift to correct by; nothing was "
-            "started. Set tracking = show."
+            f"track_by = {plan.track_by}: the disc of a snapshot moves with the probe, and after {range_nm:.0f} nm it "
+            f"comes to the border of the camera; {LEAST_RANGE_NM:g} nm are needed. Nothing was started. Lower defocus."
         )
-    if lacks := [words for name, words in MISSING.items() if getattr(facts.tracking, name) is None]:
-        raise Refused(
-            f"tracking = correct: not calibrated yet: {'; '.join(lacks)}; nothing was started. Make these by credline "
-            "calibrate, or set tracking = show."
-        )
-    return asked_s + len(SHIFTS) * facts.timing.api_call_worst_s + facts.deflectors.settling_s
+    return (*looked, *call_steps(actuator, facts))

@@ -1,10 +1,8 @@
-"""What brings the crystal back: an image shift, and the diffraction shift that holds the pattern in its place.
+"""How far the crystal is brought back, and whether that acts as it should.
 
-With a selected-area aperture the image shift moves the image over the aperture, so another part of the specimen is
-selected; beam and specimen stay. It moves the pattern, too, which the diffraction shift takes back. Both by calibrated
-matrices, which may be wrong: what a correction did is compared with what it was meant to do, and one that acts the
-wrong way, or not at all, is taken back; if taking it back acts the wrong way as well, no more corrections are made.
-Pure arithmetic: who calls it sends the settings to the deflectors.
+By calibrated matrices (`protocols.tracking.actuator`), which may be wrong: what a correction did is compared with what
+it was meant to do, and one that acts the wrong way, or not at all, is taken back; if taking it back acts the wrong way
+as well, no more corrections are made. Pure arithmetic: who calls it sends the settings to the instrument.
 """
 
 from dataclasses import dataclass
@@ -12,41 +10,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from protocols.tracking.actuator import Actuator, Correction, Pair
 from protocols.tracking.place import Array, Place
 from protocols.tracking.regression import MUCH_BETTER, Effect
-
-Matrix = tuple[float, float, float, float]
-Pair = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Coils:
-    """What the deflectors do, as calibrated; matrices by rows.
-
-    image_nm: how far the crystal moves in the aperture, x of x, x of y, y of x, y of y, in nm per unit of image shift.
-    image_px: how far the pattern moves, fast of x, fast of y, slow of x, slow of y, in px per unit of image shift.
-    diffraction_px: the same per unit of diffraction shift. image_limits, diffraction_limits: lowest and highest value.
-    whole_numbers: they take no others.
-    """
-
-    image_nm: Matrix
-    image_px: Matrix
-    diffraction_px: Matrix
-    image_limits: Pair
-    diffraction_limits: Pair
-    whole_numbers: bool
-
-    def why_not(self) -> str | None:
-        """In words, why nothing can be corrected with these matrices; None where it can."""
-        for name, told in (("image shift", self.image_nm), ("diffraction shift", self.diffraction_px)):
-            matrix = _square(told)
-            if not np.isfinite(matrix).all() or np.linalg.cond(matrix) > WORST_CONDITION:
-                return f"the matrix of the {name} moves in one direction only: {told}"
-        return None
-
-    def whole(self, values: Array) -> Array:
-        """As the deflectors take them."""
-        return np.round(values) if self.whole_numbers else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +30,6 @@ class CorrectionLimits:
     range_nm: float = 10_000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """What to set. image_shift, diffraction_shift: in units of the deflectors. moves_nm: how far the crystal moves by
-    it in the aperture, as calibrated; whole numbers are counted in. pattern_px: how far the pattern then lies from
-    where the run began, as calibrated: what whole numbers leave.
-    """
-
-    image_shift: Pair
-    diffraction_shift: Pair
-    moves_nm: Pair
-    pattern_px: Pair
-
-
 class Trust(StrEnum):
     """What is thought of the calibration."""
 
@@ -87,7 +40,6 @@ class Trust(StrEnum):
     STOPPED = "stopped"
 
 
-WORST_CONDITION = 100.0
 WEAKEST, STRONGEST = 0.35, 1.8
 """Below the one, or above the other, times as calibrated, corrections do not converge in time, or not at all."""
 SURE_SIGMAS = 3.0
@@ -104,27 +56,36 @@ WORSE = 0.5
 instead, and another effect explains that better, they are taken back before it is out of the aperture.
 """
 SHARES = (1.0, 0.75, 0.5, 0.25)
-"""Of a correction: the largest that the deflectors can make is made."""
+"""Of a correction: the largest that the actuator can make is made."""
 
 
 class Corrector:
-    """Plans corrections and judges them. image_shift, diffraction_shift: as the run begins."""
+    """Plans corrections and judges them. setting, back, beam: of actuator, diffraction and beam shift, as the run
+    begins.
+    """
 
-    def __init__(self, coils: Coils, limits: CorrectionLimits, image_shift: Pair, diffraction_shift: Pair) -> None:
-        self.coils, self.limits = coils, limits
+    def __init__(
+        self,
+        actuator: Actuator,
+        limits: CorrectionLimits,
+        setting: Pair,
+        back: Pair = (0.0, 0.0),
+        beam: Pair = (0.0, 0.0),
+    ) -> None:
+        self.actuator, self.limits = actuator, limits
         self.trust = Trust.UNTRIED
         self.words = ""
         """What is wrong, once something is."""
-        self._begin = np.array(image_shift), np.array(diffraction_shift)
+        self._begin = np.array(setting), np.array(back), np.array(beam)
         self._now = self._begin[0]
-        self._sure = self._begin[0]  # where the image shift was when corrections were last seen to act as they should
+        self._sure = self._begin[0]  # where it was when corrections were last seen to act as they should
         self._made = False
         self._last_nm = np.zeros(2)
         self._before_nm = 0.0  # how far away the crystal was before the corrections that are not yet tried
 
-    def next(self, predicted: Place, effect: Effect) -> Correction | None:
+    def next(self, predicted: Place, effect: Effect, tilt_deg: float = 0.0) -> Correction | None:
         """What would bring the crystal to the middle; None where it lies there, is not known well enough, or nothing
-        is corrected any more. predicted: where it will be if nothing is done.
+        is corrected any more. predicted: where it will be if nothing is done, at this tilt.
         """
         if self.trust is Trust.STOPPED:
             return None
@@ -138,9 +99,9 @@ class Corrector:
             self._last_nm = np.zeros(2)
             return None
         wanted_nm *= min(1.0, longest_nm / max(float(np.hypot(*wanted_nm)), 1e-9))
-        units = np.linalg.solve(_square(self.coils.image_nm), wanted_nm)
+        units = self.actuator.units(wanted_nm, tilt_deg)
         for share in SHARES:
-            settings = self._settings(self.coils.whole(self._now + share * units))
+            settings = self._settings(self.actuator.whole(self._now + share * units))
             if self._allowed(settings) and settings.moves_nm != (0.0, 0.0):
                 return settings
         return None
@@ -148,7 +109,7 @@ class Corrector:
     def made(self, correction: Correction) -> None:
         """The deflectors were set to it."""
         self._made, self._last_nm = True, np.array(correction.moves_nm)
-        self._now = np.array(correction.image_shift)
+        self._now = np.array(correction.setting)
 
     def _longest_nm(self, effect: Effect, wanted_nm: Array) -> float:
         """How long a correction may be. Some that are alike, step after step, tell nothing of their effect, for the
@@ -176,19 +137,20 @@ class Corrector:
             return self.trust
         (least, least_sigma), (most, most_sigma) = effect.extremes()
         if effect.otherwise:
-            self._doubt(f"the image shift seems to move the crystal {effect.otherwise}")
+            self._doubt(f"the {self.actuator.name} seems to move the crystal {effect.otherwise}")
         elif least + SURE_SIGMAS * least_sigma < WEAKEST:
-            self._doubt(_times(least, least_sigma))
+            self._doubt(self._times(least, least_sigma))
         elif most - SURE_SIGMAS * most_sigma > STRONGEST:
-            self._doubt(_times(most, most_sigma))
+            self._doubt(self._times(most, most_sigma))
         elif self.trust is Trust.UNTRIED and effect.likelier and self._got_worse(predicted):
-            self._doubt(f"the image shift may move the crystal {effect.likelier}, for it is farther away than before")
+            name = self.actuator.name
+            self._doubt(f"the {name} may move the crystal {effect.likelier}, for it is farther away than before")
         elif self.trust is Trust.DOUBTED or (self._last_nm.any() and _is_tried(effect, self._last_nm)):
             self.trust, self.words, self._sure = Trust.RIGHT, "", self._now
         return self.trust
 
     def _got_worse(self, predicted: Place) -> bool:
-        untried_nm = float(np.hypot(*(_square(self.coils.image_nm) @ (self._now - self._sure))))
+        untried_nm = float(np.hypot(*self.actuator.moves_nm(self._now - self._sure)))
         farther_nm = predicted.distance_nm - self._before_nm
         return untried_nm > self.limits.untried_nm and farther_nm > WORSE * untried_nm
 
@@ -196,27 +158,23 @@ class Corrector:
         if self.trust is Trust.DOUBTED:
             self.trust = Trust.STOPPED
             self.words = (
-                f"{said}, and so it did when it was taken back. No more corrections are made; image shift and "
-                "diffraction shift are where they were before. Calibrate image-shift and snapshot."
+                f"{said}, and so it did when it was taken back. No more corrections are made; all stands where it did "
+                f"before them. Calibrate {self.actuator.name.replace(' ', '-')} and snapshot."
             )
             return
         self.trust = Trust.DOUBTED
         self.words = f"{said}. It is taken back, which shows whether that was the correction or the crystal."
 
-    def _settings(self, image_shift: Array) -> Correction:
-        coils = self.coils
-        pattern_px = _square(coils.image_px) @ (image_shift - self._begin[0])
-        back = coils.whole(self._begin[1] - np.linalg.solve(_square(coils.diffraction_px), pattern_px))
-        left_px = pattern_px + _square(coils.diffraction_px) @ (back - self._begin[1])
-        moves_nm = _square(coils.image_nm) @ (image_shift - self._now)
-        return Correction(_pair(image_shift), _pair(back), _pair(moves_nm), _pair(left_px))
+    def _times(self, strength: float, sigma: float) -> str:
+        name = self.actuator.name
+        return f"the {name} moves the crystal {strength:.2f} times as far as calibrated (sigma {sigma:.2f})"
+
+    def _settings(self, setting: Array) -> Correction:
+        return self.actuator.correction(self._begin, self._now, setting)
 
     def _allowed(self, correction: Correction) -> bool:
-        from_begin = _square(self.coils.image_nm) @ (np.array(correction.image_shift) - self._begin[0])
-        pairs = ((correction.image_shift, self.coils.image_limits),
-                 (correction.diffraction_shift, self.coils.diffraction_limits))  # fmt: skip
-        inside = all(low <= value <= high for values, (low, high) in pairs for value in values)
-        return inside and float(np.hypot(*from_begin)) <= self.limits.range_nm
+        from_begin_nm = self.actuator.moves_nm(np.array(correction.setting) - self._begin[0])
+        return self.actuator.takes(correction) and float(np.hypot(*from_begin_nm)) <= self.limits.range_nm
 
 
 def _is_tried(effect: Effect, moves_nm: Array) -> bool:
@@ -225,19 +183,7 @@ def _is_tried(effect: Effect, moves_nm: Array) -> bool:
     return strength - sigmas * sigma > TRIED
 
 
-def _times(strength: float, sigma: float) -> str:
-    return f"the image shift moves the crystal {strength:.2f} times as far as calibrated (sigma {sigma:.2f})"
-
-
 def _steady(effect: Array) -> Array:
     """The effect, where it can be turned round; as calibrated where not."""
     turned = float(np.linalg.det(effect))
     return effect if 0.2 < turned < 5.0 and np.linalg.cond(effect) < 10.0 else np.eye(2)
-
-
-def _square(told: Matrix) -> Array:
-    return np.reshape(np.array(told, np.float64), (2, 2))
-
-
-def _pair(values: Array) -> Pair:
-    return float(values[0]), float(values[1])

@@ -8,6 +8,7 @@ snapshots (`regression`): what a Kalman filter of that state would answer, for a
 before the run teach it like those of the run. A snapshot that does not fit teaches nothing, until another says so, too.
 """
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -49,10 +50,14 @@ class PathPoint:
 
 class CrystalPath:
     """Learned by `see`, asked by `predict`, 1 ms each. given: a path from an earlier look, ascending in its angles,
-    about which this one is learned; outside of its angles it goes on as it ends.
+    about which this one is learned; outside of its angles it goes on as it ends. foreshortened: corrections are moves
+    of the stage, which are seen along y times the cosine of the tilt.
     """
 
-    def __init__(self, prior: PathPrior | None = None, given: tuple[PathPoint, ...] = ()) -> None:
+    def __init__(
+        self, prior: PathPrior | None = None, given: tuple[PathPoint, ...] = (), *, foreshortened: bool = False
+    ) -> None:
+        self._foreshortened = foreshortened
         self._given = np.array([[point.angle_deg, point.x_nm, point.y_nm, point.z_nm] for point in given])
         self._regression = Regression(prior or PathPrior())
         self._doubted: list[Sight] = []
@@ -60,8 +65,13 @@ class CrystalPath:
 
     @property
     def corrected_nm(self) -> tuple[float, float]:
-        """By how much corrections were meant to move the crystal in the aperture, all together."""
+        """By how much corrections were meant to move the crystal at no tilt, all together."""
         return self._corrected_nm
+
+    def _corrected_at(self, angle_deg: float) -> tuple[float, float]:
+        """The same, as seen at a tilt."""
+        x_nm, y_nm = self._corrected_nm
+        return (x_nm, y_nm * math.cos(math.radians(angle_deg))) if self._foreshortened else (x_nm, y_nm)
 
     @property
     def doubted(self) -> int:
@@ -74,7 +84,7 @@ class CrystalPath:
 
     def predict(self, angle_deg: float, t_s: float) -> Place:
         """Where the crystal will be seen at an angle and a time, with the corrections that were made."""
-        return self._place(self._regression, angle_deg, t_s, self._corrected_nm)
+        return self._place(self._regression, angle_deg, t_s, self._corrected_at(angle_deg))
 
     def effect(self) -> Effect:
         """What corrections do, as far as it was seen."""
@@ -86,7 +96,7 @@ class CrystalPath:
         least = SMALLEST_SIGMA_NM**2
         place = replace(place, covariance_nm2=(xx + least, xy, yy + least))
         x_nm, y_nm = (place.array_nm - self._usual(angle_deg)).tolist()
-        sight = Sight(angle_deg, t_s, self._corrected_nm, place, (x_nm, y_nm))
+        sight = Sight(angle_deg, t_s, self._corrected_at(angle_deg), place, (x_nm, y_nm))
         known = self._regression
         if self._fits(known, sight):
             self._regression, self._doubted = replace(known, sights=(*known.sights, sight)), []

@@ -74,7 +74,9 @@ def tracked(**changes: Any) -> list[Any]:
     snapshot = value("snapshot", value=(1e-4, 0.0, 0.0, -1e-4), **changes)
     stage = value("stage", value=(0.1, 0.0, 0.0, -0.1), magnification=5000.0)
     shift = value("image_shift", value=(0.05, 0.01, 0.02, 0.05), magnification=5000.0)
-    return [*scalars, snapshot, stage, shift, value("pattern_shift"), value("diffraction_shift")]
+    beam = value("beam_shift", value=(0.09, 0.0, 0.01, 0.09), magnification=5000.0)
+    lands = value("stage_repeatability_nm", value=21.0, sigma=3.0)
+    return [*scalars, snapshot, stage, shift, beam, lands, value("pattern_shift"), value("diffraction_shift")]
 
 
 def test_what_tracking_needs_is_put_together_with_its_origin_and_age(tmp_path: Path) -> None:
@@ -83,6 +85,9 @@ def test_what_tracking_needs_is_put_together_with_its_origin_and_age(tmp_path: P
     assert found.tracking is not None
     assert found.tracking.aperture_nm == 1500.0
     assert found.tracking.image_shift_nm == pytest.approx((0.5, 0.1, -0.2, -0.5))  # px per unit by px per nm
+    assert found.tracking.beam_shift_nm == pytest.approx((0.9, 0.0, -0.1, -0.9))
+    assert (found.tracking.beam_shift_px, found.tracking.stage_repeatability_nm) == (None, 21.0)
+    assert found.tracking.probe_selects is None
     assert found.facts is not None
     in_nm = found.facts.figures["tracking.image_shift_nm"]
     assert (in_nm.unit, in_nm.sigma > 0) == ("nm per unit", True)

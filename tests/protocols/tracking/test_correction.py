@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.trackingpaths import COILS, WRONG, corrected
+from benchmarks.trackingpaths import IMAGE_SHIFT, WRONG, corrected
 from drivers.simulated.crystalmotion import MotionSettings
-from protocols.tracking.correction import Correction, CorrectionLimits, Corrector, Trust
+from protocols.tracking.actuator import Actuator, Correction
+from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.path import CrystalPath
 from protocols.tracking.place import Place
 from protocols.tracking.regression import Effect
@@ -19,8 +20,8 @@ AWAY = Place.even(0.0, 150.0, 10.0)
 MILD = MotionSettings(height_nm=900.0, axis_off_nm=300.0, runout_nm=(60.0, 60.0), drift_nm_s=(0.1, -0.2), seed=4)
 
 
-def corrector(coils=COILS, **limits) -> Corrector:
-    return Corrector(coils, CorrectionLimits(**limits), BEGIN, BEGIN)
+def corrector(actuator=IMAGE_SHIFT, **limits) -> Corrector:
+    return Corrector(actuator, CorrectionLimits(**limits), BEGIN, BEGIN)
 
 
 def planned(judged: Corrector, predicted: Place, effect: Effect) -> Correction:
@@ -32,21 +33,36 @@ def planned(judged: Corrector, predicted: Place, effect: Effect) -> Correction:
 def test_the_crystal_comes_to_the_middle_and_the_pattern_stays():
     correction = planned(corrector(), Place.even(120.0, -90.0, 10.0), TRIED)
     assert correction.moves_nm == pytest.approx((-120.0, 90.0), abs=1.0)
-    units = np.array(correction.image_shift) - BEGIN
-    assert np.reshape(COILS.image_nm, (2, 2)) @ units == pytest.approx(correction.moves_nm)
-    back = np.array(correction.diffraction_shift) - BEGIN
-    left = np.reshape(COILS.image_px, (2, 2)) @ units + np.reshape(COILS.diffraction_px, (2, 2)) @ back
+    units = np.array(correction.setting) - BEGIN
+    assert np.reshape(IMAGE_SHIFT.nm, (2, 2)) @ units == pytest.approx(correction.moves_nm)
+    assert correction.back is not None
+    assert IMAGE_SHIFT.back_px is not None
+    back_px = np.reshape(IMAGE_SHIFT.back_px, (2, 2)) @ (np.array(correction.back) - BEGIN)
+    left = np.reshape(IMAGE_SHIFT.px, (2, 2)) @ units + back_px
     assert correction.pattern_px == pytest.approx(left)
     assert np.hypot(*left) < 0.5
-    assert np.hypot(*(np.reshape(COILS.image_px, (2, 2)) @ units)) > 0.5
+    assert np.hypot(*(np.reshape(IMAGE_SHIFT.px, (2, 2)) @ units)) > 0.5
 
 
 def test_whole_numbers_are_counted_in():
     correction = planned(corrector(), Place.even(33.3, 21.7, 5.0), TRIED)
-    assert all(value == int(value) for value in (*correction.image_shift, *correction.diffraction_shift))
-    exact = planned(corrector(replace(COILS, whole_numbers=False)), Place.even(33.3, 21.7, 5.0), TRIED)
+    assert all(value == int(value) for value in (*correction.setting, *(correction.back or ())))
+    exact = planned(corrector(replace(IMAGE_SHIFT, whole_numbers=False)), Place.even(33.3, 21.7, 5.0), TRIED)
     assert exact.moves_nm == pytest.approx((-33.3, -21.7))
     assert correction.moves_nm != exact.moves_nm
+
+
+def test_what_does_not_move_the_pattern_has_nothing_taken_back():
+    correction = planned(corrector(replace(IMAGE_SHIFT, back_px=None)), Place.even(120.0, -90.0, 10.0), TRIED)
+    assert correction.back is None
+    assert np.hypot(*correction.pattern_px) > 0.5
+
+
+def test_across_the_axis_a_stage_goes_farther_than_is_seen():
+    stage = Actuator("stage", nm=(1.0, 0.0, 0.0, 1.0), foreshortened=True)
+    correction = corrector(stage).next(Place.even(-50.0, 60.0, 10.0), TRIED, tilt_deg=60.0)
+    assert correction is not None
+    assert correction.moves_nm == pytest.approx((50.0, -120.0))
 
 
 @pytest.mark.parametrize("place", [Place.even(5.0, 5.0, 1.0), Place.even(60.0, 0.0, 100.0)], ids=["near", "not known"])
@@ -68,14 +84,14 @@ def test_no_correction_goes_beyond_the_range_or_the_deflectors():
             break
         narrow.made(correction)
     assert correction is None
-    short = corrector(replace(COILS, diffraction_limits=(32768 - 2, 32768 + 2)))
+    short = corrector(replace(IMAGE_SHIFT, back_limits=(32768 - 2, 32768 + 2)))
     assert short.next(Place.even(400.0, 0.0, 10.0), TRIED) is None
 
 
 def test_a_matrix_that_moves_in_one_direction_only_is_said():
-    assert COILS.why_not() is None
-    assert "image shift" in str(replace(COILS, image_nm=(1.0, 2.0, 2.0, 4.0)).why_not())
-    assert "diffraction shift" in str(replace(COILS, diffraction_px=(0.0, 0.0, 0.0, 0.0)).why_not())
+    assert IMAGE_SHIFT.why_not() is None
+    assert "image shift" in str(replace(IMAGE_SHIFT, nm=(1.0, 2.0, 2.0, 4.0)).why_not())
+    assert "diffraction shift" in str(replace(IMAGE_SHIFT, back_px=(0.0, 0.0, 0.0, 0.0)).why_not())
 
 
 @pytest.mark.parametrize("name", ["right", "0.8 times, turned by 15 deg", "1.2 times, turned by -15 deg"])
@@ -106,7 +122,7 @@ def test_what_acts_the_wrong_way_is_taken_back_and_then_stopped_in_words():
     assert judged.judge(effect(-1.0), AWAY) is Trust.DOUBTED
     assert "taken back" in judged.words
     back = planned(judged, Place.even(0.0, 200.0, 10.0), effect(-1.0))
-    assert (back.image_shift, back.diffraction_shift) == (BEGIN, BEGIN)
+    assert (back.setting, back.back) == (BEGIN, BEGIN)
     judged.made(back)
     assert judged.judge(effect(-1.0), AWAY) is Trust.STOPPED
     assert "-1.00 times as far as calibrated" in judged.words

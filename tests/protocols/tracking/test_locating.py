@@ -47,6 +47,7 @@ def test_a_crystal_is_found_whatever_camera_and_azimuth(camera, azimuth_deg, at_
     picture, optics = taken(SnapshotScene((brick(),)), at_nm, 20.0, camera, azimuth_deg=azimuth_deg)
     answer = located(picture, Told(optics, ABOUT_THE_MIDDLE))
     assert off_nm(answer, at_nm) < 15.0
+    assert answer.looks is not None
     assert answer.looks.area_nm2 == pytest.approx(400 * 240 * math.cos(math.radians(20.0)), rel=0.5)
 
 

@@ -38,6 +38,16 @@ def test_the_next_place_is_known_and_its_uncertainty_grows_with_the_angle():
     assert later == sorted(later)
 
 
+def test_what_the_stage_was_moved_is_seen_foreshortened():
+    path = CrystalPath(foreshortened=True)
+    path.correct(100.0, 200.0)
+    known = Place.even(100.0, 100.0, SIGMA_NM)  # 200 nm in the plane of the stage, at 60 deg
+    for k in range(12):
+        path.see(60.0 - 0.1 * k, STEP_S * k, known)
+    assert path.predict(60.0, 60.0).array_nm == pytest.approx((100.0, 100.0), abs=15.0)
+    assert path.point(60.0, 60.0).y_nm == pytest.approx(0.0, abs=60.0)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_population_of_holders_is_predicted_within_the_uncertainty(seed):
     _, seen = found(seed, MotionSettings.drawn(seed))
