@@ -16,10 +16,10 @@ from drivers.parts import Deflector, DeflectorFacts, Deflectors
 from engine.errors import CredlineError, DeviceError, DeviceLost
 from engine.run.compute import Computation
 from engine.run.contract import SafeAction
-from protocols.cred.trackedpath import CORRECTED, FOUND, NOT_FOUND
+from protocols.cred.trackedpath import CORRECTED, FOUND, NOT_FOUND, path_before
 from protocols.cred.trackingfits import LOCATE_S, SHIFTS
 from protocols.tracking.computation import Detector, Found, answered, told
-from protocols.tracking.correction import Coils, CorrectionLimits, Corrector, Pair, Trust
+from protocols.tracking.correction import Coils, Correction, CorrectionLimits, Corrector, Pair, Trust
 from protocols.tracking.locating import Optics, Refusal
 from protocols.tracking.path import CrystalPath, Seen
 from protocols.tracking.place import Place
@@ -39,36 +39,54 @@ SLIPPED_NM = 400.0
 """Once it was not where it should be, it may have slipped by this: standard deviation along x and y."""
 LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
+TRIED_SHARE = 0.1
+"""Of the aperture's diameter, by which the image shift is tried: many times what a look is off by."""
 CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
 BACK_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class TakenSnapshot:
-    """index: in the run's spool. angle_deg, t_s: of the middle of its exposure."""
+    """index: in the run's spool. angle_deg, t_s: of the middle of its exposure. look: of the pre-scan, which has no
+    slots: there it is 0.
+    """
 
     index: int
     slot: int
     angle_deg: float
     t_s: float
+    look: int = 0
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Which one it is, in its record."""
+        which = {"slot": self.slot, **({"look": self.look} if self.look else {})}
+        return {**which, "angle_deg": round(self.angle_deg, 4)}
 
 
 class TrackedCrystal:
     """Of one run. optics: of its snapshots, as they should be. deflectors: None where the crystal is only shown; else
-    behind the gate of the run. flatfield: its index in the spool, once it is there.
+    behind the gate of the run. path: as it is known before. flatfield: its index in the spool, once it is there.
     """
 
     def __init__(
-        self, run: "Run", facts: TrackingFacts, optics: Optics, detector: Detector, deflectors: Deflectors | None
+        self,
+        run: "Run",
+        facts: TrackingFacts,
+        optics: Optics,
+        detector: Detector,
+        deflectors: Deflectors | None,
+        path: CrystalPath,
     ) -> None:
         self._run, self._facts, self._deflectors = run, facts, deflectors
         self._optics, self._detector = optics, detector
-        self.path = CrystalPath()
+        self.path = path
         self.flatfield: int | None = None
         self._corrector: Corrector | None = None
         self._begin: dict[Deflector, Pair] = {}
         self._seen: Found | None = None  # the snapshot in which it was found last
         self._last: Found | None = None  # and the last one of which that was believed
+        self._first: Found | None = None  # and the first one
         self._missed = 0
         self._elsewhere = False
         self._touched = self._corrected_now = False
@@ -118,16 +136,48 @@ class TrackedCrystal:
 
         return back
 
-    async def follow(self, taken: TakenSnapshot, ahead: tuple[float, float]) -> None:
+    @property
+    def was_found(self) -> bool:
+        """Whether it was in the last snapshot, and that was believed."""
+        return self._missed == 0
+
+    @property
+    def why_missed(self) -> str:
+        """Why it was not."""
+        return self._why
+
+    async def set_out(self, ahead: tuple[float, float]) -> None:
+        """Before the rotation: what looks missed on the way there counts no more, the crystal looks as it did at the
+        first angle, and what is known of its path brings it to the middle. ahead: as of `follow`.
+        """
+        self._missed, self._elsewhere = 0, False
+        self._seen = self._last = self._first
+        await self._correct(0, ahead)
+
+    async def try_shift(self, axis: int) -> None:
+        """Move the crystal along one axis of the stage by a tenth of the aperture, towards the middle: while nothing
+        else moves the next look tells what the image shift does.
+        """
+        if self._corrector is None or not self.was_found or self._seen is None:
+            return
+        by_nm = TRIED_SHARE * self._facts.aperture_nm
+        place = self._seen.located.place.array_nm
+        moves_nm = [0.0, 0.0]
+        moves_nm[axis] = -by_nm if place[axis] > 0 else by_nm
+        correction = self._corrector.trial((moves_nm[0], moves_nm[1]))
+        if correction is not None:
+            await self._make(0, correction)
+
+    async def follow(self, taken: TakenSnapshot, ahead: tuple[float, float] | None) -> None:
         """Look for the crystal in a snapshot, and correct for where it will be. ahead: angle in deg and time in s of
-        the middle of the frames up to the next snapshot.
+        the middle of the frames up to the next snapshot; None where nothing is to be corrected.
 
         Takes at most LOCATE_S, and two calls where something is corrected. Never fails a run: what goes wrong with a
         look is noted.
         """
         self._corrected_now = False
         place, self._why = await self._locate(taken)
-        told: dict[str, Any] = {"slot": taken.slot, "angle_deg": round(taken.angle_deg, 4)}
+        told = taken.told
         self._elsewhere = False
         if place is None:
             self._missed += 1
@@ -147,6 +197,7 @@ class TrackedCrystal:
             return
         self._missed = 0
         self._last = self._seen
+        self._first = self._first or self._seen
         await self._correct(taken.slot, ahead)
 
     @property
@@ -156,7 +207,7 @@ class TrackedCrystal:
 
     def _expected(self, taken: TakenSnapshot) -> Place:
         """Where it should be."""
-        if self._last is None:
+        if self._last is None and not self.path.is_known:
             return CENTRED
         place = self.path.predict(taken.angle_deg, taken.t_s)
         if not self._looks_farther:
@@ -189,15 +240,20 @@ class TrackedCrystal:
         self._seen = Found(taken.index, seen, answer)
         return answer.place, ""
 
-    async def _correct(self, slot: int, ahead: tuple[float, float]) -> None:
-        corrector, deflectors = self._corrector, self._deflectors
-        if corrector is None or deflectors is None:
+    async def _correct(self, slot: int, ahead: tuple[float, float] | None) -> None:
+        corrector = self._corrector
+        if corrector is None or ahead is None:
             return
         effect, before = self.path.effect(), corrector.trust
         if (trust := corrector.judge(effect)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
             self._run.trace.record("note", "operator", text=f"Tracking: {corrector.words}")
         correction = corrector.next(self.path.predict(*ahead), effect)
-        if correction is None:
+        if correction is not None:
+            await self._make(slot, correction)
+
+    async def _make(self, slot: int, correction: Correction) -> None:
+        corrector, deflectors = self._corrector, self._deflectors
+        if corrector is None or deflectors is None:
             return
         # Before it is made: of a call that fails nobody knows whether it was heard.
         self._touched = self._corrected_now = True
@@ -236,7 +292,7 @@ def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> Tra
     saturation = camera.saturation_of(plan.snapshot_exposure_s) or 0
     detector = Detector(None, camera.wide_cross, saturation, _electron_counts(microscope))
     wrapped = run.gate.wrap("deflectors", microscope.deflectors) if plan.tracking == "correct" else None
-    return TrackedCrystal(run, facts, optics, detector, wrapped)
+    return TrackedCrystal(run, facts, optics, detector, wrapped, path_before(plan))
 
 
 def _electron_counts(microscope: Microscope) -> float:

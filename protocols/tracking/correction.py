@@ -138,6 +138,12 @@ class Corrector:
                 return settings
         return None
 
+    def trial(self, moves_nm: Pair) -> Correction | None:
+        """What moves the crystal by as much, to see what corrections do; None where the deflectors cannot."""
+        units = np.linalg.solve(_square(self.coils.image_nm), np.array(moves_nm))
+        settings = self._settings(self.coils.whole(self._now + units))
+        return settings if self._allowed(settings) and self.trust is Trust.UNTRIED else None
+
     def made(self, correction: Correction) -> None:
         """The deflectors were set to it."""
         self._made, self._last_nm = True, np.array(correction.moves_nm)
