@@ -7,7 +7,7 @@ from engine.run.machine import FINISH, StrictMachine, Transition
 
 
 class State(Enum):
-    """States of a cRED run, named as in DESIGN and in the trace."""
+    """States of a cRED run, named as in DESIGN and in the trace; those of the pre-scan are beside these."""
 
     RELAX = "relax"
     PRESCAN_GOTO = "prescan-goto"

@@ -98,13 +98,15 @@ class Prescan:
         return "next_look" if self._left else self._over()
 
     async def _go_on_from(self, look: Look) -> None:
-        """Try the image shift, where that is due; a crystal that is not seen cannot tell what it does."""
+        """Try the image shift, where that is due; a crystal that is not seen cannot tell what it does, and is not looked
+        at again from the same side.
+        """
         if look.tries is None:
             return
         if self._tracked.was_found:
             await self._tracked.try_shift(look.tries)
         else:
-            self._left = [other for other in self._left if other.tries is None]
+            self._left = [other for other in self._left if other.angle_deg != look.angle_deg]
 
     def _note(self, look: Look) -> None:
         if self._tracked.was_found:
