@@ -4,14 +4,17 @@ The crystal is looked for as in the rotation, and what is learned of its path is
 stays at its defocus meanwhile, for the beam is off but for the looks.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
 
 from drivers.contract import Beam, Optics
 from engine.clock import NS_PER_S, ns
 from engine.errors import DeviceError
 from engine.record.endings import Status
+from engine.run.contract import Work
 from engine.run.run import Run
 from engine.run.series import Series
+from protocols.cred.machine import State
 from protocols.cred.plan import CredPlan, SlotPlan
 from protocols.cred.prescanplan import GOTO_SPEED_DEG_S, REST_S, Look
 from protocols.cred.records import PRESCAN_IMAGE
@@ -42,11 +45,25 @@ class Prescan:
         self._left = list(slots.prescan.looks)
         self._stands_at: float | None = None  # the angle at which it was told to stand
         self._stands_deg = 0.0  # and what it reads there
+        self._series: Series | None = None
+        self._defocused = 0
         self._found_deg: list[float] = []
         self._missed: list[str] = []
 
-    async def go(self, defocused: int) -> str:
-        """Blank, defocus (the first time), go to the angle of the next look. defocused: value of the lens.
+    def begin(self, series: Series, defocused: int) -> None:
+        """What is known once the camera is armed. defocused: value of the lens."""
+        self._series, self._defocused = series, defocused
+
+    def activities(self) -> Mapping[Enum, Work]:
+        """Its part of `Experiment.activities`."""
+        return {
+            State.PRESCAN_GOTO: self.go,
+            State.PRESCAN_SNAPSHOT: self.look,
+            State.PRESCAN_RETURN: self.come_back,
+        }
+
+    async def go(self) -> str:
+        """Blank, defocus (the first time), go to the angle of the next look.
 
         To the first angle the stage comes as to all others: from the side from which the rotation comes.
         """
@@ -54,7 +71,9 @@ class Prescan:
         if self._stands_at is None:
             await self._beam.blank()
             await self._make_sure()
-            await self._optics.set_focus(defocused)
+            await self._optics.set_focus(self._defocused)
+            if self._slots.change_s:
+                await self._set_camera()
         if self._stands_at != look.angle_deg:
             if self._stands_at is None:
                 await self._approach()
@@ -65,13 +84,27 @@ class Prescan:
         await self._timeline.wait("image shift stands", stand_ns)
         return "there"
 
+    async def _set_camera(self) -> None:
+        """Expose a frame in the dark that sets the camera to looks, which takes some cameras long; it is not kept."""
+        exposure_s = self._plan.snapshot_exposure_s
+        await self._armed.start(exposure_s)
+        await self._armed.frame(exposure_s, {"look": 0})
+        self._armed.discard("it set the camera to the looks of the pre-scan")
+
+    @property
+    def _armed(self) -> Series:
+        if self._series is None:
+            raise DeviceError("detector: not armed; no exposure was made.")
+        return self._series
+
     async def _approach(self) -> None:
         if self._slots.prescan.approach_deg != self._plan.start_deg:
             await self._watch.go_to(self._slots.prescan.approach_deg, "the approach of the pre-scan")
 
-    async def look(self, series: Series) -> str:
+    async def look(self) -> str:
         """Expose one image, with the beam on for no longer than that takes, and look for the crystal in it."""
         look = self._left.pop(0)
+        series = self._armed
         budget, exposure_s = self._slots.prescan.image, self._plan.snapshot_exposure_s
         async with self._timeline.step(
             "pre-scan image",
@@ -98,8 +131,8 @@ class Prescan:
         return "next_look" if self._left else self._over()
 
     async def _go_on_from(self, look: Look) -> None:
-        """Try the image shift, where that is due; a crystal that is not seen cannot tell what it does, and is not looked
-        at again from the same side.
+        """Try the image shift, where that is due. A crystal that is not seen cannot tell what it does, and is not
+        looked at again from the same side.
         """
         if look.tries is None:
             return

@@ -61,8 +61,10 @@ class PrescanPlan:
         self._over_deg = abs(plan.range_deg) if count > 1 else 0.0
         self._tries = len(tries)
         if count:
+            part_s = 0.0 if detector.paced is None else detector.paced.period_s
             steps = (
                 BudgetStep("unblank", "microscope call", timing.api_call_s, timing.api_call_worst_s),
+                *([BudgetStep("part of the camera", "begins with one", part_s / 2, part_s)] if part_s else []),
                 BudgetStep.fixed("exposure", "plan: snapshot_exposure_s", plan.snapshot_exposure_s),
                 BudgetStep.fixed(
                     "readout", "camera", detector.cycle_s(plan.snapshot_exposure_s) - plan.snapshot_exposure_s

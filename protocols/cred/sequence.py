@@ -91,9 +91,7 @@ class CredSequence(Experiment):
         """See `Experiment.activities`."""
         return {
             State.RELAX: self.relax,
-            State.PRESCAN_GOTO: self.prescan_goto,
-            State.PRESCAN_SNAPSHOT: self.prescan_snapshot,
-            State.PRESCAN_RETURN: self.prescan_return,
+            **(self._prescan.activities() if self._prescan is not None else {}),
             State.WAIT_FOR_ROTATION: self.wait_for_rotation,
             State.DELAY: self.delay,
             State.EXPOSE: self.expose,
@@ -145,28 +143,11 @@ class CredSequence(Experiment):
         await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._series = Series(self.run, self._detector)
         if self._prescan is not None:
+            self._prescan.begin(self._series, self._in_focus + self.plan.defocus)
             return "prescan"
         if self._tracked is not None and self.plan.path is not None:
             await self._tracked.set_out(first_frames(self.plan, self.slots, self._timeline.now_ns / NS_PER_S))
         return "relaxed"
-
-    async def prescan_goto(self) -> str:
-        """In the dark, go to where the crystal is to be looked at next; see `Prescan.go`."""
-        return await self._looks.go(self._in_focus + self.plan.defocus)
-
-    async def prescan_snapshot(self) -> str:
-        """A short picture of the crystal; see `Prescan.look`."""
-        return await self._looks.look(self._armed)
-
-    async def prescan_return(self) -> str:
-        """Back to where the rotation begins; see `Prescan.come_back`."""
-        return await self._looks.come_back()
-
-    @property
-    def _looks(self) -> Prescan:
-        if self._prescan is None:
-            raise DeviceError("pre-scan: none was asked for; nothing was moved.")
-        return self._prescan
 
     async def _back_from_prescan(self) -> None:
         await self._back_in_focus()
