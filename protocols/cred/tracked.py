@@ -41,6 +41,8 @@ LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
 TRIED_SHARE = 0.1
 """Of the aperture's diameter, by which the image shift is tried: many times what a look is off by."""
+MOST_STEPS = 30
+"""Before the rotation there is time for more than one step, once it is known what they do."""
 CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
 BACK_S = 1.5
 
@@ -247,12 +249,16 @@ class TrackedCrystal:
         effect, before = self.path.effect(), corrector.trust
         if (trust := corrector.judge(effect)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
             self._run.trace.record("note", "operator", text=f"Tracking: {corrector.words}")
-        correction = corrector.next(self.path.predict(*ahead), effect)
-        if correction is not None:
+        for _ in range(1 if slot else MOST_STEPS):
+            correction = corrector.next(self.path.predict(*ahead), effect)
+            if correction is None:
+                return
             await self._make(slot, correction)
+            if corrector.trust is not Trust.RIGHT:
+                return
 
     async def _make(self, slot: int, correction: Correction) -> None:
-        corrector, deflectors = self._corrector, self._deflectors
+        corrector, deflectors = self._corrector, self._deflectors  # no corrector once the deflectors have refused one
         if corrector is None or deflectors is None:
             return
         # Before it is made: of a call that fails nobody knows whether it was heard.
