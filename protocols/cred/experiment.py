@@ -108,7 +108,7 @@ class PreparedCred(Prepared):
     def remarks(self) -> Sequence[str]:
         """See `Prepared.remarks`."""
         beam = beam_asked_about(self.plan.beam, self.geometry, self.slot_plan.detector)
-        return (*unusual(self.plan), *(() if beam is None else (beam,)))
+        return (*unusual(self.plan), *self.slot_plan.prescan.remarks, *(() if beam is None else (beam,)))
 
     @property
     def objections(self) -> Sequence[str]:

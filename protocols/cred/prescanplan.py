@@ -79,6 +79,16 @@ class PrescanPlan:
         return (self.image,) if self.looks else ()
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Where the stage cannot come to its first angle from the side from which the rotation comes."""
+        if not self.looks or abs(self.looks[0].angle_deg - self.approach_deg) >= APPROACH_DEG / 2:
+            return ()
+        return (
+            f"start_deg = {self.looks[0].angle_deg:g} is at the end of what the holder allows: the pre-scan cannot come "
+            "to it from beyond, so the play of the stage may move the crystal in the first degrees of the rotation.",
+        )
+
+    @property
     def words(self) -> dict[str, str]:
         """For `credline plan`: how many looks, the dose, the time."""
         if not self.looks:

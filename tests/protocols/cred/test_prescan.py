@@ -103,6 +103,14 @@ def test_a_look_keeps_its_budget_and_the_plan_tells_its_dose(perform: Perform) -
     assert prepared.words["dose of the pre-scan"].endswith("as much as 1.4 frames")
 
 
+def test_a_rotation_that_begins_at_the_end_of_the_holders_range_is_asked_about() -> None:
+    for start_deg, asked in ((-79.5, 1), (-70.0, 0)):
+        plan = CredPlan(start_deg=start_deg, range_deg=20.0, tracking="correct", prescan_images=2)
+        facts = declared_basis("simulated", CRED.device_options(plan)).facts
+        assert isinstance(facts, Facts)
+        assert len(CRED.prepare(plan, facts).remarks) == asked
+
+
 def test_the_images_and_what_was_learned_are_kept(perform: Perform) -> None:
     run = perform(DEVICES, **SHORT)
     assert len(list((run.folder / "snapshots").glob("prescan_*.tiff"))) == 5
