@@ -84,7 +84,7 @@ class PrescanPlan:
         if not self.looks or abs(self.looks[0].angle_deg - self.approach_deg) >= APPROACH_DEG / 2:
             return ()
         return (
-            f"start_deg = {self.looks[0].angle_deg:g} is at the end of what the holder allows: the pre-scan cannot come "
+            f"start_deg = {self.looks[0].angle_deg:g} is at the end of the holder's range: the pre-scan cannot come "
             "to it from beyond, so the play of the stage may move the crystal in the first degrees of the rotation.",
         )
 

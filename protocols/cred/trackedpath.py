@@ -16,6 +16,8 @@ from protocols.tracking.pathfile import path_text
 from protocols.tracking.place import Place
 
 FOUND, NOT_FOUND, CORRECTED = "found", "not found", "corrected"
+FARTHEST_DEG = 180.0
+"""No looks are so far apart, but those of a damaged trace."""
 FILE, SCANNED = "path.csv", "prescan.csv"
 
 
@@ -66,8 +68,8 @@ def tracked_in(records: Sequence[Record], plan: CredPlan | None) -> Tracked | No
     for record in mine:
         if scanned and not told.scanned and record.get("slot") != 0:
             told.scanned.extend(_every_degree(path, scanned))
-        which = {"slot": record.get("slot"), **({"look": record["look"]} if "look" in record else {})}
         try:
+            which = {"slot": record["slot"], **({"look": record["look"]} if "look" in record else {})}
             if record["name"] == FOUND:
                 xx, xy, yy = (float(value) for value in record["covariance_nm2"])
                 place = Place(float(record["x_nm"]), float(record["y_nm"]), (xx, xy, yy))
@@ -100,7 +102,7 @@ def tracked_in(records: Sequence[Record], plan: CredPlan | None) -> Tracked | No
 def _every_degree(path: CrystalPath, looks: Sequence[tuple[float, float]]) -> list[PathPoint]:
     """The path from the first to the last of the angles at which it was seen; none where that is one."""
     low_deg, high_deg = min(looks)[0], max(looks)[0]
-    if high_deg - low_deg < 1.0:
+    if not 1.0 <= high_deg - low_deg <= FARTHEST_DEG:
         return []
     angles_deg = np.linspace(low_deg, high_deg, round(high_deg - low_deg) + 1)
     return [path.point(float(angle_deg), looks[-1][1]) for angle_deg in angles_deg]
