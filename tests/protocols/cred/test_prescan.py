@@ -103,6 +103,21 @@ def test_a_look_keeps_its_budget_and_the_plan_tells_its_dose(perform: Perform) -
     assert prepared.words["dose of the pre-scan"].endswith("as much as 1.4 frames")
 
 
+def test_a_camera_that_takes_long_to_be_set_is_set_in_the_dark(perform: Perform) -> None:
+    slow = with_options(detector={"change_s": 0.5, "declared_change_s": 0.5})
+    records = in_prescan(perform(slow, **SHORT))
+    order = [name for name, _ in called(records) if name in ("detector.start", "beam.unblank", "beam.blank")]
+    look = ["beam.unblank", "detector.start", "beam.blank"]
+    assert order == ["beam.blank", "detector.start", *look * 5, "detector.start"]
+    refused = [record["reason"] for record in records if record["kind"] == "refused"]
+    assert refused == [
+        "it set the camera to the looks of the pre-scan",
+        "it set the camera back from snapshots to frames",
+    ]
+    lit = [step for step in records if step["kind"] == "step"]
+    assert max(step["end_ns"] - step["start_ns"] for step in lit) < 200_000_000
+
+
 def test_a_rotation_that_begins_at_the_end_of_the_holders_range_is_asked_about() -> None:
     for start_deg, asked in ((-79.5, 1), (-70.0, 0)):
         plan = CredPlan(start_deg=start_deg, range_deg=20.0, tracking="correct", prescan_images=2)
