@@ -27,7 +27,7 @@ from protocols.cred.machine import cred_machine
 from protocols.cred.optics import changed_since, looked_at
 from protocols.cred.pattern import beam_asked_about, beam_cannot_be, corrected, corrected_beam, pattern_in, words_of
 from protocols.cred.plan import FORMATS, ON_REQUEST, CredPlan, SlotPlan
-from protocols.cred.records import DIFFRACTION, SNAPSHOT
+from protocols.cred.records import DIFFRACTION, PRESCAN_IMAGE, SNAPSHOT
 from protocols.cred.sequence import CredSequence
 from protocols.cred.trackingwords import offset_in
 from protocols.cred.trackingwords import words_of as offset_words
@@ -64,7 +64,7 @@ WHAT_IF = WhatIf(
     # Nor has it other pictures to look at.
     unanswerable=(
         *("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth"),
-        *("live", "stop_at", "stop_if", "tracking", "track_by", "beam_follows"),
+        *("live", "stop_at", "stop_if", "tracking", "track_by", "beam_follows", "path", "prescan_images"),
     ),
     needs_settling=("defocus",),
     signed=("range_deg",),
@@ -95,6 +95,7 @@ class PreparedCred(Prepared):
             "slots": f"{slots.slots} ({slots.snapshots} snapshots, {slots.snapshot_slots} slot(s) each)",
             "not recorded": gaps_of(slots),
             "duration": f"{slots.slots * slots.period_s:.1f} s",
+            **slots.prescan.words,
             **self._earlier,
             "stage travel": f"{begin_deg:.2f} to {end_deg:.2f} deg, run-in and run-out included",
             **self._parts,
@@ -110,7 +111,8 @@ class PreparedCred(Prepared):
         """See `Prepared.remarks`."""
         beam = beam_asked_about(self.plan.beam, self.geometry, self.slot_plan.detector)
         told = (beam, self.slot_plan.not_taken_back)
-        return (*unusual(self.plan), *(each for each in told if each is not None))
+        said = (each for each in told if each is not None)
+        return (*unusual(self.plan), *self.slot_plan.prescan.remarks, *said)
 
     @property
     def objections(self) -> Sequence[str]:
@@ -185,7 +187,7 @@ class Cred(ExperimentType[CredPlan]):
     plan_type = CredPlan
     unit = "slots"
     path_keys = ("crystal.cif",)
-    frame_kinds = (DIFFRACTION, SNAPSHOT)
+    frame_kinds = (DIFFRACTION, SNAPSHOT, PRESCAN_IMAGE)
     formats = (*FORMATS, *ON_REQUEST)
     needs = ("stage", "beam", "optics", "detector")
     what_if = WHAT_IF
@@ -295,14 +297,17 @@ class Cred(ExperimentType[CredPlan]):
         """See `ExperimentType.write_files`: for people, the snapshots, the path of a crystal that was tracked, and what
         frames told while it went on.
         """
+        from protocols.cred.finish import plan_of
         from protocols.cred.livetable import write_live_table
-        from protocols.cred.results import write_snapshots
-        from protocols.cred.trackedpath import tracked_in, write_path
+        from protocols.cred.results import look_file, snapshot_file, write_pictures
+        from protocols.cred.trackedpath import tracked_in, write_paths
 
-        files = [*write_snapshots(folder, frames("snapshot")), *write_live_table(folder, remains.records)]
-        tracked = tracked_in(remains.records)
-        path = None if tracked is None else write_path(folder, tracked)
-        return files if path is None else [*files, path]
+        files = write_pictures(folder, frames(SNAPSHOT.name), "slot", snapshot_file)
+        files += write_pictures(folder, frames(PRESCAN_IMAGE.name), "look", look_file)
+        files += write_live_table(folder, remains.records)
+        plan = plan_of(remains.plan)
+        tracked = tracked_in(remains.records, plan)
+        return files if tracked is None else [*files, *write_paths(folder, tracked, plan)]
 
     def products(self, plan: CredPlan) -> Sequence[str]:
         """See `ExperimentType.products`."""

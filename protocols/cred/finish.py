@@ -59,7 +59,7 @@ def finish_cred(remains: Remains) -> RunEnd:
     fit = results.rotation_of(collected, run.slots)
     result = results.result_of(run, fit)
     pictures = (instrument.get("detector") or {}).get("has_pictures")
-    tracked = tracked_in(remains.records)
+    tracked = tracked_in(remains.records, run.plan)
     if tracked is not None:
         result |= {"tracking": tracked.summary}
     unusable = ""

@@ -11,7 +11,7 @@ from engine.record.remains import Remains
 from engine.record.trace import Record
 from engine.run.lastwords import LastWords, at, last_call, made_safe, watched
 from protocols.cred.finish import plan_of
-from protocols.cred.machine import ENDS, State
+from protocols.cred.machine import ENDS, PRESCAN, State
 from protocols.cred.plan import CredPlan
 
 BEAM_ALARM = "THE BEAM MAY STILL BE ON THE CRYSTAL"
@@ -19,7 +19,12 @@ STAGE_ALARM = "THE STAGE MAY STILL BE ROTATING"
 LENS_ALARM = "the lens may be left defocused"
 
 BEFORE_BEAM = (State.RELAX.value, State.WAIT_FOR_ROTATION.value)
-WITH_DEFOCUS = (State.RELAX.value, State.DEFOCUS_SNAPSHOT.value, State.REFOCUS.value)
+UNBLANKING = (State.PRESCAN_SNAPSHOT.value, State.DELAY.value)
+"""A word of a blanked beam holds until one of these is entered."""
+WITH_DEFOCUS = (
+    *(State.RELAX.value, State.DEFOCUS_SNAPSHOT.value, State.REFOCUS.value),
+    *(state.value for state in PRESCAN),
+)
 END_NAMES = tuple(end.value for end in ENDS)
 
 
@@ -36,7 +41,7 @@ def cred_last_words(remains: Remains) -> LastWords:
     known = [record for record in remains.records if record["kind"] == "call"]
     behind = sum(record["kind"] == "state" for record in remains.records) < len(states)
     words = (
-        watched(_beam(known, states, plan), remains),
+        watched(_beam(known, states, plan, _unblanked_since(remains.records, states)), remains),
         _stage(known, states, plan),
         _lens(known, states, plan, behind),
     )
@@ -44,9 +49,23 @@ def cred_last_words(remains: Remains) -> LastWords:
     return LastWords(alarms, tuple(word for alarm, word in words if not alarm))
 
 
-def _beam(calls: Sequence[Record], states: Sequence[str], plan: CredPlan | None) -> tuple[str, str]:
+def _unblanked_since(records: Sequence[Record], states: Sequence[str]) -> bool:
+    """Whether a state that unblanks was entered after the last word of the beam."""
+    entered = at_word = 0
+    for record in records:
+        entered += record["kind"] == "state"
+        if record["kind"] == "call" and record["name"].startswith("beam."):
+            at_word = entered
+    return any(state in UNBLANKING for state in states[at_word:])
+
+
+def _beam(
+    calls: Sequence[Record], states: Sequence[str], plan: CredPlan | None, unblanked_since: bool
+) -> tuple[str, str]:
     finalizing = states[-1] == State.FINALIZE.value
     call = last_call(calls, "beam.blank", "beam.unblank", "beam.is_blanked")
+    if call is not None and call["name"] != "beam.unblank" and unblanked_since:
+        return BEAM_ALARM, f"the run was in state {states[-1]!r} and left no word of the beam"
     if call is not None and call["name"] == "beam.is_blanked":
         if call.get("result") is True:
             return "", f"the beam was blanked when it was looked at {at(call)}"

@@ -11,7 +11,9 @@ from drivers.judged import meant
 from drivers.plausible import EXPOSURE, SNAPSHOT, SPEED
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
-from protocols.cred.planparts import CrystalPlan, StopAtPlan, StopIfPlan
+from protocols.cred.givenpath import PathKey
+from protocols.cred.plantables import CrystalPlan, StopAtPlan, StopIfPlan
+from protocols.cred.prescanplan import MOST_IMAGES, PrescanPlan
 from protocols.cred.trackedby import TrackBy, not_taken_back
 from protocols.cred.trackingfits import tracking_steps
 
@@ -90,6 +92,11 @@ class CredPlan(BaseModel):
     """With the image shift: move the beam as well, where it lights little more than the aperture (docs/tracking.md)."""
     crystal_lost: Literal["go on", "stop"] = "go on"
     """Once tracking has lost the crystal in three snapshots in a row."""
+    path: PathKey = None
+    """With tracking: a CSV file that tells where the crystal goes, as a run leaves it in snapshots/path.csv
+    (docs/tracking.md)."""
+    prescan_images: Annotated[int, Field(ge=0, le=MOST_IMAGES)] = 0
+    """With tracking: look at the crystal at so many angles over the range before the rotation; 0 for none."""
     stop_at: StopAtPlan = StopAtPlan()
     stop_if: StopIfPlan = StopIfPlan()
     beam: Literal["found", "nominal"] | tuple[BeamPixel, BeamPixel] = "found"
@@ -164,6 +171,19 @@ class CredPlan(BaseModel):
             )
         if self.tracking == "off" and self.crystal_lost != "go on":
             raise ValueError("crystal_lost: without tracking nobody sees that; set tracking = show or correct")
+        return self
+
+    @model_validator(mode="after")
+    def _learned_before(self) -> "CredPlan":
+        """What is known of the crystal's path before the rotation is of use to tracking alone."""
+        if self.tracking == "off" and (self.path is not None or self.prescan_images):
+            key = "prescan_images" if self.prescan_images else "path"
+            raise ValueError(f"{key}: without tracking nobody uses it; set tracking = show or correct, or leave it out")
+        if self.prescan_images and not self.unblank:
+            raise ValueError(
+                "prescan_images: the beam is off between these images, which unblank = false does not allow; set "
+                "unblank = true, or prescan_images = 0"
+            )
         return self
 
     @model_validator(mode="after")
@@ -242,6 +262,7 @@ class SlotPlan:
         )
         self.snapshot_slots = max(1, math.ceil(sum(step.worst_s for step in steps) / self.period_s - 1e-9))
         self.snapshot = Budget("snapshot cycle", steps, self.snapshot_slots * self.period_s)
+        self.prescan = PrescanPlan(plan, timing, stage, detector)
         self._check(stage)
 
     @property
@@ -260,7 +281,8 @@ class SlotPlan:
         until_s = self.ready_s + self.snapshot.slack_s
         beside = (Budget("tracking, from refocus to the next frame", self.tracking_steps, until_s),)
         tracked = beside if self.tracking_steps else ()
-        return (self.frame, self.snapshot, *tracked) if self.plan.snapshot_interval else (self.frame,)
+        of_rotation = (self.frame, self.snapshot, *tracked) if self.plan.snapshot_interval else (self.frame,)
+        return (*self.prescan.budgets, *of_rotation)
 
     @property
     def wake_tolerance_s(self) -> float:
@@ -315,8 +337,12 @@ class SlotPlan:
     def travel_deg(self) -> tuple[float, float]:
         """Where the rotation begins and, run-in and run-out included, ends."""
         plan = self.plan
-        run_in_deg = ACTIVATION_THRESHOLD_DEG + plan.speed_deg_s * (START_DELAY_S + 0.5)
-        return plan.start_deg, plan.start_deg + plan.range_deg + plan.direction * (run_in_deg + RUN_OUT_DEG)
+        return plan.start_deg, plan.start_deg + plan.range_deg + plan.direction * (self.run_in_deg + RUN_OUT_DEG)
+
+    @property
+    def run_in_deg(self) -> float:
+        """By how much the stage turns, at most, before the first slot begins."""
+        return ACTIVATION_THRESHOLD_DEG + self.plan.speed_deg_s * (START_DELAY_S + 0.5)
 
     def _slots_in_range(self) -> int:
         plan, slot_deg = self.plan, abs(self.oscillation_deg)
@@ -377,3 +403,6 @@ class SlotPlan:
                     "Choose a smaller range_deg or another start_deg."
                     f"{meant('speed_deg_s', plan.speed_deg_s, SPEED)}"
                 )
+        if plan.path is not None:  # that of an earlier run begins with its first snapshot and ends with its last
+            between_deg = plan.snapshot_interval * abs(self.oscillation_deg) + self.run_in_deg
+            plan.path.check_range(plan.start_deg, plan.start_deg + plan.range_deg, between_deg)

@@ -30,6 +30,13 @@ DIFFRACTION = FrameKind(
     words="protocols.spots.beam_on_camera:no_beam",
 )
 SNAPSHOT = FrameKind("snapshot", (SLOT, ANGLE))
+PRESCAN_IMAGE = FrameKind(
+    "prescan",
+    (
+        Column("look", "<i4", "of the pre-scan, from 1"),
+        Column("angle_deg", "<f8", "where the stage stood, the middle one of three readings"),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The result of a cRED run as it stands in run.json, the columns of its frames, and its snapshots as files."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -167,15 +167,22 @@ def snapshot_file(slot: int) -> str:
     return f"snapshots/{slot:05d}.tiff"
 
 
-def write_snapshots(folder: Path, frames: Iterator[SpooledFrame]) -> list[Path]:
-    """Write the snapshots as TIFF files; which were written. Raises StorageError."""
+def look_file(look: int) -> str:
+    """Where an image of the pre-scan stands."""
+    return f"snapshots/prescan_{look:02d}.tiff"
+
+
+def write_pictures(
+    folder: Path, frames: Iterator[SpooledFrame], column: str, file_of: Callable[[int], str]
+) -> list[Path]:
+    """Write pictures as TIFF files, named by their slot or look; which were written. Raises StorageError."""
     files = []
     try:
         for frame in frames:
-            slot = frame.columns.get("slot")
-            if type(slot) is not int:
+            number = frame.columns.get(column)
+            if type(number) is not int:
                 continue
-            file = folder / snapshot_file(slot)
+            file = folder / file_of(number)
             file.parent.mkdir(exist_ok=True)
             TifImage(data=frame.counts.astype(frame.counts.dtype.newbyteorder("="))).write(str(file))
             files.append(file)

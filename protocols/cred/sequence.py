@@ -12,12 +12,12 @@ from typing import cast
 
 from drivers.contract import Microscope, PacedDetector
 from engine.clock import NS_PER_MS, NS_PER_S, ns
-from engine.errors import DeviceError, DeviceLost, Refused, Underflow
+from engine.errors import DeviceError, Refused, Underflow
 from engine.frame import Frame
 from engine.record.endings import Status
 from engine.run.contract import Experiment, SafeAction, Work
 from engine.run.run import Run
-from engine.run.series import FRAME_OVERDUE_S, Series
+from engine.run.series import Series
 from engine.run.timeline import PeriodMonitor, SlotGrid
 from protocols.cred.finish import put_together
 from protocols.cred.livelook import LiveLook
@@ -29,12 +29,12 @@ from protocols.cred.plan import (
     CredPlan,
     SlotPlan,
 )
+from protocols.cred.prescan import Prescan, first_frames
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.rotation.words import pedal_words, seen_words
 from protocols.cred.tracked import TakenSnapshot, TrackedCrystal, tracked_crystal
 from protocols.cred.trackingwords import offset_in
 
-GOTO_SPEED_DEG_S = 10.0
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
 READING_INTERVAL = 10
 # Soon after one another at first, so that the speed is known and a wrong reading is known for what it is.
@@ -78,6 +78,11 @@ class CredSequence(Experiment):
         self._speed_told = False
         self._watch = StageWatch(run, self._stage, plan, slots.travel_deg[1])
         self._tracked = None if plan.tracking == "off" else tracked_crystal(run, microscope, plan)
+        self._prescan = None
+        if self._tracked is not None and slots.prescan.looks:
+            self._prescan = Prescan(
+                run, plan, slots, self._watch, self._beam, self._optics, self._tracked, self._back_from_prescan
+            )
         camera = microscope.detector.facts
         self._live = (
             LiveLook(run, plan, self._watch, microscope.geometry, camera) if plan.live and camera.has_pictures else None
@@ -87,6 +92,7 @@ class CredSequence(Experiment):
         """See `Experiment.activities`."""
         return {
             State.RELAX: self.relax,
+            **(self._prescan.activities() if self._prescan is not None else {}),
             State.WAIT_FOR_ROTATION: self.wait_for_rotation,
             State.DELAY: self.delay,
             State.EXPOSE: self.expose,
@@ -121,7 +127,7 @@ class CredSequence(Experiment):
                 "exposed. Unblank the beam yourself, or set unblank = true."
             )
         if self.plan.rotation == "commanded":
-            await self._go_to_start()
+            await self._watch.go_to(self.plan.start_deg, "start_deg")
         for _ in range(self.plan.relax_cycles if self.plan.snapshot_interval else 0):
             for value in (self._focus + self.plan.defocus, self._focus):
                 await self._optics.set_focus(value)
@@ -137,23 +143,17 @@ class CredSequence(Experiment):
             await self._tracked.begin()
         await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))
         self._series = Series(self.run, self._detector)
+        if self._prescan is not None:
+            self._prescan.begin(self._series, self._in_focus + self.plan.defocus)
+            return "prescan"
+        if self._tracked is not None and self.plan.path is not None:
+            await self._tracked.set_out(first_frames(self.plan, self.slots, self._timeline.now_ns / NS_PER_S))
         return "relaxed"
 
-    async def _go_to_start(self) -> None:
-        here_deg = await self._watch.rest_deg()
-        self._watch.may_turn = True
-        await self._stage.rotate(self.plan.start_deg, GOTO_SPEED_DEG_S)
-        overdue_ns = self._timeline.now_ns + ns(
-            2 * abs(self.plan.start_deg - here_deg) / GOTO_SPEED_DEG_S + FRAME_OVERDUE_S
-        )
-        while abs(await self._watch.poll_deg() - self.plan.start_deg) > ACTIVATION_THRESHOLD_DEG / 4:
-            if self._timeline.now_ns > overdue_ns:
-                raise DeviceLost(
-                    f"stage: start_deg = {self.plan.start_deg:g} was not reached in time; the stage stands elsewhere. "
-                    "Check the holder and the stage's own limits."
-                )
-        # Readings scatter: let the motion end before its rest is taken as the mark for the start.
-        await self._timeline.wait("start reached", self._timeline.now_ns + ns(RELAX_HALF_CYCLE_S))
+    async def _back_from_prescan(self) -> None:
+        await self._back_in_focus()
+        if self.slots.change_s:
+            await self._set_camera_back()
 
     async def wait_for_rotation(self) -> str:
         """Read the stage until it has turned by the activation threshold; fail after the plan's time-out."""

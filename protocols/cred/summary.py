@@ -33,6 +33,8 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         where = "" if away is None else f", {away:.0f} nm from the middle (95 %: {tracking['away_p95_nm']:.0f} nm)"
         found = f"found in {tracking['snapshots_found']} of {result['snapshots']} snapshots{where}"
         rows.append(("crystal", f"{found}, {tracking['corrections']} corrections"))
+        if "looks" in tracking:
+            rows.append(("pre-scan", f"found in {tracking['looks_found']} of {tracking['looks']} looks"))
     for key, name in (("lateness_ms", "frame starts late"), ("gap_error_ms", "gap error")):
         spread = result[key]
         if spread["median"] is not None:

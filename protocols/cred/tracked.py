@@ -18,10 +18,10 @@ from engine.errors import CredlineError, DeviceError, DeviceLost, Refused
 from engine.run.compute import Computation
 from engine.run.contract import SafeAction
 from protocols.cred.trackedby import actuator_by, disc_range_nm
-from protocols.cred.trackedpath import AIMED, ASSUMED, CORRECTED, FOUND, NOT_FOUND
+from protocols.cred.trackedpath import AIMED, ASSUMED, CORRECTED, FOUND, NOT_FOUND, path_before
 from protocols.cred.trackingcalls import DeflectorCalls, StageCalls, TrackingCalls
 from protocols.cred.trackingfits import LOCATE_S
-from protocols.tracking.actuator import Actuator, square
+from protocols.tracking.actuator import Actuator, Correction, square
 from protocols.tracking.computation import Detector, Found, answered, told
 from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.locating import NOT_SEEN, Located, Optics, Refusal
@@ -47,17 +47,30 @@ SLIPPED_NM = 400.0
 """Once it was not where it should be, it may have slipped by this: standard deviation along x and y."""
 LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
+TRIED_SHARE = 0.1
+"""Of the aperture's diameter, by which the image shift is tried: many times what a look is off by."""
+MOST_STEPS = 30
+"""Before the rotation there is time for more than one step, once it is known what they do."""
 CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
 
 
 @dataclass(frozen=True, slots=True)
 class TakenSnapshot:
-    """index: in the run's spool. angle_deg, t_s: of the middle of its exposure."""
+    """index: in the run's spool. angle_deg, t_s: of the middle of its exposure. look: of the pre-scan, which has no
+    slots: there it is 0.
+    """
 
     index: int
     slot: int
     angle_deg: float
     t_s: float
+    look: int = 0
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Which one it is, in its record."""
+        which = {"slot": self.slot, **({"look": self.look} if self.look else {})}
+        return {**which, "angle_deg": round(self.angle_deg, 4)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +87,15 @@ class BringingBack:
 
 class TrackedCrystal:
     """Of one run. optics: of its snapshots, as they should be. by: None where the crystal is only shown. flatfield: its
-    index in the spool, once it is there.
+    index in the spool, once it is there. path: as it is known before.
     """
 
-    def __init__(self, run: "Run", optics: Optics, detector: Detector, by: BringingBack | None) -> None:
+    def __init__(
+        self, run: "Run", optics: Optics, detector: Detector, by: BringingBack | None, path: CrystalPath
+    ) -> None:
         self._run, self._by = run, by
         self._optics, self._detector = optics, detector
-        self.path = CrystalPath(foreshortened=by is not None and by.actuator.foreshortened)
+        self.path = path
         self.flatfield: int | None = None
         self._corrector: Corrector | None = None
         self._is_held = by is not None
@@ -88,6 +103,7 @@ class TrackedCrystal:
         self._seen: Found | None = None  # the snapshot in which it was found last
         self._last: Found | None = None  # and the last one of which that was believed
         self._optics_seen: Optics | None = None  # of the last snapshot that could be looked at
+        self._first: Found | None = None  # and the first one
         self._missed = 0
         self._elsewhere = False
         self._corrected_now = False
@@ -134,16 +150,48 @@ class TrackedCrystal:
         self._run.trace.record("tracking", AIMED, x_nm=x_nm, y_nm=y_nm)
         return f"Tracking: from the next snapshot on the crystal is held at {x_nm:g}, {y_nm:g} nm."
 
-    async def follow(self, taken: TakenSnapshot, ahead: tuple[float, float]) -> None:
+    @property
+    def was_found(self) -> bool:
+        """Whether it was in the last snapshot, and that was believed."""
+        return self._missed == 0
+
+    @property
+    def why_missed(self) -> str:
+        """Why it was not."""
+        return self._why
+
+    async def set_out(self, ahead: tuple[float, float]) -> None:
+        """Before the rotation: what looks missed on the way there counts no more, the crystal looks as it did at the
+        first angle, and what is known of its path brings it to the middle. ahead: as of `follow`.
+        """
+        self._missed, self._elsewhere = 0, False
+        self._seen = self._last = self._first
+        await self._correct(0, ahead)
+
+    async def try_shift(self, axis: int) -> None:
+        """Move the crystal along one axis of the stage by a tenth of the aperture, towards the middle: while nothing
+        else moves the next look tells what the image shift does.
+        """
+        if self._corrector is None or self._by is None or not self.was_found or self._last is None:
+            return
+        by_nm = TRIED_SHARE * 2 * self._by.farthest_nm
+        place = self._last.located.place.array_nm
+        moves_nm = [0.0, 0.0]
+        moves_nm[axis] = -by_nm if place[axis] > 0 else by_nm
+        correction = self._corrector.trial((moves_nm[0], moves_nm[1]))
+        if correction is not None:
+            await self._make(0, correction)
+
+    async def follow(self, taken: TakenSnapshot, ahead: tuple[float, float] | None) -> None:
         """Look for the crystal in a snapshot, and correct for where it will be. ahead: angle in deg and time in s of
-        the middle of the frames up to the next snapshot.
+        the middle of the frames up to the next snapshot; None where nothing is to be corrected.
 
         Takes at most LOCATE_S, and the calls where something is corrected. Never fails a run: what goes wrong with a
         look is noted.
         """
         self._corrected_now = False
         place, self._why = await self._locate(taken)
-        told: dict[str, Any] = {"slot": taken.slot, "angle_deg": round(taken.angle_deg, 4)}
+        told = taken.told
         self._elsewhere = False
         if place is None and self._assume(taken, told):
             await self._correct(taken.slot, ahead)
@@ -166,6 +214,7 @@ class TrackedCrystal:
             return
         self._missed = 0
         self._last = self._seen
+        self._first = self._first or self._seen
         await self._correct(taken.slot, ahead)
 
     def _assume(self, taken: TakenSnapshot, told: dict[str, Any]) -> bool:
@@ -173,7 +222,7 @@ class TrackedCrystal:
         if self._last is not None or self._missed or self._optics_seen is None or self._why != NOT_SEEN:
             return False
         place = Place.even(0.0, 0.0, ASSUMED_NM)
-        self._last = Found(taken.index, self._optics_seen, Located(place, 0.0, None))
+        self._first = self._last = Found(taken.index, self._optics_seen, Located(place, 0.0, None))
         self.path.see(taken.angle_deg, taken.t_s, place)
         reason = f"{self._why}: taken to be in the middle, where it was centred"
         at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
@@ -188,11 +237,11 @@ class TrackedCrystal:
 
     def _expected(self, taken: TakenSnapshot) -> Place:
         """Where it should be."""
-        if self._last is None:
+        if self._last is None and not self.path.is_known:
             return CENTRED
         place = self.path.predict(taken.angle_deg, taken.t_s)
         more_nm = SLIPPED_NM if self._looks_farther else 0.0
-        if self._last.located.looks is None:  # a neighbour would be taken for it
+        if self._last is not None and self._last.located.looks is None:  # a neighbour would be taken for it
             more_nm = CENTRED_NM
         xx, xy, yy = place.covariance_nm2
         return Place(place.x_nm, place.y_nm, (xx + more_nm**2, xy, yy + more_nm**2))
@@ -236,15 +285,24 @@ class TrackedCrystal:
         x_nm, y_nm = self._aim_nm
         return replace(place, x_nm=place.x_nm - x_nm, y_nm=place.y_nm - y_nm)
 
-    async def _correct(self, slot: int, ahead: tuple[float, float]) -> None:
-        corrector, by = self._corrector, self._by
-        if corrector is None or by is None:
+    async def _correct(self, slot: int, ahead: tuple[float, float] | None) -> None:
+        corrector = self._corrector
+        if corrector is None or ahead is None:
             return
         effect, before, predicted = self.path.effect(), corrector.trust, self._off_aim(self.path.predict(*ahead))
         if (trust := corrector.judge(effect, predicted)) is not before and trust in (Trust.DOUBTED, Trust.STOPPED):
             self._run.trace.record("note", "operator", text=f"Tracking: {corrector.words}")
-        correction = corrector.next(predicted, effect, ahead[0])
-        if correction is None:
+        for _ in range(1 if slot else MOST_STEPS):
+            correction = corrector.next(self._off_aim(self.path.predict(*ahead)), effect, ahead[0])
+            if correction is None:
+                return
+            await self._make(slot, correction)
+            if corrector.trust is not Trust.RIGHT:
+                return
+
+    async def _make(self, slot: int, correction: Correction) -> None:
+        corrector, by = self._corrector, self._by  # no corrector once the deflectors have refused one
+        if corrector is None or by is None:
             return
         # Before it is made: of a call that fails nobody knows whether it was heard.
         self._corrected_now = True
@@ -274,7 +332,9 @@ def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> Tra
     saturation = camera.saturation_of(plan.snapshot_exposure_s) or 0
     detector = Detector(None, camera.wide_cross, saturation, _electron_counts(microscope))
     by = _bringing_back(run, microscope, plan) if plan.tracking == "correct" else None
-    return TrackedCrystal(run, optics, detector, by)
+    return TrackedCrystal(
+        run, optics, detector, by, path_before(plan, foreshortened=by is not None and by.actuator.foreshortened)
+    )
 
 
 def _bringing_back(run: "Run", microscope: Microscope, plan: "CredPlan") -> BringingBack:

@@ -9,29 +9,37 @@ import numpy as np
 
 from engine.errors import StorageError
 from engine.record.trace import Record
+from protocols.cred.givenpath import COPY
+from protocols.cred.plan import CredPlan
 from protocols.tracking.path import CrystalPath, PathPoint
 from protocols.tracking.pathfile import path_text
 from protocols.tracking.place import Place
 
 FOUND, NOT_FOUND, ASSUMED, CORRECTED, AIMED = "found", "not found", "assumed", "corrected", "aimed"
-FILE = "path.csv"
+FARTHEST_DEG = 180.0
+"""No looks are so far apart, but those of a damaged trace."""
+FILE, SCANNED = "path.csv", "prescan.csv"
 
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
     """snapshots: one object each, as run.json has it: slot, angle_deg, and x_nm, y_nm, sigma_nm, seen, or the reason
     why it was not found; aim_nm: where an operator wanted it, if not in the middle. corrections: slot, and how far they
-    were meant to move the crystal. points: the path of the crystal itself, without what corrections did.
+    were meant to move the crystal. points: the path of the crystal itself, without what corrections did. scanned: the
+    same over the range of the pre-scan, as it was known then. What belongs to no slot, before the rotation, has slot 0;
+    looks of the pre-scan are numbered.
     """
 
     snapshots: list[dict[str, Any]]
     corrections: list[dict[str, Any]]
     points: list[PathPoint]
+    scanned: list[PathPoint]
 
     @property
     def summary(self) -> dict[str, Any]:
         """For the result of the run: how often it was found, and how far from where it was wanted."""
-        found = [each for each in self.snapshots if "x_nm" in each]
+        looks = [each for each in self.snapshots if "look" in each]
+        found = [each for each in self.snapshots if "x_nm" in each and "look" not in each]
         aims = [each.get("aim_nm", (0.0, 0.0)) for each in found]
         away_nm = [
             float(np.hypot(each["x_nm"] - x_nm, each["y_nm"] - y_nm))
@@ -42,27 +50,44 @@ class Tracked:
             "corrections": len(self.corrections),
             "away_median_nm": round(float(np.median(away_nm)), 1) if away_nm else None,
             "away_p95_nm": round(float(np.percentile(away_nm, 95)), 1) if away_nm else None,
+            **({"looks": len(looks), "looks_found": sum("x_nm" in each for each in looks)} if looks else {}),
         }
 
 
-def tracked_in(records: Sequence[Record]) -> Tracked | None:
-    """None of a run that was not tracked. Records that say too little, as of a damaged trace, are left out."""
+def path_before(plan: CredPlan | None, foreshortened: bool = False) -> CrystalPath:
+    """What is known of the path before anything is seen: what the plan gives, or nothing. foreshortened: corrections
+    move the crystal in the plane of the stage.
+    """
+    given = None if plan is None else plan.path
+    if given is None:
+        return CrystalPath(foreshortened=foreshortened)
+    return CrystalPath(given.prior, given.points, foreshortened=foreshortened)
+
+
+def tracked_in(records: Sequence[Record], plan: CredPlan | None) -> Tracked | None:
+    """None of a run that was not tracked. plan: None where a crash has left none. Records that say too little, as of a
+    damaged trace, are left out.
+    """
     mine = [record for record in records if record["kind"] == "tracking"]
     if not mine:
         return None
-    path = CrystalPath(foreshortened=any(record.get("by") == "stage" for record in mine))
-    told, aim_nm = Tracked([], [], []), (0.0, 0.0)
+    by_stage = any(record.get("by") == "stage" for record in mine)
+    path, told, aim_nm = path_before(plan, foreshortened=by_stage), Tracked([], [], [], []), (0.0, 0.0)
     seen: list[tuple[float, float]] = []
+    scanned: list[tuple[float, float]] = []
     for record in mine:
+        if scanned and not told.scanned and record.get("slot") != 0:
+            told.scanned.extend(_every_degree(path, scanned))
         try:
+            which: dict[str, Any] = {key: value for key, value in record.items() if key in ("slot", "look")}
             if record["name"] == FOUND:
                 place = _place_in(record)
                 at = float(record["angle_deg"]), float(record["t_s"])
                 verdict = path.see(*at, place)
-                seen.append(at)
+                (scanned if "look" in record else seen).append(at)
                 told.snapshots.append(
                     {
-                        "slot": record["slot"],
+                        **which,
                         "angle_deg": record["angle_deg"],
                         "x_nm": place.x_nm,
                         "y_nm": place.y_nm,
@@ -74,7 +99,7 @@ def tracked_in(records: Sequence[Record]) -> Tracked | None:
             elif record["name"] in (NOT_FOUND, ASSUMED):
                 if record["name"] == ASSUMED:
                     path.see(float(record["angle_deg"]), float(record["t_s"]), _place_in(record))
-                told.snapshots.append({key: record[key] for key in ("slot", "angle_deg", "reason")})
+                told.snapshots.append({**which, **{key: record[key] for key in ("angle_deg", "reason")}})
             elif record["name"] == AIMED:
                 aim_nm = float(record["x_nm"]), float(record["y_nm"])
             elif record["name"] == CORRECTED:
@@ -82,6 +107,8 @@ def tracked_in(records: Sequence[Record]) -> Tracked | None:
                 told.corrections.append({key: record[key] for key in ("slot", "x_nm", "y_nm")})
         except (KeyError, TypeError, ValueError):
             continue
+    if scanned and not told.scanned:
+        told.scanned.extend(_every_degree(path, scanned))
     told.points.extend(path.point(*at) for at in seen)
     return told
 
@@ -91,17 +118,33 @@ def _place_in(record: Record) -> Place:
     return Place(float(record["x_nm"]), float(record["y_nm"]), (xx, xy, yy))
 
 
-def write_path(folder: Path, tracked: Tracked) -> Path | None:
-    """Write snapshots/path.csv; None where the crystal was never found. Raises StorageError."""
-    if not tracked.points:
-        return None
-    file = folder / "snapshots" / FILE
-    try:
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(path_text(tracked.points), encoding="utf-8", newline="")
-    except OSError as error:
-        raise StorageError(
-            f"{file}: could not be written ({error}); the trace has what stands in it. Free some space, then run "
-            "'credline recover' on the run folder."
-        ) from error
-    return file
+def _every_degree(path: CrystalPath, looks: Sequence[tuple[float, float]]) -> list[PathPoint]:
+    """The path from the first to the last of the angles at which it was seen; none where that is one."""
+    low_deg, high_deg = min(looks)[0], max(looks)[0]
+    if not 1.0 <= high_deg - low_deg <= FARTHEST_DEG:
+        return []
+    angles_deg = np.linspace(low_deg, high_deg, round(high_deg - low_deg) + 1)
+    return [path.point(float(angle_deg), looks[-1][1]) for angle_deg in angles_deg]
+
+
+def write_paths(folder: Path, tracked: Tracked, plan: CredPlan | None) -> list[Path]:
+    """Write snapshots/path.csv, prescan.csv and a copy of the path that was given, as far as there are any; which were
+    written. Raises StorageError.
+    """
+    given = None if plan is None else plan.path
+    points = {FILE: tracked.points, SCANNED: tracked.scanned, COPY: () if given is None else given.points}
+    files = []
+    for name, path in points.items():
+        if not path:
+            continue
+        file = folder / "snapshots" / name
+        try:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(path_text(path), encoding="utf-8", newline="")
+        except OSError as error:
+            raise StorageError(
+                f"{file}: could not be written ({error}); the trace has what stands in it. Free some space, then run "
+                "'credline recover' on the run folder."
+            ) from error
+        files.append(file)
+    return files

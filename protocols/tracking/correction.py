@@ -106,6 +106,12 @@ class Corrector:
                 return settings
         return None
 
+    def trial(self, moves_nm: Pair, tilt_deg: float = 0.0) -> Correction | None:
+        """What moves the crystal by as much, to see what corrections do; None where the actuator cannot."""
+        units = self.actuator.units(np.array(moves_nm), tilt_deg)
+        settings = self._settings(self.actuator.whole(self._now + units))
+        return settings if self._allowed(settings) and self.trust is Trust.UNTRIED else None
+
     def made(self, correction: Correction) -> None:
         """The deflectors were set to it."""
         self._made, self._last_nm = True, np.array(correction.moves_nm)

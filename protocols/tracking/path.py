@@ -64,6 +64,11 @@ class CrystalPath:
         self._corrected_nm = (0.0, 0.0)
 
     @property
+    def is_known(self) -> bool:
+        """Whether anything was given or seen."""
+        return bool(len(self._given) or self._regression.sights)
+
+    @property
     def corrected_nm(self) -> tuple[float, float]:
         """By how much corrections were meant to move the crystal at no tilt, all together."""
         return self._corrected_nm

@@ -17,7 +17,11 @@ COLUMNS = ("angle_deg", "x_nm", "y_nm", "z_nm", "sigma_nm")
 LARGEST_DEG = 90.0
 LARGEST_NM = 100_000.0
 """A crystal that is further off never was in an aperture: the numbers are in another unit."""
-MOST_ROWS = 100_000
+LEAST_SIGMA_NM, LEAST_NM = 0.5, 10.0
+"""No look tells a place so well, and no goniometer keeps a crystal to so little: the numbers are in a larger unit."""
+LARGER = {"um": 1e3, "mm": 1e6, "m": 1e9}
+MOST_ROWS = 10_000
+"""They stand in the header of the trace."""
 NOTHING_MOVED = "Nothing was moved"
 
 
@@ -60,18 +64,40 @@ def read_path(file: Path) -> tuple[PathPoint, ...]:
             points.append(point)
     if len(points) < 2:
         raise Refused(f"{file.name} has {len(points)} angles; a path needs two. {NOTHING_MOVED}.")
+    _check_unit(file, points)
     return tuple(points)
 
 
-def check_range(file: Path, points: Sequence[PathPoint], first_deg: float, last_deg: float) -> None:
-    """Raises Refused for a path that does not hold for a whole rotation."""
+def check_range(
+    file: Path, points: Sequence[PathPoint], first_deg: float, last_deg: float, beyond_deg: float = 0.0
+) -> None:
+    """Raises Refused for a path that does not hold for a whole rotation. beyond_deg: by so much the rotation may go
+    beyond it at either end, where it goes on as it ends.
+    """
     low, high = sorted((first_deg, last_deg))
     begin, end = points[0].angle_deg, points[-1].angle_deg
-    if begin > low or end < high:
+    if begin > low + beyond_deg or end < high - beyond_deg:
+        radians = "; if these are radians, write degrees" if max(-begin, end) < math.pi / 2 else ""
         raise Refused(
             f"{file.name} holds for {begin:g} to {end:g} deg and the rotation goes from {low:g} to {high:g} deg. "
-            f"{NOTHING_MOVED}; take a shorter rotation, or a path that covers it."
+            f"{NOTHING_MOVED}; take a shorter rotation, or a path that covers it{radians}."
         )
+
+
+def _check_unit(file: Path, points: Sequence[PathPoint]) -> None:
+    """Raises Refused where the numbers are so small that they are in um or m."""
+    places = [abs(value) for each in points for value in (each.x_nm, each.y_nm, each.z_nm)]
+    sigma_nm, largest_nm = max(each.sigma_nm for each in points), max(places)
+    if sigma_nm < LEAST_SIGMA_NM:
+        raise Refused(_meant(file, f"sigma_nm is {sigma_nm:.3g} at most, better than any look can tell", sigma_nm))
+    if 0.0 < largest_nm < LEAST_NM:
+        raise Refused(_meant(file, f"x_nm, y_nm and z_nm are {largest_nm:.3g} at most", largest_nm))
+
+
+def _meant(file: Path, cause: str, value_nm: float) -> str:
+    """The smallest unit in which this would be something."""
+    unit = next((unit for unit, nm in LARGER.items() if value_nm * nm >= 1.0), "m")
+    return f"{file.name}: {cause}. {NOTHING_MOVED}; if {unit} was meant, write {LARGER[unit]:.0f} times as much, in nm."
 
 
 def _point(file: Path, number: int, line: str) -> PathPoint:

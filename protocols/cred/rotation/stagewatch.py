@@ -12,7 +12,9 @@ from drivers.contract import Reading, Stage
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost
 from engine.run.run import Run
-from protocols.cred.plan import START_DELAY_S, CredPlan
+from engine.run.series import FRAME_OVERDUE_S
+from protocols.cred.plan import ACTIVATION_THRESHOLD_DEG, START_DELAY_S, CredPlan
+from protocols.cred.prescanplan import GOTO_SPEED_DEG_S, REST_S
 from protocols.cred.readings import LEFT_OUT, TAKEN
 from protocols.cred.rotation.angles import (
     COMMANDED_SHARE,
@@ -29,6 +31,8 @@ from protocols.cred.rotation.angles import (
 
 POLL_NS = 5 * NS_PER_MS
 AGAIN_S = 0.2
+THERE_DEG = ACTIVATION_THRESHOLD_DEG / 4
+"""So near to an angle the stage has come to it."""
 LAST_READING_S = 1.0
 # So long the stop of a stage that was seen to turn is looked at, and that of one which may have begun to turn.
 STANDS_S = 1.0
@@ -76,6 +80,24 @@ class StageWatch:
     async def rest_deg(self) -> float:
         """Where the stage stands: the middle one of three readings, so that a wrong one does no harm."""
         return median([(await self.angle()).value for _ in range(3)])
+
+    async def go_to(self, angle_deg: float, what: str) -> None:
+        """Go to an angle and stand there. what: names it in words. Takes as long as the way does, and half a second.
+
+        Raises DeviceLost where it is not reached in time.
+        """
+        here_deg = await self.rest_deg()
+        self.may_turn = True
+        await self._stage.rotate(angle_deg, GOTO_SPEED_DEG_S)
+        overdue_ns = self._timeline.now_ns + ns(2 * abs(angle_deg - here_deg) / GOTO_SPEED_DEG_S + FRAME_OVERDUE_S)
+        while abs(await self.poll_deg() - angle_deg) > THERE_DEG:
+            if self._timeline.now_ns > overdue_ns:
+                raise DeviceLost(
+                    f"stage: {what} = {angle_deg:g} was not reached in time; the stage stands elsewhere. "
+                    "Check the holder and the stage's own limits."
+                )
+        # Readings scatter: let the motion end before its rest is taken as the mark for the start.
+        await self._timeline.wait("start reached", self._timeline.now_ns + ns(REST_S))
 
     async def poll_deg(self) -> float:
         """Read the stage, but no more often than makes sense, however fast it answers."""

@@ -8,11 +8,13 @@ from typing import Any
 from drivers.parts import OpticalMode
 from engine.record.trace import Record
 from engine.run.trial import Case, SoakedRun, Trial
-from protocols.cred.machine import TRANSITIONS, WORKING, State
+from protocols.cred.machine import PRESCAN, TRANSITIONS, WORKING, State
+from protocols.cred.records import PRESCAN_IMAGE
 from protocols.cred.soak.hard import HardTroubles
 from protocols.cred.soak.rules import STUCK, rules_of
 
-EXPOSING = (State.EXPOSE.value, State.DEFOCUS_SNAPSHOT.value)
+EXPOSING = (State.PRESCAN_SNAPSHOT.value, State.EXPOSE.value, State.DEFOCUS_SNAPSHOT.value)
+UNBLANKING = (State.PRESCAN_SNAPSHOT.value, State.DELAY.value)
 SMALL = {
     "driver": "simulated",
     "geometry": {"beam_fast_px": 16.3, "beam_slow_px": 15.1},
@@ -140,6 +142,11 @@ class CredTrial(Trial):
             kind = rng.choice(["error", "hang", f"slow {value_s}", f"away {value_s}"])
             looks = [f"compute.locate {number} {ending}" for ending in ("late", "dead", "never")]
             troubles = [*troubles, rng.choice([f"{rng.choice(calls)} {kind}", rng.choice(looks)])]
+        if plan["unblank"] and rng.random() < 0.4:
+            plan["prescan_images"] = rng.randint(1, 4)
+            if rng.random() < 0.3:
+                state, after_s = rng.choice(PRESCAN), rng.uniform(0.0, 2.0)
+                troubles = [*troubles, f"operator {state.value}+{after_s:.3f} {rng.choice(['stop', 'abort'])}"]
         return plan, troubles
 
     def instrument(self, case: Case) -> dict[str, Any]:
@@ -219,7 +226,9 @@ class CredTrial(Trial):
                 if plan.get(key):
                     yield {**plan, key: {}}
         if plan.get("tracking", "off") != "off":
-            yield {**plan, "tracking": "off", "crystal_lost": "go on"}
+            yield {**plan, "tracking": "off", "crystal_lost": "go on", "prescan_images": 0}
+        if plan.get("prescan_images"):
+            yield {**plan, "prescan_images": 0}
         for key, value in plain.items():
             if plan[key] != value:
                 yield {**plan, key: value}
@@ -235,12 +244,13 @@ class CredTrial(Trial):
                 return f"states follow the machine: {record['name']} came after {state} by {record['trigger']}"
         elif kind == "frame":
             last = next((r for r in reversed(before) if r["kind"] == "frame" and r["name"] == record["name"]), None)
-            if last is not None and record["slot"] <= last["slot"]:
-                return f"slots of frames rise: {record['slot']} came after {last['slot']}"
+            which = "look" if record["name"] == PRESCAN_IMAGE.name else "slot"
+            if last is not None and record[which] <= last[which]:
+                return f"{which}s of frames rise: {record[which]} came after {last[which]}"
         elif record["name"] == "detector.start" and state not in EXPOSING:
             return f"exposures are made while exposing: one was begun in state {state}"
-        elif record["name"] == "beam.unblank" and state != State.DELAY.value and "error" not in record:
-            return f"the beam is unblanked when rotation was seen: it was in state {state}"
+        elif record["name"] == "beam.unblank" and state not in UNBLANKING and "error" not in record:
+            return f"the beam is unblanked when rotation was seen, or for a look before it: it was in state {state}"
         return None
 
     def judge(self, soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:

@@ -41,6 +41,13 @@ UNTIL_EXPOSE = [
     state("expose"),
 ]  # fmt: skip
 
+DARK = call("beam.is_blanked", result=True)
+LOOKING = ["relax", "prescan-goto", "prescan-snapshot", "prescan-return"]
+UNTIL_LOOK = [
+    state("relax"), FOCUS, state("prescan-goto"), call("beam.blank"), DARK,
+    call("optics.set_focus", 32500), call("stage.rotate", -30.0, 10.0), state("prescan-snapshot"),
+]  # fmt: skip
+
 CASES: dict[str, tuple[list[Record], list[str], set[str]]] = {
     "nothing began": ([], [], set()),
     "in relax": ([state("relax")], STATES[:1], {LENS_ALARM}),
@@ -68,6 +75,18 @@ CASES: dict[str, tuple[list[Record], list[str], set[str]]] = {
         ],
         [*STATES[:4], "finalize"],
         {BEAM_ALARM},
+    ),
+    "on the way to a look before the rotation": (UNTIL_LOOK[:-1], LOOKING[:2], {STAGE_ALARM, LENS_ALARM}),
+    "at such a look": (UNTIL_LOOK, LOOKING[:3], {BEAM_ALARM, STAGE_ALARM, LENS_ALARM}),
+    "after such a look": (
+        [*UNTIL_LOOK, call("beam.unblank"), call("beam.blank"), DARK, state("prescan-return")],
+        [*LOOKING[:3], "prescan-return"],
+        {STAGE_ALARM, LENS_ALARM},
+    ),
+    "exposing after such looks, the trace ends before the beam": (
+        [*UNTIL_LOOK, call("beam.unblank"), call("beam.blank"), DARK, state("prescan-return")],
+        [*LOOKING, *STATES[1:4]],
+        {BEAM_ALARM, STAGE_ALARM, LENS_ALARM},
     ),
     "safe": (
         [*UNTIL_EXPOSE, state("finalize"), {"kind": "note", "name": "safe state", "alarms": 0}],

@@ -7,9 +7,10 @@ from protocols.cred.machine import State, cred_machine
 DIAGRAM = Path(__file__).parents[3] / "docs" / "cred-machine.md"
 
 
-def test_the_states_are_exactly_those_of_the_design() -> None:
+def test_the_states_are_exactly_those_of_the_design_and_of_the_pre_scan() -> None:
     assert {state.value for state in State} == {
-        "relax", "wait-for-rotation", "delay", "expose", "defocus-snapshot", "refocus", "finalize",
+        "relax", "prescan-goto", "prescan-snapshot", "prescan-return", "wait-for-rotation",
+        "delay", "expose", "defocus-snapshot", "refocus", "finalize",
         "done", "stopped", "aborted", "failed",
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Tables within the plan of a cRED run: the crystal of a simulation, and what ends a run early."""
+"""The tables of a cRED plan: which crystal a simulation holds, and when looks at the crystal end the run."""
 
 from pathlib import Path
 from typing import Annotated

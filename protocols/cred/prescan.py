@@ -1,0 +1,194 @@
+"""The work of the states of a pre-scan: go to an angle in the dark, look at the crystal for a moment, come back.
+
+The crystal is looked for as in the rotation, and what is learned of its path is known before the first frame. The lens
+stays at its defocus meanwhile, for the beam is off but for the looks.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+
+from drivers.contract import Beam, Optics
+from engine.clock import NS_PER_S, ns
+from engine.errors import DeviceError
+from engine.record.endings import Status
+from engine.run.contract import Work
+from engine.run.run import Run
+from engine.run.series import Series
+from protocols.cred.machine import State
+from protocols.cred.plan import CredPlan, SlotPlan
+from protocols.cred.prescanplan import GOTO_SPEED_DEG_S, REST_S, Look
+from protocols.cred.records import PRESCAN_IMAGE
+from protocols.cred.rotation.stagewatch import StageWatch
+from protocols.cred.tracked import TakenSnapshot, TrackedCrystal
+
+HOWEVER_LATE_NS = 2**62
+
+
+class Prescan:
+    """Of one run. watch, beam, optics: behind its gate. focused: puts the lens back into focus and makes sure of it."""
+
+    def __init__(
+        self,
+        run: Run,
+        plan: CredPlan,
+        slots: SlotPlan,
+        watch: StageWatch,
+        beam: Beam,
+        optics: Optics,
+        tracked: TrackedCrystal,
+        focused: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._run, self._plan, self._slots = run, plan, slots
+        self._watch, self._beam, self._optics = watch, beam, optics
+        self._tracked, self._focused = tracked, focused
+        self._timeline = run.timeline
+        self._left = list(slots.prescan.looks)
+        self._stands_at: float | None = None  # the angle at which it was told to stand
+        self._stands_deg = 0.0  # and what it reads there
+        self._series: Series | None = None
+        self._defocused = 0
+        self._found_deg: list[float] = []
+        self._missed: list[str] = []
+
+    def begin(self, series: Series, defocused: int) -> None:
+        """What is known once the camera is armed. defocused: value of the lens."""
+        self._series, self._defocused = series, defocused
+
+    def activities(self) -> Mapping[Enum, Work]:
+        """Its part of `Experiment.activities`."""
+        return {
+            State.PRESCAN_GOTO: self.go,
+            State.PRESCAN_SNAPSHOT: self.look,
+            State.PRESCAN_RETURN: self.come_back,
+        }
+
+    async def go(self) -> str:
+        """Blank, defocus (the first time), go to the angle of the next look.
+
+        To the first angle the stage comes as to all others: from the side from which the rotation comes.
+        """
+        look = self._left[0]
+        if self._stands_at is None:
+            await self._beam.blank()
+            await self._make_sure()
+            await self._optics.set_focus(self._defocused)
+            if self._slots.change_s:
+                await self._set_camera()
+        if self._stands_at != look.angle_deg:
+            if self._stands_at is None:
+                await self._approach()
+            await self._watch.go_to(look.angle_deg, "an angle of the pre-scan")
+            self._stands_deg = await self._watch.rest_deg()
+            self._stands_at = look.angle_deg
+        stand_ns = self._timeline.now_ns + ns(self._tracked.stands_after_s)
+        await self._timeline.wait("image shift stands", stand_ns)
+        return "there"
+
+    async def _set_camera(self) -> None:
+        """Expose a frame in the dark that sets the camera to looks, which takes some cameras long; it is not kept."""
+        exposure_s = self._plan.snapshot_exposure_s
+        await self._armed.start(exposure_s)
+        await self._armed.frame(exposure_s, {"look": 0})
+        self._armed.discard("it set the camera to the looks of the pre-scan")
+
+    @property
+    def _armed(self) -> Series:
+        if self._series is None:
+            raise DeviceError("detector: not armed; no exposure was made.")
+        return self._series
+
+    async def _approach(self) -> None:
+        if self._slots.prescan.approach_deg != self._plan.start_deg:
+            await self._watch.go_to(self._slots.prescan.approach_deg, "the approach of the pre-scan")
+
+    async def look(self) -> str:
+        """Expose one image, with the beam on for no longer than that takes, and look for the crystal in it."""
+        look = self._left.pop(0)
+        series = self._armed
+        budget, exposure_s = self._slots.prescan.image, self._plan.snapshot_exposure_s
+        async with self._timeline.step(
+            "pre-scan image",
+            slot=0,
+            at_ns=self._timeline.now_ns,
+            budget_ns=ns(budget.worst_s + self._slots.tolerance_s),
+            tolerance_ns=HOWEVER_LATE_NS,
+            stretch=True,
+        ):
+            await self._beam.unblank()
+            await series.start(exposure_s)
+            frame = await series.frame(exposure_s, {"look": look.number})
+            await self._beam.blank()
+        await self._make_sure()
+        columns = {"look": look.number, "angle_deg": round(self._stands_deg, 4)}
+        if await series.keep(PRESCAN_IMAGE.name, frame, columns):
+            index, _ = self._run.data.last
+            t_s = (frame.start_ns + frame.end_ns) / 2 / NS_PER_S
+            taken = TakenSnapshot(index, 0, self._stands_deg, t_s, look.number)
+            await self._tracked.follow(taken, self._ahead(look, t_s) if look.tries is None else None)
+            self._note(look)
+            await self._go_on_from(look)
+        self._run.write_trace()
+        return "next_look" if self._left else self._over()
+
+    async def _go_on_from(self, look: Look) -> None:
+        """Try the image shift, where that is due. A crystal that is not seen cannot tell what it does, and is not
+        looked at again from the same side.
+        """
+        if look.tries is None:
+            return
+        if self._tracked.was_found:
+            await self._tracked.try_shift(look.tries)
+        else:
+            self._left = [other for other in self._left if other.angle_deg != look.angle_deg]
+
+    def _note(self, look: Look) -> None:
+        if self._tracked.was_found:
+            self._found_deg.append(look.angle_deg)
+        else:
+            self._missed.append(f"not at {look.angle_deg:.1f} deg: {self._tracked.why_missed}")
+
+    def _ahead(self, look: Look, t_s: float) -> tuple[float, float]:
+        """Angle in deg and time in s of the next look, or of the first frames, roughly. At the first angle the image
+        shift was tried, which is taken back: where the crystal goes from there is hardly known yet.
+        """
+        if not self._left:
+            return first_frames(self._plan, self._slots, t_s)
+        angle_deg = self._left[0].angle_deg if look.angle_deg != self._plan.start_deg else look.angle_deg
+        return angle_deg, t_s + abs(angle_deg - look.angle_deg) / GOTO_SPEED_DEG_S + REST_S
+
+    def _over(self) -> str:
+        """Say what was seen; a crystal that was in no image is lost."""
+        looks = len(self._found_deg) + len(self._missed)
+        text = f"Pre-scan: the crystal was found in {len(self._found_deg)} of {looks} looks"
+        text += f"; {self._missed[0]}" if self._missed else ""
+        self._run.trace.record("note", "operator", text=f"{text}.")
+        if not self._found_deg and self._plan.crystal_lost == "stop":
+            why = self._missed[0] if self._missed else "no image was kept"
+            return self._run.finish(Status.STOPPED, f"crystal_lost = stop: not found in the pre-scan, {why}")
+        return "looked"
+
+    async def come_back(self) -> str:
+        """Focus, and go back to the first angle, again from the side from which the rotation comes."""
+        await self._focused()
+        if self._stands_at != self._plan.start_deg:
+            await self._approach()
+            await self._watch.go_to(self._plan.start_deg, "start_deg")
+        await self._tracked.set_out(first_frames(self._plan, self._slots, self._timeline.now_ns / NS_PER_S))
+        return "returned"
+
+    async def _make_sure(self) -> None:
+        """While the stage moves nothing is exposed."""
+        if not await self._beam.is_blanked():
+            raise DeviceError(
+                "beam: told to blank before the stage moves, the blanker does not close; the rotation was not begun. "
+                "Close it at the microscope."
+            )
+
+
+def first_frames(plan: CredPlan, slots: SlotPlan, t_s: float) -> tuple[float, float]:
+    """Angle in deg and time in s of the middle of the frames between the first two snapshots; t_s: now. When the
+    rotation is begun the operator decides, so the time is a guess.
+    """
+    half_s = plan.snapshot_interval * slots.period_s / 2
+    turned_deg = slots.run_in_deg + plan.speed_deg_s * half_s
+    return plan.start_deg + plan.direction * turned_deg, t_s + half_s
