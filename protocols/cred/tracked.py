@@ -106,7 +106,7 @@ class TrackedCrystal:
         self._first: Found | None = None  # and the first one
         self._missed = 0
         self._elsewhere = False
-        self._corrected_now = False
+        self._corrected_now = self._assumed_now = False
         self._why = ""
         run.compute.declare(LOCATE)
 
@@ -153,7 +153,7 @@ class TrackedCrystal:
     @property
     def was_found(self) -> bool:
         """Whether it was in the last snapshot, and that was believed."""
-        return self._missed == 0
+        return self._missed == 0 and not self._assumed_now
 
     @property
     def why_missed(self) -> str:
@@ -193,7 +193,8 @@ class TrackedCrystal:
         place, self._why = await self._locate(taken)
         told = taken.told
         self._elsewhere = False
-        if place is None and self._assume(taken, told):
+        self._assumed_now = place is None and self._assume(taken, told)
+        if self._assumed_now:
             await self._correct(taken.slot, ahead)
             return
         if place is None:
