@@ -23,12 +23,14 @@ from unittest.mock import patch
 import protocols.cred.livelook as livelook
 import protocols.cred.results as results
 import protocols.cred.rotation.stagewatch as stagewatch
+import protocols.cred.sequence as sequence
 from engine.commands.soakruns import command
 from engine.errors import CredlineError, DeviceError
 from engine.record.endings import Status
 from engine.record.journal import Journal
 from engine.record.writer import Writer
 from engine.run.commands import Commands
+from engine.run.contract import SafeAction
 from engine.run.data import RunData
 from engine.run.framewatch import FrameWatch
 from engine.run.registry import experiment_type
@@ -111,6 +113,19 @@ def _() -> list[Swap]:
 @bug("nobody makes sure of the beam")
 def _() -> list[Swap]:
     return without({"make sure of the beam"}, lambda _: True)
+
+
+@bug("one answer of the blanker believed")
+def _() -> list[Swap]:
+    def sure_of(beam: Any, alarm: str) -> SafeAction:
+        async def make_sure() -> None:
+            await beam.blank()
+            if not await beam.is_blanked():
+                raise DeviceError("beam: the blanker does not close.")
+
+        return SafeAction("make sure of the beam", make_sure, 1.5, alarm)
+
+    return [(sequence, "sure_of", sure_of)]
 
 
 @bug("beam unblanked while waiting for rotation")

@@ -167,10 +167,11 @@ class SecondConnection:
     """How another process takes the beam off the crystal when the program that drives the instrument cannot.
 
     function: `module:function`, a plain function that blocks; it connects anew, blanks the beam, reads the blanker back
-    and returns whether it is known to be closed. It may raise what it likes, and is called again then. arguments: its
-    keyword arguments, as JSON can hold them. limit_s: after this a call counts as failed, and another is begun beside
-    it. It is called in an emergency only: an instrument that serves one client at a time well need not serve two.
-    Its module is imported at the start of every run, so it should be a light one. docs/decisions/0008-watchdog.md.
+    twice (one answer may be wrong) and returns whether it is known to be closed. It may raise what it likes, and is
+    called again then. arguments: its keyword arguments, as JSON can hold them. limit_s: after this a call counts as
+    failed, and another is begun beside it. It is called in an emergency only: an instrument that serves one client at a
+    time well need not serve two. Its module is imported at the start of every run, so it should be a light one.
+    docs/decisions/0008-watchdog.md.
     """
 
     function: str

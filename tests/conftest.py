@@ -1,8 +1,16 @@
 """Settings of all tests."""
 
 import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, TypeVar
+from unittest.mock import patch
 
+import pytest
 from hypothesis import settings
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 # The same examples every time, and no time limit an example could miss on a busy machine: a test that fails has
 # found something. `pytest --hypothesis-profile=search` looks for new examples.
@@ -12,3 +20,27 @@ settings.load_profile("repeatable")
 
 # What the machine of a lab has set is not what tests are about.
 os.environ.pop("CREDLINE_DEVICES", None)
+
+
+class Here(Executor):
+    """Does at once, in this process, what a pool would do in another."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Takes what a pool takes."""
+
+    def submit(self, work: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Future[Result]:
+        done: Future[Result] = Future()
+        try:
+            done.set_result(work(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+@pytest.fixture(scope="session", autouse=True)
+def strips_drawn_here() -> Iterator[None]:
+    """A run of the command line draws its timing strip in a process of its own, which takes a second to begin. Programs
+    that tests start still do.
+    """
+    with patch("engine.views.strip.ProcessPoolExecutor", Here):
+        yield

@@ -13,7 +13,7 @@ TIMEOUT_S = 2.0
 
 
 def blank_beam(host: str, port: int, protocol: str) -> bool:
-    """Blank the beam and read the blanker back: whether it is known to be closed. Raises what goes wrong.
+    """Blank the beam and read the blanker back, twice: whether it is known to be closed. Raises what goes wrong.
 
     A server that is left by a client in the middle of a call may give its answer to us: what does not fit is False,
     and the next attempt has its own.
@@ -36,5 +36,5 @@ def blank_beam(host: str, port: int, protocol: str) -> bool:
                     continue
 
         done = ask("setBeamBlank", True)
-        closed = ask("isBeamBlanked")
-    return list(done) == [200, None] and list(closed) in ([200, True], [200, 1])
+        answers = [list(ask("isBeamBlanked")) for _ in range(2)]
+    return list(done) == [200, None] and all(closed in ([200, True], [200, 1]) for closed in answers)

@@ -55,13 +55,13 @@ def open_temcom() -> tuple[Any, Callable[[], None]]:
 
 
 def blank_beam() -> bool:
-    """Close the blanker from another process and read it back, for the watchdog."""
+    """Close the blanker from another process and read it back, twice, for the watchdog."""
     tem, release = open_temcom()
     try:
         deflectors = tem.CreateDef3()
         deflectors.SetBeamBlank(1)
-        closed, status = deflectors.GetBeamBlank()
-        return bool(closed == 1 and status == 0)
+        answers = [deflectors.GetBeamBlank() for _ in range(2)]
+        return all(closed == 1 and status == 0 for closed, status in answers)
     finally:
         release()
 

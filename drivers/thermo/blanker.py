@@ -11,15 +11,16 @@ TIMEOUT_S = 2.0
 
 
 def blank_beam(host: str, port: int) -> bool:
-    """Blank the beam and read the blanker back: whether it is known to be closed. Raises what goes wrong."""
-    for method, body in (("PUT", "true"), ("GET", None)):
+    """Blank the beam and read the blanker back, twice: whether it is known to be closed. Raises what goes wrong."""
+    answers = []
+    for method, body in (("PUT", "true"), ("GET", None), ("GET", None)):
         connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
         try:
             connection.request(method, "/v1/beam_blanked", body, {"Accept": "application/json"})
             answer = connection.getresponse()
             if answer.status not in (200, 204):
                 raise ConnectionError(f"the server refused with {answer.status}")
-            content = answer.read(1000)
+            answers.append(answer.read(1000))
         finally:
             connection.close()
-    return json.loads(content) is True
+    return all(json.loads(closed) is True for closed in answers[1:])

@@ -295,13 +295,17 @@ def standing(stage: Mover, timeline: Timeline) -> SafeAction:
     return SafeAction("stop the stage", stop, STOP_LIMIT_S, alarm)
 
 
-def sure_of(beam: Blanker) -> SafeAction:
-    """Blank once more and ask the blanker itself: an accepted call is no closed blanker. The last of all actions."""
+def sure_of(
+    beam: Blanker, alarm: str = "THE BEAM MAY STILL BE ON THE SPECIMEN: blank it at the microscope now"
+) -> SafeAction:
+    """Blank once more and ask the blanker itself, twice: an accepted call is no closed blanker, and one answer may be
+    wrong. The last of the engine's own actions; three calls. alarm: what an experiment calls its specimen.
+    """
 
     async def make_sure() -> None:
         await beam.blank()
-        if not await beam.is_blanked():
-            raise DeviceError("beam: told to blank, the blanker does not close. Close it at the microscope.")
+        for _ in range(2):
+            if not await beam.is_blanked():
+                raise DeviceError("beam: told to blank, the blanker does not close. Close it at the microscope.")
 
-    alarm = "THE BEAM MAY STILL BE ON THE SPECIMEN: blank it at the microscope now"
     return SafeAction("make sure of the beam", make_sure, ACTION_LIMIT_S, alarm)

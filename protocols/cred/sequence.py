@@ -17,6 +17,7 @@ from engine.frame import Frame
 from engine.record.endings import Status
 from engine.run.contract import Experiment, SafeAction, Work
 from engine.run.run import Run
+from engine.run.safety import sure_of
 from engine.run.series import Series
 from engine.run.timeline import PeriodMonitor, SlotGrid
 from protocols.cred.finish import put_together
@@ -107,15 +108,9 @@ class CredSequence(Experiment):
             SafeAction("stop the rotation", self._watch.stop, STOP_LIMIT_S, STAGE_ALARM),
             SafeAction("disarm the detector", self._detector.disarm, SAFE_LIMIT_S, CAMERA_ALARM),
             SafeAction("focus the lens", self._back_in_focus, SAFE_LIMIT_S, LENS_ALARM),
-            SafeAction("make sure of the beam", self._make_sure, SAFE_LIMIT_S, BEAM_ALARM),
+            sure_of(self._beam, BEAM_ALARM),
             *(() if self._tracked is None else self._tracked.safe_actions()),
         )
-
-    async def _make_sure(self) -> None:
-        """Blank once more and ask the blanker itself: an accepted call is no closed blanker."""
-        await self._beam.blank()
-        if not await self._beam.is_blanked():
-            raise DeviceError("beam: told to blank, the blanker does not close. Close it at the microscope.")
 
     async def relax(self) -> str:
         """Go to the start angle if the rotation is ours, toggle the lens against its hysteresis, arm the camera."""

@@ -10,7 +10,7 @@ from engine.clock.virtual import VirtualClock
 from engine.errors import DeviceError
 from engine.record.trace import Trace
 from engine.run.contract import SafeAction
-from engine.run.safety import LET_GO_S, STANDS_S, Safety, bound_s, standing
+from engine.run.safety import LET_GO_S, STANDS_S, Safety, bound_s, standing, sure_of
 from engine.run.timeline import Timeline
 from tests.engine.virtually import virtual
 
@@ -61,6 +61,33 @@ async def test_a_stage_that_stands_is_read_twice_and_no_more(clock: VirtualClock
     await standing(stage, Timeline(clock, Trace(clock))).call()
     assert stage.read == 2
     assert clock.now_ns() == ns(STANDS_S)
+
+
+class Blanker:
+    """One that does not close and is asked: what it says, in turn."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers, self.told = list(answers), 0
+
+    async def blank(self) -> None:
+        self.told += 1
+
+    async def is_blanked(self) -> bool:
+        return self.answers.pop(0)
+
+
+@pytest.mark.parametrize("answers", [(False,), (True, False)])
+@virtual
+async def test_a_beam_is_known_to_be_off_by_two_answers_and_no_less(
+    clock: VirtualClock, tmp_path: Path, answers: tuple[bool, ...]
+) -> None:
+    blanker = Blanker(*answers, True, True)
+    action = sure_of(blanker)
+    with pytest.raises(DeviceError, match="does not close"):
+        await action.call()
+    await action.call()  # the next try
+    assert (blanker.told, blanker.answers) == (2, [])
+    assert "THE BEAM MAY STILL BE ON" in action.alarm
 
 
 class Failing:

@@ -69,7 +69,7 @@ def test_the_beam_goes_on_when_rotation_was_seen_and_off_first_of_all_at_the_end
     calls = [name for kind, name in after if kind == "call"]
     stopped = ["stage.angle", "stage.angle", "stage.stop", "stage.angle", "stage.angle", "stage.stop"]
     focused = ["optics.set_focus", "optics.focus"]
-    sure = ["beam.blank", "beam.is_blanked", "disk.drain"]
+    sure = ["beam.blank", "beam.is_blanked", "beam.is_blanked", "disk.drain"]
     assert calls == ["beam.blank", *stopped, "detector.disarm", *focused, *sure]
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from drivers.calibration.instrumentfile import read_instrument
 from engine.errors import DataError
 from engine.record.endings import Status
 from engine.replay.replay import replay
+from protocols.calibrate.measured import Analysed
 from protocols.calibrate.moves.analysis import analyse
 from protocols.calibrate.truth import truth_of
 from tests.cli.commandline import command
@@ -29,9 +32,25 @@ def records_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "trace.jsonl").read_text().splitlines()]
 
 
-def assert_right(folder: Path, what: str) -> None:
+Measured = tuple[Path, Analysed]
+"""The folder of a run, and what is found in it."""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Measured]:
+    """A calibration with a seed, once for all tests that look at it."""
+
+    @cache
+    def perform(what: str, seed: int) -> Measured:
+        report = performed(tmp_path_factory.mktemp(what), what, seed)
+        assert report.ending.status is Status.DONE, report.ending.reason
+        return report.folder, analyse(report.folder)
+
+    return perform
+
+
+def assert_right(folder: Path, found: Analysed, what: str) -> None:
     """Every value within 4.5 sigma of the truth, a matrix as a whole."""
-    found = analyse(folder)
     assert set(found.values) == set(found.truth) == NAMES[what]
     for name, measured in found.values.items():
         off = np.atleast_1d(np.asarray(measured.value) - np.asarray(found.truth[name]))
@@ -45,18 +64,17 @@ def assert_right(folder: Path, what: str) -> None:
 
 @pytest.mark.parametrize("what", KINDS)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_matrix_is_measured_within_what_it_says(tmp_path: Path, what: str, seed: int) -> None:
-    report = performed(tmp_path, what, seed)
-    assert report.ending.status is Status.DONE, report.ending.reason
-    assert_right(report.folder, what)
+def test_a_matrix_is_measured_within_what_it_says(
+    measured: Callable[[str, int], Measured], what: str, seed: int
+) -> None:
+    assert_right(*measured(what, seed), what)
 
 
-def test_the_stage_tells_whether_the_camera_is_mirrored(tmp_path: Path) -> None:
+def test_the_stage_tells_whether_the_camera_is_mirrored(measured: Callable[[str, int], Measured]) -> None:
     hands = set()
     for seed in (1, 2):
-        report = performed(tmp_path, "stage", seed)
-        found = analyse(report.folder)
-        assert found.values["camera_hand"].number == truth_of(report.folder)["camera_hand"]
+        folder, found = measured("stage", seed)
+        assert found.values["camera_hand"].number == truth_of(folder)["camera_hand"]
         assert any("mirrored" in line for line in found.lines)
         hands.add(found.values["camera_hand"].number)
     assert hands == {-1.0, 1.0}
@@ -65,16 +83,17 @@ def test_the_stage_tells_whether_the_camera_is_mirrored(tmp_path: Path) -> None:
 def test_at_a_low_magnification_values_are_of_that(tmp_path: Path) -> None:
     report = performed(tmp_path, "image-shift", 3, low_mag=True, magnification=400.0)
     assert report.ending.status is Status.DONE, report.ending.reason
-    assert_right(report.folder, "image-shift")
-    assert analyse(report.folder).values["image_shift"].magnification == 400.0
+    found = analyse(report.folder)
+    assert_right(report.folder, found, "image-shift")
+    assert found.values["image_shift"].magnification == 400.0
     set_to = [r["args"] for r in records_of(report.folder) if r.get("name") == "mode.set_magnification"]
     assert set_to == [[400.0], [250.0]]
 
 
 @pytest.mark.parametrize("what", KINDS)
-def test_all_is_put_back_and_a_run_replays(tmp_path: Path, what: str) -> None:
-    report = performed(tmp_path, what, 2)
-    records = records_of(report.folder)
+def test_all_is_put_back_and_a_run_replays(measured: Callable[[str, int], Measured], what: str) -> None:
+    folder, _ = measured(what, 2)
+    records = records_of(folder)
     assert replay(records)[1:] == records[1:]
     calls = [(r["name"], r.get("args"), r.get("result")) for r in records if r["kind"] == "call"]
     for read, write in (

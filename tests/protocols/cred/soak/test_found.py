@@ -127,6 +127,11 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PEDAL, "exposure_s": 0.05, "speed_deg_s": 1.0, "range_deg": 2.294, "relax_cycles": 0},
         ("detector.frames 1 late 1.2", "disk.write 19 slow 0.734", "stage.motion 3.56 slip 1.316"),
     ),
+    "two blanks were ignored, and the blanker's one answer was wrong": (
+        93000410,
+        {**PLAN, "range_deg": 0.778},
+        ("beam.blank 1 ignored", "beam.blank 2 ignored", "beam.is_blanked finalize+1 wrong 1"),
+    ),
     "a disk failed at the instant at which a state was left": (
         20585,
         {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "range_deg": -1.272, "snapshot_interval": 7},

@@ -34,6 +34,11 @@ FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
         "the image shift is back where it was, or an alarm says so",
     ),
     "nobody makes sure of the beam": (PLAIN, "beam.blank 1 ignored", "the beam is off, or the alarm says so"),
+    "one answer of the blanker believed": (
+        PLAIN,
+        ("beam.blank 1 ignored", "beam.blank 2 ignored", "beam.is_blanked finalize+1 wrong 1"),
+        "the beam is off, or the alarm says so",
+    ),
     "beam unblanked while waiting for rotation": (PLAIN, "", "the beam is unblanked when rotation was seen"),
     "stage not stopped": (PLAIN, "detector.start 9 error", "the stage stands, or the alarm says so"),
     "a stop believed": (
