@@ -86,8 +86,8 @@ def test_nothing_is_exposed_while_the_stage_moves(perform: Perform) -> None:
     run = perform(DEVICES, on=look, **SHORT)
     assert moved_lit == [False] * 6
     calls = [name for name, _ in called(in_prescan(run)) if name.startswith("beam.") or name == "detector.start"]
-    one = ["beam.unblank", "detector.start", "beam.blank", "beam.is_blanked"]
-    assert calls == ["beam.blank", "beam.is_blanked", *one * 5]
+    off = ["beam.blank", "beam.is_blanked", "beam.is_blanked"]  # one answer may be wrong
+    assert calls == [*off, *["beam.unblank", "detector.start", *off] * 5]
 
 
 def test_a_look_keeps_its_budget_and_the_plan_tells_its_dose(perform: Perform) -> None:
@@ -174,7 +174,7 @@ def test_a_blanker_that_does_not_close_ends_the_run_before_the_stage_moves(tmp_p
     devices.write_text(
         '[microscope]\ndriver = "simulated"\nmotion.drawn_seed = 3\npictures.rendered = "snapshots"\n', "utf-8"
     )
-    faults = ("beam.is_blanked 2 wrong 1",)
+    faults = ("beam.is_blanked 4 wrong 1",)
     report = execute(Request(CRED, plan, tmp_path, str(devices), virtual=True, draw=False, faults=faults))
     assert report.ending.status is Status.FAILED
     assert "told to blank before the stage moves, the blanker does not close" in report.ending.reason
