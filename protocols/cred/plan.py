@@ -12,6 +12,8 @@ from drivers.judged import meant
 from drivers.plausible import EXPOSURE, SNAPSHOT, SPEED
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
+from protocols.cred.endsearly import StopAtPlan, StopIfPlan
+from protocols.cred.snapshotslots import SnapshotSlots
 from protocols.cred.trackingfits import tracking_s
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
@@ -50,41 +52,6 @@ class CrystalPlan(BaseModel):
     """Simulation only: how it lies, drawn from this seed."""
 
 
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-
-
-def _no_percent(value: object) -> object:
-    """A share that is written in percent."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 100:
-        raise ValueError(f"a share is at most 1; if {value:g} % was meant, write {value / 100:g}")
-    return value
-
-
-class StopAtPlan(BaseModel):
-    """When the run has what it wanted; asked after each look at the crystal."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    completeness: Share | None = None
-    """With live: end the run once so much of all reflections is measured, to the resolution seen; none to go on."""
-    damage: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
-    """With live: end the run once the beam has taken so much of the intensity of the outer shell (the third of the
-    reflections with the smallest spacings); none to go on."""
-
-    _percent = field_validator("completeness", "damage", mode="before")(_no_percent)
-
-
-class StopIfPlan(BaseModel):
-    """When going on is of no use; asked after each look at the crystal."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    no_lattice_after_deg: Annotated[float, Field(gt=0, le=360, allow_inf_nan=False)] | None = None
-    """With live: end the run if no lattice is determined after so much rotation; none to go on."""
-    several_lattices: bool = False
-    """With live: end the run if a second lattice is found."""
-
-
 class CredPlan(BaseModel):
     """Continuous rotation electron diffraction of one crystal. The defaults are a short run on mordenite.
 
@@ -109,6 +76,11 @@ class CredPlan(BaseModel):
     """Give up waiting for the rotation after this."""
     snapshot_interval: Annotated[int, Field(ge=0, le=SLOTS_LIMIT, json_schema_extra={"unit": "slots"})] = 10
     """Every n-th slot is a defocused picture of the crystal; 0 for none, not 1."""
+    snapshot_when_unsure_nm: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | None = None
+    """With tracking: the next snapshot comes as soon as the crystal may be so far off, snapshot_interval being the
+    longest that it waits; none for every n-th slot."""
+    snapshot_interval_least: Annotated[int, Field(ge=2, le=SLOTS_LIMIT, json_schema_extra={"unit": "slots"})] = 5
+    """With snapshot_when_unsure_nm: from one snapshot to the next at least."""
     snapshot_exposure_s: Positive = 0.01
     """Of such a picture."""
     defocus: Annotated[int, Field(gt=-(2**31), lt=2**31, json_schema_extra={"unit": "lens units"})] = 1500
@@ -202,6 +174,19 @@ class CredPlan(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _some_interval(self) -> "CredPlan":
+        if self.snapshot_when_unsure_nm is None:
+            return self
+        if self.tracking == "off":
+            raise ValueError("snapshot_when_unsure_nm: only tracking knows that; set tracking = show or correct")
+        if self.snapshot_interval_least >= self.snapshot_interval:
+            raise ValueError(
+                f"snapshot_interval_least = {self.snapshot_interval_least}: with snapshot_when_unsure_nm it has to be "
+                f"less than snapshot_interval = {self.snapshot_interval}, which is the longest"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _looked_at(self) -> "CredPlan":
         if self.ends_early and not self.live:
             raise ValueError(
@@ -275,6 +260,10 @@ class SlotPlan:
         )
         self.snapshot_slots = max(1, math.ceil(sum(step.worst_s for step in steps) / self.period_s - 1e-9))
         self.snapshot = Budget("snapshot cycle", steps, self.snapshot_slots * self.period_s)
+        longest, unsure_nm = plan.snapshot_interval, plan.snapshot_when_unsure_nm
+        shortest = longest if unsure_nm is None else plan.snapshot_interval_least
+        first = longest if plan.tracking == "off" else 1  # a crystal that is tracked is seen before its first frame
+        self.snapshots = SnapshotSlots(first, shortest, longest, unsure_nm, self.snapshot_slots, self.slots)
         self._check(stage)
 
     @property
@@ -309,37 +298,10 @@ class SlotPlan:
             margins.append(self.snapshot.slack_s + self.tolerance_s)
         return min(margins)
 
-    def is_snapshot(self, slot: int) -> bool:
-        """Whether a slot begins a snapshot cycle."""
-        interval = self.plan.snapshot_interval
-        return bool(interval) and slot >= self.first_snapshot and (slot - self.first_snapshot) % interval == 0
-
-    @property
-    def first_snapshot(self) -> int:
-        """The slot of the first snapshot: a crystal that is tracked is looked at before its first frame."""
-        return self.plan.snapshot_interval if self.plan.tracking == "off" else 1
-
-    @property
-    def snapshots(self) -> int:
-        """Snapshots in the planned range."""
-        interval = self.plan.snapshot_interval
-        return max(0, (self.slots - self.first_snapshot) // interval + 1) if interval else 0
-
     @property
     def wedge_deg(self) -> float:
         """What the stage turns through while a snapshot is taken."""
         return abs(self.snapshot_slots * self.oscillation_deg) if self.plan.snapshot_interval else 0.0
-
-    @property
-    def missing_share(self) -> float:
-        """Of the range, the part that snapshots take from the diffraction frames."""
-        if not self.snapshots:
-            return 0.0
-        last = (
-            self.first_snapshot + (self.snapshots - 1) * self.plan.snapshot_interval
-        )  # the slot that the last one begins; it may end beyond
-        taken = (self.snapshots - 1) * self.snapshot_slots + min(self.snapshot_slots, self.slots - last + 1)
-        return taken / self.slots
 
     @property
     def travel_deg(self) -> tuple[float, float]:
@@ -383,14 +345,14 @@ class SlotPlan:
 
     def _check(self, stage: StageFacts) -> None:
         plan = self.plan
-        if plan.snapshot_interval and self.snapshot_slots >= plan.snapshot_interval:
+        shortest = self.snapshots.shortest
+        if plan.snapshot_interval and self.snapshot_slots >= shortest:
             # Between snapshots at least one whole slot must be left for a frame.
+            key = "snapshot_interval_least" if self.snapshots.adaptive else "snapshot_interval"
             Budget(
-                f"snapshot cycle with snapshot_interval = {plan.snapshot_interval}",
-                self.snapshot.steps,
-                (plan.snapshot_interval - 1) * self.period_s,
+                f"snapshot cycle with {key} = {shortest}", self.snapshot.steps, (shortest - 1) * self.period_s
             ).check(
-                f"Set snapshot_interval to {self.snapshot_slots + 1} or more, or lengthen exposure_s."
+                f"Set {key} to {self.snapshot_slots + 1} or more, or lengthen exposure_s."
                 f"{meant('snapshot_exposure_s', plan.snapshot_exposure_s, SNAPSHOT)}"
             )
         if plan.rotation == "commanded" and (why := stage.no_speed(plan.speed_deg_s)):

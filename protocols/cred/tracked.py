@@ -16,10 +16,12 @@ from drivers.parts import Deflector, DeflectorFacts, Deflectors
 from engine.errors import CredlineError, DeviceError, DeviceLost
 from engine.run.compute import Computation
 from engine.run.contract import SafeAction
+from protocols.cred.snapshotslots import NextSnapshot
 from protocols.cred.trackedpath import CORRECTED, FOUND, NOT_FOUND
 from protocols.cred.trackingfits import LOCATE_S, SHIFTS
 from protocols.tracking.computation import Detector, Found, answered, told
 from protocols.tracking.correction import Coils, CorrectionLimits, Corrector, Pair, Trust
+from protocols.tracking.interval import off_middle_nm
 from protocols.tracking.locating import Optics, Refusal
 from protocols.tracking.path import CrystalPath, Seen
 from protocols.tracking.place import Place
@@ -39,6 +41,8 @@ SLIPPED_NM = 400.0
 """Once it was not where it should be, it may have slipped by this: standard deviation along x and y."""
 LOST_AFTER = 3
 """So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
+Ahead = Callable[[int], tuple[float, float]]
+"""Angle in deg and time in s, so many halves of a slot after the snapshot."""
 CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
 BACK_S = 1.5
 
@@ -59,8 +63,15 @@ class TrackedCrystal:
     """
 
     def __init__(
-        self, run: "Run", facts: TrackingFacts, optics: Optics, detector: Detector, deflectors: Deflectors | None
+        self,
+        run: "Run",
+        facts: TrackingFacts,
+        optics: Optics,
+        detector: Detector,
+        deflectors: Deflectors | None,
+        next_snapshot: NextSnapshot,
     ) -> None:
+        self._next = next_snapshot
         self._run, self._facts, self._deflectors = run, facts, deflectors
         self._optics, self._detector = optics, detector
         self.path = CrystalPath()
@@ -118,9 +129,8 @@ class TrackedCrystal:
 
         return back
 
-    async def follow(self, taken: TakenSnapshot, ahead: tuple[float, float]) -> None:
-        """Look for the crystal in a snapshot, and correct for where it will be. ahead: angle in deg and time in s of
-        the middle of the frames up to the next snapshot.
+    async def follow(self, taken: TakenSnapshot, ahead: Ahead) -> None:
+        """Look for the crystal in a snapshot, decide when to look again, and correct for where it will be until then.
 
         Takes at most LOCATE_S, and two calls where something is corrected. Never fails a run: what goes wrong with a
         look is noted.
@@ -134,7 +144,8 @@ class TrackedCrystal:
             self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
             # Where it should be tells as much as where it is seen, once it is known what corrections do.
             if not self.is_lost and self._corrector is not None and self._corrector.trust is Trust.RIGHT:
-                await self._correct(taken.slot, ahead)
+                await self._correct(taken.slot, ahead(self._next.decide(None)))
+            self._next.comes_after(self._next.decide(None), None)
             return
         seen = self.path.see(taken.angle_deg, taken.t_s, place)
         at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
@@ -144,10 +155,21 @@ class TrackedCrystal:
             self._missed += 1
             self._elsewhere = True
             self._why = "it was found where it could not have gone"
+            self._next.comes_after(self._next.decide(None), None)
             return
         self._missed = 0
         self._last = self._seen
-        await self._correct(taken.slot, ahead)
+
+        slots = self._next.decide(lambda slots: self.path.predict(*ahead(2 * slots)).sigma_nm)
+        await self._correct(taken.slot, ahead(slots))
+
+        def off_nm(slots: int) -> float:
+            predicted = self.path.predict(*ahead(2 * slots))
+            return predicted.sigma_nm if self._corrector is None else off_middle_nm(predicted)
+
+        # Anew: a correction acts not exactly as it should, and may not have brought it all the way.
+        slots = self._next.decide(off_nm)
+        self._next.comes_after(slots, off_nm(slots) if self._next.is_decided else None)
 
     @property
     def _looks_farther(self) -> bool:
@@ -225,7 +247,9 @@ def coils_of(facts: TrackingFacts, deflectors: DeflectorFacts) -> Coils:
     return Coils(nm, px, back_px, image, diffraction, deflectors.whole_numbers)
 
 
-def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> TrackedCrystal:
+def tracked_crystal(
+    run: "Run", microscope: Microscope, plan: "CredPlan", next_snapshot: NextSnapshot
+) -> TrackedCrystal:
     """The crystal of a run whose plan fits the instrument."""
     facts, camera, geometry = microscope.tracking, microscope.detector.facts, microscope.geometry
     if facts is None:
@@ -236,7 +260,7 @@ def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> Tra
     saturation = camera.saturation_of(plan.snapshot_exposure_s) or 0
     detector = Detector(None, camera.wide_cross, saturation, _electron_counts(microscope))
     wrapped = run.gate.wrap("deflectors", microscope.deflectors) if plan.tracking == "correct" else None
-    return TrackedCrystal(run, facts, optics, detector, wrapped)
+    return TrackedCrystal(run, facts, optics, detector, wrapped, next_snapshot)
 
 
 def _electron_counts(microscope: Microscope) -> float:
