@@ -101,8 +101,9 @@ class CredPlan(BaseModel):
     tracking: Literal["off", "show", "correct"] = "off"
     """Follow the crystal by the snapshots: only show where it is, or bring it back by image and diffraction shift, too
     (docs/tracking.md)."""
-    crystal_lost: Literal["go on", "stop"] = "go on"
-    """Once tracking has lost the crystal in three snapshots in a row."""
+    crystal_lost: Literal["go on", "stop", "search"] = "go on"
+    """Once tracking has lost the crystal in three snapshots in a row; search: look around, and stop if that is in
+    vain."""
     stop_at: StopAtPlan = StopAtPlan()
     stop_if: StopIfPlan = StopIfPlan()
     beam: Literal["found", "nominal"] | tuple[BeamPixel, BeamPixel] = "found"
@@ -171,6 +172,10 @@ class CredPlan(BaseModel):
             raise ValueError("tracking: it looks at snapshots, and snapshot_interval = 0 takes none; give 10, or off")
         if self.tracking == "off" and self.crystal_lost != "go on":
             raise ValueError("crystal_lost: without tracking nobody sees that; set tracking = show or correct")
+        if self.tracking == "show" and self.crystal_lost == "search":
+            raise ValueError(
+                "crystal_lost: to search, the image shift has to be moved; set tracking = correct, or stop"
+            )
         return self
 
     @model_validator(mode="after")

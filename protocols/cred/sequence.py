@@ -225,9 +225,9 @@ class CredSequence(Experiment):
             if self.plan.bad_frames == "stop" and (troubles := self.run.data.watch.troubles):
                 await self._store()
                 return self.run.finish(Status.STOPPED, f"bad_frames = stop: {troubles[0]}")
-            if self.plan.crystal_lost == "stop" and self._tracked is not None and self._tracked.is_lost:
+            if self._tracked is not None and (why := self._tracked.ends_run):
                 await self._store()
-                return self.run.finish(Status.STOPPED, f"crystal_lost = stop: {self._tracked.why_lost}")
+                return self.run.finish(Status.STOPPED, why)
             if self._live is not None and (decision := self._live.decision) is not None:
                 await self._store()
                 return self._done(decision.reason)

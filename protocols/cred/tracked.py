@@ -16,15 +16,17 @@ from drivers.parts import Deflector, DeflectorFacts, Deflectors
 from engine.errors import CredlineError, DeviceError, DeviceLost
 from engine.run.compute import Computation
 from engine.run.contract import SafeAction
+from protocols.cred.lookingaround import LookingAround
 from protocols.cred.snapshotslots import NextSnapshot
 from protocols.cred.trackedpath import CORRECTED, FOUND, NOT_FOUND
 from protocols.cred.trackingfits import LOCATE_S, SHIFTS
 from protocols.tracking.computation import Detector, Found, answered, told
-from protocols.tracking.correction import Coils, CorrectionLimits, Corrector, Pair, Trust
+from protocols.tracking.correction import Coils, Correction, CorrectionLimits, Corrector, Pair, Trust
 from protocols.tracking.interval import off_middle_nm
 from protocols.tracking.locating import Optics, Refusal
 from protocols.tracking.path import CrystalPath, Seen
 from protocols.tracking.place import Place
+from protocols.tracking.search import may_be
 
 if TYPE_CHECKING:
     from engine.run.run import Run
@@ -70,8 +72,10 @@ class TrackedCrystal:
         detector: Detector,
         deflectors: Deflectors | None,
         next_snapshot: NextSnapshot,
+        policy: str,
     ) -> None:
-        self._next = next_snapshot
+        self._next, self._policy = next_snapshot, policy
+        self._around = LookingAround(run, facts.aperture_nm / 2)
         self._run, self._facts, self._deflectors = run, facts, deflectors
         self._optics, self._detector = optics, detector
         self.path = CrystalPath()
@@ -92,9 +96,15 @@ class TrackedCrystal:
         return self._deflectors.facts.settling_s if self._deflectors is not None and self._corrected_now else 0.0
 
     @property
-    def why_lost(self) -> str:
-        """Why it is lost, in words."""
-        return f"not found in {self._missed} snapshots in a row, the last time: {self._why}"
+    def ends_run(self) -> str:
+        """Why the run ends, in words: the crystal is lost, and the plan says so. Empty where it goes on."""
+        if not self.is_lost or self._policy == "go on" or (self._policy == "search" and not self._around.over):
+            return ""
+        searched = f"; {self._around.over}" if self._around.over else ""
+        return (
+            f"crystal_lost = {self._policy}: not found in {self._missed} snapshots in a row, the last time: "
+            f"{self._why}{searched}"
+        )
 
     @property
     def is_lost(self) -> bool:
@@ -142,8 +152,10 @@ class TrackedCrystal:
         if place is None:
             self._missed += 1
             self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
+            if self.is_lost and self._policy == "search":
+                await self._look_around(taken.slot, ahead)
             # Where it should be tells as much as where it is seen, once it is known what corrections do.
-            if not self.is_lost and self._corrector is not None and self._corrector.trust is Trust.RIGHT:
+            elif not self.is_lost and self._corrector is not None and self._corrector.trust is Trust.RIGHT:
                 await self._correct(taken.slot, ahead(self._next.decide(None)))
             self._next.comes_after(self._next.decide(None), None)
             return
@@ -159,7 +171,7 @@ class TrackedCrystal:
             return
         self._missed = 0
         self._last = self._seen
-
+        self._around.found()
         slots = self._next.decide(lambda slots: self.path.predict(*ahead(2 * slots)).sigma_nm)
         await self._correct(taken.slot, ahead(slots))
 
@@ -192,12 +204,13 @@ class TrackedCrystal:
         optics = replace(self._optics, tilt_deg=round(taken.angle_deg, 4))
         detector = replace(self._detector, flatfield=self.flatfield)
         # Twice in a row nothing looked like it: it may look otherwise from this side, so any look will do now.
-        any_look = self._last is None or (self._missed > 1 and not self._looks_farther)
+        again = self._missed > 1 and not self._looks_farther and not self._around.goes_on
+        any_look = self._last is None or again
         earlier = [] if any_look or self._last is None else [self._last]
         pictures = [taken.index, *(each.index for each in earlier)]
         if self.flatfield is not None:
             pictures.append(self.flatfield)
-        arguments = told(taken.index, optics, expected, earlier, detector)
+        arguments = told(taken.index, optics, None if self._around.goes_on else expected, earlier, detector)
         try:
             outcome = await self._run.compute.compute(LOCATE, arguments, pictures)
         except CredlineError as error:  # the disk has failed, which it says itself
@@ -208,6 +221,8 @@ class TrackedCrystal:
         answer, seen = answered(result)
         if isinstance(answer, Refusal):
             return None, answer.reason
+        if self._around.goes_on and self._last is not None and not may_be(answer.looks, self._last.located.looks):
+            return None, "what was found elsewhere does not look like the crystal"
         self._seen = Found(taken.index, seen, answer)
         return answer.place, ""
 
@@ -221,9 +236,28 @@ class TrackedCrystal:
         correction = corrector.next(self.path.predict(*ahead), effect)
         if correction is None:
             return
+        corrector.made(correction)
+        await self._set(slot, correction, deflectors)
+
+    async def _look_around(self, slot: int, ahead: Ahead) -> None:
+        """Move the view to the next place where the crystal may be, if there is one."""
+        corrector, deflectors, last = self._corrector, self._deflectors, self._last
+        if last is None:  # nobody knows how it looks, so what was never found is not searched for
+            return
+        if corrector is None or deflectors is None or corrector.trust is Trust.STOPPED:
+            self._around.stop("it is not looked for elsewhere, for the image shift is no more moved")
+            return
+        seen_nm = last.located.place.x_nm, last.located.place.y_nm
+        next_look = ahead(2 * self._next.decide(None))
+        correction = self._around.next(slot, corrector, self.path, next_look, seen_nm)
+        if correction is not None and correction.moves_nm != (0.0, 0.0):
+            corrector.looked_elsewhere(correction)
+            await self._set(slot, correction, deflectors)
+
+    async def _set(self, slot: int, correction: Correction, deflectors: Deflectors) -> None:
+        """Two calls to the deflectors."""
         # Before it is made: of a call that fails nobody knows whether it was heard.
         self._touched = self._corrected_now = True
-        corrector.made(correction)
         self.path.correct(*correction.moves_nm)
         x_nm, y_nm = correction.moves_nm
         self._run.trace.record("tracking", CORRECTED, slot=slot, x_nm=round(x_nm, 3), y_nm=round(y_nm, 3))
@@ -260,7 +294,7 @@ def tracked_crystal(
     saturation = camera.saturation_of(plan.snapshot_exposure_s) or 0
     detector = Detector(None, camera.wide_cross, saturation, _electron_counts(microscope))
     wrapped = run.gate.wrap("deflectors", microscope.deflectors) if plan.tracking == "correct" else None
-    return TrackedCrystal(run, facts, optics, detector, wrapped, next_snapshot)
+    return TrackedCrystal(run, facts, optics, detector, wrapped, next_snapshot, plan.crystal_lost)
 
 
 def _electron_counts(microscope: Microscope) -> float:

@@ -137,6 +137,9 @@ class CredTrial(Trial):
         if plan["snapshot_interval"] > 4 and rng.random() < 0.5:
             plan["snapshot_when_unsure_nm"] = rng.choice([30.0, 100.0, 300.0])
             plan["snapshot_interval_least"] = plan["snapshot_interval"] - rng.randint(1, 3)
+        plan["crystal_lost"] = rng.choice(
+            ["go on", "stop", "search"] if plan["tracking"] == "correct" else ["go on", "stop"]
+        )
         number, value_s = rng.randint(1, 8), round(rng.uniform(0.05, 3.0), 3)
         calls = [f"deflectors.{call} {number}" for call in ("read", "set", "set", "set")]
         if rng.random() < 0.5:
