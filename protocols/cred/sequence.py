@@ -19,6 +19,7 @@ from engine.run.contract import Experiment, SafeAction, Work
 from engine.run.run import Run
 from engine.run.series import FRAME_OVERDUE_S, Series
 from engine.run.timeline import PeriodMonitor, SlotGrid
+from protocols.cred.fadingwatch import FadingWatch
 from protocols.cred.finish import put_together
 from protocols.cred.livelook import LiveLook
 from protocols.cred.machine import State, cred_machine
@@ -79,6 +80,8 @@ class CredSequence(Experiment):
         self._watch = StageWatch(run, self._stage, plan, slots.travel_deg[1])
         self._next_snapshot = NextSnapshot(run, slots.snapshots)
         self._tracked = None if plan.tracking == "off" else tracked_crystal(run, microscope, plan, self._next_snapshot)
+        if self._tracked is not None:
+            FadingWatch(run, self._next_snapshot, microscope.geometry, plan.exposure_s)
         camera = microscope.detector.facts
         self._live = (
             LiveLook(run, plan, self._watch, microscope.geometry, camera) if plan.live and camera.has_pictures else None
