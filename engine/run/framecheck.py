@@ -31,9 +31,9 @@ def check(arguments: JsonObject, picture: "Callable[[int], Picture]") -> JsonDic
 
     arguments: `index` of the picture; `saturation`, the largest count it can have, and `dark_counts`, what a pixel
     counts without light, None where nobody knows; `words`, a `module:function` of the protocol's for a picture that is
-    light, or empty. Returns `light`, `noisy` (half of the pixels differ from the median), `level` (the median),
-    `saturated` (share of the pixels), and `words`: what the protocol says of it, or empty. A picture of 512 x 512 takes
-    3 ms.
+    light, or empty; `measure`, if there is more to measure, the protocol's `function` and its `arguments`. Returns
+    `light`, `noisy` (half of the pixels differ from the median), `level` (the median), `saturated` (share of the
+    pixels), `words`: what the protocol says of it, or empty, and then `measured`. A picture of 512 x 512 takes 3 ms.
     """
     counts = picture(arguments["index"])
     dark_counts, saturation, words = (arguments[name] for name in ("dark_counts", "saturation", "words"))
@@ -43,12 +43,15 @@ def check(arguments: JsonObject, picture: "Callable[[int], Picture]") -> JsonDic
     noise = 1.4826 * float(np.median(np.abs(some - level)))
     light = is_light(counts, level, noise, dark_counts)
     said = resolve_name(words)(counts) if words and light else ""
+    measure = arguments.get("measure")
+    measured = {} if measure is None else {"measured": resolve_name(measure["function"])(counts, measure["arguments"])}
     return {
         "light": light,
         "noisy": noise > 0,
         "level": level,
         "saturated": 0.0 if saturation is None else float(np.mean(counts >= saturation)),
         "words": said,
+        **measured,
     }
 
 

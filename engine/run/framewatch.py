@@ -7,7 +7,7 @@ three frames of 0.5 s and more, and of the first three of any; of later shorter 
 becomes of it is the protocol's to decide (`FrameWatch.troubles`); the watch itself ends nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -85,6 +85,15 @@ class _Seen:
     in_a_row: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What else is measured of the frames of a kind."""
+
+    function: str
+    arguments: JsonObject
+    heard: Callable[[int, JsonObject], None]
+
+
 class FrameWatch:
     """Watches the frames of one run. kinds: those that are watched."""
 
@@ -94,8 +103,20 @@ class FrameWatch:
         self.troubles: list[str] = []
         """What was said so far, each as one sentence; for a protocol that ends by it."""
         self._said: set[str] = set()
+        self._measured: dict[str, _Measured] = {}
         if kinds:
             run.compute.declare(FRAME_CHECK)
+
+    def measure(
+        self, kind: str, function: str, arguments: JsonObject, heard: Callable[[int, JsonObject], None]
+    ) -> None:
+        """Have a protocol's own function measure the frames that are looked at, in the same worker: no more frames
+        than these, and none of a kind that is not watched. Before the run's first frame.
+
+        function: `module:function`, called with the picture (rows, columns) and the arguments; returns JSON. heard: is
+        told the frame's index in the spool and what was returned, frame by frame in their order.
+        """
+        self._measured[kind] = _Measured(function, arguments, heard)
 
     def kept(self, kind: str, frame: Frame, index: int, crc: int, exposure_s: float, camera: CameraFacts) -> None:
         """A frame went to the disk. Takes some 10 us; what it costs besides is a worker's."""
@@ -109,12 +130,14 @@ class FrameWatch:
         if seen.came > FIRST_FRAMES and not suspected and frame.start_ns - seen.looked_ns < LOOK_EVERY_NS:
             return
         seen.looked_ns = frame.start_ns
-        arguments = {
+        arguments: dict[str, Any] = {
             "index": index,
             "saturation": camera.saturation_of(exposure_s),
             "dark_counts": camera.dark_counts,
             "words": seen.kind.words,
         }
+        if (measured := self._measured.get(kind)) is not None:
+            arguments["measure"] = {"function": measured.function, "arguments": measured.arguments}
         self._run.in_background(self._look(seen, arguments, seen.alike), f"frame check {index}")
 
     async def _look(self, seen: _Seen, arguments: JsonObject, alike: int) -> None:
@@ -124,6 +147,9 @@ class FrameWatch:
             return
         if outcome.verdict is Verdict.REPLACED:
             return
+        if outcome.good and (measured := self._measured.get(seen.kind.name)) is not None:
+            told: Any = outcome.result
+            measured.heard(arguments["index"], told["measured"])
         found = _found(seen.kind, outcome, alike)
         seen.in_a_row = {what: seen.in_a_row.get(what, 0) + 1 for what in found}
         for what, text in found.items():

@@ -92,7 +92,7 @@ class PreparedCred(Prepared):
         return {
             "acquisition period": f"{slots.period_s * 1000:.1f} ms",
             "oscillation angle": f"{slots.oscillation_deg:.4f} deg per slot",
-            "slots": f"{slots.slots} ({slots.snapshots} snapshots, {slots.snapshot_slots} slot(s) each)",
+            "slots": f"{slots.slots} ({_number(slots)} snapshots, {slots.snapshot_slots} slot(s) each)",
             "not recorded": gaps_of(slots),
             "duration": f"{slots.slots * slots.period_s:.1f} s",
             **slots.prescan.words,
@@ -364,6 +364,12 @@ class Cred(ExperimentType[CredPlan]):
         from protocols.cred.soak.trial import CredTrial
 
         return CredTrial()
+
+
+def _number(slots: SlotPlan) -> str:
+    """Of the snapshots in the planned range."""
+    shots = slots.snapshots
+    return f"{shots.fewest} to {shots.most}" if shots.adaptive else f"{shots.fewest}"
 
 
 def _look_at_crystal(folder: Path, document: RunDocument, progress: Callable[[int, int], None]) -> None:

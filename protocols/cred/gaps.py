@@ -12,10 +12,14 @@ LITTLE = 0.1
 
 def gaps_of(slots: SlotPlan) -> str:
     """The share of the range that no frame records, in wedges of what width; and a better plan where there is one."""
-    if not slots.snapshots:
+    shots = slots.snapshots
+    if not shots.fewest:
         return "nothing is left out"
-    share = slots.missing_share
-    told = f"{100 * share:.0f} % of the range, in {slots.snapshots} wedges of {slots.wedge_deg:.3g} deg"
+    if shots.adaptive:
+        shares = f"{100 * shots.least_missing:.0f} to {100 * shots.most_missing:.0f} %"
+        return f"{shares} of the range, in {shots.fewest} to {shots.most} wedges of {slots.wedge_deg:.3g} deg"
+    share = shots.least_missing
+    told = f"{100 * share:.0f} % of the range, in {shots.fewest} wedges of {slots.wedge_deg:.3g} deg"
     return told if share <= LITTLE * 1.05 else f"{told}; {_better(slots)}"
 
 
@@ -34,4 +38,10 @@ def _better(slots: SlotPlan) -> str:
 
 def objection_to(slots: SlotPlan) -> str | None:
     """Why not to run such a plan, as a sentence; None where it records enough."""
-    return f"the plan does not record {gaps_of(slots)}." if slots.missing_share > MOST_MISSING else None
+    shots = slots.snapshots
+    if shots.most_missing <= MOST_MISSING:
+        return None
+    if not shots.adaptive:
+        return f"the plan does not record {gaps_of(slots)}."
+    least = math.ceil(shots.taken / MOST_MISSING)
+    return f"the plan does not record {gaps_of(slots)}; set snapshot_interval_least = {least} or more."

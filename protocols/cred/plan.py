@@ -14,6 +14,7 @@ from engine.run.budget import Budget, BudgetStep
 from protocols.cred.givenpath import PathKey
 from protocols.cred.plantables import CrystalPlan, StopAtPlan, StopIfPlan
 from protocols.cred.prescanplan import MOST_IMAGES, PrescanPlan
+from protocols.cred.snapshotslots import SnapshotSlots
 from protocols.cred.trackedby import TrackBy, not_taken_back
 from protocols.cred.trackingfits import tracking_steps
 
@@ -66,6 +67,11 @@ class CredPlan(BaseModel):
     """Give up waiting for the rotation after this."""
     snapshot_interval: Annotated[int, Field(ge=0, le=SLOTS_LIMIT, json_schema_extra={"unit": "slots"})] = 10
     """Every n-th slot is a defocused picture of the crystal; 0 for none, not 1."""
+    snapshot_when_unsure_nm: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | None = None
+    """With tracking: the next snapshot comes as soon as the crystal may be so far off, snapshot_interval being the
+    longest that it waits; none for every n-th slot."""
+    snapshot_interval_least: Annotated[int, Field(ge=2, le=SLOTS_LIMIT, json_schema_extra={"unit": "slots"})] = 5
+    """With snapshot_when_unsure_nm: from one snapshot to the next at least."""
     snapshot_exposure_s: Positive = 0.01
     """Of such a picture."""
     defocus: Annotated[int, Field(gt=-(2**31), lt=2**31, json_schema_extra={"unit": "lens units"})] = 1500
@@ -90,8 +96,9 @@ class CredPlan(BaseModel):
     it is); where a small probe selects, the beam shift; or the stage, if it moves while it tilts."""
     beam_follows: bool = False
     """With the image shift: move the beam as well, where it lights little more than the aperture (docs/tracking.md)."""
-    crystal_lost: Literal["go on", "stop"] = "go on"
-    """Once tracking has lost the crystal in three snapshots in a row."""
+    crystal_lost: Literal["go on", "stop", "search"] = "go on"
+    """Once tracking has lost the crystal in three snapshots in a row; search: look around, and stop if that is in
+    vain."""
     path: PathKey = None
     """With tracking: a CSV file that tells where the crystal goes, as a run leaves it in snapshots/path.csv
     (docs/tracking.md)."""
@@ -171,6 +178,23 @@ class CredPlan(BaseModel):
             )
         if self.tracking == "off" and self.crystal_lost != "go on":
             raise ValueError("crystal_lost: without tracking nobody sees that; set tracking = show or correct")
+        if self.tracking == "show" and self.crystal_lost == "search":
+            raise ValueError(
+                "crystal_lost: to search, the image shift has to be moved; set tracking = correct, or stop"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _some_interval(self) -> "CredPlan":
+        if self.snapshot_when_unsure_nm is None:
+            return self
+        if self.tracking == "off":
+            raise ValueError("snapshot_when_unsure_nm: only tracking knows that; set tracking = show or correct")
+        if self.snapshot_interval_least >= self.snapshot_interval:
+            raise ValueError(
+                f"snapshot_interval_least = {self.snapshot_interval_least}: with snapshot_when_unsure_nm it has to be "
+                f"less than snapshot_interval = {self.snapshot_interval}, which is the longest"
+            )
         return self
 
     @model_validator(mode="after")
@@ -263,6 +287,10 @@ class SlotPlan:
         self.snapshot_slots = max(1, math.ceil(sum(step.worst_s for step in steps) / self.period_s - 1e-9))
         self.snapshot = Budget("snapshot cycle", steps, self.snapshot_slots * self.period_s)
         self.prescan = PrescanPlan(plan, timing, stage, detector)
+        longest, unsure_nm = plan.snapshot_interval, plan.snapshot_when_unsure_nm
+        shortest = longest if unsure_nm is None else plan.snapshot_interval_least
+        first = longest if plan.tracking == "off" else 1  # a crystal that is tracked is seen before its first frame
+        self.snapshots = SnapshotSlots(first, shortest, longest, unsure_nm, self.snapshot_slots, self.slots)
         self._check(stage)
 
     @property
@@ -301,37 +329,10 @@ class SlotPlan:
             margins.append(self.snapshot.slack_s + self.tolerance_s)
         return min(margins)
 
-    def is_snapshot(self, slot: int) -> bool:
-        """Whether a slot begins a snapshot cycle."""
-        interval = self.plan.snapshot_interval
-        return bool(interval) and slot >= self.first_snapshot and (slot - self.first_snapshot) % interval == 0
-
-    @property
-    def first_snapshot(self) -> int:
-        """The slot of the first snapshot: a crystal that is tracked is looked at before its first frame."""
-        return self.plan.snapshot_interval if self.plan.tracking == "off" else 1
-
-    @property
-    def snapshots(self) -> int:
-        """Snapshots in the planned range."""
-        interval = self.plan.snapshot_interval
-        return max(0, (self.slots - self.first_snapshot) // interval + 1) if interval else 0
-
     @property
     def wedge_deg(self) -> float:
         """What the stage turns through while a snapshot is taken."""
         return abs(self.snapshot_slots * self.oscillation_deg) if self.plan.snapshot_interval else 0.0
-
-    @property
-    def missing_share(self) -> float:
-        """Of the range, the part that snapshots take from the diffraction frames."""
-        if not self.snapshots:
-            return 0.0
-        last = (
-            self.first_snapshot + (self.snapshots - 1) * self.plan.snapshot_interval
-        )  # the slot that the last one begins; it may end beyond
-        taken = (self.snapshots - 1) * self.snapshot_slots + min(self.snapshot_slots, self.slots - last + 1)
-        return taken / self.slots
 
     @property
     def travel_deg(self) -> tuple[float, float]:
@@ -379,14 +380,14 @@ class SlotPlan:
 
     def _check(self, stage: StageFacts) -> None:
         plan = self.plan
-        if plan.snapshot_interval and self.snapshot_slots >= plan.snapshot_interval:
+        shortest = self.snapshots.shortest
+        if plan.snapshot_interval and self.snapshot_slots >= shortest:
             # Between snapshots at least one whole slot must be left for a frame.
+            key = "snapshot_interval_least" if self.snapshots.adaptive else "snapshot_interval"
             Budget(
-                f"snapshot cycle with snapshot_interval = {plan.snapshot_interval}",
-                self.snapshot.steps,
-                (plan.snapshot_interval - 1) * self.period_s,
+                f"snapshot cycle with {key} = {shortest}", self.snapshot.steps, (shortest - 1) * self.period_s
             ).check(
-                f"Set snapshot_interval to {self.snapshot_slots + 1} or more, or lengthen exposure_s."
+                f"Set {key} to {self.snapshot_slots + 1} or more, or lengthen exposure_s."
                 f"{meant('snapshot_exposure_s', plan.snapshot_exposure_s, SNAPSHOT)}"
             )
         if plan.rotation == "commanded" and (why := stage.no_speed(plan.speed_deg_s)):

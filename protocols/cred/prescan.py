@@ -124,7 +124,7 @@ class Prescan:
             index, _ = self._run.data.last
             t_s = (frame.start_ns + frame.end_ns) / 2 / NS_PER_S
             taken = TakenSnapshot(index, 0, self._stands_deg, t_s, look.number)
-            await self._tracked.follow(taken, self._ahead(look, t_s) if look.tries is None else None)
+            await self._tracked.scan(taken, self._ahead(look, t_s) if look.tries is None else None)
             self._note(look)
             await self._go_on_from(look)
         self._run.write_trace()

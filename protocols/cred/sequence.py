@@ -20,6 +20,7 @@ from engine.run.run import Run
 from engine.run.safety import sure_of
 from engine.run.series import Series
 from engine.run.timeline import PeriodMonitor, SlotGrid
+from protocols.cred.fadingwatch import FadingWatch
 from protocols.cred.finish import put_together
 from protocols.cred.livelook import LiveLook
 from protocols.cred.machine import State, cred_machine
@@ -33,6 +34,7 @@ from protocols.cred.plan import (
 from protocols.cred.prescan import Prescan, first_frames
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.rotation.words import pedal_words, seen_words
+from protocols.cred.snapshotslots import NextSnapshot
 from protocols.cred.tracked import TakenSnapshot, TrackedCrystal, tracked_crystal
 from protocols.cred.trackingwords import offset_in
 
@@ -78,12 +80,15 @@ class CredSequence(Experiment):
         self._snapshot: Frame | None = None
         self._speed_told = False
         self._watch = StageWatch(run, self._stage, plan, slots.travel_deg[1])
-        self._tracked = None if plan.tracking == "off" else tracked_crystal(run, microscope, plan)
+        self._next_snapshot = NextSnapshot(run, slots.snapshots)
+        self._tracked = None if plan.tracking == "off" else tracked_crystal(run, microscope, plan, self._next_snapshot)
         self._prescan = None
-        if self._tracked is not None and slots.prescan.looks:
-            self._prescan = Prescan(
-                run, plan, slots, self._watch, self._beam, self._optics, self._tracked, self._back_from_prescan
-            )
+        if self._tracked is not None:
+            FadingWatch(run, self._next_snapshot, microscope.geometry, plan.exposure_s)
+            if slots.prescan.looks:
+                self._prescan = Prescan(
+                    run, plan, slots, self._watch, self._beam, self._optics, self._tracked, self._back_from_prescan
+                )
         camera = microscope.detector.facts
         self._live = (
             LiveLook(run, plan, self._watch, microscope.geometry, camera) if plan.live and camera.has_pictures else None
@@ -226,16 +231,16 @@ class CredSequence(Experiment):
             if self.plan.bad_frames == "stop" and (troubles := self.run.data.watch.troubles):
                 await self._store()
                 return self.run.finish(Status.STOPPED, f"bad_frames = stop: {troubles[0]}")
-            if self.plan.crystal_lost == "stop" and self._tracked is not None and self._tracked.is_lost:
+            if self._tracked is not None and (why := self._tracked.ends_run):
                 await self._store()
-                return self.run.finish(Status.STOPPED, f"crystal_lost = stop: {self._tracked.why_lost}")
+                return self.run.finish(Status.STOPPED, why)
             if self._live is not None and (decision := self._live.decision) is not None:
                 await self._store()
                 return self._done(decision.reason)
             if self.slot > self.last_slot:
                 await self._store()
                 return self._done("range covered")
-            if self.slots.is_snapshot(self.slot):
+            if self._next_snapshot.is_due(self.slot):
                 if self._timeline.now_ns <= self.grid.start_ns(self.slot) + self.grid.period_ns:
                     return "snapshot_due"
                 await self._store()
@@ -334,6 +339,7 @@ class CredSequence(Experiment):
 
     async def defocus_snapshot(self) -> str:
         """Defocus, take a short picture of the crystal."""
+        self._next_snapshot.taken(self.slot)
         at_ns = self.grid.start_ns(self.slot)
         async with self._snapshot_step("defocus", at_ns, self._budget_ns(0, 1)):
             await self._optics.set_focus(self._in_focus + self.plan.defocus)
@@ -374,10 +380,13 @@ class CredSequence(Experiment):
         if self._snapshot is None or fit is None:
             return
         middle_ns = (self._snapshot.start_ns + self._snapshot.end_ns) // 2
-        ahead_ns = middle_ns + self.plan.snapshot_interval * self.grid.period_ns // 2
-        now, ahead = ((fit.angle_deg(t_ns), t_ns / NS_PER_S) for t_ns in (middle_ns, ahead_ns))
+
+        def ahead(halves: int) -> tuple[float, float]:
+            t_ns = middle_ns + halves * self.grid.period_ns // 2
+            return fit.angle_deg(t_ns), t_ns / NS_PER_S
+
         index, _ = self.run.data.last
-        await tracked.follow(TakenSnapshot(index, self.slot, *now), ahead)
+        await tracked.follow(TakenSnapshot(index, self.slot, *ahead(0)), ahead)
 
     async def _set_camera_back(self) -> None:
         """Expose the frame that sets the camera to frames again; it is not kept."""

@@ -7,7 +7,7 @@ the time that the lens settles, so it costs no slot. An answer that comes too la
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from drivers.contract import Microscope
 from engine.errors import CredlineError, DeviceError, DeviceLost, Refused
 from engine.run.compute import Computation
 from engine.run.contract import SafeAction
+from protocols.cred.lookingaround import LookingAround
+from protocols.cred.snapshotslots import NextSnapshot
 from protocols.cred.trackedby import actuator_by, disc_range_nm
 from protocols.cred.trackedpath import AIMED, ASSUMED, CORRECTED, FOUND, NOT_FOUND, path_before
 from protocols.cred.trackingcalls import DeflectorCalls, StageCalls, TrackingCalls
@@ -24,9 +26,11 @@ from protocols.cred.trackingfits import LOCATE_S
 from protocols.tracking.actuator import Actuator, Correction, square
 from protocols.tracking.computation import Detector, Found, answered, told
 from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
+from protocols.tracking.interval import off_middle_nm
 from protocols.tracking.locating import NOT_SEEN, Located, Optics, Refusal
 from protocols.tracking.path import CrystalPath, Seen
 from protocols.tracking.place import Place
+from protocols.tracking.search import may_be
 
 if TYPE_CHECKING:
     from engine.run.run import Run
@@ -51,6 +55,8 @@ TRIED_SHARE = 0.1
 """Of the aperture's diameter, by which the image shift is tried: many times what a look is off by."""
 MOST_STEPS = 30
 """Before the rotation there is time for more than one step, once it is known what they do."""
+Ahead = Callable[[int], tuple[float, float]]
+"""Angle in deg and time in s, so many halves of a slot after the snapshot."""
 CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
 
 
@@ -85,15 +91,42 @@ class BringingBack:
     farthest_nm: float
 
 
+@dataclass(frozen=True, slots=True)
+class CrystalLost:
+    """What becomes of a crystal that is lost. policy: as in the plan. upcoming: when the next snapshot comes. around:
+    the search for it.
+    """
+
+    policy: str
+    upcoming: NextSnapshot
+    around: LookingAround
+
+    @property
+    def is_searched_for(self) -> bool:
+        """Whether the plan says so."""
+        return self.policy == "search"
+
+    @property
+    def ends(self) -> bool:
+        """Whether the run ends."""
+        return self.policy == "stop" or (self.is_searched_for and bool(self.around.over))
+
+
 class TrackedCrystal:
     """Of one run. optics: of its snapshots, as they should be. by: None where the crystal is only shown. flatfield: its
     index in the spool, once it is there. path: as it is known before.
     """
 
     def __init__(
-        self, run: "Run", optics: Optics, detector: Detector, by: BringingBack | None, path: CrystalPath
+        self,
+        run: "Run",
+        optics: Optics,
+        detector: Detector,
+        by: BringingBack | None,
+        path: CrystalPath,
+        lost: CrystalLost,
     ) -> None:
-        self._run, self._by = run, by
+        self._run, self._by, self._lost = run, by, lost
         self._optics, self._detector = optics, detector
         self.path = path
         self.flatfield: int | None = None
@@ -116,9 +149,15 @@ class TrackedCrystal:
         return self._by.calls.settling_s if self._by is not None and self._corrected_now else 0.0
 
     @property
-    def why_lost(self) -> str:
-        """Why it is lost, in words."""
-        return f"not found in {self._missed} snapshots in a row, the last time: {self._why}"
+    def ends_run(self) -> str:
+        """Why the run ends, in words: the crystal is lost, and the plan says so. Empty where it goes on."""
+        if not self.is_lost or not self._lost.ends:
+            return ""
+        searched = f"; {self._lost.around.over}" if self._lost.around.over else ""
+        return (
+            f"crystal_lost = {self._lost.policy}: not found in {self._missed} snapshots in a row, the last time: "
+            f"{self._why}{searched}"
+        )
 
     @property
     def is_lost(self) -> bool:
@@ -182,27 +221,53 @@ class TrackedCrystal:
         if correction is not None:
             await self._make(0, correction)
 
-    async def follow(self, taken: TakenSnapshot, ahead: tuple[float, float] | None) -> None:
-        """Look for the crystal in a snapshot, and correct for where it will be. ahead: angle in deg and time in s of
-        the middle of the frames up to the next snapshot; None where nothing is to be corrected.
+    async def scan(self, taken: TakenSnapshot, ahead: tuple[float, float] | None) -> None:
+        """Look for the crystal in an image of the pre-scan, and correct for where it will be. ahead: angle in deg and
+        time in s of that; None where nothing is to be corrected.
+        """
+        await self._look(taken)
+        if ahead is not None and (not self._missed or self._goes_on_unseen):
+            await self._correct(taken.slot, ahead)
+
+    async def follow(self, taken: TakenSnapshot, ahead: Ahead) -> None:
+        """Look for the crystal in a snapshot, decide when to look again, and correct for where it will be until then.
 
         Takes at most LOCATE_S, and the calls where something is corrected. Never fails a run: what goes wrong with a
         look is noted.
         """
-        self._corrected_now = False
+        await self._look(taken)
+        upcoming = self._lost.upcoming
+        if self._missed:
+            soon = upcoming.decide(None)
+            if self._lost.is_searched_for and self.is_lost and not self._elsewhere:
+                await self._look_around(taken.slot, ahead(2 * soon))
+            elif self._goes_on_unseen:
+                await self._correct(taken.slot, ahead(soon))
+            upcoming.comes_after(soon, None)
+            return
+        self._lost.around.found()
+        slots = upcoming.decide(lambda slots: self.path.predict(*ahead(2 * slots)).sigma_nm)
+        await self._correct(taken.slot, ahead(slots))
+
+        def off_nm(slots: int) -> float:
+            predicted = self._off_aim(self.path.predict(*ahead(2 * slots)))
+            return predicted.sigma_nm if self._corrector is None else off_middle_nm(predicted)
+
+        # Anew: a correction acts not exactly as it should, and may not have brought it all the way.
+        slots = upcoming.decide(off_nm)
+        upcoming.comes_after(slots, off_nm(slots) if upcoming.is_decided else None)
+
+    async def _look(self, taken: TakenSnapshot) -> None:
+        """Look for the crystal in a snapshot, and learn where it is."""
+        self._corrected_now = self._elsewhere = False
         place, self._why = await self._locate(taken)
         told = taken.told
-        self._elsewhere = False
         self._assumed_now = place is None and self._assume(taken, told)
         if self._assumed_now:
-            await self._correct(taken.slot, ahead)
             return
         if place is None:
             self._missed += 1
             self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
-            # Where it should be tells as much as where it is seen, once it is known what corrections do.
-            if not self.is_lost and self._corrector is not None and self._corrector.trust is Trust.RIGHT:
-                await self._correct(taken.slot, ahead)
             return
         seen = self.path.see(taken.angle_deg, taken.t_s, place)
         at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
@@ -216,7 +281,12 @@ class TrackedCrystal:
         self._missed = 0
         self._last = self._seen
         self._first = self._first or self._seen
-        await self._correct(taken.slot, ahead)
+
+    @property
+    def _goes_on_unseen(self) -> bool:
+        """Where it should be tells as much as where it is seen, once it is known what corrections do."""
+        known = self._corrector is not None and self._corrector.trust is Trust.RIGHT
+        return known and not self.is_lost and not self._elsewhere
 
     def _assume(self, taken: TakenSnapshot, told: dict[str, Any]) -> bool:
         """Of a crystal that does not stand out in the first snapshot: it is in the middle, where it was centred."""
@@ -253,12 +323,13 @@ class TrackedCrystal:
         optics = replace(self._optics, centre_px=self._disc_px(), tilt_deg=round(taken.angle_deg, 4))
         detector = replace(self._detector, flatfield=self.flatfield)
         # Twice in a row nothing looked like it: it may look otherwise from this side, so any look will do now.
-        any_look = self._last is None or (self._missed > 1 and not self._looks_farther)
+        again = self._missed > 1 and not self._looks_farther and not self._lost.around.goes_on
+        any_look = self._last is None or again
         earlier = [] if any_look or self._last is None else [self._last]
         pictures = [taken.index, *(each.index for each in earlier)]
         if self.flatfield is not None:
             pictures.append(self.flatfield)
-        arguments = told(taken.index, optics, expected, earlier, detector)
+        arguments = told(taken.index, optics, None if self._lost.around.goes_on else expected, earlier, detector)
         try:
             outcome = await self._run.compute.compute(LOCATE, arguments, pictures)
         except CredlineError as error:  # the disk has failed, which it says itself
@@ -270,6 +341,8 @@ class TrackedCrystal:
         self._optics_seen = seen
         if isinstance(answer, Refusal):
             return None, answer.reason
+        if self._lost.around.goes_on and self._last is not None and not may_be(answer.looks, self._last.located.looks):
+            return None, "what was found elsewhere does not look like the crystal"
         self._seen = Found(taken.index, seen, answer)
         return answer.place, ""
 
@@ -305,24 +378,48 @@ class TrackedCrystal:
         corrector, by = self._corrector, self._by  # no corrector once the deflectors have refused one
         if corrector is None or by is None:
             return
+        corrector.made(correction)
+        await self._set(slot, correction)
+
+    async def _look_around(self, slot: int, next_look: tuple[float, float]) -> None:
+        """Move the view to the next place where the crystal may be, if there is one. next_look: angle in deg and time
+        in s of the next snapshot.
+        """
+        corrector, around, last = self._corrector, self._lost.around, self._last
+        if last is None or last.located.looks is None:  # nobody knows how it looks, so it is not searched for
+            return
+        if corrector is None or corrector.trust is Trust.STOPPED:
+            around.stop("it is not looked for elsewhere, for nothing is moved any more")
+            return
+        seen_nm = last.located.place.x_nm, last.located.place.y_nm
+        correction = around.next(slot, corrector, self.path, next_look, seen_nm)
+        if correction is not None and correction.moves_nm != (0.0, 0.0):
+            corrector.looked_elsewhere(correction)
+            await self._set(slot, correction)
+
+    async def _set(self, slot: int, correction: Correction) -> None:
+        """The calls that make a correction."""
+        if self._by is None:
+            return
         # Before it is made: of a call that fails nobody knows whether it was heard.
         self._corrected_now = True
-        corrector.made(correction)
         self.path.correct(*correction.moves_nm)
         x_nm, y_nm = correction.moves_nm
-        told = {"slot": slot, "by": by.actuator.name, "x_nm": round(x_nm, 3), "y_nm": round(y_nm, 3)}
+        told = {"slot": slot, "by": self._by.actuator.name, "x_nm": round(x_nm, 3), "y_nm": round(y_nm, 3)}
         self._run.trace.record("tracking", CORRECTED, **told)
         try:
-            await by.calls.make(correction)
+            await self._by.calls.make(correction)
         except DeviceLost:
             raise
         except DeviceError as error:
             self._corrector, self._is_held = None, False
-            text = f"Tracking: no more corrections are made, for the {by.actuator.name} refused one: {error}"
+            text = f"Tracking: no more corrections are made, for the {self._by.actuator.name} refused one: {error}"
             self._run.trace.record("note", "operator", text=text)
 
 
-def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> TrackedCrystal:
+def tracked_crystal(
+    run: "Run", microscope: Microscope, plan: "CredPlan", next_snapshot: NextSnapshot
+) -> TrackedCrystal:
     """The crystal of a run whose plan fits the instrument."""
     facts, camera, geometry = microscope.tracking, microscope.detector.facts, microscope.geometry
     if facts is None:
@@ -333,9 +430,9 @@ def tracked_crystal(run: "Run", microscope: Microscope, plan: "CredPlan") -> Tra
     saturation = camera.saturation_of(plan.snapshot_exposure_s) or 0
     detector = Detector(None, camera.wide_cross, saturation, _electron_counts(microscope))
     by = _bringing_back(run, microscope, plan) if plan.tracking == "correct" else None
-    return TrackedCrystal(
-        run, optics, detector, by, path_before(plan, foreshortened=by is not None and by.actuator.foreshortened)
-    )
+    path = path_before(plan, foreshortened=by is not None and by.actuator.foreshortened)
+    lost = CrystalLost(plan.crystal_lost, next_snapshot, LookingAround(run, facts.aperture_nm / 2))
+    return TrackedCrystal(run, optics, detector, by, path, lost)
 
 
 def _bringing_back(run: "Run", microscope: Microscope, plan: "CredPlan") -> BringingBack:

@@ -4,6 +4,7 @@ The name is Instamatic's, by which AutoLEI knows a run folder; it waits for as m
 and goes to work once they are there. So the log is written last of all.
 """
 
+from itertools import pairwise
 from math import isfinite
 
 from drivers.geometry import high_tension_v, resolution
@@ -31,10 +32,7 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
         ("Last exposure ends", info.wall_time(last_ns).isoformat(timespec="milliseconds")),
         ("Slots", f"{info.slots}"),
         ("Frames", f"{len(info.slot)} in slots {info.first_slot} to {info.last_slot}"),
-        (
-            "Snapshots",
-            f"{len(info.snapshots)}, every {info.snapshot_interval} slots" if info.snapshot_interval else "none",
-        ),
+        ("Snapshots", f"{len(info.snapshots)}, {_apart(info)}" if info.snapshot_interval else "none"),
         ("Lost slots", slot_list(info.lost_slots)),
         ("Gaps in the numbering", slot_list(info.gaps)),
         ("Exposure", f"{info.exposure_s:.4f} s"),
@@ -104,3 +102,12 @@ def _beam_words(run: RunHeader, slot: int) -> str:
 def slot_list(slots: tuple[int, ...]) -> str:
     """(3, 10, 11, 12) as '3, 10-12'; 'none' when empty."""
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in ranges(slots)) or "none"
+
+
+def _apart(info: RunInfo) -> str:
+    """How far snapshots are from one another; where the run decided that itself they are not on a grid."""
+    slots = [shot.slot for shot in info.snapshots]
+    apart = [after - before for before, after in pairwise(slots)]
+    if any(each % info.snapshot_interval for each in apart):
+        return f"{min(apart)} to {max(apart)} slots from one to the next"
+    return f"every {info.snapshot_interval} slots"

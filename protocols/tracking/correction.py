@@ -117,6 +117,18 @@ class Corrector:
         self._made, self._last_nm = True, np.array(correction.moves_nm)
         self._now = np.array(correction.setting)
 
+    def shifted(self, moves_nm: Array, effect: Effect, tilt_deg: float = 0.0) -> Correction | None:
+        """What moves the view at once, to look for a crystal elsewhere; None where that is too far."""
+        units = self.actuator.units(np.asarray(np.linalg.solve(_steady(effect.matrix), moves_nm)), tilt_deg)
+        settings = self._settings(self.actuator.whole(self._now + units))
+        return settings if self._allowed(settings) else None
+
+    def looked_elsewhere(self, correction: Correction) -> None:
+        """The deflectors were set to it, for a look: nothing that is to be judged by what is seen next."""
+        now = np.array(correction.setting)
+        self._sure = self._sure + now - self._now
+        self._now, self._last_nm = now, np.zeros(2)
+
     def _longest_nm(self, effect: Effect, wanted_nm: Array) -> float:
         """How long a correction may be. Some that are alike, step after step, tell nothing of their effect, for the
         crystal may as well go by itself: so those of unknown effect grow as long as all looks well, and pause when it

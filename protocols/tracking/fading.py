@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.record.jsonobject import JsonDict, JsonObject
+
 LAST, BEFORE = 4, 12
 """So many frames are compared with as many before them."""
 LEAST_BEFORE = 6
@@ -21,11 +23,19 @@ SURE_SIGMAS = 3.0
 STEADY = 0.15
 """The primary beam is the same within this part."""
 
+BEAM_PX, BEAM_SHARE = 25.0, 0.11
+"""Radius of what is taken for the primary beam with its halo; on small pictures a share of their shorter edge."""
+
+
+STANDS_OUT = 5.0
+"""Sigmas of counting by which the light of spots stands out of what lies around the beam."""
+CLIPPED, ROUNDS = 3.0, 2
+
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """Of a diffraction frame, in counts per second. beam: inside the primary beam's disc. scattered: outside of it,
-    above the level at the edge of the picture.
+    """Of a diffraction frame, in counts per second. beam: inside the primary beam's disc. scattered: by the crystal,
+    outside of that: what stands out of the halo of beam and film, which stays when a crystal leaves.
     """
 
     beam: float
@@ -35,16 +45,31 @@ class Intensity:
 def intensity(
     picture: NDArray[np.number], beam_px: tuple[float, float], radius_px: float, exposure_s: float
 ) -> Intensity:
-    """Of a picture (rows, columns) of equal pixels, 1 ms. beam_px: fast and slow of the primary beam, pixel i covers
-    [i, i + 1). radius_px: that holds it with its halo.
+    """Of a picture (rows, columns) of equal pixels, 10 ms for 512 x 512. beam_px: fast and slow of the primary beam,
+    pixel i covers [i, i + 1). radius_px: that holds it with most of its halo.
     """
     fast, slow = np.arange(picture.shape[1]) + 0.5 - beam_px[0], np.arange(picture.shape[0]) + 0.5 - beam_px[1]
-    inside = fast[None, :] ** 2 + slow[:, None] ** 2 <= radius_px**2
+    away_px = np.sqrt(fast[None, :] ** 2 + slow[:, None] ** 2)
+    inside = away_px <= radius_px
     counts = np.asarray(picture, np.float64)
-    edge = np.concatenate([counts[0], counts[-1], counts[:, 0], counts[:, -1]])
-    level = float(np.mean(np.minimum(edge, np.percentile(edge, 99.0))))
-    beam, whole = float(counts[inside].sum()), float(counts.sum())
-    return Intensity(beam / exposure_s, (whole - beam - level * float(np.count_nonzero(~inside))) / exposure_s)
+    ring, outside = away_px[~inside].astype(np.intp), counts[~inside]
+    even = np.ones(len(outside), np.bool_)
+    for _ in range(ROUNDS):  # of each ring the mean, without what stands out
+        number = np.maximum(np.bincount(ring[even], minlength=int(ring.max(initial=0)) + 1), 1)
+        level = (np.bincount(ring[even], outside[even], minlength=len(number)) / number)[ring]
+        even = outside <= level + CLIPPED * np.sqrt(level + 1.0)
+    spots = outside > level + STANDS_OUT * np.sqrt(level + 1.0)
+    return Intensity(float(counts[inside].sum()) / exposure_s, float((outside - level)[spots].sum()) / exposure_s)
+
+
+def measured(counts: NDArray[np.number], arguments: JsonObject) -> JsonDict:
+    """The same as JSON, in whole numbers, for `engine.run.framewatch.FrameWatch.measure`. arguments: `beam_px` and
+    `exposure_s`.
+    """
+    fast_px, slow_px = arguments["beam_px"]
+    radius_px = min(BEAM_PX, BEAM_SHARE * min(counts.shape[:2]))
+    found = intensity(counts, (fast_px, slow_px), radius_px, arguments["exposure_s"])
+    return {"beam": round(found.beam), "scattered": round(found.scattered)}
 
 
 def fading(frames: Sequence[Intensity]) -> str | None:
@@ -56,6 +81,8 @@ def fading(frames: Sequence[Intensity]) -> str | None:
     last, before = frames[-LAST:], frames[-LAST - BEFORE : -LAST]
     usual_beam = float(np.median([each.beam for each in before]))
     if usual_beam <= 0.0:  # behind a beam stop, or not where it was said to be
+        return None
+    if min(each.scattered for each in before) <= 0.0:  # so few spots that there may be none for a while
         return None
     beam = float(np.median([each.beam for each in last])) / usual_beam
     logs = np.log(np.maximum([each.scattered for each in before], 1e-9))

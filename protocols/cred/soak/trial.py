@@ -136,6 +136,12 @@ class CredTrial(Trial):
         if not plan["snapshot_interval"] or rng.random() >= TRACKED:
             return plan, troubles
         plan = {**plan, "tracking": rng.choice(["show", "correct", "correct"])}
+        if plan["snapshot_interval"] > 4 and rng.random() < 0.5:
+            plan["snapshot_when_unsure_nm"] = rng.choice([30.0, 100.0, 300.0])
+            plan["snapshot_interval_least"] = plan["snapshot_interval"] - rng.randint(1, 3)
+        plan["crystal_lost"] = rng.choice(
+            ["go on", "stop", "search"] if plan["tracking"] == "correct" else ["go on", "stop"]
+        )
         number, value_s = rng.randint(1, 8), round(rng.uniform(0.05, 3.0), 3)
         calls = [f"deflectors.{call} {number}" for call in ("read", "set", "set", "set")]
         if rng.random() < 0.5:
@@ -226,7 +232,10 @@ class CredTrial(Trial):
                 if plan.get(key):
                     yield {**plan, key: {}}
         if plan.get("tracking", "off") != "off":
-            yield {**plan, "tracking": "off", "crystal_lost": "go on", "prescan_images": 0}
+            off: dict[str, Any] = {"tracking": "off", "crystal_lost": "go on"}
+            yield {**plan, **off, "prescan_images": 0, "snapshot_when_unsure_nm": None}
+            if plan.get("snapshot_when_unsure_nm") is not None:
+                yield {**plan, "snapshot_when_unsure_nm": None}
         if plan.get("prescan_images"):
             yield {**plan, "prescan_images": 0}
         for key, value in plain.items():

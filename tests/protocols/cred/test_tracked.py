@@ -162,6 +162,7 @@ def test_a_crystal_that_is_lost_ends_the_run_where_the_plan_says_so(perform: Per
         ({"pictures": {}}, {"driver": "simulated-timing"}, "this camera delivers no pictures to look at"),
         ({}, {"snapshot_interval": 0}, "snapshot_interval = 0 takes none"),
         ({}, {"tracking": "off", "crystal_lost": "stop"}, "without tracking nobody sees that"),
+        ({}, {"tracking": "show", "crystal_lost": "search"}, "to search, the image shift has to be moved"),
     ],
 )
 def test_what_cannot_be_tracked_is_refused_before_anything_moves(

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drivers.simulated.cheappictures import CheapMaker
+from drivers.simulated.crystal import load_crystal
+from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.scenedrawing import draw_scene
 from drivers.simulated.settings import GEOMETRY
@@ -39,10 +40,15 @@ def test_a_beam_that_is_not_seen_tells_nothing():
     assert fading([Intensity(0.0, each.scattered) for each in WHOLE] + [Intensity(0.0, 10.0)] * 4) is None
 
 
+def test_where_next_to_nothing_is_scattered_its_noise_tells_nothing():
+    noise = [Intensity(each.beam, each.scattered - 1e4) for each in WHOLE]
+    assert fading([*noise, *[Intensity(1e6, -1e4)] * 4]) is None
+
+
 def test_the_simulated_crystal_is_seen_to_leave():
-    settings = PictureSettings(shape=(128, 128), wide_cross=False, halo=((0.03, 3.0),))
+    settings = PictureSettings(shape=(128, 128), wide_cross=False)
     geometry = replace(GEOMETRY, beam_fast_px=63.5, beam_slow_px=64.2)
-    maker = CheapMaker(geometry, settings, draw_scene("brick, 500 nm", 3))
+    maker = PictureMaker(load_crystal(None, 1), geometry, settings, scene=draw_scene("brick, 500 nm", 3))
     beam_px = 63.5, 64.2
     frames = []
     for k in range(24):
