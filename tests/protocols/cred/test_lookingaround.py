@@ -40,7 +40,7 @@ def test_a_crystal_that_slipped_out_of_the_aperture_is_found_and_brought_back(pe
     assert searched(run)[0] == (0.0, 0.0)
     said = [text for text in notes(run) if "Tracking" in text]
     assert said[:2] == [
-        "Tracking: the crystal is lost; the image shift looks for it around where it should be.",
+        "Tracking: the crystal is lost; it is looked for around where it should be.",
         "Tracking: the crystal was found again.",
     ]
     assert "No more corrections" not in " ".join(notes(run))

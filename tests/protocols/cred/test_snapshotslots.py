@@ -119,7 +119,7 @@ def facts() -> Facts:
 
 def test_a_plan_says_how_much_it_may_leave_out_and_wants_that_accepted(facts: Facts) -> None:
     planned = SlotPlan(CredPlan(**UNSURE), facts)
-    assert gaps_of(planned).startswith("5 to 20 % of the range, in 14 to 53 wedges")
+    assert gaps_of(planned).startswith("5 to 20 % of the range, in 13 to 52 wedges")
     assert objection_to(planned) is None
     often = SlotPlan(CredPlan(**UNSURE, snapshot_interval_least=2), facts)
     assert "set snapshot_interval_least = 3 or more" in (objection_to(often) or "")
