@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 from engine.errors import Refused
+from protocols.learning.modelfile import RECORD_FILE, WEIGHTS_FILE
 from protocols.zones.sorting import network
 from protocols.zones.sorting.network import (
     ARCHITECTURE,
-    RECORD_FILE,
     SHIPPED,
-    WEIGHTS_FILE,
     Model,
     binned,
     load,
