@@ -37,3 +37,14 @@ def repeatable(seed: int, instead: str) -> Any:
     tf.keras.utils.set_random_seed(seed % 2**32)
     tf.config.experimental.enable_op_determinism()
     return tf
+
+
+def limit_threads(threads: int) -> None:
+    """Let TensorFlow use so many threads; does nothing where it has computed before, for then it is too late."""
+    try:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except (ImportError, RuntimeError):
+        return

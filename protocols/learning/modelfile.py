@@ -1,7 +1,7 @@
 """A trained network on the disk: a folder with its numbers in half precision and, beside them, its card.
 
-The files are `weights.npz` and `model.json`. No pickle, so that a file from elsewhere is numbers and cannot be a program. Whatever is wrong with a folder is one line
-with the remedy.
+The files are `weights.npz` and `model.json`. No pickle, so that a file from elsewhere is numbers and cannot be a
+program. Whatever is wrong with a folder is one line with the remedy.
 """
 
 import json
@@ -33,20 +33,13 @@ def write_model(folder: Path, architecture: int, weights: Weights, record: Mappi
     (folder / RECORD_FILE).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
-def read_record(folder: Path, architecture: int, remedy: str) -> dict[str, Any]:
-    """The card of a model, without its architecture. Refused for a folder without a model, and for another one.
-
-    remedy: what to do about it, in words.
-    """
+def read_record(folder: Path, remedy: str) -> tuple[object, dict[str, Any]]:
+    """The architecture of a model, and its card. Refused for a folder without a model. remedy: what to do, in words."""
     try:
-        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        version = record.pop("architecture") if isinstance(record, dict) else None
-    except (OSError, ValueError, KeyError) as error:
+        record = dict(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")))
+        return record.pop("architecture"), record
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise refused_model(folder, f"no model of credline ({shown(error)})", remedy) from error
-    if version != architecture:
-        cause = f"a model of architecture {shown(version)}, this credline has {architecture}"
-        raise refused_model(folder, cause, remedy)
-    return dict(record)
 
 
 def read_weights(folder: Path, shapes: Mapping[str, tuple[int, ...]], remedy: str) -> Weights:

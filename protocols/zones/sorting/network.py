@@ -168,7 +168,11 @@ def load(folder: Path | None = None) -> Model:
     TensorFlow is not needed before `Model.logits`.
     """
     place = SHIPPED if folder is None else Path(folder)
-    record = read_record(place, ARCHITECTURE, REMEDY)
+    version, record = read_record(place, REMEDY)
+    if version != ARCHITECTURE:
+        raise refused_model(
+            place, f"a model of architecture {shown(version)}, this credline has {ARCHITECTURE}", REMEDY
+        )
     threshold = record.get("threshold", 0.0)
     if not isinstance(threshold, int | float) or not np.isfinite(threshold):
         raise refused_model(place, f"its threshold {shown(threshold)} is no number", REMEDY)
