@@ -16,7 +16,7 @@ from protocols.screening.generation.background import GLASSY_ICE, Radial, carbon
 from protocols.screening.generation.cameras import Camera
 from protocols.screening.generation.rules import APART_SIGMA, SECOND_DEG, Counted, TrueSpots, counted
 from protocols.screening.generation.shadows import BEAM_STOP, CLIPPED, DEAD, bar_edge, beam_stop, clipped, dead_pixels
-from protocols.screening.generation.specimen import FRAME_PX, PATTERNS_EACH, Specimen, specimen
+from protocols.screening.generation.specimen import FRAME_PX, PATTERNS_EACH, VOLUMES_A3, Specimen, specimen
 from protocols.screening.generation.spotkinds import (
     NO_SPOTS,
     SpotList,
@@ -38,13 +38,13 @@ Mask = NDArray[np.bool_]
 ELECTRONS = np.logspace(4.3, 7.3, 25)
 """Of the primary beam in one exposure."""
 TURNS, OTHERS, MOST_TRIES = 10, 1_000_000, 600
-"""So many turns of a specimen are tried; then those with numbers from OTHERS on."""
+"""So many turns of a specimen are tried; then those with numbers from OTHERS on, which nobody else has."""
 FEWEST_IN_RINGS = 25
 """Visible spots of spotty rings; with fewer they are smooth."""
 FEWEST_SMEARED = 12
 """Spots of a bent or streaked crystal that were visible if it was not."""
-LARGE_A3 = 800.0
-"""Powders have smaller cells than this: the rings of larger ones run together."""
+POWDER_A3 = (150.0, 800.0)
+"""Powders have cells no larger than something between these: the rings of larger ones run together."""
 PIXEL_MM = 0.055
 
 
@@ -77,15 +77,14 @@ def scene(
 ) -> Scene:
     """The scene of pattern `number`, of this kind. shape: rows and columns."""
     crystal = number // PATTERNS_EACH
+    powder = kind in (Kind.SPOTTY_RINGS, Kind.POWDER_RINGS)
     for attempt in range(MOST_TRIES):
         other = attempt // TURNS
-        of = specimen(seed, crystal if not other else OTHERS + number * (MOST_TRIES // TURNS) + other)
-        if kind in (Kind.SPOTTY_RINGS, Kind.POWDER_RINGS) and of.crystal.volume_A3 > LARGE_A3:
-            if attempt % TURNS == 0:
-                continue
-            of = specimen(seed, OTHERS + number * MOST_TRIES + attempt)
-            if of.crystal.volume_A3 > LARGE_A3:
-                continue
+        if other or powder:
+            largest_A3 = rng.uniform(*POWDER_A3) if powder else VOLUMES_A3[1]
+            of = specimen(seed, OTHERS + number * (MOST_TRIES // TURNS) + other, largest_A3)
+        else:
+            of = specimen(seed, crystal)
         if found := _trial(of, kind, verdict, camera, shape, crystal, rng):
             return found
     raise RuntimeError(f"pattern {number} of seed {seed}: no {verdict} {kind} in {MOST_TRIES} tries")

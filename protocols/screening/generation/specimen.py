@@ -52,10 +52,10 @@ class Specimen:
 
 
 @lru_cache(maxsize=4)
-def specimen(seed: int, number: int) -> Specimen:
-    """That of this number: cells of all systems, 100 to 4000 A^3 (evenly in the logarithm)."""
+def specimen(seed: int, number: int, largest_A3: float = VOLUMES_A3[1]) -> Specimen:
+    """That of this number: a cell of any system, 100 to 4000 A^3 (evenly in the logarithm), or to less."""
     rng = np.random.Generator(np.random.SFC64([seed, 1, number]))
-    volume_A3 = float(np.exp(rng.uniform(*np.log(VOLUMES_A3))))
+    volume_A3 = float(np.exp(rng.uniform(*np.log((VOLUMES_A3[0], largest_A3)))))
     cell = random_cell(rng, SYSTEMS[rng.integers(len(SYSTEMS))], volume_A3, rng.uniform(1.0, 3.0))
     hkl = allowed_reflections(cell, D_STAR_MAX_PER_A)
     basis = cell.reciprocal_basis
