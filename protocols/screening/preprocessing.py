@@ -80,7 +80,7 @@ def _input(frame: NDArray[Any], width_px: int, centre: Centre) -> Picture:
     if square > 1 and min(cut.shape) >= square:
         cut = _averaged(cut, square)
         width_px, top, left = width_px // square, top // square, left // square
-    cut = np.ascontiguousarray(cut[:width_px, :width_px])
+    cut = np.array(cut[:width_px, :width_px], order="C")  # a copy: the frame stays as it is
     mean = cut.mean()
     off = cut - mean
     cap = mean + np.float32(CAP_SIGMA) * np.sqrt(np.vdot(off, off) / np.float32(off.size))

@@ -55,6 +55,15 @@ def test_a_constant_frame_gives_zeros():
         assert not paper_input(np.full((1, 516, 516), value, dtype=np.uint16)).any()
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_the_frames_stay_as_they_are(dtype):
+    frames = pattern((400, 400))[None].astype(dtype)
+    before = frames.copy()
+    paper_input(frames)
+    input_of(frames, PER_PX)
+    np.testing.assert_array_equal(frames, before)
+
+
 def test_a_batch_is_its_frames_one_by_one():
     frames = np.stack([pattern(seed=seed) for seed in range(3)])
     both = paper_input(frames)
