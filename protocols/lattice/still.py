@@ -26,7 +26,7 @@ CANDIDATES, VECTORS = 60, 24
 PHASE_WIDTHS = (0.2, 0.12, 0.08, 0.08)
 PLACED_PER_A, PLACED_ALONG_PER_A = 0.0027, 0.0035
 """How well spots are placed across and along the beam: a spot is on a lattice if its phases are as whole as that."""
-LEAST_WITHIN, MOST_WITHIN = 0.035, 0.15
+LEAST_WITHIN, MOST_WITHIN = 0.035, 0.1
 MORE_LARGE = 2.0
 """So many more pairs of vectors there are to choose from, as a power of the area they span."""
 ASIDE = 0.3

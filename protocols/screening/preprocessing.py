@@ -25,8 +25,9 @@ Centre = Literal["brightest", "robust"]
 
 BRIGHTEST = 0.05
 """Share of the pixels whose mean place is the beam."""
-SPOTS = 0.003
-"""Share of the pixels that may be spots: for the robust centre all counts as much as the faintest of them."""
+SPOTS, EVERY = 0.003, 3
+"""Share of the pixels that may be spots: for the robust centre all counts as much as the faintest of them.
+A pixel of nine is enough to know how much that is."""
 CROP_PX = 400
 CAP_SIGMA = 4.0
 INPUT_PX = 150
@@ -34,8 +35,9 @@ REACH_PER_A = 0.976
 """Half the width of what is cut out: 200 pixels of a Timepix at 250 mm and 200 kV, 0.00488 1/A each."""
 FLAG = np.float32(2**32 - 1)
 """Detectors of 32 bits write it where they have no count."""
-INVERTED = 8.0
-"""A frame is inverted whose lowest pixels are that much farther from the median than its highest."""
+INVERTED, BLOCK, SMALL = 4.0, 4, 0.03
+"""A frame is inverted whose darkest square is that much farther from their median than its brightest. Squares are of
+BLOCK x BLOCK of some 128 x 128 pixels; of all of them no more than SMALL are half as dark as the darkest."""
 
 
 def paper_input(frames: NDArray[Any], centre: Centre = "brightest") -> Picture:
@@ -78,7 +80,7 @@ def _input(frame: NDArray[Any], width_px: int, centre: Centre) -> Picture:
     if square > 1 and min(cut.shape) >= square:
         cut = _averaged(cut, square)
         width_px, top, left = width_px // square, top // square, left // square
-    cut = np.ascontiguousarray(cut[:width_px, :width_px])
+    cut = np.array(cut[:width_px, :width_px], order="C")  # a copy: the frame stays as it is
     mean = cut.mean()
     off = cut - mean
     cap = mean + np.float32(CAP_SIGMA) * np.sqrt(np.vdot(off, off) / np.float32(off.size))
@@ -105,12 +107,24 @@ def numbers(frame: NDArray[Any]) -> Picture:
         if useless.any():
             middle = np.float32(0.0) if useless.all() else np.median(counts[~useless])
             counts = np.where(useless, middle, counts)
-    some = counts[:: max(1, counts.shape[0] // 128), :: max(1, counts.shape[1] // 128)]
-    middle = np.median(some)
-    # Most of a frame is background: what is far from it is beam and spots, and these are bright.
-    if middle - some.min() > INVERTED * (some.max() - middle) and middle > 0:
-        counts = counts.max() - counts
-    return counts
+    return counts.max() - counts if _inverted(counts) else counts
+
+
+def _inverted(counts: Picture) -> bool:
+    """Whether the halo is darker than the rest: a small region of squares is, and none is as much brighter.
+
+    By the medians of squares, for dead pixels are dark, too; and small, for gaps between modules are long.
+    """
+    step = max(1, min(counts.shape) // 128)
+    some = counts[::step, ::step]
+    rows, columns = (n // BLOCK for n in some.shape)
+    blocks = some[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2)
+    light = np.median(blocks.reshape(rows, columns, BLOCK * BLOCK), axis=2)
+    if not light.size:
+        return False
+    middle, lowest, highest = np.median(light), light.min(), light.max()
+    dark = np.count_nonzero(light < (middle + lowest) / 2)
+    return bool(middle - lowest > INVERTED * (highest - middle) and 0 < dark <= SMALL * light.size)
 
 
 def brightest_centre(counts: Picture) -> tuple[float, float]:
@@ -134,7 +148,8 @@ def brightest_centre(counts: Picture) -> tuple[float, float]:
 
 def robust_centre(counts: Picture) -> tuple[float, float]:
     """(fast_px, slow_px) where the halo is brightest; that of the brightest pixels where it rises to the edge."""
-    cap = _largest(counts.reshape(-1), max(1, round(SPOTS * counts.size)))
+    some = np.ascontiguousarray(counts[::EVERY, ::EVERY]).reshape(-1)
+    cap = _largest(some, max(1, round(SPOTS * some.size)))
     even = np.minimum(counts, cap) - counts.min()
     found = find_beam(even.astype(np.float64), 2 * filter_px((counts.shape[0], counts.shape[1])))
     return found or brightest_centre(counts)

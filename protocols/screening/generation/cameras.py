@@ -111,7 +111,7 @@ def detected(electrons: Picture, camera: Camera, dead: Mask | None, rng: np.rand
     return np.rint(counts).astype(np.int32 if camera.signed else np.uint16)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _response(shape: tuple[int, int], sigma: float, number: int) -> Picture:
     """(rows, columns) sensitivity of each pixel, of camera so-and-so."""
     rng = np.random.Generator(np.random.SFC64([number, 3]))

@@ -61,13 +61,13 @@ def pattern(
     of = drawn_camera(camera, rng)
     rows_columns = shape[1], shape[0]
     seen = scene(seed, number, kind, verdict, of, rows_columns, rng)
-    electrons = _electrons(seen, rows_columns)
+    electrons = electrons_of(seen, rows_columns)
     counts = detected(electrons, of, seen.dead, rng)
     beam_px = seen.geometry.beam_fast_px, seen.geometry.beam_slow_px
     return LabelledPattern(counts, seen.per_px_A, beam_px, seen.label, seen.dead)
 
 
-def _electrons(of: Scene, shape: tuple[int, int]) -> NDArray[np.float32]:
+def electrons_of(of: Scene, shape: tuple[int, int]) -> NDArray[np.float32]:
     """(rows, columns) expected on each pixel, without what the camera adds."""
     if not of.electrons:
         return np.zeros(shape, dtype=np.float32)
