@@ -22,6 +22,8 @@ REMEDY = (
     "train one with `credline screening train`, or leave the option out to use the network that comes with credline."
 )
 BATCH = 32
+D_MIN_LIMITS = (-3.0, 4.0)
+"""Logarithms of what is told, in A, whatever the network makes of a picture that it does not know."""
 UNSURE = 0.01
 """A probability farther than this from 0 and 1 is that of the picture turned and mirrored in all eight ways."""
 
@@ -58,22 +60,28 @@ class Model:
         ]
         return np.concatenate(parts).astype(np.float64)
 
+    def mean_logits(self, of: "Examples | NDArray[np.floating]") -> NDArray[np.float64]:
+        """(n,) the logit of a good pattern as `answers` takes it, where it is not sure before."""
+        pictures = self._pictures(of)
+        if self.which is Which.PAPER:
+            return self.outputs(pictures)[:, GOOD]
+        return np.asarray(np.mean([self.outputs(turned(pictures, way))[:, GOOD] for way in range(8)], axis=0))
+
     def answers(self, of: "Examples | NDArray[np.floating]") -> Answers:
         """What it says of pictures. of: examples, or (n, 150, 150) by `input_of` (the small one) or `paper_input`."""
         pictures = self._pictures(of)
         out = self.outputs(pictures)
+        good = self.calibration.probability(out[:, GOOD])
         if self.which is Which.PAPER:
             nothing = np.full(len(out), np.nan)
-            return Answers(self.calibration.probability(out[:, GOOD]), nothing, nothing)
-        sure = self.calibration.probability(out[:, GOOD])
-        unsure = np.flatnonzero((sure > UNSURE) & (sure < 1 - UNSURE))
+            return Answers(good, nothing, nothing)
+        unsure = np.flatnonzero((good > UNSURE) & (good < 1 - UNSURE))
         if len(unsure):
-            out[unsure] = np.mean(
-                [out[unsure], *(self.outputs(turned(pictures[unsure], way)) for way in range(1, 8))], axis=0
-            )
+            others = [self.outputs(turned(pictures[unsure], way)) for way in range(1, 8)]
+            out[unsure] = np.mean([out[unsure], *others], axis=0)
         return Answers(
             self.calibration.probability(out[:, GOOD]),
-            np.exp(np.clip(out[:, D_MIN], -3, 4)),
+            np.exp(np.clip(out[:, D_MIN], *D_MIN_LIMITS)),
             Calibration().probability(out[:, SEVERAL]),
         )
 
