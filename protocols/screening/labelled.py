@@ -127,10 +127,11 @@ def _folder(path: Path) -> Found:
 def _csv(path: Path) -> Found:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
+        lines = text.splitlines()
+        delimiter = ";" if lines and ";" in lines[0] else ","
+        rows = [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
+    except (OSError, ValueError, csv.Error) as error:
         raise Refused(f"{shown(path)}: cannot be read ({shown(error)}). Nothing was read.") from error
-    delimiter = ";" if text.splitlines() and ";" in text.splitlines()[0] else ","
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True) if row]
     if not rows:
         raise Refused(f"{shown(path)}: empty. Nothing was read.")
     first = [cell.strip().lower() for cell in rows[0]]
@@ -161,7 +162,7 @@ def _found(listed_in: Path, name: str, line: int) -> str:
     file, number = _split(name)
     last = re.split(r"[\\/]", file)[-1]
     for candidate in (Path(file), listed_in.parent / file, listed_in.parent / last, listed_in.parent / "data" / last):
-        if candidate.is_file():
+        if _is_file(candidate):
             return f"{candidate}{number}"
     raise Refused(
         f"{shown(listed_in)}: line {line}: no file {shown(file)}, nor {shown(last)} beside the list; put it there. "
@@ -196,7 +197,14 @@ def _consistent(names: list[str], verdicts: list[Verdict]) -> None:
 def _split(name: str) -> tuple[str, str]:
     """A name as a file and '#3', or ''."""
     found = re.fullmatch(r"(.*)(#\d+)", name)
-    return (found[1], found[2]) if found and not Path(name).exists() else (name, "")
+    return (found[1], found[2]) if found and not _is_file(Path(name)) else (name, "")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _place(name: str) -> tuple[Path, int]:

@@ -70,6 +70,8 @@ REFUSED = {
     "a file that is missing": ("file,label\nc.tiff,good\n", "line 2: no file c.tiff"),
     "a line cut off": ("file,label\na.tiff\n", "line 2 has 1 columns only"),
     "two labels for one picture": ("file,label\na.tiff,good\n./a.tiff,bad\n", "labelled twice"),
+    "a name that no file can have": (f"file,label\n{'a' * 5000},good\n", "line 2: no file"),
+    "a cell without an end": (f"file,label\n{'a' * 140_000},good\n", "cannot be read"),
     "nothing": ("", "empty"),
 }
 
