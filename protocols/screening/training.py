@@ -40,7 +40,7 @@ class Recipe:
 
 
 RECIPES = {
-    Which.SMALL: Recipe(patterns=14_000, validation=1000, epochs=7, batch=48, rate=2e-3),
+    Which.SMALL: Recipe(patterns=14_000, validation=1000, epochs=6, batch=48, rate=2e-3),
     Which.PAPER: Recipe(patterns=8000, validation=1000, epochs=12, batch=75, rate=1e-3),
 }
 QUICK = {

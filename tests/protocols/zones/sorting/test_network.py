@@ -157,7 +157,7 @@ def spoil_numbers(folder: Path) -> None:
     [
         (spoil_nothing, "no model of credline"),
         (spoil_json, "no model of credline"),
-        (spoil_kind, "architecture None"),
+        (spoil_kind, "no model of credline"),
         (spoil_version, f"architecture {ARCHITECTURE + 1}"),
         (spoil_threshold, "no number"),
         (spoil_weights, "cannot be read"),
