@@ -7,7 +7,7 @@ network alone, from prepared pictures. Times are of the processor (of a process,
 doing other things; frames a second are what processors of their own would give: processes over processor time a frame.
 
 Others: the training generator with a seed of its own; its integrating camera at 1024 x 1024; the simulated microscope's
-own frames of mordenite, and frames of the zones' benchmark (both know good patterns only, so recall is what can be asked).
+own frames of mordenite, and frames of the zones' benchmark (both know good patterns only: recall is what can be asked).
 """
 
 import argparse
@@ -60,7 +60,7 @@ def start_and_score(count: int) -> tuple[float, float]:
 
 
 def speed(count: int) -> dict[str, float]:
-    told = {}
+    told: dict[str, float] = {}
     for processes in (1, 2):
         with ProcessPoolExecutor(processes, WORKERS, initializer=begin_worker) as pool:
             done = list(pool.map(start_and_score, [count] * processes))

@@ -171,5 +171,5 @@ def test_the_contact_sheet_holds_the_best_frames(tmp_path: Path) -> None:
     contact_sheet(tmp_path / "contact.png", best, [path], PER_PX)
     with Image.open(tmp_path / "contact.png") as sheet:
         assert sheet.width == COLUMNS * 162
-        colours = {colour for _, colour in sheet.getcolors(1 << 20)}
+        colours = {colour for _, colour in sheet.getcolors(1 << 20) or []}
     assert {(40, 140, 60), (190, 60, 50)} <= colours
