@@ -20,8 +20,8 @@ SHORTEST_A, LONGEST_A = 3.3, 48.0
 GRID = 256
 REACH_PER_A = 1.28
 """Spots farther out are not used to find vectors. Half the width of the grid: the transform is in steps of 0.39 A."""
-ALONG_BEAM_A = (0.0, 7.0, 14.0, 21.0, 28.0)
-"""Parts of a vector along the beam that are tried; at 1 1/A a step is a tenth of a phase."""
+LEAST_POWER = 0.3
+"""Of the number of spots: what the transform is at a vector, at least."""
 CANDIDATES, VECTORS = 60, 24
 PHASE_WIDTHS = (0.2, 0.12, 0.08, 0.08)
 PLACED_PER_A, PLACED_ALONG_PER_A = 0.0027, 0.0035
@@ -53,7 +53,7 @@ class StillLattice:
 
 def still_lattice(xy_per_A: Array, wavelength_A: float = 0.0251) -> StillLattice | None:
     """The lattice of most of the (n, 2) spots, in 1/A from the beam or thereabouts. None for fewer than FEWEST, and
-    where no two vectors are seen. Ten milliseconds.
+    where no two vectors are seen. Some milliseconds.
     """
     count = len(xy_per_A)
     if count < FEWEST:
@@ -95,30 +95,25 @@ def _near(points: Array, vectors: Array) -> tuple[Mask, Array]:
 
 
 def _candidates(points: Array) -> Array:
-    """(m, 4) vectors, and the phase at the beam, at the highest places of the transforms."""
-    from scipy.fft import fft2
+    """(m, 4) vectors across the beam, and the phase at the beam, at the highest places of the transform of the picture.
+
+    What they are along the beam, where the spots are within 0.013 1/A of each other, only the refinement tells.
+    """
+    from scipy.fft import rfft2
     from scipy.ndimage import maximum_filter
 
     place = ((points[:, :2] + REACH_PER_A) * (GRID / (2 * REACH_PER_A))).astype(np.intp)
     inside = ((place >= 0) & (place < GRID)).all(axis=1)
     flat = (place[:, 1] * GRID + place[:, 0])[inside]
-    steps = np.fft.fftfreq(GRID, 2 * REACH_PER_A / GRID)
-    length = np.hypot(steps, steps[:, None])
-    usable = (length > SHORTEST_A) & (length < LONGEST_A)
-    strength, found = [], []
-    for along in ALONG_BEAM_A:
-        phase = np.exp(-2j * np.pi * along * points[inside, 2])
-        weights = (np.bincount(flat, part, GRID * GRID) for part in (phase.real, phase.imag))
-        real, imaginary = (part.reshape(GRID, GRID).astype(np.float32) for part in weights)
-        power = np.abs(fft2(real + 1j * imaginary))
-        if along == 0:
-            power[GRID // 2 :] = 0  # a vector and its opposite are one
-        high = usable & (power > 0.3 * len(flat)) & (power == maximum_filter(power, 3, mode="wrap"))
-        rows, columns = np.nonzero(high)
-        strength.append(power[rows, columns])
-        found.append(np.column_stack([steps[columns], steps[rows], np.full(len(rows), along)]))
-    best = np.argsort(-np.concatenate(strength))[:CANDIDATES]
-    vectors = np.concatenate(found)[best]
+    picture = np.bincount(flat, minlength=GRID * GRID).reshape(GRID, GRID).astype(np.float32)
+    power = np.abs(rfft2(picture))  # of a vector and its opposite, which are one, it has the one with x >= 0
+    along_x = np.fft.rfftfreq(GRID, 2 * REACH_PER_A / GRID)
+    along_y = np.fft.fftfreq(GRID, 2 * REACH_PER_A / GRID)
+    length = np.hypot(along_x, along_y[:, None])
+    high = (length > SHORTEST_A) & (length < LONGEST_A) & (power > LEAST_POWER * len(flat))
+    rows, columns = np.nonzero(high & (power == maximum_filter(power, 3, mode="wrap")))
+    best = np.argsort(-power[rows, columns], kind="stable")[:CANDIDATES]
+    vectors = np.column_stack([along_x[columns[best]], along_y[rows[best]], np.zeros(len(best))])
     phases = np.exp(2j * np.pi * vectors @ points[:, :3].T).sum(axis=1)
     return np.column_stack([vectors, -np.angle(phases) / (2 * np.pi)])
 

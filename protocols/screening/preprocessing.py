@@ -28,6 +28,8 @@ BRIGHTEST = 0.05
 SPOTS, EVERY = 0.003, 3
 """Share of the pixels that may be spots: for the robust centre all counts as much as the faintest of them.
 A pixel of nine is enough to know how much that is."""
+COARSE_PX = 250
+"""The robust centre is looked for in a frame of squares, which has so many at least; it is right to half of one."""
 CROP_PX = 400
 CAP_SIGMA = 4.0
 INPUT_PX = 150
@@ -150,9 +152,11 @@ def robust_centre(counts: Picture) -> tuple[float, float]:
     """(fast_px, slow_px) where the halo is brightest; that of the brightest pixels where it rises to the edge."""
     some = np.ascontiguousarray(counts[::EVERY, ::EVERY]).reshape(-1)
     cap = _largest(some, max(1, round(SPOTS * some.size)))
-    even = np.minimum(counts, cap) - counts.min()
-    found = find_beam(even.astype(np.float64), 2 * filter_px((counts.shape[0], counts.shape[1])))
-    return found or brightest_centre(counts)
+    square = max(1, min(counts.shape) // COARSE_PX)
+    coarse = _averaged(np.minimum(counts, cap), square)
+    coarse -= coarse.min()
+    found = find_beam(coarse.astype(np.float64), 2 * filter_px((counts.shape[0], counts.shape[1])) / square)
+    return (found[0] * square, found[1] * square) if found else brightest_centre(counts)
 
 
 def _largest(values: Picture, number: int) -> np.float32:
@@ -181,9 +185,18 @@ def _begin(beam_px: float, width_px: int, size_px: int) -> int:
 def _averaged(cut: Picture, square: int) -> Picture:
     """Means of squares of pixels; what is left over at the far edges is cut off."""
     rows, columns = (n // square for n in cut.shape)
+    if square == 1:
+        return cut.copy()
     whole = cut[: rows * square, : columns * square]
-    lines = whole.reshape(rows, square, columns * square).sum(axis=1)
-    return np.asarray(lines.reshape(rows, columns, square).sum(axis=2) / np.float32(square * square), dtype=np.float32)
+    # Added line by line, which is ten times as fast as a sum over two of four axes.
+    lines = whole[::square].copy()
+    for k in range(1, square):
+        lines += whole[k::square]
+    squares = lines[:, ::square].copy()
+    for k in range(1, square):
+        squares += lines[:, k::square]
+    squares *= np.float32(1 / square**2)
+    return squares
 
 
 @cache

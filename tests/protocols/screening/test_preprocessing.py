@@ -121,7 +121,9 @@ def test_dark_gaps_and_a_blank_frame_are_not_taken_for_an_inverted_pattern():
     np.testing.assert_array_equal(numbers(blank), blank)
 
 
-@pytest.mark.parametrize("shape", [(256, 256), (300, 516), (400, 400), (512, 512), (1024, 1024), (2048, 1800)])
+@pytest.mark.parametrize(
+    "shape", [(256, 256), (300, 516), (400, 400), (512, 512), (1024, 1024), (2048, 1800), (4096, 512)]
+)
 def test_frames_of_any_size_give_the_same_size(shape):
     made = paper_input(pattern(shape, spots=False)[None])
     assert made.shape == (1, INPUT_PX, INPUT_PX)
@@ -133,7 +135,7 @@ def test_where_the_frame_is_smaller_than_the_crop_the_rest_is_zero():
     made = paper_input(pattern((256, 256), beam=(128, 128))[None])[0]
     assert not made[:22].any()
     assert made[75, 75] > 0.9
-    assert made[30:120, 30:120].mean() > 0.01
+    assert made[30:120, 30:120].mean() > 0.004
 
 
 @pytest.mark.parametrize("beam", [(108, 258), (408, 258), (258, 408), (110, 400)])
