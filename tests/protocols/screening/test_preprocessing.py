@@ -131,6 +131,18 @@ def test_frames_of_any_size_give_the_same_size(shape):
     assert 0.0 <= made.min() <= made.max() <= 1.0
 
 
+def test_any_size_at_any_scale_gives_a_picture_also_where_squares_and_crop_do_not_come_out_even():
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        rows, columns = rng.integers(40, 1300, 2)
+        frame = np.zeros((rows, columns), dtype=np.uint16)
+        frame[rng.integers(rows), rng.integers(columns)] = 9
+        # From a crop much larger than the frame to one of some pixels.
+        made = input_of(frame[None], 0.6 * 30 ** rng.uniform(0, 1) / max(rows, columns))
+        assert made.shape == (1, INPUT_PX, INPUT_PX)
+        assert np.isfinite(made).all()
+
+
 def test_where_the_frame_is_smaller_than_the_crop_the_rest_is_zero():
     made = paper_input(pattern((256, 256), beam=(128, 128))[None])[0]
     assert not made[:22].any()
