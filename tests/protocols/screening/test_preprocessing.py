@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from protocols.screening.preprocessing import (
     INPUT_PX,
+    REACH_PER_A,
     brightest_centre,
     input_of,
     numbers,
@@ -131,16 +132,16 @@ def test_frames_of_any_size_give_the_same_size(shape):
     assert 0.0 <= made.min() <= made.max() <= 1.0
 
 
-def test_any_size_at_any_scale_gives_a_picture_also_where_squares_and_crop_do_not_come_out_even():
-    rng = np.random.default_rng(4)
-    for _ in range(60):
-        rows, columns = rng.integers(40, 1300, 2)
-        frame = np.zeros((rows, columns), dtype=np.uint16)
-        frame[rng.integers(rows), rng.integers(columns)] = 9
-        # From a crop much larger than the frame to one of some pixels.
-        made = input_of(frame[None], 0.6 * 30 ** rng.uniform(0, 1) / max(rows, columns))
-        assert made.shape == (1, INPUT_PX, INPUT_PX)
-        assert np.isfinite(made).all()
+@pytest.mark.parametrize("beam", [60, 900])
+@pytest.mark.parametrize("width", [1200, 1201, 1202, 1204])
+def test_a_crop_larger_than_the_frame_whose_squares_do_not_come_out_even(width, beam):
+    for size in (1000, 1001, 1002):
+        frame = pattern((size, size), beam=(beam, beam), spots=False)
+        made = input_of(frame[None], 2 * REACH_PER_A / width)[0]
+        assert made.shape == (INPUT_PX, INPUT_PX)
+        slow, fast = np.unravel_index(int(made.argmax()), made.shape)
+        first = min(max(beam - width / 2, size - width), 0)
+        assert (fast, slow) == pytest.approx(((beam - first) * 150 / width,) * 2, abs=2)
 
 
 def test_where_the_frame_is_smaller_than_the_crop_the_rest_is_zero():
