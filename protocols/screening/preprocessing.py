@@ -95,7 +95,8 @@ def _input(frame: NDArray[Any], width_px: int, centre: Centre) -> Picture:
     cut *= np.float32(1.0) / (highest - lowest)
     if cut.shape != (width_px, width_px):
         whole = np.zeros((width_px, width_px), dtype=np.float32)
-        whole[max(0, -top) : max(0, -top) + cut.shape[0], max(0, -left) : max(0, -left) + cut.shape[1]] = cut
+        down, right = (min(max(0, -a), width_px - n) for a, n in zip((top, left), cut.shape, strict=True))
+        whole[down : down + cut.shape[0], right : right + cut.shape[1]] = cut
         cut = whole
     shrink = _shrinking(width_px)
     return np.asarray(np.clip((shrink @ (shrink @ cut).T).T, 0.0, 1.0), dtype=np.float32)

@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from protocols.screening.preprocessing import (
     INPUT_PX,
+    REACH_PER_A,
     brightest_centre,
     input_of,
     numbers,
@@ -129,6 +130,18 @@ def test_frames_of_any_size_give_the_same_size(shape):
     assert made.shape == (1, INPUT_PX, INPUT_PX)
     assert made.dtype == np.float32
     assert 0.0 <= made.min() <= made.max() <= 1.0
+
+
+@pytest.mark.parametrize("beam", [60, 900])
+@pytest.mark.parametrize("width", [1200, 1201, 1202, 1204])
+def test_a_crop_larger_than_the_frame_whose_squares_do_not_come_out_even(width, beam):
+    for size in (1000, 1001, 1002):
+        frame = pattern((size, size), beam=(beam, beam), spots=False)
+        made = input_of(frame[None], 2 * REACH_PER_A / width)[0]
+        assert made.shape == (INPUT_PX, INPUT_PX)
+        slow, fast = np.unravel_index(int(made.argmax()), made.shape)
+        first = min(max(beam - width / 2, size - width), 0)
+        assert (fast, slow) == pytest.approx(((beam - first) * 150 / width,) * 2, abs=2)
 
 
 def test_where_the_frame_is_smaller_than_the_crop_the_rest_is_zero():
