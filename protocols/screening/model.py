@@ -1,7 +1,7 @@
 """A trained network of screening, and its file: what it says of pictures, as probabilities and in A."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from engine.errors import Refused, shown
 from protocols.learning.modelfile import Weights, read_record, read_weights, refused_model, write_model
 from protocols.screening.calibration import Calibration
 from protocols.screening.examples import Examples
-from protocols.screening.networks import D_MIN, GOOD, NETWORKS, SEVERAL, Which
+from protocols.screening.networks import D_MIN, GOOD, NETWORKS, SEVERAL, Look, Maps, Which
 from protocols.screening.preprocessing import INPUT_PX
 from protocols.screening.views import turned
 
@@ -24,6 +24,7 @@ REMEDY = (
 BATCH = 32
 D_MIN_LIMITS = (-3.0, 4.0)
 """Logarithms of what is told, in A, whatever the network makes of a picture that it does not know."""
+ALL_WAYS = tuple(range(8))
 UNSURE = 0.01
 """A probability farther than this from 0 and 1 is that of the picture turned and mirrored in all eight ways."""
 
@@ -52,38 +53,42 @@ class Model:
         """From its logit to a probability."""
         return Calibration(**self.record.get("calibration", {}))
 
-    def outputs(self, of: "Examples | NDArray[np.floating]") -> NDArray[np.float64]:
-        """(n, outputs) numbers of the network as it is, one look at each picture. of: as for `answers`."""
-        pictures = self._pictures(of)
-        parts = [
-            self._forward(np.asarray(pictures[i : i + BATCH], dtype=np.float32)) for i in range(0, len(pictures), BATCH)
-        ]
-        return np.concatenate(parts).astype(np.float64)
+    def outputs(self, of: "Examples | NDArray[np.floating]", ways: Sequence[int] = (0,)) -> NDArray[np.float64]:
+        """(n, outputs) numbers of the network as it is: the mean over so many ways in which a picture can lie.
+
+        of: as for `answers`.
+        """
+        maps, look = self._forward
+        return np.concatenate([_mean_look(look, maps(part), ways) for part in self._parts(of)])
 
     def mean_logits(self, of: "Examples | NDArray[np.floating]") -> NDArray[np.float64]:
         """(n,) the logit of a good pattern as `answers` takes it, where it is not sure before."""
-        pictures = self._pictures(of)
-        if self.which is Which.PAPER:
-            return self.outputs(pictures)[:, GOOD]
-        return np.asarray(np.mean([self.outputs(turned(pictures, way))[:, GOOD] for way in range(8)], axis=0))
+        return self.outputs(of, ALL_WAYS if self.which is Which.SMALL else (0,))[:, GOOD]
 
     def answers(self, of: "Examples | NDArray[np.floating]") -> Answers:
         """What it says of pictures. of: examples, or (n, 150, 150) by `input_of` (the small one) or `paper_input`."""
-        pictures = self._pictures(of)
-        out = self.outputs(pictures)
-        good = self.calibration.probability(out[:, GOOD])
         if self.which is Which.PAPER:
-            nothing = np.full(len(out), np.nan)
+            good = self.calibration.probability(self.outputs(of)[:, GOOD])
+            nothing = np.full(len(good), np.nan)
             return Answers(good, nothing, nothing)
-        unsure = np.flatnonzero((good > UNSURE) & (good < 1 - UNSURE))
-        if len(unsure):
-            others = [self.outputs(turned(pictures[unsure], way)) for way in range(1, 8)]
-            out[unsure] = np.mean([out[unsure], *others], axis=0)
+        out = np.concatenate([self._sure(part) for part in self._parts(of)])
         return Answers(
             self.calibration.probability(out[:, GOOD]),
             np.exp(np.clip(out[:, D_MIN], *D_MIN_LIMITS)),
             Calibration().probability(out[:, SEVERAL]),
         )
+
+    def _sure(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, 3) numbers of one look, or of all eight where the first one is not sure."""
+        maps, look = self._forward
+        seen = maps(pictures)
+        out = _mean_look(look, seen, (0,))
+        good = self.calibration.probability(out[:, GOOD])
+        unsure = np.flatnonzero((good > UNSURE) & (good < 1 - UNSURE))
+        if len(unsure):
+            others = _mean_look(look, [each[unsure] for each in seen], ALL_WAYS[1:])
+            out[unsure] = (out[unsure] + (len(ALL_WAYS) - 1) * others) / len(ALL_WAYS)
+        return out
 
     def save(self, folder: Path) -> None:
         """Write it into a folder (`protocols.learning.modelfile`)."""
@@ -91,7 +96,8 @@ class Model:
             folder, NETWORKS[self.which].architecture, self.weights, {"network": self.which.value} | self.record
         )
 
-    def _pictures(self, of: "Examples | NDArray[np.floating]") -> NDArray[np.floating]:
+    def _parts(self, of: "Examples | NDArray[np.floating]") -> Iterator[NDArray[np.float32]]:
+        """BATCH pictures at a time."""
         pictures: NDArray[np.floating]
         if isinstance(of, Examples):
             pictures = of.pictures if self.which is Which.SMALL else of.paper
@@ -102,11 +108,17 @@ class Model:
                 f"pictures of shape {pictures.shape}, the network takes (n, {INPUT_PX}, {INPUT_PX}): prepare them by "
                 "`protocols.screening.preprocessing`. Nothing was scored."
             )
-        return pictures
+        for first in range(0, len(pictures), BATCH):
+            yield np.asarray(pictures[first : first + BATCH], dtype=np.float32)
 
     @functools.cached_property
-    def _forward(self) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+    def _forward(self) -> tuple[Maps, Look]:
         return NETWORKS[self.which].forward(self.weights)
+
+
+def _mean_look(look: Look, seen: Sequence[NDArray[np.float32]], ways: Sequence[int]) -> NDArray[np.float64]:
+    looks = [look([turned(each, way) for each in seen]) for way in ways]
+    return np.mean(looks, axis=0, dtype=np.float64)  # type: ignore[no-any-return]
 
 
 def load(folder: Path | None = None) -> Model:

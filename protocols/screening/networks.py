@@ -41,6 +41,10 @@ def tensorflow() -> Any:
     return framework.tensorflow(INSTEAD)
 
 
+Maps = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+Look = Callable[[Sequence[NDArray[np.float32]]], NDArray[Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """One of the two. architecture: raised with every change of its layers or of what it is shown.
@@ -55,17 +59,24 @@ class Network:
     maps: Callable[[Any], Sequence[Any]]
     takes: Callable[[Sequence[Any]], Any]
 
-    def forward(self, weights: Mapping[str, NDArray[np.float32]]) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
-        """(n, 150, 150) pictures to (n, outputs) numbers, as a compiled function. 1 ms a picture for the small one."""
+    def forward(self, weights: Mapping[str, NDArray[np.float32]]) -> tuple[Maps, Look]:
+        """Two compiled functions: (n, 150, 150) pictures to their maps, and maps to (n, outputs) numbers."""
         tf = tensorflow()
         model = self.build()
         give(weights, model)
 
         @tf.function(input_signature=[tf.TensorSpec((None, INPUT_PX, INPUT_PX), tf.float32)])  # type: ignore[untyped-decorator]
-        def answer(pictures: Any) -> Any:
-            return model(self.takes(self.maps(pictures)), training=False)
+        def maps(pictures: Any) -> Any:
+            return list(self.maps(pictures))
 
-        return lambda pictures: np.asarray(answer(tf.constant(pictures, tf.float32)))
+        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+        def look(*seen: Any) -> Any:
+            return model(self.takes(seen), training=False)
+
+        return (
+            lambda pictures: [np.asarray(each) for each in maps(tf.constant(pictures, tf.float32))],
+            lambda seen: np.asarray(look(*(tf.constant(each) for each in seen))),
+        )
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of each array of numbers that it has, by name."""
