@@ -143,7 +143,7 @@ class PictureMaker:
                 counts_s = counts_s * undamaged(d_star, irradiated_s * setting.flux_e_A2_s, setting)
             seen = counts_s > 1e-3
             fast_px, slow_px = excited.fast_px[seen] + beam_shift_px[0], excited.slow_px[seen] + beam_shift_px[1]
-            _add_gaussians(
+            add_gaussians(
                 electrons, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, counts_s[seen] * exposure_s
             )
         return electrons
@@ -294,7 +294,7 @@ class PictureMaker:
         per_A_px = geometry.camera_length_mm * geometry.wavelength_A / geometry.pixel_size_mm
         sigma_px = float(np.hypot(np.hypot(setting.spot_sigma_px, film.width_per_A * per_A_px), blur_px))
         fast_px, slow_px = places(film.d_star_per_A, film.azimuth)
-        _add_gaussians(rate_s, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, film.share * setting.flux_s)
+        add_gaussians(rate_s, self._rows_px, self._columns_px, slow_px, fast_px, sigma_px, film.share * setting.flux_s)
         x, y = (
             (edges[:-1] + edges[1:]) / 2 - beam - by
             for edges, beam, by in (
@@ -332,8 +332,8 @@ class PictureMaker:
         return rate_s
 
 
-def _add_gaussians(
-    picture: NDArray[np.float64],
+def add_gaussians(
+    picture: NDArray[np.float64] | NDArray[np.float32],
     rows_px: NDArray[np.float64],
     columns_px: NDArray[np.float64],
     slow_px: NDArray[np.float64],
@@ -359,4 +359,4 @@ def _add_gaussians(
     (row, row_share), (column, column_share) = along
     where = row[:, :, None] * picture.shape[1] + column[:, None, :]
     stamps = (counts[inside, None] * row_share)[:, :, None] * column_share[:, None, :]
-    np.add.at(picture.reshape(-1), where.ravel(), stamps.ravel())
+    np.add.at(picture.reshape(-1), where.ravel(), stamps.ravel().astype(picture.dtype, copy=False))

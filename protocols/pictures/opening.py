@@ -13,7 +13,7 @@ from protocols.pictures.hdf5 import PluginMissing, hdf5_pictures
 from protocols.pictures.tiff import tiff_pictures
 
 READERS = {
-    **dict.fromkeys((".h5", ".hdf5", ".hdf", ".nxs"), hdf5_pictures),
+    **dict.fromkeys((".h5", ".hdf5", ".hdf", ".nxs", ".cxi"), hdf5_pictures),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), drawn_picture),
     **dict.fromkeys((".tif", ".tiff"), tiff_pictures),
     **dict.fromkeys((".mrc", ".mrcs"), mrc_pictures),

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from engine.executor import Executor
 from engine.record.runtable import add_row
 from protocols.cred.campaign.automatic import AutomaticRun, automatically
-from protocols.cred.campaign.executor import Executor
 from protocols.cred.campaign.hand import HandRun, by_hand
 from protocols.cred.campaign.population import Experiment, experiment
 from protocols.cred.statistics.histogram import Ranges, ranges_of

@@ -45,9 +45,9 @@ def campaign(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from engine.executor import DaskExecutor, LocalExecutor
     from protocols.cred.campaign.campaign import both, write_table
     from protocols.cred.campaign.campaign import campaign as carried_out
-    from protocols.cred.campaign.executor import DaskExecutor, LocalExecutor
     from protocols.cred.statistics.histogram import histogram_lines, summary_lines
 
     executor = LocalExecutor(jobs) if scheduler is None else DaskExecutor(scheduler)

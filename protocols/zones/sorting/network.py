@@ -7,8 +7,6 @@ convolution. The folded numbers are what is kept, in half precision, in a file w
 """
 
 import functools
-import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import Refused, shown
+from protocols.learning import framework
+from protocols.learning.modelfile import Weights, read_record, read_weights, refused_model, write_model
 
 ARCHITECTURE = 1
 """Raised with every change of LAYERS, of the input or of the file."""
@@ -43,32 +43,15 @@ LEAST_AUC = 0.99
 SHIPPED = Path(__file__).with_name("model")
 SHIPPED_SEVERAL = Path(__file__).with_name("model_several")
 """That which tells several crystals from one (`severaltraining`): the same architecture."""
-WEIGHTS_FILE, RECORD_FILE = "weights.npz", "model.json"
+INSTEAD = "take the geometric classifier, which needs no network"
+REMEDY = "train one with `credline zones train`, or leave the option out to use the model that comes with credline."
 
-Weights = dict[str, NDArray[np.float32]]
 Pictures = NDArray[np.uint8]
 
 
-@functools.cache
 def tensorflow() -> Any:
-    """The package tensorflow, imported without its chatter. Refused where it is missing or broken."""
-    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        import tensorflow as tf
-
-        tf.constant(0)  # what it says about the processor it says at its first computation
-    except ImportError as error:
-        raise Refused(
-            f"the network needs TensorFlow, which cannot be imported ({shown(error)}): "
-            "pip install -e '.[learn]' in the folder of credline; or take the geometric classifier, which needs no "
-            "network. "
-            "Nothing was classified or trained."
-        ) from error
-    finally:
-        if level is None:
-            os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
-    return tf
+    """The package tensorflow. Refused where it is missing or broken."""
+    return framework.tensorflow(INSTEAD)
 
 
 def binned(pictures: Pictures) -> NDArray[np.float32]:
@@ -174,12 +157,8 @@ class Model:
         return lambda x: forward(tf.constant(x))
 
     def save(self, folder: Path) -> None:
-        """Write `weights.npz` (half precision, no pickle) and `model.json` into a folder, made if need be."""
-        folder.mkdir(parents=True, exist_ok=True)
-        halves = {name: array.astype(np.float16) for name, array in self.weights.items()}
-        np.savez_compressed(folder / WEIGHTS_FILE, allow_pickle=False, **halves)
-        record = {"architecture": ARCHITECTURE, **self.record}
-        (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        """Write it into a folder (`protocols.learning.modelfile`)."""
+        write_model(folder, ARCHITECTURE, self.weights, self.record)
 
 
 def load(folder: Path | None = None) -> Model:
@@ -189,27 +168,15 @@ def load(folder: Path | None = None) -> Model:
     TensorFlow is not needed before `Model.logits`.
     """
     place = SHIPPED if folder is None else Path(folder)
-    try:
-        record = json.loads((place / RECORD_FILE).read_text(encoding="utf-8"))
-        version = record.pop("architecture") if isinstance(record, dict) else None
-    except (OSError, ValueError, KeyError) as error:
-        raise _refused(place, f"no model of credline ({shown(error)})") from error
+    version, record = read_record(place, REMEDY)
     if version != ARCHITECTURE:
-        raise _refused(place, f"a model of architecture {shown(version)}, this credline has {ARCHITECTURE}")
+        raise refused_model(
+            place, f"a model of architecture {shown(version)}, this credline has {ARCHITECTURE}", REMEDY
+        )
     threshold = record.get("threshold", 0.0)
     if not isinstance(threshold, int | float) or not np.isfinite(threshold):
-        raise _refused(place, f"its threshold {shown(threshold)} is no number")
-    try:
-        # Opened here: numpy leaves a file open that it opens itself and finds damaged.
-        with (place / WEIGHTS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            weights = {name: np.asarray(arrays[name], dtype=np.float32) for name in arrays.files}
-    except Exception as error:  # zipfile, zlib and numpy each have their own errors for a damaged file
-        raise _refused(place, f"{WEIGHTS_FILE} cannot be read ({shown(error)})") from error
-    if {name: array.shape for name, array in weights.items()} != shapes():
-        raise _refused(place, f"{WEIGHTS_FILE} holds other arrays than the network has")
-    if not all(np.isfinite(array).all() for array in weights.values()):
-        raise _refused(place, f"{WEIGHTS_FILE} holds numbers that are not finite")
-    return Model(weights, record)
+        raise refused_model(place, f"its threshold {shown(threshold)} is no number", REMEDY)
+    return Model(read_weights(place, shapes(), REMEDY), record)
 
 
 def warning(model: Model) -> str:
@@ -219,13 +186,6 @@ def warning(model: Model) -> str:
     if isinstance(auc, int | float) and auc >= LEAST_AUC:
         return ""
     return f"this network sorted its own held-out patterns with an AUC of {auc}; train it with more steps"
-
-
-def _refused(place: Path, cause: str) -> Refused:
-    return Refused(
-        f"{shown(place)}: {cause}; train one with `credline zones train`, or leave the option out to use the model "
-        "that comes with credline. Nothing was classified."
-    )
 
 
 @functools.cache

@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 from engine.clock import RealClock
 from engine.errors import Refused
 from protocols.lattice.cell import Cell
+from protocols.learning.framework import repeatable
+from protocols.learning.modelfile import halved
 from protocols.zones.patterns.noise import displaced, miscentred, thinned
 from protocols.zones.patterns.randomcells import random_cell
 from protocols.zones.patterns.render import render
 from protocols.zones.patterns.simulation import Geometry, Patterns, joined, simulate
 from protocols.zones.sorting.labels import HYBRID, INTERSECTIONS, LABELS, SEVERAL, ZONE
 from protocols.zones.sorting.metrics import figures
-from protocols.zones.sorting.network import Model, binned, build, folded, tensorflow
+from protocols.zones.sorting.network import INSTEAD, Model, binned, build, folded, tensorflow
 
 if TYPE_CHECKING:
     from protocols.zones.sorting.semisynthetic import Redrawn
@@ -205,11 +207,9 @@ def train(
     steps = STEPS[protocol] if steps is None else steps
     if steps < 1 or cells < 1:
         raise Refused(f"{steps} steps on {cells} cells train nothing; give 1 or more. Nothing was trained.")
-    tf = tensorflow()
+    tf = repeatable(seed, INSTEAD)
     clock = RealClock()
     rng = np.random.default_rng([seed, STREAM])
-    tf.keras.utils.set_random_seed(seed % 2**32)
-    tf.config.experimental.enable_op_determinism()
     if protocol == "paper":
         patterns, held_out = paper_patterns(rng)
         weights = _fit(lambda: paper_draw(patterns, rng), steps, progress)
@@ -298,7 +298,7 @@ def _fit(
         loss = step(tf.constant(x), tf.constant(target))
         if progress:
             progress(number, steps, float(loss))
-    return {name: array.astype(np.float16).astype(np.float32) for name, array in folded(net).items()}
+    return halved(folded(net))
 
 
 def _within_resolution(patterns: Patterns) -> Patterns:

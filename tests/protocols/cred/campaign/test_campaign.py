@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine.errors import Refused
+from engine.executor import DaskExecutor, LocalExecutor
 from protocols.cred.campaign.automatic import automatically
 from protocols.cred.campaign.campaign import both, campaign
-from protocols.cred.campaign.executor import DaskExecutor, LocalExecutor
 from protocols.cred.campaign.hand import HandModel, by_hand
 from protocols.cred.campaign.population import COLD_DEG, GONE_SHARE, Experiment, experiment, gone_at
 

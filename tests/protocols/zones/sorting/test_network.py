@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 from engine.errors import Refused
+from protocols.learning.modelfile import RECORD_FILE, WEIGHTS_FILE
 from protocols.zones.sorting import network
 from protocols.zones.sorting.network import (
     ARCHITECTURE,
-    RECORD_FILE,
     SHIPPED,
-    WEIGHTS_FILE,
     Model,
     binned,
     load,
@@ -158,7 +157,7 @@ def spoil_numbers(folder: Path) -> None:
     [
         (spoil_nothing, "no model of credline"),
         (spoil_json, "no model of credline"),
-        (spoil_kind, "architecture None"),
+        (spoil_kind, "no model of credline"),
         (spoil_version, f"architecture {ARCHITECTURE + 1}"),
         (spoil_threshold, "no number"),
         (spoil_weights, "cannot be read"),

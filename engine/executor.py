@@ -1,4 +1,4 @@
-"""Where the experiments of a campaign are computed: in processes of this machine, or on a cluster of Dask."""
+"""Where many things are computed at once: in processes of this machine, or on a cluster of Dask."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

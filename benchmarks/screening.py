@@ -1,0 +1,145 @@
+"""How fast frames of 516 x 516 become scores, and how well frames of other generators than the training one are scored.
+
+    python -m benchmarks.screening [--frames 512] [--patterns 600] [--skip speed|others] [--json FILE]
+
+Speed: frames in memory to scores, one process and two, without the start of the processes, which is told apart; the
+network alone, from prepared pictures. Times are of the processor (of a process, all its threads), for a machine may be
+doing other things; frames a second are what processors of their own would give: processes over processor time a frame.
+
+Others: the training generator with a seed of its own; its integrating camera at 1024 x 1024; the simulated microscope's
+own frames of mordenite, and frames of the zones' benchmark (both know good patterns only: recall is what can be asked).
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from drivers.simulated.crystal import load_crystal
+from drivers.simulated.pictures import PictureMaker
+from drivers.simulated.picturesettings import PictureSettings
+from drivers.simulated.settings import GEOMETRY
+from engine.executor import LocalExecutor
+from engine.worker import WORKERS, begin_worker
+from protocols.screening.examples import Wanted, examples
+from protocols.screening.figures import figures
+from protocols.screening.generation import CameraKind, generate
+from protocols.screening.model import shipped
+from protocols.screening.preprocessing import input_of, paper_input
+from protocols.screening.scoring import Scorer
+
+SEED = 20_261
+PER_PX = GEOMETRY.pixel_size_mm / (GEOMETRY.camera_length_mm * GEOMETRY.wavelength_A)
+"""1/A of the simulated microscope."""
+BATCH = 32
+
+
+def frames_of(count: int) -> np.ndarray:
+    return np.stack([one.counts for one in generate(SEED, 0, count)])
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+
+def start_and_score(count: int) -> tuple[float, float]:
+    """(processor time of the first frame and all that is loaded for it, that of a frame afterwards), s."""
+    scorer = Scorer(threads=1)
+    frames = frames_of(BATCH)
+    start = cpu_s(lambda: scorer.score(frames[:1], PER_PX))
+    scorer.score(frames, PER_PX)
+    rounds = max(1, count // BATCH)
+    each = cpu_s(lambda: [scorer.score(frames, PER_PX) for _ in range(rounds)]) / (rounds * BATCH)
+    return start, each
+
+
+def speed(count: int) -> dict[str, float]:
+    told: dict[str, float] = {}
+    for processes in (1, 2):
+        with ProcessPoolExecutor(processes, WORKERS, initializer=begin_worker) as pool:
+            done = list(pool.map(start_and_score, [count] * processes))
+        each = max(one[1] for one in done)
+        told[f"frames_per_s_{processes}"] = round(processes / each)
+        told[f"cpu_ms_{processes}"] = round(1e3 * each, 2)
+        told["worker_start_cpu_s"] = round(max(one[0] for one in done), 1)
+    frames = frames_of(BATCH)
+    told["input_ms"] = round(1e3 * cpu_s(lambda: [input_of(frames, PER_PX) for _ in range(4)]) / (4 * BATCH), 2)
+    told["paper_input_ms"] = round(1e3 * cpu_s(lambda: [paper_input(frames) for _ in range(4)]) / (4 * BATCH), 2)
+    pictures = input_of(frames, PER_PX)
+    model = shipped()
+    model.outputs(pictures)
+    rounds = max(1, count // BATCH)
+    network = cpu_s(lambda: [model.outputs(pictures) for _ in range(rounds)]) / (rounds * BATCH)
+    told["network_ms"] = round(1e3 * network, 2)
+    return told
+
+
+def microscope_frames(count: int) -> Iterator[np.ndarray]:
+    """Of mordenite in the simulated microscope, 0.23 deg each, every 2 deg of a turn."""
+    maker = PictureMaker(load_crystal(None, 0), GEOMETRY, PictureSettings())
+    for number in range(count):
+        begin_deg = -60 + 120 * number / count
+        yield maker.diffraction(begin_deg, begin_deg + 0.23, 0.5, noise_seed=number)
+
+
+def zone_frames(count: int) -> Iterator[np.ndarray]:
+    """Frames of counts as the benchmark of zones draws them."""
+    from benchmarks.zonesframes import CONDITIONS, crystal, frame_of
+
+    condition = CONDITIONS["triclinic 700 A^3"]
+    _, patterns = crystal(condition.crystal, count, np.random.default_rng(SEED))
+    for number in range(count):
+        yield frame_of(patterns, number, condition, np.random.default_rng(number))
+
+
+def recall(frames: Iterator[np.ndarray], per_px: float) -> dict[str, float]:
+    pictures = np.concatenate([input_of(frame[None], per_px) for frame in frames])
+    answers = shipped().answers(pictures)
+    return {"recall": float((answers.good > 0.5).mean()), "d_min_A": float(np.median(answers.d_min_A))}
+
+
+def others(count: int) -> dict[str, object]:
+    from benchmarks.zonesframes import PER_PX as ZONES_PER_PX
+
+    executor = LocalExecutor()
+    model = shipped()
+    told: dict[str, object] = {}
+    for name, wanted in (
+        ("training generator", Wanted(SEED, 0, count)),
+        ("counting camera alone", Wanted(SEED, 0, count, CameraKind.COUNTING)),
+        ("integrating camera, 1024 px", Wanted(SEED, 0, count, CameraKind.INTEGRATING, (1024, 1024))),
+    ):
+        of = examples(executor, [wanted])
+        told[name] = figures(of, model.answers(of)).record()
+    told["simulated microscope"] = recall(microscope_frames(count // 10), PER_PX)
+    told["zones' frames"] = recall(zone_frames(count // 10), ZONES_PER_PX)
+    return told
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--frames", type=int, default=512)
+    options.add_argument("--patterns", type=int, default=600)
+    options.add_argument("--skip", choices=("speed", "others"), default="")
+    options.add_argument("--json", type=Path)
+    asked = options.parse_args()
+    told: dict[str, dict[str, object]] = {}
+    if asked.skip != "speed":
+        told["speed"] = dict(speed(asked.frames))
+    if asked.skip != "others":
+        told["others"] = others(asked.patterns)
+    for part in told.values():
+        for name, value in part.items():
+            print(f"{name}: {value}")
+    if asked.json:
+        asked.json.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

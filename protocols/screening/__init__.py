@@ -1,0 +1,1 @@
+"""Which crystal is worth a cRED run: diffraction patterns are scored, with a network and without."""

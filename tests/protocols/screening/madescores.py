@@ -1,0 +1,52 @@
+"""Stand-ins for tests of screening: examples with made-up truths, and a network with random numbers."""
+
+from functools import cache
+
+import numpy as np
+
+from protocols.learning.modelfile import Weights
+from protocols.screening.examples import KINDS, VERDICTS, Examples
+from protocols.screening.labels import Kind, Verdict
+from protocols.screening.model import Model
+from protocols.screening.networks import NETWORKS, Which
+
+
+def made_examples(kinds: list[Kind], borderline: int = 0) -> Examples:
+    """One example of each kind named, one lattice being good; the first `borderline` of them are neither."""
+    n = len(kinds)
+    rng = np.random.default_rng(n)
+    verdicts = [Verdict.GOOD if kind is Kind.ONE_LATTICE else Verdict.BAD for kind in kinds]
+    verdicts[:borderline] = [Verdict.BORDERLINE] * borderline
+    pictures = rng.random((n, 150, 150)).astype(np.float16)
+    return Examples(
+        pictures=pictures,
+        paper=pictures,
+        kind=np.array([KINDS.index(kind) for kind in kinds], np.int8),
+        verdict=np.array([VERDICTS.index(verdict) for verdict in verdicts], np.int8),
+        d_min_A=np.where([kind is Kind.ONE_LATTICE for kind in kinds], 1.0, np.nan).astype(np.float32),
+        lattices=np.array([{Kind.ONE_LATTICE: 1, Kind.SEVERAL_CRYSTALS: 2}.get(kind, 0) for kind in kinds], np.int16),
+        crystal=np.arange(n, dtype=np.int32),
+    )
+
+
+@cache
+def random_model(which: Which = Which.SMALL) -> Model:
+    """Untrained: it knows nothing, and always the same."""
+    rng = np.random.default_rng(5)
+    weights: Weights = {}
+    for name, shape in NETWORKS[which].shapes().items():
+        fan = max(1, int(np.prod(shape[:-1])))
+        drawn = rng.standard_normal(shape) * np.sqrt(2 / fan)
+        weights[name] = (np.abs(drawn) if "variance" in name or "gamma" in name else drawn).astype(np.float32)
+    return Model(which, weights, {"calibration": {"scale": 1.0, "offset": 0.0}})
+
+
+def lattice_frame(size_px: int = 516, spacing_px: float = 30.0, counts: float = 200.0) -> np.ndarray:
+    """(size, size) counts: a square net of spots on a halo about the middle."""
+    y, x = np.mgrid[:size_px, :size_px] - size_px / 2
+    frame = 300.0 * np.exp(-np.hypot(x, y) / (0.08 * size_px)) + 2000.0 * np.exp(-(x**2 + y**2) / 20)
+    reach = int(0.4 * size_px / spacing_px)
+    for h in range(-reach, reach + 1):
+        for k in range(-reach, reach + 1):
+            frame += counts * np.exp(-((x - spacing_px * h) ** 2 + (y - spacing_px * k) ** 2) / 4)
+    return np.asarray(np.random.default_rng(1).poisson(frame), dtype=np.uint16)
