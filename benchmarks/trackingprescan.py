@@ -20,7 +20,8 @@ from protocols.cred.experiment import CRED
 from protocols.cred.givenpath import GivenPath
 from protocols.cred.plan import CredPlan
 from protocols.cred.prescanplan import Look
-from protocols.cred.tracked import LOST_AFTER, MOST_STEPS
+from protocols.cred.seencrystal import LOST_AFTER
+from protocols.cred.tracked import MOST_STEPS
 from protocols.tracking.actuator import Correction
 from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.path import CrystalPath, PathPoint, Seen

@@ -17,7 +17,7 @@ from drivers.simulated.crystalmotion import MotionSettings
 from engine.run.run import Run
 from engine.testing.soak import quiet
 from protocols.cred.lookingaround import SEARCHED
-from protocols.cred.tracked import LOST_AFTER
+from protocols.cred.seencrystal import LOST_AFTER
 from protocols.cred.trackedpath import FOUND, NOT_FOUND
 from protocols.tracking.path import Seen
 

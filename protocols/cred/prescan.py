@@ -19,7 +19,8 @@ from protocols.cred.plan import CredPlan, SlotPlan
 from protocols.cred.prescanplan import GOTO_SPEED_DEG_S, REST_S, Look
 from protocols.cred.records import PRESCAN_IMAGE
 from protocols.cred.rotation.stagewatch import StageWatch
-from protocols.cred.tracked import TakenSnapshot, TrackedCrystal
+from protocols.cred.seencrystal import TakenSnapshot
+from protocols.cred.tracked import TrackedCrystal
 
 HOWEVER_LATE_NS = 2**62
 
@@ -136,16 +137,16 @@ class Prescan:
         """
         if look.tries is None:
             return
-        if self._tracked.was_found:
+        if self._tracked.seen.was_found:
             await self._tracked.try_shift(look.tries)
         else:
             self._left = [other for other in self._left if other.angle_deg != look.angle_deg]
 
     def _note(self, look: Look) -> None:
-        if self._tracked.was_found:
+        if self._tracked.seen.was_found:
             self._found_deg.append(look.angle_deg)
         else:
-            self._missed.append(f"not at {look.angle_deg:.1f} deg: {self._tracked.why_missed}")
+            self._missed.append(f"not at {look.angle_deg:.1f} deg: {self._tracked.seen.why}")
 
     def _ahead(self, look: Look, t_s: float) -> tuple[float, float]:
         """Angle in deg and time in s of the next look, or of the first frames, roughly. At the first angle the image

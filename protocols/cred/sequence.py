@@ -34,8 +34,9 @@ from protocols.cred.plan import (
 from protocols.cred.prescan import Prescan, first_frames
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.rotation.words import pedal_words, seen_words
+from protocols.cred.seencrystal import TakenSnapshot
 from protocols.cred.snapshotslots import NextSnapshot
-from protocols.cred.tracked import TakenSnapshot, TrackedCrystal, tracked_crystal
+from protocols.cred.tracked import TrackedCrystal, tracked_crystal
 from protocols.cred.trackingwords import offset_in
 
 # Where nothing in the plan leaves the interface idle, the stage is read during every so-manieth frame.
@@ -138,7 +139,7 @@ class CredSequence(Experiment):
             if self._live is not None:
                 self._live.flatfield = index
             if self._tracked is not None:
-                self._tracked.flatfield = index
+                self._tracked.seen.flatfield = index
         if self._tracked is not None:
             await self._tracked.begin()
         await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))

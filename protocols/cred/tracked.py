@@ -9,74 +9,34 @@ the time that the lens settles, so it costs no slot. An answer that comes too la
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from drivers.contract import Microscope
-from engine.errors import CredlineError, DeviceError, DeviceLost, Refused
-from engine.run.compute import Computation
+from engine.errors import DeviceError, DeviceLost, Refused
 from engine.run.contract import SafeAction
 from protocols.cred.lookingaround import LookingAround
+from protocols.cred.seencrystal import SeenCrystal, TakenSnapshot
 from protocols.cred.snapshotslots import NextSnapshot
 from protocols.cred.trackedby import actuator_by, disc_range_nm
-from protocols.cred.trackedpath import AIMED, ASSUMED, CORRECTED, FOUND, NOT_FOUND, path_before
+from protocols.cred.trackedpath import AIMED, CORRECTED, path_before
 from protocols.cred.trackingcalls import DeflectorCalls, StageCalls, TrackingCalls
-from protocols.cred.trackingfits import LOCATE_S
-from protocols.tracking.actuator import Actuator, Correction, square
-from protocols.tracking.computation import Detector, Found, answered, told
+from protocols.tracking.actuator import Actuator, Correction
+from protocols.tracking.computation import Detector
 from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.interval import off_middle_nm
-from protocols.tracking.locating import NOT_SEEN, Located, Optics, Refusal
-from protocols.tracking.path import CrystalPath, Seen
+from protocols.tracking.locating import Optics
 from protocols.tracking.place import Place
-from protocols.tracking.search import may_be
 
 if TYPE_CHECKING:
     from engine.run.run import Run
     from protocols.cred.plan import CredPlan
 
-LOCATE = Computation(
-    "locate", "protocols.tracking.computation:locate_in", latency_s=0.03, limit_s=LOCATE_S, resolution=1e-3, quick=True
-)
-CENTRED_NM = 150.0
-"""The operator has centred the crystal: there it is looked for in the first snapshot, and not its neighbour. Standard
-deviation along x and y, with what play and the first half degree do.
-"""
-ASSUMED_NM = 50.0
-"""A crystal that does not stand out in the first snapshot is taken to be in the middle, and stays what it is over the
-film: what follows tells how the film moves, so this is small, although it may lie `CENTRED_NM` away.
-"""
-SLIPPED_NM = 400.0
-"""Once it was not where it should be, it may have slipped by this: standard deviation along x and y."""
-LOST_AFTER = 3
-"""So many snapshots in a row in which the crystal is not found, or not believed: it is lost."""
 TRIED_SHARE = 0.1
 """Of the aperture's diameter, by which the image shift is tried: many times what a look is off by."""
 MOST_STEPS = 30
 """Before the rotation there is time for more than one step, once it is known what they do."""
 Ahead = Callable[[int], tuple[float, float]]
 """Angle in deg and time in s, so many halves of a slot after the snapshot."""
-CENTRED = Place.even(0.0, 0.0, CENTRED_NM)
-
-
-@dataclass(frozen=True, slots=True)
-class TakenSnapshot:
-    """index: in the run's spool. angle_deg, t_s: of the middle of its exposure. look: of the pre-scan, which has no
-    slots: there it is 0.
-    """
-
-    index: int
-    slot: int
-    angle_deg: float
-    t_s: float
-    look: int = 0
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """Which one it is, in its record."""
-        which = {"slot": self.slot, **({"look": self.look} if self.look else {})}
-        return {**which, "angle_deg": round(self.angle_deg, 4)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,35 +73,15 @@ class CrystalLost:
 
 
 class TrackedCrystal:
-    """Of one run. optics: of its snapshots, as they should be. by: None where the crystal is only shown. flatfield: its
-    index in the spool, once it is there. path: as it is known before.
-    """
+    """Of one run. seen: by its snapshots. by: None where the crystal is only shown."""
 
-    def __init__(
-        self,
-        run: "Run",
-        optics: Optics,
-        detector: Detector,
-        by: BringingBack | None,
-        path: CrystalPath,
-        lost: CrystalLost,
-    ) -> None:
+    def __init__(self, run: "Run", seen: SeenCrystal, by: BringingBack | None, lost: CrystalLost) -> None:
         self._run, self._by, self._lost = run, by, lost
-        self._optics, self._detector = optics, detector
-        self.path = path
-        self.flatfield: int | None = None
+        self.seen, self.path = seen, seen.path
         self._corrector: Corrector | None = None
         self._is_held = by is not None
         self._aim_nm = (0.0, 0.0)
-        self._seen: Found | None = None  # the snapshot in which it was found last
-        self._last: Found | None = None  # and the last one of which that was believed
-        self._optics_seen: Optics | None = None  # of the last snapshot that could be looked at
-        self._first: Found | None = None  # and the first one
-        self._missed = 0
-        self._elsewhere = False
-        self._corrected_now = self._assumed_now = False
-        self._why = ""
-        run.compute.declare(LOCATE)
+        self._corrected_now = False
 
     @property
     def stands_after_s(self) -> float:
@@ -151,18 +91,13 @@ class TrackedCrystal:
     @property
     def ends_run(self) -> str:
         """Why the run ends, in words: the crystal is lost, and the plan says so. Empty where it goes on."""
-        if not self.is_lost or not self._lost.ends:
+        if not self.seen.is_lost or not self._lost.ends:
             return ""
         searched = f"; {self._lost.around.over}" if self._lost.around.over else ""
         return (
-            f"crystal_lost = {self._lost.policy}: not found in {self._missed} snapshots in a row, the last time: "
-            f"{self._why}{searched}"
+            f"crystal_lost = {self._lost.policy}: not found in {self.seen.missed} snapshots in a row, the last time: "
+            f"{self.seen.why}{searched}"
         )
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether it was not found, or not believed, for so long that nobody knows where it is."""
-        return self._missed >= LOST_AFTER
 
     async def begin(self) -> None:
         """Read where all stands that will be set, for it goes back there; no call where nothing is corrected."""
@@ -189,32 +124,22 @@ class TrackedCrystal:
         self._run.trace.record("tracking", AIMED, x_nm=x_nm, y_nm=y_nm)
         return f"Tracking: from the next snapshot on the crystal is held at {x_nm:g}, {y_nm:g} nm."
 
-    @property
-    def was_found(self) -> bool:
-        """Whether it was in the last snapshot, and that was believed."""
-        return self._missed == 0 and not self._assumed_now
-
-    @property
-    def why_missed(self) -> str:
-        """Why it was not."""
-        return self._why
-
     async def set_out(self, ahead: tuple[float, float]) -> None:
         """Before the rotation: what looks missed on the way there counts no more, the crystal looks as it did at the
         first angle, and what is known of its path brings it to the middle. ahead: as of `follow`.
         """
-        self._missed, self._elsewhere = 0, False
-        self._seen = self._last = self._first
+        self._corrected_now = False
+        self.seen.begin_again()
         await self._correct(0, ahead)
 
     async def try_shift(self, axis: int) -> None:
         """Move the crystal along one axis of the stage by a tenth of the aperture, towards the middle: while nothing
         else moves the next look tells what the image shift does.
         """
-        if self._corrector is None or self._by is None or not self.was_found or self._last is None:
+        if self._corrector is None or self._by is None or not self.seen.was_found or self.seen.last is None:
             return
         by_nm = TRIED_SHARE * 2 * self._by.farthest_nm
-        place = self._last.located.place.array_nm
+        place = self.seen.last.located.place.array_nm
         moves_nm = [0.0, 0.0]
         moves_nm[axis] = -by_nm if place[axis] > 0 else by_nm
         correction = self._corrector.trial((moves_nm[0], moves_nm[1]))
@@ -226,7 +151,7 @@ class TrackedCrystal:
         time in s of that; None where nothing is to be corrected.
         """
         await self._look(taken)
-        if ahead is not None and (not self._missed or self._goes_on_unseen):
+        if ahead is not None and (not self.seen.missed or self._goes_on_unseen):
             await self._correct(taken.slot, ahead)
 
     async def follow(self, taken: TakenSnapshot, ahead: Ahead) -> None:
@@ -237,9 +162,9 @@ class TrackedCrystal:
         """
         await self._look(taken)
         upcoming = self._lost.upcoming
-        if self._missed:
+        if self.seen.missed:
             soon = upcoming.decide(None)
-            if self._lost.is_searched_for and self.is_lost and not self._elsewhere:
+            if self._lost.is_searched_for and self.seen.is_lost and not self.seen.elsewhere:
                 await self._look_around(taken.slot, ahead(2 * soon))
             elif self._goes_on_unseen:
                 await self._correct(taken.slot, ahead(soon))
@@ -258,101 +183,14 @@ class TrackedCrystal:
         upcoming.comes_after(slots, off_nm(slots) if upcoming.is_decided else None)
 
     async def _look(self, taken: TakenSnapshot) -> None:
-        """Look for the crystal in a snapshot, and learn where it is."""
-        self._corrected_now = self._elsewhere = False
-        place, self._why = await self._locate(taken)
-        told = taken.told
-        self._assumed_now = place is None and self._assume(taken, told)
-        if self._assumed_now:
-            return
-        if place is None:
-            self._missed += 1
-            self._run.trace.record("tracking", NOT_FOUND, **told, reason=self._why)
-            return
-        seen = self.path.see(taken.angle_deg, taken.t_s, place)
-        at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
-        covariance_nm2 = list(place.covariance_nm2)
-        self._run.trace.record("tracking", FOUND, **told, **at, covariance_nm2=covariance_nm2, seen=seen.value)
-        if seen is Seen.DOUBTED:
-            self._missed += 1
-            self._elsewhere = True
-            self._why = "it was found where it could not have gone"
-            return
-        self._missed = 0
-        self._last = self._seen
-        self._first = self._first or self._seen
+        self._corrected_now = False
+        await self.seen.look(taken, anywhere=self._lost.around.goes_on)
 
     @property
     def _goes_on_unseen(self) -> bool:
         """Where it should be tells as much as where it is seen, once it is known what corrections do."""
         known = self._corrector is not None and self._corrector.trust is Trust.RIGHT
-        return known and not self.is_lost and not self._elsewhere
-
-    def _assume(self, taken: TakenSnapshot, told: dict[str, Any]) -> bool:
-        """Of a crystal that does not stand out in the first snapshot: it is in the middle, where it was centred."""
-        if self._last is not None or self._missed or self._optics_seen is None or self._why != NOT_SEEN:
-            return False
-        place = Place.even(0.0, 0.0, ASSUMED_NM)
-        self._first = self._last = Found(taken.index, self._optics_seen, Located(place, 0.0, None))
-        self.path.see(taken.angle_deg, taken.t_s, place)
-        reason = f"{self._why}: taken to be in the middle, where it was centred"
-        at = {"t_s": round(taken.t_s, 3), "x_nm": place.x_nm, "y_nm": place.y_nm}
-        covariance_nm2 = list(place.covariance_nm2)
-        self._run.trace.record("tracking", ASSUMED, **told, **at, covariance_nm2=covariance_nm2, reason=reason)
-        return True
-
-    @property
-    def _looks_farther(self) -> bool:
-        """It was not where it should be, or was seen elsewhere just now: it may have slipped."""
-        return self._missed == 1 or self._elsewhere
-
-    def _expected(self, taken: TakenSnapshot) -> Place:
-        """Where it should be."""
-        if self._last is None and not self.path.is_known:
-            return CENTRED
-        place = self.path.predict(taken.angle_deg, taken.t_s)
-        more_nm = SLIPPED_NM if self._looks_farther else 0.0
-        if self._last is not None and self._last.located.looks is None:  # a neighbour would be taken for it
-            more_nm = CENTRED_NM
-        xx, xy, yy = place.covariance_nm2
-        return Place(place.x_nm, place.y_nm, (xx + more_nm**2, xy, yy + more_nm**2))
-
-    async def _locate(self, taken: TakenSnapshot) -> tuple[Place | None, str]:
-        """Where it is, or why that is not known."""
-        expected = self._expected(taken)
-        optics = replace(self._optics, centre_px=self._disc_px(), tilt_deg=round(taken.angle_deg, 4))
-        detector = replace(self._detector, flatfield=self.flatfield)
-        # Twice in a row nothing looked like it: it may look otherwise from this side, so any look will do now.
-        again = self._missed > 1 and not self._looks_farther and not self._lost.around.goes_on
-        any_look = self._last is None or again
-        earlier = [] if any_look or self._last is None else [self._last]
-        pictures = [taken.index, *(each.index for each in earlier)]
-        if self.flatfield is not None:
-            pictures.append(self.flatfield)
-        arguments = told(taken.index, optics, None if self._lost.around.goes_on else expected, earlier, detector)
-        try:
-            outcome = await self._run.compute.compute(LOCATE, arguments, pictures)
-        except CredlineError as error:  # the disk has failed, which it says itself
-            return None, str(error)
-        if not outcome.good:
-            return None, outcome.error
-        result: Any = outcome.result
-        answer, seen = answered(result)
-        self._optics_seen = seen
-        if isinstance(answer, Refusal):
-            return None, answer.reason
-        if self._lost.around.goes_on and self._last is not None and not may_be(answer.looks, self._last.located.looks):
-            return None, "what was found elsewhere does not look like the crystal"
-        self._seen = Found(taken.index, seen, answer)
-        return answer.place, ""
-
-    def _disc_px(self) -> tuple[float, float]:
-        """Where the disc should be on the camera: a probe takes it along."""
-        fast_px, slow_px = self._optics.centre_px
-        if self._by is None or not self._by.actuator.disc_follows:
-            return fast_px, slow_px
-        moved_px = square(self._optics.px_per_nm) @ np.array(self.path.corrected_nm)
-        return round(fast_px - float(moved_px[0]), 3), round(slow_px - float(moved_px[1]), 3)
+        return known and not self.seen.is_lost and not self.seen.elsewhere
 
     def _off_aim(self, place: Place) -> Place:
         """As seen from where it is to be held."""
@@ -385,7 +223,7 @@ class TrackedCrystal:
         """Move the view to the next place where the crystal may be, if there is one. next_look: angle in deg and time
         in s of the next snapshot.
         """
-        corrector, around, last = self._corrector, self._lost.around, self._last
+        corrector, around, last = self._corrector, self._lost.around, self.seen.last
         if last is None or last.located.looks is None:  # nobody knows how it looks, so it is not searched for
             return
         if corrector is None or corrector.trust is Trust.STOPPED:
@@ -432,7 +270,8 @@ def tracked_crystal(
     by = _bringing_back(run, microscope, plan) if plan.tracking == "correct" else None
     path = path_before(plan, foreshortened=by is not None and by.actuator.foreshortened)
     lost = CrystalLost(plan.crystal_lost, next_snapshot, LookingAround(run, facts.aperture_nm / 2))
-    return TrackedCrystal(run, optics, detector, by, path, lost)
+    disc_follows = by is not None and by.actuator.disc_follows
+    return TrackedCrystal(run, SeenCrystal(run, optics, detector, path, disc_follows=disc_follows), by, lost)
 
 
 def _bringing_back(run: "Run", microscope: Microscope, plan: "CredPlan") -> BringingBack:

@@ -23,7 +23,7 @@ from engine.run.registry import experiment_type
 from engine.run.run import Run
 from engine.testing.soak import fast_folder, quiet
 from protocols.cred.campaign.population import SCENE, SPEED_DEG_S, Experiment, gone_at
-from protocols.cred.tracked import LOST_AFTER
+from protocols.cred.seencrystal import LOST_AFTER
 from protocols.cred.trackedpath import FOUND, NOT_FOUND
 from protocols.tracking.path import Seen
 
