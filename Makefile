@@ -58,6 +58,7 @@ bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks.crystals --set all
 	$(BIN)/python benchmarks/zones.py
 	$(BIN)/python benchmarks/zonesframes.py
+	$(BIN)/python -m benchmarks.screening
 	$(BIN)/credline zones evaluate --cells 4
 
 # After a deliberate change of what a run records (docs/testing.md).

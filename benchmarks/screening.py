@@ -36,6 +36,8 @@ SEED = 20_261
 PER_PX = GEOMETRY.pixel_size_mm / (GEOMETRY.camera_length_mm * GEOMETRY.wavelength_A)
 """1/A of the simulated microscope."""
 BATCH = 32
+BRIGHTER = 10.0
+"""Crystal of the simulated microscope against its usual one, of which a frame has ten spots: too few to be good."""
 
 
 def frames_of(count: int) -> np.ndarray:
@@ -85,7 +87,7 @@ def microscope_frames(count: int) -> Iterator[np.ndarray]:
     maker = PictureMaker(load_crystal(None, 0), GEOMETRY, PictureSettings())
     for number in range(count):
         begin_deg = -60 + 120 * number / count
-        yield maker.diffraction(begin_deg, begin_deg + 0.23, 0.5, noise_seed=number)
+        yield maker.diffraction(begin_deg, begin_deg + 0.23, 0.5, noise_seed=number, scale=BRIGHTER)
 
 
 def zone_frames(count: int) -> Iterator[np.ndarray]:
