@@ -4,13 +4,12 @@ which the truth tells how far it really came.
 
 import asyncio
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
-from engine.clock import NS_PER_S
+from engine.clock import NS_PER_S, Clock
 from engine.clock.virtual import VirtualLoop
 from engine.errors import CredlineError
 from engine.record.endings import Ending
@@ -23,6 +22,7 @@ from engine.run.registry import experiment_type
 from engine.run.run import Run
 from engine.testing.soak import fast_folder, quiet
 from protocols.cred.campaign.population import SCENE, SPEED_DEG_S, Experiment, gone_at
+from protocols.cred.machine import State
 from protocols.cred.seencrystal import LOST_AFTER
 from protocols.cred.trackedpath import FOUND, NOT_FOUND
 from protocols.tracking.path import Seen
@@ -30,8 +30,25 @@ from protocols.tracking.path import Seen
 if TYPE_CHECKING:
     from drivers.contract import Microscope
 
-Looks = list[tuple[float, bool]]
-"""Angles of the snapshots, and whether the crystal was found in them and believed."""
+
+class Watched:
+    """What is seen of a run as it goes: angles of its snapshots, and whether the crystal was found in them and
+    believed; from when on it rotates, in ns of the clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.looks: list[tuple[float, bool]] = []
+        self.rotates_ns = 0
+
+    def see(self, record: Record) -> None:
+        """A record of the trace. What was before the rotation, as a pre-scan, is not judged."""
+        if record["kind"] == "state" and record["name"] == State.DELAY.value:
+            self.looks.clear()
+            self.rotates_ns = self._clock.now_ns()
+        elif record["kind"] == "tracking" and record["name"] in (FOUND, NOT_FOUND):
+            self.looks.append((record["angle_deg"], record.get("seen", Seen.DOUBTED) != Seen.DOUBTED))
+
 
 EXPOSURE_S, INTERVAL = 1.0, 5
 """Snapshots as often as with ten slots of half a second, by half as many frames."""
@@ -64,10 +81,10 @@ def automatically(experiment: Experiment) -> AutomaticRun:
     planned_deg = abs(experiment.range_deg)
     with TemporaryDirectory(prefix="credline-campaign-", dir=fast_folder()) as name:
         try:
-            run, outcome, looks = _carried_out(experiment, Path(name))
+            run, outcome, watched = _carried_out(experiment, Path(name))
         except CredlineError as error:
             return AutomaticRun(0.0, planned_deg, "refused", str(error), None, math.nan, math.nan)
-    return _as_it_was(experiment, run, outcome.ending, looks)
+    return _as_it_was(experiment, run, outcome.ending, watched)
 
 
 def plan_of(experiment: Experiment) -> dict[str, Any]:
@@ -82,6 +99,7 @@ def plan_of(experiment: Experiment) -> dict[str, Any]:
         "range_deg": experiment.range_deg,
         "rotation": "commanded",
         "tracking": "correct",
+        "prescan_images": 1,
         "crystal_lost": "go on",
         "relax_cycles": 0,
         "formats": [],
@@ -102,20 +120,17 @@ stage.limits_deg = [{-experiment.limit_deg}, {experiment.limit_deg}]
 """
 
 
-def _carried_out(experiment: Experiment, folder: Path) -> tuple[Run, Outcome, Looks]:
+def _carried_out(experiment: Experiment, folder: Path) -> tuple[Run, Outcome, Watched]:
     devices = folder / "devices.toml"
     devices.write_text(devices_of(experiment), encoding="utf-8")
     kind = experiment_type("cred")
     seen: list[Run] = []
-    looks: list[tuple[float, bool]] = []
-
-    def look(record: Record) -> None:
-        if record["kind"] == "tracking" and record["name"] in (FOUND, NOT_FOUND):
-            looks.append((record["angle_deg"], record.get("seen", Seen.DOUBTED) != Seen.DOUBTED))
+    watched: list[Watched] = []
 
     def watch(run: Run, prepared: Prepared) -> None:
         run.compute.inline = True
-        run.trace.observe(look)
+        watched.append(Watched(run.clock))
+        run.trace.observe(watched[-1].see)
         seen.append(run)
 
     request = Request(
@@ -132,14 +147,15 @@ def _carried_out(experiment: Experiment, folder: Path) -> tuple[Run, Outcome, Lo
     )
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         outcome = runner.run(carry_out(request, watch))
-    return seen[-1], outcome, looks
+    return seen[-1], outcome, watched[-1]
 
 
-def _as_it_was(experiment: Experiment, run: Run, ending: Ending, looks: Looks) -> AutomaticRun:
+def _as_it_was(experiment: Experiment, run: Run, ending: Ending, watched: Watched) -> AutomaticRun:
     """Judged by what the simulation knows."""
     planned_deg, status, reason = abs(experiment.range_deg), ending.status.value, ending.reason
     truth = cast("Microscope", run.microscope).truth  # it is the one that `devices_of` names
-    exposures: Sequence[tuple[int, int]] = [] if truth is None else truth.exposures()
+    looks, every = watched.looks, [] if truth is None else truth.exposures()
+    exposures = [each for each in every if each[0] >= watched.rotates_ns]
     if truth is None or not exposures:
         return AutomaticRun(0.0, planned_deg, status, reason, None, math.nan, math.nan)
     begin_ns = exposures[0][0]
