@@ -229,10 +229,11 @@ class DetectorConformance:
         await microscope.detector.start(bench.exposure_s)  # nobody takes its frame
         await microscope.detector.disarm()
         frames = await self._arm(bench, microscope)
-        began_ns = await microscope.detector.start(bench.exposure_s)
+        armed_ns = clock.now_ns()
+        await microscope.detector.start(bench.exposure_s)
         frame = await anext(frames)
         assert frame.number == 0
-        assert abs(frame.start_ns - began_ns) <= NS_PER_MS
+        assert frame.start_ns >= armed_ns - NS_PER_MS
 
     @on_bench
     async def test_a_cancelled_wait_for_a_frame_loses_none(
