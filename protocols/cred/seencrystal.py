@@ -109,7 +109,9 @@ class SeenCrystal:
             self._run.trace.record("tracking", NOT_FOUND, **taken.told, reason=self.why)
             return
         seen = self.path.see(taken.angle_deg, taken.t_s, place)
-        self._run.trace.record("tracking", FOUND, **taken.told, **_told_of(taken, place), seen=seen.value)
+        # A crystal that never stood out is where its film has gone from where it was taken to be: that is said.
+        by = {"by": "film"} if self._seen is not None and self._seen.located.looks is None else {}
+        self._run.trace.record("tracking", FOUND, **taken.told, **_told_of(taken, place), seen=seen.value, **by)
         if seen is Seen.DOUBTED:
             self.missed += 1
             self.elsewhere = True

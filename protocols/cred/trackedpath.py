@@ -93,6 +93,7 @@ def tracked_in(records: Sequence[Record], plan: CredPlan | None) -> Tracked | No
                         "y_nm": place.y_nm,
                         "sigma_nm": round(place.sigma_nm, 2),
                         "seen": verdict.value,
+                        **({"by": record["by"]} if "by" in record else {}),
                         **({"aim_nm": list(aim_nm)} if any(aim_nm) else {}),
                     }
                 )

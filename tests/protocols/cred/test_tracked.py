@@ -189,6 +189,7 @@ def test_a_crystal_that_nobody_sees_in_the_snapshots_stays_in_the_aperture_with_
     looks = run.document["tracking"]["found"]
     assert "taken to be in the middle" in looks[0]["reason"]
     assert sum("x_nm" in look for look in looks) > 12
+    assert all(look["by"] == "film" for look in looks if "x_nm" in look)
     assert away_nm(run).max() < 450  # of 750
     shown = perform({**devices, "crystal": unseen}, tracking="show", **plan)
     assert away_nm(shown)[-1] > 600
