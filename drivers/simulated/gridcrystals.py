@@ -96,7 +96,7 @@ class GridCrystals:
     @property
     def reach_nm(self) -> float:
         """No particle of a tile lies, with any of its parts, farther from the tile."""
-        return HEAP_REACH_NM + self._settings.hole_nm + 0.75 * self._largest_nm
+        return HEAP_REACH_NM + CLINGS_FROM * self._settings.hole_nm + 0.75 * self._largest_nm
 
     @property
     def _largest_nm(self) -> float:
