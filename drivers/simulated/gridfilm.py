@@ -7,6 +7,7 @@ between the samples.
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,11 @@ class Ripple:
             total += np.sin(along_u * u + along_v * v + phase)
         return total * self._scale
 
+    def on_lattice(self, u: Array, v: Array) -> Array:
+        """(m, n) its value at u (n,) times v (m,): the same in a tenth of the time."""
+        along, down = np.multiply.outer(u, self._u) + self._phase, np.multiply.outer(v, self._v)
+        return np.asarray(self._scale * (np.cos(down) @ np.sin(along).T + np.sin(down) @ np.cos(along).T))
+
 
 class GridFilm:
     """The film of a grid."""
@@ -118,14 +124,21 @@ class GridFilm:
 
     def inside_nm(self, u: Array, v: Array) -> Array:
         """How far places (n,) are inside of the carbon; below 0: so far from it, in a hole."""
+        return self._inside(u, v, lambda ripple: ripple.at(u, v))
+
+    def _inside(self, u: Array, v: Array, rippled: Callable[[Ripple], Array]) -> Array:
+        """rippled: values of a ripple at these places (n,)."""
         settings = self._settings
         inside = np.full(len(u), FAR_NM)
         if settings.film != CONTINUOUS and len(u):
-            bent_u = u + WARP * self._pitch_nm * self._warp_u.at(u, v)
-            bent_v = v + WARP * self._pitch_nm * self._warp_v.at(u, v)
-            inside = self._holes(bent_u, bent_v) if settings.film == HOLEY else self._net(bent_u, bent_v, u, v)
-        if settings.torn > 0.0:
-            inside = np.minimum(inside, self._torn(u, v))
+            bent_u = u + WARP * self._pitch_nm * rippled(self._warp_u)
+            bent_v = v + WARP * self._pitch_nm * rippled(self._warp_v)
+            if settings.film == HOLEY:
+                inside = self._holes(bent_u, bent_v)
+            else:
+                inside = self._net(bent_u, bent_v, rippled(self._strand))
+        if settings.torn > 0.0 and np.any(self._is_torn(u, v)):
+            inside = np.minimum(inside, self._torn(u, v, rippled(self._tear)))
         return inside
 
     def at_samples(self, u: Array, v: Array, per_px: float, low: Array, high: Array) -> NDArray[np.float32]:
@@ -151,8 +164,8 @@ class GridFilm:
             return self._tiles[key]
         step_nm = SAMPLE_NM * 2**level
         u, v = (step_nm * (SAMPLES * start + np.arange(SAMPLES)) for start in (i, j))
-        u, v = np.broadcast_arrays(u[None, :], v[:, None])
-        tile = self.inside_nm(u.ravel().astype(np.float64), v.ravel().astype(np.float64))
+        every_u, every_v = (each.ravel() for each in np.meshgrid(u, v))
+        tile = self._inside(every_u, every_v, lambda ripple: ripple.on_lattice(u, v).ravel())
         self._tiles[key] = tile.reshape(SAMPLES, SAMPLES).astype(np.float32)
         if len(self._tiles) > MOST_TILES:
             self._tiles.popitem(last=False)
@@ -178,7 +191,7 @@ class GridFilm:
         at_v = above[cells] + (down - (v - j)).astype(np.float32)
         return at_u, at_v, size.astype(np.float32)[cells]
 
-    def _net(self, u: Array, v: Array, straight_u: Array, straight_v: Array) -> Array:
+    def _net(self, u: Array, v: Array, strand: Array) -> Array:
         """A net: carbon along the borders between the middles of the holes, thick where several meet."""
         pitch_nm = self._pitch_nm
         at_u, at_v, size = self._middles(u / pitch_nm, v / pitch_nm, 2, NET_JITTER)
@@ -193,7 +206,7 @@ class GridFilm:
         border[nearest, columns] = NONE
         border /= np.float32(-ROUND)
         smooth = -ROUND * np.log(np.sum(np.exp(border, out=border), axis=0) + 1e-30)
-        half_nm = 0.5 * self._settings.strand_nm * np.exp(STRAND_SPREAD * self._strand.at(straight_u, straight_v))
+        half_nm = 0.5 * self._settings.strand_nm * np.exp(STRAND_SPREAD * strand)
         return np.asarray(half_nm - pitch_nm * np.minimum(smooth, 1.0))
 
     def _holes(self, u: Array, v: Array) -> Array:
@@ -205,12 +218,19 @@ class GridFilm:
         inside = np.where(np.isnan(size), NONE, np.hypot(at_u, at_v) - radius)
         return np.asarray(pitch_nm * np.minimum(np.min(inside, axis=0), 1.0))
 
-    def _torn(self, u: Array, v: Array) -> Array:
+    def _is_torn(self, u: Array, v: Array) -> NDArray[np.bool_]:
+        """Whether the film of the windows of places (n,) is torn."""
+        pitch_nm = self._settings.pitch_nm
+        return np.asarray(
+            uniform(self._settings.seed, np.rint(u / pitch_nm), np.rint(v / pitch_nm), 5) < self._settings.torn
+        )
+
+    def _torn(self, u: Array, v: Array, tear: Array) -> Array:
         """A film that hangs from one side of its window, where it is torn."""
         pitch_nm = self._settings.pitch_nm
         i, j = np.rint(u / pitch_nm), np.rint(v / pitch_nm)
         seed = self._settings.seed
         towards, offset = 2.0 * math.pi * uniform(seed, i, j, 6), uniform(seed, i, j, 7) - 0.5
         along = np.cos(towards) * (u - pitch_nm * i) + np.sin(towards) * (v - pitch_nm * j)
-        edge = along - 0.6 * offset * pitch_nm + 0.5 * TORN_WAVE_NM * self._tear.at(u, v)
-        return np.where(uniform(seed, i, j, 5) < self._settings.torn, edge, FAR_NM)
+        edge = along - 0.6 * offset * pitch_nm + 0.5 * TORN_WAVE_NM * tear
+        return np.where(self._is_torn(u, v), edge, FAR_NM)

@@ -117,6 +117,8 @@ class SimulatedSpecimen:
     def hand_over(self, other: "SimulatedSpecimen") -> None:
         """The camera looks at another specimen, and from now on shows what that is."""
         if other.source != self.source:
+            if (other.source.grid is None) != (self.source.grid is None):
+                self.lay_grid(other.source.grid is not None)
             self._studio.show(other.source)
             self.source = other.source
         other.shown_by.append(self._studio)

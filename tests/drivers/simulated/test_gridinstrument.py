@@ -79,22 +79,29 @@ async def test_the_beam_goes_to_a_crystal_of_an_image_and_lights_that(clock: Vir
 
 
 @virtual
-async def test_tilt_and_height_move_image_and_beam_alike(clock: VirtualClock) -> None:
-    options = {**SMALL, **STILL, "grid": GRID, "start_deg": 30.0, "illumination": {"disc_nm": (250.0, -400.0)}}
+async def test_the_beam_of_patterns_is_where_an_image_shows_its_disc(clock: VirtualClock) -> None:
+    options = {**SMALL, **STILL, "start_deg": 30.0, "grid": {**GRID, "crystals_um2": 0.0, "dirt_um2": 0.0}}
+    options["illumination"] = {"disc_nm": (250.0, -400.0), "drift_nm_min": (3_000.0, 0.0), "brightness": 31_600}
     async with SIMULATED_TIMING.connect(clock, 1, options) as parts:
         microscope = parts.assembled()
-        assert microscope.stagexyz is not None
-        assert microscope.truth is not None
-        await microscope.stagexyz.move_z(3_000.0)
-        await clock.sleep_s(2.0)
+        stage, coils, truth = microscope.stagexyz, microscope.deflectors, microscope.truth
+        assert stage is not None
+        assert coils is not None
+        assert truth is not None
+        await stage.move_z(3_000.0)
+        await coils.set(Deflector.BEAM_SHIFT, 0x8000 - 300.0, 0x8000 + 500.0)
+        await coils.set(Deflector.IMAGE_SHIFT, 0x8000 + 900.0, 0x8000 - 300.0)
         await in_mode(clock, microscope, OpticalMode.IMAGING)
-        await exposed(microscope, 0.1)
+        picture = (await exposed(microscope, 0.5)).counts.astype(float)
+        (image,) = truth.seen_on_grid()
+        rows, columns = np.mgrid[:128, :128] + 0.5
+        lit = picture > 0.5 * picture.max()
+        assert (columns[lit].mean(), rows[lit].mean()) == pytest.approx(image.place_px(*image.beam_nm), abs=0.5)
         await in_mode(clock, microscope, OpticalMode.DIFFRACTION)
         await exposed(microscope, 0.1)
-        image, pattern = microscope.truth.seen_on_grid()
-        fast, slow = image.place_px(*pattern.beam_nm)
-        per_px = image.nm_per_px[0]
-        assert ((fast - 64) * per_px, (slow - 64) * per_px) == pytest.approx((250.0, -400.0), abs=1.0)
+        pattern = truth.seen_on_grid()[-1]
+        drifted_nm = 3_000.0 / 60e9 * (pattern.begin_ns + pattern.end_ns - image.begin_ns - image.end_ns) / 2
+        assert pattern.beam_nm == pytest.approx((image.beam_nm[0] + drifted_nm, image.beam_nm[1]), abs=1.0)
 
 
 @virtual
