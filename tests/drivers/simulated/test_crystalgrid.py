@@ -202,6 +202,8 @@ def test_ten_thousand_crystals_are_no_burden() -> None:
         ({"bar_nm": 70_000.0}, "bar_nm = 70000 is not from 0"),
         ({"thickness_nm": (50.0, 10.0)}, "is no range of thicknesses"),
         ({"dirt_um2": -1.0}, "dirt_um2 = -1 is below 0"),
+        ({"seed": -1}, "seed = -1 is no whole number"),
+        ({"seed": 1.5}, "seed = 1.5 is no whole number"),
         ({"size_nm": 9e3}, "size_nm = 9000 is more than 8000"),
     ],
 )
