@@ -6,11 +6,13 @@ all sides, is a thing, whatever the surroundings are on each side, film or hole.
 outermost counts, unless it holds several beside each other; its outline is that at which the step is steepest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
+
+from protocols.serialed.finding.outlines import areas, reaches
 
 Cells = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -22,9 +24,10 @@ MOST_LEVELS = 26
 LEAST_CELLS = 4
 CLOSED = 0.85
 """Share of the edge at which there is a step."""
-MOST_CUT = 0.3
+UNSEEN, FULL = 0.08, 0.85
+MOST_CUT = 0.4
 """Share of the edge that the end of the picture, or a bar, may hide."""
-SIGMAS = 4.0
+SIGMAS = 3.0
 """A step is above the noise of a smoothed cell by so much."""
 THING_SIGMAS = 7.0
 """The mean of a thing against its noise."""
@@ -33,6 +36,12 @@ SAME = 0.6
 AROUND = ((0, 2), (2, 0), (0, -2), (-2, 0), (2, 2), (2, -2), (-2, 2), (-2, -2))
 """Where it is looked for the step, in cells from the edge."""
 PAD = 2
+WEAKEST = 0.25
+"""A thing's edge is as steep as where this part of it is less steep."""
+STEEPER = 1.5
+FAR = 4
+HALF = 0.5
+"""Cells between those that tell how rough a film is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,40 +68,45 @@ def levels(dark: Cells, usable: Mask, least_step: float) -> NDArray[np.float64]:
 
 def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, most_cells: float) -> list[Thing]:
     """The things in an array of darkness. noise: of a bright cell. 10 ms for 240 x 240 cells."""
-    step = max(least_contrast, SIGMAS * noise)
+    step = max(least_contrast, SIGMAS * max(noise, roughness(dark, usable)))
     padded = np.pad(dark, PAD, constant_values=np.nan)
     padded[PAD:-PAD, PAD:-PAD][~usable] = np.nan
     width = padded.shape[1]
     owner = np.zeros(padded.size, np.int32)
     chosen: dict[int, Thing] = {}
-    outer_size: dict[int, int] = {}
+    outermost: dict[int, Thing] = {}
     number = 0
     for level in levels(dark, usable, 0.7 * step):
-        found = _at(padded, width, float(level), step, noise, most_cells)
         by_owner: dict[int, list[Thing]] = {}
-        for thing in found:
+        for thing in _at(padded, width, float(level), step, noise, most_cells):
             by_owner.setdefault(int(owner[thing.cells[0]]), []).append(thing)
         for parent, children in by_owner.items():
-            if parent == 0 or _parts(children, outer_size.get(parent, 0)):
-                if parent:
-                    chosen.pop(parent, None)
-                for thing in children:
-                    number += 1
-                    owner[thing.cells] = number
-                    chosen[number], outer_size[number] = thing, len(thing.cells)
-            elif parent in chosen:
+            if parent and not _instead(chosen[parent], outermost[parent], children):
                 best = max(children, key=lambda thing: len(thing.cells))
-                if len(best.cells) > SAME * outer_size[parent] and best.steepness > chosen[parent].steepness:
+                if len(best.cells) > SAME * len(outermost[parent].cells) and best.steepness > chosen[parent].steepness:
                     chosen[parent] = best
-    things = list(chosen.values())
-    return [Thing(_unpadded(each.cells, width), each.contrast, each.steepness, each.cut) for each in things]
+                continue
+            if parent:
+                chosen.pop(parent)
+                owner[outermost.pop(parent).cells] = 0
+            for thing in children:
+                number += 1
+                owner[thing.cells] = number
+                chosen[number] = outermost[number] = thing
+    return [replace(each, cells=_unpadded(each.cells, width)) for each in chosen.values()]
 
 
-def _parts(children: list[Thing], size: int) -> bool:
-    """Whether these are several things beside each other, and not marks on one."""
-    return len(children) > 1 and sum(len(each.cells) for each in children) > 0.4 * size and (
-        sorted(len(each.cells) for each in children)[-2] > 0.1 * size
-    )
+def roughness(dark: Cells, usable: Mask) -> float:
+    """Standard deviation of the film's darkness over a few cells: its noise and its own texture, and no edges."""
+    differ = np.abs(dark[:, FAR:] - dark[:, :-FAR])[usable[:, FAR:] & usable[:, :-FAR]]
+    return 1.4826 * float(np.median(differ[::3])) / np.sqrt(2.0)
+
+
+def _instead(chosen: Thing, outermost: Thing, children: list[Thing]) -> bool:
+    """Whether what lies in a thing are the things, and it is a piece of film, or several that touch."""
+    if max(child.steepness for child in children) > STEEPER * chosen.steepness:
+        return True
+    return len(children) > 1 and sorted(len(each.cells) for each in children)[-2] > 0.15 * len(outermost.cells)
 
 
 def _at(padded: Cells, width: int, level: float, step: float, noise: float, most_cells: float) -> list[Thing]:
@@ -114,7 +128,8 @@ def _at(padded: Cells, width: int, level: float, step: float, noise: float, most
     inner = (flat[at - 1] == number) & (flat[at + 1] == number)
     inner &= (flat[at - width] == number) & (flat[at + width] == number)
     edge, edge_number = at[~inner], number[~inner]
-    closed, whole, cut, around, steep = (np.zeros(count + 1) for _ in range(5))
+    cut = np.zeros(count + 1)
+    owners, drops, arounds = [], [], []
     for down, along in AROUND:
         there = edge + (down * width + along)
         outside = flat[there] != edge_number
@@ -122,15 +137,20 @@ def _at(padded: Cells, width: int, level: float, step: float, noise: float, most
         hidden = np.isnan(value)
         cut += np.bincount(who[hidden], minlength=count + 1)
         who, value = who[~hidden], value[~hidden]
-        drop = values[edge[outside][~hidden]] - value
-        whole += np.bincount(who, minlength=count + 1)
-        closed += np.bincount(who, means[who] - value > step, count + 1)
-        around += np.bincount(who, value, count + 1)
-        steep += np.bincount(who, drop, count + 1)
-    seen = np.maximum(whole, 1.0)
-    contrast = means - around / seen
+        owners.append(who)
+        drops.append(values[edge[outside][~hidden]] - value)
+        arounds.append(value)
+    who, around = np.concatenate(owners), np.concatenate(arounds)
+    whole = np.bincount(who, minlength=count + 1)
+    seen = np.maximum(whole, 1)
+    contrast = means - np.bincount(who, around, count + 1) / seen
+    lowest = _lowest(who, np.concatenate(drops), whole)
     sure = contrast * np.sqrt(np.maximum(sizes, 1)) > THING_SIGMAS * noise
-    good = fits & sure & (closed > CLOSED * whole) & (cut < MOST_CUT * (whole + cut)) & (whole > 0)
+    open_ = np.bincount(who, means[who] - around < np.maximum(step, 0.25 * contrast[who]), count + 1)
+    cut /= np.maximum(whole + cut, 1)
+    good = fits & sure & (open_ < (1.0 - CLOSED) * whole) & (cut < MOST_CUT) & (whole > 0)
+    for one in np.flatnonzero(good & (cut > UNSEEN)).tolist():
+        good[one] = _fullness(edge[edge_number == one], int(sizes[one]), width) > FULL
     if not good.any():
         return []
     keep = good[number]
@@ -139,11 +159,57 @@ def _at(padded: Cells, width: int, level: float, step: float, noise: float, most
     groups = np.split(at[order], np.flatnonzero(np.diff(number[order])) + 1)
     names = np.flatnonzero(good)
     return [
-        Thing(cells, float(contrast[k]), float(steep[k] / seen[k]), float(cut[k] / (whole[k] + cut[k])))
+        Thing(cells, float(contrast[k]), float(lowest[k]), float(cut[k]))
         for k, cells in zip(names.tolist(), groups, strict=True)
     ]
 
 
-def _unpadded(cells: Places, width: int) -> Places:
+def _fullness(edge: Places, size: int, width: int) -> float:
+    """The area of a thing over that of the convex outline around it."""
+    rows, columns = np.divmod(edge, width)
+    reach = reaches(columns.astype(np.float64), rows.astype(np.float64), np.zeros(len(edge), np.intp), 1, 0.5)
+    return float(size / areas(reach)[0])
+
+
+def grown(things: list[Thing], dark: Cells, usable: Mask) -> list[Thing]:
+    """The same with the cells beside them that are darker than half way from what is around."""
+    rows, columns = dark.shape
+    owner = np.zeros((rows + 2, columns + 2), np.int32)
+    flat = owner.ravel()
+    half = np.zeros(len(things) + 1)
+    padded = np.pad(np.where(usable, dark, -np.inf), 1, constant_values=-np.inf).ravel()
+    places = [_padded(thing.cells, columns) for thing in things]
+    for number, (thing, at) in enumerate(zip(things, places, strict=True), 1):
+        flat[at] = number
+        half[number] = float(padded[at].mean()) - HALF * thing.contrast
+    every = np.concatenate(places) if places else np.empty(0, np.intp)
+    numbers = flat[every].copy()
+    for offset in (1, -1, columns + 2, -columns - 2):
+        there = every + offset
+        more = (flat[there] == 0) & (padded[there] > half[numbers])
+        flat[there[more]] = numbers[more]
+    at = np.flatnonzero(flat)
+    order = np.argsort(flat[at], kind="stable")
+    groups = np.split(at[order], np.flatnonzero(np.diff(flat[at][order])) + 1) if len(things) else []
+    return [replace(thing, cells=_unpadded(cells, columns + 2, 1)) for thing, cells in zip(things, groups, strict=True)]
+
+
+def _padded(cells: Places, columns: int) -> Places:
+    rows, along = np.divmod(cells, columns)
+    return np.asarray((rows + 1) * (columns + 2) + along + 1)
+
+
+def _lowest(who: Places, drops: Cells, whole: Places) -> NDArray[np.float64]:
+    """Of the drops of each, that below which a part `WEAKEST` lies."""
+    order = np.lexsort((drops, who))
+    first = np.cumsum(whole) - whole
+    at = first + (WEAKEST * whole).astype(np.intp)
+    lowest = np.zeros(len(whole))
+    there = whole > 0
+    lowest[there] = drops[order][at[there]]
+    return lowest
+
+
+def _unpadded(cells: Places, width: int, pad: int = PAD) -> Places:
     rows, columns = np.divmod(cells, width)
-    return np.asarray((rows - PAD) * (width - 2 * PAD) + columns - PAD)
+    return np.asarray((rows - pad) * (width - 2 * pad) + columns - pad)

@@ -27,6 +27,9 @@ LEAST_NOISE = 0.002
 """Of a cell, relative: a picture without any noise is taken to have this."""
 OUTLIER_SIGMAS = 8.0
 """A pixel so far from the mean of its eight neighbours is no picture of a specimen."""
+HIGHEST_16_BITS = 2.0**16 - 1
+LINE = 0.6
+"""Of what the lines two pixels away have: a line with less is a bad one, and they are where it has so much more."""
 FEWEST_ELECTRONS = 2.0
 """A pixel in the brightest part of a field that has less is dark: there is no beam, or a bar is before it."""
 DARKEST = 0.01
@@ -90,7 +93,7 @@ def _cleaned(image: NDArray[Any], settings: FinderSettings) -> tuple[Cells, Mask
     """Counts without single pixels that are no picture, crystals dark; and which pixels tell nothing, None if all do."""
     if image.dtype.kind not in "buif":
         raise NotSeen(f"the image has numbers of type {image.dtype}, which are no counts")
-    bad = bad_pixels(image)
+    bad = bad_pixels(image) if _may_have_bad_pixels(image) else np.zeros(image.shape, bool)
     if bad.all():
         raise NotSeen("the image has no pixel that tells anything")
     light = image.astype(np.float32)
@@ -109,16 +112,32 @@ def _smooth_outliers(light: Cells) -> None:
     """Replace, in place, pixels that stand out of those two pixels away on all four sides by the mean of these."""
     inner = light[2:-2, 2:-2]
     sides = light[2:-2, :-4], light[2:-2, 4:], light[:-4, 2:-2], light[4:, 2:-2]
-    highest = np.maximum(np.maximum(sides[0], sides[1]), np.maximum(sides[2], sides[3]))
-    lowest = np.minimum(np.minimum(sides[0], sides[1]), np.minimum(sides[2], sides[3]))
-    spread = 1.4826 * float(np.median(np.abs((inner - sides[0])[::5, ::5]))) / np.sqrt(2.0)
-    # Spread is that of an ordinary pixel; counts spread more where they are more.
-    middle = max(float(np.median(inner[::5, ::5])), 1e-30)
-    allowed = OUTLIER_SIGMAS * max(spread, 1e-3 * middle) * np.sqrt(np.maximum(lowest / np.float32(middle), 1.0))
-    odd = np.flatnonzero((inner > highest + allowed) | (inner < lowest - allowed))
-    if len(odd):
-        at = np.unravel_index(odd, inner.shape)
-        inner[at] = np.mean([side[at] for side in sides], axis=0)
+    spread = 1.4826 * float(np.median(np.abs(inner[::7, ::7] - sides[0][::7, ::7]))) / np.sqrt(2.0)
+    middle = float(np.median(inner[::7, ::7]))
+    allowed = np.float32(OUTLIER_SIGMAS * max(spread, 1e-3 * abs(middle)))
+    far = np.abs(inner - sides[0]) > allowed
+    far &= np.abs(inner - sides[1]) > allowed
+    odd = np.nonzero(far)
+    if not len(odd[0]):
+        return
+    around = np.stack([side[odd] for side in sides])
+    # Counts spread more where they are more.
+    more = allowed * np.sqrt(np.maximum(around.min(axis=0) / max(middle, 1e-30), 1.0))
+    alone = (inner[odd] > around.max(axis=0) + more) | (inner[odd] < around.min(axis=0) - more)
+    inner[odd[0][alone], odd[1][alone]] = around.mean(axis=0)[alone]
+
+
+def _may_have_bad_pixels(image: NDArray[Any]) -> bool:
+    """Whether it is worth asking which: numbers that mark pixels, or rows or columns unlike those beside them."""
+    low, high = float(image.min()), float(image.max())
+    if not np.isfinite(low + high) or low < 0.0 or high >= HIGHEST_16_BITS:
+        return True
+    for sums in (image[:, ::4].sum(axis=1, dtype=np.float64), image[::4].sum(axis=0, dtype=np.float64)):
+        before, after = sums[:-4], sums[4:]
+        least, most = np.minimum(before, after), np.maximum(before, after)
+        if np.any((sums[2:-2] < LINE * least) | (LINE * sums[2:-2] > most)):
+            return True
+    return False
 
 
 def _binned(light: Cells, px: int) -> Cells:

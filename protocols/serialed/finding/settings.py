@@ -17,7 +17,7 @@ class FinderSettings:
     saturation: counts from which a pixel is full; 0 where nobody knows.
     """
 
-    smallest_nm: float = 80.0
+    smallest_nm: float = 90.0
     largest_nm: float = 3000.0
     contrast: Literal["dark", "bright"] = "dark"
     least_contrast: float = 0.05
