@@ -27,7 +27,7 @@ CLOSED = 0.85
 UNSEEN, FULL = 0.08, 0.85
 MOST_CUT = 0.4
 """Share of the edge that the end of the picture, or a bar, may hide."""
-SIGMAS = 3.0
+SIGMAS = 2.5
 """A step is above the noise of a smoothed cell by so much."""
 THING_SIGMAS = 7.0
 """The mean of a thing against its noise."""
@@ -39,6 +39,9 @@ PAD = 2
 WEAKEST = 0.25
 """A thing's edge is as steep as where this part of it is less steep."""
 STEEPER = 1.5
+CLEAR = 3.5
+"""Over the film's roughness: the contrast of a thing that is told."""
+BARELY = 0.4
 FAR = 4
 HALF = 0.5
 """Cells between those that tell how rough a film is."""
@@ -68,7 +71,8 @@ def levels(dark: Cells, usable: Mask, least_step: float) -> NDArray[np.float64]:
 
 def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, most_cells: float) -> list[Thing]:
     """The things in an array of darkness. noise: of a bright cell. 10 ms for 240 x 240 cells."""
-    step = max(least_contrast, SIGMAS * max(noise, roughness(dark, usable)))
+    rough = max(noise, roughness(dark, usable))
+    step = max(least_contrast, SIGMAS * rough)
     padded = np.pad(dark, PAD, constant_values=np.nan)
     padded[PAD:-PAD, PAD:-PAD][~usable] = np.nan
     width = padded.shape[1]
@@ -93,7 +97,11 @@ def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, 
                 number += 1
                 owner[thing.cells] = number
                 chosen[number] = outermost[number] = thing
-    return [replace(each, cells=_unpadded(each.cells, width)) for each in chosen.values()]
+    return [
+        replace(each, cells=_unpadded(each.cells, width))
+        for each in chosen.values()
+        if each.contrast > CLEAR * rough
+    ]
 
 
 def roughness(dark: Cells, usable: Mask) -> float:
@@ -120,11 +128,15 @@ def _at(padded: Cells, width: int, level: float, step: float, noise: float, most
     sizes = np.bincount(flat, minlength=count + 1)
     fits = (sizes >= LEAST_CELLS) & (sizes <= most_cells)
     fits[0] = False
-    if not fits.any():
-        return []
     at = np.flatnonzero(fits[flat])
     number = flat[at]
     means = np.bincount(number, values[at], count + 1) / np.maximum(sizes, 1)
+    # What hardly rises above the level is the film's own roughness, or is seen better at the level below.
+    fits &= means > level + BARELY * step
+    if not fits.any():
+        return []
+    keep = fits[number]
+    at, number = at[keep], number[keep]
     inner = (flat[at - 1] == number) & (flat[at + 1] == number)
     inner &= (flat[at - width] == number) & (flat[at + width] == number)
     edge, edge_number = at[~inner], number[~inner]

@@ -17,8 +17,11 @@ from protocols.spots.badpixels import bad_pixels
 Cells = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-CELLS_OF_SMALLEST = 3.0
-"""A cell is at most this part of the smallest crystal; a field of coarser pixels has these as cells."""
+CELL_NM = 25.0
+CELLS_OF_SMALLEST = (3.0, 6.0)
+"""A cell is of this length where the smallest crystal has so many, else a part of that: a field of coarser pixels has
+these as cells.
+"""
 LEAST_SIDE = 32
 """Cells: a smaller field is not looked at."""
 SMOOTHED = 0.8
@@ -60,7 +63,9 @@ class FieldView:
 
 def view(image: NDArray[Any], nm_per_px: float, settings: FinderSettings) -> FieldView:
     """The view of a (rows, columns) image. NotSeen for what shows nothing. 6 ms for 512 x 512."""
-    px = max(1, int(settings.smallest_nm / CELLS_OF_SMALLEST / nm_per_px))
+    fewest, most = CELLS_OF_SMALLEST
+    cell_nm = min(max(CELL_NM, settings.smallest_nm / most), settings.smallest_nm / fewest)
+    px = max(1, int(cell_nm / nm_per_px))
     if image.ndim != 2 or min(image.shape) < LEAST_SIDE * px:
         raise NotSeen(f"the image has {' x '.join(map(str, image.shape))} pixels, too few to look for crystals")
     light, bad = _cleaned(image, settings)
