@@ -25,9 +25,10 @@ LEAST_CELLS = 4
 CLOSED = 0.85
 """Share of the edge at which there is a step."""
 UNSEEN, FULL = 0.08, 0.85
+BULKY, LEAST_FULL = 60, 0.55
 MOST_CUT = 0.4
 """Share of the edge that the end of the picture, or a bar, may hide."""
-SIGMAS = 2.5
+SIGMAS = 2.6
 """A step is above the noise of a smoothed cell by so much."""
 THING_SIGMAS = 7.0
 """The mean of a thing against its noise."""
@@ -161,8 +162,9 @@ def _at(padded: Cells, width: int, level: float, step: float, noise: float, most
     open_ = np.bincount(who, means[who] - around < np.maximum(step, 0.25 * contrast[who]), count + 1)
     cut /= np.maximum(whole + cut, 1)
     good = fits & sure & (open_ < (1.0 - CLOSED) * whole) & (cut < MOST_CUT) & (whole > 0)
-    for one in np.flatnonzero(good & (cut > UNSEEN)).tolist():
-        good[one] = _fullness(edge[edge_number == one], int(sizes[one]), width) > FULL
+    for one in np.flatnonzero(good & ((cut > UNSEEN) | (sizes > BULKY))).tolist():
+        fullness = _fullness(edge[edge_number == one], int(sizes[one]), width)
+        good[one] = fullness > (FULL if cut[one] > UNSEEN else LEAST_FULL)
     if not good.any():
         return []
     keep = good[number]
