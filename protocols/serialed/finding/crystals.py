@@ -22,7 +22,7 @@ SMOOTHED_CELLS = 0.8
 CONVEX, LEAST_PARTED = 0.87, 24
 """Area over that of the convex outline around it: above, nothing touches that could be parted; and
 how many cells that must have."""
-LARGEST_AREA = 0.8
+LARGEST_AREA = 0.5
 """Of the square of `largest_nm`: what is larger is no crystal and no heap."""
 FAR_NM = 1e6
 """Distances are not told to be more: there is no other thing."""
@@ -93,7 +93,7 @@ def _parted(things: list[Thing], shape: tuple[int, ...]) -> list[Thing]:
         return []
     owner = np.repeat(np.arange(len(things)), [len(each.cells) for each in things])
     rows, columns = np.divmod(np.concatenate([each.cells for each in things]), shape[1])
-    reach = outlines.reaches(columns.astype(float), rows.astype(float), owner, len(things), 0.5)
+    reach = outlines.reaches(columns, rows, owner, len(things))
     cells = np.bincount(owner)
     convex = (cells < LEAST_PARTED) | (cells / outlines.areas(reach) > CONVEX)
     parts: list[Thing] = []
@@ -120,7 +120,7 @@ def _crystals(things: list[Thing], seen: FieldView, bars: Mask, settings: Finder
     rows, columns = np.divmod(cells, bars.shape[1])
     fast, slow = px * (columns + 0.5), px * (rows + 0.5)
     x, y = outlines.middles(fast, slow, owner, count)
-    reach = outlines.reaches(fast, slow, owner, count, 0.5 * px)
+    reach = px * outlines.reaches(columns, rows, owner, count)
     sides, turned = outlines.rectangles(reach)
     nm_per_px = seen.nm / px
     neighbour = np.minimum(outlines.gaps(reach) * nm_per_px, FAR_NM)

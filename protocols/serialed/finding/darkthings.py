@@ -43,6 +43,8 @@ STEEPER = 1.5
 CLEAR = 3.5
 """Over the film's roughness: the contrast of a thing that is told."""
 BARELY = 0.4
+OPEN = 0.25
+LEVEL_STEP = 1.0
 FAR = 4
 HALF = 0.5
 """Cells between those that tell how rough a film is."""
@@ -81,7 +83,7 @@ def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, 
     chosen: dict[int, Thing] = {}
     outermost: dict[int, Thing] = {}
     number = 0
-    for level in levels(dark, usable, 0.7 * step):
+    for level in levels(dark, usable, LEVEL_STEP * step):
         by_owner: dict[int, list[Thing]] = {}
         for thing in _at(padded, width, float(level), step, noise, most_cells):
             by_owner.setdefault(int(owner[thing.cells[0]]), []).append(thing)
@@ -148,25 +150,28 @@ def _at(padded: Cells, width: int, level: float, step: float, noise: float, most
         outside = flat[there] != edge_number
         who, value = edge_number[outside], values[there[outside]]
         hidden = np.isnan(value)
-        cut += np.bincount(who[hidden], minlength=count + 1)
-        who, value = who[~hidden], value[~hidden]
+        if hidden.any():
+            cut += np.bincount(who[hidden], minlength=count + 1)
+            outside[outside] = ~hidden
+            who, value = who[~hidden], value[~hidden]
         owners.append(who)
-        drops.append(values[edge[outside][~hidden]] - value)
+        drops.append(values[edge[outside]] - value)
         arounds.append(value)
     who, around = np.concatenate(owners), np.concatenate(arounds)
     whole = np.bincount(who, minlength=count + 1)
-    seen = np.maximum(whole, 1)
-    contrast = means - np.bincount(who, around, count + 1) / seen
-    lowest = _lowest(who, np.concatenate(drops), whole)
+    contrast = means - np.bincount(who, around, count + 1) / np.maximum(whole, 1)
+    least = means - np.maximum(step, OPEN * contrast)
+    open_ = np.bincount(who[around > least[who]], minlength=count + 1)
     sure = contrast * np.sqrt(np.maximum(sizes, 1)) > THING_SIGMAS * noise
-    open_ = np.bincount(who, means[who] - around < np.maximum(step, 0.25 * contrast[who]), count + 1)
     cut /= np.maximum(whole + cut, 1)
     good = fits & sure & (open_ < (1.0 - CLOSED) * whole) & (cut < MOST_CUT) & (whole > 0)
-    for one in np.flatnonzero(good & ((cut > UNSEEN) | (sizes > BULKY))).tolist():
-        fullness = _fullness(edge[edge_number == one], int(sizes[one]), width)
-        good[one] = fullness > (FULL if cut[one] > UNSEEN else LEAST_FULL)
+    if len(doubtful := np.flatnonzero(good & ((cut > UNSEEN) | (sizes > BULKY)))):
+        full = _fullness(edge, edge_number, doubtful, sizes, width)
+        good[doubtful] = full > np.where(cut[doubtful] > UNSEEN, FULL, LEAST_FULL)
     if not good.any():
         return []
+    keep = good[who]
+    lowest = _lowest(who[keep], np.concatenate(drops)[keep], np.where(good, whole, 0))
     keep = good[number]
     at, number = at[keep], number[keep]
     order = np.argsort(number, kind="stable")
@@ -178,11 +183,15 @@ def _at(padded: Cells, width: int, level: float, step: float, noise: float, most
     ]
 
 
-def _fullness(edge: Places, size: int, width: int) -> float:
-    """The area of a thing over that of the convex outline around it."""
-    rows, columns = np.divmod(edge, width)
-    reach = reaches(columns.astype(np.float64), rows.astype(np.float64), np.zeros(len(edge), np.intp), 1, 0.5)
-    return float(size / areas(reach)[0])
+def _fullness(at: Places, number: Places, which: Places, sizes: Places, width: int) -> NDArray[np.float64]:
+    """Areas of some things over those of the convex outlines around them."""
+    place = np.full(len(sizes), -1)
+    place[which] = np.arange(len(which))
+    number = place[number]
+    at, number = at[number >= 0], number[number >= 0]
+    order = np.argsort(number, kind="stable")
+    rows, columns = np.divmod(at[order], width)
+    return np.asarray(sizes[which] / areas(reaches(columns, rows, number[order], len(which))))
 
 
 def grown(things: list[Thing], dark: Cells, usable: Mask) -> list[Thing]:
