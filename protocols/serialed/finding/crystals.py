@@ -31,9 +31,10 @@ FAR_NM = 1e6
 @dataclass(frozen=True, slots=True)
 class FoundCrystal:
     """fast_px, slow_px: middle; pixel i covers [i, i + 1), as in `protocols.spots`. length_px, width_px: sides of the
-    least rectangle around it, turned_deg: of the length, from fast to slow, -90 to 90. contrast: ln of the
-    light around over its own. neighbour_nm: from edge to edge to the nearest other thing, 0 when touching. border_nm:
-    to the edge of the picture or of a bar. outline_px: at most 16 corners (fast, slow).
+    least rectangle around it, turned_deg: of the length, from fast to slow, -90 to 90. contrast: ln of the light around
+    over its own, the mean of all of it, its edges included. neighbour_nm: from edge to edge to the nearest other thing,
+    0 when touching, `FAR_NM` where there is none. border_nm: to the edge of the picture or of a bar. outline_px: at
+    most 16 corners (fast, slow).
     """
 
     fast_px: float
@@ -84,7 +85,7 @@ def find_crystals(image: NDArray[Any], nm_per_px: float, settings: FinderSetting
     for thing in things:
         covered[thing.cells] = True
     film = carbon(seen, dark, bars, covered.reshape(dark.shape), settings.open_counts)
-    return Found(_crystals(things, seen, bars, settings), round(film.film, 4), film.note)
+    return Found(_crystals(things, seen, bars, settings), round(float(film.film), 4), film.note)
 
 
 def _parted(things: list[Thing], shape: tuple[int, ...]) -> list[Thing]:

@@ -101,9 +101,7 @@ def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, 
                 owner[thing.cells] = number
                 chosen[number] = outermost[number] = thing
     return [
-        replace(each, cells=_unpadded(each.cells, width))
-        for each in chosen.values()
-        if each.contrast > CLEAR * rough
+        replace(each, cells=_unpadded(each.cells, width)) for each in chosen.values() if each.contrast > CLEAR * rough
     ]
 
 

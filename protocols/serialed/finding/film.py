@@ -4,21 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, label
+from scipy.ndimage import binary_dilation, label, uniform_filter
 
-from protocols.serialed.finding.fieldview import FieldView
+from protocols.serialed.finding.fieldview import OPAQUE, FieldView
 
 Cells = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-OPAQUE = 0.05
-"""Of the brightest light: a bar lets nothing through, and a thick crystal may too, but does not reach so far."""
-BAR_EDGE_CELLS = 3
+BAR_EDGE_CELLS, EDGE_CELLS = 3, 2
 HOLE_STEP = 0.04
 """Least difference of ln light between film and hole."""
 HOLE_OF_OPEN = 0.96
 """Of the open beam: an even field that lets more through has no film."""
-BINS, EVERY = 64, 2
+BINS, EVERY, OVER = 64, 2, 5
+APART = 2.95
+"""Two halves of one bell lie 1.6 of its sigmas apart, and their own spreads are 0.6 each: 2.65 of these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +54,15 @@ def _reach(mask: Mask) -> int:
 
 def carbon(seen: FieldView, dark: Cells, bars: Mask, things: Mask, open_counts: float) -> Carbon:
     """dark: smoothed darkness. things: cells of crystals, which lie on film or cling to it."""
-    free = seen.usable & ~bars & ~things
+    free = seen.usable & ~bars & ~binary_dilation(things, iterations=EDGE_CELLS)
     whole = np.count_nonzero(seen.usable)
     on_film = np.count_nonzero(things & ~bars) / whole
-    share = np.count_nonzero(free) / whole
+    share = np.count_nonzero(seen.usable & ~bars & ~things) / whole
     if np.count_nonzero(free) < 100:
         return Carbon(bars, on_film, "the field lies behind a bar" if bars.any() else "")
     thin = (slice(None, None, EVERY), slice(None, None, EVERY))
-    values = flat(dark[thin], free[thin])[free[thin]]
+    even = np.where(free[thin], dark[thin], np.median(dark[free]))
+    values = uniform_filter(flat(even, free[thin]), OVER)[free[thin]]
     split = _parted_at(values)
     if split is not None:
         return Carbon(bars, float(on_film + share * np.mean(values > split)), "")
@@ -77,7 +78,7 @@ def flat(dark: Cells, free: Mask) -> Cells:
     rows, columns = dark.shape
     y, x = np.linspace(-1, 1, rows, dtype=np.float32)[:, None], np.linspace(-1, 1, columns, dtype=np.float32)[None, :]
     one = np.ones_like(dark)
-    terms = np.stack([one, x * one, y * one, x * x * one, y * y * one, x * y])
+    terms = np.stack([one, x * one, y * one, x * x + y * y])
     some = np.flatnonzero(free)[::11]
     table = terms.reshape(len(terms), -1)[:, some].astype(np.float64)
     told = dark.ravel()[some].astype(np.float64)
@@ -109,6 +110,5 @@ def _parted_at(values: NDArray[np.floating]) -> float | None:
     if min(len(bright), len(dim)) < 0.02 * len(values):
         return None
     apart = float(dim.mean() - bright.mean())
-    # Two halves of one bell lie 1.6 of its sigmas apart, and their own spreads are 0.6 each: 2.7 of these.
-    inner = 0.5 * float(bright.std() + dim.std())
-    return split if apart > max(HOLE_STEP, 3.5 * inner) else None
+    spread = 0.5 * float(bright.std() + dim.std())
+    return split if apart > max(HOLE_STEP, APART * spread) else None

@@ -83,4 +83,6 @@ def rectangles(reach: Array) -> tuple[Array, Array]:
     each = np.arange(len(reach))
     one, two = across[each, best], other[each, best]
     turned = np.degrees(_TURNS[best]) + np.where(two > one, 90.0, 0.0)
-    return np.stack([np.maximum(one, two), np.minimum(one, two)], axis=1), np.where(turned > 90.0, turned - 180.0, turned)
+    return np.stack([np.maximum(one, two), np.minimum(one, two)], axis=1), np.where(
+        turned > 90.0, turned - 180.0, turned
+    )

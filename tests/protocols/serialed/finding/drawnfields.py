@@ -86,7 +86,10 @@ def scattered(
     for _ in range(50 * number):
         length = rng.uniform(*sizes_px)
         one = Drawn(
-            *rng.uniform(length, size_px - length, 2), length, length * rng.uniform(0.4, 1.0), rng.uniform(0, 180),
+            *rng.uniform(length, size_px - length, 2),
+            length,
+            length * rng.uniform(0.4, 1.0),
+            rng.uniform(0, 180),
             transmission,
         )
         if all(
