@@ -24,6 +24,7 @@ CONVEX, LEAST_PARTED = 0.87, 24
 how many cells that must have."""
 LARGEST_AREA = 0.5
 """Of the square of `largest_nm`: what is larger is no crystal and no heap."""
+ORDINARY = FinderSettings()
 FAR_NM = 1e6
 """Distances are not told to be more: there is no other thing."""
 
@@ -61,7 +62,7 @@ class Found:
     note: str = ""
 
 
-def find_crystals(image: NDArray[Any], nm_per_px: float, settings: FinderSettings = FinderSettings()) -> Found:
+def find_crystals(image: NDArray[Any], nm_per_px: float, settings: FinderSettings = ORDINARY) -> Found:
     """Crystals in an image (rows, columns), counts of any type. nm_per_px: on the specimen.
 
     40 ms for 512 x 512 pixels of one core; a larger picture of the same field takes little more. Never raises for what

@@ -6,6 +6,7 @@ all sides, is a thing, whatever the surroundings are on each side, film or hole.
 outermost counts, unless it holds several beside each other; its outline is that at which the step is steepest.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,7 +109,7 @@ def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, 
 def roughness(dark: Cells, usable: Mask) -> float:
     """Standard deviation of the film's darkness over a few cells: its noise and its own texture, and no edges."""
     differ = np.abs(dark[:, FAR:] - dark[:, :-FAR])[usable[:, FAR:] & usable[:, :-FAR]]
-    return 1.4826 * float(np.median(differ[::3])) / np.sqrt(2.0)
+    return 1.4826 * float(np.median(differ[::3])) / math.sqrt(2.0)
 
 
 def _instead(chosen: Thing, outermost: Thing, children: list[Thing]) -> bool:

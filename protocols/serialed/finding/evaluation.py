@@ -10,6 +10,7 @@ and what belongs to no particle at all, of whatever size, is wrong: dirt and fil
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,7 +223,7 @@ def summary(results: list[Judged]) -> dict[str, float | int | None]:
 def by_size(results: list[Judged]) -> dict[str, float | None]:
     """Recall of those asked for that touch no other, by their longest edge in px."""
     made = {}
-    for low, high in zip(CLASSES_PX, CLASSES_PX[1:], strict=False):
+    for low, high in pairwise(CLASSES_PX):
         which = [
             each.field.asked & each.field.alone & (each.field.length_px >= low) & (each.field.length_px < high)
             for each in results

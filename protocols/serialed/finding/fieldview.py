@@ -4,6 +4,7 @@ Whatever camera and magnification, a crystal of one size has about the same numb
 the same lengths on the specimen, and a picture of more pixels of the same field takes little longer.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,7 @@ def depth(seen: FieldView, sigma: float) -> tuple[Cells, float]:
 
 
 def _cleaned(image: NDArray[Any], settings: FinderSettings) -> tuple[Cells, Mask | None]:
-    """Counts without single pixels that are no picture, crystals dark; and which pixels tell nothing, None if all do."""
+    """Counts without single pixels that are no picture, crystals dark; and which pixels tell nothing, if any."""
     if image.dtype.kind not in "buif":
         raise NotSeen(f"the image has numbers of type {image.dtype}, which are no counts")
     bad = bad_pixels(image) if _may_have_bad_pixels(image) else np.zeros(image.shape, bool)
@@ -154,14 +155,14 @@ def _binned(light: Cells, px: int) -> Cells:
     if px == 1:
         return light
     rows, columns = (side // px for side in light.shape)
-    part = light[: rows * px, : columns * px]
-    along = (
-        np.add.reduceat(part, np.arange(0, columns * px, px), axis=1)
-        if px > 3
-        else sum(part[:, k::px] for k in range(px))
-    )
-    total = sum(along[k::px] for k in range(px))
-    return np.asarray(total / np.float32(px * px), np.float32)
+    whole = np.zeros((rows, columns), np.float32)
+    along = np.zeros((rows * px, columns), np.float32)
+    for k in range(px):
+        along += light[: rows * px, k : columns * px : px]
+    for k in range(px):
+        whole += along[k::px]
+    whole /= px * px
+    return whole
 
 
 def _noise(cells: Cells, usable: Mask, bright: float) -> float:
@@ -172,4 +173,4 @@ def _noise(cells: Cells, usable: Mask, bright: float) -> float:
         return 1.0
     level = float(np.median(cells[:-1, :-1][lit][::3]))
     sigma = 1.4826 * float(np.median(differ[lit][::3])) / 2.0
-    return max(sigma / np.sqrt(level * bright), LEAST_NOISE)
+    return max(sigma / math.sqrt(level * bright), LEAST_NOISE)

@@ -12,18 +12,19 @@ Cells = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 BAR_EDGE_CELLS, EDGE_CELLS = 3, 2
-HOLE_STEP = 0.04
+HOLE_STEP = 0.07
 """Least difference of ln light between film and hole."""
 HOLE_OF_OPEN = 0.96
 """Of the open beam: an even field that lets more through has no film."""
 BINS, EVERY, OVER = 64, 2, 5
-APART = 2.95
+APART = 3.5
 """Two halves of one bell lie 1.6 of its sigmas apart, and their own spreads are 0.6 each: 2.65 of these."""
 
 
 @dataclass(frozen=True, eq=False)
 class Carbon:
-    """bars: cells behind bars, with their edges. film: share of the cells that are film or lie on it. note: what a
+    """bars: cells behind bars, with their edges. film: share of the cells that are film, or lie on it; holes count
+    as film where they do not stand out clearly. note: what a
     person should know of it; empty if nothing.
     """
 
@@ -83,10 +84,10 @@ def flat(dark: Cells, free: Mask) -> Cells:
     table = terms.reshape(len(terms), -1)[:, some].astype(np.float64)
     told = dark.ravel()[some].astype(np.float64)
     keep = np.ones(len(some), bool)
-    fit = np.zeros(len(terms))
+    fit = np.zeros(len(terms), np.float64)
     for _ in range(4):
         part = table[:, keep]
-        fit = np.linalg.solve(part @ part.T + 1e-9 * np.eye(len(terms)), part @ told[keep])
+        fit[:] = np.linalg.solve(part @ part.T + 1e-9 * np.eye(len(terms)), part @ told[keep])
         off = told - fit @ table
         keep = off < np.median(off)
     return np.asarray(dark - np.tensordot(fit.astype(np.float32), terms, 1))
@@ -107,7 +108,7 @@ def _parted_at(values: NDArray[np.floating]) -> float | None:
     best = int(np.nanargmax(between))
     split = float(edges[best + 1])
     bright, dim = values[values <= split], values[values > split]
-    if min(len(bright), len(dim)) < 0.02 * len(values):
+    if min(len(bright), len(dim)) < 0.1 * len(values):
         return None
     apart = float(dim.mean() - bright.mean())
     spread = 0.5 * float(bright.std() + dim.std())

@@ -15,7 +15,10 @@ def missed(found: Found, crystals: tuple[Drawn, ...]) -> list[Drawn]:
     return [
         one
         for one in crystals
-        if not any(np.hypot(each.fast_px - one.fast_px, each.slow_px - one.slow_px) < 2.0 for each in found.crystals)
+        if not any(
+            np.hypot(each.fast_px - one.fast_px, each.slow_px - one.slow_px) < max(2.0, 0.25 * one.width_px)
+            for each in found.crystals
+        )
     ]
 
 
@@ -24,7 +27,8 @@ def missed(found: Found, crystals: tuple[Drawn, ...]) -> list[Drawn]:
 def test_all_crystals_and_nothing_else_are_found_on_any_film_and_with_uneven_light(film: str, vignetting: float):
     drawn = DrawnField(film=film, crystals=MANY, vignetting=vignetting, strand_transmission=0.95)
     found = find_crystals(drawn.counts(), NM_PER_PX)
-    assert len(missed(found, MANY)) <= 1
+    # What lies half on a strand and half over a hole is as dark on one side as the strand on the other.
+    assert len(missed(found, MANY)) <= {"continuous": 0, "holey": 1, "lacey": 2}[film]
     assert len(found.crystals) <= len(MANY) + 1
     assert found.note == ""
 
@@ -83,7 +87,7 @@ def test_lengths_are_of_the_specimen_not_of_one_camera(size_px: int):
 
 
 COUNTS = DrawnField(256, crystals=FEW).counts()
-AS = {
+AS: dict[str, Callable[[], np.ndarray]] = {
     "int16": lambda: COUNTS.astype(np.int16),
     "int32": lambda: COUNTS.astype(np.int32) * 100,
     "float": lambda: COUNTS / 1000.0,
@@ -166,10 +170,10 @@ def test_a_bar_over_part_of_the_field_is_no_crystal_and_ends_it():
     assert found.film == pytest.approx(300 / 512, abs=0.03)
 
 
-def test_the_share_of_film():
-    holey = DrawnField(film="holey").counts()
-    open_share = float(np.mean(DrawnField(film="holey", unevenness=0.0).light() > 190))
-    assert find_crystals(holey, NM_PER_PX).film == pytest.approx(1 - open_share, abs=0.03)
+def test_the_share_of_film_where_holes_stand_out():
+    drawn = DrawnField(film="lacey", unevenness=0.0)
+    share = float(np.mean(drawn.light() < 0.9 * drawn.electrons))
+    assert find_crystals(drawn.counts(), NM_PER_PX).film == pytest.approx(share, abs=0.03)
 
 
 def test_a_pixel_without_a_size_is_refused():
