@@ -73,7 +73,7 @@ def table(name: str, results: list[Judged], cpu_s: list[float]) -> None:
 def line(told: dict[str, float | int | None]) -> str:
     return (
         f"recall {told['recall']} of {told['crystals']}, precision {told['precision']} of {told['found']}, "
-        f"rms {told['rms_px']} px; touching {told['recall_touching']} of {told['touching']}, "
+        f"rms {told['rms_px']} px (median {told['median_px']}); touching {told['recall_touching']} of {told['touching']}, "
         f"paler {told['recall_paler']} of {told['paler']}"
     )
 
@@ -92,7 +92,7 @@ def peers(fields: list[TrueField], python: str) -> tuple[list[Judged], list[floa
     with tempfile.TemporaryDirectory() as folder:
         images, answer = Path(folder) / "images.npy", Path(folder) / "answer.npz"
         np.save(images, np.array([each.image for each in fields]))
-        command = [python, "-c", PEER, str(images), str(fields[0].nm_per_px), str(answer)]
+        command = [python, "-W", "ignore", "-c", PEER, str(images), str(fields[0].nm_per_px), str(answer)]
         # It keeps its settings where it is told that a user has them.
         own = {"OMP_NUM_THREADS": "1", "HOME": folder, "AppData": folder, "MPLBACKEND": "Agg"}
         subprocess.run(command, check=True, env=own, stdout=subprocess.DEVNULL)

@@ -33,7 +33,7 @@ SIGMAS = 2.6
 """A step is above the noise of a smoothed cell by so much."""
 THING_SIGMAS = 7.0
 """The mean of a thing against its noise."""
-SAME = 0.6
+SAME = 0.75
 """Of the outermost thing's cells: what is smaller than this part of it is something that lies on it."""
 AROUND = ((0, 2), (2, 0), (0, -2), (-2, 0), (2, 2), (2, -2), (-2, 2), (-2, -2))
 """Where it is looked for the step, in cells from the edge."""

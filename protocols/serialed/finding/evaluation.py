@@ -210,6 +210,7 @@ def summary(results: list[Judged]) -> dict[str, float | int | None]:
         "recall": _share(results, asked),
         "precision": round(1.0 - wrong / found, 4) if found else None,
         "rms_px": round(float(np.sqrt(np.mean(np.square(off)))), 3) if len(off) else None,
+        "median_px": round(float(np.median(off)), 3) if len(off) else None,
         "crystals": sum(int(np.count_nonzero(which)) for which in asked),
         "found": found,
         "wrong": wrong,

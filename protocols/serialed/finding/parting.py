@@ -15,7 +15,7 @@ NECK = 0.75
 """A neck is narrower than this part of the narrower of the bodies that it joins."""
 LEAST_BODY = 1.6
 """Half the width of a body, in cells; below it noise makes necks."""
-STEPS = 9
+STEPS = 13
 ALL_SIDES = np.ones((3, 3), bool)
 
 
