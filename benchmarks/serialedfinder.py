@@ -73,7 +73,8 @@ def table(name: str, results: list[Judged], cpu_s: list[float]) -> None:
 def line(told: dict[str, float | int | None]) -> str:
     return (
         f"recall {told['recall']} of {told['crystals']}, precision {told['precision']} of {told['found']}, "
-        f"rms {told['rms_px']} px (median {told['median_px']}); touching {told['recall_touching']} of {told['touching']}, "
+        f"rms {told['rms_px']} px (median {told['median_px']}); "
+        f"touching {told['recall_touching']} of {told['touching']}, "
         f"paler {told['recall_paler']} of {told['paler']}"
     )
 

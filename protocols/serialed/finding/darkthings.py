@@ -21,40 +21,42 @@ Places = NDArray[np.intp]
 
 FINE_TO = 1.0
 """Levels lie close up to this darkness, and wider beyond."""
-MOST_LEVELS = 26
+LEVEL_STEP, MOST_LEVELS = 1.0, 26
+"""From level to level, over the step that is asked for."""
 LEAST_CELLS = 4
-CLOSED = 0.85
-"""Share of the edge at which there is a step."""
-UNSEEN, FULL = 0.08, 0.85
-BULKY, LEAST_FULL = 60, 0.55
+FAR = 4
+"""Cells between those that tell how rough a film is."""
+SIGMAS = 2.6
+"""A step is above the film's roughness by so much."""
+CLOSED, OPEN = 0.85, 0.25
+"""Share of the edge at which there is a step; and that is no step which is less than this part of the contrast."""
+CLEAR, THING_SIGMAS = 3.5, 7.0
+"""Contrast of a thing over the film's roughness, and over what the noise of its cells makes of their mean."""
+BARELY = 0.4
+"""What rises above a level by less than this part of a step is not looked at there."""
 MOST_CUT = 0.4
 """Share of the edge that the end of the picture, or a bar, may hide."""
-SIGMAS = 2.6
-"""A step is above the noise of a smoothed cell by so much."""
-THING_SIGMAS = 7.0
-"""The mean of a thing against its noise."""
+UNSEEN, FULL = 0.08, 0.85
+"""What is cut by more must fill so much of the convex outline around it: corners of the film do not."""
+BULKY, LEAST_FULL = 60, 0.55
+"""The same for what has so many cells: crystals and heaps of them, but no nets of strands."""
 SAME = 0.75
 """Of the outermost thing's cells: what is smaller than this part of it is something that lies on it."""
+STEEPER, WEAKEST = 1.5, 0.25
+"""What lies in a thing is the crystal, and the thing a piece of film, if its edge is so much steeper: as steep as where
+this part of the edge is less steep.
+"""
 AROUND = ((0, 2), (2, 0), (0, -2), (-2, 0), (2, 2), (2, -2), (-2, 2), (-2, -2))
 """Where it is looked for the step, in cells from the edge."""
 PAD = 2
-WEAKEST = 0.25
-"""A thing's edge is as steep as where this part of it is less steep."""
-STEEPER = 1.5
-CLEAR = 3.5
-"""Over the film's roughness: the contrast of a thing that is told."""
-BARELY = 0.4
-OPEN = 0.25
-LEVEL_STEP = 1.0
-FAR = 4
 HALF = 0.5
-"""Cells between those that tell how rough a film is."""
+"""The outline stands at this part of the contrast."""
 
 
 @dataclass(frozen=True, eq=False)
 class Thing:
     """cells: their places in the flat array of cells. contrast: mean darkness over that around. cut: share of its edge
-    that ends at the picture or a bar.
+    that ends at the picture or a bar. steepness: of its edge, darkness over two cells.
     """
 
     cells: Places
@@ -74,7 +76,7 @@ def levels(dark: Cells, usable: Mask, least_step: float) -> NDArray[np.float64]:
 
 
 def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, most_cells: float) -> list[Thing]:
-    """The things in an array of darkness. noise: of a bright cell. 10 ms for 240 x 240 cells."""
+    """The things in an array of darkness. noise: of a bright cell. 20 ms for 256 x 256 cells."""
     rough = max(noise, roughness(dark, usable))
     step = max(least_contrast, SIGMAS * rough)
     padded = np.pad(dark, PAD, constant_values=np.nan)

@@ -182,5 +182,5 @@ def test_a_pixel_without_a_size_is_refused():
 
 
 def test_what_is_smaller_or_larger_than_asked_for_is_left_out():
-    assert len(find_crystals(COUNTS, NM_PER_PX, FinderSettings(smallest_nm=320)).crystals) == 1
+    assert len(find_crystals(COUNTS, NM_PER_PX, FinderSettings(smallest_nm=335)).crystals) == 1
     assert find_crystals(COUNTS, NM_PER_PX, FinderSettings(largest_nm=200)).crystals == ()

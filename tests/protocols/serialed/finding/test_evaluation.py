@@ -7,7 +7,6 @@ from protocols.serialed.finding.evaluation import KINDS, TrueField, judged, summ
 def made(*whole: bool) -> TrueField:
     """Five crystals: plain, plain, touching, pale, cut by the edge."""
     values = np.array([100.0, 200.0, 300.0, 400.0, 500.0])
-    yes = np.ones(5, bool)
     return TrueField(
         KINDS[0],
         1,

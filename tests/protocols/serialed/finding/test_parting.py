@@ -15,7 +15,7 @@ def disc(column: float, radius: float) -> np.ndarray:
     [
         (disc(20, 14), 1),
         (disc(20, 14) | disc(46, 14), 2),
-        (disc(20, 14) | disc(40, 8), 2),
+        (disc(20, 14) | disc(41, 8), 2),
         (disc(20, 14) | disc(28, 14), 1),
         ((abs(ROWS - 20) < 6) & (abs(COLUMNS - 40) < 35), 1),
         (disc(14, 9) | disc(31, 9) | disc(48, 9), 3),
