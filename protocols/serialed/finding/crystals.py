@@ -22,6 +22,8 @@ SMOOTHED_CELLS = 0.8
 CONVEX, LEAST_PARTED = 0.87, 24
 """Area over that of the convex outline around it: above, nothing touches that could be parted; and
 how many cells that must have."""
+SEVERAL, LEAST_SEVERAL = 0.86, 80
+"""The same: below, it is taken for several crystals, of which none is alone."""
 LARGEST_AREA = 0.5
 """Of the square of `largest_nm`: what is larger is no crystal and no heap."""
 ORDINARY = FinderSettings()
@@ -126,13 +128,16 @@ def _crystals(things: list[Thing], seen: FieldView, bars: Mask, settings: Finder
     sides, turned = outlines.rectangles(reach)
     nm_per_px = seen.nm / px
     neighbour = np.minimum(outlines.gaps(reach) * nm_per_px, FAR_NM)
+    # What is bent inwards and has no neck are several that lie on each other.
+    squares = np.bincount(owner)
+    neighbour[(squares >= LEAST_SEVERAL) & (squares * px * px < SEVERAL * outlines.areas(reach))] = 0.0
     border = _borders(reach, seen) * nm_per_px
     if bars.any():
         away = distance_transform_edt(~bars).ravel()[cells] * seen.nm
         border = np.minimum(border, np.minimum.reduceat(away, np.searchsorted(owner, np.arange(count))))
     long_enough = sides[:, 0] * nm_per_px >= settings.smallest_nm
     short_enough = sides[:, 0] * nm_per_px <= settings.largest_nm
-    areas = np.bincount(owner) * px * px
+    areas = squares * px * px
     chosen = np.flatnonzero(long_enough & short_enough)
     return tuple(
         FoundCrystal(
