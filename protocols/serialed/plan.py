@@ -66,7 +66,7 @@ class SerialedPlan(BaseModel):
     """What is taken for a crystal."""
     condenser_settling_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.1
     """After a change of the brightness, until the beam stands."""
-    stage_settling_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.0
+    stage_settling_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.6
     """After the stage says that it stands, until it does."""
     beam_check_fields: Annotated[int, Field(ge=0, le=10000)] = 20
     """After so many fields at most it is looked where the probe lies, sooner where it moves. 0: at the beginning."""
