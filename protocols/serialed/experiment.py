@@ -193,7 +193,8 @@ class Serialed(ExperimentType[SerialedPlan]):
         for wanted in (OpticalMode.IMAGING, OpticalMode.DIFFRACTION):
             if wanted not in mode.modes:
                 raise Refused(f"serialed: this microscope has no {wanted} mode; nothing was started.")
-        if why := mode.no_magnification(OpticalMode.IMAGING, plan.magnification):
+        steps = mode.magnifications.get(OpticalMode.IMAGING)  # where nobody tells them, the operator has set it
+        if steps and (why := mode.no_magnification(OpticalMode.IMAGING, plan.magnification)):
             raise Refused(f"magnification: {why}; nothing was started.")
         if (light := facts.illumination) is not None:
             for key, value in (

@@ -143,7 +143,12 @@ class SerialedSequence(Experiment):
         """Lenses, condenser and coils as they are, and as images want them; the camera armed; the region laid out."""
         await self._found.remember_mode()
         await self._mode.set_mode(OpticalMode.IMAGING)
-        if await self._found.remember_magnification() != self.plan.magnification:
+        if (found := await self._found.remember_magnification()) != self.plan.magnification:
+            if not self._mode.facts.magnifications.get(OpticalMode.IMAGING):
+                raise DeviceError(
+                    f"mode: the image is at {found:g}x, the plan's magnification is {self.plan.magnification:g}x, and "
+                    "which ones there are nobody tells; nothing was exposed. Set it on the panel."
+                )
             await self._mode.set_magnification(self.plan.magnification)
         if self._light is not None:
             _, brightness = await self._found.remember_illumination()
