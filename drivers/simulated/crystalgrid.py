@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from drivers.simulated.gridcrystals import TILE_NM, CrystalsOfGrid, GridCrystals, joined
 from drivers.simulated.griddrawing import draw_crystals
-from drivers.simulated.gridfilm import GridFilm
+from drivers.simulated.gridfilm import GridFilm, picture_places, sampled
 from drivers.simulated.gridsettings import LACEY, GridSettings
-from drivers.simulated.specimengrid import BAR, TEXTURE_PX, TEXTURES, between, draw_bars, places, texture_of
+from drivers.simulated.specimengrid import BAR, TEXTURE_PX, TEXTURES, draw_bars, texture_of
 
 Array = NDArray[np.float64]
 
@@ -68,10 +68,14 @@ class CrystalGrid:
         return np.asarray((away[0] < window_nm) & (away[1] < window_nm))
 
     def transmission(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int]) -> Array:
-        """(rows, columns) share of the electrons that reaches each pixel; vignetting and shading are of the picture.
+        """(rows, columns) share of the electrons that reaches each pixel, with the shading of an image.
 
         to_grid: (2, 2) nm on the grid per pixel along fast and along slow. origin_nm: (2,) of the picture's corner.
         """
+        return self.let_through(to_grid, origin_nm, shape) * self.shading(shape)
+
+    def let_through(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int]) -> Array:
+        """The same without shading: what the specimen itself lets through."""
         per_px = math.sqrt(abs(float(np.linalg.det(to_grid))))
         corners = origin_nm + np.array([(0, 0), (shape[1], 0), (0, shape[0]), (shape[1], shape[0])]) @ to_grid.T
         low, high = corners.min(axis=0), corners.max(axis=0)
@@ -79,7 +83,6 @@ class CrystalGrid:
         near = self._near(low, high, 1.0)
         draw_crystals(picture, near, to_grid, origin_nm, per_px)
         draw_bars(picture, to_grid, origin_nm, per_px, low, high, self.settings.pitch_nm, self.settings.bar_nm)
-        picture *= self.shading(shape)
         return picture
 
     def shading(self, shape: tuple[int, int]) -> Array:
@@ -99,23 +102,19 @@ class CrystalGrid:
         """What film and specks let through."""
         settings = self.settings
         absorbed = np.full(shape, -math.log(STRAND if settings.film == LACEY else FILM), np.float32)
+        u, v = picture_places(to_grid, origin_nm, shape)
         if settings.unevenness > 0.0:
             for number, (period_nm, weight) in enumerate(TEXTURES):
                 sample_nm = period_nm / TEXTURE_PX
-                u, v = places(to_grid / sample_nm, np.mod(origin_nm, period_nm) / sample_nm, shape)
-                level = max(0, round(math.log2(max(per_px / sample_nm, 1.0))))
-                absorbed += np.float32(settings.unevenness * weight) * between(
-                    texture_of(settings.seed, number, level), u, v
-                )
+                texture = texture_of(settings.seed, number, max(0, round(math.log2(max(per_px / sample_nm, 1.0)))))
+                absorbed += np.float32(settings.unevenness * weight) * sampled(texture, u / sample_nm, v / sample_nm)
             absorbed = np.maximum(absorbed, 0.01)
         draw_specks(absorbed, self._specks_near(low, high), to_grid, origin_nm, per_px)
         if not self._film.is_whole:
-            u, v = places(to_grid, origin_nm, shape)
-            margin = 2.0 * per_px
-            inside = self._film.at_samples((u, v), per_px, low - margin, high + margin)
+            inside = self._film.at_samples(u, v, per_px, low - 2.0 * per_px, high + 2.0 * per_px)
             if per_px < RIM_NM:
-                absorbed *= 1.0 + RIM * np.exp(-np.square(inside / RIM_NM))
-            absorbed *= np.clip(inside / per_px + 0.5, 0.0, 1.0)
+                absorbed *= 1.0 + np.float32(RIM) * np.exp(-np.square(inside / np.float32(RIM_NM)))
+            absorbed *= np.clip(inside / np.float32(per_px) + np.float32(0.5), 0.0, 1.0)
         return np.exp(-absorbed.astype(np.float64))
 
     def _near(self, low: Array, high: Array, reaching: float) -> CrystalsOfGrid:

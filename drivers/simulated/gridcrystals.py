@@ -96,7 +96,7 @@ class GridCrystals:
     @property
     def reach_nm(self) -> float:
         """No particle of a tile lies, with any of its parts, farther from the tile."""
-        return HEAP_REACH_NM + self._settings.hole_nm + 0.75 * self._largest_nm
+        return HEAP_REACH_NM + CLINGS_FROM * self._settings.hole_nm + 0.75 * self._largest_nm
 
     @property
     def _largest_nm(self) -> float:
@@ -187,15 +187,13 @@ class GridCrystals:
 
         number = len(turned)
         deviates = rng.standard_normal((number, 4))
-        if self._settings.lying != FLAT:
-            if not number:
-                return np.empty((0, 3, 3))
-            return np.asarray(Rotation.from_quat(deviates).as_matrix())
         if not number:
             return np.empty((0, 3, 3))
+        if self._settings.lying != FLAT:
+            return np.asarray(Rotation.from_quat(deviates).as_matrix())
         off = Rotation.from_rotvec(np.deg2rad(self._settings.spread_deg) * deviates[:, :2] @ np.eye(2, 3))
-        upside = Rotation.from_euler("x", np.where(deviates[:, 2] < 0.0, 180.0, 0.0), degrees=True)
-        lying = Rotation.from_euler("z", turned)
+        upside = Rotation.from_rotvec(np.outer(np.where(deviates[:, 2] < 0.0, math.pi, 0.0), (1.0, 0.0, 0.0)))
+        lying = Rotation.from_rotvec(np.outer(turned, (0.0, 0.0, 1.0)))
         return np.asarray((off * lying * upside).as_matrix())
 
     def _outlines(

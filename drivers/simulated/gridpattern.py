@@ -18,7 +18,9 @@ Array = NDArray[np.float64]
 A_PER_NM = 10.0
 CUT_ZEROS, CUT_SIGMA = 3.0, 4.0
 """Reflections are excited up to this many zeros of the profile plus this many standard deviations of the bending."""
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(24)
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
+BLURRED_OUT = 0.8
+"""At so many times one over the bending nothing is left of the integrand (3e-6)."""
 MOST_TAKEN = 0.7
 """Of the light on a crystal, what all its spots together can have; the strongest feed the others, which evens out."""
 LONGEST_STEP_DEG = 0.1
@@ -29,13 +31,18 @@ def rod_profile(s_per_A: Array, thickness_A: float, bent_per_A: Array) -> Array:
     """(n,) in A: the profile of a rod, normalised over the excitation error s (n,), bent by bent_per_A (n,).
 
     The transform of the plate's autocorrelation, a triangle of half width t, times that of the bending: the integral of
-    (1 - x / t) exp(-2 (pi sigma x)^2) 2 cos(2 pi s x) from 0 to t.
+    (1 - x / t) exp(-2 (pi sigma x)^2) 2 cos(2 pi s x) from 0 to t. Good where a reflection is excited (`is_excited`).
     """
-    x = thickness_A * (NODES + 1.0) / 2.0
-    triangle = thickness_A * WEIGHTS * (1.0 - x / thickness_A)
-    blurred = np.exp(-2.0 * (np.pi * bent_per_A[:, None] * x) ** 2)
-    profile = (blurred * np.cos(2.0 * np.pi * s_per_A[:, None] * x)) @ triangle
+    reach = np.minimum(thickness_A, BLURRED_OUT / np.maximum(bent_per_A, 1e-9))[:, None]
+    x = reach * (NODES + 1.0) / 2.0
+    blurred = (1.0 - x / thickness_A) * np.exp(-2.0 * (np.pi * bent_per_A[:, None] * x) ** 2)
+    profile = (blurred * np.cos(2.0 * np.pi * s_per_A[:, None] * x)) @ WEIGHTS * reach[:, 0]
     return np.asarray(np.maximum(profile, 0.0))
+
+
+def is_excited(s_per_A: Array, thickness_A: float, bent_per_A: Array) -> NDArray[np.bool_]:
+    """(n,) whether reflections are near enough to the Ewald sphere to be seen; the rest of a rod has 3 % of it."""
+    return np.abs(s_per_A) < CUT_ZEROS / thickness_A + CUT_SIGMA * bent_per_A
 
 
 def spots_of(
@@ -64,7 +71,7 @@ def spots_of(
     for angle in start_deg + (end_deg - start_deg) * (np.arange(steps) + 0.5) / steps:
         turned = rotate(points, geometry, np.full(len(points), angle), out_of_plane_deg) if angle else points
         s = np.sqrt(k * k + length2 - 2.0 * k * turned[:, 2]) - k
-        near = np.flatnonzero(np.abs(s) < CUT_ZEROS / thickness_A + CUT_SIGMA * bent)
+        near = np.flatnonzero(is_excited(s, thickness_A, bent))
         profile = rod_profile(s[near], thickness_A, bent[near])
         fast_px, slow_px = project(turned[near], geometry)
         found.append((fast_px, slow_px, strength / steps * phase.intensity[near] * profile))

@@ -46,6 +46,7 @@ class GridMaker(PictureMaker):
         self.phases = [load_phase(each, grid.seed, number) for number, each in enumerate(words)]
         super().__init__(self.phases[0], geometry, settings)
         self._grid = self.grid = CrystalGrid(grid)
+        self._places_seen: tuple[object, NDArray[np.int32]] = (None, np.empty((0, 0), np.int32))
 
     def diffraction(
         self,
@@ -68,6 +69,35 @@ class GridMaker(PictureMaker):
         lit = lit_by(self.grid, where, radius_nm, (start_deg + end_deg) / 2.0)
         electrons = self.lit_s(lit, start_deg, end_deg, beam_shift_px, blur_px, scale, length_mm) * exposure_s
         return self._detected(electrons, noise_seed, exposure_s)
+
+    def snapshot(
+        self,
+        defocus_fraction: float,
+        exposure_s: float,
+        crystal_nm: tuple[float, float] = (0.0, 0.0),
+        beam_shift_px: tuple[float, float] = (0.0, 0.0),
+        tilt_deg: float = 0.0,
+        probe_nm: tuple[float, float] = (0.0, 0.0),
+        beam_off_nm: tuple[float, float] = (0.0, 0.0),
+        *,
+        noise_seed: int,
+        on_grid_nm: tuple[float, float] | None = None,
+    ) -> Picture:
+        """See `PictureMaker.snapshot`: the disc is the shadow of what the probe lights, and fills it."""
+        setting, shape = self.settings, self.settings.physical_px
+        radius_px = max(abs(defocus_fraction) * setting.disc_radius_px, 1.0)
+        moved_px = beam_shift_px if setting.disc_follows else (0.0, 0.0)
+        beam_px = np.array([self.geometry.beam_fast_px + moved_px[0], self.geometry.beam_slow_px + moved_px[1]])
+        per_px = float(np.copysign(self.grid.settings.probe_nm / (2.0 * radius_px), defocus_fraction))
+        flat = np.diag([1.0, 1.0 / max(float(np.cos(np.deg2rad(tilt_deg))), 1e-3)])
+        to_grid = flat @ np.linalg.inv(np.reshape(setting.snapshot, (2, 2))) * per_px
+        where = np.array((0.0, 0.0) if on_grid_nm is None else on_grid_nm)
+        x, y = (np.arange(size) + 0.5 - middle for size, middle in zip(shape[::-1], beam_px, strict=True))
+        light = np.clip(radius_px - np.hypot(x[None, :], y[:, None]) + 0.5, 0.0, 1.0)
+        light *= setting.flux_s / (np.pi * radius_px**2)
+        light *= self.grid.let_through(to_grid, where - to_grid @ beam_px, shape)
+        light += setting.constant_s
+        return self._detected(self._to_raw(light * exposure_s), noise_seed, exposure_s)
 
     def lit_s(
         self,
@@ -123,18 +153,25 @@ class GridMaker(PictureMaker):
     def _rings_s(self, rings: list[Ring], geometry: Geometry, beam_shift_px: tuple[float, float]) -> Array:
         """(rows, columns) electrons per second of broad rings, so broad that no ellipse is seen."""
         per_A_px = geometry.camera_length_mm * geometry.wavelength_A / geometry.pixel_size_mm
-        x, y = (
-            ((edges[:-1] + edges[1:]) / 2 - beam - by) / (per_A_px * STEP_PER_A)
-            for edges, beam, by in (
-                (self._columns_px, geometry.beam_fast_px, beam_shift_px[0]),
-                (self._rows_px, geometry.beam_slow_px, beam_shift_px[1]),
-            )
-        )
-        away = np.sqrt(np.square(x, dtype=np.float32)[None, :] + np.square(y, dtype=np.float32)[:, None])
-        places = (np.arange(int(away.max()) + 2) + 0.5) * STEP_PER_A
+        seen_as = per_A_px, beam_shift_px
+        if self._places_seen[0] != seen_as:
+            self._places_seen = seen_as, self._places(geometry, per_A_px * STEP_PER_A, beam_shift_px)
+        at = self._places_seen[1]
+        places = (np.arange(int(at[[0, 0, -1, -1], [0, -1, 0, -1]].max()) + 1) + 0.5) * STEP_PER_A
         profile = np.zeros(len(places))
         for middle, width, share in rings:
             ring = np.exp(-0.5 * ((places - middle) / width) ** 2)
             whole = float(np.sum(ring * places)) * STEP_PER_A * 2 * np.pi * per_A_px**2
             profile += ring * (share * self.settings.flux_s / whole)
-        return np.asarray(self._area * profile[away.astype(np.intp)])
+        return np.asarray(self._area * profile[at])
+
+    def _places(self, geometry: Geometry, step_px: float, beam_shift_px: tuple[float, float]) -> NDArray[np.int32]:
+        """(rows, columns) how many steps each pixel is away from the beam."""
+        x, y = (
+            ((edges[:-1] + edges[1:]) / 2 - beam - by) / step_px
+            for edges, beam, by in (
+                (self._columns_px, geometry.beam_fast_px, beam_shift_px[0]),
+                (self._rows_px, geometry.beam_slow_px, beam_shift_px[1]),
+            )
+        )
+        return np.hypot(x[None, :], y[:, None]).astype(np.int32)

@@ -74,8 +74,9 @@ class SimulatedSpecimen:
         """An operator, or the run around the one with these numbers, has centred a crystal in the aperture."""
         self.hide: Callable[[], None] = lambda: None
         """Makes the instrument one of which nobody knows what it is (`hiddeninstrument`)."""
-        self.lay_grid: Callable[[], None] = lambda: None
-        """Makes stage, light and images those that are usual with a grid of crystals (`settings.WITH_GRID`)."""
+        self.lay_grid: Callable[[bool], None] = lambda there: None
+        """Makes stage, light and images those that are usual with a grid of crystals (`settings.WITH_GRID`), or without
+        one."""
 
     def set(self, told: Mapping[str, object], child: Sequence[int] = ()) -> None:
         """See `Specimen.set`."""
@@ -94,8 +95,8 @@ class SimulatedSpecimen:
             drawn = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
             source = dataclasses.replace(source, orientation_seed=drawn >> 1)
         start_deg = number(new, "start_deg", 0.0)
-        if source.grid is not None and self.source.grid is None:
-            self.lay_grid()
+        if (source.grid is None) != (self.source.grid is None):
+            self.lay_grid(source.grid is not None)
         if source != self.source:
             for studio in self.shown_by:
                 studio.show(source)
@@ -116,6 +117,8 @@ class SimulatedSpecimen:
     def hand_over(self, other: "SimulatedSpecimen") -> None:
         """The camera looks at another specimen, and from now on shows what that is."""
         if other.source != self.source:
+            if (other.source.grid is None) != (self.source.grid is None):
+                self.lay_grid(other.source.grid is not None)
             self._studio.show(other.source)
             self.source = other.source
         other.shown_by.append(self._studio)
@@ -300,13 +303,15 @@ class SimulatedMicroscope:
             settings.has_pictures,
         )
 
+        now = settings
+
         def hide() -> None:
             if view.hidden:
                 return
-            drawn = HiddenInstrument.draw(settings.hidden_seed(seed), settings)
-            true = drawn.instrument(settings)
+            drawn = HiddenInstrument.draw(now.hidden_seed(seed), now)
+            true = drawn.instrument(now)
             images = HiddenImages.draw(drawn.seed, true)
-            view.hidden = drawn.truth(settings) | images.truth_of_parts()
+            view.hidden = drawn.truth(now) | images.truth_of_parts()
             view.pictures = true.pictures
             view.length_mm = lambda nominal_mm: drawn.length_mm(nominal_mm * told_share)
             view.scale, view.image_truth = images.scale, images.truth
@@ -321,14 +326,18 @@ class SimulatedMicroscope:
                 studio.equip(true.geometry, true.pictures)
                 detector.hide(source.maker(true.geometry, true.pictures).write_camera)
 
-        def lay_grid() -> None:
+        def lay_grid(there: bool) -> None:
+            nonlocal now
             if view.hidden:
                 return
-            with_grid = InstrumentSettings.read(self.name, self.pictures, {**usual_with_grid(options), "grid": {}})
-            view.pictures = dataclasses.replace(view.pictures, magnified=with_grid.pictures.magnified)
-            translation.hide(with_grid.stagexyz)
-            illumination.hide(with_grid.illumination)
-            mode.leave_magnification(OpticalMode.IMAGING, with_grid.mode.magnification)
+            now = settings
+            if there:
+                now = InstrumentSettings.read(self.name, self.pictures, {**usual_with_grid(options), "grid": {}})
+            view.pictures = dataclasses.replace(view.pictures, magnified=now.pictures.magnified)
+            translation.hide(now.stagexyz)
+            deflectors.hide(now.deflectors)
+            illumination.hide(now.illumination)
+            mode.leave_magnification(OpticalMode.IMAGING, now.mode.magnification)
 
         specimen.hide = hide
         specimen.lay_grid = lay_grid

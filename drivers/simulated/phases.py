@@ -96,10 +96,10 @@ def _drawn(cell: Cell, seed: int, number: int, d_min_A: float) -> Crystal:
     hkl, s2 = every[within].astype(np.int32), (length[within] / 2.0) ** 2
     factor = sum(a * np.exp(-b * s2) for a, b in CARBON) * np.exp(-B_A2 * s2)
     mean = volume_A3(cell) / ATOM_A3 * factor**2
-    _, one = np.unique(_equivalents(hkl, cell), axis=0, return_inverse=True)
-    share = generator(seed, f"intensities {number}").exponential(1.0, int(one.max()) + 1)
+    _, first, one = np.unique(_equivalents(hkl, cell), axis=0, return_index=True, return_inverse=True)
+    intensity = mean[first] * generator(seed, f"intensities {number}").exponential(1.0, len(first))
     name = f"drawn {number}"
-    return Crystal(name, cell, np.eye(3), b_matrix, hkl, mean * share[one.ravel()], d_min_A, 500.0)
+    return Crystal(name, cell, np.eye(3), b_matrix, hkl, intensity[one.ravel()], d_min_A, 500.0)
 
 
 def reciprocal(cell: Cell) -> Array:

@@ -221,6 +221,7 @@ class PictureMaker:
         beam_off_nm: tuple[float, float] = (0.0, 0.0),
         *,
         noise_seed: int,
+        on_grid_nm: tuple[float, float] | None = None,
     ) -> Picture:
         """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in it, or its scene.
 
@@ -229,7 +230,8 @@ class PictureMaker:
         negative, the shadow stands on its head. crystal_nm: from the middle of the aperture, in x and y of the stage.
         beam_shift_px: of the disc, where it follows the beam. probe_nm: by which the beam shift has moved a probe over
         the specimen, in x and y of the stage: away from focus the disc is its shadow and moves with it. beam_off_nm:
-        from the middle of the aperture to that of what the beam lights of it, where that is not all.
+        from the middle of the aperture to that of what the beam lights of it, where that is not all. on_grid_nm: as for
+        `diffraction`.
         """
         setting, geometry = self.settings, self.geometry
         beam_px = geometry.beam_fast_px, geometry.beam_slow_px

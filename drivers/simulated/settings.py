@@ -64,10 +64,12 @@ KNOWN = frozenset(
 """The options."""
 # What is else than usual where the specimen is a grid of crystals, unless the options say so. The paper's images at
 # 2500x show 5.95 um with 512 pixels of 55 um (Cichocka et al., 2018, section 4): 11.6 nm each, where the magnification
-# says 22. A stage comes back to a place within 1 um: two standard deviations of 0.5 um.
+# says 22. A stage comes back to a place within 1 um: two standard deviations of 0.5 um. What a beam shift leaves behind
+# after a change of direction, and by how much it moves the pattern, are chosen here: 27 nm, and 5 px at 3 um.
 WITH_GRID: Mapping[str, Mapping[str, Any]] = {
     "pictures": {"magnified": 1.893},
     "stagexyz": {"reproducibility_nm": 500.0, "overshoot_nm": 150.0, "settling_s": 0.15},
+    "deflectors": {"lag": (30.0, 0.0, 0.0, 0.0), "beam_shift_pattern_px": (0.0015, -0.0003, 0.0003, 0.0015)},
     "mode": {"magnification": 2500.0},
     "illumination": {"current_s": 6.0e8},
 }

@@ -178,6 +178,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
             probe_nm=shot.column.probe_nm,
             beam_off_nm=shot.column.beam_off_nm,
             noise_seed=shot.noise_seed,
+            on_grid_nm=shot.column.on_grid_nm,
         )
     return maker.diffraction(
         shot.start_deg,

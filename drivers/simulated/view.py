@@ -100,6 +100,7 @@ class SimulatedView:
             owner.other_camera = self.camera
             if name == "stage":
                 self.goniometer, self.place = owner.goniometer, owner.place
+                self.seen_on_grid = owner.seen_on_grid
                 self.specimen.hand_over(owner.specimen)
             elif name == "optics":
                 self.lens = owner.lens

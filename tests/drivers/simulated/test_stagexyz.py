@@ -149,3 +149,17 @@ async def test_whether_it_moves_while_the_stage_tilts_is_a_setting(clock: Virtua
 async def test_a_stage_that_cannot_be_is_refused(clock: VirtualClock, settings: StageXYZSettings, says: str) -> None:
     with pytest.raises(Refused, match=f"{says}.*nothing was started"):
         stage_of(clock, settings)
+
+
+@virtual
+async def test_a_stage_with_momentum_goes_too_far_and_comes_back(clock: VirtualClock) -> None:
+    stage = stage_of(clock, replace(EXACT, backlash_nm=0.0, overshoot_nm=300.0, settling_s=0.2))
+    await stage.move_xy(5_000.0, -5_000.0)
+    arrives_ns = clock.now_ns() + ns(0.1)
+    places = [stage.specimen_nm(arrives_ns + ns(after_s))[:2] for after_s in (0.0, 0.2, 3.0)]
+    assert places[0] == pytest.approx((5_300.0, -5_300.0))
+    assert places[1][0] == pytest.approx(5_000.0 + 300.0 / 2.71828, abs=0.1)
+    assert places[2] == pytest.approx((5_000.0, -5_000.0), abs=0.01)
+    await clock.sleep_s(5.0)
+    await stage.move_xy(5_100.0, -5_000.0)
+    assert stage.specimen_nm(clock.now_ns() + ns(0.002))[0] == pytest.approx(5_200.0), "no farther than the way was"
