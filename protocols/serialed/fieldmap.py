@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from protocols.serialed.finding.computation import Found
+from protocols.serialed.finding.crystals import Found
 from protocols.serialed.plan import SerialedPlan
 from protocols.serialed.raster import NM_PER_UM, Field
 

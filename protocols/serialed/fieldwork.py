@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from drivers.facts import DetectorFacts
 from drivers.parts import Deflector, DeflectorFacts
 from protocols.serialed.aim import Aim
-from protocols.serialed.finding.computation import Found
+from protocols.serialed.finding.crystals import Found
 from protocols.serialed.finding.settings import FinderSettings
 from protocols.serialed.plan import SerialedPlan
 from protocols.serialed.raster import NM_PER_UM

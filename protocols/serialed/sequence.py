@@ -29,11 +29,12 @@ from protocols.serialed.answer import Answer
 from protocols.serialed.beamlooks import BeamLooks
 from protocols.serialed.budgets import SerialedBudgets
 from protocols.serialed.exposing import Exposures
+from protocols.serialed.fieldimage import FIND
+from protocols.serialed.fieldimage import told as find_told
 from protocols.serialed.fieldmap import FieldMap
 from protocols.serialed.fieldwork import finder_settings, visits_of
-from protocols.serialed.finding.computation import FIND, Found
 from protocols.serialed.finding.computation import answered as find_answered
-from protocols.serialed.finding.computation import told as find_told
+from protocols.serialed.finding.crystals import Found
 from protocols.serialed.machine import State, serialed_machine
 from protocols.serialed.ontarget import on_target
 from protocols.serialed.plan import SerialedPlan
@@ -101,6 +102,7 @@ class SerialedSequence(Experiment):
         self._visits: list[Visit] = []
         self._said: set[str] = set()
         self._image_index = -1
+        self._flatfield: int | None = None
         self._counted = {"found": 0, "visited": 0, "left": 0}
         self._pending = 0
         self._all_answered = asyncio.Event()
@@ -157,6 +159,8 @@ class SerialedSequence(Experiment):
         self._neutral = self._here = await self._found.remember_deflector(Deflector.BEAM_SHIFT)
         self._looks.aim = self._taken_up.aim or self.scale.aim_at(self._neutral)
         self._stands_in(self._mode.facts.settling_s)
+        if self._detector.flatfield is not None:  # into the spool: the finder needs it, and who makes files of the run
+            self._flatfield = await self.run.data.keep_extra("flatfield", self._detector.flatfield)
         await self._camera.arm()
         here = await self._stage.place()
         centre_nm = self._taken_up.centre_nm or self.plan.centre_nm or (round(here.x_nm), round(here.y_nm))
@@ -269,10 +273,13 @@ class SerialedSequence(Experiment):
 
     def _ask_where(self) -> Answer[Found | None]:
         index, answer = self._image_index, Answer[Found | None]()
-        settings = finder_settings(self.plan, self._detector.facts)
+        camera, flatfield = self._detector.facts, self._flatfield
+        settings = finder_settings(self.plan, camera)
+        told = find_told(index, self.scale.nm_per_px, settings, wide_cross=camera.wide_cross, flatfield=flatfield)
+        pictures = (index,) if flatfield is None else (index, flatfield)
 
         async def ask() -> None:
-            outcome = await self.run.compute.compute(FIND, find_told(index, self.scale.nm_per_px, settings), (index,))
+            outcome = await self.run.compute.compute(FIND, told, pictures)
             if not outcome.good:
                 self._warn("find", f"crystals could not be looked for: {outcome.error}")
             answer.give(find_answered(cast(JsonObject, outcome.result)) if outcome.good else None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.remains import Remains
 from protocols.serialed.aim import Aim
-from protocols.serialed.finding.computation import Found
+from protocols.serialed.finding.crystals import Found
 from protocols.serialed.records import BEAM_NOTE, FIELD, PATTERN, QUEUE, ROUTE
 from protocols.serialed.scale import FieldScale
 
@@ -137,7 +137,7 @@ def _found_px(remains: Remains, field: int) -> list[list[float]]:
     """The crystals that were found in the last image of a field."""
     indices = [frame.index for frame in remains.of_kind("image") if frame.columns["field"] == field]
     for record in reversed(remains.records):
-        if record["kind"] == "computation" and record["name"] == "find" and record["pictures"] == indices[-1:]:
+        if record["kind"] == "computation" and record["name"] == "find" and record["pictures"][:1] == indices[-1:]:
             from protocols.serialed.finding.computation import answered
 
             found = answered(record["result"]) if "result" in record else None

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,14 +94,34 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         if record["kind"] == "frame" and record["name"] == "pattern" and record["field"] == 2 and not cut.exists():
             shutil.copytree(run.folder, cut)  # as the disk is when the program is gone
 
-    whole = made(tmp_path / "first", on=killed).result
+    lands_well = {"stagexyz": {"reproducibility_nm": 5.0}}  # so that both see the same crystals
+    whole = made(tmp_path / "first", lands_well, on=killed).result
     plan = SerialedPlan(**PLAN)
     done = earlier_run(cut, "serialed").carried_over(plan)
     assert done["done"]["done"] == [1]
     assert done["done"]["field"] == 2
-    went_on = made(tmp_path / "second", seed=3, continued=done)
+    went_on = made(tmp_path / "second", lands_well, seed=3, continued=done)
     assert went_on.document["status"] == "done"
     assert went_on.result["images"] == 3
     assert went_on.result["fields_done"] == 4
     both = done["done"]["patterns"] + went_on.result["patterns"]
     assert whole["patterns"] <= both <= whole["patterns"] + 1  # the one in flight is taken again
+
+
+def test_crystals_that_have_a_pattern_are_known_again_although_the_stage_comes_back_elsewhere(tmp_path: Path) -> None:
+    cut, taken = tmp_path / "cut" / "grid_009", 0
+
+    def killed(record: Record, run: Run) -> None:
+        nonlocal taken
+        taken += record["kind"] == "frame" and record["name"] == "pattern"
+        if taken == 4 and not cut.exists():
+            shutil.copytree(run.folder, cut)
+
+    here: dict[str, Any] = {"width_um": 13.0, "height_um": 13.0}
+    first = made(tmp_path / "first", on=killed, **here)
+    done = earlier_run(cut, "serialed").carried_over(SerialedPlan(**{**PLAN, **here}))
+    went_on = made(tmp_path / "second", seed=3, continued=done, **here)
+    assert len(done["done"]["visited_px"]) in (3, 4)
+    assert went_on.result["patterns"] <= went_on.result["crystals_found"] - 2
+    lost_at_the_border = 3
+    assert done["done"]["patterns"] + went_on.result["patterns"] >= first.result["patterns"] - lost_at_the_border
