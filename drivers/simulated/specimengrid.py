@@ -73,8 +73,8 @@ class SpecimenGrid:
             if self._unevenness <= 0:
                 continue
             corner, step = np.mod(origin_nm, period_nm) / sample_nm, to_grid / sample_nm
-            u, v = _places(step, corner, shape)
-            texture = _texture(self._seed, number, max(0, round(math.log2(max(per_px / sample_nm, 1.0)))))
+            u, v = places(step, corner, shape)
+            texture = texture_of(self._seed, number, max(0, round(math.log2(max(per_px / sample_nm, 1.0)))))
             film += np.float32(self._unevenness * weight) * between(texture, u, v)
         return np.clip(FILM * film.astype(np.float64), 0.05, 1.0)
 
@@ -127,19 +127,33 @@ class SpecimenGrid:
     def _draw_bars(
         self, picture: Array, to_grid: Array, origin_nm: Array, per_px: float, low: Array, high: Array
     ) -> None:
-        if self._bar_nm <= 0:
-            return
-        window = (self._pitch_nm - self._bar_nm) / 2.0
-        for axis in (0, 1):
-            middle = self._pitch_nm * round(float(low[axis] + high[axis]) / 2.0 / self._pitch_nm)
-            if middle - window < low[axis] - per_px and high[axis] + per_px < middle + window:
-                continue
-            place = _places(to_grid, origin_nm, picture.shape)[axis]
-            away = np.abs(place - self._pitch_nm * np.rint(place / self._pitch_nm))  # from the middle of a window
-            picture *= np.maximum(np.clip((window - away) / per_px + 0.5, 0.0, 1.0), BAR)
+        draw_bars(picture, to_grid, origin_nm, per_px, low, high, self._pitch_nm, self._bar_nm)
 
 
-def _places(step: Array, corner: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+def draw_bars(
+    picture: Array,
+    to_grid: Array,
+    origin_nm: Array,
+    per_px: float,
+    low: Array,
+    high: Array,
+    pitch_nm: float,
+    bar_nm: float,
+) -> None:
+    """Multiply bars into a picture that lies within low and high (2,), where any of them is in view."""
+    if bar_nm <= 0:
+        return
+    window = (pitch_nm - bar_nm) / 2.0
+    for axis in (0, 1):
+        middle = pitch_nm * round(float(low[axis] + high[axis]) / 2.0 / pitch_nm)
+        if middle - window < low[axis] - per_px and high[axis] + per_px < middle + window:
+            continue
+        place = places(to_grid, origin_nm, picture.shape)[axis]
+        away = np.abs(place - pitch_nm * np.rint(place / pitch_nm))  # from the middle of a window
+        picture *= np.maximum(np.clip((window - away) / per_px + 0.5, 0.0, 1.0), BAR)
+
+
+def places(step: Array, corner: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """(rows, columns) where the middle of each pixel is, along both axes of the grid."""
     rows, columns = np.arange(shape[0]) + 0.5, np.arange(shape[1]) + 0.5
     u, v = (corner[k] + step[k, 0] * columns[None, :] + step[k, 1] * rows[:, None] for k in (0, 1))
@@ -212,7 +226,7 @@ def _passed(particle: Array, x: Array, y: Array, to_grid: Array, per_px: float) 
 
 
 @cache
-def _texture(seed: int, number: int, level: int) -> NDArray[np.float32]:
+def texture_of(seed: int, number: int, level: int) -> NDArray[np.float32]:
     """(512, 512) waves from 4 to 60 samples long, averaged over pixels of 2^level samples."""
     rng = np.random.Generator(np.random.PCG64([seed, number, 77]))
     return waves(rng, TEXTURE_PX, ROUGHEST_PX, FINEST_PX, PIXEL_SIGMA * 2**level if level else 0.0)

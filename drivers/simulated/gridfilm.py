@@ -1,0 +1,175 @@
+"""The carbon film of a simulated grid: continuous, with round holes, or a lacey net of strands; torn in some windows.
+
+Procedural, as `specimengrid`: how far a place is inside of the carbon follows from the seed and the place alone. That
+distance is computed on a lattice of the grid's own, tile by tile, and kept for the tiles seen last; pictures look it up
+between the samples.
+"""
+
+import math
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from drivers.simulated.gridsettings import CONTINUOUS, HOLEY, GridSettings
+
+Array = NDArray[np.float64]
+Whole = NDArray[np.integer]
+
+SAMPLE_NM, SAMPLES = 40.0, 160
+"""Of the lattice at its finest level, and per side of a tile; each level is twice as coarse."""
+MOST_TILES = 200
+FAR_NM = 1e5
+"""So far from a hole is a place on a film without any."""
+JITTER = 0.8
+"""How far the middle of a hole may lie from that of its cell, over what would bring it to the cell's edge."""
+LEFT_OUT = 0.18
+"""Share of the cells that have no hole of their own: the neighbours' are larger."""
+ROUND = 0.09
+"""Of the corners of holes in a net of strands, over the pitch of the holes."""
+WARP, WAVES = 0.13, 5
+"""How much strands are bent, over the pitch; and of how many waves."""
+STRAND_SPREAD = 0.35
+HOLE_SPREAD = 0.25
+TORN_WAVE_NM = 1500.0
+
+
+def uniform(seed: int, i: Array | Whole, j: Array | Whole, kind: int) -> Array:
+    """Numbers in [0, 1) that belong to places of whole numbers (any shape): SplitMix64 of seed, place and kind."""
+    with np.errstate(over="ignore"):
+        x = np.asarray(i).astype(np.int64).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        x ^= np.asarray(j).astype(np.int64).astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
+        x += np.uint64((seed * 0xD6E8FEB86659FD93 + kind * 0xA0761D6478BD642F) & 0xFFFFFFFFFFFFFFFF)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+        x ^= x >> np.uint64(31)
+    return np.asarray((x >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+class Ripple:
+    """A smooth function of the place, of mean 0 and standard deviation 1: a few waves of these lengths."""
+
+    def __init__(self, rng: np.random.Generator, shortest_nm: float, longest_nm: float, waves: int = WAVES) -> None:
+        length_nm = np.exp(rng.uniform(math.log(shortest_nm), math.log(longest_nm), waves))
+        towards = rng.uniform(0.0, 2.0 * math.pi, waves)
+        self._u, self._v = 2.0 * math.pi * np.array([np.cos(towards), np.sin(towards)]) / length_nm
+        self._phase = rng.uniform(0.0, 2.0 * math.pi, waves)
+        self._scale = math.sqrt(2.0 / waves)
+
+    def at(self, u: Array, v: Array) -> Array:
+        """Its value at places of any shape."""
+        total = np.zeros(np.broadcast_shapes(np.shape(u), np.shape(v)))
+        for along_u, along_v, phase in zip(self._u, self._v, self._phase, strict=True):
+            total += np.sin(along_u * u + along_v * v + phase)
+        return total * self._scale
+
+
+class GridFilm:
+    """The film of a grid."""
+
+    def __init__(self, settings: GridSettings) -> None:
+        self._settings = settings
+        self._pitch_nm = settings.hole_nm + settings.strand_nm
+        rng = np.random.Generator(np.random.PCG64([settings.seed, 11]))
+        pitch = self._pitch_nm
+        self._warp_u, self._warp_v = (Ripple(rng, 0.7 * pitch, 2.5 * pitch) for _ in range(2))
+        self._strand = Ripple(rng, 0.5 * pitch, 2.0 * pitch)
+        self._tear = Ripple(rng, TORN_WAVE_NM, 8.0 * TORN_WAVE_NM)
+        self._tiles: OrderedDict[tuple[int, int, int], NDArray[np.float32]] = OrderedDict()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is film everywhere."""
+        return self._settings.film == CONTINUOUS and self._settings.torn <= 0.0
+
+    def inside_nm(self, u: Array, v: Array) -> Array:
+        """How far places (n,) are inside of the carbon; below 0: so far from it, in a hole."""
+        settings = self._settings
+        inside = np.full(len(u), FAR_NM)
+        if settings.film != CONTINUOUS:
+            bent_u = u + WARP * self._pitch_nm * self._warp_u.at(u, v)
+            bent_v = v + WARP * self._pitch_nm * self._warp_v.at(u, v)
+            inside = self._holes(bent_u, bent_v) if settings.film == HOLEY else self._net(bent_u, bent_v, u, v)
+        if settings.torn > 0.0:
+            inside = np.minimum(inside, self._torn(u, v))
+        return inside
+
+    def at_samples(self, picture_nm: tuple[Array, Array], per_px: float, low: Array, high: Array) -> Array:
+        """The same for a picture, between the samples of the lattice. picture_nm: u and v (rows, columns) of its
+        pixels; low, high: (2,) all of them lie within; per_px: nm.
+        """
+        level = max(0, math.floor(math.log2(max(per_px / SAMPLE_NM, 1.0)) + 1e-9))
+        step_nm = SAMPLE_NM * 2**level
+        first, last = (np.floor(corner / step_nm / SAMPLES).astype(int) for corner in (low, high))
+        whole = np.concatenate(
+            [
+                np.concatenate([self._tile(level, i, j) for i in range(first[0], last[0] + 2)], axis=1)
+                for j in range(first[1], last[1] + 2)
+            ]
+        )
+        at = [place / step_nm - start * SAMPLES for place, start in zip(picture_nm, first, strict=True)]
+        return np.asarray(map_coordinates(whole, [at[1], at[0]], order=1, mode="nearest", prefilter=False))
+
+    def _tile(self, level: int, i: int, j: int) -> NDArray[np.float32]:
+        """(SAMPLES, SAMPLES), rows along v."""
+        key = level, i, j
+        if key in self._tiles:
+            self._tiles.move_to_end(key)
+            return self._tiles[key]
+        step_nm = SAMPLE_NM * 2**level
+        u, v = (step_nm * (SAMPLES * start + np.arange(SAMPLES)) for start in (i, j))
+        u, v = np.broadcast_arrays(u[None, :], v[:, None])
+        tile = self.inside_nm(u.ravel().astype(np.float64), v.ravel().astype(np.float64))
+        self._tiles[key] = tile.reshape(SAMPLES, SAMPLES).astype(np.float32)
+        if len(self._tiles) > MOST_TILES:
+            self._tiles.popitem(last=False)
+        return self._tiles[key]
+
+    def _middles(self, u: Array, v: Array, reach: int) -> tuple[Array, Array, Array]:
+        """Middles of the holes in the cells around places (n,), relative to these: (m, n) u and v, in units of the
+        pitch, and how large each is, from 0 to 1; NaN where a cell has none.
+        """
+        i, j = np.floor(u).astype(np.intp), np.floor(v).astype(np.intp)
+        first_i, first_j = int(i.min()) - reach, int(j.min()) - reach
+        cell_i, cell_j = np.arange(first_i, int(i.max()) + reach + 1), np.arange(first_j, int(j.max()) + reach + 1)
+        all_i, all_j = (each.ravel() for each in np.meshgrid(cell_i, cell_j))
+        seed = self._settings.seed
+        middle_u = all_i + 0.5 + JITTER * (uniform(seed, all_i, all_j, 1) - 0.5)
+        middle_v = all_j + 0.5 + JITTER * (uniform(seed, all_i, all_j, 2) - 0.5)
+        size = np.where(uniform(seed, all_i, all_j, 3) < LEFT_OUT, np.nan, uniform(seed, all_i, all_j, 4))
+        around = np.arange(-reach, reach + 1)
+        steps = (around[:, None] * len(cell_i) + around).reshape(-1, 1)
+        cells = steps + ((j - first_j) * len(cell_i) + (i - first_i))
+        return middle_u[cells] - u, middle_v[cells] - v, size[cells]
+
+    def _net(self, u: Array, v: Array, straight_u: Array, straight_v: Array) -> Array:
+        """A net: carbon along the borders between the middles of the holes, thick where several meet."""
+        pitch_nm = self._pitch_nm
+        at_u, at_v, size = self._middles(u / pitch_nm, v / pitch_nm, 2)
+        away2 = np.where(np.isnan(size), 1e6, at_u**2 + at_v**2)
+        nearest, columns = np.argmin(away2, axis=0), np.arange(len(u))
+        near_u, near_v, near2 = (each[nearest, columns] for each in (at_u, at_v, away2))
+        border = (away2 - near2) / (2.0 * np.hypot(at_u - near_u, at_v - near_v) + 1e-9)  # to where two are equally far
+        border[nearest, columns] = 1e6
+        smooth = -ROUND * np.log(np.sum(np.exp(-border / ROUND), axis=0) + 1e-30)
+        half_nm = 0.5 * self._settings.strand_nm * np.exp(STRAND_SPREAD * self._strand.at(straight_u, straight_v))
+        return np.asarray(half_nm - pitch_nm * np.minimum(smooth, 1.0))
+
+    def _holes(self, u: Array, v: Array) -> Array:
+        """Round holes of different sizes."""
+        pitch_nm = self._pitch_nm
+        at_u, at_v, size = self._middles(u / pitch_nm, v / pitch_nm, 1)
+        radius = 0.5 * self._settings.hole_nm / pitch_nm * (1.0 + HOLE_SPREAD * (2.0 * size - 1.5))
+        inside = np.where(np.isnan(size), 1e6, np.hypot(at_u, at_v) - radius)
+        return np.asarray(pitch_nm * np.minimum(np.min(inside, axis=0), 1.0))
+
+    def _torn(self, u: Array, v: Array) -> Array:
+        """A film that hangs from one side of its window, where it is torn."""
+        pitch_nm = self._settings.pitch_nm
+        i, j = np.rint(u / pitch_nm), np.rint(v / pitch_nm)
+        seed = self._settings.seed
+        towards, offset = 2.0 * math.pi * uniform(seed, i, j, 6), uniform(seed, i, j, 7) - 0.5
+        along = np.cos(towards) * (u - pitch_nm * i) + np.sin(towards) * (v - pitch_nm * j)
+        edge = along - 0.6 * offset * pitch_nm + 0.5 * TORN_WAVE_NM * self._tear.at(u, v)
+        return np.where(uniform(seed, i, j, 5) < self._settings.torn, edge, FAR_NM)

@@ -1,0 +1,1 @@
+"""SerialED: find every crystal on the grid and take its diffraction pattern."""
