@@ -24,6 +24,7 @@ from drivers.calibration.imagefacts import ImageFacts
 from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
+from drivers.ongrid import LitOnGrid, SeenOnGrid
 from drivers.origins import CALIBRATED, DEFAULT, TOLD, TYPED, Layers, by_precedence, disagreements
 from drivers.parts import Deflectors, Illumination, Mode, Specimen, StageXYZ, View
 from drivers.turn import Turn, refuse_other
@@ -395,5 +396,19 @@ class Truth(Protocol):
     def write_hidden(self, path: Path) -> None:
         """Write truth.h5 of what the instrument hides: `flatfield` and `bad` of its camera, attributes for other
         values (`drivers.calibration.calibratedvalue`); where it hides nothing, nothing.
+        """
+        ...
+
+    def seen_on_grid(self) -> Sequence[SeenOnGrid]:
+        """Where every exposure that was begun looked, in order; none where the specimen is no grid of crystals."""
+        ...
+
+    def lit_on_grid(self, seen: SeenOnGrid) -> LitOnGrid:
+        """What the probe lit during a pattern; of a specimen that is a grid."""
+        ...
+
+    def write_grid(self, path: Path) -> None:
+        """Write grid_truth.h5: tables `exposures`, `lit` and `crystals`, and the cells of the phases; nothing where the
+        specimen is no grid.
         """
         ...

@@ -27,6 +27,8 @@ HEAP_NM, HEAP_REACH_NM = 600.0, 1800.0
 """How far they lie from its middle (standard deviation of each axis), and at most."""
 CLINGS_NM = 60.0
 """So deep inside of the carbon lies the middle of a particle that fell into a hole and clings to its edge."""
+CLINGS_FROM = 0.7
+"""From no farther away it gets there, over the width of a hole."""
 PATCH_NM = (25_000.0, 150_000.0)
 ASPECTS = {PLATES: (0.45, 1.0), RODS: (0.1, 0.3), BLOCKS: (0.5, 1.0)}
 THICKNESSES_NM = {PLATES: (10.0, 50.0), RODS: (40.0, 150.0), BLOCKS: (60.0, 350.0)}
@@ -139,18 +141,19 @@ class GridCrystals:
         places = rng.uniform(0.0, TILE_NM, (alone + heaps, 2)) + TILE_NM * np.array([i, j])
         around = np.clip(HEAP_NM * rng.standard_normal((int(in_heaps.sum()), 2)), -HEAP_REACH_NM, HEAP_REACH_NM)
         places = np.concatenate([places[:alone], np.repeat(places[alone:], in_heaps, axis=0) + around])[:MOST_PER_TILE]
-        x, y = places.T.copy()
+        reach_nm = 0.5 * self._largest_nm + CLINGS_FROM * settings.hole_nm
+        x, y = places[self._within_window(places.T, reach_nm)].T.copy()
         return self._clinging(x, y)
 
     def _clinging(self, x: Array, y: Array) -> tuple[Array, Array]:
         if self._film.is_whole or not len(x):
             return x, y
-        most_nm, step_nm = 0.7 * self._settings.hole_nm, 20.0
+        most_nm, step_nm = CLINGS_FROM * self._settings.hole_nm, 20.0
         went = np.zeros(len(x))
         for _ in range(3):  # the distance is not exactly one, where strands meet
-            inside = self._film.inside_nm(x, y)
-            along_x = (self._film.inside_nm(x + step_nm, y) - inside) / step_nm
-            along_y = (self._film.inside_nm(x, y + step_nm) - inside) / step_nm
+            every = np.concatenate([x, x + step_nm, x]), np.concatenate([y, y, y + step_nm])
+            inside, beside, above = np.split(self._film.inside_nm(*every), 3)
+            along_x, along_y = (beside - inside) / step_nm, (above - inside) / step_nm
             steep = np.maximum(np.hypot(along_x, along_y), 0.3)
             way = np.where(inside < 0.0, np.minimum(CLINGS_NM - inside, most_nm - went), 0.0)
             x, y, went = x + way * along_x / steep, y + way * along_y / steep, went + way
@@ -159,12 +162,15 @@ class GridCrystals:
     def _are_there(self, drawn: CrystalsOfGrid) -> NDArray[np.bool_]:
         """Not those that lie on no film, nor those of which a bar hides all."""
         there = self._film.inside_nm(drawn.x_nm, drawn.y_nm) > -0.5 * drawn.width_nm
-        if self._settings.bar_nm > 0.0:
-            pitch_nm = self._settings.pitch_nm
-            window_nm = (pitch_nm - self._settings.bar_nm) / 2.0
-            for place in (drawn.x_nm, drawn.y_nm):
-                there &= np.abs(place - pitch_nm * np.rint(place / pitch_nm)) < window_nm + drawn.length_nm / 2.0
+        there &= self._within_window(np.stack([drawn.x_nm, drawn.y_nm]), drawn.length_nm / 2.0)
         return np.asarray(there, np.bool_)
+
+    def _within_window(self, places: Array, reach_nm: Array | float) -> NDArray[np.bool_]:
+        """Which places (2, n) are in a window between bars, or no farther than this from one."""
+        pitch_nm = self._settings.pitch_nm
+        window_nm = (pitch_nm - self._settings.bar_nm) / 2.0
+        away_nm = np.abs(places - pitch_nm * np.rint(places / pitch_nm))
+        return np.asarray(np.all(away_nm < window_nm + reach_nm, axis=0) | (self._settings.bar_nm <= 0.0))
 
     def _thickness(self, rng: np.random.Generator, width: Array, is_amorphous: NDArray[np.bool_]) -> Array:
         settings = self._settings

@@ -22,8 +22,10 @@ SAMPLE_NM, SAMPLES = 40.0, 160
 MOST_TILES = 200
 FAR_NM = 1e5
 """So far from a hole is a place on a film without any."""
-JITTER = 0.8
-"""How far the middle of a hole may lie from that of its cell, over what would bring it to the cell's edge."""
+NET_JITTER, HOLE_JITTER = 0.8, 0.3
+"""How far the middle of a hole may lie from that of its cell, over what would bring it to the cell's edge: in a net,
+and on a film with round holes, which do not touch each other.
+"""
 LEFT_OUT = 0.18
 """Share of the cells that have no hole of their own: the neighbours' are larger."""
 ROUND = 0.09
@@ -31,7 +33,8 @@ ROUND = 0.09
 WARP, WAVES = 0.13, 5
 """How much strands are bent, over the pitch; and of how many waves."""
 STRAND_SPREAD = 0.35
-HOLE_SPREAD = 0.25
+HOLE_SIZES = (0.55, 1.0)
+"""Diameters of round holes, over hole_nm."""
 TORN_WAVE_NM = 1500.0
 
 
@@ -70,7 +73,7 @@ class GridFilm:
 
     def __init__(self, settings: GridSettings) -> None:
         self._settings = settings
-        self._pitch_nm = settings.hole_nm + settings.strand_nm
+        self._pitch_nm = settings.hole_nm + settings.strand_nm * (2.0 if settings.film == HOLEY else 1.0)
         rng = np.random.Generator(np.random.PCG64([settings.seed, 11]))
         pitch = self._pitch_nm
         self._warp_u, self._warp_v = (Ripple(rng, 0.7 * pitch, 2.5 * pitch) for _ in range(2))
@@ -126,7 +129,7 @@ class GridFilm:
             self._tiles.popitem(last=False)
         return self._tiles[key]
 
-    def _middles(self, u: Array, v: Array, reach: int) -> tuple[Array, Array, Array]:
+    def _middles(self, u: Array, v: Array, reach: int, jitter: float) -> tuple[Array, Array, Array]:
         """Middles of the holes in the cells around places (n,), relative to these: (m, n) u and v, in units of the
         pitch, and how large each is, from 0 to 1; NaN where a cell has none.
         """
@@ -135,8 +138,8 @@ class GridFilm:
         cell_i, cell_j = np.arange(first_i, int(i.max()) + reach + 1), np.arange(first_j, int(j.max()) + reach + 1)
         all_i, all_j = (each.ravel() for each in np.meshgrid(cell_i, cell_j))
         seed = self._settings.seed
-        middle_u = all_i + 0.5 + JITTER * (uniform(seed, all_i, all_j, 1) - 0.5)
-        middle_v = all_j + 0.5 + JITTER * (uniform(seed, all_i, all_j, 2) - 0.5)
+        middle_u = all_i + 0.5 + jitter * (uniform(seed, all_i, all_j, 1) - 0.5)
+        middle_v = all_j + 0.5 + jitter * (uniform(seed, all_i, all_j, 2) - 0.5)
         size = np.where(uniform(seed, all_i, all_j, 3) < LEFT_OUT, np.nan, uniform(seed, all_i, all_j, 4))
         around = np.arange(-reach, reach + 1)
         steps = (around[:, None] * len(cell_i) + around).reshape(-1, 1)
@@ -146,7 +149,7 @@ class GridFilm:
     def _net(self, u: Array, v: Array, straight_u: Array, straight_v: Array) -> Array:
         """A net: carbon along the borders between the middles of the holes, thick where several meet."""
         pitch_nm = self._pitch_nm
-        at_u, at_v, size = self._middles(u / pitch_nm, v / pitch_nm, 2)
+        at_u, at_v, size = self._middles(u / pitch_nm, v / pitch_nm, 2, NET_JITTER)
         away2 = np.where(np.isnan(size), 1e6, at_u**2 + at_v**2)
         nearest, columns = np.argmin(away2, axis=0), np.arange(len(u))
         near_u, near_v, near2 = (each[nearest, columns] for each in (at_u, at_v, away2))
@@ -159,8 +162,9 @@ class GridFilm:
     def _holes(self, u: Array, v: Array) -> Array:
         """Round holes of different sizes."""
         pitch_nm = self._pitch_nm
-        at_u, at_v, size = self._middles(u / pitch_nm, v / pitch_nm, 1)
-        radius = 0.5 * self._settings.hole_nm / pitch_nm * (1.0 + HOLE_SPREAD * (2.0 * size - 1.5))
+        at_u, at_v, size = self._middles(u / pitch_nm, v / pitch_nm, 1, HOLE_JITTER)
+        least, most = (0.5 * self._settings.hole_nm / pitch_nm * share for share in HOLE_SIZES)
+        radius = least + (most - least) * size
         inside = np.where(np.isnan(size), 1e6, np.hypot(at_u, at_v) - radius)
         return np.asarray(pitch_nm * np.minimum(np.min(inside, axis=0), 1.0))
 

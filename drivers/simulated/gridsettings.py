@@ -43,7 +43,7 @@ class GridSettings:
     pitch_nm: float = 62_000.0
     bar_nm: float = 20_000.0
     torn: float = 0.05
-    unevenness: float = 0.04
+    unevenness: float = 0.03
     crystals_um2: float = 0.23
     patchiness: float = 0.3
     clustering: float = 0.25
@@ -63,7 +63,7 @@ class GridSettings:
     vignetting: float = 0.2
     shading: float = 0.1
     probe_nm: float = 700.0
-    diffracting_share: float = 0.3
+    diffracting_share: float = 1.0
 
     @property
     def cannot_be(self) -> str | None:

@@ -56,7 +56,7 @@ class HiddenImages:
         return cls(
             seed=seed,
             turn=true.pictures.turn,
-            pixel_size_mm=true.geometry.pixel_size_mm,
+            pixel_size_mm=true.geometry.pixel_size_mm / true.pictures.magnified,
             turned_deg={mode: rng.uniform(-180.0, 180.0) for mode in modes},
             size_share={mode: 1.0 + rng.uniform(-SIZE_OFF, SIZE_OFF) for mode in modes},
             stage=(x, STAGE_SHEAR * rng.standard_normal(), 0.0, y),

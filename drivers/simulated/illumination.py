@@ -20,7 +20,8 @@ class IlluminationSettings:
     What it does in images, round values chosen here: crossover, the brightness at which the beam is smallest;
     nm_per_unit, by how much the radius of the lit disc grows with each unit away from that; low_mag_times, how many
     times larger it is in the low magnifications, which have no objective lens; current_s, electrons per second with
-    spot size 1; per_spot, so many times as much with each further one; disc_nm, middle of the disc without beam shift.
+    spot size 1; per_spot, so many times as much with each further one; disc_nm, middle of the disc without beam shift;
+    drift_nm_min, how far it drifts in a minute, both along (fast, slow) of an image of the imaging mode.
     """
 
     spot_sizes: int = 5
@@ -33,6 +34,7 @@ class IlluminationSettings:
     current_s: float = 1.0e8
     per_spot: float = 0.6
     disc_nm: tuple[float, float] = (0.0, 0.0)
+    drift_nm_min: tuple[float, float] = (0.0, 0.0)
 
     def flux_share(self, spot_size: int, brightness: float) -> float:
         """Electrons per area and second in the middle of the beam, 1 as the operator left the panel."""
@@ -88,6 +90,11 @@ class Condenser:
     def disc(self, mode: OpticalMode) -> LitDisc:
         """What is lit in an image mode."""
         return self._settings.disc(mode, self._spot_size, self._brightness)
+
+    def drifted_nm(self, since_s: float) -> tuple[float, float]:
+        """How far the beam has drifted in so many seconds."""
+        fast_nm_min, slow_nm_min = self._settings.drift_nm_min
+        return fast_nm_min * since_s / 60.0, slow_nm_min * since_s / 60.0
 
     @property
     def flux_share(self) -> float:

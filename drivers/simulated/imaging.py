@@ -5,12 +5,12 @@ lights. All here is of the column; how the camera is mounted comes after it (`dr
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from drivers.simulated.specimengrid import SpecimenGrid
 
 Array = NDArray[np.float64]
 Four = tuple[float, float, float, float]
@@ -34,6 +34,14 @@ class ImageScale:
 
 
 PLAIN = ImageScale(1.0)
+
+
+class Grid(Protocol):
+    """What an image is of."""
+
+    def transmission(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int]) -> Array:
+        """See `SpecimenGrid.transmission`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,27 @@ def vector(matrix: Four, pair: tuple[float, float]) -> tuple[float, float]:
     return matrix[0] * pair[0] + matrix[1] * pair[1], matrix[2] * pair[0] + matrix[3] * pair[1]
 
 
+def lab_on_grid(lab_nm: tuple[float, float], tilt: float, specimen_nm: Sequence[float]) -> tuple[float, float]:
+    """What of the specimen is at a place along x and y of the stage from the axis of the column; tilt in rad."""
+    x, y = lab_nm[0], (lab_nm[1] + specimen_nm[2] * math.sin(tilt)) / max(math.cos(tilt), 1e-3)
+    return x - specimen_nm[0], y - specimen_nm[1]
+
+
+def image_on_grid(
+    scale: ImageScale, specimen_nm: tuple[float, float, float], tilt_deg: float, image_shift_nm: tuple[float, float]
+) -> tuple[tuple[float, float], Four]:
+    """What of the specimen is in the middle of an image, and how many nm of its x and y are along a pixel: x of fast,
+    x of slow, y of fast, y of slow. Arguments as of `electrons_s`.
+    """
+    to_lab = np.linalg.inv(np.reshape(scale.stage_axes, (2, 2)))
+    lab_x, lab_y = (to_lab @ -np.array(image_shift_nm)).tolist()
+    tilt = math.radians(tilt_deg)
+    (a, b), (c, d) = (np.diag([1.0, 1.0 / max(math.cos(tilt), 1e-3)]) @ to_lab * scale.pixel_nm).tolist()
+    return lab_on_grid((lab_x, lab_y), tilt, specimen_nm), (a, b, c, d)
+
+
 def electrons_s(
-    grid: SpecimenGrid,
+    grid: Grid,
     scale: ImageScale,
     disc: LitDisc,
     shape: tuple[int, int],

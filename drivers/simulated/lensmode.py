@@ -85,6 +85,10 @@ class LensMode:
         """How an operator's hand leaves the lenses: no call, and at once."""
         self._mode = mode
 
+    def leave_magnification(self, mode: OpticalMode, value: float) -> None:
+        """The same of a mode's magnification."""
+        self._magnifications[mode] = value
+
     async def mode(self) -> OpticalMode:
         """See `Mode.mode`."""
         async with self._interface.call():

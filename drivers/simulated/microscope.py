@@ -14,7 +14,9 @@ import numpy as np
 
 from drivers.contract import Parts, SecondConnection
 from drivers.declared import Declared
+from drivers.ongrid import LitOnGrid, SeenOnGrid
 from drivers.options import note_asked
+from drivers.parts import OpticalMode
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.crystalplace import CrystalPlace
 from drivers.simulated.deflectors import Coils
@@ -27,8 +29,9 @@ from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import ImageScale, nominal_pixel_nm
 from drivers.simulated.latency import Interface
 from drivers.simulated.lensmode import LensMode
+from drivers.simulated.phases import load_phase
 from drivers.simulated.register import Register, blank_beam
-from drivers.simulated.settings import InstrumentSettings, configure, number
+from drivers.simulated.settings import InstrumentSettings, configure, number, read_grid, usual_with_grid
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Studio, WorkerStudio
 from drivers.simulated.stagexyz import Translation
 from drivers.simulated.truthfile import add_damage, add_exposures, add_hidden, add_places, write_truth
@@ -36,7 +39,7 @@ from drivers.simulated.view import SimulatedView
 from engine.clock import Clock
 from engine.errors import Refused, shown
 
-TOLD = ("start_deg", "beam_on", "crystal", "hidden", "spread")
+TOLD = ("start_deg", "beam_on", "crystal", "grid", "hidden", "spread")
 """What a plan may say of a simulation."""
 
 
@@ -71,6 +74,8 @@ class SimulatedSpecimen:
         """An operator, or the run around the one with these numbers, has centred a crystal in the aperture."""
         self.hide: Callable[[], None] = lambda: None
         """Makes the instrument one of which nobody knows what it is (`hiddeninstrument`)."""
+        self.lay_grid: Callable[[], None] = lambda: None
+        """Makes stage, light and images those that are usual with a grid of crystals (`settings.WITH_GRID`)."""
 
     def set(self, told: Mapping[str, object], child: Sequence[int] = ()) -> None:
         """See `Specimen.set`."""
@@ -81,11 +86,16 @@ class SimulatedSpecimen:
             )
         new = {key: value for key, value in told.items() if key not in self._said}
         source = configure(CrystalSource(), "crystal", new) if "crystal" in new else self.source
+        keeps = child or "grid" in self._said
+        grid = read_grid(new) if "grid" in new else self.source.grid if keeps else None
+        source = dataclasses.replace(source, grid=grid)
         if child and "crystal" not in self._said:
             entropy = (source.orientation_seed, self._seed, *child)
             drawn = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
             source = dataclasses.replace(source, orientation_seed=drawn >> 1)
         start_deg = number(new, "start_deg", 0.0)
+        if source.grid is not None and self.source.grid is None:
+            self.lay_grid()
         if source != self.source:
             for studio in self.shown_by:
                 studio.show(source)
@@ -165,7 +175,9 @@ class SimulatedTruth:
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
-        write_truth(path, self.specimen.source.load(), slots, np.array(angles, np.float64).reshape(-1, 2))
+        source = self.specimen.source
+        crystal = source.load() if source.grid is None else load_phase(source.grid.phase, source.grid.seed, 0)
+        write_truth(path, crystal, slots, np.array(angles, np.float64).reshape(-1, 2))
         irradiated_s = [[self.view.irradiated_s(t_ns) for t_ns in interval] for interval in intervals_ns]
         add_damage(path, np.array(irradiated_s, np.float64).reshape(-1, 2), self.view.pictures)
         if self.view.hidden:
@@ -176,6 +188,25 @@ class SimulatedTruth:
                 places = [self.crystal_nm(*interval) for interval in intervals]
                 add_places(path, name, places, [self.crystal_share(*interval) for interval in intervals])
             add_exposures(path, exposures, [self.defocus((begin + end) // 2) for begin, end in exposures])
+
+    def seen_on_grid(self) -> Sequence[SeenOnGrid]:
+        """See `Truth.seen_on_grid`."""
+        return self.view.seen_on_grid
+
+    def lit_on_grid(self, seen: SeenOnGrid) -> LitOnGrid:
+        """See `Truth.lit_on_grid`."""
+        if (grid := self.specimen.source.grid) is None:
+            return LitOnGrid((), (), (), (), ())
+        from drivers.simulated.gridtruth import lit_on_grid
+
+        return lit_on_grid(grid, seen)
+
+    def write_grid(self, path: Path) -> None:
+        """See `Truth.write_grid`."""
+        if (grid := self.specimen.source.grid) is not None:
+            from drivers.simulated.gridtruth import write_grid
+
+            write_grid(path, grid, self.seen_on_grid())
 
     def write_hidden(self, path: Path) -> None:
         """See `Truth.write_hidden`."""
@@ -214,8 +245,8 @@ class SimulatedMicroscope:
         options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
         `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), `hidden` and
         `spread` (see `settings`), and the tables
-        `crystal`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `motion`, `stagexyz`, `deflectors`, `mode` and
-        `illumination` with the fields of the settings classes.
+        `crystal`, `grid`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `motion`, `stagexyz`, `deflectors`,
+        `mode` and `illumination` with the fields of the settings classes.
         """
         settings = InstrumentSettings.read(self.name, self.pictures, options)
         geometry, pictures, source = settings.geometry, settings.pictures, settings.source
@@ -250,7 +281,10 @@ class SimulatedMicroscope:
             pictures,
         )
         specimen.centre = lambda child: view.centre_crystal(clock.now_ns(), child)
-        view.scale = lambda mode, magnification: ImageScale(nominal_pixel_nm(geometry.pixel_size_mm, magnification))
+        view.began_ns = clock.now_ns()
+        view.scale = lambda mode, magnification: ImageScale(
+            nominal_pixel_nm(geometry.pixel_size_mm / view.pictures.magnified, magnification)
+        )
         told_share = geometry.camera_length_mm / settings.mode.camera_length_mm  # 1 but where both are given
         view.length_mm = lambda nominal_mm: nominal_mm * told_share
         detector = view.camera = Timepix(
@@ -287,7 +321,17 @@ class SimulatedMicroscope:
                 studio.equip(true.geometry, true.pictures)
                 detector.hide(source.maker(true.geometry, true.pictures).write_camera)
 
+        def lay_grid() -> None:
+            if view.hidden:
+                return
+            with_grid = InstrumentSettings.read(self.name, self.pictures, {**usual_with_grid(options), "grid": {}})
+            view.pictures = dataclasses.replace(view.pictures, magnified=with_grid.pictures.magnified)
+            translation.hide(with_grid.stagexyz)
+            illumination.hide(with_grid.illumination)
+            mode.leave_magnification(OpticalMode.IMAGING, with_grid.mode.magnification)
+
         specimen.hide = hide
+        specimen.lay_grid = lay_grid
         if settings.is_hidden:
             hide()
         try:

@@ -21,7 +21,7 @@ from drivers.simulated.crystal import Crystal
 from drivers.simulated.damage import undamaged
 from drivers.simulated.film import make_film
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
-from drivers.simulated.imaging import electrons_s, vector
+from drivers.simulated.imaging import Grid, electrons_s, vector
 from drivers.simulated.manybeams import TwiceScattered, two_beam
 from drivers.simulated.pattern import Spots, project, spots
 from drivers.simulated.picturesettings import PictureSettings
@@ -77,7 +77,7 @@ class PictureMaker:
             twice = TwiceScattered(points, settings.scattered_twice) if settings.scattered_twice > 0 else None
             self._scattering.append((points, twice))
         self._background_s = self._background((0.0, 0.0), 0.0)
-        self._grid = SpecimenGrid(
+        self._grid: Grid = SpecimenGrid(
             round(settings.grid_seed),
             settings.grid_pitch_nm,
             settings.grid_bar_nm,
@@ -171,6 +171,7 @@ class PictureMaker:
         length_mm: float = 0.0,
         crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
+        on_grid_nm: tuple[float, float] | None = None,
     ) -> Picture:
         """A diffraction picture while the stage turns from `start_deg` to `end_deg` at constant speed.
 
@@ -179,7 +180,8 @@ class PictureMaker:
         length_mm: the true camera length, where it is another than the geometry's: patterns and halo scale with it.
         crystal_nm: as for `snapshot`, of a crystal that leaves the aperture: its spots fade as it does, those of its
         neighbours come, and behind a bar of the grid everything is dark. None: all of it is in the aperture.
-        irradiated_s: of the usual flux that the crystal has had by then.
+        irradiated_s: of the usual flux that the crystal has had by then. on_grid_nm: of a grid of crystals
+        (`gridpictures`), which this is not.
         """
         seen = beam_shift_px, blur_px, scale, length_mm, crystal_nm, irradiated_s
         electrons = self.expected(start_deg, end_deg, exposure_s, *seen)

@@ -52,6 +52,8 @@ class PictureSettings:
         times as fast as drawn it drifts.
     grid_seed, grid_pitch_nm, grid_bar_nm, crystals_um2, film_unevenness: of the grid that images show, see
         `specimengrid.SpecimenGrid`; a mesh of 400 to the inch.
+    magnified: how many times as large images are on this camera as the magnification says, which is told of another
+        plane.
     rot90, flipud: how the camera is mounted (`drivers.turn`): its pictures are those of the column turned so. Geometry
         and matrices of the settings are the column's own, before the turn.
     """
@@ -91,6 +93,7 @@ class PictureSettings:
     grid_bar_nm: float = 25_000.0
     crystals_um2: float = 0.2
     film_unevenness: float = 0.05
+    magnified: float = 1.0
     rot90: int = 0
     flipud: bool = False
 

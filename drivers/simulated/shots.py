@@ -7,7 +7,7 @@ they are computed in place, while time stands still.
 
 import asyncio
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,7 @@ from drivers.facts import Geometry
 from drivers.parts import OpticalMode
 from drivers.simulated.aperture import lit_share
 from drivers.simulated.crystal import Crystal, load_crystal
+from drivers.simulated.gridsettings import GridSettings
 from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, LitDisc
 from drivers.simulated.picturesettings import SNAPSHOTS, PictureSettings
 from engine.worker import WORKERS, begin_worker
@@ -31,6 +32,8 @@ if TYPE_CHECKING:  # loaded where pictures are made: in the process of their own
 SNAPSHOT_FRACTION = 0.3
 # Gaussian blur of spots per unit of defocus fraction, in pixels: a lens that has not quite returned.
 BLUR_PX = 12.0
+OF_A_TABLE_OF_ITS_OWN = {"table": True}
+"""Marks what is no key of the table that a class of settings stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,14 @@ class CrystalSource:
     """What lies in the beam: a crystal, by its CIF (None = mordenite) and the seed of its orientation; or, where it is
     not empty, a film of a powder standard, as `film.make_film` has it in words. scene: how the crystal looks in
     snapshots and what is beside it, as `scenedrawing.draw_scene` has it in words, from the same seed; a brick alone
-    where it is empty.
+    where it is empty. grid: a grid with thousands of crystals instead of all that.
     """
 
     cif: Path | None = None
     orientation_seed: int = 0
     film: str = ""
     scene: str = ""
+    grid: GridSettings | None = field(default=None, metadata=OF_A_TABLE_OF_ITS_OWN)
 
     def load(self) -> Crystal:
         """Read the CIF and compute its structure factors. Raises Refused for a CIF that is none."""
@@ -60,6 +64,10 @@ class CrystalSource:
 
     def maker(self, geometry: Geometry, settings: PictureSettings) -> "PictureMaker":
         """What makes pictures of it. Raises Refused as `load` and `draw_scene`. Loads what computing pictures needs."""
+        if self.grid is not None:
+            from drivers.simulated.gridpictures import GridMaker
+
+            return GridMaker(self.grid, geometry, settings)
         if settings.rendered == SNAPSHOTS:
             from drivers.simulated.cheappictures import CheapMaker
 
@@ -81,7 +89,8 @@ class ColumnState:
     whether what is outside of the aperture diffracts no more.
     flux_share: electrons per area and second, 1 as the operator left the panel. probe_nm: where a probe selects, how
     far the beam shift has moved it over the specimen, in x and y of the stage. beam_off_nm: where the beam lights less
-    than all, how far its middle lies from that of what the aperture selects.
+    than all, how far its middle lies from that of what the aperture selects. on_grid_nm: where the middle of the beam
+    is on a grid of crystals; None where the specimen is none.
     """
 
     mode: OpticalMode = OpticalMode.DIFFRACTION
@@ -100,6 +109,7 @@ class ColumnState:
     flux_share: float = 1.0
     probe_nm: tuple[float, float] = (0.0, 0.0)
     beam_off_nm: tuple[float, float] = (0.0, 0.0)
+    on_grid_nm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +189,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         length_mm=shot.column.true_length_mm,
         crystal_nm=shot.column.crystal_nm if shot.column.can_leave else None,
         irradiated_s=shot.irradiated_s,
+        on_grid_nm=shot.column.on_grid_nm,
     )
 
 

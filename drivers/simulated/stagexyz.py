@@ -4,6 +4,7 @@ As with the goniometer a motion is a function of time, known as soon as it is co
 drive is; the specimen follows it with play, so that it lies elsewhere after an arrival from the other side.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +22,8 @@ class StageXYZSettings:
 
     start_nm: where it stands at first. backlash_nm: by how much the specimen stays behind after a change of direction.
     reproducibility_nm: standard deviation of where the specimen comes to lie, of one arrival from the same side to the
-    next. encoder_nm: standard deviation of a reading. xy_while_tilting: see `StageXYZFacts`.
+    next. encoder_nm: standard deviation of a reading. xy_while_tilting: see `StageXYZFacts`. overshoot_nm: by how much
+    the specimen goes on past where it comes to lie; settling_s: the time constant of its way back.
     """
 
     start_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -34,6 +36,8 @@ class StageXYZSettings:
     reproducibility_nm: float = 20.0
     encoder_nm: float = 2.0
     xy_while_tilting: bool = True
+    overshoot_nm: float = 0.0
+    settling_s: float = 0.0
 
     @property
     def facts(self) -> StageXYZFacts:
@@ -86,13 +90,22 @@ class _Travel:
         lowest_nm = self.drive_nm(t_ns) + self.scatter_at(t_ns)
         return min(max(self.lay_nm, lowest_nm), lowest_nm + play_nm)
 
+    def beyond_nm(self, t_ns: int, overshoot_nm: float, settling_s: float) -> float:
+        """How far the specimen is past that by its momentum: more and more on the way, no farther than the way was
+        long, and less and less once the drive stands.
+        """
+        way_nm = self.to_nm - self.from_nm
+        past_nm = max(-abs(way_nm), min(abs(way_nm), math.copysign(overshoot_nm, way_nm))) * self.share(t_ns)
+        since_s = max(0, t_ns - self.end_ns) / NS_PER_S
+        return past_nm * math.exp(-since_s / settling_s)
+
 
 class _Axis:
     """One axis, with all that it ever did; at first as somebody left it who arrived from below."""
 
-    def __init__(self, start_nm: float, speed_nm_s: float, play_nm: float, begin_ns: int) -> None:
+    def __init__(self, start_nm: float, speed_nm_s: float, settings: StageXYZSettings, begin_ns: int) -> None:
         self._speed_nm_s = speed_nm_s
-        self._play_nm = play_nm
+        self.hide(settings)
         self._travels = [_Travel(begin_ns, start_nm, start_nm, speed_nm_s, start_nm, (0.0, 0.0))]
 
     def _at(self, t_ns: int) -> _Travel:
@@ -102,26 +115,31 @@ class _Axis:
         return self._at(t_ns).drive_nm(t_ns)
 
     def specimen_nm(self, t_ns: int) -> float:
-        return self._at(t_ns).specimen_nm(t_ns, self._play_nm)
+        travel = self._at(t_ns)
+        rests_nm = travel.specimen_nm(t_ns, self._play_nm)
+        if not (self._overshoot_nm and self._settling_s):
+            return rests_nm
+        return rests_nm + travel.beyond_nm(t_ns, self._overshoot_nm, self._settling_s)
 
     def is_moving(self, t_ns: int) -> bool:
         return t_ns < self._travels[-1].end_ns
 
-    def hide(self, play_nm: float) -> None:
-        """From now on it has this play."""
-        self._play_nm = play_nm
+    def hide(self, settings: StageXYZSettings) -> None:
+        """From now on it has this play and this momentum."""
+        self._play_nm = settings.backlash_nm
+        self._overshoot_nm, self._settling_s = settings.overshoot_nm, settings.settling_s
 
     def go(self, t_ns: int, to_nm: float, scatter_nm: float) -> None:
         """The drive sets out, unless it is there."""
         if to_nm != (from_nm := self.drive_nm(t_ns)):
             off_nm = (self._at(t_ns).scatter_at(t_ns), scatter_nm)
-            lay_nm = self.specimen_nm(t_ns)
+            lay_nm = self._at(t_ns).specimen_nm(t_ns, self._play_nm)
             self._travels.append(_Travel(t_ns, from_nm, to_nm, self._speed_nm_s, lay_nm, off_nm))
 
     def stop(self, t_ns: int) -> None:
         """The drive stands where it is, and the specimen where that brought it."""
         here_nm, off_nm = self.drive_nm(t_ns), self._at(t_ns).scatter_at(t_ns)
-        lay_nm = self.specimen_nm(t_ns)
+        lay_nm = self._at(t_ns).specimen_nm(t_ns, self._play_nm)
         self._travels.append(_Travel(t_ns, here_nm, here_nm, self._speed_nm_s, lay_nm, (off_nm, off_nm)))
 
 
@@ -149,7 +167,7 @@ class Translation:
         self.facts = settings.facts
         speeds = (settings.xy_speed_nm_s, settings.xy_speed_nm_s, settings.z_speed_nm_s)
         self._axes = tuple(
-            _Axis(start_nm, speed_nm_s, settings.backlash_nm, clock.now_ns())
+            _Axis(start_nm, speed_nm_s, settings, clock.now_ns())
             for start_nm, speed_nm_s in zip(settings.start_nm, speeds, strict=True)
         )
 
@@ -157,7 +175,7 @@ class Translation:
         """From now on play and scatter are others than the settings say."""
         self._settings = settings
         for axis in self._axes:
-            axis.hide(settings.backlash_nm)
+            axis.hide(settings)
 
     def moved_nm(self, t_ns: int) -> tuple[float, float, float]:
         """How far the specimen truly was at an instant from where it lay at the beginning."""

@@ -4,9 +4,11 @@ A devices file may take the camera from one simulation and the stage from anothe
 moves, the blanker that opens and the crystal that lies there, not those of an instrument that nobody drives.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from drivers.ongrid import SeenOnGrid
 from drivers.parts import Deflector, OpticalMode, View
 from drivers.simulated.aperture import Aperture, lit_share
 from drivers.simulated.column import FULL_DEFOCUS, Blanker, Lens
@@ -16,7 +18,7 @@ from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
 from drivers.simulated.hiddencamera import SpreadState
 from drivers.simulated.illumination import Condenser
-from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, vector
+from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, image_on_grid, lab_on_grid, vector
 from drivers.simulated.lensmode import LensMode
 from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.shots import ColumnState, CrystalSource, Shot
@@ -25,6 +27,8 @@ from engine.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from drivers.simulated.microscope import SimulatedSpecimen
+
+Pair = tuple[float, float]
 
 
 class SimulatedView:
@@ -66,6 +70,10 @@ class SimulatedView:
         self.images_seen: dict[float, OpticalMode] = {}
         """The magnifications at which images were taken."""
         self._seed = seed
+        self.began_ns = 0
+        """Since when the beam drifts."""
+        self.seen_on_grid: list[SeenOnGrid] = []
+        """Where each exposure looked, where the specimen is a grid of crystals."""
         self.other_camera: Timepix | None = None
         """The one that looks at this instrument in the place of its own."""
 
@@ -110,6 +118,8 @@ class SimulatedView:
         """What the instrument does during one exposure, as far as it is known at this instant."""
         middle_ns, spread = (begin_ns + end_ns) // 2, None
         column = self._column(middle_ns, begin_ns)
+        if column.on_grid_nm is not None:
+            self.seen_on_grid.append(self._sight(column, begin_ns, end_ns))
         if self.specimen.is_spread:
             spread = SpreadState(middle_ns / NS_PER_S, column.beam_shift_nm)
         return Shot(
@@ -143,7 +153,7 @@ class SimulatedView:
             length_mm,
             self.length_mm(length_mm),
             self.translation.specimen_nm(t_ns),
-            vector(scale.turned, self.deflectors.effect_at(Deflector.BEAM_SHIFT, t_ns)),
+            vector(scale.turned, self._beam_nm(t_ns)),
             vector(scale.turned, self.deflectors.effect_at(Deflector.IMAGE_SHIFT, t_ns)),
             spot_size,
             brightness,
@@ -154,6 +164,34 @@ class SimulatedView:
             self.illumination.flux_share,
             self._probe_nm(t_ns) if self.pictures.probe_selects else (0.0, 0.0),
             self._beam_off_nm(t_ns),
+            None if self.specimen.source.grid is None else self._on_grid_nm(t_ns),
+        )
+
+    def _beam_nm(self, t_ns: int) -> Pair:
+        """Where beam shift and drift have moved the beam, along (fast, slow) of the imaging mode."""
+        shift_nm, drift_nm = (
+            self.deflectors.effect_at(Deflector.BEAM_SHIFT, t_ns),
+            self.illumination.drifted_nm((t_ns - self.began_ns) / NS_PER_S),
+        )
+        return shift_nm[0] + drift_nm[0], shift_nm[1] + drift_nm[1]
+
+    def _on_grid_nm(self, t_ns: int) -> Pair:
+        """Where the middle of the beam is on a grid, as `imaging.electrons_s` has it."""
+        (beam_x, beam_y), disc_nm = self._beam_nm(t_ns), self.illumination.disc(OpticalMode.IMAGING).middle_nm
+        lab = self._along_stage((beam_x + disc_nm[0], beam_y + disc_nm[1]))
+        tilt = math.radians(self.goniometer.angle_deg(t_ns))
+        return lab_on_grid(lab, tilt, self.translation.specimen_nm(t_ns))
+
+    def _sight(self, column: ColumnState, begin_ns: int, end_ns: int) -> SeenOnGrid:
+        tilt_deg = self.goniometer.angle_deg((begin_ns + end_ns) // 2)
+        is_image = column.mode is not OpticalMode.DIFFRACTION
+        field_nm, per_px = (math.nan, math.nan), (math.nan,) * 4
+        if is_image:
+            field_nm, per_px = image_on_grid(column.scale, column.specimen_nm, tilt_deg, column.image_shift_nm)
+        return SeenOnGrid(
+            *(begin_ns, end_ns, is_image, tilt_deg, column.on_grid_nm or (math.nan, math.nan), field_nm, per_px),
+            self.pictures.physical_px,
+            self.blanker.share_on(begin_ns, end_ns),
         )
 
     @property
@@ -217,7 +255,10 @@ class SimulatedView:
 
     def _shift_nm(self, which: Deflector, t_ns: int) -> tuple[float, float]:
         """What a pair did at the specimen, along x and y of the stage."""
-        shift_nm = self.deflectors.effect_at(which, t_ns)
+        return self._along_stage(self.deflectors.effect_at(which, t_ns))
+
+    def _along_stage(self, shift_nm: Pair) -> Pair:
+        """What is so far along (fast, slow) of the imaging mode, along x and y of the stage."""
         if shift_nm == (0.0, 0.0):
             return shift_nm
         (fast_x, fast_y, slow_x, slow_y) = self.scale(OpticalMode.IMAGING, 1.0).stage_axes

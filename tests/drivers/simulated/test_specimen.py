@@ -93,7 +93,7 @@ async def test_an_instrument_that_outlives_its_program_keeps_its_blanker(clock: 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"holder": 3}, "a plan may say start_deg, beam_on, crystal, hidden, spread of a simulation, not 'holder'"),
+        ({"holder": 3}, "a plan may say start_deg, beam_on, crystal, grid, hidden, spread of a simulation, not 'holder'"),
         ({"crystal": {"cif": Path("nowhere.cif")}}, "nowhere.cif: no such file"),
         ({"start_deg": "left"}, "start_deg = 'left' is not a number"),
     ],
