@@ -25,6 +25,8 @@ FEW = 3
 """So many of the first looks at least tell where the beam is."""
 MOST_BLIND = 3
 """So many fields in which the probe is not seen: nobody knows where it is."""
+FIRST_INTERVAL = 5
+"""Fields to the second look; where the beam is calm the next ones come after twice as many each."""
 WANDERS_NM = 40.0
 """Farther than this from one look to the next, and the next comes after half as many fields."""
 CALM_NM = 12.0
@@ -41,10 +43,10 @@ class BeamLooks:
 
     def __init__(self, run: Run, plan: SerialedPlan, scale: FieldScale, camera: DetectorFacts) -> None:
         self._run, self._plan, self._scale, self._camera = run, plan, scale, camera
-        self.is_known = False
+        self.is_known = not plan.probe_looks
         """Whether the probe was seen where `aim` says."""
         self._blind = 0
-        self._interval = plan.beam_check_fields
+        self._interval = min(FIRST_INTERVAL, plan.beam_check_fields)
         self._since = 0
         self._patterns: list[Pair] = []
         self._is_doubtful = False
@@ -52,6 +54,8 @@ class BeamLooks:
     @property
     def is_due(self) -> bool:
         """Whether it is time for a look, in a field that has crystals."""
+        if not self._plan.probe_looks:
+            return False
         return not self.is_known or self._is_doubtful or (0 < self._interval <= self._since)
 
     @property

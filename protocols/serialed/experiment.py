@@ -121,6 +121,10 @@ class PreparedSerialed(Prepared):
             )
         if self.facts.illumination is None:
             remarks.append("nobody sets the condenser here: images and patterns are taken with the beam as it is.")
+        if not plan.probe_looks:
+            remarks.append(
+                "it is not looked where the probe lies: the calibration of the beam shift is taken at its word."
+            )
         if self.scale.lag_units is None:
             remarks.append(
                 "the hysteresis of the beam shift is not known: crystals may be missed by it. "
@@ -198,6 +202,11 @@ class Serialed(ExperimentType[SerialedPlan]):
             ):
                 if why := light.outside(brightness=value):
                     raise Refused(f"{key}: {why}; nothing was started.")
+        elif plan.probe_looks:
+            raise Refused(
+                "probe_looks: nobody sets the condenser here, so the probe cannot be looked at; nothing was "
+                "started. Focus the beam yourself and set probe_looks = false."
+            )
         scale = field_scale(facts, plan.magnification, (512, 512) if camera.shape is None else None)
         low, high = coils.limits.get(Deflector.BEAM_SHIFT, (0.0, 0.0))
         need = 2 * max(_reach_units(scale))

@@ -11,6 +11,7 @@ from engine.errors import CredlineError
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.remains import Remains, RunEnd
 from engine.record.trace import Record
+from engine.record.warned import TRUTH
 from protocols.serialed.budgets import SerialedBudgets
 from protocols.serialed.limit import pace_of
 from protocols.serialed.plan import SerialedPlan
@@ -29,6 +30,7 @@ def finish_serialed(remains: Remains) -> RunEnd:
     how = Counter(over.values())
     beams = [note for note in notes if note["name"] == BEAM_NOTE]
     plan, budgets = _plan_of(remains), _budgets_of(remains)
+    truth = next((note for note in notes if note["name"] == TRUTH), None)
     pace = pace_of(remains.records, budgets)
     good, scored = _scores(remains.records)
     before = (remains.header.get("continued") or {}).get("done") or {}
@@ -47,7 +49,7 @@ def finish_serialed(remains: Remains) -> RunEnd:
         "elapsed_s": round(pace.elapsed_s, 3),
         "patterns_per_hour": round(3600 * len(patterns) / pace.elapsed_s, 1) if pace.elapsed_s > 0 else 0.0,
         "limit_ratio": None if pace.ratio is None else round(pace.ratio, 4),
-        "on_target": None,
+        "on_target": None if truth is None else truth["on_target"],
         "exposures_lost": sum(record["kind"] == "refused" for record in remains.records),
         "beam": _beam(beams),
     }

@@ -66,8 +66,11 @@ class SerialedPlan(BaseModel):
     """What is taken for a crystal."""
     condenser_settling_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.1
     """After a change of the brightness, until the beam stands."""
-    stage_settling_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.0
+    stage_settling_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.6
     """After the stage says that it stands, until it does."""
+    probe_looks: bool = True
+    """Whether it is looked in the image where the probe lies. false: it is taken to lie in the middle of the image, and
+    the beam shift to be as it was calibrated."""
     beam_check_fields: Annotated[int, Field(ge=0, le=10000)] = 20
     """After so many fields at most it is looked where the probe lies, sooner where it moves. 0: at the beginning."""
     grid_pitch_um: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 62.0

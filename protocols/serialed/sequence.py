@@ -18,7 +18,7 @@ from engine.clock import ns
 from engine.errors import DeviceError, DeviceLost
 from engine.record.endings import Status
 from engine.record.jsonobject import JsonObject
-from engine.record.warned import WARNING
+from engine.record.warned import TRUTH, WARNING
 from engine.run.contract import Experiment, SafeAction, Work
 from engine.run.run import Run
 from protocols.calibrate.asfound import AsFound
@@ -35,6 +35,7 @@ from protocols.serialed.finding.computation import FIND, Found
 from protocols.serialed.finding.computation import answered as find_answered
 from protocols.serialed.finding.computation import told as find_told
 from protocols.serialed.machine import State, serialed_machine
+from protocols.serialed.ontarget import on_target
 from protocols.serialed.plan import SerialedPlan
 from protocols.serialed.probeseen import PROBE
 from protocols.serialed.raster import NM_PER_UM, Field, Queue, raster
@@ -404,6 +405,14 @@ class SerialedSequence(Experiment):
         await self._all_answered.wait()
         return self.run.finish(Status.DONE, self._map.words(len(self._fields)))
 
+    async def when_safe(self) -> None:
+        """See `Experiment.when_safe`: what a simulated grid knows of the run, for the result."""
+        truth = self.microscope.truth
+        if truth is not None and self.plan.truth:
+            told = on_target(truth, self.run.data.remains())
+            if told is not None:
+                self.run.trace.record("note", TRUTH, **told)
+
     async def _set_brightness(self, value: float) -> None:
         if self._light is None:
             return
@@ -456,3 +465,4 @@ class SerialedSequence(Experiment):
         truth = self.microscope.truth
         if truth is not None and self.plan.truth:
             truth.write_hidden(folder / "truth.h5")
+            truth.write_grid(folder / "grid_truth.h5")
