@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 Array = NDArray[np.float64]
 Pair = tuple[float, float]
@@ -25,7 +26,7 @@ PLACE_SHARE = 0.01
 """And of its distance from the one that is recalled, for what the scale may have changed."""
 LENGTH_SIGMA = 0.35
 """Of the logarithm of its length."""
-GATE = 3.5
+GATE = 5.0
 """A crystal lies within so many standard deviations of where it should be."""
 ELSEWHERE = 1e-3
 """How likely it is beforehand that this is another place altogether."""
@@ -33,6 +34,7 @@ CLUTTER_UM2 = 0.02
 """Things per um^2 that nobody saw before, at least."""
 SAME_NM = 200.0
 """Proposals that differ by less are one."""
+MOST_JUDGED = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,11 @@ def matched(
     sigma = np.hypot(PLACE_NM, PLACE_SHARE * np.hypot(*old.T))
     area_um2 = max((view_nm[1] - view_nm[0]) * (view_nm[3] - view_nm[2]) / 1e6, 1e-6)
     clutter = max(len(found) / area_um2, CLUTTER_UM2) / 1e6
-    reach_nm = 5.0 * stage_sigma_nm
-    proposals: list[_Proposal] = []
-    for i in range(len(old)):
-        for j in range(len(new)):
-            shift = new[j] - old[i]
-            if np.hypot(*shift) <= reach_nm:
-                made = _judged(shift, new, new_length, old, old_length, sigma, view_nm, clutter, stage_sigma_nm)
-                if made is not None:
-                    proposals.append(made)
+    proposals = [
+        made
+        for shift in _proposed(new, old, 5.0 * stage_sigma_nm)
+        if (made := _judged(shift, new, new_length, old, old_length, sigma, view_nm, clutter, stage_sigma_nm))
+    ]
     proposals.sort(key=lambda each: -each.log)
     kept: list[_Proposal] = []
     for each in proposals:
@@ -121,6 +119,25 @@ class _Proposal:
     matched: int
     expected: int
     left_nm: float
+
+
+def _proposed(new: Array, old: Array, reach_nm: float) -> Array:
+    """(n, 2) shifts by pairs of an old and a new crystal that are worth a judgement: those that most other pairs say
+    as well.
+    """
+    shifts = (new[:, None] - old[None]).reshape(-1, 2)
+    shifts = shifts[np.hypot(*shifts.T) <= reach_nm]
+    if len(shifts) <= MOST_JUDGED:
+        return shifts
+    tree = cKDTree(shifts)
+    said = tree.query_ball_point(shifts, SAME_NM, return_length=True)
+    chosen: list[int] = []
+    for place in np.argsort(-said, kind="stable"):
+        if all(np.hypot(*(shifts[place] - shifts[other])) > SAME_NM / 2 for other in chosen):
+            chosen.append(int(place))
+            if len(chosen) == MOST_JUDGED:
+                break
+    return np.asarray(shifts[chosen])
 
 
 def _judged(
@@ -166,13 +183,11 @@ def _judged(
 def _paired(there: Array, new: Array, sigma: Array) -> list[tuple[int, int]]:
     """The pairs (old, new) that lie together, nearest first, each in one pair only."""
     away = np.hypot(*(there[:, None] - new[None]).transpose(2, 0, 1)) / sigma[:, None]
+    near = np.argwhere(away <= GATE)
     pairs: list[tuple[int, int]] = []
     used_old: set[int] = set()
     used_new: set[int] = set()
-    for place in np.argsort(away, axis=None):
-        i, j = (int(k) for k in np.unravel_index(int(place), away.shape))
-        if away[i, j] > GATE * math.sqrt(2):
-            break
+    for i, j in near[np.argsort(away[near[:, 0], near[:, 1]], kind="stable")].tolist():
         if i not in used_old and j not in used_new:
             pairs.append((i, j))
             used_old.add(i)

@@ -3,7 +3,7 @@
 Every file is written whole or not at all; the run's own are only read. An export may be stopped and done again at will.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from engine.errors import DataError, Refused
@@ -14,6 +14,7 @@ from protocols.serialed.results.masks import masks_of
 from protocols.serialed.results.overview import overview_png
 from protocols.serialed.results.patternlook import PatternLook, beam_of, look_at_patterns
 from protocols.serialed.results.report import write_report
+from protocols.serialed.results.runknown import places_of
 from protocols.serialed.results.selection import selection
 from protocols.serialed.results.source import Patterns, SerialSource, open_serial
 
@@ -29,10 +30,8 @@ def export_serial(
     formats: Sequence[str] = FORMATS,
     progress: Progress | None = None,
     told: Sequence[tuple[str, str]] = (),
-    places_nm: Mapping[int, tuple[float, float]] | None = None,
 ) -> tuple[str, ...]:
-    """Make these files of a run folder; lines for a person. told: the table of the result, for the report. places_nm:
-    where fields without an image were to be, for the overview.
+    """Make these files of a run folder; lines for a person. told: the table of the result, for the report.
 
     progress(done, total) is called in steps of work; what it raises stops the export. Raises Refused for an unknown
     format (nothing written), DataError for a run that cannot be read, StorageError for the disk.
@@ -41,7 +40,7 @@ def export_serial(
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise Refused(f"formats: {unknown[0]!r} is none of {', '.join(FORMATS)}. Nothing was exported.")
     with open_serial(folder) as source:
-        return tuple(_export(source, set(wanted), progress, told, places_nm))
+        return tuple(_export(source, set(wanted), progress, told))
 
 
 def _export(
@@ -49,7 +48,6 @@ def _export(
     wanted: Set[str],
     progress: Progress | None,
     told: Sequence[tuple[str, str]],
-    places_nm: Mapping[int, tuple[float, float]] | None,
 ) -> list[str]:
     folder, tables = source.folder, source.tables
     files: list[Path] = []
@@ -63,7 +61,7 @@ def _export(
         if patterns is None and "cxi" in wanted and not warnings:
             lines.append(NO_PATTERNS)
     if wanted & {"overview", "report"}:
-        overview = overview_png(source, places_nm)
+        overview = overview_png(source, places_of(source.records, source.document.plan))
         if "overview" in wanted:
             (folder / OVERVIEW).parent.mkdir(exist_ok=True)
             write_file(folder / OVERVIEW, overview)

@@ -25,6 +25,8 @@ Pair = tuple[float, float]
 LONGEST_PX = 1800
 """Of the mosaic."""
 SIDE_IN, LEAST_IN, BAR_IN, TITLE_IN, FOOT_IN = 11.0, 7.0, 1.1, 0.6, 0.35
+MARGIN = 0.6
+"""Around the outermost middles, in sides of a field."""
 INK, GREY = "#1b1b1b", "#9a9a9a"
 LEFT_OUT = {"bar": "#6b6b6b", "stage": "#cc0000", "lost": "#cc0000"}
 """Colours of fields without an image, by how they ended; others are pale."""
@@ -50,7 +52,7 @@ def overview_png(source: SerialSource, places_nm: Mapping[int, Pair] | None = No
         return png(figure)
     side_nm = max((max(size) for size in sizes), default=5000.0)
     centres = np.array([[row.x_nm, row.y_nm] for row in known] + list(left_out.values()))
-    low, high = centres.min(axis=0) - 0.75 * side_nm, centres.max(axis=0) + 0.75 * side_nm
+    low, high = centres.min(axis=0) - MARGIN * side_nm, centres.max(axis=0) + MARGIN * side_nm
     wide, tall = high - low
     size_in = (
         max(LEAST_IN, SIDE_IN * min(1.0, wide / tall) + BAR_IN),

@@ -30,6 +30,7 @@ from engine.record.trace import Record
 from protocols.products.corrections import Correction, correction
 from protocols.products.cross import GROWTH_PX
 from protocols.serialed.results.crystaltable import IMAGE, PATTERN, SerialTables, tables_of
+from protocols.serialed.results.runknown import scale_of
 
 COLUMNS = {
     IMAGE: ("field", "x_nm", "y_nm", "nm_per_px"),
@@ -227,7 +228,8 @@ def open_serial(folder: Path) -> Iterator[SerialSource]:
     try:
         whole = _whole(found.remains.frames, file)
         shape = None if file is None else _grid(file, document)
-        tables = tables_of(found.remains.records, whole, shape)
+        told, stage_px = scale_of(found.remains.header, found.remains.plan)
+        tables = tables_of(found.remains.records, whole, shape or told, stage_px)
         lost = [line for line in found.lost if not line.startswith("journal.jsonl")]
         yield SerialSource(folder, document, found.remains.header, found.remains.records, whole, tables, file, lost)
     finally:

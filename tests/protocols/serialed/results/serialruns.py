@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,12 @@ PATTERN = FrameKind(
 NM_PER_PX = 46.0
 IMAGE_PX, PATTERN_PX = 128, 96
 TURN = math.radians(30.0)
-STAGE_PX = tuple((np.array([[math.cos(TURN), math.sin(TURN)], [math.sin(TURN), -math.cos(TURN)]]) / NM_PER_PX).ravel())
+STAGE_PX = (
+    math.cos(TURN) / NM_PER_PX,
+    math.sin(TURN) / NM_PER_PX,
+    math.sin(TURN) / NM_PER_PX,
+    -math.cos(TURN) / NM_PER_PX,
+)
 """px along (fast, slow) that a nm of the stage moves the image, by rows."""
 BEAM = (50.25, 46.75)
 Pair = tuple[float, float]
@@ -225,8 +230,3 @@ def pattern_of(score: float, seed: int) -> NDArray[np.uint16]:
                     spot = np.hypot(x - BEAM[0] - 11 * h, y - BEAM[1] - 11 * k)
                     light = light + 250 / (1 + abs(h) + abs(k)) * np.exp(-((spot / 1.3) ** 2) / 2)
     return np.random.default_rng(seed).poisson(light).astype(np.uint16)
-
-
-def as_dict(value: Any) -> dict[str, Any]:
-    """Of a dataclass."""
-    return asdict(value)

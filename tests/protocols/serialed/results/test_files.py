@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,6 +25,16 @@ FIELDS = {
     2: [],
     3: [Crystal(60.5, 61.25, 0.88, neighbour_nm=400.0), Crystal(20, 90, 0.99)],
 }
+
+
+@pytest.fixture(autouse=True)
+def no_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timing strip takes seconds; the engine's own tests draw it."""
+
+    def draw(*_: object) -> None:
+        raise DataError("none in these tests")
+
+    monkeypatch.setattr("protocols.serialed.results.report.draw_strip", draw)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +178,7 @@ def test_a_wide_cross_is_widened_and_masked(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mask != 0, cross_mask((PATTERN_PX, PATTERN_PX)))
 
 
-HONEST = {
+HONEST: dict[str, tuple[dict[int, list[Crystal]], dict[str, Any], str]] = {
     "no crystals": ({1: [], 2: []}, {}, "0 crystals found"),
     "no fields at all": ({}, {}, "0 crystals found"),
     "nothing scored": ({1: [Crystal(40, 30, None)]}, {}, "1 isolated ones have no score"),
