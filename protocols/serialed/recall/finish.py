@@ -2,6 +2,7 @@
 
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.remains import Remains, RunEnd
+from engine.record.warned import TRUTH
 from protocols.screening.computation import SCREEN
 from protocols.serialed.recall.plan import IMAGE
 from protocols.serialed.records import PATTERN
@@ -13,11 +14,13 @@ RECALLED = "recalled"
 def finish_recall(remains: Remains) -> RunEnd:
     """The result: `found`, and of the last look `off_nm` (x, y from the old place), `away_nm` (from where the stage
     stands), `place_nm`, `seen` (itself, not by its neighbours alone), `matched`, `expected`, `sure`; `beam_shift` that
-    is on it; `score` of the pattern. None for what was not done.
+    is on it; `score` of the pattern, and where a simulation tells `beam_off_nm`, how far the beam was from the crystal.
+    None for what was not done.
     """
     notes = [record for record in remains.records if record["kind"] == "note"]
     last = next((note for note in reversed(notes) if note["name"] == RECALLED), None)
     aimed = next((note for note in reversed(notes) if note["name"] == "aimed"), None)
+    truth = next((note for note in notes if note["name"] == TRUTH), None)
     scores = [
         record["result"]["good"]
         for record in remains.records
@@ -30,6 +33,7 @@ def finish_recall(remains: Remains) -> RunEnd:
         "images": len(remains.of_kind(IMAGE.name)),
         "patterns": len(remains.of_kind(PATTERN.name)),
         "score": scores[-1] if scores else None,
+        "beam_off_nm": None if truth is None else truth.get("median_nm"),
     }
     return RunEnd(result)
 

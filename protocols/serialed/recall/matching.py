@@ -128,7 +128,7 @@ def _proposed(new: Array, old: Array, reach_nm: float) -> Array:
     shifts = (new[:, None] - old[None]).reshape(-1, 2)
     shifts = shifts[np.hypot(*shifts.T) <= reach_nm]
     if len(shifts) <= MOST_JUDGED:
-        return shifts
+        return np.asarray(shifts)
     tree = cKDTree(shifts)
     said = tree.query_ball_point(shifts, SAME_NM, return_length=True)
     chosen: list[int] = []

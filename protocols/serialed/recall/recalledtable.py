@@ -57,7 +57,10 @@ def rows_of(table: Path, number: int) -> tuple[Sequence[CrystalRow], CrystalRow]
     if _is_paper(path):
         listed = _paper_rows(path)
         if number > len(listed):
-            raise Refused(f"{shown(path)}: has {len(listed)} lines, so no crystal {number}; nothing was started.")
+            raise Refused(
+                f"{shown(path)}: has {len(listed)} lines, so no crystal {number}; nothing was started. All crystals, "
+                f"also those that are not isolated or not good, are in {CRYSTALS}."
+            )
         target = listed[number - 1]
         whole = path.with_name(CRYSTALS)
         rows = read_crystals(whole) if whole.is_file() else listed
@@ -100,7 +103,7 @@ def _is_paper(path: Path) -> bool:
             first = next(csv.reader(file), [])
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{shown(path)}: cannot be read ({shown(error)}); nothing was started") from error
-    return len(first) == PAPER_COLUMNS and first[0] != CRYSTAL_COLUMNS[0]
+    return not first or (len(first) == PAPER_COLUMNS and first[0] != CRYSTAL_COLUMNS[0])
 
 
 def _paper_rows(path: Path) -> list[CrystalRow]:

@@ -17,7 +17,7 @@ from engine.clock import ns
 from engine.errors import DeviceError
 from engine.record.endings import Status
 from engine.record.jsonobject import JsonObject
-from engine.record.warned import WARNING
+from engine.record.warned import TRUTH, WARNING
 from engine.run.contract import Experiment, SafeAction, Work
 from engine.run.run import Run
 from protocols.calibrate.asfound import AsFound
@@ -30,6 +30,7 @@ from protocols.serialed.finding.computation import FIND, Found
 from protocols.serialed.finding.computation import answered as find_answered
 from protocols.serialed.finding.computation import told as find_told
 from protocols.serialed.finding.settings import FinderSettings
+from protocols.serialed.ontarget import on_target
 from protocols.serialed.probeseen import PROBE
 from protocols.serialed.probeseen import told as probe_told
 from protocols.serialed.recall.finish import RECALLED
@@ -350,6 +351,11 @@ class RecallSequence(Experiment):
 
     def _warn(self, text: str) -> None:
         self.run.trace.record("note", WARNING, what="beam", text=text)
+
+    async def when_safe(self) -> None:
+        """See `Experiment.when_safe`: of a pattern, whether a simulated grid says that the crystal was lit."""
+        if self.microscope.truth is not None and (told := on_target(self.microscope.truth, self.run.data.remains())):
+            self.run.trace.record("note", TRUTH, **told)
 
     def write_extra(self, folder: Path) -> None:
         """See `Experiment.write_extra`: the truth of a simulation."""
