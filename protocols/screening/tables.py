@@ -9,6 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,19 @@ HEADINGS = ("name", "good", "d_min_A", "several", "why")
 NUMBERED = re.compile(r"(\d+)_(\d+)$")
 """The end of a name of Instamatic: number of the picture, and of the crystal in it."""
 GOOD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class InstamaticRow:
+    """One crystal as Instamatic lists it. size_um2, x_nm, y_nm: an empty text where that is not known."""
+
+    file: str
+    picture: int
+    crystal: int
+    prediction: float
+    size_um2: float | str
+    x_nm: float | str
+    y_nm: float | str
 
 
 def write_scores(path: Path, rows: Sequence[Row]) -> None:
@@ -46,19 +60,28 @@ def write_instamatic(path: Path, rows: Sequence[Row]) -> None:
         ),
         key=lambda each: -each[2].good,
     )
-    _write(path, ((row.name, *_place(row.name, n, score.good)) for n, row, score in good))
+    write_instamatic_rows(path, [_place(row.name, n, score.good) for n, row, score in good])
 
 
-def _place(name: str, number: int, prediction: float) -> tuple[Any, ...]:
+def write_instamatic_rows(path: Path, rows: Iterable[InstamaticRow]) -> None:
+    """These crystals in these columns, in this order."""
+    lines = (
+        (row.file, row.picture, row.crystal, f"{row.prediction:.6f}", row.size_um2, row.x_nm, row.y_nm) for row in rows
+    )
+    _write(path, lines)
+
+
+def _place(name: str, number: int, prediction: float) -> InstamaticRow:
     told = _attributes(Path(name))
     found = NUMBERED.search(Path(name).stem)
     picture, crystal = found.groups() if found else (0, number)
     at = told.get("exp_stage_position")
     x, y = (at[0], at[1]) if at is not None and len(at) >= 2 else ("", "")
-    return (
+    return InstamaticRow(
+        name,
         told.get("exp_image_number", int(picture)),
         told.get("exp_pattern_number", int(crystal)),
-        f"{prediction:.6f}",
+        prediction,
         told.get("total_area_micrometer", ""),
         x,
         y,

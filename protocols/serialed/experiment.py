@@ -274,12 +274,24 @@ class Serialed(ExperimentType[SerialedPlan]):
     def write_files(
         self, folder: Path, remains: Remains, end: RunEnd, frames: Callable[[str], Iterator[SpooledFrame]]
     ) -> list[Path]:
-        """See `ExperimentType.write_files`."""
-        return []
+        """See `ExperimentType.write_files`: the tables of crystals and fields."""
+        from protocols.serialed.results.runknown import write_run_tables
+
+        return write_run_tables(folder, remains)
 
     def products(self, plan: SerialedPlan) -> Sequence[str]:
         """See `ExperimentType.products`."""
-        return ()
+        return plan.formats
+
+    def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
+        """See `ExperimentType.export`."""
+        from protocols.serialed.results.export import export_serial
+
+        try:
+            told = self.told(RunDocument.read(folder).result)
+        except (KeyError, TypeError, ValueError):  # of an older version, or edited: the report does without
+            told = ()
+        return export_serial(folder, formats, progress, told)
 
     def carried_over(self, plan: SerialedPlan, remains: Remains) -> JsonDict:
         """See `ExperimentType.carried_over`: the fields that are done, and the crystals of the one under way."""
