@@ -14,6 +14,7 @@ from engine.errors import DeviceError
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.run.run import Run
 from protocols.serialed.aim import Aim, Pair, corrected
+from protocols.serialed.finding.crystals import FoundCrystal
 from protocols.serialed.plan import SerialedPlan
 from protocols.serialed.probeseen import told as probe_told
 from protocols.serialed.records import BEAM_NOTE
@@ -21,6 +22,8 @@ from protocols.serialed.scale import FieldScale
 
 SPREAD = 0.28
 """The first looks lie this share of the picture's side from its middle, and one in the middle."""
+ASIDE, STEPS = 0.25, (0.0, -1.0, -0.5, 0.5, 1.0)
+"""They may lie aside by so much of that, where a crystal is in the way."""
 FEW = 3
 """So many of the first looks at least tell where the beam is."""
 MOST_BLIND = 3
@@ -67,19 +70,24 @@ class BeamLooks:
         """A field more since the last look."""
         self._since += 1
 
-    def settings(self, neutral: Pair, coils: DeflectorFacts) -> Iterator[Pair]:
-        """The settings of the beam shift to look at, in an order in which they rise as far as can be."""
-        rows, columns = self._scale.shape
-        middle = self._scale.middle_px
-        away = [(0.0, 0.0)]
-        if not self.is_known:
-            away = [(-1.0, -1.0), (-1.0, 1.0), (0.0, 0.0), (1.0, -1.0), (1.0, 1.0)]
-        for fast, slow in away:
-            px = middle[0] + SPREAD * fast * columns, middle[1] + SPREAD * slow * rows
-            x, y = self.aim.units_for(px) if (fast, slow) != (0.0, 0.0) else neutral
+    def settings(self, crystals: Sequence[FoundCrystal], coils: DeflectorFacts) -> Iterator[Pair]:
+        """The settings of the beam shift to look at, in an order in which they rise as far as can be: where no crystal
+        lies in the way. One look is made where the image is clearest.
+        """
+        places = [(0.0, 0.0)] if self.is_known else [(-1.0, -1.0), (-1.0, 1.0), (0.0, 0.0), (1.0, -1.0), (1.0, 1.0)]
+        for place in places:
+            around = 1.0 if self.is_known else ASIDE
+            tried = [(place[0] + around * a, place[1] + around * b) for a in STEPS for b in STEPS]
+            px = max(map(self._px, tried), key=lambda at: _free_px(at, crystals))
+            x, y = self.aim.units_for(px)
             units = (float(round(x)), float(round(y))) if coils.whole_numbers else (x, y)
             if not coils.outside(Deflector.BEAM_SHIFT, *units):
                 yield units
+
+    def _px(self, place: Pair) -> Pair:
+        rows, columns = self._scale.shape
+        middle = self._scale.middle_px
+        return middle[0] + SPREAD * place[0] * columns, middle[1] + SPREAD * place[1] * rows
 
     def told(self, index: int, *, of_pattern: bool = False) -> JsonDict:
         """The arguments of `PROBE` for a frame."""
@@ -157,3 +165,8 @@ class BeamLooks:
             return ""
         self._is_doubtful, self._patterns = True, [here]
         return f"the primary beam of the patterns has moved by {away_px:.0f} px; its place in the image is looked at"
+
+
+def _free_px(at: Pair, crystals: Sequence[FoundCrystal]) -> float:
+    """How far the nearest crystal is from a place."""
+    return min((math.dist(at, (c.fast_px, c.slow_px)) - c.length_px / 2 for c in crystals), default=math.inf)

@@ -14,14 +14,14 @@ Place = Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)]
 
 
 class FinderPlan(BaseModel):
-    """What the finder of crystals is told; 0 and None: as it likes."""
+    """Which of the things that are found are crystals to visit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    smallest_nm: Annotated[float, Field(ge=0, le=1e5, allow_inf_nan=False)] = 0.0
-    """Shorter ones are not visited."""
+    smallest_nm: Annotated[float, Field(ge=0, le=1e5, allow_inf_nan=False)] = 150.0
+    """Shorter ones are dirt; 0: as short as can be seen."""
     largest_nm: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
-    """Longer ones are not visited; 0: no limit."""
+    """Longer ones are not visited; 0: as the finder likes, 3 um."""
 
 
 class SerialedPlan(BaseModel):

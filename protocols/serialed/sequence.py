@@ -6,6 +6,7 @@ is on for exposures alone. A field that cannot be worked on is named and left; t
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
@@ -58,6 +59,8 @@ TRACE_BATCH = 50
 """Records of the trace are written this many at a time within a field."""
 HOWEVER_LATE_NS = 2**62
 Pair = tuple[float, float]
+ANYWHERE = (math.inf, math.inf)
+"""Every setting falls from there."""
 
 
 class SerialedSequence(Experiment):
@@ -94,8 +97,8 @@ class SerialedSequence(Experiment):
         self._failed_in_a_row = 0
         self._stands_ns = 0
         """When lenses, condenser and coils stand."""
-        self._here: Pair = (0.0, 0.0)
-        """The beam shift as it is set, having come from below."""
+        self._here: Pair = ANYWHERE
+        """The beam shift as it is set, having come from below; ANYWHERE where nobody knows that."""
         self._neutral: Pair = (0.0, 0.0)
         self._image_brightness = 0.0
         self._finding: Answer[Found | None] | None = None
@@ -156,7 +159,7 @@ class SerialedSequence(Experiment):
             _, brightness = await self._found.remember_illumination()
             self._image_brightness = brightness if self.plan.image_brightness is None else self.plan.image_brightness
             await self._set_brightness(self._image_brightness)
-        self._neutral = self._here = await self._found.remember_deflector(Deflector.BEAM_SHIFT)
+        self._neutral = await self._found.remember_deflector(Deflector.BEAM_SHIFT)
         self._looks.aim = self._taken_up.aim or self.scale.aim_at(self._neutral)
         self._stands_in(self._mode.facts.settling_s)
         if self._detector.flatfield is not None:  # into the spool: the finder needs it, and who makes files of the run
@@ -289,10 +292,12 @@ class SerialedSequence(Experiment):
 
     async def check_beam(self) -> str:
         """Look where the probe lies in the image, and correct what is known of it."""
+        found = None if self._finding is None else await self._finding.get()
+        crystals = () if found is None else found.crystals
         async with self._step("check_beam", self.budgets.check_s(self._looks.count)):
             await self._set_brightness(self.plan.probe_brightness)
             looks = []
-            for units in self._looks.settings(self._neutral, self._coils.facts):
+            for units in self._looks.settings(crystals, self._coils.facts):
                 await self._set_shift(units)
                 columns: dict[str, int | float | str | None] = {
                     "field": self._field.number,
@@ -406,9 +411,9 @@ class SerialedSequence(Experiment):
             await self._mode.set_mode(OpticalMode.IMAGING)
             self._stands_in(self._mode.facts.settling_s)
             await self._set_brightness(self._image_brightness)
-            if self._here != self._neutral:
+            if self._here != ANYWHERE:
                 await self._coils.set(Deflector.BEAM_SHIFT, *self._neutral)
-                self._here = self._neutral
+                self._here = ANYWHERE
                 self._stands_in(self._coils.facts.settling_s)
         return "restored"
 
