@@ -51,8 +51,8 @@ class FieldMap:
     def skips(self, where: Field) -> str:
         """Why a field is not worth going to; empty where it is, or nobody can tell."""
         pitch_nm = self.plan.grid_pitch_um * NM_PER_UM
-        if not pitch_nm:
-            return ""
+        if not pitch_nm or sum(not barren for _, barren in self._seen.values()) < WITNESSES:
+            return ""  # where no film was seen yet, all may be dark for another reason
         near_nm = NEAR * self.plan.step_um * NM_PER_UM
         same = [barren for other, barren in self._seen.values() if _folded_nm(where, other, pitch_nm) <= near_nm]
         return "bar" if len(same) >= WITNESSES and all(same) else ""

@@ -7,8 +7,9 @@ BAR, FILM = Found((), 0.0, "the field lies behind a bar"), Found((), 0.9)
 
 
 def looked_at(pitch_um: float = 62.0) -> FieldMap:
-    """Two fields behind one bar of the mesh, a window apart, and one on film between them."""
+    """Two fields behind one bar of the mesh, a window apart, and two on film between them."""
     fields = FieldMap(SerialedPlan(grid_pitch_um=pitch_um))
+    assert fields.learned(Field(7, 31e3, 31e3), FILM) == "no crystals"
     assert fields.learned(Field(1, 0.0, 0.0), BAR) == "barren"
     assert fields.learned(Field(2, 31e3, 0.0), FILM) == "no crystals"
     assert fields.learned(Field(3, 62e3, 1e3), BAR) == "barren"
@@ -27,6 +28,13 @@ def test_one_witness_is_not_enough_and_nobody_predicts_without_a_pitch() -> None
     fields.learned(Field(1, 0.0, 0.0), BAR)
     assert fields.skips(Field(2, 62e3, 0.0)) == ""
     assert looked_at(0.0).skips(Field(4, 124e3, 0.0)) == ""
+
+
+def test_where_all_was_dark_so_far_nothing_is_predicted() -> None:
+    fields = FieldMap(SerialedPlan())
+    for number in range(5):
+        fields.learned(Field(number, 62e3 * number, 0.0), BAR)
+    assert fields.skips(Field(9, 62e3 * 9, 0.0)) == ""
 
 
 def test_where_crystals_are_rare_the_finder_is_waited_for() -> None:
