@@ -24,7 +24,7 @@ FILM, STRAND = 0.9, 0.8
 """Share of the electrons that a film lets through; and that the strands of a net do, which are thicker."""
 RIM_NM, RIM = 45.0, 0.35
 """At the edge of a hole carbon is thicker: how wide that is, and how much more it absorbs."""
-SPECK_NM = (25.0, 110.0)
+SPECK_NM = (20.0, 65.0)
 SPECK_TRANSMISSION = (0.6, 0.92)
 
 

@@ -22,6 +22,8 @@ Whole = NDArray[np.integer]
 
 SAMPLE_NM, SAMPLES = 40.0, 160
 """Of the lattice at its finest level, and per side of a tile; each level is twice as coarse."""
+SAMPLES_PER_PX = 1.75
+"""A distance is smooth: so many pixels may be between two samples of it."""
 MOST_TILES = 200
 FAR_NM = 1e5
 """So far from a hole is a place on a film without any."""
@@ -145,7 +147,7 @@ class GridFilm:
         """The same for a picture, between the samples of the lattice. u, v: of its pixels, as `sampled` has them; low,
         high: (2,) all of them lie within; per_px: nm.
         """
-        level = max(0, math.floor(math.log2(max(per_px / SAMPLE_NM, 1.0)) + 1e-9))
+        level = self._level(per_px)
         step_nm = SAMPLE_NM * 2**level
         first, last = (np.floor(corner / step_nm / SAMPLES).astype(int) for corner in (low, high + step_nm))
         whole = np.concatenate(
@@ -155,6 +157,13 @@ class GridFilm:
             ]
         )
         return sampled(whole, u / step_nm - first[0] * SAMPLES, v / step_nm - first[1] * SAMPLES)
+
+    def _level(self, per_px: float) -> int:
+        """The coarsest lattice whose samples are not much farther apart than pixels, nor than strands that are seen."""
+        coarsest_nm = SAMPLES_PER_PX * per_px
+        if per_px < self._settings.strand_nm:
+            coarsest_nm = min(coarsest_nm, 0.5 * self._settings.strand_nm)
+        return max(0, math.floor(math.log2(max(coarsest_nm / SAMPLE_NM, 1.0)) + 1e-9))
 
     def _tile(self, level: int, i: int, j: int) -> NDArray[np.float32]:
         """(SAMPLES, SAMPLES), rows along v."""

@@ -84,6 +84,8 @@ class GridSettings:
         for name in ("unevenness", "crystals_um2", "patchiness", "size_spread", "spread_deg", "bent_deg", "dirt_um2"):
             if getattr(self, name) < 0.0:
                 return f"{name} = {getattr(self, name):g} is below 0"
+        if self.seed < 0 or self.seed != int(self.seed):
+            return f"seed = {self.seed:g} is no whole number from 0"
         if not 0.0 <= self.bar_nm < self.pitch_nm:
             return f"bar_nm = {self.bar_nm:g} is not from 0 to less than pitch_nm = {self.pitch_nm:g}"
         if self.size_nm > LARGEST_NM:
