@@ -74,4 +74,6 @@ def _crystal(row: list[Any]) -> FoundCrystal:
     *values, steps = row
     fast, slow = values[:2]
     outline = tuple((fast + steps[k] / 10.0, slow + steps[k + 1] / 10.0) for k in range(0, len(steps), 2))
-    return FoundCrystal(*values, outline_px=outline)
+    names = [field.name for field in fields(FoundCrystal)][:-1]
+    told: dict[str, Any] = dict(zip(names, values, strict=True))
+    return FoundCrystal(**told, outline_px=outline)

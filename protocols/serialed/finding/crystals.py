@@ -22,8 +22,11 @@ SMOOTHED_CELLS = 0.8
 CONVEX, LEAST_PARTED = 0.87, 24
 """Area over that of the convex outline around it: above, nothing touches that could be parted; and
 how many cells that must have."""
-LARGEST_AREA = 0.8
+SEVERAL, LEAST_SEVERAL = 0.86, 80
+"""The same: below, it is taken for several crystals, of which none is alone."""
+LARGEST_AREA = 0.5
 """Of the square of `largest_nm`: what is larger is no crystal and no heap."""
+ORDINARY = FinderSettings()
 FAR_NM = 1e6
 """Distances are not told to be more: there is no other thing."""
 
@@ -31,9 +34,10 @@ FAR_NM = 1e6
 @dataclass(frozen=True, slots=True)
 class FoundCrystal:
     """fast_px, slow_px: middle; pixel i covers [i, i + 1), as in `protocols.spots`. length_px, width_px: sides of the
-    least rectangle around it, turned_deg: of the length, from fast to slow, -90 to 90. contrast: ln of the
-    light around over its own. neighbour_nm: from edge to edge to the nearest other thing, 0 when touching. border_nm:
-    to the edge of the picture or of a bar. outline_px: at most 16 corners (fast, slow).
+    least rectangle around it, turned_deg: of the length, from fast to slow, -90 to 90. contrast: ln of the light around
+    over its own, the mean of all of it, its edges included. neighbour_nm: from edge to edge to the nearest other thing,
+    0 when touching, `FAR_NM` where there is none. border_nm: to the edge of the picture or of a bar. outline_px: at
+    most 16 corners (fast, slow).
     """
 
     fast_px: float
@@ -60,7 +64,7 @@ class Found:
     note: str = ""
 
 
-def find_crystals(image: NDArray[Any], nm_per_px: float, settings: FinderSettings = FinderSettings()) -> Found:
+def find_crystals(image: NDArray[Any], nm_per_px: float, settings: FinderSettings = ORDINARY) -> Found:
     """Crystals in an image (rows, columns), counts of any type. nm_per_px: on the specimen.
 
     40 ms for 512 x 512 pixels of one core; a larger picture of the same field takes little more. Never raises for what
@@ -84,7 +88,7 @@ def find_crystals(image: NDArray[Any], nm_per_px: float, settings: FinderSetting
     for thing in things:
         covered[thing.cells] = True
     film = carbon(seen, dark, bars, covered.reshape(dark.shape), settings.open_counts)
-    return Found(_crystals(things, seen, bars, settings), round(film.film, 4), film.note)
+    return Found(_crystals(things, seen, bars, settings), round(float(film.film), 4), film.note)
 
 
 def _parted(things: list[Thing], shape: tuple[int, ...]) -> list[Thing]:
@@ -93,7 +97,7 @@ def _parted(things: list[Thing], shape: tuple[int, ...]) -> list[Thing]:
         return []
     owner = np.repeat(np.arange(len(things)), [len(each.cells) for each in things])
     rows, columns = np.divmod(np.concatenate([each.cells for each in things]), shape[1])
-    reach = outlines.reaches(columns.astype(float), rows.astype(float), owner, len(things), 0.5)
+    reach = outlines.reaches(columns, rows, owner, len(things))
     cells = np.bincount(owner)
     convex = (cells < LEAST_PARTED) | (cells / outlines.areas(reach) > CONVEX)
     parts: list[Thing] = []
@@ -120,17 +124,20 @@ def _crystals(things: list[Thing], seen: FieldView, bars: Mask, settings: Finder
     rows, columns = np.divmod(cells, bars.shape[1])
     fast, slow = px * (columns + 0.5), px * (rows + 0.5)
     x, y = outlines.middles(fast, slow, owner, count)
-    reach = outlines.reaches(fast, slow, owner, count, 0.5 * px)
+    reach = px * outlines.reaches(columns, rows, owner, count)
     sides, turned = outlines.rectangles(reach)
     nm_per_px = seen.nm / px
     neighbour = np.minimum(outlines.gaps(reach) * nm_per_px, FAR_NM)
+    # What is bent inwards and has no neck are several that lie on each other.
+    squares = np.bincount(owner)
+    neighbour[(squares >= LEAST_SEVERAL) & (squares * px * px < SEVERAL * outlines.areas(reach))] = 0.0
     border = _borders(reach, seen) * nm_per_px
     if bars.any():
         away = distance_transform_edt(~bars).ravel()[cells] * seen.nm
         border = np.minimum(border, np.minimum.reduceat(away, np.searchsorted(owner, np.arange(count))))
     long_enough = sides[:, 0] * nm_per_px >= settings.smallest_nm
     short_enough = sides[:, 0] * nm_per_px <= settings.largest_nm
-    areas = np.bincount(owner) * px * px
+    areas = squares * px * px
     chosen = np.flatnonzero(long_enough & short_enough)
     return tuple(
         FoundCrystal(

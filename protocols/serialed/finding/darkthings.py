@@ -6,6 +6,7 @@ all sides, is a thing, whatever the surroundings are on each side, film or hole.
 outermost counts, unless it holds several beside each other; its outline is that at which the step is steepest.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,38 +21,42 @@ Places = NDArray[np.intp]
 
 FINE_TO = 1.0
 """Levels lie close up to this darkness, and wider beyond."""
-MOST_LEVELS = 26
+LEVEL_STEP, MOST_LEVELS = 1.0, 26
+"""From level to level, over the step that is asked for."""
 LEAST_CELLS = 4
-CLOSED = 0.85
-"""Share of the edge at which there is a step."""
-UNSEEN, FULL = 0.08, 0.85
-BULKY, LEAST_FULL = 60, 0.55
+FAR = 4
+"""Cells between those that tell how rough a film is."""
+SIGMAS = 2.6
+"""A step is above the film's roughness by so much."""
+CLOSED, OPEN = 0.85, 0.25
+"""Share of the edge at which there is a step; and that is no step which is less than this part of the contrast."""
+CLEAR, THING_SIGMAS = 3.5, 7.0
+"""Contrast of a thing over the film's roughness, and over what the noise of its cells makes of their mean."""
+BARELY = 0.4
+"""What rises above a level by less than this part of a step is not looked at there."""
 MOST_CUT = 0.4
 """Share of the edge that the end of the picture, or a bar, may hide."""
-SIGMAS = 2.6
-"""A step is above the noise of a smoothed cell by so much."""
-THING_SIGMAS = 7.0
-"""The mean of a thing against its noise."""
-SAME = 0.6
+UNSEEN, FULL = 0.08, 0.85
+"""What is cut by more must fill so much of the convex outline around it: corners of the film do not."""
+BULKY, LEAST_FULL = 60, 0.55
+"""The same for what has so many cells: crystals and heaps of them, but no nets of strands."""
+SAME = 0.75
 """Of the outermost thing's cells: what is smaller than this part of it is something that lies on it."""
+STEEPER, WEAKEST = 1.5, 0.25
+"""What lies in a thing is the crystal, and the thing a piece of film, if its edge is so much steeper: as steep as where
+this part of the edge is less steep.
+"""
 AROUND = ((0, 2), (2, 0), (0, -2), (-2, 0), (2, 2), (2, -2), (-2, 2), (-2, -2))
 """Where it is looked for the step, in cells from the edge."""
 PAD = 2
-WEAKEST = 0.25
-"""A thing's edge is as steep as where this part of it is less steep."""
-STEEPER = 1.5
-CLEAR = 3.5
-"""Over the film's roughness: the contrast of a thing that is told."""
-BARELY = 0.4
-FAR = 4
 HALF = 0.5
-"""Cells between those that tell how rough a film is."""
+"""The outline stands at this part of the contrast."""
 
 
 @dataclass(frozen=True, eq=False)
 class Thing:
     """cells: their places in the flat array of cells. contrast: mean darkness over that around. cut: share of its edge
-    that ends at the picture or a bar.
+    that ends at the picture or a bar. steepness: of its edge, darkness over two cells.
     """
 
     cells: Places
@@ -71,7 +76,7 @@ def levels(dark: Cells, usable: Mask, least_step: float) -> NDArray[np.float64]:
 
 
 def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, most_cells: float) -> list[Thing]:
-    """The things in an array of darkness. noise: of a bright cell. 10 ms for 240 x 240 cells."""
+    """The things in an array of darkness. noise: of a bright cell. 20 ms for 256 x 256 cells."""
     rough = max(noise, roughness(dark, usable))
     step = max(least_contrast, SIGMAS * rough)
     padded = np.pad(dark, PAD, constant_values=np.nan)
@@ -81,7 +86,7 @@ def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, 
     chosen: dict[int, Thing] = {}
     outermost: dict[int, Thing] = {}
     number = 0
-    for level in levels(dark, usable, 0.7 * step):
+    for level in levels(dark, usable, LEVEL_STEP * step):
         by_owner: dict[int, list[Thing]] = {}
         for thing in _at(padded, width, float(level), step, noise, most_cells):
             by_owner.setdefault(int(owner[thing.cells[0]]), []).append(thing)
@@ -99,16 +104,14 @@ def dark_things(dark: Cells, usable: Mask, noise: float, least_contrast: float, 
                 owner[thing.cells] = number
                 chosen[number] = outermost[number] = thing
     return [
-        replace(each, cells=_unpadded(each.cells, width))
-        for each in chosen.values()
-        if each.contrast > CLEAR * rough
+        replace(each, cells=_unpadded(each.cells, width)) for each in chosen.values() if each.contrast > CLEAR * rough
     ]
 
 
 def roughness(dark: Cells, usable: Mask) -> float:
     """Standard deviation of the film's darkness over a few cells: its noise and its own texture, and no edges."""
     differ = np.abs(dark[:, FAR:] - dark[:, :-FAR])[usable[:, FAR:] & usable[:, :-FAR]]
-    return 1.4826 * float(np.median(differ[::3])) / np.sqrt(2.0)
+    return 1.4826 * float(np.median(differ[::3])) / math.sqrt(2.0)
 
 
 def _instead(chosen: Thing, outermost: Thing, children: list[Thing]) -> bool:
@@ -148,25 +151,28 @@ def _at(padded: Cells, width: int, level: float, step: float, noise: float, most
         outside = flat[there] != edge_number
         who, value = edge_number[outside], values[there[outside]]
         hidden = np.isnan(value)
-        cut += np.bincount(who[hidden], minlength=count + 1)
-        who, value = who[~hidden], value[~hidden]
+        if hidden.any():
+            cut += np.bincount(who[hidden], minlength=count + 1)
+            outside[outside] = ~hidden
+            who, value = who[~hidden], value[~hidden]
         owners.append(who)
-        drops.append(values[edge[outside][~hidden]] - value)
+        drops.append(values[edge[outside]] - value)
         arounds.append(value)
     who, around = np.concatenate(owners), np.concatenate(arounds)
     whole = np.bincount(who, minlength=count + 1)
-    seen = np.maximum(whole, 1)
-    contrast = means - np.bincount(who, around, count + 1) / seen
-    lowest = _lowest(who, np.concatenate(drops), whole)
+    contrast = means - np.bincount(who, around, count + 1) / np.maximum(whole, 1)
+    least = means - np.maximum(step, OPEN * contrast)
+    open_ = np.bincount(who[around > least[who]], minlength=count + 1)
     sure = contrast * np.sqrt(np.maximum(sizes, 1)) > THING_SIGMAS * noise
-    open_ = np.bincount(who, means[who] - around < np.maximum(step, 0.25 * contrast[who]), count + 1)
     cut /= np.maximum(whole + cut, 1)
     good = fits & sure & (open_ < (1.0 - CLOSED) * whole) & (cut < MOST_CUT) & (whole > 0)
-    for one in np.flatnonzero(good & ((cut > UNSEEN) | (sizes > BULKY))).tolist():
-        fullness = _fullness(edge[edge_number == one], int(sizes[one]), width)
-        good[one] = fullness > (FULL if cut[one] > UNSEEN else LEAST_FULL)
+    if len(doubtful := np.flatnonzero(good & ((cut > UNSEEN) | (sizes > BULKY)))):
+        full = _fullness(edge, edge_number, doubtful, sizes, width)
+        good[doubtful] = full > np.where(cut[doubtful] > UNSEEN, FULL, LEAST_FULL)
     if not good.any():
         return []
+    keep = good[who]
+    lowest = _lowest(who[keep], np.concatenate(drops)[keep], np.where(good, whole, 0))
     keep = good[number]
     at, number = at[keep], number[keep]
     order = np.argsort(number, kind="stable")
@@ -178,11 +184,15 @@ def _at(padded: Cells, width: int, level: float, step: float, noise: float, most
     ]
 
 
-def _fullness(edge: Places, size: int, width: int) -> float:
-    """The area of a thing over that of the convex outline around it."""
-    rows, columns = np.divmod(edge, width)
-    reach = reaches(columns.astype(np.float64), rows.astype(np.float64), np.zeros(len(edge), np.intp), 1, 0.5)
-    return float(size / areas(reach)[0])
+def _fullness(at: Places, number: Places, which: Places, sizes: Places, width: int) -> NDArray[np.float64]:
+    """Areas of some things over those of the convex outlines around them."""
+    place = np.full(len(sizes), -1)
+    place[which] = np.arange(len(which))
+    number = place[number]
+    at, number = at[number >= 0], number[number >= 0]
+    order = np.argsort(number, kind="stable")
+    rows, columns = np.divmod(at[order], width)
+    return np.asarray(sizes[which] / areas(reaches(columns, rows, number[order], len(which))))
 
 
 def grown(things: list[Thing], dark: Cells, usable: Mask) -> list[Thing]:

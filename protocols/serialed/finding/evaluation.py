@@ -10,6 +10,7 @@ and what belongs to no particle at all, of whatever size, is wrong: dirt and fil
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,6 +210,7 @@ def summary(results: list[Judged]) -> dict[str, float | int | None]:
         "recall": _share(results, asked),
         "precision": round(1.0 - wrong / found, 4) if found else None,
         "rms_px": round(float(np.sqrt(np.mean(np.square(off)))), 3) if len(off) else None,
+        "median_px": round(float(np.median(off)), 3) if len(off) else None,
         "crystals": sum(int(np.count_nonzero(which)) for which in asked),
         "found": found,
         "wrong": wrong,
@@ -222,7 +224,7 @@ def summary(results: list[Judged]) -> dict[str, float | int | None]:
 def by_size(results: list[Judged]) -> dict[str, float | None]:
     """Recall of those asked for that touch no other, by their longest edge in px."""
     made = {}
-    for low, high in zip(CLASSES_PX, CLASSES_PX[1:], strict=False):
+    for low, high in pairwise(CLASSES_PX):
         which = [
             each.field.asked & each.field.alone & (each.field.length_px >= low) & (each.field.length_px < high)
             for each in results

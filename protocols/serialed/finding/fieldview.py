@@ -4,6 +4,7 @@ Whatever camera and magnification, a crystal of one size has about the same numb
 the same lengths on the specimen, and a picture of more pixels of the same field takes little longer.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +25,6 @@ these as cells.
 """
 LEAST_SIDE = 32
 """Cells: a smaller field is not looked at."""
-SMOOTHED = 0.8
-"""Sigma in cells."""
 LEAST_NOISE = 0.002
 """Of a cell, relative: a picture without any noise is taken to have this."""
 OUTLIER_SIGMAS = 8.0
@@ -34,7 +33,9 @@ HIGHEST_16_BITS = 2.0**16 - 1
 LINE = 0.6
 """Of what the lines two pixels away have: a line with less is a bad one, and they are where it has so much more."""
 FEWEST_ELECTRONS = 2.0
-"""A pixel in the brightest part of a field that has less is dark: there is no beam, or a bar is before it."""
+"""On a pixel in the brightest part of a field, by its noise; with less there is no beam, or a bar is before it."""
+OPAQUE = 0.05
+"""Of the brightest light, or of the open beam: what lets less through is a bar, if it is large."""
 DARKEST = 0.01
 """Light is not taken to be less: a thickness has an end."""
 BRIGHT_PERCENTILE = 98.0
@@ -80,7 +81,11 @@ def view(image: NDArray[Any], nm_per_px: float, settings: FinderSettings) -> Fie
     bright = float(np.percentile(cells[usable][::7], BRIGHT_PERCENTILE))
     if not bright > 0.0:
         raise NotSeen("the image is blank: no counts")
+    if bright < OPAQUE * settings.open_counts:
+        raise NotSeen("the field lies behind a bar: next to nothing of the open beam comes through")
     noise = _noise(cells, usable, bright)
+    if FEWEST_ELECTRONS * (px * noise) ** 2 > 1.0:
+        raise NotSeen(f"the field is dark: fewer than {FEWEST_ELECTRONS:g} electrons on a pixel where it is brightest")
     return FieldView(cells / np.float32(bright), usable, noise, px, px * nm_per_px, bright, image.shape[:2])
 
 
@@ -95,7 +100,7 @@ def depth(seen: FieldView, sigma: float) -> tuple[Cells, float]:
 
 
 def _cleaned(image: NDArray[Any], settings: FinderSettings) -> tuple[Cells, Mask | None]:
-    """Counts without single pixels that are no picture, crystals dark; and which pixels tell nothing, None if all do."""
+    """Counts without single pixels that are no picture, crystals dark; and which pixels tell nothing, if any."""
     if image.dtype.kind not in "buif":
         raise NotSeen(f"the image has numbers of type {image.dtype}, which are no counts")
     bad = bad_pixels(image) if _may_have_bad_pixels(image) else np.zeros(image.shape, bool)
@@ -150,12 +155,14 @@ def _binned(light: Cells, px: int) -> Cells:
     if px == 1:
         return light
     rows, columns = (side // px for side in light.shape)
-    part = light[: rows * px, : columns * px]
-    along = np.add.reduceat(part, np.arange(0, columns * px, px), axis=1) if px > 3 else sum(
-        part[:, k::px] for k in range(px)
-    )
-    total = sum(along[k::px] for k in range(px))
-    return np.asarray(total / np.float32(px * px), np.float32)
+    whole = np.zeros((rows, columns), np.float32)
+    along = np.zeros((rows * px, columns), np.float32)
+    for k in range(px):
+        along += light[: rows * px, k : columns * px : px]
+    for k in range(px):
+        whole += along[k::px]
+    whole /= px * px
+    return whole
 
 
 def _noise(cells: Cells, usable: Mask, bright: float) -> float:
@@ -166,4 +173,4 @@ def _noise(cells: Cells, usable: Mask, bright: float) -> float:
         return 1.0
     level = float(np.median(cells[:-1, :-1][lit][::3]))
     sigma = 1.4826 * float(np.median(differ[lit][::3])) / 2.0
-    return max(sigma / np.sqrt(level * bright), LEAST_NOISE)
+    return max(sigma / math.sqrt(level * bright), LEAST_NOISE)

@@ -4,26 +4,27 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, label
+from scipy.ndimage import binary_dilation, label, uniform_filter
 
-from protocols.serialed.finding.fieldview import FieldView
+from protocols.serialed.finding.fieldview import OPAQUE, FieldView
 
 Cells = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-OPAQUE = 0.05
-"""Of the brightest light: a bar lets nothing through, and a thick crystal may too, but does not reach so far."""
-BAR_EDGE_CELLS = 3
-HOLE_STEP = 0.04
+BAR_EDGE_CELLS, EDGE_CELLS = 3, 2
+HOLE_STEP = 0.07
 """Least difference of ln light between film and hole."""
 HOLE_OF_OPEN = 0.96
 """Of the open beam: an even field that lets more through has no film."""
-BINS = 64
+BINS, EVERY, OVER = 64, 2, 5
+APART = 3.5
+"""Two halves of one bell lie 1.6 of its sigmas apart, and their own spreads are 0.6 each: 2.65 of these."""
 
 
 @dataclass(frozen=True, eq=False)
 class Carbon:
-    """bars: cells behind bars, with their edges. film: share of the cells that are film or lie on it. note: what a
+    """bars: cells behind bars, with their edges. film: share of the cells that are film, or lie on it; holes count
+    as film where they do not stand out clearly. note: what a
     person should know of it; empty if nothing.
     """
 
@@ -54,13 +55,15 @@ def _reach(mask: Mask) -> int:
 
 def carbon(seen: FieldView, dark: Cells, bars: Mask, things: Mask, open_counts: float) -> Carbon:
     """dark: smoothed darkness. things: cells of crystals, which lie on film or cling to it."""
-    free = seen.usable & ~bars & ~things
+    free = seen.usable & ~bars & ~binary_dilation(things, iterations=EDGE_CELLS)
     whole = np.count_nonzero(seen.usable)
     on_film = np.count_nonzero(things & ~bars) / whole
-    share = np.count_nonzero(free) / whole
+    share = np.count_nonzero(seen.usable & ~bars & ~things) / whole
     if np.count_nonzero(free) < 100:
         return Carbon(bars, on_film, "the field lies behind a bar" if bars.any() else "")
-    values = flat(dark, free)[free][::3]
+    thin = (slice(None, None, EVERY), slice(None, None, EVERY))
+    even = np.where(free[thin], dark[thin], np.median(dark[free]))
+    values = uniform_filter(flat(even, free[thin]), OVER)[free[thin]]
     split = _parted_at(values)
     if split is not None:
         return Carbon(bars, float(on_film + share * np.mean(values > split)), "")
@@ -76,15 +79,15 @@ def flat(dark: Cells, free: Mask) -> Cells:
     rows, columns = dark.shape
     y, x = np.linspace(-1, 1, rows, dtype=np.float32)[:, None], np.linspace(-1, 1, columns, dtype=np.float32)[None, :]
     one = np.ones_like(dark)
-    terms = np.stack([one, x * one, y * one, x * x * one, y * y * one, x * y])
-    some = np.flatnonzero(free)[::37]
+    terms = np.stack([one, x * one, y * one, x * x + y * y])
+    some = np.flatnonzero(free)[::11]
     table = terms.reshape(len(terms), -1)[:, some].astype(np.float64)
     told = dark.ravel()[some].astype(np.float64)
     keep = np.ones(len(some), bool)
-    fit = np.zeros(len(terms))
+    fit = np.zeros(len(terms), np.float64)
     for _ in range(4):
         part = table[:, keep]
-        fit = np.linalg.solve(part @ part.T + 1e-9 * np.eye(len(terms)), part @ told[keep])
+        fit[:] = np.linalg.solve(part @ part.T + 1e-9 * np.eye(len(terms)), part @ told[keep])
         off = told - fit @ table
         keep = off < np.median(off)
     return np.asarray(dark - np.tensordot(fit.astype(np.float32), terms, 1))
@@ -105,9 +108,8 @@ def _parted_at(values: NDArray[np.floating]) -> float | None:
     best = int(np.nanargmax(between))
     split = float(edges[best + 1])
     bright, dim = values[values <= split], values[values > split]
-    if min(len(bright), len(dim)) < 0.02 * len(values):
+    if min(len(bright), len(dim)) < 0.1 * len(values):
         return None
     apart = float(dim.mean() - bright.mean())
-    # Two halves of one bell lie 1.6 of its sigmas apart, and their own spreads are 0.6 each: 2.7 of these.
-    inner = 0.5 * float(bright.std() + dim.std())
-    return split if apart > max(HOLE_STEP, 3.5 * inner) else None
+    spread = 0.5 * float(bright.std() + dim.std())
+    return split if apart > max(HOLE_STEP, APART * spread) else None

@@ -20,11 +20,18 @@ ALONG = np.stack([np.cos(_TURNS), np.sin(_TURNS)])
 """(2, DIRECTIONS) fast and slow."""
 
 
-def reaches(fast: Array, slow: Array, owner: Whole, count: int, half: float) -> Array:
-    """(count, DIRECTIONS) of things made of squares with these middles, sorted by owner 0 to count - 1, half a side."""
-    along = np.stack([fast, slow], axis=1) @ ALONG
-    first = np.searchsorted(owner, np.arange(count))
-    return np.asarray(np.maximum.reduceat(along, first, axis=0) + half * np.abs(ALONG).sum(axis=0))
+def reaches(columns: Whole, rows: Whole, owner: Whole, count: int) -> Array:
+    """(count, DIRECTIONS) of things made of squares of side 1 with corners at these whole numbers, in squares.
+
+    Sorted by owner, 0 to count - 1, then by row, then by column.
+    """
+    # Nothing but the ends of its rows can be the farthest of a thing.
+    new = np.ones(len(rows) + 1, bool)
+    new[1:-1] = (np.diff(rows) != 0) | (np.diff(owner) != 0)
+    end = new[:-1] | new[1:]
+    along = np.stack([columns[end] + 0.5, rows[end] + 0.5], axis=1) @ ALONG
+    first = np.searchsorted(owner[end], np.arange(count))
+    return np.asarray(np.maximum.reduceat(along, first, axis=0) + 0.5 * np.abs(ALONG).sum(axis=0))
 
 
 def corners(reach: Array) -> Array:
@@ -76,4 +83,6 @@ def rectangles(reach: Array) -> tuple[Array, Array]:
     each = np.arange(len(reach))
     one, two = across[each, best], other[each, best]
     turned = np.degrees(_TURNS[best]) + np.where(two > one, 90.0, 0.0)
-    return np.stack([np.maximum(one, two), np.minimum(one, two)], axis=1), np.where(turned > 90.0, turned - 180.0, turned)
+    return np.stack([np.maximum(one, two), np.minimum(one, two)], axis=1), np.where(
+        turned > 90.0, turned - 180.0, turned
+    )

@@ -1,8 +1,8 @@
 """Crystals that touch, parted where a microscopist would: at the neck between two bodies.
 
 The depth inside an outline (distance to its nearest edge) is followed from the edge inwards; where what is deeper falls
-into two bodies that both go on much deeper than the neck between them, they are two crystals (a watershed of the depth). What
-overlaps without a neck stays one thing.
+into two bodies that both go on much deeper than the neck between them, they are two crystals (a watershed of the
+depth). What overlaps without a neck stays one thing.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ NECK = 0.75
 """A neck is narrower than this part of the narrower of the bodies that it joins."""
 LEAST_BODY = 1.6
 """Half the width of a body, in cells; below it noise makes necks."""
-STEPS = 9
+STEPS = 13
 ALL_SIDES = np.ones((3, 3), bool)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a film with crystals as tests draw them, without the simulated instrument: all that is on them is known."""
+"""Pictures of a film with crystals as tests draw them, without the simulated instrument: all on them is known."""
 
 from dataclasses import dataclass, field
 
@@ -42,11 +42,11 @@ class DrawnField:
 
     def light(self) -> Array:
         """(rows, columns) expected electrons on each pixel."""
-        n, per = self.size_px * OVERSAMPLED, self.nm_per_px / OVERSAMPLED
+        n = self.size_px * OVERSAMPLED
         rng = np.random.default_rng(self.seed)
         place = (np.arange(n) + 0.5) / OVERSAMPLED
         x, y = place[None, :], place[:, None]
-        picture = self._film(rng, n, per)
+        picture = np.kron(self._film(rng, self.size_px, self.nm_per_px), np.ones((OVERSAMPLED, OVERSAMPLED)))
         for crystal in self.crystals:
             turned = np.radians(crystal.turned_deg)
             u = np.cos(turned) * (x - crystal.fast_px) + np.sin(turned) * (y - crystal.slow_px)
@@ -72,7 +72,7 @@ class DrawnField:
             inside = np.hypot((x % 3600.0) - 1400.0, (y % 3600.0) - 1400.0) < 1000.0
             return np.where(inside, 1.0, film)
         middles = rng.uniform(0, n * per_nm, (int((n * per_nm / 1100.0) ** 2), 2))
-        nearest = np.sort([np.hypot(x - a, y - b) for a, b in middles], axis=0)[:2]
+        nearest = np.partition([np.hypot(x - a, y - b) for a, b in middles], 1, axis=0)
         between = gaussian_filter(nearest[1] - nearest[0], 4)
         return np.where(between < 260.0, self.strand_transmission * film, 1.0)
 
@@ -85,10 +85,8 @@ def scattered(
     made: list[Drawn] = []
     for _ in range(50 * number):
         length = rng.uniform(*sizes_px)
-        one = Drawn(
-            *rng.uniform(length, size_px - length, 2), length, length * rng.uniform(0.4, 1.0), rng.uniform(0, 180),
-            transmission,
-        )
+        fast, slow = rng.uniform(length, size_px - length, 2).tolist()
+        one = Drawn(fast, slow, length, length * rng.uniform(0.4, 1.0), rng.uniform(0, 180), transmission)
         if all(
             np.hypot(one.fast_px - other.fast_px, one.slow_px - other.slow_px)
             > 0.75 * (one.length_px + other.length_px) + 6
