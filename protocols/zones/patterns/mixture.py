@@ -1,0 +1,83 @@
+"""Patterns of a mixture: crystals of two kinds or more, each a plate of its own thickness, nobody told which is which.
+
+A plate of thickness t gives every reflection a rod along the beam, of the shape sin^2(pi t s) / (pi t s)^2: it is seen
+up to the first zero, at the excitation error s = 1 / t. Gorelik and co-workers' 0.01 1/A are plates of 10 nm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.lattice.cell import Cell
+from protocols.lattice.reflections import allowed_reflections, cif_reflections
+from protocols.zones.patterns.orientations import orientations
+from protocols.zones.patterns.simulation import Array, Geometry, Indices, Patterns, diffract, joined
+
+A_PER_NM = 10.0
+LADDER_STEP = 1.32
+"""Ratio of neighbouring excitation errors that a pattern is tried with; seven from 10 to 50 nm."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phase:
+    """One kind of crystal. cell: conventional. hkl: (m, 3) reflections, intensity: (m,) theirs.
+
+    lattice: its reduced cell without centring. share: of the crystals, 0..1.
+    """
+
+    cell: Cell
+    lattice: Cell
+    hkl: Indices
+    intensity: Array
+    share: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixed:
+    """patterns: n, in random order. phase: (n,) number of each pattern's phase. thickness_nm: (n,) of its plate."""
+
+    patterns: Patterns
+    phase: NDArray[np.int8]
+    thickness_nm: Array
+
+
+def phase_of_cell(cell: Cell, share: float, geometry: Geometry, space_group: str = "P 1") -> Phase:
+    """All reflections that the space group allows, equally bright. Refused for a group that does not fit the cell."""
+    hkl = allowed_reflections(cell, geometry.d_star_max_per_A, space_group)
+    return Phase(cell, cell.reduced(space_group), hkl, np.ones(len(hkl)), share)
+
+
+def excitation_ladder(thinnest_nm: float, thickest_nm: float) -> tuple[float, ...]:
+    """Excitation errors in 1/A, largest first, of plates between these thicknesses: what a pattern is tried with."""
+    first, last = 1 / (A_PER_NM * thinnest_nm), 1 / (A_PER_NM * thickest_nm)
+    rungs = 1 + int(np.ceil(np.log(first / last) / np.log(LADDER_STEP) - 1e-9))
+    return tuple(float(s) for s in np.geomspace(first, last, rungs))
+
+
+def mix(
+    phases: Sequence[Phase],
+    count: int,
+    rng: np.random.Generator,
+    geometry: Geometry,
+    thickness_nm: tuple[float, float] | None = None,
+    half_sphere: bool = False,
+) -> Mixed:
+    """`count` patterns of these phases by their shares, each phase in its own orientations, shuffled.
+
+    thickness: between these, all alike likely; None: the geometry's excitation error for all.
+    """
+    total = sum(phase.share for phase in phases)
+    upto = np.rint(np.cumsum([phase.share / total for phase in phases]) * count).astype(int)
+    parts, of, thick = [], [], []
+    for number, (phase, n) in enumerate(zip(phases, np.diff(upto, prepend=0), strict=True)):
+        t = np.full(n, 1 / (A_PER_NM * geometry.excitation_error_per_A))
+        if thickness_nm is not None:
+            t = rng.uniform(*thickness_nm, n)
+        turned = orientations(int(n), rng, half_sphere)
+        parts.append(diffract(phase.cell, phase.hkl, phase.intensity, turned, geometry, 1 / (A_PER_NM * t)))
+        of.append(np.full(n, number, dtype=np.int8))
+        thick.append(t)
+    order = rng.permutation(count)
+    return Mixed(joined(parts).take(order), np.concatenate(of)[order], np.concatenate(thick)[order])
