@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from protocols.lattice.cell import Cell
 from protocols.lattice.search import explained
-from protocols.zones.cell.planes import lattice_vectors
 from protocols.zones.cell.phases import NONE
+from protocols.zones.cell.planes import lattice_vectors
 from protocols.zones.sorting.nets import flat_to_sphere
 
 Array = NDArray[np.float64]
@@ -115,7 +115,10 @@ class Lattice:
         product = length[one] * length[two]
         aside = np.linalg.norm(np.cross(spots[one], spots[two]), axis=1) > LEAST_SINE * product
         likely = count[one] * count[two] * np.minimum(1.0, LENGTH_PER_A * (length[one] + length[two]) / product)
-        usable = aside & (likely > 0) & ((likely < MOST_LIKELY) | (likely <= likely[aside & (likely > 0)].min(initial=np.inf)))
+        usable = aside & (likely > 0)
+        if not usable.any():
+            return np.empty((0, 3, 3))
+        usable &= likely <= max(MOST_LIKELY, float(likely[usable].min()))
         # The longer two spots are, the less does it matter where on its rod each is.
         pairs: list[tuple[int, int]] = []
         uses = np.zeros(len(spots), dtype=np.int64)
@@ -136,6 +139,11 @@ class Lattice:
         a, b = self._points[ones], self._points[twos]
         tolerance = LENGTH_PER_A * (np.linalg.norm(one) + np.linalg.norm(two))
         i, j = np.nonzero(np.abs(a @ b.T - one @ two) < tolerance)
+        apart = (
+            np.linalg.norm(np.cross(a[i], b[j]), axis=1)
+            > 0.5 * LEAST_SINE * self._length[ones][i] * self._length[twos][j]
+        )
+        i, j = i[apart], j[apart]
         return np.asarray(_triads(one[None], two[None]).transpose(0, 2, 1) @ _triads(a[i], b[j]))
 
     def _on(self, spots: Array, orientation: Array, along_per_A: float) -> Mask:

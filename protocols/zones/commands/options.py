@@ -63,6 +63,14 @@ Excitation = Annotated[
     float,
     typer.Option("--excitation", min=0.001, max=0.1, help="How far from the Ewald sphere reflections are seen, 1/A."),
 ]
+Thickness = Annotated[
+    str,
+    typer.Option(
+        "--thickness",
+        metavar="'NM NM'",
+        help="Crystals between so many nm thick: each pattern's --excitation, 1 / thickness, is found from itself.",
+    ),
+]
 EXCITATION_ERROR_PER_A = 0.01
 """That of `simulation.Geometry`, written again so that the command line need not load numpy, as the next."""
 TOLERANCE_PER_A = 0.006
@@ -98,6 +106,27 @@ def opened(sources: Sequence[Path], per_px: float | None, voltage_kV: float | No
     for path, source in zip(sources, found, strict=True):
         typer.echo(described(path, source), err=True)
     return found
+
+
+def excitation_errors(excitation_per_A: float, thickness: str) -> float | tuple[float, ...]:
+    """The excitation error in 1/A, or those that every pattern is tried with, largest first."""
+    from protocols.zones.patterns.mixture import excitation_ladder
+
+    between = thickness_nm(thickness)
+    return excitation_per_A if between is None else excitation_ladder(*between)
+
+
+def thickness_nm(text: str) -> tuple[float, float] | None:
+    """The thinnest and the thickest crystal in nm, None where nothing was said. Refused for what no crystal has."""
+    if not text:
+        return None
+    low, high = numbers(text, 2, "--thickness", "the thinnest and the thickest crystal in nm")
+    if not 1 <= low <= high <= 100:
+        raise Refused(
+            f"--thickness {shown(repr(text))}: 1 to 100 nm, the thinner one first; the rods of thicker crystals are "
+            "shorter than the Ewald sphere is curved within a spot. Nothing was done."
+        )
+    return low, high
 
 
 def labels_of(path: Path, option: str) -> dict[str, str]:

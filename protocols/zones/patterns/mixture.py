@@ -5,7 +5,8 @@ up to the first zero, at the excitation error s = 1 / t. Gorelik and co-workers'
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,38 @@ def phase_of_cell(cell: Cell, share: float, geometry: Geometry, space_group: str
     """All reflections that the space group allows, equally bright. Refused for a group that does not fit the cell."""
     hkl = allowed_reflections(cell, geometry.d_star_max_per_A, space_group)
     return Phase(cell, cell.reduced(space_group), hkl, np.ones(len(hkl)), share)
+
+
+def phase_of_cif(path: Path, share: float, geometry: Geometry) -> Phase:
+    """The cell of a CIF, with kinematic intensities. Refused for an unusable file."""
+    cell, hkl, intensity = cif_reflections(path, geometry.d_star_max_per_A)
+    return Phase(cell, lattice_of_reflections(cell, hkl), hkl, intensity, share)
+
+
+def lattice_of_reflections(cell: Cell, hkl: Indices) -> Cell:
+    """The reduced cell of the lattice that (m, 3) hkl span: without what a centring leaves out."""
+    basis = np.zeros((0, 3), dtype=np.int64)
+    for row in hkl:
+        basis = _spanned(basis, row)
+        if len(basis) == 3 and abs(round(float(np.linalg.det(basis)))) == 1:
+            break
+    return Cell.from_reciprocal_metric(basis @ cell.reciprocal_metric @ basis.T).reduced()
+
+
+def _spanned(basis: Indices, vector: Indices) -> Indices:
+    """A basis, in echelon form, of all that the (k, 3) basis and a further vector span: by Euclid, column by column."""
+    rows = [*basis.tolist(), [int(x) for x in vector]]
+    done: list[list[int]] = []
+    for column in range(3):
+        while len(some := [row for row in rows if row[column]]) > 1:
+            least = min(some, key=lambda row: abs(row[column]))
+            rows = [
+                row if row is least else [x - row[column] // least[column] * y for x, y in zip(row, least, strict=True)]
+                for row in rows
+            ]
+        done += some
+        rows = [row for row in rows if not row[column] and any(row)]
+    return np.array(done, dtype=np.int64).reshape(-1, 3)
 
 
 def excitation_ladder(thinnest_nm: float, thickest_nm: float) -> tuple[float, ...]:

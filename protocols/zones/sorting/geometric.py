@@ -100,7 +100,7 @@ def classify_geometry(
     primary beam may be from where it is assumed; the net tells. 0: it is known exactly, as in drawn pictures.
     wavelength, d*_max and excitation error: those of the experiment; what is farther than d*_max is not asked for.
     Where the crystals are of different thickness, several excitation errors: the one that explains a pattern best is
-    its own (`THICKNESSES`).
+    its own (`patterns.mixture.excitation_ladder`).
     d_star_min: nor is what is nearer to the beam, which hides it.
     absences: rows through the beam may lack every other spot. name: of the pattern, for the zone. Spots that are no
     numbers are left out.
@@ -142,6 +142,7 @@ def classify_geometry(
         return plane.agreement * (count - plane.off)
 
     for net in find_nets(xy, tolerance_per_A, allowed + forgiven + MOST_OUTSIDE):
+
         def plane_at(error: float, thorough: bool, net: Net = net) -> _Plane:
             on = net.on
             circle = laue_circle(

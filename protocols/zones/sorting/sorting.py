@@ -110,10 +110,10 @@ class _Pattern:
 def check_with(
     tolerance_per_A: float = TOLERANCE_PER_A,
     missing: float = 0.0,
-    excitation_error_per_A: float = Geometry().excitation_error_per_A,
+    excitation_error_per_A: float | Sequence[float] = Geometry().excitation_error_per_A,
 ) -> Check:
     """The geometric check with spots up to this far off their net, this share of the excited ones not seen, and
-    those excited that lie within this excitation error.
+    those excited that lie within this excitation error, or that one of these which suits a pattern best.
     """
     return partial(
         classify_geometry,
