@@ -105,7 +105,9 @@ def find_phases(
     single = Parted((first,), _phase_of(zones, [first] * alone.determined, given))
     if most < 2 or not alone.candidates or np.sum(single.phase == NONE) < FEWEST_ZONES:
         return single
-    found, doubt = _believed(_peeled(zones, first, given, keep, most, at_most), zones, given)
+    peeled, nothing_more = _peeled(zones, first, given, keep, most, at_most)
+    found, doubt = _believed(peeled, zones, given)
+    doubt = doubt or nothing_more
     if not found:
         return replace(single, doubt=doubt)
     phase = _phase_of(zones, found, given)
@@ -151,8 +153,10 @@ def _peeled(
     keep: int,
     most: int,
     at_most: int,
-) -> list[PhaseFound]:
-    """Cells one after the other from what those before leave, then each anew without the zones of the others."""
+) -> tuple[list[PhaseFound], str]:
+    """Cells one after the other from what those before leave, then each anew without the zones of the others; and why
+    what is left at the end makes no further one, in words.
+    """
     everything = np.arange(len(zones))
 
     def among(chosen: Indices) -> PhaseFound:
@@ -162,10 +166,11 @@ def _peeled(
     def phases() -> Indices:
         return _phase_of(zones, found, distortion)
 
-    found = [first]
+    found, doubt = [first], ""
     while len(found) < most and np.sum(left := phases() == NONE) >= FEWEST_ZONES:
         one = among(everything[left])
         if not one.answer.candidates or one.answer.candidates[0].nets_explained < FEWEST_ZONES:
+            doubt = one.answer.reason
             break
         found.append(one)
     for _ in range(ROUNDS):
@@ -178,7 +183,7 @@ def _peeled(
         found = [one for one in found if one.answer.candidates]
         if not found or np.array_equal(before, phases()):
             break
-    return found
+    return found, doubt
 
 
 def _believed(

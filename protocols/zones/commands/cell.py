@@ -93,7 +93,7 @@ def cell(
     chosen = opened(sources, per_px, voltage_kV, beam)
     wanted = _called_zonal(sorted_file, hybrids) if sorted_file else None
     how = _distortion(distortion, chosen)
-    errors = excitation_errors(excitation_per_A, thickness)
+    errors = excitation_errors(excitation_per_A, thickness, chosen)
     if out.exists() and not out.is_dir():
         raise Refused(f"--out {shown(out)}: is a file; give a folder. No cell was searched for.")
     seen = _sorted(chosen, wanted, method, model, check_with(tolerance_per_A, missing, errors), members)
@@ -101,7 +101,7 @@ def cell(
     typer.echo(f"{len(found)} zonal patterns among {len(seen)}", err=True)
     if hint := weak_spots(seen, missing):
         typer.echo(hint, err=True)
-    patterns = _best_first(found, bool(thickness))
+    patterns = _best_first(found, isinstance(errors, tuple))
     zones = [one.zone for one in patterns if one.zone is not None]
     parted = find_phases(zones, distortion=how, most=most_phases, at_most=most)
     belong = None

@@ -87,7 +87,7 @@ def classify(
     if model and method is Method.GEOMETRY:
         raise Refused("--model: is of no use with --method geometry; leave one out. Nothing was classified.")
     chosen = opened(sources, per_px, voltage_kV, beam)
-    check = check_with(tolerance_per_A, missing, excitation_errors(excitation_per_A, thickness))
+    check = check_with(tolerance_per_A, missing, excitation_errors(excitation_per_A, thickness, chosen))
     judge = None if method is Method.GEOMETRY else trusted(model)
     several = None if method is Method.GEOMETRY else shipped_several()
     total = sum(len(source) for source in chosen)

@@ -73,6 +73,8 @@ Thickness = Annotated[
 ]
 EXCITATION_ERROR_PER_A = 0.01
 """That of `simulation.Geometry`, written again so that the command line need not load numpy, as the next."""
+SERIAL_THICKNESS_NM = (10.0, 50.0)
+"""Of the crystals of a serial run, as they come."""
 TOLERANCE_PER_A = 0.006
 """The default of `geometric.classify_geometry`."""
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random.")]
@@ -108,11 +110,22 @@ def opened(sources: Sequence[Path], per_px: float | None, voltage_kV: float | No
     return found
 
 
-def excitation_errors(excitation_per_A: float, thickness: str) -> float | tuple[float, ...]:
-    """The excitation error in 1/A, or those that every pattern is tried with, largest first."""
+def excitation_errors(
+    excitation_per_A: float, thickness: str, sources: "Sequence[Snapshots]"
+) -> float | tuple[float, ...]:
+    """The excitation error in 1/A, or those that every pattern is tried with, largest first.
+
+    Crystals of a serial run are taken as they come where nothing was said, and that is told.
+    """
     from protocols.zones.patterns.mixture import excitation_ladder
 
     between = thickness_nm(thickness)
+    if between is not None and excitation_per_A != EXCITATION_ERROR_PER_A:
+        raise Refused("--thickness and --excitation: say the same in two ways; give one of them. Nothing was done.")
+    if between is None and excitation_per_A == EXCITATION_ERROR_PER_A and any(one.any_thickness for one in sources):
+        between = SERIAL_THICKNESS_NM
+        low, high = between
+        typer.echo(f"crystals of {low:g} to {high:g} nm taken; else --thickness", err=True)
     return excitation_per_A if between is None else excitation_ladder(*between)
 
 
