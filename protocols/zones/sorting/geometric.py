@@ -165,7 +165,9 @@ def classify_geometry(
         error = errors[0]
         if len(errors) > 1:
             error = max(errors, key=lambda error: worth(plane_at(error, thorough=False)))
-        planes.append(plane_at(error, thorough=True))
+        # With several errors most nets are asked that cannot be zones; a rough answer will do for these.
+        hopeless = len(errors) > 1 and int((~net.on & ~faint).sum()) > allowed
+        planes.append(plane_at(error, thorough=not hopeless))
         if planes[-1].off == 0 and planes[-1].agreement == 1.0:
             break
     if not planes:
