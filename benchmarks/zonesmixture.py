@@ -1,6 +1,6 @@
 """Mixtures parted by their zones: right, wrong or not determined, seed by seed, and what of single phases.
 
-    python benchmarks/zonesmixture.py [--seeds 1001 1002 ...] [--only NAME ...] [--members] [--json FILE]
+    python benchmarks/zonesmixture.py [--seeds 1001 1002 ...] [--only NAME ...] [--members] [--alone] [--json FILE]
 
 Every seed draws new triclinic cells of 300 to 700 A^3 (axes up to 1:1.5, 1:3 or 1:6), patterns of plates of 10 to 50 nm
 in any orientation, draws them as pictures of 254 pixels and shuffles them; spots are found in the pictures, zones
@@ -39,18 +39,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(1001, 1011)))
     parser.add_argument("--only", nargs="+", default=["mixture", "single"], choices=sorted(CASES))
     parser.add_argument("--members", action="store_true", help="also ask every pattern which cell it fits")
+    parser.add_argument("--alone", action="store_true", help="also search the zones of each phase by themselves")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     summaries = {}
     for name in asked.only:
         outcomes = []
         for seed in asked.seeds:
-            one = try_mixture(seed, CASES[name], asked.members)
+            one = try_mixture(seed, CASES[name], asked.members, asked.alone)
             outcomes.append(one)
             volumes = ", ".join(f"{cell.volume_A3:.0f}" for cell in one.cells)
             words = f"{name}  seed {seed}  V {volumes}  zones {one.zones}  {', '.join(one.verdicts)}  wrong {one.wrong}"
             own, other, none = one.members_right()
             words += f"  members {own} right, {other} in another, {none} in none" if asked.members else ""
+            if one.alone:
+                words += f"  alone {one.alone_right} of {len(one.alone)} right, {one.alone_wrong} wrong"
             print(f"{words}  {one.seconds:.0f} s (search {one.search_s:.1f})  {one.parted.doubt}", flush=True)
         summaries[name] = mixture_summary(outcomes)
         print(name, json.dumps(summaries[name]), flush=True)

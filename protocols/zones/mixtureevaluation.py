@@ -49,7 +49,8 @@ class MixtureCase:
 @dataclass(frozen=True, slots=True, eq=False)
 class MixtureOutcome:
     """What went in and what came out. phase: (n,) of every pattern; member: (n,) the cell found that it fits, NONE for
-    none, or None where it was not asked; asked: (n,) patterns that could be.
+    none, or None where it was not asked; asked: (n,) patterns that could be. alone: of each phase, what its own zones
+    say without those of the others; empty where that was not asked.
     """
 
     seed: int
@@ -61,6 +62,24 @@ class MixtureOutcome:
     search_s: float
     asked: NDArray[np.bool_]
     member: NDArray[np.int64] | None
+    alone: tuple[Parted, ...] = ()
+
+    @property
+    def alone_right(self) -> int:
+        """Phases that come out right as one cell and no other from their own zones."""
+        return sum(
+            len(parted.phases) == 1 and parted.determined and _right(parted.phases[0].answer.candidates[0].cell, true)
+            for parted, true in zip(self.alone, self.cells, strict=False)
+        )
+
+    @property
+    def alone_wrong(self) -> int:
+        """Cells called determined from the zones of one phase that are not its own, or are one more."""
+        wrong = 0
+        for parted, true in zip(self.alone, self.cells, strict=False):
+            cells = [one.answer.candidates[0].cell for one in parted.phases if one.answer.determined]
+            wrong += len(cells) - min(1, sum(_right(cell, true) for cell in cells))
+        return wrong
 
     @property
     def found(self) -> list[Cell]:
@@ -99,8 +118,13 @@ def _right(cell: Cell, true: Cell) -> bool:
     return length <= LENGTH_LIMIT and angle_deg <= ANGLE_LIMIT_DEG
 
 
-def try_mixture(seed: int, case: MixtureCase | None = None, with_members: bool = False) -> MixtureOutcome:
-    """Random triclinic cells of 300 to 700 A^3, their patterns drawn, sorted and searched. About two minutes."""
+def try_mixture(
+    seed: int, case: MixtureCase | None = None, with_members: bool = False, with_alone: bool = False
+) -> MixtureOutcome:
+    """Random triclinic cells of 300 to 700 A^3, their patterns drawn, sorted and searched. About a minute of one core.
+
+    with_alone: the zones of each phase are searched by themselves as well.
+    """
     case = case or MixtureCase()
     rng, geometry, clock = np.random.default_rng(seed), Geometry(), RealClock()
     cells = tuple(
@@ -127,11 +151,19 @@ def try_mixture(seed: int, case: MixtureCase | None = None, with_members: bool =
     for begin in range(0, count, BLOCK):
         block = patterns.take(np.arange(begin, min(begin + BLOCK, count)))
         seen += sort_pictures(render(block), Method.GEOMETRY, check=check)
-    zonal = [one for one in seen if one.label == LABELS[ZONE] and one.zone is not None]
-    zonal.sort(key=lambda one: (-len(one.spots if one.spots is not None else ()), -one.confidence))
+    zonal = [
+        (-len(one.spots), -one.confidence, n, one.zone)
+        for n, one in enumerate(seen)
+        if one.label == LABELS[ZONE] and one.zone is not None and one.spots is not None
+    ]
+    zonal.sort(key=lambda one: one[:3])
     sorted_ns = clock.now_ns()
-    parted = find_phases([one.zone for one in zonal if one.zone is not None])
+    parted = find_phases([zone for *_, zone in zonal])
     ended_ns = clock.now_ns()
+    alone = [
+        find_phases([zone for *_, n, zone in zonal if mixed.phase[n] == phase])
+        for phase in range(len(cells) if with_alone else 0)
+    ]
     no = (LABELS[NO_HIT], LABELS[SEVERAL])
     spots = [None if one.spots is None or one.label in no else one.spots for one in seen]
     best = [one.answer.candidates[0].cell for one in parted.phases if one.answer.determined]
@@ -146,6 +178,7 @@ def try_mixture(seed: int, case: MixtureCase | None = None, with_members: bool =
         (ended_ns - sorted_ns) / NS_PER_S,
         np.array([one is not None for one in spots], dtype=bool),
         member,
+        tuple(alone),
     )
 
 
@@ -161,6 +194,9 @@ def mixture_summary(outcomes: Sequence[MixtureOutcome]) -> dict[str, Any]:
         "phases_right": verdicts.count("right"),
         "phases_not_determined": verdicts.count("not determined"),
         "wrong_but_certain": sum(one.wrong for one in outcomes),
+        "alone": sum(len(one.alone) for one in outcomes),
+        "alone_right": sum(one.alone_right for one in outcomes),
+        "alone_wrong_or_split": sum(one.alone_wrong for one in outcomes),
         "largest_length_error_percent": 100 * max(errors) if errors else None,
         "members_right": right,
         "members_in_another": other,

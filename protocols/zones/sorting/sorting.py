@@ -301,5 +301,6 @@ def weak_spots(found: Sequence[Sorted], missing: float = 0.0) -> str:
     seen = f"only {100 * (1 - np.median(unseen)):.0f} % of the excited nodes are seen"
     return (
         f"{len(unseen)} patterns lie on one plane each, of which {seen}; "
-        f"if weak spots are missing there, say so with --missing {say:.2g}"
+        f"if weak spots are missing there, say so with --missing {say:.2g}; if crystals are thicker than 10 nm, with "
+        "--thickness"
     )
