@@ -8,8 +8,9 @@ without a first line (`learning.csv`).
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from protocols.screening.scoredfiles import Row
 HEADINGS = ("name", "good", "d_min_A", "several", "why")
 NUMBERED = re.compile(r"(\d+)_(\d+)$")
 """The end of a name of Instamatic: number of the picture, and of the crystal in it."""
+OF_A_RUN = re.compile(r"(.+):(\d+)/(\d+)$")
+"""A pattern of a serial run of credline: its folder, numbers of the field and of the crystal in it."""
+CRYSTALS = "crystals.csv"
+"""What such a run tells of its crystals."""
 GOOD = 0.5
 
 
@@ -72,6 +77,10 @@ def write_instamatic_rows(path: Path, rows: Iterable[InstamaticRow]) -> None:
 
 
 def _place(name: str, number: int, prediction: float) -> InstamaticRow:
+    if of_a_run := OF_A_RUN.fullmatch(name):
+        row = _crystals(Path(of_a_run[1]) / CRYSTALS).get((of_a_run[2], of_a_run[3]), {})
+        size, x_nm, y_nm = (row.get(column) or "" for column in ("area_um2", "x_nm", "y_nm"))
+        return InstamaticRow(name, int(of_a_run[2]), int(of_a_run[3]), prediction, size, x_nm, y_nm)
     told = _attributes(Path(name))
     found = NUMBERED.search(Path(name).stem)
     picture, crystal = found.groups() if found else (0, number)
@@ -86,6 +95,17 @@ def _place(name: str, number: int, prediction: float) -> InstamaticRow:
         x,
         y,
     )
+
+
+@lru_cache(maxsize=4)
+def _crystals(path: Path) -> Mapping[tuple[str, str], Mapping[str, str]]:
+    """The rows of a run's table by field and crystal; none where there is no such table, or it cannot be read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if "field" in row and "crystal" in row]
+    except (OSError, ValueError):
+        return {}
+    return {(row["field"], row["crystal"]): row for row in rows}
 
 
 def _attributes(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The group of commands `credline serialed`: bring a crystal of an earlier run bac
 
 import typer
 
+from protocols.serialed.commands.evaluate import evaluate
 from protocols.serialed.commands.recall import recall
 
 serialed_app = typer.Typer(
@@ -21,3 +22,4 @@ def _group() -> None:
 
 
 serialed_app.command(epilog="Example: credline serialed recall runs/grid_001/crystals.csv 17")(recall)
+serialed_app.command(epilog="Example: credline serialed evaluate --seed 7")(evaluate)

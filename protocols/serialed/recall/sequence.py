@@ -26,9 +26,10 @@ from protocols.screening.computation import told as screen_told
 from protocols.serialed.aim import Aim, corrected, settings_to
 from protocols.serialed.budgets import SerialedBudgets
 from protocols.serialed.exposing import Exposures
-from protocols.serialed.finding.computation import FIND, Found
+from protocols.serialed.fieldimage import FIND
+from protocols.serialed.fieldimage import told as find_told
 from protocols.serialed.finding.computation import answered as find_answered
-from protocols.serialed.finding.computation import told as find_told
+from protocols.serialed.finding.crystals import Found
 from protocols.serialed.finding.settings import FinderSettings
 from protocols.serialed.ontarget import on_target
 from protocols.serialed.probeseen import PROBE
@@ -42,7 +43,8 @@ from protocols.serialed.stageways import BACKLASHES
 
 STAGE_ALARM = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
 SHIFT_ALARM = "THE BEAM SHIFT IS NOT WHERE IT SHOULD BE: look where the beam is before the next experiment"
-SAFE_LIMIT_S = 1.5
+MAGNIFICATION_ALARM = "THE MAGNIFICATION IS NOT BACK where it was: set it by hand before the next experiment"
+SAFE_LIMIT_S, LENSES_LIMIT_S = 1.5, 5.0
 USUAL_SIGMA_NM = 1000.0
 EDGE_SHARE = 0.02
 """Of the image's side: nearer to its border no crystal is expected to be found."""
@@ -50,6 +52,8 @@ ASIDE = 0.3
 """The look at the probe lies this share of the picture's side from its middle."""
 ASIDES = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 Pair = tuple[float, float]
+ANYWHERE = (math.inf, math.inf)
+"""Every setting of the beam shift falls from there, so that it is arrived at from below."""
 
 
 class RecallSequence(Experiment):
@@ -77,11 +81,16 @@ class RecallSequence(Experiment):
         self._neutral: Pair | None = None
         self._leave: Pair | None = None
         """The beam shift that is left at the end, once it was read."""
-        self._here: Pair = (0.0, 0.0)
+        self._magnification: float | None = None
+        """Of the image as it was found, where it was another one."""
+        self._here: Pair = ANYWHERE
+        """The beam shift as it is set, having come from below."""
         self._image_brightness = 0.0
         self._stands_ns = 0
         self._images = 0
         self._image_index = -1
+        self._flatfield: int | None = None
+        """Where the camera's response lies in the spool; None where nobody knows it."""
         self._seen: Found | None = None
         self._target_px: Pair = (0.0, 0.0)
         self._aim: Aim | None = None
@@ -105,7 +114,14 @@ class RecallSequence(Experiment):
         blank, *others = super().safe_actions()
         stop = SafeAction("stop x and y", self._stage.stop, SAFE_LIMIT_S, STAGE_ALARM)
         shift = SafeAction("beam shift", self._leave_shift, SAFE_LIMIT_S, SHIFT_ALARM)
-        return (blank, stop, *others, *self._found.actions(), shift)
+        lenses = SafeAction("magnification back", self._magnification_back, LENSES_LIMIT_S, MAGNIFICATION_ALARM)
+        return (blank, stop, *others, lenses, *self._found.actions(), shift)
+
+    async def _magnification_back(self) -> None:
+        """Of the image, as it was; the mode goes back after it."""
+        if self._magnification is not None:
+            await self._mode.set_mode(OpticalMode.IMAGING)
+            await self._mode.set_magnification(self._magnification)
 
     async def _leave_shift(self) -> None:
         """As it was, or on the crystal."""
@@ -116,14 +132,17 @@ class RecallSequence(Experiment):
         """Lenses and condenser as images want them, the camera armed."""
         await self._found.remember_mode()
         await self._mode.set_mode(OpticalMode.IMAGING)
-        if await self._found.remember_magnification() != self.plan.magnification:
+        if (magnification := await self._mode.magnification()) != self.plan.magnification:
+            self._magnification = magnification
             await self._mode.set_magnification(self.plan.magnification)
         self._stands_in(self._mode.facts.settling_s)
         if self._light is not None:
             _, brightness = await self._found.remember_illumination()
             self._image_brightness = brightness if self.plan.image_brightness is None else self.plan.image_brightness
             await self._set_brightness(self._image_brightness)
-        self._neutral = self._leave = self._here = await self._coils.read(Deflector.BEAM_SHIFT)
+        self._neutral = self._leave = await self._coils.read(Deflector.BEAM_SHIFT)
+        if self._detector.flatfield is not None:
+            self._flatfield = await self.run.data.keep_extra("flatfield", self._detector.flatfield)
         await self._camera.arm()
         if not await stands_xy(self._stage, self._timeline):
             raise DeviceError("stagexyz: still moved after a minute; it was told to stop. Look what moves it.")
@@ -159,8 +178,11 @@ class RecallSequence(Experiment):
     async def find(self) -> str:
         """Crystals found, and which of them is the one."""
         saturation = float(self._detector.facts.saturation_of(self.plan.image_exposure_s) or 0)
-        told = find_told(self._image_index, self.scale.nm_per_px, FinderSettings(saturation=saturation))
-        outcome = await self.run.compute.compute(FIND, told, (self._image_index,))
+        index, flatfield = self._image_index, self._flatfield
+        settings = FinderSettings(saturation=saturation)
+        wide_cross = self._detector.facts.wide_cross
+        told = find_told(index, self.scale.nm_per_px, settings, wide_cross=wide_cross, flatfield=flatfield)
+        outcome = await self.run.compute.compute(FIND, told, (index,) if flatfield is None else (index, flatfield))
         if not outcome.good:
             return self._failed(f"crystals could not be looked for: {outcome.error}")
         self._seen = found = find_answered(cast(JsonObject, outcome.result))
@@ -242,13 +264,13 @@ class RecallSequence(Experiment):
     def _aside(self, aim: Aim) -> Pair:
         """The setting that puts the probe farthest from everything that was found."""
         rows, columns = self.scale.shape
-        middle = self.scale.middle_px
-        crystals = [] if self._seen is None else [(c.fast_px, c.slow_px) for c in self._seen.crystals]
-        crystals.append(self._target_px)
-        places = [(middle[0] + ASIDE * fast * columns, middle[1] + ASIDE * slow * rows) for fast, slow in ASIDES]
+        centre = self.scale.middle_px
+        seen = () if self._seen is None else self._seen.crystals
+        things = [((c.fast_px, c.slow_px), c.length_px / 2) for c in seen] + [(self._target_px, 0.0)]
+        places = [(centre[0] + ASIDE * fast * columns, centre[1] + ASIDE * slow * rows) for fast, slow in ASIDES]
 
         def free_px(place: Pair) -> float:
-            return min(math.dist(place, each) for each in crystals)
+            return min(math.dist(place, middle) - half for middle, half in things)
 
         allowed = [(free_px(place), units) for place in places if (units := self._allowed(aim.units_for(place)))]
         return max(allowed)[1] if allowed else (self._neutral or (0.0, 0.0))

@@ -15,8 +15,9 @@ from engine.record.trace import Record
 from protocols.screening.computation import SCREEN
 from protocols.screening.computation import answered as scored_in
 from protocols.screening.scoring import Score
-from protocols.serialed.finding.computation import FIND, Found, FoundCrystal
+from protocols.serialed.finding.computation import FIND
 from protocols.serialed.finding.computation import answered as found_in
+from protocols.serialed.finding.crystals import Found, FoundCrystal
 from protocols.serialed.results.placing import Four, Placing, Seen, placing
 
 IMAGE, PATTERN, FIELD = "image", "pattern", "field"
@@ -242,8 +243,8 @@ def _outcomes(records: Sequence[Record], name: str) -> dict[int, Record]:
         if record["kind"] != "computation" or record["name"] != name:
             continue
         pictures = record.get("pictures")
-        if not isinstance(pictures, list) or len(pictures) != 1 or type(pictures[0]) is not int:
-            continue
+        if not isinstance(pictures, list) or not pictures or type(pictures[0]) is not int:
+            continue  # the first is the picture; the camera's response may come after it
         if "result" in record or "result" not in last.get(pictures[0], {}):
             last[pictures[0]] = record
     return last

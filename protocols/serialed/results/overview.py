@@ -59,7 +59,12 @@ def overview_png(source: SerialSource, places_nm: Mapping[int, Pair] | None = No
         SIDE_IN * min(1.0, tall / wide) + TITLE_IN + FOOT_IN,
     )
     figure = Figure(figsize=size_in)
-    box = (0.1 / size_in[0], FOOT_IN / size_in[1], 1 - BAR_IN / size_in[0], 1 - (TITLE_IN + FOOT_IN) / size_in[1])
+    box = (
+        0.1 / size_in[0],
+        FOOT_IN / size_in[1],
+        1 - (BAR_IN + 0.2) / size_in[0],
+        1 - (TITLE_IN + FOOT_IN) / size_in[1],
+    )
     axes = figure.add_axes(box)
     mosaic = _mosaic(source, known, low, high)
     extent = (low[0] / 1000, high[0] / 1000, low[1] / 1000, high[1] / 1000)

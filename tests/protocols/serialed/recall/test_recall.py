@@ -2,6 +2,7 @@
 sure; and refused or failed, in one line, where it cannot be.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.record.trace import Record
 from engine.replay.replay import replay
 from engine.run.perform import Request, execute
 from engine.run.run import Run
+from protocols.serialed.finding.computation import answered as find_answered
 from protocols.serialed.recall.experiment import RECALL
 from protocols.serialed.recall.plan import RecallPlan
 from protocols.serialed.recall.recalledtable import neighbours_of, plan_for, rows_of
@@ -68,6 +70,7 @@ def test_the_crystal_is_found_again_and_the_beam_is_on_it(run: Made) -> None:
     assert result["sure"] > 0.95
     assert result["beam_off_nm"] < 100
     assert "% sure; the beam shift is on it" in run.document["reason"]
+    assert run.document["alarms"] == []
 
 
 def test_the_stage_arrives_from_below_and_the_image_is_short(run: Made) -> None:
@@ -93,10 +96,28 @@ def test_lenses_and_light_go_back_and_the_corrected_shift_stays(run: Made) -> No
     assert run.of("call", "mode.set_mode")[-1]["args"][0] == "imaging"
 
 
+def test_another_magnification_goes_back_also_behind_a_pattern(serial: Made, tmp_path: Path) -> None:
+    plan = plan_for(serial.folder / "crystals.csv", some_number(serial), ["pattern=true"])
+    told = recalled(tmp_path, plan, {"mode": {"magnification": 5000.0, "mode": "diffraction"}})
+    assert told.document["alarms"] == []
+    assert told.of("call", "mode.set_magnification")[-1]["args"] == [5000.0]
+    assert told.of("call", "mode.set_mode")[-1]["args"] == ["diffraction"]
+
+
 def test_the_probe_is_looked_at_beside_every_crystal(run: Made) -> None:
-    (look,) = run.of("frame", "beam")
-    (find,) = run.of("computation", "find")
-    assert look["index"] != find["pictures"][0]
+    """No crystal is nearer to where the probe was seen than the probe's own radius."""
+    (find,), (probe,) = run.of("computation", "find"), run.of("computation", "probe")
+    (fast, slow), radius = probe["result"]["at"], probe["result"]["radius"]
+    crystals = find_answered(find["result"]).crystals
+    assert crystals
+    assert min(math.hypot(c.fast_px - fast, c.slow_px - slow) - c.length_px / 2 for c in crystals) > radius
+
+
+def test_a_beam_shift_that_lags_is_arrived_at_from_below(serial: Made, tmp_path: Path) -> None:
+    plan = plan_for(serial.folder / "crystals.csv", some_number(serial), ["pattern=true"])
+    told = recalled(tmp_path, plan, {"deflectors": {"lag": [400.0, 0.0, 0.0, 0.0]}})
+    assert told.result["found"]
+    assert told.result["beam_off_nm"] < 100
 
 
 def test_a_replay_does_the_same(run: Made, assert_trace_matches: Callable[..., None]) -> None:

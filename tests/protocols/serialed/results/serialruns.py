@@ -14,6 +14,8 @@ from engine.record.document import RunDocument
 from engine.record.framekinds import Column, FrameKind
 from engine.record.frametable import write_frames
 from engine.record.spoolformat import FrameInfo
+from protocols.serialed.finding.computation import _row
+from protocols.serialed.finding.crystals import FoundCrystal
 
 IMAGE = FrameKind(
     "image",
@@ -99,17 +101,15 @@ def some_fields(seed: int = 1, fields: int = 6, most: int = 6) -> dict[int, list
 
 def found_result(crystals: Sequence[Crystal]) -> dict[str, Any]:
     """What the finder answers, as `protocols.serialed.finding.computation.answered` reads it."""
-    from protocols.serialed.finding.computation import Found, FoundCrystal, result_of
-
     found = [
         FoundCrystal(
             fast_px=c.fast_px, slow_px=c.slow_px, length_px=c.length_px, width_px=c.length_px / 2, turned_deg=30.0,
             area_px=c.length_px**2 / 2, contrast=0.4, neighbour_nm=c.neighbour_nm, border_nm=c.border_nm,
-            is_isolated=c.is_isolated,
+            is_isolated=c.is_isolated, outline_px=((c.fast_px - 2, c.slow_px), (c.fast_px + 2, c.slow_px)),
         )
         for c in crystals
     ]  # fmt: skip
-    return result_of(Found(tuple(found), 0.8, ""))
+    return {"crystals": [_row(each, 16) for each in found], "left_out": 0, "film": 0.8, "note": ""}
 
 
 def score_result(score: float) -> dict[str, Any]:

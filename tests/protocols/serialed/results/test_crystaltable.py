@@ -98,7 +98,7 @@ def test_scores_by_geometry_alone_are_said_once(made: Made) -> None:
 
 DAMAGE = {
     "result is no object": ("find", lambda record: record.update(result=7)),
-    "a crystal lacks its place": ("find", lambda record: record["result"]["crystals"][0].pop("fast_px", None)),
+    "a crystal lacks its place": ("find", lambda record: record["result"]["crystals"][0].clear()),
     "pictures are no list": ("screen", lambda record: record.update(pictures=None)),
     "a score is a text": ("screen", lambda record: record["result"].update(good="x")),
     "a score is no number": ("screen", lambda record: record["result"].update(good=float("nan"))),
@@ -114,6 +114,14 @@ def test_damaged_records_count_as_missing(made: Made, case: str) -> None:
     rows = crystals_of(records, made.frames, SHAPE)
     assert sum(row.pattern >= 0 for row in rows) == 4
     assert any(row.why_not not in ("", NO_PATTERN) for row in rows)
+
+
+def test_a_finder_that_was_given_the_cameras_response_as_well_is_read(made: Made) -> None:
+    records = json.loads(json.dumps(made.records))
+    for record in records:
+        if record["name"] == "find":
+            record["pictures"].append(77)
+    assert crystals_of(records, made.frames, SHAPE) == crystals_of(made.records, made.frames, SHAPE)
 
 
 def test_frames_without_their_columns_are_passed_over(made: Made) -> None:
