@@ -20,6 +20,7 @@ from drivers.assembling import NOBODY_KNOWS, figures, middle_of, parts_of
 from drivers.calibration.calibratedcamera import CalibratedCamera
 from drivers.calibration.calibrationfacts import CalibrationFacts
 from drivers.calibration.holding import Holding, holding, not_overruled
+from drivers.calibration.imagefacts import ImageFacts
 from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
@@ -211,6 +212,8 @@ class Microscope:
     """What of its instrument file holds."""
     tracking: TrackingFacts | None = None
     """What follows a crystal by snapshots; None where nobody knows."""
+    images: ImageFacts | None = None
+    """How stage and beam shift stand to images; None where nobody knows."""
 
     @property
     def facts(self) -> Facts:
@@ -229,6 +232,7 @@ class Microscope:
             disagreements=self.disagreements,
             calibration=self.calibration,
             tracking=self.tracking,
+            images=self.images,
         )
 
 
@@ -238,7 +242,8 @@ class Parts:
 
     geometry: figures of `Geometry` that it knows; the detector's go first. calibrated: those that somebody measured.
     per_px_A: of an unbinned pixel at the present camera length, in 1/A, by a calibration; turn: of the pictures for
-    which that holds, and of a camera, how it turns them. binning: of the camera. tracking: what a simulated one tells.
+    which that holds, and of a camera, how it turns them. binning: of the camera. tracking, images: what a simulated one
+    tells.
     view: of a simulated one.
     """
 
@@ -259,6 +264,7 @@ class Parts:
     mode: Mode | None = None
     illumination: Illumination | None = None
     tracking: TrackingFacts | None = None
+    images: ImageFacts | None = None
     specimen: Specimen | None = None
     view: View | None = None
 
@@ -299,6 +305,7 @@ class Parts:
             disagreements=tuple(disagreements(layers, calibrated.sigmas)),
             calibration=not_overruled(calibrated.facts, origins, CALIBRATED),
             tracking=calibrated.tracking or others.get("optics", self).tracking,
+            images=calibrated.images or (camera or self).images,
         )
         if why := cannot_be(microscope.facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")

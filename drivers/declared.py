@@ -15,6 +15,7 @@ from drivers.assembling import NOBODY_KNOWS, figures, middle_of, parts_of
 from drivers.calibration.calibratedcamera import with_flatfield
 from drivers.calibration.calibrationfacts import CalibratedFigure
 from drivers.calibration.holding import Holding, holding, not_overruled
+from drivers.calibration.imagefacts import ImageFacts
 from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
 from drivers.judged import cannot_be
@@ -54,6 +55,7 @@ class Declared:
     mode: ModeFacts | None = None
     illumination: IlluminationFacts | None = None
     tracking: TrackingFacts | None = None
+    images: ImageFacts | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     def assembled(
@@ -87,6 +89,7 @@ class Declared:
             disagreements=tuple(disagreements(layers, calibrated.sigmas)),
             calibration=not_overruled(calibrated.facts, of_geometry, CALIBRATED),
             tracking=calibrated.tracking or others.get("optics", self).tracking,
+            images=calibrated.images or others.get("detector", self).images,
         )
         if why := cannot_be(facts):
             raise Refused(f"devices: {why} Nothing was started; correct the devices file.")

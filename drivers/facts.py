@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field
 
 from drivers.calibration.calibrationfacts import CalibrationFacts
+from drivers.calibration.imagefacts import ImageFacts
 from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.parts import DeflectorFacts, IlluminationFacts, ModeFacts, StageXYZFacts
 from engine.clock import utc_now
@@ -272,7 +273,7 @@ class Facts:
     A blanker is not here: of that nothing is known without asking. origins: where each figure of the geometry is from
     (`drivers.origins`); empty where nobody kept that. disagreements: where two sources of one say different things.
     calibration: how sure and how old the calibrated figures are; None where no instrument file is named. tracking: what
-    follows a crystal by snapshots; None where nobody knows.
+    follows a crystal by snapshots, images: how stage and beam shift stand to images; None where nobody knows.
     """
 
     geometry: Geometry
@@ -288,6 +289,7 @@ class Facts:
     disagreements: tuple[str, ...] = ()
     calibration: CalibrationFacts | None = None
     tracking: TrackingFacts | None = None
+    images: ImageFacts | None = None
 
     @property
     def questions(self) -> tuple[str, ...]:

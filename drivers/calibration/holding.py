@@ -11,6 +11,7 @@ from pathlib import Path
 from drivers.calibration.calibratedvalue import KINDS, CalibratedValue, Holds, near
 from drivers.calibration.calibrationarrays import CameraArrays
 from drivers.calibration.calibrationfacts import CalibratedFigure, CalibrationFacts
+from drivers.calibration.imagefacts import ImageFacts, image_values
 from drivers.calibration.instrumentfile import read_camera_arrays, read_instrument
 from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.calibration.trackingvalues import tracking_values
@@ -22,8 +23,8 @@ FLATFIELD, HAND = "detector.flatfield", "camera_hand"
 @dataclass(frozen=True, slots=True)
 class Holding:
     """What holds. geometry, timing: figures by their names. sigmas: of those of the geometry. arrays: of the camera,
-    None where there are none of it. tracking: what follows a crystal, None where that is not calibrated. facts: the
-    same for the header; None where no instrument file was named.
+    None where there are none of it. tracking: what follows a crystal, images: how stage and beam shift stand to images,
+    each None where that is not calibrated. facts: the same for the header; None where no instrument file was named.
     """
 
     geometry: Mapping[str, float] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Holding:
     sigmas: Mapping[str, float] = field(default_factory=dict)
     arrays: CameraArrays | None = None
     tracking: TrackingFacts | None = None
+    images: ImageFacts | None = None
     facts: CalibrationFacts | None = None
 
 
@@ -86,6 +88,7 @@ def holding(
         sigmas=dict(_of_table("geometry", {fact: figure.sigma for fact, figure in figures.items()})),
         arrays=arrays,
         tracking=None if tracking is None else tracking.facts,
+        images=image_values(file.values, tension_kV),
         facts=CalibrationFacts(
             path.name,
             file.stale_after_days,

@@ -47,4 +47,5 @@ def recorded_microscope(
         disagreements=known.disagreements,
         calibration=known.calibration,
         tracking=known.tracking,
+        images=known.images,
     )

@@ -355,4 +355,5 @@ def what_if_microscope(
         disagreements=facts.disagreements,
         calibration=facts.calibration,
         tracking=facts.tracking,
+        images=facts.images,
     )

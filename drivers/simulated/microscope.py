@@ -360,6 +360,7 @@ class SimulatedMicroscope:
                 mode=mode,
                 illumination=illumination,
                 tracking=settings.tracking,
+                images=settings.images,
             )
         finally:
             await detector.disarm()

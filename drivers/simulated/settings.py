@@ -7,11 +7,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from drivers.calibration.imagefacts import ImageFacts, ImageScale
 from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.declared import Declared
 from drivers.facts import Geometry, Timing
 from drivers.options import note_asked
-from drivers.parts import OPTIONAL_PARTS
+from drivers.parts import OPTIONAL_PARTS, Deflector, OpticalMode
 from drivers.simulated.column import FULL_DEFOCUS, LensSettings
 from drivers.simulated.crystalmotion import MotionSettings
 from drivers.simulated.deflectors import DeflectorSettings
@@ -19,6 +20,7 @@ from drivers.simulated.detector import DetectorSettings
 from drivers.simulated.goniometer import GoniometerSettings
 from drivers.simulated.gridsettings import GridSettings
 from drivers.simulated.illumination import IlluminationSettings
+from drivers.simulated.imaging import nominal_pixel_nm
 from drivers.simulated.latency import worst_s
 from drivers.simulated.lensmode import ModeSettings
 from drivers.simulated.phases import load_phase
@@ -214,7 +216,22 @@ class InstrumentSettings:
             mode=self.mode.facts,
             illumination=self.illumination.facts,
             tracking=self.tracking,
+            images=self.images,
         )
+
+    @property
+    def images(self) -> ImageFacts | None:
+        """How stage and beam shift stand to images, of an instrument with a grid of crystals that hides nothing."""
+        if self.source.grid is None or self.is_hidden or self.pictures.turn != Turn():
+            return None
+        pixel_size_mm = self.geometry.pixel_size_mm / self.pictures.magnified
+        (fast_x, fast_y, slow_x, slow_y), scales = self.deflectors.beam_shift_nm, []
+        for magnification in self.mode.facts.magnifications[OpticalMode.IMAGING]:
+            nm = nominal_pixel_nm(pixel_size_mm, magnification)
+            shift_px = fast_x / nm, fast_y / nm, slow_x / nm, slow_y / nm
+            scales.append(ImageScale(magnification, (1 / nm, 0.0, 0.0, -1 / nm), shift_px))
+        lag = self.deflectors.lag_of(Deflector.BEAM_SHIFT)
+        return ImageFacts(tuple(scales), lag, self.stagexyz.reproducibility_nm)
 
     @property
     def tracking(self) -> TrackingFacts | None:

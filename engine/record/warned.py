@@ -15,6 +15,11 @@ LOOKED_AGAIN = "looked again"
 """The note of what has changed since the instrument was looked at before the run (`ExperimentType.look_again`)."""
 
 
+TRUTH = "truth"
+"""The note, at a run's end, of what a simulated instrument alone knows of it: for figures, never for a decision. It is
+from outside the run, so no replay makes it again."""
+
+
 def warnings_in(records: Sequence[Record]) -> tuple[str, ...]:
     """What a run has warned of, in order, as its records say it; of a child with its name before it."""
     said: list[str] = []

@@ -18,7 +18,7 @@ from engine.errors import DataError, StorageError, shown
 from engine.record.jsonobject import JsonDict
 from engine.record.schema import gap
 from engine.record.trace import Record, ends_early, read_trace
-from engine.record.warned import LOOKED_AGAIN
+from engine.record.warned import LOOKED_AGAIN, TRUTH
 from engine.replay.rehearsal import NEVER_NS, rehearse
 from engine.run.commands import Source
 from engine.run.planfile import build_plan_from
@@ -85,13 +85,13 @@ def load_run(run: Path) -> list[Record]:
 
 
 def without_injected(records: Iterable[Record]) -> list[Record]:
-    """A trace without what came from outside the run: injected faults, what the watchdog had to say, and what had
-    changed at the end since the instrument was looked at before the run.
+    """A trace without what came from outside the run: injected faults, what the watchdog had to say, what had changed
+    at the end since the instrument was looked at before the run, and what only a simulation knows.
 
     A replay shows the run what they did to it.
     What is left is numbered as the run would have numbered it.
     """
-    outside = ("watchdog", LOOKED_AGAIN)
+    outside = ("watchdog", LOOKED_AGAIN, TRUTH)
     kept = [r for r in records if r["kind"] != "injected" and not (r["kind"] == "note" and r["name"] in outside)]
     return [{**record, "seq": seq} for seq, record in enumerate(kept)]
 

@@ -14,8 +14,10 @@ alone it reads as zeros. /entry/credline/raw links to the untouched pictures.
 The frame of NeXus (McStas: z along the beam, y up) is that of DIALS with x and z reversed.
 """
 
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +65,7 @@ def write_nexus(
     import h5py
 
     with replacing(path) as part, h5py.File(part, "w", libver=("earliest", "v110")) as file:
-        entry = _group(file, "entry", "NXentry")
+        entry = nx_group(file, "entry", "NXentry")
         file.attrs["default"] = "entry"
         entry["definition"] = "NXmx"
         entry["definition"].attrs["version"] = "1.0"
@@ -71,20 +73,66 @@ def write_nexus(
         entry["end_time_estimated"] = info.wall_time(int(info.frame_end_ns[-1])).isoformat()
         entry["entry_identifier"] = info.run_id
         entry["program_name"] = run.program
-        _source(entry)
+        write_source(entry)
         _data(entry, info)
         _sample(entry, info, run)
-        _instrument(entry, info, run, untrusted, dead, response)
+        write_instrument(entry, info, (run.beam_fast_px, run.beam_slow_px), untrusted, dead, response)
         _provenance(entry, info, run)
 
 
 def _data(entry: "h5py.Group", info: RunInfo) -> None:
-    data = _group(entry, "data", "NXdata")
+    data = nx_group(entry, "data", "NXdata")
     data.attrs["signal"] = "data"
     virtual_sweep(data, info, FRAMES_FILE)
 
 
-def virtual_sweep(data: "h5py.Group", info: RunInfo, frames_file: str) -> None:
+class Stack(Protocol):
+    """Pictures of frames.h5 as one virtual dataset: image slot - 1 of it is row `row` there; others read as zeros."""
+
+    @property
+    def slot(self) -> NDArray[np.int32]: ...  # noqa: D102
+    @property
+    def row(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def last_slot(self) -> int: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def raw_shape(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def raw_type(self) -> str: ...  # noqa: D102
+    @property
+    def raw_place(self) -> str: ...  # noqa: D102
+    @property
+    def wide_cross(self) -> bool: ...  # noqa: D102
+
+
+class Instrument(Stack, Protocol):
+    """What is said of the instrument beside its pictures; as `RunInfo` has it."""
+
+    @property
+    def created_at(self) -> datetime: ...  # noqa: D102
+    @property
+    def wavelength_A(self) -> float: ...  # noqa: D102
+    @property
+    def camera_length_mm(self) -> float: ...  # noqa: D102
+    @property
+    def pixel_size_mm(self) -> float: ...  # noqa: D102
+    @property
+    def detector(self) -> str: ...  # noqa: D102
+    @property
+    def exposure_s(self) -> float: ...  # noqa: D102
+    @property
+    def period_s(self) -> float: ...  # noqa: D102
+    @property
+    def saturation(self) -> int: ...  # noqa: D102
+    @property
+    def origins(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def calibrated(self) -> Mapping[str, Mapping[str, Any]]: ...  # noqa: D102
+
+
+def virtual_sweep(data: "h5py.Group", info: Stack, frames_file: str) -> None:
     """The sweep as virtual dataset `data` of a group: image k - 1 is slot k, gaps read as zeros.
 
     frames_file: where frames.h5 lies, from the folder of the file that is written.
@@ -108,7 +156,7 @@ def virtual_sweep(data: "h5py.Group", info: RunInfo, frames_file: str) -> None:
     h5py.h5d.create(data.id, b"data", h5py.h5t.py_create(pixel), sweep, creation)
 
 
-def _blocks(info: RunInfo) -> list[tuple[tuple[int, int], int]]:
+def _blocks(info: Stack) -> list[tuple[tuple[int, int], int]]:
     """Runs of consecutive slots that lie consecutively in frames.h5: ((first, last), row of the first)."""
     blocks: list[tuple[tuple[int, int], int]] = []
     for slot, row in zip(info.slot.tolist(), info.row.tolist(), strict=True):
@@ -135,47 +183,50 @@ def _pieces(raw_size: int, wide_cross: bool) -> list[tuple[slice, slice]]:
 
 
 def _sample(entry: "h5py.Group", info: RunInfo, run: RunHeader) -> None:
-    sample = _group(entry, "sample", "NXsample")
+    sample = nx_group(entry, "sample", "NXsample")
     sample["name"] = info.sample
     sample["depends_on"] = "/entry/sample/transformations/alpha"
-    axes = _group(sample, "transformations", "NXtransformations")
+    axes = nx_group(sample, "transformations", "NXtransformations")
     rotation = run.rotation
     slots = np.arange(1, info.last_slot + 1)
     start = rotation.start_deg + (slots - 1) * rotation.width_deg
     x, y, z = rotation.axis
-    _axis(axes, "alpha", start, "rotation", (-x, y, -z), "deg", ".")
+    nx_axis(axes, "alpha", start, "rotation", (-x, y, -z), "deg", ".")
     axes["alpha_end"] = start + rotation.width_deg
     axes["alpha_end"].attrs["units"] = "deg"
     axes["alpha_increment_set"] = rotation.width_deg
     axes["alpha_increment_set"].attrs["units"] = "deg"
 
 
-def _instrument(
+def write_instrument(
     entry: "h5py.Group",
-    info: RunInfo,
-    run: RunHeader,
+    info: Instrument,
+    beam_px: tuple[float, float],
     untrusted: NDArray[np.bool_],
     dead: NDArray[np.bool_],
     response: NDArray[np.float32] | None,
 ) -> None:
-    instrument = _group(entry, "instrument", "NXinstrument")
+    """Beam, camera with its masks, and where each pixel is. beam_px: the primary beam (fast, slow); else as for
+    `write_nexus`.
+    """
+    instrument = nx_group(entry, "instrument", "NXinstrument")
     instrument["name"] = "transmission electron microscope"
     instrument["time_zone"] = info.created_at.strftime("%z")
-    beam = _group(instrument, "beam", "NXbeam")
-    _number(beam, "incident_wavelength", info.wavelength_A, "angstrom")
-    _number(beam, "total_flux", 0.0, "Hz")  # asked for by NXmx; not measured
-    detector = _group(instrument, "detector", "NXdetector")
+    beam = nx_group(instrument, "beam", "NXbeam")
+    nx_number(beam, "incident_wavelength", info.wavelength_A, "angstrom")
+    nx_number(beam, "total_flux", 0.0, "Hz")  # asked for by NXmx; not measured
+    detector = nx_group(instrument, "detector", "NXdetector")
     detector["description"] = info.detector or "camera"
     detector["type"] = "Pixel"
     detector["sensor_material"] = "Si"
-    _number(detector, "sensor_thickness", SENSOR_THICKNESS_MM, "mm")
-    _number(detector, "distance", info.camera_length_mm, "mm")
-    _number(detector, "beam_center_x", run.beam_fast_px, "pixel")
-    _number(detector, "beam_center_y", run.beam_slow_px, "pixel")
-    _number(detector, "x_pixel_size", info.pixel_size_mm, "mm")
-    _number(detector, "y_pixel_size", info.pixel_size_mm, "mm")
-    _number(detector, "count_time", info.exposure_s, "s")
-    _number(detector, "frame_time", info.period_s, "s")
+    nx_number(detector, "sensor_thickness", SENSOR_THICKNESS_MM, "mm")
+    nx_number(detector, "distance", info.camera_length_mm, "mm")
+    nx_number(detector, "beam_center_x", beam_px[0], "pixel")
+    nx_number(detector, "beam_center_y", beam_px[1], "pixel")
+    nx_number(detector, "x_pixel_size", info.pixel_size_mm, "mm")
+    nx_number(detector, "y_pixel_size", info.pixel_size_mm, "mm")
+    nx_number(detector, "count_time", info.exposure_s, "s")
+    nx_number(detector, "frame_time", info.period_s, "s")
     detector["saturation_value"] = info.saturation - 1  # the largest count that is valid, by NXmx
     raw = np.dtype(info.raw_type)
     # Below this a pixel is not trusted: counts of a camera with signs are right below 0.
@@ -187,26 +238,27 @@ def _instrument(
         detector.create_dataset("flatfield", data=response, compression="gzip", shuffle=True)
     detector["flatfield_applied"] = False
     detector["depends_on"] = "/entry/instrument/detector/transformations/distance"
-    axes = _group(detector, "transformations", "NXtransformations")
+    axes = nx_group(detector, "transformations", "NXtransformations")
     if "camera_length_mm" in info.calibrated:
-        _number(detector, "distance_errors", float(info.calibrated["camera_length_mm"]["sigma"]), "mm")
-    _axis(axes, "distance", np.array([info.camera_length_mm]), "translation", (0, 0, 1), "mm", ".")
-    module = _group(detector, "module", "NXdetector_module")
+        nx_number(detector, "distance_errors", float(info.calibrated["camera_length_mm"]["sigma"]), "mm")
+    nx_axis(axes, "distance", np.array([info.camera_length_mm]), "translation", (0, 0, 1), "mm", ".")
+    module = nx_group(detector, "module", "NXdetector_module")
     module["data_origin"] = np.array([0, 0])
     module["data_size"] = np.array(info.shape)
-    corner = np.array([run.beam_fast_px, run.beam_slow_px]) * info.pixel_size_mm
+    corner = np.array(beam_px) * info.pixel_size_mm
     away = float(np.hypot(*corner))
     direction = (float(corner[0] / away), float(corner[1] / away), 0.0) if away else (1.0, 0.0, 0.0)
     on = "/entry/instrument/detector/transformations/distance"
-    _axis(module, "module_offset", np.array([away]), "translation", direction, "mm", on)
+    nx_axis(module, "module_offset", np.array([away]), "translation", direction, "mm", on)
     pixel = np.array([info.pixel_size_mm])
     on = "/entry/instrument/detector/module/module_offset"
-    _axis(module, "fast_pixel_direction", pixel, "translation", (-1, 0, 0), "mm", on)
-    _axis(module, "slow_pixel_direction", pixel, "translation", (0, -1, 0), "mm", on)
+    nx_axis(module, "fast_pixel_direction", pixel, "translation", (-1, 0, 0), "mm", on)
+    nx_axis(module, "slow_pixel_direction", pixel, "translation", (0, -1, 0), "mm", on)
 
 
-def _source(entry: "h5py.Group") -> None:
-    source = _group(entry, "source", "NXsource")
+def write_source(entry: "h5py.Group") -> None:
+    """What the beam is of."""
+    source = nx_group(entry, "source", "NXsource")
     source["name"] = "electron gun"
     source["probe"] = "electron"
     source["type"] = "Electron Source"
@@ -218,7 +270,7 @@ def _provenance(entry: "h5py.Group", info: RunInfo, run: RunHeader) -> None:
     """
     import h5py
 
-    notes = _group(entry, "credline", "NXcollection")
+    notes = nx_group(entry, "credline", "NXcollection")
     notes["raw"] = h5py.ExternalLink(FRAMES_FILE, info.raw_place)
     notes["raw_frames"] = h5py.ExternalLink(FRAMES_FILE, info.table_place)
     notes["slot"] = info.slot
@@ -235,39 +287,41 @@ def _provenance(entry: "h5py.Group", info: RunInfo, run: RunHeader) -> None:
     if info.camera_hand is not None:
         notes["camera_hand"] = info.camera_hand
         notes["camera_hand"].attrs["meaning"] = hand_words(info)
-    _figures(notes, info)
+    write_figures(notes, info)
 
 
-def _figures(notes: "h5py.Group", info: RunInfo) -> None:
+def write_figures(notes: "h5py.Group", info: Instrument) -> None:
     """Each figure of the geometry: its value, where it is from, and of a calibrated one how sure it is, when it was
     measured and in which run.
     """
-    group = _group(notes, "geometry", "NXcollection")
+    group = nx_group(notes, "geometry", "NXcollection")
     values = {name: getattr(info, place) for name, place in FIGURES.items()}
     for name, value in values.items():
-        figure = _group(group, name, "NXcollection")
+        figure = nx_group(group, name, "NXcollection")
         units = {"mm": "mm", "px": "pixel", "deg": "deg", "A": "angstrom", "percent": "percent"}[
             name.rpartition("_")[2]
         ]
-        _number(figure, "value", value, units)
+        nx_number(figure, "value", value, units)
         figure["method"] = info.origins.get(name, "default")
         if (sure := info.calibrated.get(name)) is not None:
-            _number(figure, "value_errors", float(sure["sigma"]), units)
+            nx_number(figure, "value_errors", float(sure["sigma"]), units)
             figure["date"], figure["data"] = str(sure["made_on"]), str(sure["data"])
 
 
-def _group(parent: "h5py.Group", name: str, kind: str) -> "h5py.Group":
+def nx_group(parent: "h5py.Group", name: str, kind: str) -> "h5py.Group":
+    """A group of a class of NeXus."""
     group = parent.create_group(name)
     group.attrs["NX_class"] = kind
     return group
 
 
-def _number(parent: "h5py.Group", name: str, value: float, units: str) -> None:
+def nx_number(parent: "h5py.Group", name: str, value: float, units: str) -> None:
+    """A number with its unit."""
     parent[name] = value
     parent[name].attrs["units"] = units
 
 
-def _axis(
+def nx_axis(
     parent: "h5py.Group",
     name: str,
     values: NDArray[Any],
@@ -276,6 +330,7 @@ def _axis(
     units: str,
     depends_on: str,
 ) -> None:
+    """An axis of NXtransformations."""
     parent[name] = values
     parent[name].attrs["transformation_type"] = kind
     parent[name].attrs["vector"] = np.array(vector, dtype=np.float64)

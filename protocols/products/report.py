@@ -95,38 +95,38 @@ def _body(
     if wrong:
         yield f'<ul class="warnings">{"".join(f"<li>{html.escape(line)}</li>" for line in wrong)}</ul>'
     if told:
-        yield f"<h2>The run</h2>{_table(told)}"
+        yield f"<h2>The run</h2>{html_table(told)}"
     if crystal is not None:
         yield "<h2>The crystal</h2>"
         yield from crystal_section(info, run, crystal)
-    yield _section("Timing strip", STRIP)
+    yield html_section("Timing strip", STRIP)
     yield _strip(info)
     if info.snapshots:
-        yield _section("Snapshots", _count(len(info.snapshots)))
+        yield html_section("Snapshots", _count(len(info.snapshots)))
         yield _gallery(snapshot_thumbnails(source), origin_ns)
     if (tracking := tracking_plot(info, document.own.get("tracking"))) is not None:
-        yield _section("Tracking", TRACKING)
-        yield _image("Tracking", tracking, "png")
+        yield html_section("Tracking", TRACKING)
+        yield html_image("Tracking", tracking, "png")
     for title, text, picture in (
         ("Rotation", ROTATION, rotation_plot(info)),
         ("Timing", TIMING, timing_plot(info)),
         ("Primary beam", BEAM, beam_plot(info, surveys, run)),
         ("Scale", SCALE, scale_plot(info, surveys)),
     ):
-        yield _section(title, text)
-        yield _image(title, picture, "png")
-    yield _section("Frames", "Square root of the counts, after correction.")
+        yield html_section(title, text)
+        yield html_image(title, picture, "png")
+    yield html_section("Frames", "Square root of the counts, after correction.")
     yield _gallery(frame_thumbnails(source), origin_ns)
     clipped = ("In 16 bits", str(clipped_in(surveys)))
     instrument = header.get("instrument")
     devices = [("devices", document.devices or "not known"), ("clock", document.clock or "not known")]
     devices += [("watchdog", document.watchdog)] if document.watchdog else []
     parts = instrument if isinstance(instrument, Mapping) else document.instrument
-    devices += _flat({name: part for name, part in parts.items() if name not in NOT_SHOWN})
+    devices += flat_rows({name: part for name, part in parts.items() if name not in NOT_SHOWN})
     yield '<div class="tables">'
-    yield f"<div><h2>Parameters</h2>{_table([*parameters(info, run), clipped])}</div>"
-    yield f"<div><h2>Plan</h2>{_table(_flat(document.plan))}</div>"
-    yield f"<div><h2>Devices</h2>{_table(devices)}</div></div>"
+    yield f"<div><h2>Parameters</h2>{html_table([*parameters(info, run), clipped])}</div>"
+    yield f"<div><h2>Plan</h2>{html_table(flat_rows(document.plan))}</div>"
+    yield f"<div><h2>Devices</h2>{html_table(devices)}</div></div>"
 
 
 STRIP = (
@@ -158,7 +158,7 @@ def _strip(info: RunInfo) -> str:
     except CredlineError as error:
         return f"<p>Not drawn: {html.escape(str(error))}</p>"
     zoomed = f"<details><summary>Zoom into it</summary>{fragment(info.folder)}</details>"
-    return _image("Timing strip", drawn.getvalue(), "png") + zoomed
+    return html_image("Timing strip", drawn.getvalue(), "png") + zoomed
 
 
 def _gallery(pictures: Sequence[Thumbnail], origin_ns: int) -> str:
@@ -169,31 +169,34 @@ def _figure(picture: Thumbnail, origin_ns: int) -> str:
     when = "? s" if picture.start_ns is None else f"{(picture.start_ns - origin_ns) / 1e9:.2f} s"
     where = "angle unknown" if picture.start_deg is None else f"{picture.start_deg:.2f} deg"
     name = f"slot {picture.slot}"
-    seen = "<p>not readable</p>" if picture.jpeg is None else _image(name, picture.jpeg, "jpeg")
+    seen = "<p>not readable</p>" if picture.jpeg is None else html_image(name, picture.jpeg, "jpeg")
     return f"<figure>{seen}<figcaption>{name}<br>{when}, {where}</figcaption></figure>"
 
 
-def _section(title: str, text: str) -> str:
+def html_section(title: str, text: str) -> str:
+    """A heading with a sentence under it."""
     return f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>"
 
 
-def _image(name: str, content: bytes, kind: str) -> str:
+def html_image(name: str, content: bytes, kind: str) -> str:
+    """A picture inside the page. kind: of the file, as `png`."""
     data = base64.b64encode(content).decode("ascii")
     return f'<img alt="{html.escape(name)}" src="data:image/{kind};base64,{data}">'
 
 
-def _table(rows: Rows) -> str:
+def html_table(rows: Rows) -> str:
+    """Names and texts."""
     cells = "\n".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v or 'none')}</td></tr>" for k, v in rows)
     return f"<table>{cells}</table>"
 
 
-def _flat(told: Mapping[str, object], above: str = "") -> list[tuple[str, str]]:
+def flat_rows(told: Mapping[str, object], above: str = "") -> list[tuple[str, str]]:
     """Keys with dots and their values as text, what is nested unfolded."""
     rows: list[tuple[str, str]] = []
     for key, value in told.items():
         name = f"{above}{key}"
         if isinstance(value, Mapping):
-            rows += _flat(value, f"{name}.")
+            rows += flat_rows(value, f"{name}.")
         else:
             text = ", ".join(map(_text, value)) if isinstance(value, list) else _text(value)
             rows.append((shown(name, VALUE_LETTERS), shown(text, VALUE_LETTERS)))

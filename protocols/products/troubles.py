@@ -20,6 +20,20 @@ def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
 
     How it ended is not among them: that is said above them, once.
     """
+    yield from told_before(document)
+    for reason, slots in _lost(info).items():
+        lost = f"{len(slots)} of {info.slots} slots lost: {slot_list(slots)}"
+        yield f"{lost} ({reason})" if reason else lost
+    not_kept, changes = (document.result.get(key) for key in ("frames_not_kept", "period_changes"))
+    if not_kept:
+        yield f"{not_kept} frames not kept: late on their slots, of another period, or without a known angle"
+    if changes:
+        yield f"the period was lengthened {changes} times: the camera took longer than it declares"
+    yield from told_after(document)
+
+
+def told_before(document: RunDocument) -> Iterator[str]:
+    """Of any run: alarms, warnings, what was unusual, what was corrected since."""
     for alarm in document.alarms:
         yield f"ALARM: {shown(alarm, TEXT_LETTERS)}"
     for warning in document.warnings:
@@ -29,14 +43,10 @@ def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
     for each in document.corrections:
         key, was, now = (shown(each.get(name), TEXT_LETTERS) for name in ("key", "was", "now"))
         yield f"corrected after the run: {key} was {was}, is now {now}"
-    for reason, slots in _lost(info).items():
-        lost = f"{len(slots)} of {info.slots} slots lost: {slot_list(slots)}"
-        yield f"{lost} ({reason})" if reason else lost
-    not_kept, changes = (document.result.get(key) for key in ("frames_not_kept", "period_changes"))
-    if not_kept:
-        yield f"{not_kept} frames not kept: late on their slots, of another period, or without a known angle"
-    if changes:
-        yield f"the period was lengthened {changes} times: the camera took longer than it declares"
+
+
+def told_after(document: RunDocument) -> Iterator[str]:
+    """Of any run: what the disk or a crash did to it."""
     if document.disk_failed:
         yield f"the disk failed: {shown(document.disk_failed, TEXT_LETTERS)}"
     if document.trace_cut_off:

@@ -5,52 +5,35 @@ declares, `told` the arguments, and what comes back `answered` reads. Without Te
 scores, and the result says so.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from engine.frame import Picture
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.run.compute import Computation
-from protocols.screening.scoring import Score, Scorer
+
+if TYPE_CHECKING:
+    from protocols.screening.scoring import Score
 
 LATENCY_S, LIMIT_S = 0.05, 1.0
 """On a virtual clock, and the longest. A picture of 512 x 512 takes 5 ms, one of 4096 x 4096 some 200 ms."""
 
 SCREEN = Computation(
     "screen",
-    "protocols.screening.computation:screen_in",
+    "protocols.screening.scoringworker:screen_in",
     latency_s=LATENCY_S,
     limit_s=LIMIT_S,
     resolution={"good": 1e-3, "several": 1e-3, "d_min_A": 1e-2},
 )
 
-_scorer = Scorer()
-
 
 def told(index: int, inverse_A_per_px: float) -> JsonDict:
-    """The arguments of `screen_in`. index: of the pattern in the spool. inverse_A_per_px: 1/A a pixel."""
+    """The arguments of the computation. index: of the pattern in the spool. inverse_A_per_px: 1/A a pixel."""
     return {"pattern": index, "inverse_nA_per_px": round(inverse_A_per_px * 1e9)}
 
 
-def screen_in(arguments: JsonObject, picture: Callable[[int], Picture]) -> JsonDict:
-    """The score of a pattern, as `answered` reads it."""
-    (score,) = _scorer.score(np.asarray(picture(arguments["pattern"]))[None], arguments["inverse_nA_per_px"] / 1e9)
-    return {**asdict(score), "note": _scorer.note}
+def answered(result: JsonObject) -> "tuple[Score, str]":
+    """What the worker found, and what a person should know about how."""
+    from protocols.screening.scoring import Score
 
-
-def answered(result: JsonObject) -> tuple[Score, str]:
-    """What `screen_in` found, and what a person should know about how."""
     values: dict[str, Any] = dict(result)
     note = str(values.pop("note"))
     return Score(**values), note
-
-
-def _warm() -> None:
-    """Load the network: a worker that has loaded this is warm for its first pattern."""
-    _scorer.score(np.zeros((1, 64, 64), np.uint16), 0.04)
-
-
-_warm()

@@ -8,7 +8,9 @@ without a first line (`learning.csv`).
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,24 @@ from protocols.screening.scoredfiles import Row
 HEADINGS = ("name", "good", "d_min_A", "several", "why")
 NUMBERED = re.compile(r"(\d+)_(\d+)$")
 """The end of a name of Instamatic: number of the picture, and of the crystal in it."""
+OF_A_RUN = re.compile(r"(.+):(\d+)/(\d+)$")
+"""A pattern of a serial run of credline: its folder, numbers of the field and of the crystal in it."""
+CRYSTALS = "crystals.csv"
+"""What such a run tells of its crystals."""
 GOOD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class InstamaticRow:
+    """One crystal as Instamatic lists it. size_um2, x_nm, y_nm: an empty text where that is not known."""
+
+    file: str
+    picture: int
+    crystal: int
+    prediction: float
+    size_um2: float | str
+    x_nm: float | str
+    y_nm: float | str
 
 
 def write_scores(path: Path, rows: Sequence[Row]) -> None:
@@ -46,23 +65,47 @@ def write_instamatic(path: Path, rows: Sequence[Row]) -> None:
         ),
         key=lambda each: -each[2].good,
     )
-    _write(path, ((row.name, *_place(row.name, n, score.good)) for n, row, score in good))
+    write_instamatic_rows(path, [_place(row.name, n, score.good) for n, row, score in good])
 
 
-def _place(name: str, number: int, prediction: float) -> tuple[Any, ...]:
+def write_instamatic_rows(path: Path, rows: Iterable[InstamaticRow]) -> None:
+    """These crystals in these columns, in this order."""
+    lines = (
+        (row.file, row.picture, row.crystal, f"{row.prediction:.6f}", row.size_um2, row.x_nm, row.y_nm) for row in rows
+    )
+    _write(path, lines)
+
+
+def _place(name: str, number: int, prediction: float) -> InstamaticRow:
+    if of_a_run := OF_A_RUN.fullmatch(name):
+        row = _crystals(Path(of_a_run[1]) / CRYSTALS).get((of_a_run[2], of_a_run[3]), {})
+        size, x_nm, y_nm = (row.get(column) or "" for column in ("area_um2", "x_nm", "y_nm"))
+        return InstamaticRow(name, int(of_a_run[2]), int(of_a_run[3]), prediction, size, x_nm, y_nm)
     told = _attributes(Path(name))
     found = NUMBERED.search(Path(name).stem)
     picture, crystal = found.groups() if found else (0, number)
     at = told.get("exp_stage_position")
     x, y = (at[0], at[1]) if at is not None and len(at) >= 2 else ("", "")
-    return (
+    return InstamaticRow(
+        name,
         told.get("exp_image_number", int(picture)),
         told.get("exp_pattern_number", int(crystal)),
-        f"{prediction:.6f}",
+        prediction,
         told.get("total_area_micrometer", ""),
         x,
         y,
     )
+
+
+@lru_cache(maxsize=4)
+def _crystals(path: Path) -> Mapping[tuple[str, str], Mapping[str, str]]:
+    """The rows of a run's table by field and crystal; none where there is no such table, or it cannot be read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if "field" in row and "crystal" in row]
+    except (OSError, ValueError):
+        return {}
+    return {(row["field"], row["crystal"]): row for row in rows}
 
 
 def _attributes(path: Path) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""SerialED: every crystal on the grid is found, and its diffraction pattern taken."""
+"""SerialED: find every crystal on the grid and take its diffraction pattern."""

@@ -105,6 +105,44 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
+@pytest.mark.long
+def test_a_mixture_is_parted_and_every_pattern_told_whose_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.h5"
+    words = ("--cell", "5.9 6.8 7.4 82 97 105", "--with", "6.3 7.0 8.1 95 101 92", "--thickness", "10 20")
+    done = command("zones", "simulate", *words, "--patterns", "300", "--seed", "3", "--out", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "mixed with: a 6.3" in done.stdout
+
+    done = command("zones", "cell", str(path), "--thickness", "10 20", "--out", str(tmp_path / "cells"), "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert len(answer["phases"]) == 2
+    assert done.stderr.count("lengths within 0.0") == 2
+    assert sum(phase["share"] for phase in answer["phases"]) == pytest.approx(1)
+    assert answer["phases"][0]["share"] == pytest.approx(0.5, abs=0.1)
+    assert [Path(phase["folder"]).name for phase in answer["phases"]] == ["cell_001", "cell_002"]
+    for phase in answer["phases"]:
+        assert json.loads((Path(phase["folder"]) / "cell.json").read_text())["determined"]
+    with h5py.File(path) as file:
+        true = file["truth/phase"][:]
+    with (Path(answer["folder"]) / "patterns.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    asked = [row["phase"] for row in rows if row["phase"]]
+    assert len(rows) == 300
+    assert asked == sorted(asked)
+    assert asked.count("0") == answer["patterns_fit_none"] <= 0.1 * answer["patterns_asked"]
+    called = {int(row["name"].rpartition("#")[2]): int(row["phase"]) for row in rows if row["phase"] not in ("", "0")}
+    pairs = {(phase, int(true[number])) for number, phase in called.items()}
+    assert len(pairs) == 2
+
+
+def test_one_phase_is_told_without_a_mixture(patterns: Path, labels: Path, tmp_path: Path) -> None:
+    words = ("cell", str(patterns), "--sorted", str(labels), "--out", str(tmp_path), "--json", "--phases")
+    several, one = (json.loads(command("zones", *words, number).stdout) for number in ("3", "1"))
+    assert len(several["phases"]) == 1
+    assert several["candidates"] == one["candidates"]
+
+
 WRONG = {
     "no such file": (["classify", "none.h5"], "no such file"),
     "an odd space group": (["simulate", "--space-group", "Q 7"], "unknown"),
@@ -129,6 +167,12 @@ WRONG = {
         ["cell", "none.h5", "--per-px", "55"],
         "a pixel of a pattern is 1e-06 to 1 1/A.",
     ),
+    "a thickness in A": (["classify", "p.csv", "--method", "geometry", "--thickness", "100 500"], "1 to 100 nm"),
+    "two words for one thing": (
+        ["cell", "p.csv", "--thickness", "10 50", "--excitation", "0.02"],
+        "say the same in two ways",
+    ),
+    "a second phase that is none": (["simulate", "--with", "5 5"], "are needed"),
     "words for a distortion": (["cell", "p.csv", "--distortion", "much"], "are needed"),
 }
 

@@ -22,6 +22,9 @@ SIGMAS = 4.0
 SMALLEST_TOLERANCE, LARGEST_TOLERANCE = 0.001, 0.012
 """Relative difference of two sides that are always, or never, taken as equal."""
 
+NEAR = 2.5 * LARGEST_TOLERANCE
+"""Squared sides that differ by more are never equal."""
+
 RELATIVE_FLOOR = 1e-4
 """Relative uncertainty of a length that no fit knows of (flat detector, lens), added to every side."""
 
@@ -104,15 +107,20 @@ def triangle(zone: Zone) -> Triangle:
 def merged(triangles: Sequence[Triangle]) -> list[Net]:
     """The distinct nets, each a weighted mean; well known zones first, so that poor ones join them."""
     nets: list[Net] = []
+    lengths = np.zeros((len(triangles), 3))  # squared sides of each net, by length
     quality = [float(np.max(np.sqrt(np.diag(t.covariance)) / t.squares)) for t in triangles]
     for number in np.argsort(quality, kind="stable"):
         one = triangles[number]
-        for place, net in enumerate(nets):
-            order = _same(net, one)
+        # Sides that are equal in any order are equal in the order of their lengths.
+        own = np.sort(one.squares)
+        for place in np.flatnonzero(np.all(np.abs(lengths[: len(nets)] / own - 1) < NEAR, axis=1)):
+            order = _same(nets[place], one)
             if order is not None:
-                nets[place] = _joined(net, int(number), one, order)
+                nets[place] = _joined(nets[place], int(number), one, order)
+                lengths[place] = np.sort(nets[place].squares)
                 break
         else:
+            lengths[len(nets)] = own
             nets.append(Net(one.squares, one.covariance, (int(number),), ((0, 1, 2),)))
     return nets
 

@@ -242,7 +242,7 @@ def _keep(done: list[Trial], new: Trial) -> None:
 def neighbours(metric: Array) -> list[Array]:
     """Reduced reciprocal metrics of all lattices with 1/2, 1/3, 2 and 3 times the volume that share points with it."""
     found = []
-    for matrix in _hermite(2) + _hermite(3):
+    for matrix in sublattices(2) + sublattices(3):
         inverse = np.linalg.inv(matrix).T  # of the dual lattice: so every superlattice comes once
         for m in (matrix, inverse):
             reduced = reduced_metric(m @ metric @ m.T)
@@ -251,7 +251,7 @@ def neighbours(metric: Array) -> list[Array]:
     return found
 
 
-def _hermite(index: int) -> list[Indices]:
+def sublattices(index: int) -> list[Indices]:
     """Every sublattice of this index, as Hermite normal forms."""
     forms = []
     for a in range(1, index + 1):

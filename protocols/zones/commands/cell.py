@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,9 +21,11 @@ from protocols.zones.commands.options import (
     Model,
     PerPx,
     Sources,
+    Thickness,
     Tolerance,
     Voltage,
     bar,
+    excitation_errors,
     labels_of,
     numbers,
     opened,
@@ -31,7 +33,7 @@ from protocols.zones.commands.options import (
 from protocols.zones.sorting.method import Method
 
 if TYPE_CHECKING:
-    from protocols.zones.cell.search import Answer
+    from protocols.zones.cell.phases import Parted
     from protocols.zones.patterns.snapshots import Snapshots
     from protocols.zones.sorting.sorting import Check, Sorted
 
@@ -59,9 +61,18 @@ def cell(
     ] = "",
     tolerance_per_A: Tolerance = TOLERANCE_PER_A,
     missing: Missing = 0.0,
-    most: Annotated[int, typer.Option("--most", min=5, max=200, help="Zonal patterns used, the most confident.")] = 60,
+    most: Annotated[
+        int, typer.Option("--most", min=5, max=200, help="Zonal patterns that a search uses, the best ones.")
+    ] = 60,
+    most_phases: Annotated[
+        int, typer.Option("--phases", min=1, max=5, help="Kinds of crystals looked for at most; 1: not a mixture.")
+    ] = 3,
+    members: Annotated[
+        bool, typer.Option("--members/--no-members", help="Ask all patterns which cell they fit.")
+    ] = True,
     voltage_kV: Voltage = None,
     excitation_per_A: Excitation = EXCITATION_ERROR_PER_A,
+    thickness: Thickness = "",
     per_px: PerPx = None,
     beam: Beam = "",
     out: Annotated[
@@ -69,61 +80,80 @@ def cell(
     ] = Path("cells"),
     as_json: Json = False,
 ) -> None:
-    """Find the unit cell from zonal patterns: a ranked list of cells, with a picture.
+    """Find the unit cell from zonal patterns, or the cells where crystals of several kinds are mixed.
 
-    Exit status 1 when the cell is not determined; the reason is said.
+    Of each a ranked list, a picture, and the patterns that belong to it. Exit status 1 when no cell is determined; the
+    reason is said.
     """
-    from engine.record.folder import create_run_folder
-    from protocols.products.atomic import write_text
-    from protocols.zones.cell.search import find_cell
-    from protocols.zones.commands.cellpicture import draw_cell, report
+    from protocols.zones.cell.phases import find_phases
+    from protocols.zones.commands.phasefiles import memberships, phase_lines, reported, written
     from protocols.zones.sorting.labels import LABELS, ZONE
     from protocols.zones.sorting.sorting import check_with, weak_spots
 
     chosen = opened(sources, per_px, voltage_kV, beam)
     wanted = _called_zonal(sorted_file, hybrids) if sorted_file else None
     how = _distortion(distortion, chosen)
+    errors = excitation_errors(excitation_per_A, thickness, chosen)
     if out.exists() and not out.is_dir():
         raise Refused(f"--out {shown(out)}: is a file; give a folder. No cell was searched for.")
-    seen = _sorted(chosen, wanted, method, model, check_with(tolerance_per_A, missing, excitation_per_A))
+    seen = _sorted(chosen, wanted, method, model, check_with(tolerance_per_A, missing, errors), members)
     found = [one for one in seen if one.zone is not None and (one.label == LABELS[ZONE] or _hybrid(one, hybrids))]
     typer.echo(f"{len(found)} zonal patterns among {len(seen)}", err=True)
     if hint := weak_spots(seen, missing):
         typer.echo(hint, err=True)
-    patterns = sorted(found, key=lambda one: -one.confidence)[:most]
-    answer = find_cell([one.zone for one in patterns if one.zone is not None], distortion=how)
-    document = _document(answer, patterns)
-    if patterns:
-        folder = create_run_folder(out, "cell")
-        draw_cell(folder / "cell.png", answer, patterns)
-        write_text(folder / "cell.json", json.dumps(document, indent=1) + "\n")
-        document = {"folder": str(folder), **document}
-    for line in (*report(answer), *_against_truth(sources, answer)):
+    patterns = _best_first(found, isinstance(errors, tuple))
+    zones = [one.zone for one in patterns if one.zone is not None]
+    parted = find_phases(zones, distortion=how, most=most_phases, at_most=most)
+    belong = None
+    if members and parted.determined:
+        wavelengths = {source.wavelength_A for source in chosen}
+        belong = memberships(parted, seen, wavelengths, max(errors) if isinstance(errors, tuple) else errors)
+    folders, document = written(out, parted, patterns, belong) if patterns else ([], reported(parted, patterns, belong))
+    for line in (*phase_lines(parted, belong), *_against_truth(sources, parted)):
         typer.echo(line, err=as_json)
-    if not answer.determined:
+    if not parted.determined:
         typer.echo(_advice(seen, found, hybrids), err=True)
-    if patterns:
+    for folder in folders:
         typer.echo(f"written: {folder / 'cell.png'}, cell.json", err=as_json)
     if as_json:
         typer.echo(json.dumps(document))
-    if not answer.determined:
+    if not parted.determined:
         raise typer.Exit(1)
 
 
-def _against_truth(sources: "Sequence[Path]", answer: "Answer") -> list[str]:
-    """How far the best candidate is from the truth, where all patterns come from one file that knows."""
+def _best_first(found: "Sequence[Sorted]", any_thickness: bool) -> "list[Sorted]":
+    """Zonal patterns, those first that say most: the most confident, and of these those with most spots.
+
+    Where crystals are of any thickness the spots come first: in a pattern of six all agrees easily.
+    """
+
+    def spots(one: "Sorted") -> int:
+        return 0 if one.spots is None else len(one.spots)
+
+    if any_thickness:
+        return sorted(found, key=lambda one: (-spots(one), -one.confidence))
+    return sorted(found, key=lambda one: (-one.confidence, -spots(one)))
+
+
+def _against_truth(sources: "Sequence[Path]", parted: "Parted") -> list[str]:
+    """How far the best candidate of each phase is from the truth, where all patterns come from one file that knows."""
     from protocols.lattice.cell import lattice_difference
     from protocols.zones.patterns.patternfile import read_truth
 
     truth = read_truth(sources[0]) if len(sources) == 1 and sources[0].suffix == ".h5" else None
-    if truth is None or truth.lattice is None or not answer.candidates:
+    best = [one.answer.candidates[0].cell for one in parted.phases if one.answer.candidates]
+    if truth is None or not truth.lattices:
         return []
-    length, angle_deg = lattice_difference(answer.candidates[0].cell, truth.lattice)
-    if not length < 1:
-        return [f"against the cell in {sources[0].name}: another lattice"]
-    return [
-        f"against the cell in {sources[0].name}: lengths within {100 * length:.2g} %, angles within {angle_deg:.2g} deg"
-    ]
+    lines = []
+    for number, found in enumerate(best, 1):
+        of = f"phase {number} against" if len(best) > 1 else "against"
+        off = [lattice_difference(found, lattice) for lattice in truth.lattices]
+        which = min(range(len(off)), key=lambda n: off[n])
+        name = f"cell {which + 1}" if len(off) > 1 else "the cell"
+        length, angle_deg = off[which]
+        words = f"lengths within {100 * length:.2g} %, angles within {angle_deg:.2g} deg"
+        lines.append(f"{of} {name} in {sources[0].name}: {words if length < 1 else 'another lattice'}")
+    return lines
 
 
 def _hybrid(one: "Sorted", wanted: bool) -> bool:
@@ -147,9 +177,14 @@ def _advice(seen: "Sequence[Sorted]", found: "Sequence[Sorted]", hybrids: bool) 
 
 
 def _sorted(
-    opened: "Sequence[Snapshots]", wanted: set[str] | None, method: Method, model: Path | None, check: "Check"
+    opened: "Sequence[Snapshots]",
+    wanted: set[str] | None,
+    method: Method,
+    model: Path | None,
+    check: "Check",
+    with_spots: bool,
 ) -> "list[Sorted]":
-    """All patterns, or those wanted, with the nets of the zonal ones."""
+    """All patterns, or those wanted, with the nets of the zonal ones; the spots of the others only when wanted."""
     from protocols.zones.sorting.sorting import sort_snapshots
 
     chosen = [source if wanted is None else source.only(wanted) for source in opened]
@@ -171,7 +206,7 @@ def _sorted(
         advance(0, total, "")
         for source in chosen:
             for one in sort_snapshots(source, method, judge, check=check):
-                seen.append(one if one.zone is not None else replace(one, spots=None))
+                seen.append(one if with_spots or one.zone is not None else replace(one, spots=None))
                 advance(len(seen), total, "")
     return seen
 
@@ -198,44 +233,3 @@ def _distortion(text: str, opened: "Sequence[Snapshots]") -> tuple[float, float]
         text, 2, "--distortion", "estimate, none, or amplitude in % and azimuth in deg"
     )
     return amplitude_percent, azimuth_deg
-
-
-def _document(answer: "Answer", patterns: "Sequence[Sorted]") -> dict[str, Any]:
-    """The answer for programs."""
-    names = ("a_A", "b_A", "c_A", "alpha_deg", "beta_deg", "gamma_deg")
-    return {
-        "determined": answer.determined,
-        "reason": answer.reason,
-        "distinct_zones": answer.nets,
-        "distortion": answer.distortion
-        and {
-            "amplitude_percent": answer.distortion.amplitude_percent,
-            "azimuth_deg": answer.distortion.azimuth_deg,
-        },
-        "candidates": [
-            {
-                "cell": dict(zip(names, one.cell.parameters, strict=True)),
-                "sigma": dict(zip(names, one.sigma, strict=True)),
-                "volume_A3": one.cell.volume_A3,
-                "bravais": one.lattice.symbol,
-                "conventional": dict(zip(names, one.lattice.cell.parameters, strict=True)),
-                "conventional_sigma": dict(zip(names, one.lattice_sigma, strict=True)),
-                "figure_of_merit": one.figure_of_merit,
-                "zones_explained": one.zones_explained,
-                "distinct_explained": one.nets_explained,
-                "residual_percent": one.residual_percent,
-            }
-            for one in answer.candidates
-        ],
-        "patterns": [
-            {
-                "name": pattern.name,
-                "hkl": None if hkl is None else hkl.tolist(),
-                "basis_per_A": None if pattern.zone is None else pattern.zone.basis.tolist(),
-                "tilt": None if pattern.zone is None else pattern.zone.tilt.tolist(),
-            }
-            for pattern, hkl in zip(
-                patterns, answer.candidates[0].assigned if answer.candidates else [None] * len(patterns), strict=True
-            )
-        ],
-    }

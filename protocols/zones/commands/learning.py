@@ -122,6 +122,10 @@ def evaluate(
     excitation_per_A: Excitation = EXCITATION_ERROR_PER_A,
     several: Several = 0.0,
     no_hits: NoHits = 0.0,
+    mixture: Annotated[
+        bool,
+        typer.Option("--mixture", help="Judge --cells mixtures instead: two phases each, plates of 10 to 50 nm."),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of the cells and orientations.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -129,6 +133,9 @@ def evaluate(
 
     Zonal patterns come in their natural share. Hybrids stand apart in recall, precision, balanced accuracy and AUC.
     """
+    if mixture:
+        _evaluate_mixtures(seed, cells, patterns, several, as_json)
+        return
     from protocols.zones.evaluation import GROUPS, Mixture, summary
     from protocols.zones.evaluation import evaluate as evaluate_cells
     from protocols.zones.patterns.simulation import experiment
@@ -154,6 +161,28 @@ def evaluate(
         )
     print_whole(_table(outcomes), to_stderr=as_json)
     result = summary(outcomes)
+    for name, value in result.items():
+        typer.echo(f"{name.replace('_', ' ')}: {value if value is None else round(value, 5)}", err=as_json)
+    if as_json:
+        typer.echo(json.dumps(result))
+
+
+def _evaluate_mixtures(seed: int, count: int, patterns: int, several: float, as_json: bool) -> None:
+    """Mixtures of two, seed by seed: each phase right, or not determined; and cells that are wrong."""
+    from protocols.zones.mixtureevaluation import MixtureCase, mixture_summary, try_mixture
+
+    outcomes = []
+    with bar("evaluating") as advance:
+        for number in range(count):
+            outcomes.append(one := try_mixture(seed + number, MixtureCase(patterns, several=several), True))
+            advance(number + 1, count, "")
+            own, other, none = one.members_right()
+            typer.echo(
+                f"seed {one.seed}: {', '.join(one.verdicts)}; {one.wrong} wrong cells; {one.zones} zones; of the "
+                f"patterns {own} in their own cell, {other} in another, {none} in none",
+                err=as_json,
+            )
+    result = mixture_summary(outcomes)
     for name, value in result.items():
         typer.echo(f"{name.replace('_', ' ')}: {value if value is None else round(value, 5)}", err=as_json)
     if as_json:

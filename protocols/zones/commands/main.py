@@ -25,9 +25,11 @@ from protocols.zones.commands.options import (
     Model,
     PerPx,
     Sources,
+    Thickness,
     Tolerance,
     Voltage,
     bar,
+    excitation_errors,
     opened,
 )
 from protocols.zones.commands.simulate import simulate
@@ -63,6 +65,7 @@ def classify(
     missing: Missing = 0.0,
     voltage_kV: Voltage = None,
     excitation_per_A: Excitation = EXCITATION_ERROR_PER_A,
+    thickness: Thickness = "",
     per_px: PerPx = None,
     beam: Beam = "",
     out: Annotated[Path | None, typer.Option("--out", help="Write every pattern's label as CSV.")] = None,
@@ -84,7 +87,7 @@ def classify(
     if model and method is Method.GEOMETRY:
         raise Refused("--model: is of no use with --method geometry; leave one out. Nothing was classified.")
     chosen = opened(sources, per_px, voltage_kV, beam)
-    check = check_with(tolerance_per_A, missing, excitation_per_A)
+    check = check_with(tolerance_per_A, missing, excitation_errors(excitation_per_A, thickness, chosen))
     judge = None if method is Method.GEOMETRY else trusted(model)
     several = None if method is Method.GEOMETRY else shipped_several()
     total = sum(len(source) for source in chosen)

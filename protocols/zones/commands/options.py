@@ -63,8 +63,18 @@ Excitation = Annotated[
     float,
     typer.Option("--excitation", min=0.001, max=0.1, help="How far from the Ewald sphere reflections are seen, 1/A."),
 ]
+Thickness = Annotated[
+    str,
+    typer.Option(
+        "--thickness",
+        metavar="'NM NM'",
+        help="Crystals between so many nm thick: each pattern's --excitation, 1 / thickness, is found from itself.",
+    ),
+]
 EXCITATION_ERROR_PER_A = 0.01
 """That of `simulation.Geometry`, written again so that the command line need not load numpy, as the next."""
+SERIAL_THICKNESS_NM = (10.0, 50.0)
+"""Of the crystals of a serial run, as they come."""
 TOLERANCE_PER_A = 0.006
 """The default of `geometric.classify_geometry`."""
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random.")]
@@ -98,6 +108,38 @@ def opened(sources: Sequence[Path], per_px: float | None, voltage_kV: float | No
     for path, source in zip(sources, found, strict=True):
         typer.echo(described(path, source), err=True)
     return found
+
+
+def excitation_errors(
+    excitation_per_A: float, thickness: str, sources: "Sequence[Snapshots]"
+) -> float | tuple[float, ...]:
+    """The excitation error in 1/A, or those that every pattern is tried with, largest first.
+
+    Crystals of a serial run are taken as they come where nothing was said, and that is told.
+    """
+    from protocols.zones.patterns.mixture import excitation_ladder
+
+    between = thickness_nm(thickness)
+    if between is not None and excitation_per_A != EXCITATION_ERROR_PER_A:
+        raise Refused("--thickness and --excitation: say the same in two ways; give one of them. Nothing was done.")
+    if between is None and excitation_per_A == EXCITATION_ERROR_PER_A and any(one.any_thickness for one in sources):
+        between = SERIAL_THICKNESS_NM
+        low, high = between
+        typer.echo(f"crystals of {low:g} to {high:g} nm taken; else --thickness", err=True)
+    return excitation_per_A if between is None else excitation_ladder(*between)
+
+
+def thickness_nm(text: str) -> tuple[float, float] | None:
+    """The thinnest and the thickest crystal in nm, None where nothing was said. Refused for what no crystal has."""
+    if not text:
+        return None
+    low, high = numbers(text, 2, "--thickness", "the thinnest and the thickest crystal in nm")
+    if not 1 <= low <= high <= 100:
+        raise Refused(
+            f"--thickness {shown(repr(text))}: 1 to 100 nm, the thinner one first; the rods of thicker crystals are "
+            "shorter than the Ewald sphere is curved within a spot. Nothing was done."
+        )
+    return low, high
 
 
 def labels_of(path: Path, option: str) -> dict[str, str]:

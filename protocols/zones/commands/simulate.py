@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.errors import Refused, shown
-from protocols.zones.commands.options import EXCITATION_ERROR_PER_A, Excitation, NoHits, Seed, Several, Voltage, numbers
+from protocols.zones.commands.options import (
+    EXCITATION_ERROR_PER_A,
+    Excitation,
+    NoHits,
+    Seed,
+    Several,
+    Thickness,
+    Voltage,
+    numbers,
+    thickness_nm,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +45,13 @@ def simulate(
             "--intensities", help="Disks as bright as the amplitudes, of the CIF or random; weak ones are lost."
         ),
     ] = False,
+    second: Annotated[
+        str,
+        typer.Option("--with", metavar="CELL|CIF|random", help="A second phase, mixed in: its cell, CIF, or random."),
+    ] = "",
+    second_share: Annotated[
+        float, typer.Option("--with-share", min=0.001, max=0.999, help="Of the crystals, those of the second phase.")
+    ] = 0.5,
     system: Annotated[str, typer.Option("--system", help="Crystal system of a random cell.")] = "triclinic",
     volume_A3: Annotated[float, typer.Option("--volume", help="Volume of a random cell, A^3.")] = 1000.0,
     anisotropy: Annotated[float, typer.Option("--anisotropy", help="Most that its axes may differ: c/a.")] = 1.5,
@@ -61,9 +78,10 @@ def simulate(
     ] = None,
     voltage_kV: Voltage = None,
     excitation_per_A: Excitation = EXCITATION_ERROR_PER_A,
+    thickness: Thickness = "",
     seed: Seed = 0,
 ) -> None:
-    """Diffraction patterns of one crystal in many orientations, with their labels.
+    """Diffraction patterns of one crystal in many orientations, or of two kinds mixed, with their labels.
 
     Wavelength 0.0251 A without --voltage, resolution 1 1/A, 254 x 254 pixels of 2.1/254 1/A.
     """
@@ -71,6 +89,7 @@ def simulate(
 
     from protocols.products.atomic import make_folder
     from protocols.zones.patterns import noise
+    from protocols.zones.patterns.mixture import Phase, mix, phase_of_cell, phase_of_cif
     from protocols.zones.patterns.patternfile import write_patterns
     from protocols.zones.patterns.randomcells import random_cell
     from protocols.zones.patterns.render import ImageGeometry, render
@@ -89,15 +108,33 @@ def simulate(
             raise Refused(f"{option} {shown(place)}: exists and is kept; give another name. Nothing was written.")
     rng = np.random.default_rng(seed)
     geometry = experiment(voltage_kV, excitation_per_A)
-    if cif:
-        if space_group != "P 1":
-            raise Refused("--space-group: a CIF has its own; leave the option out. Nothing was written.")
-        sample, patterns = simulate_cif(cif, count, rng, geometry, half_sphere)
-    else:
+    plates = thickness_nm(thickness)
+    if cif and space_group != "P 1":
+        raise Refused("--space-group: a CIF has its own; leave the option out. Nothing was written.")
+
+    def cell_of(words: str) -> "Cell":
         try:
-            sample = _cell(cell) if cell else random_cell(rng, system, volume_A3, anisotropy)
+            return _cell(words) if words else random_cell(rng, system, volume_A3, anisotropy)
         except ValueError as error:
             raise Refused(f"{error}. Nothing was written.") from error
+
+    mixed = None
+    phases: list[Phase] = []
+    if second or plates:
+        share = 1 - second_share if second else 1.0
+        phases.append(
+            phase_of_cif(cif, share, geometry) if cif else phase_of_cell(cell_of(cell), share, geometry, space_group)
+        )
+        if second.lower().endswith(".cif"):
+            phases.append(phase_of_cif(Path(second), second_share, geometry))
+        elif second:
+            phases.append(phase_of_cell(cell_of("" if second == "random" else second), second_share, geometry))
+        mixed = mix(phases, count, rng, geometry, plates, half_sphere)
+        sample, patterns = phases[0].cell, mixed.patterns
+    elif cif:
+        sample, patterns = simulate_cif(cif, count, rng, geometry, half_sphere)
+    else:
+        sample = cell_of(cell)
         patterns = simulate_cell(sample, count, rng, geometry, space_group, half_sphere)
     if not len(patterns.xy):
         raise Refused(
@@ -140,9 +177,14 @@ def simulate(
         "intensities": intensities,
     }
     made_by |= {"distortion": distortion, "voltage_kV": voltage_kV, "excitation_per_A": excitation_per_A}
+    if mixed is not None:
+        made_by |= {"with": second, "with_share": second_share, "thickness_nm": plates}
     make_folder(out.parent)
-    write_patterns(out, patterns, drawn(), image, sample, geometry.wavelength_A, made_by)
+    lattices = [phase.lattice for phase in phases]
+    write_patterns(out, patterns, drawn(), image, sample, geometry.wavelength_A, made_by, mixed, lattices)
     typer.echo(f"cell: {sample}, V {sample.volume_A3:.1f} A^3")
+    for phase in phases[1:]:
+        typer.echo(f"mixed with: {phase.cell}, V {phase.cell.volume_A3:.1f} A^3")
     if not cif:
         typer.echo(f"reduced: {sample.reduced(space_group)}")
     for number, label in enumerate(LABELS):

@@ -6,7 +6,7 @@ reads the pictures only.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.errors import DataError
 from protocols.lattice.cell import Cell
 from protocols.products.atomic import replacing
+from protocols.zones.patterns.mixture import Mixed
 from protocols.zones.patterns.render import ImageGeometry
 from protocols.zones.patterns.simulation import Patterns
 from protocols.zones.sorting.labels import LABELS
@@ -30,11 +31,14 @@ UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeE
 class Truth:
     """What the simulation knows: the cell, and of every pattern its label (index into LABELS) and its zone axis.
 
-    lattice: the reduced cell of the lattice, its centring taken off; None of a CIF.
+    lattices: the reduced cell of the lattice of every phase, its centring taken off; none of a CIF. phase: (n,) number
+    of each pattern's phase. thickness_nm: (n,) of its crystal; None where all were alike.
     """
 
     cell: Cell
-    lattice: Cell | None
+    lattices: tuple[Cell, ...]
+    phase: NDArray[np.int64]
+    thickness_nm: NDArray[np.float64] | None
     label: NDArray[np.int8]
     zone_axis: NDArray[np.int64]
 
@@ -47,10 +51,13 @@ def write_patterns(
     cell: Cell,
     wavelength_A: float,
     made_by: Mapping[str, Any],
+    mixed: Mixed | None = None,
+    lattices: Sequence[Cell] = (),
 ) -> None:
     """Write patterns.h5, whole or not at all. pictures: (k, size, size) blocks, all patterns in their order.
 
-    made_by: what was asked for, kept as JSON. StorageError for the disk.
+    made_by: what was asked for, kept as JSON. mixed: of a mixture, whose each pattern is, and lattices: the reduced
+    cell of each phase. StorageError for the disk.
     """
     import h5py
 
@@ -72,6 +79,9 @@ def write_patterns(
         truth["label"].attrs["names"] = LABELS
         for name in ("zone_axis", "outside", "xy", "hkl", "intensity", "start", "orientation", "crystals_in_beam"):
             truth.create_dataset(name, data=getattr(patterns, name), compression="gzip", compression_opts=1)
+        if mixed is not None:
+            truth["phase"], truth["thickness_nm"] = mixed.phase, mixed.thickness_nm
+            truth["phase"].attrs["lattices_A_deg"] = np.array([one.parameters for one in lattices]).reshape(-1, 6)
 
 
 def read_truth(path: Path) -> Truth | None:
@@ -85,7 +95,12 @@ def read_truth(path: Path) -> Truth | None:
             truth = file["truth"]
             cell = Cell(*(float(x) for x in truth.attrs["cell_A_deg"]))
             made_by = json.loads(file.attrs["made_by"])
-            lattice = None if made_by.get("cif") else cell.reduced(made_by.get("space_group", "P 1"))
-            return Truth(cell, lattice, truth["label"][()], truth["zone_axis"][()])
+            label, axis = truth["label"][()], truth["zone_axis"][()]
+            if "phase" in truth:
+                lattices = tuple(Cell(*(float(x) for x in row)) for row in truth["phase"].attrs["lattices_A_deg"])
+                phase = truth["phase"][()].astype(np.int64)
+                return Truth(cell, lattices, phase, truth["thickness_nm"][()], label, axis)
+            lattices = () if made_by.get("cif") else (cell.reduced(made_by.get("space_group", "P 1")),)
+            return Truth(cell, lattices, np.zeros(len(label), dtype=np.int64), None, label, axis)
     except UNREADABLE as error:
         raise DataError(f"{path}: damaged ({str(error).splitlines()[0][:200]}); simulate it again") from error

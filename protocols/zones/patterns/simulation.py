@@ -163,22 +163,34 @@ def simulate_cif(
     return cell, diffract(cell, hkl, intensity, orientations(count, rng, half_sphere), geometry)
 
 
-def diffract(cell: Cell, hkl: Indices, intensity: Array, orientation: Array, geometry: Geometry) -> Patterns:
+def diffract(
+    cell: Cell,
+    hkl: Indices,
+    intensity: Array,
+    orientation: Array,
+    geometry: Geometry,
+    excitation_error_per_A: Array | None = None,
+) -> Patterns:
     """Which of the (m, 3) reflections are excited in each (n, 3, 3) orientation, and where they fall.
 
     Excited: | |K z + G| - K | < s, K = 1 / wavelength. Solved for G_z, that is a band about the Ewald sphere, so
     only G_z is needed of all reflections. An excited reflection is seen where its relrod, along the beam, meets
     the sphere: at G_xy K / k'_z.
+
+    excitation_error: (n,) of each pattern, where crystals differ in thickness; else that of the geometry.
     """
     k = 1 / geometry.wavelength_A
     points = hkl @ cell.reciprocal_basis.T
     squared = np.einsum("mi,mi->m", points, points)
-    s = geometry.excitation_error_per_A
-    low, high = ((np.square(k + side * s) - k**2 - squared) / (2 * k) for side in (-1, 1))
+    s = np.atleast_1d(geometry.excitation_error_per_A if excitation_error_per_A is None else excitation_error_per_A)
+    s = np.broadcast_to(s, len(orientation))
     pattern, reflection = [], []
     step = max(1, ENTRIES_AT_ONCE // max(1, len(hkl)))
     for begin in range(0, len(orientation), step):
         depth = orientation[begin : begin + step, 2] @ points.T
+        low, high = (
+            (np.square(k + side * s[begin : begin + step])[:, None] - k**2 - squared) / (2 * k) for side in (-1, 1)
+        )
         i, j = np.nonzero((depth > low) & (depth < high))
         pattern.append(i + begin)
         reflection.append(j)

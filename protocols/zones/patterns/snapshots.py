@@ -16,6 +16,7 @@ from engine.errors import DataError, Refused, shown
 from protocols.pictures.container import Container
 from protocols.pictures.opening import KINDS, open_container, open_folder
 from protocols.zones.patterns.render import ImageGeometry
+from protocols.zones.patterns.serialrun import is_serial_run, open_serial_run
 from protocols.zones.patterns.simulation import Geometry
 
 Array = NDArray[np.float64]
@@ -49,6 +50,8 @@ class Snapshots:
     """What a person should know of the source."""
     unread: str = ""
     """What of it is not among the patterns, and how many, in words."""
+    any_thickness: bool = False
+    """Whether the crystals are as thick or thin as they come: those of a serial run."""
     bad: Callable[[int], NDArray[np.bool_] | None] | None = None
     """Gives, by number, the (rows, columns) pixels of a picture that are known beforehand to tell nothing."""
 
@@ -129,7 +132,7 @@ def described(path: Path, source: Snapshots) -> str:
 
 def _told(source: Snapshots, per_px: float | None, wavelength_A: float | None) -> Snapshots:
     """A source with what a person says of it, and a note where it says otherwise itself."""
-    notes = []
+    notes = [source.note] if source.note else []
     if per_px and source.per_px and abs(per_px / source.per_px - 1) > SAME_SCALE:
         notes.append(f"its own scale of {source.per_px:.6g} 1/A per pixel is overruled by --per-px {per_px:.6g}")
     if wavelength_A and source.wavelength_A and abs(wavelength_A / source.wavelength_A - 1) > SAME_WAVELENGTH:
@@ -183,6 +186,8 @@ def _pictures(containers: Sequence[Container], unread: str) -> Snapshots:
 
 
 def _run(path: Path) -> Snapshots:
+    if is_serial_run(path):
+        return _serial(path)
     from protocols.products.corrections import correction
     from protocols.products.source import open_run
 
@@ -195,6 +200,22 @@ def _run(path: Path) -> Snapshots:
         info.wavelength_A,
         (info.distortion_amplitude_percent, info.distortion_azimuth_deg),
         picture=lambda i: correct.apply(source.raw(i))[0],
+    )
+
+
+def _serial(path: Path) -> Snapshots:
+    run = open_serial_run(path)
+    going_on = f"the run goes on, and these are its first {len(run.names)}" if run.going_on else ""
+    if not run.names:
+        raise Refused(f"{shown(path)}: a run without patterns{' so far' if run.going_on else ''}. Nothing was read.")
+    return Snapshots(
+        [f"{path}:{name}" for name in run.names],
+        run.per_px,
+        run.wavelength_A,
+        run.distortion,
+        picture=run.picture,
+        note=going_on,
+        any_thickness=True,
     )
 
 

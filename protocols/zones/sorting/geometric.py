@@ -9,6 +9,7 @@ spots `allowed_off`, their share and a margin (hybrids then pass as zones: nothi
 not seen `missing`, their share. In frames of counts the faintest of many spots are a pixel off: `allowed_off` 0.05.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +88,7 @@ def classify_geometry(
     wavelength_A: float = 0.0251,
     d_star_max_per_A: float = 1.0,
     d_star_min_per_A: float = 0.0,
-    excitation_error_per_A: float = 0.01,
+    excitation_error_per_A: float | Sequence[float] = 0.01,
     absences: bool = True,
     name: str = "",
 ) -> Verdict:
@@ -98,6 +99,8 @@ def classify_geometry(
     placed: off the net they do not count, up to FAINT_OFF of all spots. miscentred_per_A: how far the
     primary beam may be from where it is assumed; the net tells. 0: it is known exactly, as in drawn pictures.
     wavelength, d*_max and excitation error: those of the experiment; what is farther than d*_max is not asked for.
+    Where the crystals are of different thickness, several excitation errors: the one that explains a pattern best is
+    its own (`patterns.mixture.excitation_ladder`).
     d_star_min: nor is what is nearer to the beam, which hides it.
     absences: rows through the beam may lack every other spot. name: of the pattern, for the zone. Spots that are no
     numbers are left out.
@@ -106,6 +109,7 @@ def classify_geometry(
     finite = np.isfinite(xy).all(axis=1)
     xy = flat_to_sphere(xy[finite], wavelength_A)
     count = len(xy)
+    errors = (excitation_error_per_A,) if isinstance(excitation_error_per_A, float) else excitation_error_per_A
     faint = np.zeros(count, dtype=bool) if faint is None else faint[finite]
     forgiven = min(int(faint.sum()), int(FAINT_OFF * count))
     if count < FEWEST_SPOTS:
@@ -125,36 +129,50 @@ def classify_geometry(
                 wavelength_A,
                 d_star_max_per_A,
                 d_star_min_per_A,
-                excitation_error_per_A,
+                max(errors),
             )
         )
         label = LABELS[SEVERAL if two else INTERSECTIONS]
         return Verdict(label, score, None, two or reason, off, agreement, unseen)
 
     allowed = int(allowed_off * count)
-    planes = []
+    planes: list[_Plane] = []
+
+    def worth(plane: _Plane) -> float:
+        return plane.agreement * (count - plane.off)
+
     for net in find_nets(xy, tolerance_per_A, allowed + forgiven + MOST_OUTSIDE):
-        on = net.on
-        circle = laue_circle(
-            xy[on],
-            net.index[on],
-            net.basis,
-            wavelength_A,
-            d_star_max_per_A,
-            excitation_error_per_A,
-            absences,
-            d_star_min_per_A,
-        )
-        odd = ~on
-        odd[on] = circle.outside
-        excused = min(int((odd & faint).sum()), forgiven)
-        off = int(odd.sum()) - excused
-        planes.append(_Plane(net, circle, off, excused, circle.agreement(missing)))
-        if off == 0 and planes[-1].agreement == 1.0:
+
+        def plane_at(error: float, thorough: bool, net: Net = net) -> _Plane:
+            on = net.on
+            circle = laue_circle(
+                xy[on],
+                net.index[on],
+                net.basis,
+                wavelength_A,
+                d_star_max_per_A,
+                error,
+                absences,
+                d_star_min_per_A,
+                thorough,
+            )
+            odd = ~on
+            odd[on] = circle.outside
+            excused = min(int((odd & faint).sum()), forgiven)
+            off = int(odd.sum()) - excused
+            return _Plane(net, circle, off, excused, circle.agreement(missing))
+
+        error = errors[0]
+        if len(errors) > 1:
+            error = max(errors, key=lambda error: worth(plane_at(error, thorough=False)))
+        # With several errors most nets are asked that cannot be zones; a rough answer will do for these.
+        hopeless = len(errors) > 1 and int((~net.on & ~faint).sum()) > allowed
+        planes.append(plane_at(error, thorough=not hopeless))
+        if planes[-1].off == 0 and planes[-1].agreement == 1.0:
             break
     if not planes:
         return no_plane(f"no net carries all {count} spots but {allowed + forgiven + MOST_OUTSIDE}", count)
-    plane = max(planes, key=lambda p: p.agreement * (count - p.off))
+    plane = max(planes, key=worth)
     net, circle, agreement = plane.net, plane.circle, plane.agreement
     beyond = max(0, plane.off - allowed)
     score = agreement * PER_SPOT_OFF**beyond

@@ -110,10 +110,10 @@ class _Pattern:
 def check_with(
     tolerance_per_A: float = TOLERANCE_PER_A,
     missing: float = 0.0,
-    excitation_error_per_A: float = Geometry().excitation_error_per_A,
+    excitation_error_per_A: float | Sequence[float] = Geometry().excitation_error_per_A,
 ) -> Check:
     """The geometric check with spots up to this far off their net, this share of the excited ones not seen, and
-    those excited that lie within this excitation error.
+    those excited that lie within this excitation error, or that one of these which suits a pattern best.
     """
     return partial(
         classify_geometry,
@@ -301,5 +301,6 @@ def weak_spots(found: Sequence[Sorted], missing: float = 0.0) -> str:
     seen = f"only {100 * (1 - np.median(unseen)):.0f} % of the excited nodes are seen"
     return (
         f"{len(unseen)} patterns lie on one plane each, of which {seen}; "
-        f"if weak spots are missing there, say so with --missing {say:.2g}"
+        f"if weak spots are missing there, say so with --missing {say:.2g}; if crystals are thicker than 10 nm, with "
+        "--thickness"
     )

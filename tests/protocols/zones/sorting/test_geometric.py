@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from protocols.spots.peaks import find_peaks
+from protocols.zones.patterns.mixture import excitation_ladder
 from protocols.zones.patterns.randomcells import PAPER_CELLS, random_cell
 from protocols.zones.patterns.render import ImageGeometry, render
-from protocols.zones.patterns.simulation import Patterns, simulate
+from protocols.zones.patterns.simulation import Geometry, Patterns, simulate
 from protocols.zones.sorting.geometric import classify_geometry, find_zone
 from protocols.zones.sorting.labels import HYBRID, LABELS, NO_HIT, SEVERAL, ZONE
 
@@ -158,3 +159,17 @@ def test_spots_that_the_beam_hides_are_not_missed() -> None:
     assert len(seen) < 0.9 * len(xy)
     unsaid, said = (classify_geometry(seen, d_star_min_per_A=hidden).agreement for hidden in (0.0, 0.35))
     assert unsaid < 0.95 < said
+
+
+@pytest.mark.parametrize(("thickness_nm", "most"), [(15.0, 1.0), (45.0, 0.8)])
+def test_crystals_of_any_thickness_are_sorted_where_the_ladder_has_theirs(thickness_nm: float, most: float) -> None:
+    """Thick ones are lost without it."""
+    geometry = Geometry(excitation_error_per_A=0.1 / thickness_nm)
+    patterns = simulate(random_cell(np.random.default_rng(8), volume_A3=450.0), 150, np.random.default_rng(9), geometry)
+    zonal = patterns.label == ZONE
+    assert zonal.sum() >= 8
+    for errors, least, upper in ((excitation_ladder(10, 50), 0.95, 1.0), (0.01, 0.0, most)):
+        called = [classify_geometry(patterns.spots(i), excitation_error_per_A=errors) for i in range(len(patterns))]
+        zones = np.array([verdict.label == LABELS[ZONE] for verdict in called])
+        assert least <= zones[zonal].mean() <= upper
+        assert not zones[~zonal].any()

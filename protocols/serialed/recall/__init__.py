@@ -1,0 +1,1 @@
+"""A crystal of an earlier SerialED run, brought back under the beam."""
