@@ -6,6 +6,7 @@ the plan once more before it runs.
 """
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from engine.clock import RealClock
@@ -80,5 +81,4 @@ def _told(budget: Budget) -> JsonDict:
 
 def command(kind: AnyExperiment, settings: Sequence[str]) -> str:
     """The same run from a command line."""
-    words = " ".join(f"--set '{word}'" if set(word) & set(" \"'[]{}") else f"--set {word}" for word in settings)
-    return f"credline run {kind.name} {words}".strip()
+    return " ".join(["credline run", kind.name, *(f"--set {quote(word)}" for word in settings)])

@@ -70,8 +70,8 @@ class _Now:
 
 
 class RunView:
-    """One run for a page. total: in the experiment's unit; 0 where nobody knows. zero_ns: when the run began: from there
-    a page counts its seconds.
+    """One run for a page. total: in the experiment's unit; 0 where nobody knows. zero_ns: when the run began; a page
+    counts its seconds from there.
     """
 
     def __init__(
@@ -185,8 +185,8 @@ class RunView:
             while record["t_ns"] - self._pace[0][0] > PACE_NS:
                 self._pace.popleft()
         if read is not None:
-            begin_ns: int = record.get("begin_ns", record.get("start_ns", record["t_ns"]))
-            begin_s = self._s(begin_ns)
+            told = next(key for key in ("begin_ns", "start_ns", "t_ns") if key in record)
+            begin_s = self._s(record[told])
             self.course.add([round(begin_s, 3), round(read, 4)])
             if record["kind"] == "frame" and self._course_from is None:
                 self._course_from = [begin_s, read]

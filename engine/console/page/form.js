@@ -73,7 +73,8 @@ export class Form {
       const changed = key.input === "switch" ? value !== (key.default === true) : value !== written;
       label.classList.toggle("changed", changed);
       if (!changed || (value === "" && key.optional)) continue;
-      const text = key.input === "text" || key.input === "choice" ? JSON.stringify(value) : String(value);
+      const bare = /^[A-Za-z][\w-]*$/.test(value) && !["true", "false", "inf", "nan"].includes(value);
+      const text = (key.input === "text" || key.input === "choice") && !bare ? JSON.stringify(value) : String(value);
       words.push(`${key.key}=${text}`);
     }
     return words;
