@@ -42,7 +42,8 @@ def console(
     import asyncio
 
     from engine.clock import RealClock
-    from engine.console.link import answers, start
+    from engine.console.link import answers, start, until_ready
+    from engine.console.planning import load_protocols
 
     try:
         import starlette  # noqa: F401
@@ -50,14 +51,17 @@ def console(
         import websockets  # noqa: F401
     except ImportError as error:
         raise Refused(f"console: needs {error.name}: pip install 'credline[console]'. Nothing was begun.") from error
-    listening = _listen(port)
+    listening, process = _listen(port), None
     if not watch_only:
         if asyncio.run(answers(devices, RealClock())):
             typer.echo(f"instrument: {devices}, held by a process that is there already", err=True)
         else:
             typer.echo(f"instrument: {devices}, being opened", err=True)
             process = start(devices, out, seed)
-            typer.echo(f"instrument: open, process {process.pid}", err=True)
+    load_protocols()  # at the same time as the instrument process does
+    if process is not None:
+        until_ready(process)
+        typer.echo(f"instrument: open, process {process.pid}", err=True)
     if hasattr(os, "nice"):
         os.nice(NICE)
     asyncio.run(_serve(listening, out.absolute(), devices, watch_only=watch_only))
@@ -72,6 +76,7 @@ def _listen(port: int) -> "socket.socket":
         if os.name != "nt":  # there it would let a second program take the port as well
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((LOOPBACK, port))
+        listening.listen()  # who opens the link the moment it is printed waits, and is not refused
     except OSError as error:
         listening.close()
         raise Refused(

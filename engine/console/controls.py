@@ -43,6 +43,7 @@ class Controls:
         self._now: RunUnderWay | None = None
         self._task: asyncio.Task[None] | None = None
         self._began: asyncio.Future[str] | None = None
+        self._drawing: asyncio.Future[None] | None = None
         self._to_stop = ""
         """Why a run that is being prepared is to stop as soon as it has begun; empty for none."""
         self._last: JsonDict = {}
@@ -170,7 +171,8 @@ class Controls:
                 "products": list(outcome.products),
             }
             if outcome.ending.status is not Status.ABORTED and not self.clock.is_virtual:
-                await asyncio.get_running_loop().run_in_executor(None, _draw, outcome.folder)
+                # The next run does not wait for it. Kept, for a task that nobody holds may vanish.
+                self._drawing = asyncio.get_running_loop().run_in_executor(None, _draw, outcome.folder)
 
     def _begun(self, run: Run, prepared: Prepared) -> None:
         """The instrument tells of every run before it goes."""

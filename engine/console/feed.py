@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine.clock import Clock
@@ -20,6 +21,8 @@ from engine.console.runfolder import run_folder
 from engine.console.watched import WatchedRun
 from engine.errors import CredlineError
 from engine.record.jsonobject import JsonDict
+
+log = structlog.get_logger()
 
 LOOK_S = 0.05
 """A page is sent up to 20 frames a second."""
@@ -94,7 +97,7 @@ class Feed:
         finally:
             self._pages.discard(page)
             sending.cancel()
-            with suppress(asyncio.CancelledError, Exception):
+            with suppress(asyncio.CancelledError):
                 await sending
             self._forget()
 
@@ -124,6 +127,17 @@ class Feed:
             del self._watched[name]
 
     async def _send(self, page: _Page, may_steer: bool) -> None:
+        """Until the page goes. What nobody foresaw ends this stream, and the page opens another one."""
+        try:
+            await self._send_all(page, may_steer)
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            pass  # it went while something was sent
+        except Exception as error:
+            log.exception("the stream of a page failed")
+            with suppress(Exception):
+                await page.socket.close(1011, type(error).__name__)
+
+    async def _send_all(self, page: _Page, may_steer: bool) -> None:
         looks = 0
         while True:
             if looks % STATUS_EVERY == 0:

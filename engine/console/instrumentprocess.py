@@ -20,12 +20,12 @@ import structlog
 from engine.clock import Clock, RealClock
 from engine.commands.terminal import outlive_the_terminal
 from engine.console.controls import Controls
+from engine.console.planning import load_protocols
 from engine.console.published import Published, place_of, publishing
 from engine.console.wire import LINE_LIMIT_BYTES, greet, receive, send
 from engine.errors import CredlineError, DataError, Refused
 from engine.record.lock import instruments_locked
 from engine.run.instrument import Instrument
-from engine.run.registry import experiment_type, registered
 
 log = structlog.get_logger()
 
@@ -121,15 +121,6 @@ def _let_go_of_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.close(nowhere)
-
-
-def load_protocols() -> None:
-    """Load all of them now: to load one takes seconds, which the watchdog would take for a program that hangs."""
-    for name in registered("protocols"):
-        try:
-            experiment_type(name)
-        except Exception as error:  # somebody's package: a run of it is refused, and no other suffers
-            log.warning("a protocol cannot be loaded", protocol=name, cause=f"{type(error).__name__}: {error}")
 
 
 def main(words: list[str] | None = None) -> int:

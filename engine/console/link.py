@@ -14,8 +14,6 @@ from engine.errors import CredlineError, DataError, Refused
 from engine.record.jsonobject import JsonDict, JsonObject
 
 LOOPBACK = "127.0.0.1"
-START_LIMIT_S = 120.0
-"""Cameras take long to come up."""
 ANSWER_LIMIT_S = 30.0
 GONE = "the instrument process does not answer; what it was doing is not known here. Its watchdog blanks the beam."
 
@@ -111,20 +109,22 @@ async def answers(devices: str, clock: Clock) -> bool:
 
 
 def start(devices: str, out: Path, seed: int) -> subprocess.Popen[str]:
-    """Start an instrument process that outlives this one, and wait until it is ready. Raises Refused with what it says.
-
-    In a session of its own, so that a Ctrl-C for the console does not reach it.
+    """Start an instrument process that outlives this one, in a session of its own: a Ctrl-C for the console does not
+    reach it.
     """
     words = [sys.executable, "-m", "engine.console.instrumentprocess"]
     words += ["--devices", place_of(devices), "--out", str(out), "--seed", str(seed)]
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    process = subprocess.Popen(
+    return subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True, creationflags=flags
     )
+
+
+def until_ready(process: subprocess.Popen[str]) -> None:
+    """Wait until a started instrument process is ready. Raises Refused with what it says went wrong."""
     told = process.stdout.readline().strip() if process.stdout is not None else ""
     if told != "ready":
         process.wait()
         raise Refused(told or "the instrument process ended before it was ready; its last words stand above.")
-    return process

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import Any
 
+import structlog
+
 from engine.clock import RealClock
 from engine.errors import CredlineError, Refused, shown
 from engine.record.jsonobject import JsonDict, JsonObject
@@ -18,7 +20,20 @@ from engine.run.planbasis import declared_basis
 from engine.run.planfile import build_plan
 from engine.run.registry import experiment_type, recorded_microscope, registered
 
+log = structlog.get_logger()
+
 SETTINGS_MOST = 200
+
+
+def load_protocols() -> None:
+    """Load all of them now: to load one takes seconds, for which a page would wait, and which the watchdog of an
+    instrument would take for a program that hangs.
+    """
+    for name in registered("protocols"):
+        try:
+            experiment_type(name)
+        except Exception as error:  # somebody's package: a run of it is refused, and no other suffers
+            log.warning("a protocol cannot be loaded", protocol=name, cause=f"{type(error).__name__}: {error}")
 
 
 def protocols() -> list[JsonDict]:

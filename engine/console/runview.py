@@ -112,8 +112,8 @@ class RunView:
             failed = "error" in record
             words = f"{name}: {said(str(record.get('text') or record['error']))}" if failed else name
             self._bar(name.partition(".")[0], record["begin_ns"], record["end_ns"], "bad" if failed else "call", words)
-        elif kind == "computation" and record.get("end_ns") is not None:
-            self._bar("computations", record["begin_ns"], record["end_ns"], "computation", name)
+        elif kind == "computation":
+            self._bar("computations", record.get("begin_ns"), record.get("end_ns"), "computation", name)
         elif kind == "step":
             self._step(record, name)
         elif kind == "frame":
@@ -136,7 +136,9 @@ class RunView:
         """Seconds since the run began."""
         return (instant_ns - self._zero_ns) / NS_PER_S
 
-    def _bar(self, row: str, begin_ns: int, end_ns: int, of: str, words: str) -> None:
+    def _bar(self, row: str, begin_ns: int | None, end_ns: int | None, of: str, words: str) -> None:
+        if begin_ns is None or end_ns is None:  # what was given up before it had begun
+            return
         begin_s = round(self._s(begin_ns), 4)
         self.bars.add([row, begin_s, round((end_ns - begin_ns) / NS_PER_S, 4), of, words])
 

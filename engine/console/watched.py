@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import structlog
+
 from engine.console.runview import RunView, said
 from engine.console.tail import FrameTail, SeenFrame, TraceTail
 from engine.errors import CredlineError
@@ -14,6 +16,8 @@ from engine.record.trace import Record
 from engine.run.contract import AnyExperiment
 from engine.run.planfile import build_plan_from
 from engine.run.registry import experiment_type, recorded_microscope
+
+log = structlog.get_logger()
 
 WATCHDOG_FILE = "watchdog.jsonl"
 WATCHDOG_WORDS = {
@@ -57,7 +61,7 @@ class WatchedRun:
                     self.name, self._kind, self.view.document, total_of(self._kind, record), record["t_ns"]
                 )
             else:
-                self.view.take(record)
+                self._take(record)
         if self._document_changed():
             try:
                 self.view.read_document(RunDocument.read(self.folder))
@@ -77,6 +81,13 @@ class WatchedRun:
         if kinds:
             declared = None if self._kind is None else {each.name for each in self._kind.frame_kinds}
             self.kinds = {kind: number for kind, number in kinds.items() if declared is None or kind in declared}
+
+    def _take(self, record: Record) -> None:
+        """One record; what is wrong with it costs itself and no other."""
+        try:
+            self.view.take(record)
+        except Exception as error:
+            log.warning("a record of the trace is not shown", run=self.name, seq=record.get("seq"), cause=repr(error))
 
     def _document_changed(self) -> bool:
         try:

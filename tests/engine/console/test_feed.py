@@ -54,7 +54,7 @@ async def served(out: Path):
     server = _Server(config)
     server.config.load()
     serving = asyncio.create_task(server._serve([listening]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 it has no event for that
         await asyncio.sleep(0.01)
     try:
         yield port

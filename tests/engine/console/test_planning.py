@@ -38,7 +38,9 @@ def test_a_plan_that_fits_tells_its_budgets_and_the_same_command():
     assert told["fits"]
     assert [budget["name"] for budget in told["budgets"]] == ["diffraction frame", "snapshot cycle"]
     for budget in told["budgets"]:
-        assert budget["slack_ms"] == pytest.approx(budget["available_ms"] - sum(step[2] for step in budget["steps"]), abs=0.3)
+        assert budget["slack_ms"] == pytest.approx(
+            budget["available_ms"] - sum(step[2] for step in budget["steps"]), abs=0.3
+        )
     assert told["command"] == "credline run cred --set range_deg=20 --set 'sample=\"a-b\"'"
     assert ["slots", "87 (8 snapshots, 1 slot(s) each)"] in told["words"]
 

@@ -25,7 +25,13 @@ def test_all_of_a_run_is_shown_once_it_was_looked_at(run):
     watched = WatchedRun(run, "zeolite_001")
     watched.look()
     told = json.loads(json.dumps(watched.summary(), allow_nan=False))
-    assert (told["status"], told["state"], told["done"], told["total"], told["unit"]) == ("done", "done", 87, 87, "slots")
+    assert (told["status"], told["state"], told["done"], told["total"], told["unit"]) == (
+        "done",
+        "done",
+        87,
+        87,
+        "slots",
+    )
     assert told["counts"] == {"diffraction": 79, "snapshot": 8}
     assert told["lost"] == 0
     assert told["late_ms"]["p99"] == 0.0
@@ -110,7 +116,11 @@ def test_a_run_of_a_protocol_that_is_not_installed_is_shown_as_far_as_the_engine
 
 def test_what_the_watchdog_did_is_told(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"schema": 2, "protocol": "cred", "status": "running"}))
-    lines = [{"what": "watching"}, {"what": "blanking", "why": "gone"}, {"what": "blanked", "why": "gone", "utc": "12:00"}]
+    lines = [
+        {"what": "watching"},
+        {"what": "blanking", "why": "gone"},
+        {"what": "blanked", "why": "gone", "utc": "12:00"},
+    ]
     (tmp_path / "watchdog.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "half a li")
     watched = WatchedRun(tmp_path, "x_001")
     watched.look()

@@ -34,7 +34,9 @@ def test_records_come_when_their_lines_are_whole(tmp_path):
     assert [record["seq"] for record in tail.new()] == [1, 2]
 
 
-@pytest.mark.parametrize("bad", [b"{\n", b"[]\n", b'{"kind": 3}\n', b"\xff\n", b'{"seq": 1, "kind": "step", "name": "x"}\n'])
+@pytest.mark.parametrize(
+    "bad", [b"{\n", b"[]\n", b'{"kind": 3}\n', b"\xff\n", b'{"seq": 1, "kind": "step", "name": "x"}\n']
+)
 def test_a_line_that_is_no_record_is_passed_over(tmp_path, bad):
     tail = TraceTail(tmp_path)
     _add(tmp_path, _line(0) + bad + _line(2))
@@ -72,7 +74,10 @@ def test_damage_in_a_spool_ends_the_looking_and_nothing_else(tmp_path):
 
 def test_frames_of_a_run_that_is_over_come_from_its_table(tmp_path):
     kind = FrameKind("light", (Column("slot", "<i4", "from 1"),))
-    infos = [FrameInfo(k, "light", {"slot": k + 1}, k, 10 * k, 10 * k + 5, (10 * k,) * 2, (10 * k + 5,) * 2) for k in range(3)]
+    infos = [
+        FrameInfo(k, "light", {"slot": k + 1}, k, 10 * k, 10 * k + 5, (10 * k,) * 2, (10 * k + 5,) * 2)
+        for k in range(3)
+    ]
     table = kind.table(infos)
     pictures = [np.full((8, 8), k + 1, "<u2") for k in range(3)]
     write_frames(tmp_path / DATA_FILE, {"light": table}, lambda _: iter(pictures), {})
@@ -105,7 +110,9 @@ def _unpacked(message: bytes):
     ],
 )
 def test_counts_of_any_type_become_those_of_a_page(counts, shown):
-    head, got = _unpacked(packed_picture(SeenFrame("light", 0, 1, {"angle_deg": float("nan"), "slot": 3}, 10**9, counts)))
+    head, got = _unpacked(
+        packed_picture(SeenFrame("light", 0, 1, {"angle_deg": float("nan"), "slot": 3}, 10**9, counts))
+    )
     assert got.tolist() == shown
     assert head["columns"] == {"slot": 3}
     assert head["start_s"] == 1.0

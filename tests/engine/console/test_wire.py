@@ -85,7 +85,14 @@ async def test_a_program_that_only_listens_on_an_old_port_is_not_believed():
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     "line",
-    [b"{" * 5 + b"\n", b"[1]\n", b"\xff\xfe\n", b'"text"\n', b"[" * 100_000 + b"\n", b"x" * (2 * LINE_LIMIT_BYTES) + b"\n"],
+    [
+        b"{" * 5 + b"\n",
+        b"[1]\n",
+        b"\xff\xfe\n",
+        b'"text"\n',
+        b"[" * 100_000 + b"\n",
+        b"x" * (2 * LINE_LIMIT_BYTES) + b"\n",
+    ],
 )
 async def test_what_is_no_request_ends_the_connection(line):
     async def talk(reader, writer):

@@ -42,7 +42,7 @@ def test_the_beam_lies_in_the_pixels_that_the_camera_gave(corrected_px, raw_px):
 
 @pytest.mark.parametrize("wrong", [{}, {**GEOMETRY, "wavelength_A": math.nan}, {**GEOMETRY, "pixel_size_mm": "x"}])
 def test_what_nobody_knows_leaves_the_rings_out(wrong):
-    assert [(each.kind, each.rings) for each in _shown(wrong)][0] == ("diffraction", ())
+    assert (_shown(wrong)[0].kind, _shown(wrong)[0].rings) == ("diffraction", ())
 
 
 def test_the_course_is_the_angle_that_the_plan_asks_for():
