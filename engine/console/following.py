@@ -14,10 +14,12 @@ from engine.run.contract import Prepared
 from engine.run.registry import experiment_type
 from engine.run.run import Run
 
-FLUSH_NS = 250 * NS_PER_MS
-"""While somebody watches, the trace lies no longer than about this in memory."""
-AT_ONCE = ("frame", "slot", "note", "fault", "command")
-"""Kinds of records that come once in a slot or rarer, just after what is timed was begun."""
+FLUSH_NS = 2000 * NS_PER_MS
+"""While somebody watches and no frames come, the trace lies no longer than about this in memory."""
+AT_ONCE = ("frame", "fault", "command")
+"""Kinds of records at which it is brought to the disk: a frame is recorded when the next exposure has just begun. At the
+end of a step, a millisecond before the next one, the writer's thread would take the interpreter away from that.
+"""
 
 
 class RunUnderWay:
@@ -47,8 +49,8 @@ class RunUnderWay:
     def _observe(self, run: Run) -> None:
         def take(record: Record) -> None:
             self._take(record)
-            recent = record["t_ns"] - self._flushed_ns < FLUSH_NS
-            if self._watched() and (record["kind"] in AT_ONCE or not recent):
+            long_ago = record["t_ns"] - self._flushed_ns > FLUSH_NS
+            if self._watched() and (record["kind"] in AT_ONCE or long_ago):
                 self._flushed_ns = record["t_ns"]
                 run.write_trace()
 

@@ -204,9 +204,8 @@ def test_a_console_that_is_killed_harms_no_run_and_the_next_one_finds_it(page, c
         assert "held by a process that is there already" in again.log.read_text()
         page.goto(again.link)
         page.get_by_text("you steer").wait_for()
-        page.wait_for_function(
-            "() => window.credline.run?.status === 'done' && !window.credline.status?.instrument?.run"
-        )
+        page.wait_for_function("() => window.credline.run?.status === 'done'")
+        page.wait_for_function("() => window.credline.status?.instrument?.run === null")
         document = json.loads((tmp_path / "runs" / "zeolite_001" / "run.json").read_text())
         assert (document["status"], document["reason"]) == ("done", "range covered")
         assert document["result"]["lost_slots"] + document["result"]["frames"] > 10

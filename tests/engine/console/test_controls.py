@@ -226,22 +226,38 @@ def test_facts_are_those_from_which_a_plan_can_be_made_again(on_instrument):
     assert plan["total"] == 87
 
 
-def test_while_somebody_watches_each_frame_is_told_to_the_disk(on_instrument):
+def test_while_somebody_watches_the_trace_is_written_with_frames_and_never_at_the_end_of_a_step(on_instrument):
     async def scene(asked, watchers):
         asked.controls.watchers = watchers
-        name = await _begin(asked)
-        behind = []
+        await _begin(asked)
+        behind = {"frame": [], "step": []}
 
         def observe(record):
-            if record["kind"] == "frame":
-                behind.append(run.trace.pending)
+            if record["kind"] in behind:
+                behind[record["kind"]].append(run.trace.pending)
 
-        run = asked.instrument.runs[0] if asked.instrument.runs else asked.controls._now.run
+        run = asked.controls._now.run
         run.trace.observe(observe)
         await asked.until_over()
-        return name, behind
+        return behind
 
-    _, watched = on_instrument(lambda asked: scene(asked, 1))
-    _, alone = on_instrument(lambda asked: scene(asked, 0))
-    assert max(watched) == 0
-    assert max(alone) > 10
+    watched = on_instrument(lambda asked: scene(asked, 1))
+    alone = on_instrument(lambda asked: scene(asked, 0))
+    assert max(watched["frame"]) == 0
+    assert min(watched["step"]) > 0  # a millisecond before the next exposure
+    assert max(alone["frame"]) > 10
+
+
+def test_a_run_with_places_for_it_is_paused_and_goes_on(on_instrument):
+    async def scene(asked):
+        told = await asked("run", protocol="rotation")
+        assert told["ok"], told
+        assert (await asked("pause"))["ok"]
+        await asked.clock.sleep_s(600)
+        paused = await asked("status")
+        await asked("resume")
+        return paused, await asked.until_over()
+
+    paused, over = on_instrument(scene, devices="simulated")
+    assert paused["run"]["paused"] is True
+    assert over["last"]["status"] == "done"

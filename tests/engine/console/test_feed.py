@@ -5,12 +5,14 @@ import json
 import socket
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from engine.clock import RealClock
 from engine.console.guard import Keys
@@ -66,7 +68,8 @@ async def served(out: Path):
 
 def page(port: int, origin: str | None = ""):
     """The stream as a page of the server, or of another one, opens it."""
-    return connect(f"ws://127.0.0.1:{port}/feed", origin=f"http://127.0.0.1:{port}" if origin == "" else origin)
+    told = f"http://127.0.0.1:{port}" if origin == "" else origin
+    return connect(f"ws://127.0.0.1:{port}/feed", origin=None if told is None else Origin(told))
 
 
 async def _until(stream, wanted):
@@ -94,7 +97,7 @@ async def test_a_page_is_told_how_things_stand_and_all_of_a_run(tmp_path):
         assert status["steering"] is False
         assert status["instrument"]["ok"]
         await stream.send(json.dumps({"run": "x_001"}))
-        came = {}  # in no order
+        came: dict[type, Any] = {}  # in no order
         while set(came) != {bytes, dict}:
             told = await _until(stream, lambda told: isinstance(told, bytes) or _of("run")(told))
             came[type(told)] = told

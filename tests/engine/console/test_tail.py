@@ -85,7 +85,7 @@ def test_frames_of_a_run_that_is_over_come_from_its_table(tmp_path):
     assert tail.look() == {}
     assert tail.stored_kinds() == {"light": 3}
     found = [tail.stored("light", 0), tail.newest("light"), tail.stored("light", 99), tail.stored("light", -4)]
-    assert [(each.row, each.columns["slot"], int(each.counts[0, 0])) for each in found] == [
+    assert [each and (each.row, each.columns["slot"], int(each.counts[0, 0])) for each in found] == [
         (0, 1, 1),
         (2, 3, 3),
         (2, 3, 3),

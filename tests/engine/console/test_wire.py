@@ -73,6 +73,7 @@ async def test_a_program_that_only_listens_on_an_old_port_is_not_believed():
     async def serve(reader, writer):
         await send(writer, {"who": "somebody", "nonce": "00"})
         said = await receive(reader)
+        assert said is not None
         await send(writer, {"proof": said["proof"]})  # says back what it was told
 
     async def talk(reader, writer):
