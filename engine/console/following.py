@@ -17,8 +17,8 @@ from engine.run.run import Run
 FLUSH_NS = 2000 * NS_PER_MS
 """While somebody watches and no frames come, the trace lies no longer than about this in memory."""
 AT_ONCE = ("frame", "fault", "command")
-"""Kinds of records at which it is brought to the disk: a frame is recorded when the next exposure has just begun. At the
-end of a step, a millisecond before the next one, the writer's thread would take the interpreter away from that.
+"""Kinds of records at which it is brought to the disk: a frame is recorded when the next exposure has just begun. At
+the end of a step, a millisecond before the next one, the writer's thread would take the interpreter away from that.
 """
 
 
@@ -50,7 +50,7 @@ class RunUnderWay:
         def take(record: Record) -> None:
             self._take(record)
             long_ago = record["t_ns"] - self._flushed_ns > FLUSH_NS
-            if self._watched() and (record["kind"] in AT_ONCE or long_ago):
+            if self._watched() and (record["kind"] in AT_ONCE or (record["kind"] == "call" and long_ago)):
                 self._flushed_ns = record["t_ns"]
                 run.write_trace()
 

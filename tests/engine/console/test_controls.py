@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine.record.document import RunDocument
+from tests.engine.run.toy_session import ToyKind
 
 SHORT = ["range_deg=5", "snapshot_interval=0", "relax_cycles=0", "formats=[]"]
 
@@ -248,16 +249,42 @@ def test_while_somebody_watches_the_trace_is_written_with_frames_and_never_at_th
     assert max(alone["frame"]) > 10
 
 
-def test_a_run_with_places_for_it_is_paused_and_goes_on(on_instrument):
+@pytest.fixture
+def toy(monkeypatch):
+    """A session of small runs, as if it were installed."""
+    kind = ToyKind()
+    kind.pauses = True
+    for place in ("controls", "following"):
+        monkeypatch.setattr(f"engine.console.{place}.experiment_type", lambda name: kind)
+    return kind
+
+
+def test_a_session_is_paused_between_its_runs_and_goes_on(on_instrument, toy):
     async def scene(asked):
-        told = await asked("run", protocol="rotation")
+        told = await asked("run", protocol="toy", settings=["children=2"])
         assert told["ok"], told
         assert (await asked("pause"))["ok"]
         await asked.clock.sleep_s(600)
         paused = await asked("status")
-        await asked("resume")
+        assert (await asked("resume"))["ok"]
         return paused, await asked.until_over()
 
-    paused, over = on_instrument(scene, devices="simulated")
+    paused, over = on_instrument(scene)
     assert paused["run"]["paused"] is True
+    assert paused["run"]["within"] == []
     assert over["last"]["status"] == "done"
+
+
+def test_the_red_button_reaches_the_run_within_a_run(on_instrument, toy):
+    async def scene(asked):
+        await asked("run", protocol="toy", settings=["children=2", "light_s=20"])
+        await asked.clock.sleep_s(30)
+        during = await asked("status")
+        return during, await asked("blank"), await asked.until_over()
+
+    during, told, over = on_instrument(scene)
+    assert len(during["run"]["within"]) == 1
+    assert during["blanked"] is False
+    assert told["ok"]
+    assert told["after_ms"] < 500
+    assert over["last"]["status"] == "stopped"
