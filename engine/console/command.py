@@ -50,7 +50,10 @@ def console(
         import uvicorn  # noqa: F401
         import websockets  # noqa: F401
     except ImportError as error:
-        raise Refused(f"console: needs {error.name}: pip install 'credline[console]'. Nothing was begun.") from error
+        raise Refused(
+            f"console: {error.name} is not installed; nothing was begun. Install it, in the folder of credline: "
+            'pip install -e ".[console]".'
+        ) from error
     listening, process = _listen(port), None
     if not watch_only:
         if asyncio.run(answers(devices, RealClock())):

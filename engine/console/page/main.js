@@ -160,6 +160,7 @@ function run(told) {
   showResult(told);
   kinds(told);
   buttons();
+  if (over && large.frame) rowSlider(large.frame);
   if (before === "running" && over) { say(`${told.name}: ${told.status}. ${told.reason}`, WORDS[told.status] || "bad"); runs.load(); }
 }
 

@@ -108,7 +108,7 @@ export class Picture {
     context.font = "11px system-ui, sans-serif";
     context.textAlign = "center";
     this.over.rings.forEach(([radius, words], k) => {
-      const turn = -Math.PI / 2 + (k % 5) * 0.35;
+      const turn = -Math.PI / 2 + (k % 5) * 0.5;
       const r = (radius / binned) * scale;
       context.beginPath();
       context.arc(x, y, r, 0, 2 * Math.PI);

@@ -164,6 +164,8 @@ def test_a_run_from_an_empty_page_to_its_report(page, console):
     page.wait_for_function("() => window.credline.run?.status === 'stopped'")
     assert "red button, from the console" in page.locator("#told").inner_text()
     page.wait_for_function("() => document.getElementById('beam').textContent === 'beam off'")
+    page.locator("#row").fill("0")  # through the frames of a run that is over
+    page.wait_for_function("() => window.credline.drawn?.row === 0")
     page.locator("#report").wait_for()
     with page.expect_popup() as opened:
         page.locator("#report").click()

@@ -285,4 +285,4 @@ def test_browsers_that_have_not_the_library_are_told_what_to_install(monkeypatch
     assert isinstance(console_app, typer.Typer)
     result = CliRunner().invoke(console_app, ["--port", "0"])
     assert isinstance(result.exception, Refused)
-    assert "pip install 'credline[console]'" in str(result.exception)
+    assert 'pip install -e ".[console]"' in str(result.exception)
