@@ -231,7 +231,7 @@ def test_while_somebody_watches_the_trace_is_written_with_frames_and_never_at_th
     async def scene(asked, watchers):
         asked.controls.watchers = watchers
         await _begin(asked)
-        behind = {"frame": [], "step": []}
+        behind: dict[str, list[int]] = {"frame": [], "step": []}
 
         def observe(record):
             if record["kind"] in behind:

@@ -12,7 +12,7 @@ from drivers.contract import Parts
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock.virtual import VirtualClock
 from engine.errors import DataError, Refused
-from engine.record.lock import lock_folder, alone_in, drop_lock, instruments_locked, take_lock
+from engine.record.lock import alone_in, drop_lock, instruments_locked, lock_folder, take_lock
 from engine.run import devicesfile as config
 from engine.run.devicesfile import connect_devices
 from tests.engine.virtually import virtual
