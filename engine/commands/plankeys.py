@@ -28,6 +28,8 @@ class PlanKey:
     default: str
     allowed: str
     meaning: str
+    schema: JsonObject
+    """As JSON has it, for a form."""
 
 
 class _AnyPlan(GenerateJsonSchema):
@@ -56,6 +58,7 @@ def _keys(table: JsonObject, tables: JsonObject, prefix: str) -> Iterator[PlanKe
             default="" if name in required else _written(key.get("default")),
             allowed=_allowed(key, tables),
             meaning=" ".join(str(key.get("description", "")).split()),
+            schema=key,
         )
 
 

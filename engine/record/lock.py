@@ -90,7 +90,7 @@ def instruments_locked(addresses: Sequence[str]) -> Iterator[None]:
 @contextmanager
 def _instrument_locked(address: str) -> Iterator[None]:
     try:
-        path = _lock_folder() / f"{_words(address)}-{sha256(address.encode()).hexdigest()[:12]}.lock"
+        path = lock_folder() / f"{_words(address)}-{sha256(address.encode()).hexdigest()[:12]}.lock"
         file = _lock(path)
     except OSError as error:
         raise Refused(
@@ -128,7 +128,7 @@ def _words(address: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", address).strip("-.")[-60:]
 
 
-def _lock_folder() -> Path:
+def lock_folder() -> Path:
     """Where instruments are locked: a folder of this user among the temporary files, the same for all programs."""
     user = str(os.getuid()) if sys.platform != "win32" else getpass.getuser()
     folder = Path(tempfile.gettempdir()) / f"credline-{_words(user)}"

@@ -58,6 +58,33 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """How a display shows frames of one kind: its name in `frame_kinds`, a title for a person.
+
+    centre_px: (fast, slow) in the counts as the camera gave them, from the middle of the first pixel; rings are drawn
+    around it, each with its radius in these pixels and what it means. None for a picture with nothing drawn in it.
+    """
+
+    kind: str
+    title: str
+    centre_px: tuple[float, float] | None = None
+    rings: Sequence[tuple[float, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A quantity that is read while a run goes, and what the plan asks of it: from `begin` to `end`, `rate` a second
+    from the first frame on.
+    """
+
+    name: str
+    unit: str
+    begin: float
+    end: float
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Times:
     """What a plan asks of camera, lens and stage: `devices check` measures it.
 
@@ -203,6 +230,8 @@ class ExperimentType(ABC, Generic[PlanT]):
     """The parts of the microscope without which it cannot run (`stage`, `detector`): checked before the folder is
     made."""
     what_if: WhatIf = WhatIf()
+    pauses: bool = False
+    """Whether its runs have places to be paused at (`Run.checkpoint`): a display offers it then."""
 
     @abstractmethod
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
@@ -248,6 +277,20 @@ class ExperimentType(ABC, Generic[PlanT]):
 
     def progress(self, record: Record) -> Progress | None:
         """How far the run is, where this record tells; called with every record."""
+        return None
+
+    def shown(self, document: RunDocument) -> Sequence[Shown]:
+        """How a display shows the frames of a run, the kind that it shows first before the others; from run.json, which
+        may be damaged. May not raise.
+        """
+        return [Shown(frames.name, frames.name) for frames in self.frame_kinds]
+
+    def course(self, plan: JsonObject) -> Course | None:
+        """What a display draws over time beside what was planned of it; from the plan in run.json. None for nothing."""
+        return None
+
+    def course_read(self, record: Record) -> float | None:
+        """The quantity of `course`, where this record tells it; called with every record."""
         return None
 
     def finish(self, remains: Remains) -> RunEnd:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from engine.clock import Clock, ns
 from engine.clock.selftest import TimingHealth, check_timing, measure_timing, undisturbed
-from engine.errors import DeviceBusy, Refused
+from engine.errors import DeviceBusy, DeviceError, Refused
 from engine.record.folder import create_run_folder, number_of
 from engine.record.jsonobject import JsonObject
 from engine.record.lock import drop_lock, take_lock
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from engine.run.microscope import Microscope
 
 log = structlog.get_logger()
+
+BEAM_LIMIT_S = 3.0
+"""So long the blanker may take over an answer that is asked for beside a run."""
 
 TIMING_GOOD_FOR_S = 600.0
 """After so long the machine's timing is tested again before a run, if the beam is off."""
@@ -131,6 +134,47 @@ class Instrument:
                     return await self._locked(folder, partial(conduct, kind, plan, prepared, folder, conditions))
         finally:
             self._busy = False
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Under way, the innermost last: a run, the one that it performs, and so on; none between two runs."""
+        return tuple(self._runs)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is taken by a run, from before its folder is made to its end."""
+        return self._busy
+
+    async def blank(self) -> bool:
+        """Blank the beam where no run has it: between two runs, or when that under way is safe already; whether it
+        reads as blanked, asked twice, for one answer may be wrong.
+
+        Raises DeviceBusy, nothing done, while a run has the beam (stop that, which blanks first), DeviceError where the
+        blanker does not answer within its limit, Refused where there is none.
+        """
+        if not all(run.safety.is_done for run in self._runs):
+            raise DeviceBusy("beam: a run has the instrument; nothing was done. Stop it, which blanks first.")
+        await self._of_beam("blank")
+        return await self.reads_blanked() and await self.reads_blanked()
+
+    async def reads_blanked(self) -> bool:
+        """What the blanker itself says, asked once, also while a run goes: a reading changes nothing, and a device
+        makes one call after the other. Not in the trace. Raises as `blank`.
+        """
+        return await self._of_beam("is_blanked") is True
+
+    async def _of_beam(self, method: str) -> object:
+        beam = self.microscope.beam
+        if beam is None:
+            raise Refused("beam: this instrument has no blanker; nothing was done. Blank the beam by hand.")
+        call: Callable[[], Awaitable[object]] = getattr(beam, method)
+        try:
+            async with self.clock.timeout_at(self.clock.now_ns() + ns(BEAM_LIMIT_S)):
+                return await call()
+        except TimeoutError as error:
+            raise DeviceError(
+                f"beam: no answer for {BEAM_LIMIT_S:g} s; whether it is blanked is unknown. Blank it at the microscope."
+            ) from error
 
     @property
     def microscope(self) -> "Microscope":

@@ -85,6 +85,11 @@ class Safety:
         """Whether the run is on its way to safety, or there."""
         return self._sequence is not None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is as safe as it could be made: the run calls no device any more."""
+        return self._sequence is not None and self._sequence.done()
+
     def begin(self, way: Way) -> "asyncio.Task[None]":
         """Begin, if nobody has yet; the task that ends when the instrument is as safe as it could be made."""
         if self._sequence is None:

@@ -183,6 +183,7 @@ class Stills(ExperimentType[StillsPlan]):
     summary = "still frames at tilts, places and beam shifts"
     plan_type = StillsPlan
     frame_kinds = (STILL,)
+    pauses = True
     needs = ("stage", "beam", "detector")
     what_if = WhatIf(
         figures=(Figure("frames", "frames"), Figure("beam_s", "in the beam at one stop, max / s"), OVERRUNS),

@@ -17,7 +17,7 @@ from engine.record.remains import Remains, RunEnd
 from engine.record.spool import SpooledFrame
 from engine.record.trace import Record
 from engine.run.budget import Budget
-from engine.run.contract import ExperimentType, Figure, Prepared, Progress, Times, WhatIf
+from engine.run.contract import Course, ExperimentType, Figure, Prepared, Progress, Shown, Times, WhatIf
 from engine.run.lastwords import LastWords
 from engine.run.machine import StrictMachine
 from engine.run.run import Run
@@ -240,6 +240,24 @@ class Cred(ExperimentType[CredPlan]):
             return None
         angle_deg = record.get("angle_deg")
         return Progress(record["slot"], f"{angle_deg:.2f} deg" if angle_deg is not None else "")
+
+    def shown(self, document: RunDocument) -> Sequence[Shown]:
+        """See `ExperimentType.shown`."""
+        from protocols.cred.shown import shown_of
+
+        return shown_of(document)
+
+    def course(self, plan: JsonObject) -> Course | None:
+        """See `ExperimentType.course`: the stage's angle."""
+        from protocols.cred.shown import course_of
+
+        return course_of(plan)
+
+    def course_read(self, record: Record) -> float | None:
+        """See `ExperimentType.course_read`."""
+        from protocols.cred.shown import angle_read
+
+        return angle_read(record)
 
     def finish(self, remains: Remains) -> RunEnd:
         """See `ExperimentType.finish`."""

@@ -154,6 +154,7 @@ class CameraLengths(ExperimentType[CameraLengthPlan]):
     summary = "true camera length, beam centre and ellipse, from the rings of a powder"
     plan_type = CameraLengthPlan
     frame_kinds = (POWDER,)
+    pauses = True
     needs = ("beam", "optics", "detector")
 
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:

@@ -38,6 +38,7 @@ class DiscExperimentType(ExperimentType[DiscPlanT]):
     """All but what differs: name, plan, what is visited, and what is made of the frames."""
 
     frame_kinds = (DARK, TRIED, SNAPSHOT)
+    pauses = True
     needs = ("beam", "detector", "optics", "stagexyz")
 
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:

@@ -227,6 +227,7 @@ class Flatfield(ExperimentType[FlatfieldPlan]):
     summary = "response, dark counts, bad pixels and gain of the camera"
     plan_type = FlatfieldPlan
     frame_kinds = (DARK, TRIED, LIT)
+    pauses = True
     needs = ("beam", "detector")
     formats = ("flatfield",)
 

@@ -182,6 +182,7 @@ class LensCalibration(ExperimentType[LensPlan]):
     summary = "disc against defocus, settling and hysteresis of the diffraction lens"
     plan_type = LensPlan
     frame_kinds = (DARK, REST, AWAY, BACK, DISC)
+    pauses = True
     needs = ("beam", "detector", "optics")
     formats = ("lens",)
 

@@ -81,6 +81,7 @@ class Moves(ExperimentType[PlanT]):
 
     frame_kinds = (TRIED, MOVED)
     formats = ("matrix",)
+    pauses = True
 
     def __init__(self, mover: Mover, plan_type: type[PlanT]) -> None:
         self.mover: Mover = mover

@@ -164,6 +164,7 @@ class RotationCalibration(ExperimentType[RotationPlan]):
     summary = "speeds, run-in, backlash and read delay of the stage's rotation"
     plan_type = RotationPlan
     frame_kinds = (WATCHED,)
+    pauses = True
     needs = ("beam", "stage", "detector")
     formats = ("rotation",)
 

@@ -12,7 +12,7 @@ from drivers.contract import Parts
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock.virtual import VirtualClock
 from engine.errors import DataError, Refused
-from engine.record.lock import _lock_folder, alone_in, drop_lock, instruments_locked, take_lock
+from engine.record.lock import alone_in, drop_lock, instruments_locked, lock_folder, take_lock
 from engine.run import devicesfile as config
 from engine.run.devicesfile import connect_devices
 from tests.engine.virtually import virtual
@@ -87,8 +87,8 @@ def test_different_instruments_do_not_know_of_each_other() -> None:
 
 def test_nothing_of_a_lock_is_left() -> None:
     with instruments_locked(["a", "a", "b"]):  # one instrument may have several parts
-        assert len(list(_lock_folder().iterdir())) == 2
-    assert list(_lock_folder().iterdir()) == []
+        assert len(list(lock_folder().iterdir())) == 2
+    assert list(lock_folder().iterdir()) == []
 
 
 def test_if_one_of_several_is_taken_none_is_kept() -> None:
@@ -161,7 +161,7 @@ async def test_an_instrument_of_ones_own_is_shared_with_nobody(clock: VirtualClo
         connect_devices("simulated-timing", clock, 1, {}),
         connect_devices("simulated-timing", clock, 1, {}),
     ):
-        assert list(_lock_folder().iterdir()) == []
+        assert list(lock_folder().iterdir()) == []
 
 
 @virtual

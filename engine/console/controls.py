@@ -1,0 +1,270 @@
+"""What may be asked of an opened instrument: how it is, a run, its end, the red button; and who asked.
+
+Lives in the instrument process and knows no socket. Every answer is a JSON object. Nothing here may disturb the run
+that is under way: a request costs some 0.1 ms of its loop, and whatever takes longer is done between runs or not at
+all (a plan is checked in the console's own process, `engine.console.planning`).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from engine.clock import NS_PER_MS, Clock, ns
+from engine.console.following import RunUnderWay
+from engine.errors import CredlineError, DeviceBusy, Refused, shown
+from engine.record.endings import Status
+from engine.record.jsonobject import JsonDict, JsonObject
+from engine.run.conduct import Outcome
+from engine.run.contract import AnyExperiment, Prepared
+from engine.run.instrument import Instrument
+from engine.run.planfile import build_plan
+from engine.run.registry import experiment_type, registered
+from engine.run.run import Run
+from engine.views.strip import StripProcess
+
+log = structlog.get_logger()
+
+LONGEST_WORDS = 1000
+IDS_KEPT = 10_000
+READ_BACK_LIMIT_S = 5.0
+"""So long the red button waits for the run to have blanked the beam."""
+SHUT_LIMIT_S = 60.0
+
+
+class Controls:
+    """An instrument with the requests that it takes. out: where run folders are made."""
+
+    def __init__(self, instrument: Instrument, out: Path) -> None:
+        self._instrument, self._out = instrument, out
+        instrument.watch = self._begun
+        self._now: RunUnderWay | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._began: asyncio.Future[str] | None = None
+        self._drawing: asyncio.Future[None] | None = None
+        self._to_stop = ""
+        """Why a run that is being prepared is to stop as soon as it has begun; empty for none."""
+        self._last: JsonDict = {}
+        self._blanked: bool | None = None
+        self._used: deque[str] = deque(maxlen=IDS_KEPT)
+        self.watchers = 0
+        """How many consoles are connected: while somebody watches, a run's trace reaches the disk slot by slot."""
+        self.closing = asyncio.Event()
+        self._says: dict[str, Callable[[JsonObject], Awaitable[JsonDict]]] = {
+            "status": self._status,
+            "facts": self._facts,
+        }
+        self._does: dict[str, Callable[[JsonObject], Awaitable[JsonDict]]] = {
+            "run": self._run,
+            "stop": self._stop,
+            "abort": self._abort,
+            "pause": self._pause,
+            "resume": self._resume,
+            "tell": self._tell,
+            "blank": self._blank,
+            "close": self._close,
+        }
+
+    @property
+    def clock(self) -> Clock:
+        """The instrument's."""
+        return self._instrument.clock
+
+    async def answer(self, asked: JsonObject) -> JsonDict:
+        """The answer to a request: `ok`, and what else there is to say, or `error`. Never raises for a request.
+
+        asked: `ask`, one of the requests; those that do something also have an `id` that was never used, and `who`.
+        """
+        name = str(asked.get("ask"))
+        try:
+            if name in self._says:
+                return {"ok": True, **await self._says[name](asked)}
+            if name not in self._does:
+                raise Refused(f"{shown(repr(name))}: is nothing that can be asked of an instrument; nothing was done.")
+            self._take_id(asked.get("id"))
+            return {"ok": True, **await self._does[name](asked)}
+        except CredlineError as error:
+            return {"ok": False, "error": str(error)}
+        except Exception as error:  # a run, or the next request, is not to suffer for it
+            log.exception("a request of the console failed", ask=name)
+            return {"ok": False, "error": f"internal error ({type(error).__name__}: {error}); please report it."}
+
+    def _take_id(self, given: object) -> None:
+        """Each request does something once, however often it comes. Raises Refused for one that was there."""
+        if not isinstance(given, str) or not 8 <= len(given) <= 64:
+            raise Refused("a request without an id of its own; nothing was done.")
+        if given in self._used:
+            raise Refused("this request was made before; nothing was done again.")
+        self._used.append(given)
+
+    async def opened(self) -> None:
+        """Once, before the first request: how the blanker stands, where it tells."""
+        try:
+            self._blanked = await self._instrument.reads_blanked()
+        except CredlineError as error:
+            log.warning("the blanker does not say how it stands", cause=str(error))
+
+    async def _status(self, _: JsonObject) -> JsonDict:
+        now = self._now
+        return {
+            "devices": self._instrument.devices,
+            "out": str(self._out),
+            "protocols": sorted(registered("protocols")),
+            "preparing": self._preparing,
+            "run": None if now is None else now.told(),
+            "last": self._last or None,
+            "blanked": self._blanked if now is None or now.blanked is None else now.blanked,
+        }
+
+    @property
+    def _preparing(self) -> bool:
+        return self._now is None and self._task is not None and not self._task.done()
+
+    async def _facts(self, _: JsonObject) -> JsonDict:
+        facts = self._instrument.microscope.facts
+        return {"facts": facts.as_dict(), "questions": list(facts.questions)}
+
+    async def _run(self, asked: JsonObject) -> JsonDict:
+        """Begin a run; the answer comes when its folder is there. Refused for what cannot be."""
+        if self._task is not None and not self._task.done():
+            raise DeviceBusy("a run has the instrument; nothing was begun. Wait for its end, or stop it.")
+        kind = experiment_type(str(asked.get("protocol")))
+        settings = asked.get("settings")
+        words = [str(word) for word in settings] if isinstance(settings, list) else []
+        checked = build_plan(kind, None, words)
+        self._to_stop, self._last = "", {}
+        self._began = asyncio.get_running_loop().create_future()
+        work = self._perform(kind, checked, accept_gaps=asked.get("accept_gaps") is True)
+        self._task = asyncio.get_running_loop().create_task(work, name="run of the console")
+        waits: set[asyncio.Future[str] | asyncio.Task[None]] = {self._began, self._task}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if self._began.done():
+            return {"run": self._began.result()}
+        raise Refused(str(self._last.get("reason")))
+
+    async def _perform(self, kind: AnyExperiment, plan: object, *, accept_gaps: bool) -> None:
+        """The whole run; whatever comes of it, the instrument is there for the next one."""
+        outcome: Outcome | None = None
+        try:
+            outcome = await self._instrument.perform(kind, plan, out=self._out, accept_gaps=accept_gaps)  # type: ignore[arg-type] # of the model that the kind names
+        except CredlineError as error:
+            self._last = {"status": "refused", "reason": str(error), "alarms": []}
+        except Exception as error:
+            log.exception("a run of the console failed")
+            self._last = {
+                "status": "failed",
+                "reason": f"internal error ({type(error).__name__}: {error})",
+                "alarms": [],
+            }
+        finally:
+            if self._now is not None and self._now.blanked is not None:
+                self._blanked = self._now.blanked
+            self._now = None
+        if outcome is not None:
+            self._last = {
+                "run": outcome.folder.name,
+                "status": outcome.ending.status.value,
+                "reason": outcome.ending.reason,
+                "alarms": list(outcome.alarms),
+                "products": list(outcome.products),
+            }
+            if outcome.ending.status is not Status.ABORTED and not self.clock.is_virtual:
+                # The next run does not wait for it. Kept, for a task that nobody holds may vanish.
+                self._drawing = asyncio.get_running_loop().run_in_executor(None, _draw, outcome.folder)
+
+    def _begun(self, run: Run, prepared: Prepared) -> None:
+        """The instrument tells of every run before it goes."""
+        if self._now is not None:
+            self._now.within(run)
+            return
+        self._now = RunUnderWay(run, prepared, lambda: self.watchers > 0)
+        if self._to_stop:
+            run.commands.stop(self._to_stop)
+        if self._began is not None and not self._began.done():
+            self._began.set_result(run.folder.name)
+
+    def _under_way(self) -> RunUnderWay:
+        if self._now is None:
+            raise Refused("no run is under way; nothing was done.")
+        return self._now
+
+    async def _stop(self, asked: JsonObject) -> JsonDict:
+        if self._preparing:
+            self._to_stop = _by("stopped before it had begun", asked)
+        else:
+            self._under_way().run.commands.stop(_by("stopped", asked))
+        return {}
+
+    async def _abort(self, asked: JsonObject) -> JsonDict:
+        self._under_way().run.commands.abort(_by("aborted", asked))
+        return {}
+
+    async def _pause(self, asked: JsonObject) -> JsonDict:
+        now = self._under_way()
+        if not now.pauses:
+            raise Refused("this experiment has no place where it could be paused; nothing was done. Stop it instead.")
+        now.run.commands.pause(_by("paused", asked))
+        return {}
+
+    async def _resume(self, asked: JsonObject) -> JsonDict:
+        self._under_way().run.commands.resume(_by("resumed", asked))
+        return {}
+
+    async def _tell(self, asked: JsonObject) -> JsonDict:
+        run, words = self._under_way().run, str(asked.get("words", ""))[:LONGEST_WORDS]
+        understood = experiment_type(run.document.protocol).understood(words, run.document)
+        run.commands.tell(understood)
+        return {"told": understood}
+
+    async def _blank(self, asked: JsonObject) -> JsonDict:
+        """The red button: beam off and the run stopped; what the blanker itself says, and after how long."""
+        begun_ns = self.clock.now_ns()
+        now = self._now
+        if now is None or now.run.safety.is_done:
+            if self._preparing:
+                self._to_stop = _by("red button before it had begun", asked)
+            blanked = await self._instrument.blank()
+        else:
+            now.run.commands.stop(_by("red button", asked))
+            await now.until_blanked(begun_ns, begun_ns + ns(READ_BACK_LIMIT_S))
+            blanked = await self._instrument.reads_blanked()
+        self._blanked = blanked
+        if now is not None:
+            now.blanked = blanked
+        if not blanked:
+            raise Refused("THE BEAM MAY STILL BE ON: the blanker reads as open. Blank it at the microscope now.")
+        return {"blanked": True, "after_ms": round((self.clock.now_ns() - begun_ns) / NS_PER_MS, 1)}
+
+    async def _close(self, _: JsonObject) -> JsonDict:
+        """End the instrument process in good order. Refused while a run is under way."""
+        if self._task is not None and not self._task.done():
+            raise DeviceBusy("a run has the instrument; it stays open. Stop the run first.")
+        self.closing.set()
+        return {}
+
+    async def shut(self, why: str) -> None:
+        """The process is to end: stop what is under way, and wait for its end."""
+        if self._task is None or self._task.done():
+            return
+        if self._now is not None:
+            self._now.run.commands.stop(why)
+        else:
+            self._to_stop = why
+        await asyncio.wait({self._task})
+
+
+def _by(what: str, asked: JsonObject) -> str:
+    """For the trace: what was asked for, and by whom."""
+    who = shown(str(asked.get("who") or "nobody named"))[:60]
+    return f"{what}, from the console ({who})"
+
+
+def _draw(folder: Path) -> None:
+    """The timing strip, when the run is over, as `credline run` draws it; in a process of its own."""
+    strip = StripProcess()
+    try:
+        strip.draw(folder / "trace.jsonl", folder / "report" / "timing.png")
+    finally:
+        strip.close()

@@ -1,0 +1,252 @@
+// The page: one stream from the console, and where its messages go. Loses nothing by being closed or loaded anew.
+
+import { act } from "./ask.js";
+import { MAP_NAMES } from "./colours.js";
+import { Course } from "./course.js";
+import { byId, element, setText } from "./dom.js";
+import { showFigures, showResult, showWarnings } from "./figures.js";
+import { Form } from "./form.js";
+import { Machine } from "./machine.js";
+import { Picture, unpacked } from "./picture.js";
+import { Runs } from "./runs.js";
+import { Strip } from "./strip.js";
+
+const RED_KEY = "F8", AGAIN_MS = 1000, DRAW_MS = 50, RUNS_MS = 5000;
+const WORDS = { running: "live", done: "good", stopped: "good" };
+
+const large = new Picture(byId("frame")), small = new Picture(byId("inset"), { plain: true });
+const strip = new Strip(byId("strip"), byId("bar-words")), course = new Course(byId("course")), machine = new Machine(byId("machine"));
+const now = { socket: null, status: null, run: null, name: "", kinds: [], chosen: "", following: true, frames: 0 };
+window.credline = now; // for whoever looks at the page from its own tools
+
+// What is said to the operator, for a while.
+function say(text, of = "") {
+  const line = byId("say");
+  line.textContent = text;
+  line.className = of;
+  clearTimeout(say.over);
+  if (text && of !== "bad") say.over = setTimeout(() => { line.textContent = ""; }, 8000);
+}
+
+function send(told) {
+  if (now.socket?.readyState === WebSocket.OPEN) now.socket.send(JSON.stringify(told));
+}
+
+function connect() {
+  const socket = new WebSocket(`ws://${location.host}/feed`);
+  socket.binaryType = "arraybuffer";
+  now.socket = socket;
+  socket.addEventListener("open", () => { if (now.name) ask(now.name); });
+  socket.addEventListener("message", ({ data }) => (typeof data === "string" ? hear(JSON.parse(data)) : picture(data)));
+  socket.addEventListener("close", () => {
+    chip("link", "console lost, looking for it", "bad");
+    now.status = null;
+    form.may(false, "The console does not answer.");
+    setTimeout(connect, AGAIN_MS);
+  });
+}
+
+function hear(told) {
+  if (told.type === "status") status(told);
+  else if (told.run !== now.name) return;
+  else if (told.type === "run") run(told);
+  else if (told.type === "drawn") { strip.add(told.bars, told.late); course.add(told.course); }
+  else if (told.type === "no run") { say(told.error, "bad"); open("", true); }
+}
+
+function picture(data) {
+  const frame = unpacked(data), over = now.run?.shown.find(({ kind }) => kind === frame.kind);
+  now.frames += 1;
+  now.drawn = { kind: frame.kind, row: frame.row, at: Date.now() };
+  const into = frame.kind === now.kinds[1] && frame.kind !== now.kinds[0] ? small : large;
+  into.over = over || null;
+  into.show(frame);
+  if (into === small) {
+    byId("second").hidden = false;
+    const slot = frame.columns.slot;
+    byId("second").lastElementChild.textContent = `last ${over?.title || frame.kind}${slot === undefined ? "" : `, slot ${slot}`}`;
+  } else rowSlider(frame);
+  send({ ready: true });
+}
+
+function rowSlider(frame) {
+  byId("browse").hidden = !now.run || now.run.status === "running" || frame.of < 2;
+  byId("row").max = frame.of - 1;
+  if (document.activeElement !== byId("row")) byId("row").value = frame.row;
+}
+
+function chip(id, text, of = "") {
+  setText(byId(id), text);
+  byId(id).className = `chip ${of}`;
+}
+
+function status(told) {
+  now.status = told;
+  const instrument = told.instrument, live = instrument?.run;
+  chip("devices", instrument ? instrument.devices : "");
+  chip("link", instrument ? (instrument.preparing ? "preparing a run" : live ? "run under way" : "ready") : "no instrument", instrument ? (live ? "live" : "good") : "bad");
+  byId("link").title = told.gone || "The instrument process answers";
+  const blanked = instrument?.blanked;
+  chip("beam", blanked === true ? "beam off" : blanked === false ? "BEAM ON" : instrument ? "beam not known" : "", blanked === false ? "warm" : blanked === true ? "good" : "");
+  chip("who", told.steering ? "you steer" : "watching only", told.steering ? "live" : "");
+  byId("who").title = told.steering ? "This browser may start and stop runs" : "Open the link that the console has printed to steer from here";
+  byId("red").disabled = !told.steering || !instrument;
+  const free = told.steering && instrument && !live && !instrument.preparing;
+  form.may(free, !told.steering ? "This page only watches." : free ? "" : "A run has the instrument.");
+  if (now.following) {
+    const wanted = live?.name || runs.running()?.name || instrument?.last?.run || now.name;
+    if (wanted && wanted !== now.name) open(wanted, true);
+  }
+  if (live && now.last !== live.name) runs.load();
+  now.last = live?.name || "";
+  buttons();
+  showWarnings(now.run, told.gone);
+}
+
+function buttons() {
+  const live = now.status?.instrument?.run, mine = now.status?.steering && live && live.name === now.name && now.run?.status === "running";
+  byId("stop").hidden = byId("abort").hidden = !mine;
+  byId("stop").disabled = Boolean(live?.ending);
+  byId("pause").hidden = !(mine && live.pauses);
+  setText(byId("pause"), live?.paused ? "Go on" : "Pause");
+  byId("follow").hidden = !(live && live.name !== now.name);
+}
+
+// Another run is shown. follow: whether the next one that begins is shown by itself.
+function open(name, follow) {
+  now.following = follow;
+  now.name = name;
+  now.run = null;
+  now.kinds = [];
+  now.chosen = "";
+  strip.clear();
+  course.clear();
+  large.clear();
+  small.clear();
+  byId("second").hidden = byId("curve").hidden = true;
+  history.replaceState(null, "", follow || !name ? location.pathname : `#run=${encodeURIComponent(name)}`);
+  runs.show(name);
+  if (name) ask(name);
+}
+
+function ask(name) {
+  strip.clear();
+  course.clear();
+  now.kinds = [];
+  send({ run: name, ready: true });
+}
+
+function run(told) {
+  const before = now.run?.status;
+  now.run = told;
+  setText(byId("name"), told.name);
+  document.title = `${told.name}: credline`;
+  const words = told.cut_off ? "cut off" : told.status;
+  chip("status", words, WORDS[words] || "bad");
+  const over = told.status !== "running";
+  byId("operator").hidden = over || !told.operator;
+  setText(byId("operator"), told.operator);
+  byId("progress").hidden = !told.total;
+  byId("progress").firstElementChild.style.width = told.total ? `${Math.min(100, (100 * told.done) / told.total)}%` : "0";
+  byId("report").hidden = !told.report;
+  byId("report").href = `/report/${told.name.split("/").map(encodeURIComponent).join("/")}/index.html`;
+  machine.show(told.machine, told.state, told.spent_s, told.state_since_s, told.t_s, words);
+  strip.set(!over && !told.cut_off, told.state, told.state_since_s, told.t_s);
+  course.set(told.course);
+  byId("curve").hidden = !told.course;
+  if (told.course) setText(byId("curve").lastElementChild, `${told.course.name}, ${told.course.unit}, over time; dashed: the plan`);
+  showFigures(told);
+  showWarnings(told, now.status?.gone);
+  showResult(told);
+  kinds(told);
+  buttons();
+  if (over && large.frame) rowSlider(large.frame);
+  if (before === "running" && over) { say(`${told.name}: ${told.status}. ${told.reason}`, WORDS[told.status] || "bad"); runs.load(); }
+}
+
+// Which frames there are; the first that the protocol names is large, the second small.
+function kinds(told) {
+  const there = [...told.shown.map(({ kind }) => kind), ...Object.keys(told.frames)].filter((kind, k, all) => told.frames[kind] && all.indexOf(kind) === k);
+  const first = there.includes(now.chosen) ? now.chosen : there[0];
+  const second = there.find((kind) => kind !== first);
+  const wanted = [first, second].filter(Boolean);
+  if (JSON.stringify(wanted) !== JSON.stringify(now.kinds)) {
+    now.kinds = wanted;
+    byId("second").hidden = !second;
+    send({ kinds: wanted, ready: true });
+  }
+  const title = (kind) => told.shown.find((each) => each.kind === kind)?.title || kind;
+  const key = JSON.stringify([there, first]);
+  if (byId("kinds").dataset.told === key) return;
+  byId("kinds").dataset.told = key;
+  byId("kinds").replaceChildren(...there.map((kind) => element("button", { type: "button", role: "tab", "aria-selected": String(kind === first), text: title(kind),
+    on: { click: () => { now.chosen = kind; kinds(now.run); } } })));
+}
+
+async function red() {
+  const button = byId("red");
+  button.classList.add("asked");
+  say("Blanking and stopping...");
+  const told = await act("blank");
+  button.classList.remove("asked");
+  if (told.ok) say(`The beam is off: the blanker reads as closed, ${told.after_ms} ms after the button.`, "good");
+  else say(told.error, "bad");
+}
+
+async function steer(what, more) {
+  const told = await act(what, more);
+  if (!told.ok) say(told.error, "bad");
+}
+
+const runs = new Runs((name) => open(name, false));
+const form = new Form((name) => { say(`${name} has begun.`, "good"); open(name, true); }, say);
+
+function tab(name) {
+  for (const each of ["new", "runs"]) {
+    byId(each).hidden = each !== name;
+    byId(`tab-${each}`).setAttribute("aria-selected", String(each === name));
+  }
+  if (name === "runs") runs.load();
+}
+
+function theme(name) {
+  document.documentElement.dataset.theme = name;
+  setText(byId("theme"), name === "dark" ? "Light" : "Dark");
+  localStorage.setItem("credline-theme", name);
+  strip.draw();
+  course.draw();
+}
+
+byId("red").addEventListener("click", red);
+byId("stop").addEventListener("click", () => steer("stop"));
+byId("pause").addEventListener("click", () => steer(now.status?.instrument?.run?.paused ? "resume" : "pause"));
+byId("abort").addEventListener("click", ({ target }) => {
+  if (target.dataset.sure) { delete target.dataset.sure; setText(target, "Abort"); steer("abort"); return; }
+  target.dataset.sure = "yes";
+  setText(target, "Really abort?");
+  setTimeout(() => { delete target.dataset.sure; setText(target, "Abort"); }, 3000);
+});
+byId("follow").addEventListener("click", () => open(now.status?.instrument?.run?.name || "", true));
+byId("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+byId("tab-new").addEventListener("click", () => tab("new"));
+byId("tab-runs").addEventListener("click", () => tab("runs"));
+byId("fit").addEventListener("click", () => large.fit());
+byId("map").append(...MAP_NAMES.map((name) => element("option", { value: name, text: name, selected: name === "fire" })));
+byId("map").addEventListener("change", ({ target }) => large.set({ map: target.value }));
+for (const name of ["log", "rings"]) byId(name).addEventListener("change", ({ target }) => large.set({ [name]: target.checked }));
+byId("auto").addEventListener("change", ({ target }) => large.set({ auto: target.checked }));
+for (const name of ["low", "high"]) byId(name).addEventListener("input", ({ target }) => { byId("auto").checked = false; large.set({ auto: false, [name]: Number(target.value) }); });
+byId("row").addEventListener("input", ({ target }) => send({ row: Number(target.value), ready: true }));
+byId("span").addEventListener("change", ({ target }) => { strip.span = Number(target.value); strip.draw(); });
+byId("browse").hidden = true;
+large.onPixel = (text) => setText(byId("pixel"), text);
+window.addEventListener("keydown", (event) => { if (event.key === RED_KEY) { event.preventDefault(); if (!event.repeat) red(); } });
+setInterval(() => { if (!document.hidden) { strip.draw(); course.draw(); } }, DRAW_MS * 2);
+setInterval(() => { if (!document.hidden && !byId("runs").hidden) runs.load(); }, RUNS_MS);
+
+theme(localStorage.getItem("credline-theme") || "dark");
+const named = new URLSearchParams(location.hash.slice(1)).get("run");
+await runs.load();
+if (named) open(named, false);
+connect();
+form.begin();

@@ -1,0 +1,48 @@
+"""A frame as the bytes that a page draws: a head of JSON, then counts of 16 bits. Contrast and colours are the page's.
+
+Bytes: length of the head (4, little-endian), the head in UTF-8, padded with spaces so that the counts begin at a
+multiple of 4, counts in row order, little-endian. Counts above 65535 are shown as that, below 0 as 0. A picture larger
+than `LARGEST_PX` is added up in squares of pixels.
+"""
+
+import json
+import struct
+
+import numpy as np
+
+from engine.clock import NS_PER_S
+from engine.console.tail import SeenFrame
+
+LARGEST_PX = 1100
+"""Of a side; a screen shows no more."""
+MOST = 65535
+
+
+def packed_picture(frame: SeenFrame) -> bytes:
+    """The message for one frame."""
+    counts = frame.counts
+    rows, columns = counts.shape
+    side = -(-max(rows, columns) // LARGEST_PX)
+    if side > 1:
+        rows, columns = rows // side, columns // side
+        squares = counts[: rows * side, : columns * side].reshape(rows, side, columns, side)
+        counts = squares.sum(axis=(1, 3), dtype=np.float64 if counts.dtype.kind == "f" else np.int64)
+    shown = np.clip(np.nan_to_num(counts) if counts.dtype.kind == "f" else counts, 0, MOST).astype("<u2")
+    head = {
+        "kind": frame.kind,
+        "row": frame.row,
+        "of": frame.of,
+        "columns": {name: value for name, value in frame.columns.items() if _sayable(value)},
+        "start_s": frame.start_ns / NS_PER_S,
+        "shape": [rows, columns],
+        "binned": side,
+        "most": int(shown.max(initial=0)),
+    }
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 4)
+    return struct.pack("<I", len(text)) + text + shown.tobytes()
+
+
+def _sayable(value: object) -> bool:
+    """JSON has no word for a number that is none."""
+    return not isinstance(value, float) or bool(np.isfinite(value))

@@ -1,0 +1,135 @@
+"""The tail of what a run writes: new records of its trace, and its newest frames, read while both grow.
+
+Reads only, and from any run folder, whoever performs the run. What is not whole yet is read the next time; nothing
+here raises for a file that is not there, or no more.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from engine.errors import CredlineError
+from engine.frame import Picture
+from engine.record.frametable import DATA_FILE, FramesFile
+from engine.record.schema import problem
+from engine.record.spool import SPOOL_FILE
+from engine.record.spoolformat import HEAD_SIZES, MAGIC, FrameInfo, Head, Value, counts_of, head_at, info_of
+from engine.record.trace import LINE_LIMIT_BYTES, Record
+
+TAKEN_BYTES = 4 * 1024 * 1024
+"""So much of a trace is read at once: a run of hours is caught up with in a few steps."""
+
+
+class TraceTail:
+    """The records of one trace, as they come."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "trace.jsonl"
+        self._at = 0
+
+    def new(self) -> list[Record]:
+        """Those that are whole since the last time; a line that is no record is left out."""
+        try:
+            with self._path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size <= self._at:
+                    return []
+                file.seek(self._at)
+                text = file.read(TAKEN_BYTES)
+        except OSError:
+            return []
+        whole = text.rfind(b"\n") + 1
+        if not whole and len(text) > LINE_LIMIT_BYTES:  # damage
+            whole = len(text)
+        self._at += whole
+        return [record for line in text[:whole].splitlines() if (record := _record(line)) is not None]
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if problem(record) is None and record["t_ns"] is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFrame:
+    """A frame for a display. row: its place among those of its kind, from 0. of: how many of these there are."""
+
+    kind: str
+    row: int
+    of: int
+    columns: Mapping[str, Value]
+    start_ns: int
+    counts: Picture
+
+
+class FrameTail:
+    """The frames of one run: from its spool while it goes, from frames.h5 when that has taken its place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._next = len(MAGIC)
+        self._newest: dict[str, tuple[Head, FrameInfo]] = {}
+        self._number: dict[str, int] = {}
+
+    def look(self) -> dict[str, int]:
+        """How many whole frames there are so far of each kind."""
+        try:
+            with (self._folder / SPOOL_FILE).open("rb") as file:
+                if HEAD_SIZES.get(file.read(len(MAGIC))) is not None:
+                    self._go_on(file)
+        except OSError:
+            pass
+        return dict(self._number)
+
+    def _go_on(self, file: BinaryIO) -> None:
+        size = os.fstat(file.fileno()).st_size
+        while self._next < size and (head := head_at(file, self._next)) is not None and head.end <= size:
+            info = info_of(file, head)
+            if info is None:
+                return  # not written yet, or damaged
+            self._newest[info.kind] = head, info
+            self._number[info.kind] = self._number.get(info.kind, 0) + 1
+            self._next = head.end
+
+    def newest(self, kind: str) -> SeenFrame | None:
+        """The newest frame of a kind; None where there is none, or it is not whole."""
+        found = self._newest.get(kind)
+        if found is not None:
+            head, info = found
+            try:
+                with (self._folder / SPOOL_FILE).open("rb") as file:
+                    counts = counts_of(file, head)
+            except OSError:
+                counts = None
+            if counts is not None:
+                number = self._number[kind]
+                return SeenFrame(kind, number - 1, number, dict(info.columns), info.start_ns, counts)
+        return self.stored(kind, None)
+
+    def stored(self, kind: str, row: int | None) -> SeenFrame | None:
+        """A frame of frames.h5, the last one without a row; None where it is not there, or cannot be read."""
+        try:
+            with FramesFile(self._folder / DATA_FILE) as file:
+                if kind not in file.kinds or not (number := file.pictures(kind)):
+                    return None
+                row = number - 1 if row is None else min(max(row, 0), number - 1)
+                table = file.table(kind)
+                names = [name for name in table.dtype.names or () if name not in ("index", "number")]
+                columns = {name: table[name][row].item() for name in names if not name.endswith("_ns")}
+                told = {name: value for name, value in columns.items() if isinstance(value, int | float | str)}
+                return SeenFrame(kind, row, number, told, int(table["start_ns"][row]), file.picture(kind, row))
+        except (CredlineError, OSError, IndexError):
+            return None
+
+    def stored_kinds(self) -> dict[str, int]:
+        """How many pictures of each kind frames.h5 has; none where it is not there."""
+        try:
+            with FramesFile(self._folder / DATA_FILE) as file:
+                return {kind: number for kind in file.kinds if (number := file.pictures(kind))}
+        except (CredlineError, OSError):
+            return {}

@@ -1,0 +1,150 @@
+"""What a page shows of a run, made from its records."""
+
+import json
+from typing import Any
+
+import pytest
+
+from engine.console.runview import DRAWN_MOST, Growing, RunView, machine_told
+from engine.console.watched import WatchedRun, total_of
+from engine.record.document import RunDocument
+from engine.run.registry import experiment_type
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    from engine.run.perform import Request, execute
+
+    kind = experiment_type("cred")
+    plan = kind.plan_type.model_validate({"range_deg": 20, "sample": "zeolite", "formats": []})
+    out = tmp_path_factory.mktemp("runs")
+    return execute(Request(kind, plan, out, "simulated-timing", virtual=True, seed=1, draw=False)).folder
+
+
+def test_all_of_a_run_is_shown_once_it_was_looked_at(run):
+    watched = WatchedRun(run, "zeolite_001")
+    watched.look()
+    told = json.loads(json.dumps(watched.summary(), allow_nan=False))
+    assert (told["status"], told["state"], told["done"], told["total"], told["unit"]) == (
+        "done",
+        "done",
+        87,
+        87,
+        "slots",
+    )
+    assert told["counts"] == {"diffraction": 79, "snapshot": 8}
+    assert told["lost"] == 0
+    assert told["late_ms"]["p99"] == 0.0
+    assert told["slack_ms"]["most"] >= 0
+    assert [shown["kind"] for shown in told["shown"]][:2] == ["diffraction", "snapshot"]
+    assert told["course"]["begin"] == -30
+    assert told["course"]["end"] == -10
+    assert told["course"]["from"][1] == pytest.approx(-29.6, abs=0.2)
+    assert told["spent_s"]["expose"] > 30
+    assert 40 < told["t_s"] < 60  # from the beginning of the run
+    assert not told["cut_off"]
+    assert ["frames, snapshots", "79, 8 in 87 slots"] in told["told"]
+
+
+def test_what_is_drawn_over_time_comes_once(run):
+    watched = WatchedRun(run, "zeolite_001")
+    watched.look()
+    bars = watched.view.bars.after(0)
+    assert {"state", "steps", "camera", "stage", "beam", "optics", "detector"} <= {row for row, *_ in bars}
+    assert all(length >= 0 and begin >= -0.001 for _, begin, length, *_ in bars)
+    assert len(watched.view.late.after(0)) == watched.view.late.number
+    number = watched.view.bars.number
+    watched.look()
+    assert watched.view.bars.after(number) == []
+
+
+def test_a_run_that_goes_on_is_shown_from_what_there_is_so_far(run):
+    kind, document = experiment_type("cred"), RunDocument(protocol="cred")
+    lines = [json.loads(line) for line in (run / "trace.jsonl").read_text().splitlines()]
+    view = RunView("zeolite_001", kind, document, total_of(kind, lines[0]), lines[0]["t_ns"])
+    for record in lines[1:300]:
+        view.take(record)
+    told = view.summary()
+    assert told["state"] == "expose"
+    assert told["total"] == 87
+    left_s = (87 - told["done"]) * 0.512
+    assert told["left_s"] == pytest.approx(left_s, rel=0.1)
+    assert told["operator"]
+    assert told["told"] == []
+
+
+def _records(*told: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"seq": k + 1, "t_ns": k * 10**9, **record} for k, record in enumerate(told)]
+
+
+def test_warnings_are_told_once_each_and_in_plain_words():
+    view = RunView("x", experiment_type("cred"), RunDocument(protocol="cred"))
+    lost = {"kind": "slot", "name": "lost", "slot": 7, "reason": "late"}
+    for record in _records(
+        lost,
+        {**lost, "slot": 8},
+        {"kind": "note", "name": "warning", "what": "dark", "text": "The frames are dark."},
+        {"kind": "note", "name": "warning", "what": "dark", "text": "The frames are dark."},
+        {"kind": "fault", "name": "stage.angle", "reason": "no answer"},
+    ):
+        view.take(record)
+    told = view.summary()
+    assert told["warnings"] == ["slot 7 is lost: late", "The frames are dark.", "stage.angle: no answer"]
+    assert told["lost"] == 2
+
+
+def test_a_protocol_that_fails_at_a_record_costs_its_own_figures_only():
+    kind = experiment_type("cred")
+    view = RunView("x", kind, RunDocument(protocol="cred"))
+    frame = {"kind": "frame", "name": "diffraction", "slot": 1, "angle_deg": "none", "start_ns": 0, "end_ns": 1}
+    for record in _records(frame, {"kind": "state", "name": "expose", "trigger": ""}):
+        view.take(record)
+    told = view.summary()
+    assert told["counts"] == {"diffraction": 1}
+    assert told["state"] == "expose"
+
+
+def test_a_run_of_a_protocol_that_is_not_installed_is_shown_as_far_as_the_engine_knows_it(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 2, "protocol": "elsewhere", "status": "done"}))
+    line = {"seq": 0, "t_ns": 5, "kind": "header", "name": "credline", "schema": 2, "protocol": "elsewhere"}
+    (tmp_path / "trace.jsonl").write_text(json.dumps({**line, "plan": {}, "instrument": {}}) + "\n")
+    watched = WatchedRun(tmp_path, "x_001")
+    watched.look()
+    told = watched.summary()
+    assert (told["protocol"], told["status"], told["total"], told["shown"]) == ("elsewhere", "done", 0, [])
+
+
+def test_what_the_watchdog_did_is_told(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 2, "protocol": "cred", "status": "running"}))
+    lines = [
+        {"what": "watching"},
+        {"what": "blanking", "why": "gone"},
+        {"what": "blanked", "why": "gone", "utc": "12:00"},
+    ]
+    (tmp_path / "watchdog.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "half a li")
+    watched = WatchedRun(tmp_path, "x_001")
+    watched.look()
+    told = watched.summary()
+    assert [line.partition(" (")[0] for line in told["watchdog"]] == [
+        "the watchdog blanks the beam",
+        "the watchdog has blanked the beam and read it back",
+    ]
+    assert told["cut_off"]
+
+
+def test_a_machine_is_told_without_the_ways_to_its_end():
+    told = machine_told(experiment_type("cred").machine())
+    assert told["states"][0] == "relax"
+    assert told["finalizing"] == "finalize"
+    assert told["final"] == ["done", "stopped", "aborted", "failed"]
+    assert ["refocus", "expose"] in told["edges"]
+    assert not any(dest == "finalize" for _, dest in told["edges"])
+
+
+def test_of_a_long_run_the_last_are_kept_and_nobody_is_given_one_twice():
+    growing = Growing()
+    for k in range(DRAWN_MOST + 10):
+        growing.add(k)
+    assert growing.after(0)[0] == 10
+    assert growing.after(DRAWN_MOST + 7) == [DRAWN_MOST + 7, DRAWN_MOST + 8, DRAWN_MOST + 9]
+    assert growing.after(DRAWN_MOST + 10) == []
