@@ -7,6 +7,7 @@ the vectors found the pair is taken that explains the spots best. The place of t
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,22 +101,33 @@ def _candidates(points: Array) -> Array:
     What they are along the beam, where the spots are within 0.013 1/A of each other, only the refinement tells.
     """
     from scipy.fft import rfft2
-    from scipy.ndimage import maximum_filter
 
     place = ((points[:, :2] + REACH_PER_A) * (GRID / (2 * REACH_PER_A))).astype(np.intp)
     inside = ((place >= 0) & (place < GRID)).all(axis=1)
     flat = (place[:, 1] * GRID + place[:, 0])[inside]
     picture = np.bincount(flat, minlength=GRID * GRID).reshape(GRID, GRID).astype(np.float32)
     power = np.abs(rfft2(picture))  # of a vector and its opposite, which are one, it has the one with x >= 0
-    along_x = np.fft.rfftfreq(GRID, 2 * REACH_PER_A / GRID)
-    along_y = np.fft.fftfreq(GRID, 2 * REACH_PER_A / GRID)
-    length = np.hypot(along_x, along_y[:, None])
-    high = (length > SHORTEST_A) & (length < LONGEST_A) & (power > LEAST_POWER * len(flat))
-    rows, columns = np.nonzero(high & (power == maximum_filter(power, 3, mode="wrap")))
-    best = np.argsort(-power[rows, columns], kind="stable")[:CANDIDATES]
+    along_x, along_y, sensible = _lengths()
+    rows, columns = np.nonzero(sensible & (power > LEAST_POWER * len(flat)))
+    here = power[rows, columns]
+    for i, j in ((1, 0), (0, 1), (1, 1), (1, -1)):
+        for sign in (1, -1):
+            neighbour = power[(rows + sign * i) % GRID, (columns + sign * j) % power.shape[1]]
+            highest = here >= neighbour
+            rows, columns, here = rows[highest], columns[highest], here[highest]
+    best = np.argsort(-here, kind="stable")[:CANDIDATES]
     vectors = np.column_stack([along_x[columns[best]], along_y[rows[best]], np.zeros(len(best))])
     phases = np.exp(2j * np.pi * vectors @ points[:, :3].T).sum(axis=1)
     return np.column_stack([vectors, -np.angle(phases) / (2 * np.pi)])
+
+
+@cache
+def _lengths() -> tuple[Array, Array, Mask]:
+    """Of the transform, in A: along x and y, and where a vector is neither too short nor too long."""
+    along_x = np.asarray(np.fft.rfftfreq(GRID, 2 * REACH_PER_A / GRID), dtype=np.float64)
+    along_y = np.asarray(np.fft.fftfreq(GRID, 2 * REACH_PER_A / GRID), dtype=np.float64)
+    length = np.hypot(along_x, along_y[:, None])
+    return along_x, along_y, (length > SHORTEST_A) & (length < LONGEST_A)
 
 
 def _refined(points: Array, vectors: Array) -> Array:
@@ -132,22 +144,28 @@ def _refined(points: Array, vectors: Array) -> Array:
     # Where nearly all points have one phase there is no period in them.
     sensible = (length > SHORTEST_A) & (length < 1.2 * LONGEST_A) & (np.ptp(np.rint(phases), axis=1) >= 2)
     vectors, score = vectors[sensible], score[sensible]
-    different: list[int] = []
-    for number in np.argsort(-score).tolist():
-        one = vectors[number, :2]
-        same = (min(np.hypot(*(one - vectors[k, :2])), np.hypot(*(one + vectors[k, :2]))) < 0.5 for k in different)
-        if not any(same):
-            different.append(number)
-        if len(different) == VECTORS:
-            break
-    return np.asarray(vectors[different])
+    vectors = vectors[np.argsort(-score)]
+    across = vectors[:, :2]
+    # A vector and its opposite are one.
+    away2 = np.square(across[:, None] - across).sum(axis=2)
+    opposite2 = np.square(across[:, None] + across).sum(axis=2)
+    same = np.minimum(away2, opposite2) < 0.25
+    kept: list[int] = []
+    left = np.ones(len(vectors), dtype=bool)
+    while left.any() and len(kept) < VECTORS:
+        number = int(left.argmax())
+        kept.append(number)
+        left &= ~same[number]
+        left[number] = False
+    return np.asarray(vectors[kept])
 
 
 def _fitted(points: Array, vectors: Array, weight: Array) -> Array:
     """(m, 4) vectors moved so that the points' phases are whole numbers, each point with its (m, n) weight."""
     phases = vectors @ points.T
     off = phases - np.rint(phases)
-    normal = np.einsum("mn,ni,nj->mij", weight, points, points, optimize=True)
+    squares = (points[:, :, None] * points[:, None, :]).reshape(len(points), 16)
+    normal = (weight @ squares).reshape(len(vectors), 4, 4)
     # The part along the beam is told least; it is not to run away.
     normal += np.diag([1e-4, 1e-4, 3e-4, 1e-4]) * weight.sum(axis=1)[:, None, None]
     return np.asarray(vectors - np.linalg.solve(normal, ((weight * off) @ points)[:, :, None])[:, :, 0])

@@ -7,15 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.errors import Refused
 from engine.executor import Executor
-from protocols.screening.examples import Wanted, camera_of, examples, pieces
+from protocols.screening.examples import Wanted, examples
 from protocols.screening.figures import Figures, figures
-from protocols.screening.generation import generate
-from protocols.screening.geometric import geometric_score
+from protocols.screening.geometric import by_spots
 from protocols.screening.model import Answers, load
 from protocols.screening.networks import Which
 
@@ -58,23 +54,6 @@ def evaluate(
         answers = network.answers(of)
         judged.append(Judged(f"network ({network.which.value})", figures(of, answers), answers))
     if geometry:
-        answers = geometric_answers(wanted, executor)
+        answers = Answers(*by_spots(of.evidence))
         judged.append(Judged("geometry", figures(of, answers), answers))
     return judged
-
-
-def geometric_answers(wanted: Wanted, executor: Executor) -> Answers:
-    """What the geometry of the spots says of these patterns: 0.1 s of a processor each."""
-    parts = dict(executor.each(_geometric, list(enumerate(pieces(wanted)))))
-    good, d_min_A, several = np.concatenate([parts[number] for number in sorted(parts)]).T
-    return Answers(good, d_min_A, several)
-
-
-def _geometric(numbered: tuple[int, Wanted]) -> tuple[int, NDArray[np.float64]]:
-    place, wanted = numbered
-    rows = []
-    for number in range(wanted.first, wanted.first + wanted.count):
-        (one,) = generate(wanted.seed, number, 1, camera_of(wanted, number), wanted.shape)
-        score = geometric_score(one.counts, one.inverse_A_per_px, bad=one.mask)
-        rows.append((score.good, np.nan if score.d_min_A is None else score.d_min_A, score.several))
-    return place, np.array(rows)

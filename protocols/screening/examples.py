@@ -5,21 +5,24 @@ whatever the number of processes.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.executor import Executor
+from protocols.screening.evidence import NAMES, told
 from protocols.screening.generation import CameraKind, generate
 from protocols.screening.generation.specimen import PATTERNS_EACH
 from protocols.screening.labels import Kind, Verdict
-from protocols.screening.preprocessing import input_of, paper_input
+from protocols.screening.preprocessing import cuts_of, paper_input, picture_of
+from protocols.screening.seenspots import seen_spots
 
 KINDS, VERDICTS = tuple(Kind), tuple(Verdict)
 AT_ONCE = 8 * PATTERNS_EACH
 """Patterns of one piece of work for a process: some seconds."""
+UNKNOWN = np.full(len(NAMES), np.nan, dtype=np.float32)
 INTEGRATING_EACH = 3
 """Every third specimen is looked at with a camera that integrates."""
 
@@ -28,11 +31,13 @@ INTEGRATING_EACH = 3
 class Examples:
     """n labelled patterns. pictures, paper: (n, 150, 150) by `input_of` and by `paper_input`, in half precision.
 
+    evidence: (n, len(NAMES)) of their spots; not a number where it was not wanted.
     kind, verdict: (n,) index into KINDS and VERDICTS. d_min_A: NaN where there is none. lattices, crystal: as `Label`.
     """
 
     pictures: NDArray[np.float16]
     paper: NDArray[np.float16]
+    evidence: NDArray[np.float32]
     kind: NDArray[np.int8]
     verdict: NDArray[np.int8]
     d_min_A: NDArray[np.float32]
@@ -60,13 +65,17 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One piece of work: patterns `first` and so on of a seed. camera: None = INTEGRATING_EACH decides."""
+    """One piece of work: patterns `first` and so on of a seed. camera: None = INTEGRATING_EACH decides.
+
+    evidence: whether that of the spots is wanted, too; it takes some milliseconds each.
+    """
 
     seed: int
     first: int
     count: int
     camera: CameraKind | None = None
     shape: tuple[int, int] = (516, 516)
+    evidence: bool = True
 
 
 def examples(
@@ -102,10 +111,8 @@ def camera_of(wanted: Wanted, number: int) -> CameraKind:
 def pieces(wanted: Wanted) -> list[Wanted]:
     """The same in parts for a process each."""
     ends = range(wanted.first, wanted.first + wanted.count, AT_ONCE)
-    return [
-        Wanted(wanted.seed, first, min(AT_ONCE, wanted.first + wanted.count - first), wanted.camera, wanted.shape)
-        for first in ends
-    ]
+    last = wanted.first + wanted.count
+    return [replace(wanted, first=first, count=min(AT_ONCE, last - first)) for first in ends]
 
 
 def _made(numbered: tuple[int, Wanted]) -> tuple[int, Examples]:
@@ -116,10 +123,13 @@ def _made(numbered: tuple[int, Wanted]) -> tuple[int, Examples]:
         (one,) = generate(wanted.seed, number, 1, camera_of(wanted, number), wanted.shape)
         frame, of = one.counts[None], one.label
         d_min_A = np.nan if of.d_min_A is None else of.d_min_A
+        (cut,) = cuts_of(frame, one.inverse_A_per_px)
+        picture = picture_of(cut)
         rows.append(
             (
-                input_of(frame, one.inverse_A_per_px)[0],
+                picture,
                 paper_input(frame)[0],
+                told(seen_spots(picture, cut)) if wanted.evidence else UNKNOWN,
                 KINDS.index(of.kind),
                 VERDICTS.index(of.verdict),
                 d_min_A,
@@ -127,6 +137,6 @@ def _made(numbered: tuple[int, Wanted]) -> tuple[int, Examples]:
                 of.crystal,
             )
         )
-    types = (np.float16, np.float16, np.int8, np.int8, np.float32, np.int16, np.int32)
+    types = (np.float16, np.float16, np.float32, np.int8, np.int8, np.float32, np.int16, np.int32)
     columns = zip(*rows, strict=True)
     return place, Examples(*(np.array(column, dtype=kind) for column, kind in zip(columns, types, strict=True)))

@@ -1,37 +1,46 @@
-"""A score without a network: of the spots of a pattern, those that one lattice explains, as REyes' DQI.
+"""A score without a network: of the spots of a pattern, those that one lattice explains, as REyes' DQI, and more.
 
-The spots are found (`protocols.spots`) and a lattice is looked for in them (`protocols.lattice.still`). Then a person's
-questions are asked: has it spots enough, are they of one lattice, do they reach far enough. The weakest of the three
-answers is the score, and says why. It needs no training and no TensorFlow; docs/screening.md says how often it is
-right. A frame of 516 px takes 0.1 s, nearly all of it to find the spots.
+The spots are found (`seenspots`) and lattices are looked for in them; a judge of numpy alone weighs what that tells
+(`evidence`, `judge`). It learned on made patterns, as the network did, and needs no TensorFlow. Why a pattern is bad
+is said by a person's questions: has it spots enough, are they of one lattice and round, do they reach far enough. A
+frame of 516 px takes some 7 ms.
 """
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.lattice.still import still_lattice
-from protocols.spots.peaks import find_peaks
+from protocols.learning.modelfile import Weights, read_record, read_weights, refused_model
+from protocols.screening import judge
+from protocols.screening.calibration import Calibration
+from protocols.screening.evidence import LIMIT, Lattices, lattices, told
+from protocols.screening.preprocessing import cuts_of, picture_of
+from protocols.screening.seenspots import SeenSpots, seen_spots
 
-FEW, ENOUGH = 4, 11
-"""Spots found: with so few the score is 0, from ENOUGH on their number takes nothing off; halfway it is 0.5. The finder
-takes what stands out by 7 standard deviations, so it finds fewer than the rules of `generation.rules` count."""
-LEAST_SHARE = 0.8
-"""Share of the spots on one lattice at which the score is 0.5; some of a good pattern are noise, or badly placed."""
-FAR_A, NEAR_A = 1.4, 2.2
-"""Resolution at which the score loses nothing, and at which it is 0; halfway, at 1.8 A, it is 0.5. The rule is 1.5 A,
-but it is the farthest spots that are not found."""
+Array = NDArray[np.float64]
+
+SHIPPED = Path(__file__).with_name("trained") / "spots"
+ARCHITECTURE = 1
+"""Raised with every change of `evidence.NAMES` or of the judge."""
+REMEDY = "install credline again."
+ENOUGH, SHARE, SECOND, LONG, FAR_A = 10, 0.76, 8, 0.12, 1.8
+"""What a bad pattern is asked for: spots, share of them on one lattice, spots of a second, how much they are drawn out,
+and how far they reach. Only to say why it is bad."""
+LOG_D_MIN = (-3.0, 4.0)
+"""Logarithms of what is told, in A, whatever is made of a pattern that is like none."""
 USUAL_PER_FRAME_A = 516 * 0.00488
 """Width of a frame in 1/A where nobody said it: a Timepix at a camera length of 250 mm and 200 kV."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeometricScore:
-    """good: 0..1, from 0.5 on worth a run. d_min_A: 1 / the third-largest |g| of the spots of the lattice, or of all
-    where there is none; None where fewer than three were found or the scale is not known. several: 0..1, from 0.5
-    on more than one lattice. spots: found; on_lattice: of them, those of the lattice. why: the score in words.
+    """good: probability that the pattern is worth a run. d_min_A: 1 / the third-largest |g| of its visible spots; None
+    where fewer than three were found or the scale is not known. several: probability of more than one lattice. spots:
+    found; on_lattice: of them, those of the lattice. why: the score in words.
     """
 
     good: float
@@ -47,46 +56,70 @@ def geometric_score(
     inverse_A_per_px: float | None = None,
     *,
     bad: NDArray[np.bool_] | None = None,
-    beam_px: tuple[float, float] | None = None,
-    wavelength_A: float = 0.0251,
 ) -> GeometricScore:
     """Of a (slow, fast) frame of any camera; never an exception for what its pixels are.
 
-    inverse_A_per_px: without it lattices are looked for as if the frame was of a Timepix at 250 mm, and the
-    resolution is not asked. bad: True for pixels that tell nothing. beam_px: (fast, slow) where a beam stop hides it.
+    inverse_A_per_px: without it the frame is taken for one of a Timepix at 250 mm, and no resolution is told. bad: True
+    for pixels that tell nothing.
     """
-    peaks = find_peaks(frame, beam_px=beam_px, bad=bad)
-    count = len(peaks.xy_px)
-    if not count:
-        return GeometricScore(0.0, None, 0.0, 0, 0, peaks.reason)
     per_px = inverse_A_per_px or USUAL_PER_FRAME_A / min(frame.shape)
-    xy = peaks.xy(per_px)
-    lattice = still_lattice(xy, wavelength_A)
-    on = np.zeros(count, dtype=bool) if lattice is None else lattice.on
-    share = float(on.mean())
-    known = inverse_A_per_px is not None
-    d_min_A = _d_min(xy[on] if share >= 0.5 else xy) if known else None
-    enough = _between(count, FEW, ENOUGH)
-    one = min(1.0, 0.5 * share / LEAST_SHARE if share < LEAST_SHARE else 1 - 0.5 * (1 - share) / (1 - LEAST_SHARE))
-    far = 1.0 if d_min_A is None else _between(-d_min_A, -NEAR_A, -FAR_A)
-    answers = (
-        (enough, f"{count} {'spot' if count == 1 else 'spots'}, too few"),
-        (one, f"{int(on.sum())} of {count} spots on one lattice"),
-        (far, f"spots reach {d_min_A:.2f} A only" if d_min_A else ""),
-    )
-    good, why = min(answers, key=lambda answer: answer[0])
-    if good >= 0.5:
-        why = f"{int(on.sum())} of {count} spots on one lattice" + (f", to {d_min_A:.2f} A" if d_min_A else "")
-    return GeometricScore(good, d_min_A, (1 - one) if count > FEW else 0.0, count, int(on.sum()), why)
+    if bad is not None:
+        frame = np.where(bad, np.float32(np.nan), np.asarray(frame, dtype=np.float32))
+    (cut,) = cuts_of(frame[None], per_px)
+    spots = seen_spots(picture_of(cut), cut)
+    count = len(spots)
+    found = lattices(spots.xy_per_A)
+    probability, reach_A, several = (float(each[0]) for each in by_spots(told(spots, found)[None]))
+    d_min_A = reach_A if inverse_A_per_px is not None and count >= 3 else None
+    on = int(found.on.sum())
+    if not count:
+        why = "no spots: nothing stands out of the background"
+    elif probability >= 0.5:
+        why = f"{on} of {count} spots on one lattice" + (f", to {d_min_A:.2f} A" if d_min_A else "")
+    else:
+        why = _why(spots, found, d_min_A)
+    return GeometricScore(probability, d_min_A, several, count, on, why)
 
 
-def _between(value: float, nothing: float, everything: float) -> float:
-    """0 at `nothing`, 1 at `everything`, a straight line between."""
-    return float(np.clip((value - nothing) / (everything - nothing), 0.0, 1.0))
+def by_spots(evidence: NDArray[np.float32]) -> tuple[Array, Array, Array]:
+    """(n,) each: probability of a good pattern, d_min in A and probability of several lattices, by (n, len(NAMES))
+    evidence alone.
+    """
+    weights, calibration = _shipped()
+    good, log_d_min, several = judge.judged(weights, None, evidence).T
+    return calibration.probability(good), np.exp(np.clip(log_d_min, *LOG_D_MIN)), Calibration().probability(several)
 
 
-def _d_min(xy_per_A: NDArray[np.float64]) -> float | None:
-    """1 / the third-largest |g| of (n, 2) spots; that the detector is flat changes it by 0.02 % at 1 A."""
-    if len(xy_per_A) < 3:
-        return None
-    return float(1 / np.sort(np.hypot(*xy_per_A.T))[-3])
+def _why(spots: SeenSpots, found: Lattices, d_min_A: float | None) -> str:
+    """What is farthest from what a good pattern has."""
+    count, on = len(spots), int(found.on.sum())
+    second = 0 if found.second is None else int(found.second.on.sum())
+    failings = [
+        (ENOUGH / count, f"{count} {'spot' if count == 1 else 'spots'}, too few"),
+        (SHARE * count / max(on, 1), f"{on} of {count} spots on one lattice"),
+        (second / SECOND, f"{on} of {count} spots on one lattice, {second} on another"),
+        (_longest(spots) / LONG, "spots are drawn out"),
+        (0.0 if d_min_A is None else d_min_A / FAR_A, f"spots reach {d_min_A or 0:.2f} A only"),
+    ]
+    return max(failings, key=lambda failing: failing[0])[1]
+
+
+@cache
+def _shipped() -> tuple[Weights, Calibration]:
+    """The judge that comes along. Refused where it is damaged."""
+    architecture, record = read_record(SHIPPED, REMEDY)
+    if architecture != ARCHITECTURE:
+        raise refused_model(SHIPPED, f"architecture {architecture}, this credline has {ARCHITECTURE}", REMEDY)
+    return read_weights(SHIPPED, judge.shapes(network=False), REMEDY), Calibration(**record["calibration"])
+
+
+def _longest(spots: SeenSpots) -> float:
+    """How much the spots are drawn out along one direction, or along their radii or across these, in the mean; less
+    what that is by chance.
+    """
+    drawn_out = np.clip(spots.drawn_out, -LIMIT, LIMIT)
+    twice = 2 * np.arctan2(spots.xy_per_A[:, 1], spots.xy_per_A[:, 0])
+    radially = drawn_out[:, 0] * np.cos(twice) + drawn_out[:, 1] * np.sin(twice)
+    along = float(np.hypot(*drawn_out.mean(axis=0)))
+    chance = 2 * float(np.sqrt(drawn_out.var(axis=0).sum() / len(spots)))
+    return max(along, abs(float(radially.mean()))) - chance

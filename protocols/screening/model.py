@@ -1,7 +1,11 @@
-"""A trained network of screening, and its file: what it says of pictures, as probabilities and in A."""
+"""A trained network of screening, and its file: what it says of pictures, as probabilities and in A.
+
+The small one is two: a convolutional network that looks at every picture, and a judge that weighs what that saw
+together with the geometry of the spots, where the network is not sure by itself.
+"""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,22 +15,46 @@ from numpy.typing import NDArray
 
 from engine.errors import Refused, shown
 from protocols.learning.modelfile import Weights, read_record, read_weights, refused_model, write_model
+from protocols.screening import geometric, judge
 from protocols.screening.calibration import Calibration
+from protocols.screening.evidence import told
 from protocols.screening.examples import Examples
-from protocols.screening.networks import D_MIN, GOOD, NETWORKS, SEVERAL, Look, Maps, Which
-from protocols.screening.preprocessing import INPUT_PX
-from protocols.screening.views import turned
+from protocols.screening.networks import D_MIN, GOOD, NETWORKS, SEVERAL, Numbers, Which
+from protocols.screening.preprocessing import INPUT_PX, cuts_of, picture_of
+from protocols.screening.seenspots import seen_spots
+from protocols.screening.views import upright
 
 SHIPPED = Path(__file__).with_name("trained")
 REMEDY = (
     "train one with `credline screening train`, or leave the option out to use the network that comes with credline."
 )
 BATCH = 32
-D_MIN_LIMITS = (-3.0, 4.0)
-"""Logarithms of what is told, in A, whatever the network makes of a picture that it does not know."""
-ALL_WAYS = tuple(range(8))
-UNSURE = 0.01
-"""A probability farther than this from 0 and 1 is that of the picture turned and mirrored in all eight ways."""
+SURELY_BAD, SURELY_GOOD = 0.02, 0.99
+"""Beyond these the network's own probability is told; between them the judge's, who has seen the spots as well."""
+
+Evidence = Callable[[NDArray[np.intp]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What a network takes. pictures: (n, 150, 150), by `input_of` for the small one, by `paper_input` for the other.
+
+    evidence: of the pictures with these numbers, (m, len(NAMES)); asked of those of which the network is not sure.
+    None: the paper's network asks for none, and of the small one the network's own answer is told.
+    """
+
+    pictures: NDArray[np.floating]
+    evidence: Evidence | None = None
+
+
+def prepared(frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64]) -> Prepared:
+    """For the small network, of (n, slow, fast) frames; 1/A a pixel of all, or (n,) of each."""
+    cuts = cuts_of(frames, inverse_A_per_px)
+    pictures = np.stack([picture_of(cut) for cut in cuts])
+    return Prepared(
+        pictures,
+        lambda which: np.stack([told(seen_spots(pictures[number], cuts[number])) for number in which.tolist()]),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,83 +70,75 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network. record: how it was trained and what to expect of it."""
+    """A trained network. record: how it was trained and what to expect of it. spots: weights and card of the score
+    without a network that was made beside it; None: none was, or it was read from a folder.
+    """
 
     which: Which
     weights: Weights
     record: dict[str, Any] = field(default_factory=dict)
+    spots: tuple[Weights, dict[str, Any]] | None = None
 
     @functools.cached_property
     def calibration(self) -> Calibration:
-        """From its logit to a probability."""
+        """From the logit of the judge, or that of a network without one, to a probability."""
         return Calibration(**self.record.get("calibration", {}))
 
-    def outputs(self, of: "Examples | NDArray[np.floating]", ways: Sequence[int] = (0,)) -> NDArray[np.float64]:
-        """(n, outputs) numbers of the network as it is: the mean over so many ways in which a picture can lie.
+    @functools.cached_property
+    def network_calibration(self) -> Calibration:
+        """From the logit of the convolutional network alone to a probability."""
+        return Calibration(**self.record.get("network_calibration", {}))
 
-        of: as for `answers`.
-        """
-        maps, look = self._forward
-        return np.concatenate([_mean_look(look, maps(part), ways) for part in self._parts(of)])
+    @property
+    def has_judge(self) -> bool:
+        """Whether the spots are looked at as well."""
+        return f"{judge.PREFIX}hidden" in self.weights
 
-    def mean_logits(self, of: "Examples | NDArray[np.floating]") -> NDArray[np.float64]:
-        """(n,) the logit of a good pattern as `answers` takes it, where it is not sure before."""
-        return self.outputs(of, ALL_WAYS if self.which is Which.SMALL else (0,))[:, GOOD]
+    def outputs(self, pictures: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(n, outputs) numbers of the convolutional network of (n, 150, 150) pictures."""
+        if pictures.ndim != 3 or pictures.shape[1:] != (INPUT_PX, INPUT_PX):
+            raise Refused(
+                f"pictures of shape {pictures.shape}, the network takes (n, {INPUT_PX}, {INPUT_PX}): prepare them by "
+                "`protocols.screening.preprocessing`. Nothing was scored."
+            )
+        parts = (pictures[first : first + BATCH] for first in range(0, len(pictures), BATCH))
+        if self.which is Which.SMALL:
+            parts = (upright(part) for part in parts)
+        return np.concatenate([self._forward(part) for part in parts]).astype(np.float64)
 
-    def answers(self, of: "Examples | NDArray[np.floating]") -> Answers:
-        """What it says of pictures. of: examples, or (n, 150, 150) by `input_of` (the small one) or `paper_input`."""
+    def judged(self, network: NDArray[np.float64], evidence: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, 3) numbers, as those of the network, from these and the evidence of the spots."""
+        return judge.judged(self.weights, network, evidence)
+
+    def answers(self, of: "Examples | Prepared") -> Answers:
+        """What it says of patterns."""
+        if isinstance(of, Examples):
+            own = of.pictures if self.which is Which.SMALL else of.paper
+            evidence = of.evidence
+            of = Prepared(own, lambda which: evidence[which])
+        out = self.outputs(of.pictures)
         if self.which is Which.PAPER:
-            good = self.calibration.probability(self.outputs(of)[:, GOOD])
-            nothing = np.full(len(good), np.nan)
-            return Answers(good, nothing, nothing)
-        out = np.concatenate([self._sure(part) for part in self._parts(of)])
-        return Answers(
-            self.calibration.probability(out[:, GOOD]),
-            np.exp(np.clip(out[:, D_MIN], *D_MIN_LIMITS)),
-            Calibration().probability(out[:, SEVERAL]),
-        )
-
-    def _sure(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n, 3) numbers of one look, or of all eight where the first one is not sure."""
-        maps, look = self._forward
-        seen = maps(pictures)
-        out = _mean_look(look, seen, (0,))
-        good = self.calibration.probability(out[:, GOOD])
-        unsure = np.flatnonzero((good > UNSURE) & (good < 1 - UNSURE))
-        if len(unsure):
-            others = _mean_look(look, [each[unsure] for each in seen], ALL_WAYS[1:])
-            out[unsure] = (out[unsure] + (len(ALL_WAYS) - 1) * others) / len(ALL_WAYS)
-        return out
+            nothing = np.full(len(out), np.nan)
+            return Answers(self.calibration.probability(out[:, GOOD]), nothing, nothing)
+        good = self.network_calibration.probability(out[:, GOOD])
+        unsure = np.flatnonzero((good > SURELY_BAD) & (good < SURELY_GOOD))
+        if len(unsure) and self.has_judge and of.evidence is not None:
+            out[unsure] = self.judged(out[unsure], of.evidence(unsure))
+            good[unsure] = self.calibration.probability(out[unsure, GOOD])
+        d_min_A = np.exp(np.clip(out[:, D_MIN], *geometric.LOG_D_MIN))
+        return Answers(good, d_min_A, Calibration().probability(out[:, SEVERAL]))
 
     def save(self, folder: Path) -> None:
         """Write it into a folder (`protocols.learning.modelfile`)."""
         write_model(
             folder, NETWORKS[self.which].architecture, self.weights, {"network": self.which.value} | self.record
         )
-
-    def _parts(self, of: "Examples | NDArray[np.floating]") -> Iterator[NDArray[np.float32]]:
-        """BATCH pictures at a time."""
-        pictures: NDArray[np.floating]
-        if isinstance(of, Examples):
-            pictures = of.pictures if self.which is Which.SMALL else of.paper
-        else:
-            pictures = of
-        if pictures.ndim != 3 or pictures.shape[1:] != (INPUT_PX, INPUT_PX):
-            raise Refused(
-                f"pictures of shape {pictures.shape}, the network takes (n, {INPUT_PX}, {INPUT_PX}): prepare them by "
-                "`protocols.screening.preprocessing`. Nothing was scored."
-            )
-        for first in range(0, len(pictures), BATCH):
-            yield np.asarray(pictures[first : first + BATCH], dtype=np.float32)
+        if self.spots is not None:
+            write_model(folder / geometric.SHIPPED.name, geometric.ARCHITECTURE, *self.spots)
 
     @functools.cached_property
-    def _forward(self) -> tuple[Maps, Look]:
+    def _forward(self) -> Numbers:
         return NETWORKS[self.which].forward(self.weights)
-
-
-def _mean_look(look: Look, seen: Sequence[NDArray[np.float32]], ways: Sequence[int]) -> NDArray[np.float64]:
-    looks = [look([turned(each, way) for each in seen]) for way in ways]
-    return np.mean(looks, axis=0, dtype=np.float64)  # type: ignore[no-any-return]
 
 
 def load(folder: Path | None = None) -> Model:
@@ -135,14 +155,16 @@ def load(folder: Path | None = None) -> Model:
         known = ", ".join(f"{each.which.value} {each.architecture}" for each in NETWORKS.values())
         cause = f"a network {shown(told[1])} of architecture {shown(told[0])}, this credline has {known}"
         raise refused_model(place, cause, REMEDY)
-    calibration = record.get("calibration", {})
-    try:
-        numbers = np.array([*Calibration(**calibration).record().values()], dtype=np.float64)
-    except (TypeError, ValueError):
-        numbers = np.array([np.nan])
-    if not np.isfinite(numbers).all():
-        raise refused_model(place, f"its calibration {shown(calibration)} is not two numbers", REMEDY)
-    return Model(network.which, read_weights(place, network.shapes(), REMEDY), record)
+    for name in ("calibration", "network_calibration"):
+        calibration = record.get(name, {})
+        try:
+            numbers = np.array([*Calibration(**calibration).record().values()], dtype=np.float64)
+        except (TypeError, ValueError):
+            numbers = np.array([np.nan])
+        if not np.isfinite(numbers).all():
+            raise refused_model(place, f"its calibration {shown(calibration)} is not two numbers", REMEDY)
+    shapes = network.shapes() | (judge.shapes() if network.which is Which.SMALL else {})
+    return Model(network.which, read_weights(place, shapes, REMEDY), record)
 
 
 @functools.cache

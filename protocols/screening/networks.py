@@ -4,7 +4,7 @@ Both are Keras models without a logistic at their end: they give logits, and who
 the small one looks at is made by `protocols.screening.views`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -41,42 +41,34 @@ def tensorflow() -> Any:
     return framework.tensorflow(INSTEAD)
 
 
-Maps = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
-Look = Callable[[Sequence[NDArray[np.float32]]], NDArray[Any]]
+Numbers = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
     """One of the two. architecture: raised with every change of its layers or of what it is shown.
 
-    build: an untrained Keras model. maps: from a tensor of (n, 150, 150) pictures to maps that turn and mirror as these
-    do. takes: from them to what the model takes.
+    build: an untrained Keras model. maps: from a tensor of (n, 150, 150) pictures to (n, 150, 150, channels) maps that
+    turn and mirror as these do. takes: from them to what the model takes.
     """
 
     which: Which
     architecture: int
     build: Callable[[], Any]
-    maps: Callable[[Any], Sequence[Any]]
-    takes: Callable[[Sequence[Any]], Any]
+    maps: Callable[[Any], Any]
+    takes: Callable[[Any], Any]
 
-    def forward(self, weights: Mapping[str, NDArray[np.float32]]) -> tuple[Maps, Look]:
-        """Two compiled functions: (n, 150, 150) pictures to their maps, and maps to (n, outputs) numbers."""
+    def forward(self, weights: Mapping[str, NDArray[np.float32]]) -> Numbers:
+        """A compiled function from (n, 150, 150) pictures to (n, outputs) numbers."""
         tf = tensorflow()
         model = self.build()
         give(weights, model)
 
         @tf.function(input_signature=[tf.TensorSpec((None, INPUT_PX, INPUT_PX), tf.float32)])  # type: ignore[untyped-decorator]
-        def maps(pictures: Any) -> Any:
-            return list(self.maps(pictures))
+        def look(pictures: Any) -> Any:
+            return model(self.takes(self.maps(pictures)), training=False)
 
-        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-        def look(*seen: Any) -> Any:
-            return model(self.takes(seen), training=False)
-
-        return (
-            lambda pictures: [np.asarray(each) for each in maps(tf.constant(pictures, tf.float32))],
-            lambda seen: np.asarray(look(*(tf.constant(each) for each in seen))),
-        )
+        return lambda pictures: np.asarray(look(tf.constant(pictures, tf.float32)))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of each array of numbers that it has, by name."""
@@ -123,39 +115,37 @@ def build_paper() -> Any:
 
 
 def build_small() -> Any:
-    """Two trunks of convolutions, over the picture and over its differences, and a count of spots by distance from the
-    beam: 120 000 numbers, 42 million multiplications a picture.
+    """A trunk of convolutions, and a count of spots by distance from the beam: 75 000 numbers, 20 million
+    multiplications a picture.
     """
     keras = tensorflow().keras
     layers, ops = keras.layers, keras.ops
-    picture, between = (layers.Input(shape) for shape in views.SHAPES)
+    picture = layers.Input(views.SHAPE)
 
     def convolved(x: Any, name: str, channels: int, pooled: bool = False) -> Any:
         x = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=name)(x)
         x = layers.MaxPooling2D()(x) if pooled else x
         return layers.ReLU()(layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x))
 
-    x = convolved(convolved(picture, "picture0", 24, pooled=True), "picture1", 24)
+    x = convolved(convolved(picture, "picture0", 16, pooled=True), "picture1", 24)
     spots = layers.Conv2D(SPOTS, 1, activation="relu", name="spots")(x)
     flat = ops.transpose(ops.reshape(spots, (-1, x.shape[1] * x.shape[2], SPOTS)), (0, 2, 1))
     by_ring = layers.Flatten()(ops.matmul(flat, views.rings(x.shape[1])))
     by_ring = layers.BatchNormalization(momentum=0.95, name="rings_norm")(by_ring)
     x = convolved(layers.MaxPooling2D()(x), "picture2", 32)
     x = convolved(convolved(x, "picture3", 48, pooled=True), "picture4", 64)
-    y = convolved(convolved(between, "between0", 16), "between1", 24, pooled=True)
-    y = convolved(convolved(y, "between2", 32, pooled=True), "between3", 48)
-    pooled = [pool()(each) for each in (x, y) for pool in (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)]
+    pooled = [pool()(x) for pool in (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)]
     together = layers.Dropout(SMALL_DROPOUT)(layers.Concatenate()([by_ring, *pooled]))
     hidden = layers.Dropout(SMALL_DROPOUT)(layers.Dense(96, activation="relu", name="hidden")(together))
-    return keras.Model([picture, between], layers.Dense(3, name="answers")(hidden))
+    return keras.Model(picture, layers.Dense(3, name="answers")(hidden))
 
 
-PAPER = Network(Which.PAPER, 1, build_paper, maps=lambda pictures: [pictures[..., None]], takes=lambda maps: maps[0])
+PAPER = Network(Which.PAPER, 1, build_paper, maps=lambda pictures: pictures[..., None], takes=lambda maps: maps)
 SMALL = Network(
     Which.SMALL,
-    1,
+    2,
     build_small,
     maps=lambda pictures: views.maps(tensorflow(), pictures),
-    takes=lambda maps: views.channels(tensorflow(), *maps),
+    takes=lambda maps: views.channels(tensorflow(), maps),
 )
 NETWORKS = {each.which: each for each in (PAPER, SMALL)}

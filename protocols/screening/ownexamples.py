@@ -3,11 +3,13 @@
 import numpy as np
 
 from engine.errors import Refused
+from protocols.screening.evidence import told
 from protocols.screening.examples import KINDS, VERDICTS, Examples
 from protocols.screening.labelled import UserPatterns
 from protocols.screening.labels import Kind, Verdict
-from protocols.screening.preprocessing import input_of, paper_input
+from protocols.screening.preprocessing import cuts_of, paper_input, picture_of
 from protocols.screening.scoredfiles import scale_of
+from protocols.screening.seenspots import seen_spots
 
 
 def own_examples(of: UserPatterns) -> Examples:
@@ -17,15 +19,18 @@ def own_examples(of: UserPatterns) -> Examples:
     """
     if not {Verdict.GOOD, Verdict.BAD} <= set(of.verdicts):
         raise Refused("--labelled: good and bad pictures are needed, and one kind is missing. Nothing was trained.")
-    pictures, paper = [], []
+    pictures, paper, evidence = [], [], []
     for one in of:
         counts = one.counts if one.mask is None else np.where(one.mask, np.nan, one.counts.astype(np.float32))
-        pictures.append(input_of(counts[None], scale_of(one.inverse_A_per_px, counts))[0])
+        (cut,) = cuts_of(counts[None], scale_of(one.inverse_A_per_px, counts))
+        pictures.append(picture_of(cut))
+        evidence.append(told(seen_spots(pictures[-1], cut)))
         paper.append(paper_input(counts[None])[0])
     count = len(of)
     return Examples(
         np.array(pictures, dtype=np.float16),
         np.array(paper, dtype=np.float16),
+        np.array(evidence, dtype=np.float32),
         np.full(count, KINDS.index(Kind.ONE_LATTICE), dtype=np.int8),
         np.array([VERDICTS.index(verdict) for verdict in of.verdicts], dtype=np.int8),
         np.full(count, np.nan, dtype=np.float32),

@@ -11,6 +11,7 @@ NaN, infinities and the highest number of 32 bits are no counts and become the m
 is cut out, all of it is taken, the rest is 0 and does not count in mean and deviation. A 2 ms job for 516 x 516.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -28,8 +29,8 @@ BRIGHTEST = 0.05
 SPOTS, EVERY = 0.003, 3
 """Share of the pixels that may be spots: for the robust centre all counts as much as the faintest of them.
 A pixel of nine is enough to know how much that is."""
-COARSE_PX = 250
-"""The robust centre is looked for in a frame of squares, which has so many at least; it is right to half of one."""
+COARSE_PX = 120
+"""The robust centre is looked for in a frame of squares, which has so many at least."""
 CROP_PX = 400
 CAP_SIGMA = 4.0
 INPUT_PX = 150
@@ -42,13 +43,25 @@ INVERTED, BLOCK, SMALL = 4.0, 4, 0.03
 BLOCK x BLOCK of some 128 x 128 pixels; of all of them no more than SMALL are half as dark as the darkest."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """What is cut out of a frame: (rows, columns) counts of a square of width_px; of a smaller frame all there is,
+    whose first pixel is `down` and `right` of the corner of the square. They may be the frame's own: not to be changed.
+    """
+
+    counts: Picture
+    width_px: int
+    down: int
+    right: int
+
+
 def paper_input(frames: NDArray[Any], centre: Centre = "brightest") -> Picture:
     """(n, 150, 150) of (n, slow, fast) frames of any number type: 400 x 400 pixels around the beam.
 
     centre: brightest, as the paper; or robust: where the halo is brightest, which bright spots and an uneven halo
     do not draw away.
     """
-    return np.stack([_input(frame, CROP_PX, centre) for frame in _many(frames)])
+    return np.stack([picture_of(_cut(frame, CROP_PX, centre)) for frame in _many(frames)])
 
 
 def input_of(frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64], centre: Centre = "robust") -> Picture:
@@ -57,12 +70,19 @@ def input_of(frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64]
     inverse_A_per_px: 1/A a pixel of all frames, or (n,) of each. Where CROP_PX or more whole squares of pixels fit in,
     squares are averaged first: a fine camera is made as coarse as the paper's, and its noise with it.
     """
+    return np.stack([picture_of(cut) for cut in cuts_of(frames, inverse_A_per_px, centre)])
+
+
+def cuts_of(
+    frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64], centre: Centre = "robust"
+) -> list[Cut]:
+    """The same before it is scaled and shrunk: what `picture_of` takes, one for each frame."""
     frames = _many(frames)
     per_px = np.broadcast_to(np.asarray(inverse_A_per_px, dtype=np.float64), len(frames))
     if not (np.isfinite(per_px).all() and (per_px > 0).all()):
         raise ValueError(f"1/A per pixel must be positive numbers, not {inverse_A_per_px}")
     widths = np.maximum(np.rint(2 * REACH_PER_A / per_px), 2).astype(int)
-    return np.stack([_input(frame, width, centre) for frame, width in zip(frames, widths.tolist(), strict=True)])
+    return [_cut(frame, width, centre) for frame, width in zip(frames, widths.tolist(), strict=True)]
 
 
 def _many(frames: NDArray[Any]) -> NDArray[Any]:
@@ -72,7 +92,7 @@ def _many(frames: NDArray[Any]) -> NDArray[Any]:
     return frames
 
 
-def _input(frame: NDArray[Any], width_px: int, centre: Centre) -> Picture:
+def _cut(frame: NDArray[Any], width_px: int, centre: Centre) -> Cut:
     counts = numbers(frame)
     fast_px, slow_px = (robust_centre if centre == "robust" else brightest_centre)(counts)
     rows, columns = counts.shape
@@ -82,24 +102,30 @@ def _input(frame: NDArray[Any], width_px: int, centre: Centre) -> Picture:
     if square > 1 and min(cut.shape) >= square:
         cut = _averaged(cut, square)
         width_px, top, left = width_px // square, top // square, left // square
-    cut = np.array(cut[:width_px, :width_px], order="C")  # a copy: the frame stays as it is
+    cut = cut[:width_px, :width_px]
+    down, right = (min(max(0, -a), width_px - n) for a, n in zip((top, left), cut.shape, strict=True))
+    return Cut(cut, width_px, down, right)
+
+
+def picture_of(of: Cut) -> Picture:
+    """(150, 150) of what was cut out: capped, scaled and shrunk."""
+    cut, width_px = of.counts, of.width_px
     mean = cut.mean()
-    off = cut - mean
+    off = (cut - mean).reshape(-1)
     cap = mean + np.float32(CAP_SIGMA) * np.sqrt(np.vdot(off, off) / np.float32(off.size))
     lowest = cut.min()
     highest = min(cut.max(), cap)
     if not highest > lowest:
         return np.zeros((INPUT_PX, INPUT_PX), dtype=np.float32)
-    np.minimum(cut, cap, out=cut)
-    cut -= lowest
-    cut *= np.float32(1.0) / (highest - lowest)
-    if cut.shape != (width_px, width_px):
+    scaled = np.minimum(cut, cap)
+    scaled -= lowest
+    scaled *= np.float32(1.0) / (highest - lowest)
+    if scaled.shape != (width_px, width_px):
         whole = np.zeros((width_px, width_px), dtype=np.float32)
-        down, right = (min(max(0, -a), width_px - n) for a, n in zip((top, left), cut.shape, strict=True))
-        whole[down : down + cut.shape[0], right : right + cut.shape[1]] = cut
-        cut = whole
+        whole[of.down : of.down + scaled.shape[0], of.right : of.right + scaled.shape[1]] = scaled
+        scaled = whole
     shrink = _shrinking(width_px)
-    return np.asarray(np.clip((shrink @ (shrink @ cut).T).T, 0.0, 1.0), dtype=np.float32)
+    return np.asarray(np.clip((shrink @ (shrink @ scaled).T).T, 0.0, 1.0), dtype=np.float32)
 
 
 def numbers(frame: NDArray[Any]) -> Picture:
@@ -151,8 +177,11 @@ def brightest_centre(counts: Picture) -> tuple[float, float]:
 
 def robust_centre(counts: Picture) -> tuple[float, float]:
     """(fast_px, slow_px) where the halo is brightest; that of the brightest pixels where it rises to the edge."""
-    some = np.ascontiguousarray(counts[::EVERY, ::EVERY]).reshape(-1)
-    cap = _largest(some, max(1, round(SPOTS * some.size)))
+    # The same pixels of a frame that is mirrored.
+    down, right = ((n - 1) % EVERY // 2 for n in counts.shape)
+    some = np.ascontiguousarray(counts[down::EVERY, right::EVERY]).reshape(-1)
+    last = some.size - max(1, round(SPOTS * some.size))
+    cap = np.partition(some, last)[last]
     square = max(1, min(counts.shape) // COARSE_PX)
     coarse = _averaged(np.minimum(counts, cap), square)
     coarse -= coarse.min()

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from engine.errors import Refused
 from protocols.learning.framework import limit_threads
 from protocols.screening.geometric import geometric_score
-from protocols.screening.model import Model, load
+from protocols.screening.model import Model, Prepared, load, prepared
 from protocols.screening.networks import Which
-from protocols.screening.preprocessing import input_of, paper_input
+from protocols.screening.preprocessing import paper_input
 
 SEVERAL_FROM = 0.5
 
@@ -59,8 +59,8 @@ class Scorer:
         model = self._model
         if model is None:
             return by_geometry(frames, inverse_A_per_px)
-        whole = paper_input(frames) if model.which is Which.PAPER else input_of(frames, inverse_A_per_px)
-        said = model.answers(whole)
+        paper = model.which is Which.PAPER
+        said = model.answers(Prepared(paper_input(frames)) if paper else prepared(frames, inverse_A_per_px))
         return [
             _score(good, d_min_A, several)
             for good, d_min_A, several in zip(
@@ -82,7 +82,7 @@ class Scorer:
 
 
 def by_geometry(frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64]) -> list[Score]:
-    """Scores without a network: the share of the spots that fit one lattice. 0.1 s each."""
+    """Scores without a network: the share of the spots that fit one lattice. 7 ms each."""
     per_px = np.broadcast_to(inverse_A_per_px, len(frames)).tolist()
     found = [geometric_score(frame, scale) for frame, scale in zip(frames, per_px, strict=True)]
     return [Score(each.good, each.d_min_A, each.several, each.why) for each in found]

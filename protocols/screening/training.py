@@ -1,7 +1,8 @@
 """Trains either network on labelled patterns that are made for it, from nothing or from a network that there is.
 
-One seed decides everything: which patterns, in which order and turned in which way, and the first weights. Patterns for
-validation are of other crystals; from them the probability is calibrated and the figures of the card are.
+One seed decides everything: which patterns, in which order and turned in which way, and the first weights. The judge of
+the small network learns from patterns of other crystals than the convolutions; from those of yet others the probability
+is calibrated and the figures of the card are.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,23 +17,28 @@ from engine.errors import Refused
 from engine.executor import Executor
 from protocols.learning.framework import repeatable
 from protocols.learning.modelfile import Weights, halved
-from protocols.screening.calibration import fitted
+from protocols.screening import judge
+from protocols.screening.calibration import Calibration, fitted
 from protocols.screening.examples import KINDS, Examples, Wanted, examples
 from protocols.screening.figures import figures
 from protocols.screening.labels import Kind
-from protocols.screening.model import Model
+from protocols.screening.model import Answers, Model
 from protocols.screening.networks import D_MIN, GOOD, INSTEAD, NETWORKS, SEVERAL, Network, Which, give, weights_of
 from protocols.screening.views import turned
 
 VALIDATION = 1 << 20
-"""Patterns from this number on are of crystals that nothing is trained on."""
+"""Patterns from this number on are of crystals that no convolution is trained on: those of the judge, then those that
+nothing is trained on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained. patterns, validation: how many; rate: the highest learning rate."""
+    """How a network is trained. patterns, validation: how many; judge: those from which the judge learns, 0 = there is
+    none. rate: the highest learning rate.
+    """
 
     patterns: int
+    judge: int
     validation: int
     epochs: int
     batch: int
@@ -40,12 +46,12 @@ class Recipe:
 
 
 RECIPES = {
-    Which.SMALL: Recipe(patterns=14_000, validation=1000, epochs=6, batch=48, rate=2e-3),
-    Which.PAPER: Recipe(patterns=8000, validation=1000, epochs=12, batch=75, rate=1e-3),
+    Which.SMALL: Recipe(patterns=6400, judge=2560, validation=640, epochs=6, batch=48, rate=2e-3),
+    Which.PAPER: Recipe(patterns=8000, judge=0, validation=1000, epochs=12, batch=75, rate=1e-3),
 }
 QUICK = {
-    Which.SMALL: Recipe(patterns=96, validation=64, epochs=2, batch=24, rate=2e-3),
-    Which.PAPER: Recipe(patterns=75, validation=64, epochs=1, batch=75, rate=1e-3),
+    Which.SMALL: Recipe(patterns=96, judge=96, validation=64, epochs=2, batch=24, rate=2e-3),
+    Which.PAPER: Recipe(patterns=75, judge=0, validation=64, epochs=1, batch=75, rate=1e-3),
 }
 """To see whether all works, in seconds; what comes out judges nothing."""
 WARM_UP = 60
@@ -98,21 +104,26 @@ def train(
     operations are switched on for the whole process. Refused without TensorFlow.
     """
     recipe = recipe or RECIPES[which]
-    if recipe.patterns < recipe.batch or recipe.validation < 1 or recipe.epochs < 1:
+    nothing = recipe.epochs < 1 and begin is None
+    if recipe.patterns < recipe.batch or recipe.validation < 1 or nothing:
         raise Refused(f"{recipe.patterns} patterns in batches of {recipe.batch} train nothing. Nothing was trained.")
     repeatable(seed, INSTEAD)
-    wanted = (Wanted(seed, 0, recipe.patterns), Wanted(seed, VALIDATION, recipe.validation))
-    total = recipe.patterns + recipe.validation
-    everything = examples(executor, wanted, lambda done: progress("making patterns", done, total, ""))
-    place = np.arange(total)
-    to_learn, kept_back = everything.take(place[: recipe.patterns]), everything.take(place[recipe.patterns :])
-    return learned(seed, which, to_learn, kept_back, recipe, begin=begin, own=own, progress=progress)
+    counts = (recipe.patterns if recipe.epochs else 0, recipe.judge, recipe.validation)
+    wanted = (
+        Wanted(seed, 0, counts[0], evidence=False),
+        Wanted(seed, VALIDATION, recipe.judge + recipe.validation, evidence=which is Which.SMALL),
+    )
+    everything = examples(executor, wanted, lambda done: progress("making patterns", done, sum(counts), ""))
+    parts = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+    to_learn, to_judge, kept_back = (everything.take(part) for part in parts)
+    return learned(seed, which, to_learn, to_judge, kept_back, recipe, begin=begin, own=own, progress=progress)
 
 
 def learned(
     seed: int,
     which: Which,
     to_learn: Examples,
+    to_judge: Examples,
     kept_back: Examples,
     recipe: Recipe,
     *,
@@ -120,32 +131,87 @@ def learned(
     own: Examples | None = None,
     progress: Progress = lambda *_: None,
 ) -> Model:
-    """A network trained on examples that there are. kept_back: those for its calibration and the figures of its card.
+    """A network trained on examples that there are. to_judge: those of its judge. kept_back: those for its calibration
+    and the figures of its card.
 
-    begin: the network that it begins with, instead of none. own: labelled patterns of a person, half of each batch.
+    begin: the network that it begins with, instead of none. own: labelled patterns of a person, half of each batch, and
+    half of what the judge learns from.
     """
     tf = repeatable(seed, INSTEAD)
     clock = RealClock()
-    weights = halved(_fit(tf, NETWORKS[which], to_learn, recipe, seed, begin, own, progress))
-    model = Model(which, weights)
-    judged = kept_back.judged
-    calibration = fitted(model.mean_logits(kept_back)[judged], kept_back.good[judged]).record()
-    model = Model(which, weights, {"calibration": calibration})
+    if recipe.epochs or begin is None:
+        weights = halved(_fit(tf, NETWORKS[which], to_learn, recipe, seed, begin, own, progress))
+    else:
+        weights = {name: array for name, array in begin.weights.items() if not name.startswith(judge.PREFIX)}
+    progress("weighing the spots", 0, 1, "")
+    model = with_judge(Model(which, weights), to_judge, kept_back, own, seed)
     record: dict[str, Any] = {
         "network": which.value,
         "seed": seed,
         "patterns": len(to_learn),
+        "judge": len(to_judge),
         "validation": len(kept_back),
         "epochs": recipe.epochs,
         "batch": recipe.batch,
         "data": "protocols.screening.generation, two thirds of a counting camera and a third of an integrating one",
         "own_patterns": 0 if own is None else len(own),
-        "calibration": calibration,
+        **model.record,
         "validation_figures": figures(kept_back, model.answers(kept_back)).record(),
         "tensorflow": tf.__version__,
         "wall_s": round(clock.now_ns() / NS_PER_S, 1),
     }
-    return Model(which, weights, record)
+    if begin is not None:
+        record["begin"] = {name: begin.record.get(name) for name in ("seed", "patterns", "epochs", "begin")}
+    spots = spots_alone(to_judge, kept_back, seed) if model.has_judge else None
+    return Model(which, model.weights, record, spots)
+
+
+def with_judge(
+    model: Model, to_judge: Examples, kept_back: Examples, own: Examples | None = None, seed: int = 1
+) -> Model:
+    """The same network with a judge that learns from these (the paper's has none), calibrated on those kept back."""
+    of, good = kept_back.judged, kept_back.good
+    out = model.outputs(kept_back.pictures if model.which is Which.SMALL else kept_back.paper)
+    alone = fitted(out[of, GOOD], good[of]).record()
+    if model.which is Which.PAPER or not len(to_judge):
+        return Model(model.which, model.weights, {"calibration": alone})
+    sources = [to_judge] if own is None else [to_judge, own]
+    heard = np.concatenate([model.outputs(each.pictures) for each in sources])
+    weights = judge_of(heard, sources, seed)
+    model = Model(model.which, model.weights | weights, {"network_calibration": alone})
+    calibration = fitted(model.judged(out, kept_back.evidence)[of, GOOD], good[of]).record()
+    return Model(model.which, model.weights, {"calibration": calibration, "network_calibration": alone})
+
+
+def judge_of(heard: NDArray[np.float64] | None, sources: Sequence[Examples], seed: int) -> Weights:
+    """A judge that learns from these; the second source, where there is one, counts as much as the first. heard: (n, 3)
+    what the network says of all of them; None: it decides by the spots alone.
+    """
+    parts = [targets(each) for each in sources]
+    known = [(part.known > 0).astype(np.float64) for part in parts]
+    for other in known[1:]:
+        other *= known[0].sum() / max(1.0, other.sum())
+    evidence = np.concatenate([each.evidence for each in sources])
+    value = np.concatenate([part.value for part in parts]).astype(np.float64)
+    return halved(judge.learned(heard, evidence, value, np.concatenate(known), seed))
+
+
+def spots_alone(to_judge: Examples, kept_back: Examples, seed: int) -> tuple[Weights, dict[str, Any]]:
+    """The judge of the score without a network (`geometric`), and its card."""
+    weights = judge_of(None, [to_judge], seed)
+    out = judge.judged(weights, None, kept_back.evidence)
+    of = kept_back.judged
+    calibration = fitted(out[of, GOOD], kept_back.good[of])
+    answers = Answers(
+        calibration.probability(out[:, GOOD]), np.exp(out[:, D_MIN]), Calibration().probability(out[:, SEVERAL])
+    )
+    return weights, {
+        "seed": seed,
+        "judge": len(to_judge),
+        "validation": len(kept_back),
+        "calibration": calibration.record(),
+        "validation_figures": figures(kept_back, answers).record(),
+    }
 
 
 def _fit(
@@ -174,7 +240,7 @@ def _fit(
                 which = [which[0][: recipe.batch // 2], rng.integers(len(own), size=recipe.batch // 2)]
             number += 1
             maps, value, known = _batch(sources, which, rng)
-            loss = step([each.astype(np.float32) for each in maps], value, known)
+            loss = step(maps.astype(np.float32), value, known)
             progress("training", number, recipe.epochs * steps_each, f"loss {float(loss):.3f}")
     return weights_of(net)
 
@@ -193,7 +259,7 @@ def _step(tf: Any, network: Network, net: Any, recipe: Recipe, steps: int) -> Ca
     entropy = tf.nn.sigmoid_cross_entropy_with_logits
 
     @tf.function  # type: ignore[untyped-decorator]
-    def step(maps: Sequence[Any], value: Any, known: Any) -> Any:
+    def step(maps: Any, value: Any, known: Any) -> Any:
         seen = network.takes(maps)
         with tf.GradientTape() as tape:
             out = net(seen, training=True)
@@ -214,32 +280,29 @@ def _step(tf: Any, network: Network, net: Any, recipe: Recipe, steps: int) -> Ca
 class _Source:
     """Patterns to learn from: their maps, in half precision, and their targets."""
 
-    maps: Sequence[NDArray[np.float16]]
+    maps: NDArray[np.float16]
     targets: Targets
 
 
 def _source(tf: Any, network: Network, of: Examples) -> _Source:
     pictures = of.pictures if network.which is Which.SMALL else of.paper
-    parts: list[list[NDArray[np.float16]]] = []
+    parts = []
     for i in range(0, len(of), MAPS_AT_ONCE):
         some = tf.constant(pictures[i : i + MAPS_AT_ONCE].astype(np.float32))
-        parts.append([np.asarray(each).astype(np.float16) for each in network.maps(some)])
-    return _Source([np.concatenate(each) for each in zip(*parts, strict=True)], targets(of))
+        parts.append(np.asarray(network.maps(some)).astype(np.float16))
+    return _Source(np.concatenate(parts), targets(of))
 
 
 def _batch(
     sources: Sequence[_Source], which: Sequence[NDArray[Any]], rng: np.random.Generator
-) -> tuple[list[NDArray[np.float16]], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float16], NDArray[np.float32], NDArray[np.float32]]:
     """Some of each source, every one mirrored and turned in its own way."""
     pairs = list(zip(sources, which, strict=True))
-    maps = [
-        np.concatenate([source.maps[number][some] for source, some in pairs]) for number in range(len(sources[0].maps))
-    ]
-    ways = rng.integers(8, size=len(maps[0]))
+    maps = np.concatenate([source.maps[some] for source, some in pairs])
+    ways = rng.integers(8, size=len(maps))
     for way in range(1, 8):
         own = ways == way
-        for each in maps:
-            each[own] = turned(each[own], way)
+        maps[own] = turned(maps[own], way)
     value = np.concatenate([source.targets.value[some] for source, some in pairs])
     known = np.concatenate([source.targets.known[some] for source, some in pairs])
     return maps, value, known

@@ -1,9 +1,7 @@
-"""What the small network is shown of a picture: how far each pixel stands out, and the differences between its spots.
+"""What the small network is shown of a picture: the picture, and how far each pixel stands out from its surroundings.
 
-Whether spots are of one lattice is hard to see in their places and easy in the differences between them: those of one
-lattice lie on a net, those of two on two nets, those of a powder anywhere. The autocorrelation of what stands out is
-the map of these differences. `maps` makes both; they turn and mirror as the picture does, so that they need be made
-once only of a picture that is trained on many times.
+`maps` makes both; they turn and mirror as the picture does, so that they need be made once only of a picture that is
+trained on many times.
 """
 
 from functools import cache
@@ -16,42 +14,21 @@ from protocols.screening.preprocessing import INPUT_PX
 
 NEAR_PX, WIDE_PX = 11, 25
 """Over so many pixels is averaged what a pixel is compared with, and how much such differences scatter."""
-OUT_SIGMA, MOST_SIGMA = 1.5, 3.0
-"""From so many sigma on a pixel is part of a spot; what is more than MOST_SIGMA above that counts no more."""
-DIFFERENCE_PX = 47
-"""Of the differences, those up to this along each axis: 0.6 1/A."""
-DIFFERENCES_PX = 2 * DIFFERENCE_PX + 1
-FFT_PX = 198
-"""Enough that differences do not come round from the other side, and a product of small primes."""
-SHAPES = ((INPUT_PX // 2, INPUT_PX // 2, 8), (DIFFERENCE_PX + 1, DIFFERENCE_PX + 1, 8))
+SHAPE = (INPUT_PX // 2, INPUT_PX // 2, 8)
 """Of what the network takes: 2 x 2 pixels of both maps as channels, so that nothing is lost."""
 RING_PX, RINGS = 1.5, 17
 
 
-def maps(tf: Any, pictures: Any) -> tuple[Any, Any]:
-    """((n, 150, 150, 2), (n, 95, 95, 2)) of a tensor of (n, 150, 150) pictures, 0 to 1.
-
-    The first: root of the picture, and what stands out in it. The second: what stands out in the differences between
-    spots, and the root of these.
-    """
+def maps(tf: Any, pictures: Any) -> Any:
+    """(n, 150, 150, 2) of a tensor of (n, 150, 150) pictures, 0 to 1: its root, and what stands out in it."""
     off = pictures - _mean(tf, pictures, NEAR_PX)
     sigmas = off / tf.sqrt(_mean(tf, off * off, WIDE_PX) + 1e-6)
-    picture = tf.stack([tf.sqrt(pictures), tf.clip_by_value(sigmas, -3.0, 8.0) / 3], 3)
-    waves = tf.signal.rfft2d(tf.clip_by_value(sigmas - OUT_SIGMA, 0.0, MOST_SIGMA), [FFT_PX, FFT_PX])
-    power = tf.cast(tf.math.real(waves) ** 2 + tf.math.imag(waves) ** 2, tf.complex64)
-    between = tf.signal.irfft2d(power, [FFT_PX, FFT_PX])
-    alike = between[:, :1, :1]
-    between = tf.roll(between, [DIFFERENCE_PX, DIFFERENCE_PX], [1, 2])[:, :DIFFERENCES_PX, :DIFFERENCES_PX]
-    share = tf.maximum(between / (alike + 1e-3), 0.0)
-    above = share - _mean(tf, share, 9)
-    contrast = above / (tf.sqrt(_mean(tf, above * above, WIDE_PX)) + 1e-4) / 3
-    return picture, tf.stack([contrast, tf.sqrt(share)], 3)
+    return tf.stack([tf.sqrt(pictures), tf.clip_by_value(sigmas, -3.0, 8.0) / 3], 3)
 
 
-def channels(tf: Any, picture: Any, between: Any) -> list[Any]:
-    """What the network takes, of the two maps."""
-    padded = tf.pad(between, [[0, 0], [0, 1], [0, 1], [0, 0]])
-    return [tf.nn.space_to_depth(picture, 2), tf.nn.space_to_depth(padded, 2)]
+def channels(tf: Any, seen: Any) -> Any:
+    """What the network takes, of the maps."""
+    return tf.nn.space_to_depth(seen, 2)
 
 
 def rings(pixels: int) -> NDArray[np.float32]:
@@ -71,6 +48,20 @@ def turned(pictures: NDArray[Any], way: int) -> NDArray[Any]:
     if way & 2:
         pictures = pictures[:, :, ::-1]
     return pictures.swapaxes(1, 2) if way & 4 else pictures
+
+
+def upright(pictures: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(n, rows, columns) each mirrored and turned in that of the eight ways in which its middle of brightness lies to
+    the lower right, more below than right: all eight ways in which a pattern can lie become one.
+    """
+    done = np.array(pictures, dtype=np.float32)
+    away = np.arange(done.shape[1], dtype=np.float32) - np.float32((done.shape[1] - 1) / 2)
+    below, right = done.sum(axis=2) @ away, done.sum(axis=1) @ away
+    ways = (below < 0) + 2 * (right < 0) + 4 * (np.abs(below) < np.abs(right))
+    for way in range(1, 8):
+        own = ways == way
+        done[own] = turned(done[own], way)
+    return done
 
 
 def _mean(tf: Any, x: Any, width_px: int) -> Any:

@@ -4,7 +4,9 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+import h5py
 import pytest
+from PIL import Image
 
 from protocols.screening.model import SHIPPED
 from tests.cli.commandline import command
@@ -66,6 +68,26 @@ def test_a_network_is_trained_by_one_command_and_judged_by_another(tmp_path: Pat
     assert set(told) == keys
     assert "several crystals (" in done.stderr
     assert "0.933" in done.stderr
+
+
+@needs_network
+@pytest.mark.long
+def test_the_network_that_comes_along_goes_on_with_pictures_of_a_persons_own(patterns: Path, tmp_path: Path) -> None:
+    with h5py.File(patterns) as file:
+        verdicts = file["truth/verdict"].asstr()[()]
+        for number, verdict in enumerate(verdicts):
+            folder = tmp_path / "own" / str(verdict)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(file["images"][number]).save(folder / f"{number}.tif")
+    words = ("train", "--quick", "--begin", "credline", "--labelled", str(tmp_path / "own"), "--jobs", "1", "--json")
+    done = command("screening", *words, "--out", str(tmp_path / "mine"))
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout.splitlines()[-1])
+    assert card["own_patterns"] == 24
+    assert card["begin"]["seed"] == 1
+    done = command("screening", "predict", str(patterns), "--model", str(tmp_path / "mine"), "--jobs", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["unread"] == 0
 
 
 REFUSED = {

@@ -32,7 +32,12 @@ def train(
         NetworkName, typer.Option("--network", help="The small one, or that of Cichocka and co-workers (2018).")
     ] = NetworkName.SMALL,
     patterns: Annotated[int | None, typer.Option("--patterns", min=100, help="How many to learn from.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="How often each is looked at.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", min=0, help="How often each is looked at; 0 with --begin: only the judge is made anew."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")] = 1,
     begin: Annotated[
         Path | None, typer.Option("--begin", help="Begin with this network; 'credline' is the one that comes along.")
@@ -67,7 +72,7 @@ def train(
         raise Refused(f"--out {shown(out)}: exists and is kept; give another name. Nothing was trained.")
     which = Which(network.value)
     recipe = (QUICK if quick else RECIPES)[which]
-    recipe = replace(recipe, patterns=patterns or recipe.patterns, epochs=epochs or recipe.epochs)
+    recipe = replace(recipe, patterns=patterns or recipe.patterns, epochs=recipe.epochs if epochs is None else epochs)
     first = None
     if begin is not None:
         first = load(None if str(begin) == "credline" else begin)

@@ -5,6 +5,8 @@ from functools import cache
 import numpy as np
 
 from protocols.learning.modelfile import Weights
+from protocols.screening import judge
+from protocols.screening.evidence import NAMES
 from protocols.screening.examples import KINDS, VERDICTS, Examples
 from protocols.screening.labels import Kind, Verdict
 from protocols.screening.model import Model
@@ -21,6 +23,7 @@ def made_examples(kinds: list[Kind], borderline: int = 0) -> Examples:
     return Examples(
         pictures=pictures,
         paper=pictures,
+        evidence=rng.random((n, len(NAMES))).astype(np.float32),
         kind=np.array([KINDS.index(kind) for kind in kinds], np.int8),
         verdict=np.array([VERDICTS.index(verdict) for verdict in verdicts], np.int8),
         d_min_A=np.where([kind is Kind.ONE_LATTICE for kind in kinds], 1.0, np.nan).astype(np.float32),
@@ -34,10 +37,13 @@ def random_model(which: Which = Which.SMALL) -> Model:
     """Untrained: it knows nothing, and always the same."""
     rng = np.random.default_rng(5)
     weights: Weights = {}
-    for name, shape in NETWORKS[which].shapes().items():
+    shapes = NETWORKS[which].shapes() | (judge.shapes() if which is Which.SMALL else {})
+    for name, shape in shapes.items():
         fan = max(1, int(np.prod(shape[:-1])))
         drawn = rng.standard_normal(shape) * np.sqrt(2 / fan)
-        weights[name] = (np.abs(drawn) if "variance" in name or "gamma" in name else drawn).astype(np.float32)
+        weights[name] = (np.abs(drawn) if name.endswith(("variance", "gamma", "judge/width")) else drawn).astype(
+            np.float32
+        )
     return Model(which, weights, {"calibration": {"scale": 1.0, "offset": 0.0}})
 
 

@@ -23,7 +23,7 @@ def test_most_patterns_get_the_verdict_of_their_label_and_a_reason():
         assert score.why
         if label.verdict is not Verdict.BORDERLINE:
             right.append((score.good >= 0.5) == (label.verdict is Verdict.GOOD))
-    assert np.mean(right) >= 0.8
+    assert np.mean(right) >= 0.9
 
 
 @pytest.mark.long
@@ -32,16 +32,17 @@ def test_it_lets_through_less_than_the_network_published_with_instamatic_did():
     called = defaultdict(list)
     for label, score in scored(42, 400):
         called[label.kind, label.verdict].append(score.good >= 0.5)
-    assert np.mean(called[Kind.ONE_LATTICE, Verdict.GOOD]) > 0.85
-    assert np.mean(called[Kind.SEVERAL_CRYSTALS, Verdict.BAD]) < 0.46
+    assert np.mean(called[Kind.ONE_LATTICE, Verdict.GOOD]) > 0.93
+    assert np.mean(called[Kind.SEVERAL_CRYSTALS, Verdict.BAD]) < 0.25
     assert np.mean(called[Kind.SPOTTY_RINGS, Verdict.BAD]) < 0.1
 
 
 def test_a_frame_without_a_pattern_says_so():
     dark = np.random.default_rng(1).poisson(0.1, (516, 516)).astype(np.uint16)
     score = geometric_score(dark)
-    assert (score.good, score.spots, score.d_min_A) == (0.0, 0, None)
-    assert "no primary beam" in score.why or "no diffraction pattern" in score.why
+    assert score.good < 0.05
+    assert (score.spots, score.d_min_A) == (0, None)
+    assert "no spots" in score.why
 
 
 def test_without_a_scale_the_resolution_is_not_asked():

@@ -81,7 +81,7 @@ def test_without_tensorflow_the_geometry_scores_and_it_is_said() -> None:
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no network comes along yet")
 def test_the_network_that_comes_along_is_small_has_no_pickle_and_says_where_it_comes_from() -> None:
     record = json.loads((SHIPPED / RECORD_FILE).read_text())
-    assert {"seed", "patterns", "epochs", "data", "calibration", "validation_figures"} <= record.keys()
+    assert {"seed", "patterns", "judge", "epochs", "data", "calibration", "validation_figures"} <= record.keys()
     with zipfile.ZipFile(SHIPPED / WEIGHTS_FILE) as file:
         assert sum(entry.compress_size for entry in file.infolist()) < 2_000_000
     with np.load(SHIPPED / WEIGHTS_FILE, allow_pickle=False) as arrays:

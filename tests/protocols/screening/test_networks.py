@@ -7,8 +7,10 @@ import pytest
 
 from engine.errors import Refused
 from protocols.screening import views
+from protocols.screening.calibration import Calibration
+from protocols.screening.evidence import NAMES
 from protocols.screening.labels import Kind
-from protocols.screening.model import Model
+from protocols.screening.model import SURELY_BAD, SURELY_GOOD, Model, Prepared
 from protocols.screening.networks import (
     D_MIN,
     GOOD,
@@ -45,32 +47,19 @@ def test_no_spot_is_lost_on_the_way_into_the_network() -> None:
     empty = np.full((1, 150, 150), 0.2, np.float32) + np.random.default_rng(1).normal(0, 0.01, (1, 150, 150))
     one = empty.copy()
     one[0, 37, 90] += 0.15
-    seen = [views.channels(tf, *views.maps(tf, tf.constant(each, tf.float32)))[0].numpy() for each in (empty, one)]
+    seen = [views.channels(tf, views.maps(tf, tf.constant(each, tf.float32))).numpy() for each in (empty, one)]
     place = np.abs(seen[1] - seen[0]).max(axis=3)[0]
     assert np.unravel_index(place.argmax(), place.shape) == (18, 45)
     assert place.max() > 1.5
-
-
-def test_the_differences_of_a_net_of_spots_are_that_net() -> None:
-    tf = tensorflow()
-    picture = np.zeros((1, 150, 150), np.float32)
-    picture[0, 5::12, 3::12] = 1.0
-    between = views.maps(tf, tf.constant(picture))[1].numpy()[0, :, :, 1]
-    middle = views.DIFFERENCE_PX
-    assert between[middle, middle] == pytest.approx(1.0, abs=0.01)
-    assert between[middle, middle + 12] > 0.9
-    assert between[middle + 12, middle - 24] > 0.7
-    assert between[middle, middle + 6] < 0.1
 
 
 @pytest.mark.parametrize("way", range(8))
 def test_what_is_shown_turns_as_the_picture_does(way: int) -> None:
     tf = tensorflow()
     picture = np.random.default_rng(way).random((2, 150, 150)).astype(np.float32)
-    first = [views.turned(each.numpy(), way) for each in views.maps(tf, tf.constant(picture))]
-    second = views.maps(tf, tf.constant(views.turned(picture, way)))
-    for one, other in zip(first, second, strict=True):
-        assert one == pytest.approx(other.numpy(), abs=2e-3)
+    first = views.turned(views.maps(tf, tf.constant(picture)).numpy(), way)
+    second = views.maps(tf, tf.constant(views.turned(picture, way))).numpy()
+    assert first == pytest.approx(second, abs=2e-3)
 
 
 def test_every_way_of_turning_is_another_one() -> None:
@@ -90,18 +79,36 @@ def test_what_lies_between_good_and_bad_teaches_nothing_of_good() -> None:
 
 def test_pictures_of_another_size_are_refused() -> None:
     with pytest.raises(Refused, match=r"takes \(n, 150, 150\)"):
-        random_model().answers(np.zeros((1, 127, 127)))
+        random_model().answers(Prepared(np.zeros((1, 127, 127))))
 
 
-def test_an_unsure_answer_is_the_same_whichever_way_the_picture_lies() -> None:
-    picture = np.random.default_rng(3).random((1, 150, 150)).astype(np.float32)
-    sure = random_model()
-    scale = 1 / abs(float(sure.outputs(picture)[0, GOOD]))
-    model = Model(sure.which, sure.weights, {"calibration": {"scale": scale, "offset": 0.0}})
-    first = model.answers(picture)
-    assert 0.01 < first.good[0] < 0.99
-    for way in range(1, 8):
-        assert model.answers(views.turned(picture, way)).good == pytest.approx(first.good, abs=1e-3)
+@pytest.mark.parametrize("way", range(8))
+def test_the_network_is_shown_a_picture_the_same_whichever_way_it_lies(way: int) -> None:
+    pictures = np.random.default_rng(3).random((3, 150, 150)).astype(np.float32)
+    assert (views.upright(views.turned(pictures, way)) == views.upright(pictures)).all()
+    first, second = (random_model().outputs(each) for each in (pictures, views.turned(pictures, way)))
+    assert first == pytest.approx(second, abs=1e-4)
+
+
+def test_the_spots_are_asked_of_those_of_which_the_network_is_not_sure_and_of_no_others() -> None:
+    pictures = np.random.default_rng(3).random((6, 150, 150)).astype(np.float32)
+    plain = random_model()
+    logits = plain.outputs(pictures)[:, GOOD]
+    # The third and fourth of them by rank are near the middle, the others far from it.
+    steep = {"scale": float(20 / np.ptp(logits)), "offset": float(-20 * np.median(logits) / np.ptp(logits))}
+    model = Model(plain.which, plain.weights, {"network_calibration": steep})
+    asked: list[int] = []
+
+    def evidence(which: np.ndarray) -> np.ndarray:
+        asked.extend(which.tolist())
+        return np.zeros((len(which), len(NAMES)), np.float32)
+
+    answers = model.answers(Prepared(pictures, evidence))
+    alone = Calibration(**steep).probability(logits)
+    unsure = (alone > SURELY_BAD) & (alone < SURELY_GOOD)
+    assert 0 < unsure.sum() < 6
+    assert sorted(asked) == np.flatnonzero(unsure).tolist()
+    assert answers.good[~unsure] == pytest.approx(alone[~unsure])
 
 
 @pytest.mark.long
@@ -109,8 +116,8 @@ def test_an_unsure_answer_is_the_same_whichever_way_the_picture_lies() -> None:
 def test_the_same_seed_trains_the_same_numbers(which: Which) -> None:
     kinds = [Kind.ONE_LATTICE, Kind.SEVERAL_CRYSTALS, Kind.BLANK] * 30
     of = made_examples(kinds)
-    one, again = (learned(3, which, of, of, QUICK[which]) for _ in range(2))
-    other = learned(4, which, of, of, QUICK[which])
+    one, again = (learned(3, which, of, of, of, QUICK[which]) for _ in range(2))
+    other = learned(4, which, of, of, of, QUICK[which])
     assert all(np.allclose(one.weights[name], again.weights[name], atol=1e-5) for name in one.weights)
     assert not all(np.allclose(one.weights[name], other.weights[name], atol=1e-3) for name in one.weights)
     assert one.record["calibration"] == again.record["calibration"]

@@ -1,0 +1,263 @@
+"""The spots of a pattern, found fast: in the 150 x 150 pixels of its picture, and measured in those of the camera.
+
+A spot is a highest pixel of the picture that stands out of what scatters around it, whatever the camera's noise is: so
+readout noise and a scintillator that smears need not be known. It is then placed and measured in the pixels of the
+camera: its middle, its light over the noise there, how wide it is and whether it is drawn out. How the noise grows with
+the counts the frame itself tells. Some milliseconds for 516 x 516.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.screening.preprocessing import CROP_PX, INPUT_PX, REACH_PER_A, Cut, Picture
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.float32]
+
+NEAR_PX, BLOCK_PX = 11, 25
+"""Of the picture: over so many pixels is averaged what a pixel is compared with; the scatter is that of a block."""
+STANDS_OUT = 4.5
+"""Standard deviations of what scatters around."""
+MOST = 200
+"""Spots that are measured: those that stand out most."""
+VISIBLE = 4.5
+"""Signal to noise. The rules (`generation.rules`) count from 5 on; what is measured scatters about that by 1."""
+BLIND_PER_A = 0.09
+"""Nearer to the beam is its halo."""
+SIGMA_PX, SMALLEST_PX, LARGEST_PX = 1.5, 4, 12
+"""Of CROP_PX: width of the Gaussian that measures; half of the window is four times that, within these limits."""
+HOT_SHARE, BROAD = 0.35, 0.78
+"""A pixel with a larger share of the light is defective; what is wider, relative to the Gaussian, is no spot."""
+APART_PER_A = 0.022
+"""Of two that are nearer the brighter one counts: no cell here is larger than 45 A."""
+SMALLEST = 0.6
+"""Of cameras with so few pixels that a spot is one, as if spots were so wide."""
+LEVELS = 8
+"""Parts of a frame by brightness, of each of which the noise is known."""
+FEW_COUNTS = 5.0
+"""Whole numbers below this that scatter no more than counts do are counts."""
+LOWER = 2.2
+"""The mean square of normal numbers over that of the smaller 13 of 16."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenSpots:
+    """xy_per_A: (n, 2) along fast and slow, from the middle of what was cut out. snr, light: (n,) signal to noise,
+    and light in electrons as far as the noise tells.
+
+    width: (n,) second moment relative to the Gaussian that measures: 0.5 is as wide as that. drawn_out, tails: (n, 2)
+    how much longer it is along one direction, as (cos, sin) of twice the angle: in its middle, and around it.
+    broad, hot, double: what was seen and is no spot: wider ones, single pixels, and neighbours of brighter ones.
+    """
+
+    xy_per_A: Array
+    snr: Array
+    light: Array
+    width: Array
+    drawn_out: Array
+    tails: Array
+    broad: int = 0
+    hot: int = 0
+    double: int = 0
+
+    def __len__(self) -> int:
+        """Number of spots."""
+        return len(self.snr)
+
+
+NOTHING = SeenSpots(np.empty((0, 2)), np.empty(0), np.empty(0), np.empty(0), np.empty((0, 2)), np.empty((0, 2)))
+
+
+def seen_spots(picture: Picture, cut: Cut) -> SeenSpots:
+    """Of a picture and what it was made of (`preprocessing.picture_of`). Of any frame; none where nothing is seen."""
+    rows, columns, stands_out = _highest(picture)
+    scale = max(cut.width_px / CROP_PX, SMALLEST)
+    reach = int(np.clip(round(4 * SIGMA_PX * scale), SMALLEST_PX, LARGEST_PX))
+    of_px = cut.width_px / INPUT_PX
+    slow = ((rows + 0.5) * of_px - cut.down).astype(np.intp)
+    fast = ((columns + 0.5) * of_px - cut.right).astype(np.intp)
+    inside = (slow > reach) & (slow < cut.counts.shape[0] - reach - 1)
+    inside &= (fast > reach) & (fast < cut.counts.shape[1] - reach - 1)
+    if not inside.any():
+        return NOTHING
+    counts = np.ascontiguousarray(cut.counts)
+    return _measured(counts, slow[inside], fast[inside], stands_out[inside], cut, scale, reach)
+
+
+def _highest(picture: Picture) -> tuple[NDArray[np.intp], NDArray[np.intp], Numbers]:
+    """(n,) rows and columns of the pixels of a picture that are higher than their neighbours, and how much they stand
+    out.
+    """
+    average = _averaging()
+    off = picture - average @ picture @ average.T
+    blocks = INPUT_PX // BLOCK_PX
+    of_block = np.partition(
+        off.reshape(blocks, BLOCK_PX, blocks, BLOCK_PX).swapaxes(1, 2).reshape(blocks * blocks, -1), (312, 525), axis=1
+    )
+    scatter = np.maximum(of_block[:, 525] - of_block[:, 312], 1e-5).reshape(blocks, blocks)  # 84 % over the median
+    scatter = np.maximum(scatter, 0.2 * np.median(scatter))
+    between = _between()
+    stands_out = off / (between @ scatter @ between.T)
+    middle = off[1:-1, 1:-1]
+    high = stands_out[1:-1, 1:-1] > STANDS_OUT
+    for down in (0, 1, 2):
+        for right in (0, 1, 2):
+            other = off[down : INPUT_PX - 2 + down, right : INPUT_PX - 2 + right]
+            if (down, right) < (1, 1):
+                high &= middle >= other
+            elif (down, right) > (1, 1):
+                high &= middle > other
+    rows, columns = (place + 1 for place in np.nonzero(high))
+    much = stands_out[rows, columns]
+    if len(much) > MOST:
+        best = np.sort(np.argpartition(-much, MOST)[:MOST])
+        rows, columns, much = rows[best], columns[best], much[best]
+    return rows, columns, much
+
+
+def _measured(
+    counts: Picture,
+    slow: NDArray[np.intp],
+    fast: NDArray[np.intp],
+    stands_out: Numbers,
+    cut: Cut,
+    scale: float,
+    reach: int,
+) -> SeenSpots:
+    """Each in a window of its own, by moments under a Gaussian that follows its middle."""
+    shape = counts.shape
+    along = np.arange(-reach, reach + 1, dtype=np.float32)
+    away = np.hypot(along[:, None], along)
+    around = (away > 2.6 * SIGMA_PX * scale) & (away < 4.2 * SIGMA_PX * scale)
+    window = along.astype(np.intp)[:, None] * shape[1] + along.astype(np.intp)
+    sigma = SIGMA_PX * scale
+    below = np.zeros(0, dtype=np.float32)
+    down, right = np.zeros(len(slow), np.float32), np.zeros(len(slow), np.float32)
+    for again in (False, True):
+        pixels = counts.reshape(-1)[(slow * shape[1] + fast)[:, None, None] + window]
+        if not again:
+            ring = pixels[:, around]
+            lower = int(0.85 * ring.shape[1])  # without those of neighbours
+            below = np.partition(ring, lower, axis=1)[:, :lower].mean(axis=1)
+        pixels -= below[:, None, None]
+        for _ in range(2):
+            across, upright = _gaussian(along, right, sigma), _gaussian(along, down, sigma)
+            of_row, of_column = _summed(pixels, across, 2), _summed(pixels, upright, 1)
+            light = np.einsum("ny,ny->n", of_row, upright)
+            light = np.where(light > 0, light, np.inf)
+            # Under a Gaussian as wide as itself, a spot seems half as far off as it is.
+            step = 1.5 * np.einsum("ny,ny,ny->n", of_row, upright, along - down[:, None]) / light
+            down = np.clip(down + step, -2.5 * scale, 2.5 * scale)
+            step = 1.5 * np.einsum("nx,nx,nx->n", of_column, across, along - right[:, None]) / light
+            right = np.clip(right + step, -2.5 * scale, 2.5 * scale)
+        if not again:
+            for place, off, size in ((slow, down, shape[0]), (fast, right, shape[1])):
+                moved = np.clip(place + np.rint(off).astype(np.intp), reach, size - reach - 1)
+                off -= moved - place
+                place[:] = moved
+    across, upright = _gaussian(along, right, sigma), _gaussian(along, down, sigma)
+    x, y = (along - right[:, None]) / sigma, (along - down[:, None]) / sigma
+    of_row, of_column = _summed(pixels, across, 2), _summed(pixels, upright, 1)
+    under = np.einsum("ny,ny->n", of_row, upright)
+    each = np.where(under > 0, under, np.inf)
+    xx = np.einsum("nx,nx,nx,nx->n", of_column, across, x, x) / each
+    yy = np.einsum("ny,ny,ny,ny->n", of_row, upright, y, y) / each
+    xy = np.einsum("ny,ny,ny->n", _summed(pixels, across * x, 2), upright, y) / each
+    light = 2 * under  # of a spot as wide as the Gaussian
+    gain, noise2 = _noise(counts, below)
+    snr = light / np.sqrt(gain * np.maximum(light, 0.0) + 4 * np.pi * sigma**2 * noise2 + 1e-9)
+    angle = 2 * np.arctan2(along[:, None], along)
+    outside = (away > 1.5 * SIGMA_PX * scale) & (away < 4 * SIGMA_PX * scale)
+    tails = pixels[:, outside] @ np.stack([np.cos(angle[outside]), np.sin(angle[outside])], axis=1)
+    tails /= np.maximum(light, 1e-9)[:, None]
+    core = pixels[:, away < 1.75 * SIGMA_PX * scale]
+    share = core.max(axis=1) / np.maximum(core.sum(axis=1), 1e-9)
+    place = np.stack([fast + right + 0.5 + cut.right, slow + down + 0.5 + cut.down], axis=1) - cut.width_px / 2
+    place = place * (2 * REACH_PER_A / cut.width_px)
+    drawn_out, width = np.stack([xx - yy, 2 * xy], axis=1), (xx + yy) / 2
+    visible = (snr > VISIBLE) & (np.hypot(*place.T) > BLIND_PER_A)
+    hot = visible & (share >= HOT_SHARE)
+    broad = visible & ~hot & (width >= BROAD)
+    spots = np.flatnonzero(visible & ~hot & ~broad)
+    single = spots[_apart(place[spots], light[spots])]
+    return SeenSpots(
+        place[single].astype(np.float64),
+        snr[single].astype(np.float64),
+        (light[single] / gain).astype(np.float64),
+        width[single].astype(np.float64),
+        drawn_out[single].astype(np.float64),
+        tails[single].astype(np.float64),
+        int(broad.sum()),
+        int(hot.sum()),
+        len(spots) - len(single),
+    )
+
+
+def _noise(counts: Picture, below: Numbers) -> tuple[float, Numbers]:
+    """How the variance of a pixel grows with its counts, that is the numbers for one electron, and (n,) its variance
+    over such a background.
+
+    From differences between neighbouring squares of 3 x 3 pixels, that slopes do not change; the part of the frame that
+    is brightest is the beam, and tells nothing.
+    """
+    rows, columns = (n // 24 * 8 for n in counts.shape)
+    if min(rows, columns) < 16:
+        return 1.0, np.maximum(below, 1.0)
+    squares = counts[: 3 * rows : 3, : 3 * columns].copy()
+    squares += counts[1 : 3 * rows : 3, : 3 * columns]
+    squares += counts[2 : 3 * rows : 3, : 3 * columns]
+    squares = squares[:, ::3] + squares[:, 1::3] + squares[:, 2::3]
+    lines = squares[::2] - squares[1::2]
+    square2 = np.square(lines[:, ::2] - lines[:, 1::2]) / (4 * 9)
+
+    def in_blocks(values: Numbers, px: int) -> Numbers:
+        return values.reshape(rows // 8, px, columns // 8, px).swapaxes(1, 2).reshape(-1, px * px)
+
+    mean = in_blocks(squares, 8).mean(axis=1) / 9
+    variance = LOWER * np.sort(in_blocks(square2, 4), axis=1)[:, :13].mean(axis=1)  # the largest are spots
+    order = np.argsort(mean)
+    parts = np.array_split(order, LEVELS)
+    level = np.array([np.median(mean[part]) for part in parts])
+    noise2 = np.array([variance[part].mean() for part in parts])
+    few = 0 <= level[0] and level[LEVELS // 2] < FEW_COUNTS and bool((squares == np.rint(squares)).all())
+    if few and np.median(noise2 / np.maximum(level, 1e-9)) < 1.3:
+        return 1.0, np.asarray(np.maximum(below, level[0]), dtype=np.float32)
+    rise = (noise2[4:7] - noise2[0]) / np.maximum(level[4:7] - level[0], 1e-9)
+    gain = max(float(np.median(rise)), 1e-3 * float(noise2[0]) ** 0.5, 1e-6)
+    beyond = np.maximum(below - level[-2], 0.0) * gain
+    return gain, np.asarray(np.interp(below, level[:-1], noise2[:-1]) + beyond, dtype=np.float32)
+
+
+def _apart(place: Numbers, light: Numbers) -> NDArray[np.bool_]:
+    """(n,) those without a brighter one nearer than APART_PER_A."""
+    near = np.hypot(*(place[:, None] - place).transpose(2, 0, 1)) < APART_PER_A
+    return np.asarray(~(near & (light > light[:, None])).any(axis=1))
+
+
+def _gaussian(along: Numbers, middle: Numbers, sigma: float) -> Numbers:
+    return np.asarray(np.exp(-0.5 * ((along - middle[:, None]) / sigma) ** 2), dtype=np.float32)
+
+
+def _summed(pixels: Numbers, weight: Numbers, axis: int) -> Numbers:
+    """(n, m) sums over one axis of (n, m, m), each of the n with its own (m,) weights."""
+    if axis == 2:
+        return np.asarray(np.matmul(pixels, weight[:, :, None])[:, :, 0])
+    return np.asarray(np.matmul(weight[:, None, :], pixels)[:, 0, :])
+
+
+@cache
+def _averaging() -> Picture:
+    away = np.abs(np.arange(INPUT_PX)[:, None] - np.arange(INPUT_PX))
+    near = (away <= NEAR_PX // 2).astype(np.float32)
+    return np.asarray(near / near.sum(axis=1, keepdims=True))
+
+
+@cache
+def _between() -> Picture:
+    """(150, 6) from blocks to pixels, by straight lines between the middles of blocks."""
+    blocks = INPUT_PX // BLOCK_PX
+    place = np.clip((np.arange(INPUT_PX) + 0.5) / BLOCK_PX - 0.5, 0, blocks - 1)
+    return np.maximum(0.0, 1 - np.abs(place[:, None] - np.arange(blocks))).astype(np.float32)
