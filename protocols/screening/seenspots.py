@@ -204,7 +204,7 @@ def _noise(counts: Picture, below: Numbers) -> tuple[float, Numbers]:
     is brightest is the beam, and tells nothing.
     """
     rows, columns = (n // 24 * 8 for n in counts.shape)
-    if min(rows, columns) < 16:
+    if (rows // 8) * (columns // 8) < 4 * LEVELS:
         return 1.0, np.maximum(below, 1.0)
     squares = counts[: 3 * rows : 3, : 3 * columns].copy()
     squares += counts[1 : 3 * rows : 3, : 3 * columns]
