@@ -166,7 +166,7 @@ def _measured(
     xx = np.einsum("nx,nx,nx,nx->n", of_column, across, x, x) / each
     yy = np.einsum("ny,ny,ny,ny->n", of_row, upright, y, y) / each
     xy = np.einsum("ny,ny,ny->n", _summed(pixels, across * x, 2), upright, y) / each
-    light = 2 * under  # of a spot as wide as the Gaussian
+    light = np.asarray(2 * under, dtype=np.float64)  # of a spot as wide as the Gaussian
     gain, noise2 = _noise(counts, below)
     snr = light / np.sqrt(gain * np.maximum(light, 0.0) + 4 * np.pi * sigma**2 * noise2 + 1e-9)
     angle = 2 * np.arctan2(along[:, None], along)
@@ -183,7 +183,7 @@ def _measured(
     hot = visible & (share >= HOT_SHARE)
     broad = visible & ~hot & (width >= BROAD)
     spots = np.flatnonzero(visible & ~hot & ~broad)
-    single = spots[_apart(place[spots], light[spots])]
+    single = spots[_apart(np.asarray(place[spots], dtype=np.float64), light[spots])]
     return SeenSpots(
         place[single].astype(np.float64),
         snr[single].astype(np.float64),
@@ -232,7 +232,7 @@ def _noise(counts: Picture, below: Numbers) -> tuple[float, Numbers]:
     return gain, np.asarray(np.interp(below, level[:-1], noise2[:-1]) + beyond, dtype=np.float32)
 
 
-def _apart(place: Array, light: Numbers) -> NDArray[np.bool_]:
+def _apart(place: Array, light: Array) -> NDArray[np.bool_]:
     """(n,) those without a brighter one nearer than APART_PER_A."""
     near = np.hypot(*(place[:, None] - place).transpose(2, 0, 1)) < APART_PER_A
     return np.asarray(~(near & (light > light[:, None])).any(axis=1))
@@ -261,4 +261,4 @@ def _between() -> Picture:
     """(150, 6) from blocks to pixels, by straight lines between the middles of blocks."""
     blocks = INPUT_PX // BLOCK_PX
     place = np.clip((np.arange(INPUT_PX) + 0.5) / BLOCK_PX - 0.5, 0, blocks - 1)
-    return np.maximum(0.0, 1 - np.abs(place[:, None] - np.arange(blocks))).astype(np.float32)
+    return np.asarray(np.maximum(0.0, 1 - np.abs(place[:, None] - np.arange(blocks))), dtype=np.float32)
