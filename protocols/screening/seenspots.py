@@ -38,7 +38,7 @@ SMALLEST = 0.6
 LEVELS = 8
 """Parts of a frame by brightness, of each of which the noise is known."""
 FEW_COUNTS = 5.0
-"""Whole numbers below this that scatter no more than counts do are counts."""
+"""Whole numbers, none below 0 and most below this, are counts: a camera that integrates has an offset."""
 LOWER = 2.2
 """The mean square of normal numbers over that of the smaller 13 of 16."""
 
@@ -166,7 +166,7 @@ def _measured(
     xx = np.einsum("nx,nx,nx,nx->n", of_column, across, x, x) / each
     yy = np.einsum("ny,ny,ny,ny->n", of_row, upright, y, y) / each
     xy = np.einsum("ny,ny,ny->n", _summed(pixels, across * x, 2), upright, y) / each
-    light = 2 * under  # of a spot as wide as the Gaussian
+    light = np.asarray(2 * under, dtype=np.float64)  # of a spot as wide as the Gaussian
     gain, noise2 = _noise(counts, below)
     snr = light / np.sqrt(gain * np.maximum(light, 0.0) + 4 * np.pi * sigma**2 * noise2 + 1e-9)
     angle = 2 * np.arctan2(along[:, None], along)
@@ -175,14 +175,15 @@ def _measured(
     tails /= np.maximum(light, 1e-9)[:, None]
     core = pixels[:, away < 1.75 * SIGMA_PX * scale]
     share = core.max(axis=1) / np.maximum(core.sum(axis=1), 1e-9)
-    place = np.stack([fast + right + 0.5 + cut.right, slow + down + 0.5 + cut.down], axis=1) - cut.width_px / 2
-    place = place * (2 * REACH_PER_A / cut.width_px)
+    middle = cut.width_px / 2
+    at_px = np.stack([fast + right + 0.5 + cut.right - middle, slow + down + 0.5 + cut.down - middle], axis=1)
+    place = np.asarray(at_px * (2 * REACH_PER_A / cut.width_px), dtype=np.float64)
     drawn_out, width = np.stack([xx - yy, 2 * xy], axis=1), (xx + yy) / 2
     visible = (snr > VISIBLE) & (np.hypot(*place.T) > BLIND_PER_A)
     hot = visible & (share >= HOT_SHARE)
     broad = visible & ~hot & (width >= BROAD)
     spots = np.flatnonzero(visible & ~hot & ~broad)
-    single = spots[_apart(place[spots], light[spots])]
+    single = spots[_apart(np.asarray(place[spots], dtype=np.float64), light[spots])]
     return SeenSpots(
         place[single].astype(np.float64),
         snr[single].astype(np.float64),
@@ -213,7 +214,7 @@ def _noise(counts: Picture, below: Numbers) -> tuple[float, Numbers]:
     lines = squares[::2] - squares[1::2]
     square2 = np.square(lines[:, ::2] - lines[:, 1::2]) / (4 * 9)
 
-    def in_blocks(values: Numbers, px: int) -> Numbers:
+    def in_blocks(values: NDArray[np.floating], px: int) -> NDArray[np.floating]:
         return values.reshape(rows // 8, px, columns // 8, px).swapaxes(1, 2).reshape(-1, px * px)
 
     mean = in_blocks(squares, 8).mean(axis=1) / 9
@@ -222,16 +223,16 @@ def _noise(counts: Picture, below: Numbers) -> tuple[float, Numbers]:
     parts = np.array_split(order, LEVELS)
     level = np.array([np.median(mean[part]) for part in parts])
     noise2 = np.array([variance[part].mean() for part in parts])
-    few = 0 <= level[0] and level[LEVELS // 2] < FEW_COUNTS and bool((squares == np.rint(squares)).all())
-    if few and np.median(noise2 / np.maximum(level, 1e-9)) < 1.3:
-        return 1.0, np.asarray(np.maximum(below, level[0]), dtype=np.float32)
+    whole = bool((squares == np.rint(squares)).all())
+    if whole and counts.min() >= 0 and np.median(squares) < 9 * FEW_COUNTS:
+        return 1.0, np.asarray(np.maximum(below, min(float(level[0]), 1.0)), dtype=np.float32)
     rise = (noise2[4:7] - noise2[0]) / np.maximum(level[4:7] - level[0], 1e-9)
-    gain = max(float(np.median(rise)), 1e-3 * float(noise2[0]) ** 0.5, 1e-6)
+    gain = max(float(np.median(rise)), 1e-3 * float(noise2[0]) ** 0.5, 1.0 if whole else 1e-6)
     beyond = np.maximum(below - level[-2], 0.0) * gain
     return gain, np.asarray(np.interp(below, level[:-1], noise2[:-1]) + beyond, dtype=np.float32)
 
 
-def _apart(place: Numbers, light: Numbers) -> NDArray[np.bool_]:
+def _apart(place: Array, light: Array) -> NDArray[np.bool_]:
     """(n,) those without a brighter one nearer than APART_PER_A."""
     near = np.hypot(*(place[:, None] - place).transpose(2, 0, 1)) < APART_PER_A
     return np.asarray(~(near & (light > light[:, None])).any(axis=1))
@@ -244,15 +245,15 @@ def _gaussian(along: Numbers, middle: Numbers, sigma: float) -> Numbers:
 def _summed(pixels: Numbers, weight: Numbers, axis: int) -> Numbers:
     """(n, m) sums over one axis of (n, m, m), each of the n with its own (m,) weights."""
     if axis == 2:
-        return np.asarray(np.matmul(pixels, weight[:, :, None])[:, :, 0])
-    return np.asarray(np.matmul(weight[:, None, :], pixels)[:, 0, :])
+        return np.asarray(np.matmul(pixels, weight[:, :, None])[:, :, 0], dtype=np.float32)
+    return np.asarray(np.matmul(weight[:, None, :], pixels)[:, 0, :], dtype=np.float32)
 
 
 @cache
 def _averaging() -> Picture:
     away = np.abs(np.arange(INPUT_PX)[:, None] - np.arange(INPUT_PX))
     near = (away <= NEAR_PX // 2).astype(np.float32)
-    return np.asarray(near / near.sum(axis=1, keepdims=True))
+    return np.asarray(near / near.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 @cache
@@ -260,4 +261,4 @@ def _between() -> Picture:
     """(150, 6) from blocks to pixels, by straight lines between the middles of blocks."""
     blocks = INPUT_PX // BLOCK_PX
     place = np.clip((np.arange(INPUT_PX) + 0.5) / BLOCK_PX - 0.5, 0, blocks - 1)
-    return np.maximum(0.0, 1 - np.abs(place[:, None] - np.arange(blocks))).astype(np.float32)
+    return np.asarray(np.maximum(0.0, 1 - np.abs(place[:, None] - np.arange(blocks))), dtype=np.float32)
