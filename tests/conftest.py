@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 from unittest.mock import patch
 
 import pytest
+import structlog
 from hypothesis import settings
 
 P = ParamSpec("P")
@@ -44,3 +45,11 @@ def strips_drawn_here() -> Iterator[None]:
     """
     with patch("engine.views.strip.ProcessPoolExecutor", Here):
         yield
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """A command that is carried out in this process sends the log to a standard error that is closed afterwards."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)

@@ -13,7 +13,7 @@ SHOWN_FILES = {".html": "text/html; charset=utf-8", ".png": "image/png", ".jpg":
 
 
 def run_folder(out: Path, name: str) -> Path:
-    """The folder of a run by its name, `mordenite_001`, or `session_001/3_cred`. Raises Refused for what is none."""
+    """The folder of a run by its name, `sample_001`, or `session_001/3_sample`. Raises Refused for what is none."""
     parts = name.split("/")
     if not 1 <= len(parts) <= DEPTH_MOST or not all(len(part) < 200 and PART.fullmatch(part) for part in parts):
         raise Refused(f"{shown(name[:80])!r}: is no name of a run; nothing was read.")

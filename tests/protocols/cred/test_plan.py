@@ -133,5 +133,7 @@ def test_a_plan_says_what_of_the_range_snapshots_take(case: str) -> None:
 
 
 def test_every_example_is_a_valid_plan() -> None:
-    for file in EXAMPLES.glob("*.toml"):
+    plans = [file for file in EXAMPLES.glob("*.toml") if "[microscope]" not in file.read_text()]
+    assert len(plans) == 3
+    for file in plans:
         slots_of(build_plan(CRED, file, []))

@@ -364,7 +364,9 @@ def test_importing_the_products_is_cheap() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     numbers = [
         "calibration",
+        "calibration.calibratedvalue",
         "calibration.calibrationfacts",
+        "calibration.imagefacts",
         "calibration.trackingfacts",
         "facts",
         "geometry",

@@ -144,7 +144,7 @@ def test_weak_spots_that_are_missing_are_noticed_and_the_advice_helps(patterns: 
     source = Snapshots([str(i) for i in range(60)], None, spots=few)
     advice = weak_spots(list(sort_snapshots(source, Method.GEOMETRY)))
     assert "patterns lie on one plane each, of which only" in advice
-    missing = float(advice.split()[-1])
+    missing = float(advice.split("--missing ")[1].split(";")[0])
     assert 0.5 <= missing <= 0.7
     found = list(sort_snapshots(source, Method.GEOMETRY, check=check_with(missing=missing)))
     assert sum(one.label == "2DZone" for one in found[:20]) >= 18
