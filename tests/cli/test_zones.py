@@ -136,6 +136,7 @@ def test_a_mixture_is_parted_and_every_pattern_told_whose_it_is(tmp_path: Path) 
     assert len(pairs) == 2
 
 
+@pytest.mark.long
 def test_one_phase_is_told_without_a_mixture(patterns: Path, labels: Path, tmp_path: Path) -> None:
     words = ("cell", str(patterns), "--sorted", str(labels), "--out", str(tmp_path), "--json", "--phases")
     several, one = (json.loads(command("zones", *words, number).stdout) for number in ("3", "1"))

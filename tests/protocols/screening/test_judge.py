@@ -66,6 +66,7 @@ def test_fewer_spots_than_a_lattice_needs_have_none() -> None:
     assert not found.on.any()
 
 
+@pytest.mark.long
 def test_the_judge_learns_what_decides_and_the_same_from_the_same_seed() -> None:
     rng = np.random.default_rng(3)
     evidence = rng.standard_normal((300, len(NAMES))).astype(np.float32)

@@ -162,7 +162,7 @@ def test_the_crop_stays_inside_the_frame_when_the_beam_is_150_px_off(beam):
     assert made[-1].any()
 
 
-@pytest.mark.parametrize("size", [258, 1032, 2064])
+@pytest.mark.parametrize("size", [258, 1032, pytest.param(2064, marks=pytest.mark.long)])
 def test_another_camera_sees_the_same_part_of_reciprocal_space(size):
     scale = size / 516
     timepix = input_of(pattern(background=20.0)[None], PER_PX)[0]

@@ -118,6 +118,7 @@ def test_simulated_patterns_have_each_its_own_scale(tmp_path: Path) -> None:
     assert scales_of(cxi(tmp_path)[0]) is None
 
 
+@pytest.mark.long
 def test_a_model_that_cannot_be_used_is_refused_by_the_process_that_needs_it(tmp_path: Path) -> None:
     (path,) = cxi(tmp_path)
     done = score_piece(Piece(path, 0, 2, PER_PX, tmp_path / "none"))
