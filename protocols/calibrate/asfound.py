@@ -34,9 +34,18 @@ class AsFound:
         self.optics = None if microscope.optics is None else wrap("optics", microscope.optics)
         self._back: list[SafeAction] = []
 
-    def actions(self) -> list[SafeAction]:
-        """What puts everything back that was remembered, what was remembered last first."""
-        return self._back[::-1]
+    def actions(self, read_in: OpticalMode | None = None) -> list[SafeAction]:
+        """What puts everything back that was remembered, what was remembered last first.
+
+        read_in: the mode in which all but the mode itself was read. The microscope keeps values for each mode, so it is
+        gone to first; None where the experiment never leaves it.
+        """
+        if read_in is None or self.mode is None or not self._back:
+            return self._back[::-1]
+        part = self.mode
+        words = f"lenses to {read_in.value}"
+        alarm = "THE LENSES MAY BE LEFT IN ANOTHER MODE: look at magnification and condenser before the next experiment"
+        return [SafeAction(words, lambda: part.set_mode(read_in), SWITCHING_S, alarm), *self._back[::-1]]
 
     async def remember_deflector(self, which: Deflector) -> tuple[float, float]:
         """Read a pair of deflectors; it goes back to this."""
@@ -67,10 +76,14 @@ class AsFound:
         return mode, value
 
     async def remember_magnification(self) -> float:
-        """Read the magnification of the present image mode; it goes back to this, in that mode."""
+        """Read the magnification of the present image mode; it goes back to this, in that mode (see `actions`).
+
+        A value that the part cannot be set to was not changed by anybody here, and stays.
+        """
         part = _there(self.mode, "mode")
         value = await part.magnification()
-        self._add("magnification", lambda: part.set_magnification(value), CALLS_S)
+        if any(value in steps for steps in part.facts.magnifications.values()):
+            self._add("magnification", lambda: part.set_magnification(value), CALLS_S)
         return value
 
     async def remember_xy(self) -> tuple[float, float]:

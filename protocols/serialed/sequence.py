@@ -30,11 +30,11 @@ from protocols.serialed.answer import Answer
 from protocols.serialed.beamlooks import BeamLooks
 from protocols.serialed.budgets import SerialedBudgets
 from protocols.serialed.exposing import Exposures
-from protocols.serialed.fieldimage import FIND
-from protocols.serialed.fieldimage import told as find_told
 from protocols.serialed.fieldmap import FieldMap
 from protocols.serialed.fieldwork import finder_settings, visits_of
+from protocols.serialed.finding.computation import FIND
 from protocols.serialed.finding.computation import answered as find_answered
+from protocols.serialed.finding.computation import told as find_told
 from protocols.serialed.finding.crystals import Found
 from protocols.serialed.machine import State, serialed_machine
 from protocols.serialed.ontarget import on_target
@@ -48,9 +48,7 @@ from protocols.serialed.takenup import TakenUp
 from protocols.serialed.visits import Visit
 
 STAGE_ALARM = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
-MODE_ALARM = "THE LENSES MAY BE LEFT IN DIFFRACTION: look at magnification and condenser before the next experiment"
 SAFE_LIMIT_S = 1.5
-SWITCHING_S = 5.0
 MOST_FAILED = 3
 """So many fields in a row that the stage does not reach: it cannot be worked with."""
 OFF_SHARE = 0.25
@@ -130,14 +128,7 @@ class SerialedSequence(Experiment):
         """See `Experiment.safe_actions`: beam first, then the stage stands, and lenses and coils go back."""
         blank, *others = super().safe_actions()
         stop = SafeAction("stop x and y", self._stage.stage.stop, SAFE_LIMIT_S, STAGE_ALARM)
-        back = self._found.actions()
-        if back:  # magnification, condenser and coils are those of the image
-            image = SafeAction("lenses to the image", self._to_image, SWITCHING_S, MODE_ALARM)
-            back.insert(0, image)
-        return (blank, stop, *others, *back)
-
-    async def _to_image(self) -> None:
-        await self._mode.set_mode(OpticalMode.IMAGING)
+        return (blank, stop, *others, *self._found.actions(read_in=OpticalMode.IMAGING))
 
     def heard(self, words: str) -> None:
         """See `Experiment.heard`: the order of the fields."""

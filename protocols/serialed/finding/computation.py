@@ -14,6 +14,7 @@ import numpy as np
 from engine.frame import Picture
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.run.compute import Computation
+from protocols.calibrate.moves.picture import Camera
 from protocols.serialed.finding.crystals import Found, FoundCrystal, find_crystals
 from protocols.serialed.finding.settings import FinderSettings
 
@@ -31,14 +32,29 @@ FIND = Computation(
 )
 
 
-def told(index: int, nm_per_px: float, settings: FinderSettings) -> JsonDict:
-    """The arguments of `find_in`. index: of the image in the spool. nm_per_px: on the specimen."""
-    return {"image": index, "nm_per_px": round(nm_per_px, 6), "settings": asdict(settings)}
+def told(
+    index: int,
+    nm_per_px: float,
+    settings: FinderSettings,
+    *,
+    wide_cross: bool = False,
+    flatfield: int | None = None,
+) -> JsonDict:
+    """The arguments of `find_in`. index: of the image in the spool. nm_per_px: on the specimen. wide_cross: see
+    `Camera`. flatfield: index of the camera's response in the spool, None where nobody knows it.
+    """
+    camera: JsonDict = {"wide_cross": wide_cross, "flatfield": flatfield}
+    return {"image": index, "nm_per_px": round(nm_per_px, 6), "settings": asdict(settings), **camera}
 
 
 def find_in(arguments: JsonObject, picture: Callable[[int], Picture]) -> JsonDict:
-    """What an image shows, as `answered` reads it."""
-    image = np.asarray(picture(arguments["image"]))
+    """What an image shows, as `answered` reads it. Places are on pixels of equal size, as those of the probe are; a wide
+    cross counts two more of each side of the middle.
+    """
+    flatfield = arguments["flatfield"]
+    response = None if flatfield is None else np.asarray(picture(flatfield), np.float32)
+    camera = Camera(bool(arguments["wide_cross"]), None, response)
+    image = np.asarray(camera.equal(picture(arguments["image"])), np.float32)
     found = find_crystals(image, arguments["nm_per_px"], FinderSettings(**arguments["settings"]))
     kept = found.crystals[:MOST_CRYSTALS]
     for corners in (16, 8, 4):

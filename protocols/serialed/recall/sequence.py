@@ -26,9 +26,9 @@ from protocols.screening.computation import told as screen_told
 from protocols.serialed.aim import Aim, corrected, settings_to
 from protocols.serialed.budgets import SerialedBudgets
 from protocols.serialed.exposing import Exposures
-from protocols.serialed.fieldimage import FIND
-from protocols.serialed.fieldimage import told as find_told
+from protocols.serialed.finding.computation import FIND
 from protocols.serialed.finding.computation import answered as find_answered
+from protocols.serialed.finding.computation import told as find_told
 from protocols.serialed.finding.crystals import Found
 from protocols.serialed.finding.settings import FinderSettings
 from protocols.serialed.ontarget import on_target
@@ -43,8 +43,7 @@ from protocols.serialed.stageways import BACKLASHES
 
 STAGE_ALARM = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
 SHIFT_ALARM = "THE BEAM SHIFT IS NOT WHERE IT SHOULD BE: look where the beam is before the next experiment"
-MAGNIFICATION_ALARM = "THE MAGNIFICATION IS NOT BACK where it was: set it by hand before the next experiment"
-SAFE_LIMIT_S, LENSES_LIMIT_S = 1.5, 5.0
+SAFE_LIMIT_S = 1.5
 USUAL_SIGMA_NM = 1000.0
 EDGE_SHARE = 0.02
 """Of the image's side: nearer to its border no crystal is expected to be found."""
@@ -81,8 +80,6 @@ class RecallSequence(Experiment):
         self._neutral: Pair | None = None
         self._leave: Pair | None = None
         """The beam shift that is left at the end, once it was read."""
-        self._magnification: float | None = None
-        """Of the image as it was found, where it was another one."""
         self._here: Pair = ANYWHERE
         """The beam shift as it is set, having come from below."""
         self._image_brightness = 0.0
@@ -114,14 +111,7 @@ class RecallSequence(Experiment):
         blank, *others = super().safe_actions()
         stop = SafeAction("stop x and y", self._stage.stop, SAFE_LIMIT_S, STAGE_ALARM)
         shift = SafeAction("beam shift", self._leave_shift, SAFE_LIMIT_S, SHIFT_ALARM)
-        lenses = SafeAction("magnification back", self._magnification_back, LENSES_LIMIT_S, MAGNIFICATION_ALARM)
-        return (blank, stop, *others, lenses, *self._found.actions(), shift)
-
-    async def _magnification_back(self) -> None:
-        """Of the image, as it was; the mode goes back after it."""
-        if self._magnification is not None:
-            await self._mode.set_mode(OpticalMode.IMAGING)
-            await self._mode.set_magnification(self._magnification)
+        return (blank, stop, *others, *self._found.actions(read_in=OpticalMode.IMAGING), shift)
 
     async def _leave_shift(self) -> None:
         """As it was, or on the crystal."""
@@ -132,8 +122,7 @@ class RecallSequence(Experiment):
         """Lenses and condenser as images want them, the camera armed."""
         await self._found.remember_mode()
         await self._mode.set_mode(OpticalMode.IMAGING)
-        if (magnification := await self._mode.magnification()) != self.plan.magnification:
-            self._magnification = magnification
+        if await self._found.remember_magnification() != self.plan.magnification:
             await self._mode.set_magnification(self.plan.magnification)
         self._stands_in(self._mode.facts.settling_s)
         if self._light is not None:

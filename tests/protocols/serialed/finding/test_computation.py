@@ -27,6 +27,15 @@ def test_what_comes_back_is_what_was_found():
     assert told_back.film == pytest.approx(found.film, abs=1e-4)
 
 
+def test_the_response_of_the_camera_is_divided_out():
+    uneven = np.linspace(0.5, 1.5, IMAGE.shape[1], dtype=np.float32)[None, :].repeat(IMAGE.shape[0], axis=0)
+    arguments = told(3, NM_PER_PX, FinderSettings(smallest_nm=120.0), flatfield=4)
+    found = answered(find_in(arguments, lambda index: {3: np.rint(IMAGE * uneven), 4: uneven}[index]))
+    plain = answered(find_in(told(3, NM_PER_PX, FinderSettings(smallest_nm=120.0)), lambda _: IMAGE))
+    for one, other in zip(found.crystals, plain.crystals, strict=True):
+        assert (one.fast_px, one.slow_px) == pytest.approx((other.fast_px, other.slow_px), abs=0.2)
+
+
 def test_a_field_of_thousands_stays_within_what_a_trace_takes(monkeypatch: pytest.MonkeyPatch):
     outline = tuple((4000.12 + 30 * k, 4000.98 - 30 * k) for k in range(16))
     one = FoundCrystal(

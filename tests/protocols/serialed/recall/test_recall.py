@@ -96,6 +96,15 @@ def test_lenses_and_light_go_back_and_the_corrected_shift_stays(run: Made) -> No
     assert run.of("call", "mode.set_mode")[-1]["args"][0] == "imaging"
 
 
+def test_what_belongs_to_the_image_goes_back_in_the_image_mode(run: Made) -> None:
+    """A pattern leaves the lenses in diffraction, where the microscope keeps another brightness."""
+    calls = [r for r in run.of("call") if r["name"] in ("mode.set_mode", "illumination.set_brightness")]
+    last = max(k for k, r in enumerate(calls) if r["name"] == "illumination.set_brightness")
+    modes = [r["args"][0] for r in calls[:last] if r["name"] == "mode.set_mode"]
+    assert "diffraction" in modes
+    assert modes[-1] == "imaging"
+
+
 def test_another_magnification_goes_back_also_behind_a_pattern(serial: Made, tmp_path: Path) -> None:
     plan = plan_for(serial.folder / "crystals.csv", some_number(serial), ["pattern=true"])
     told = recalled(tmp_path, plan, {"mode": {"magnification": 5000.0, "mode": "diffraction"}})
