@@ -48,8 +48,10 @@ def told(
 
 
 def find_in(arguments: JsonObject, picture: Callable[[int], Picture]) -> JsonDict:
-    """What an image shows, as `answered` reads it. Places are on pixels of equal size, as those of the probe are; a wide
-    cross counts two more of each side of the middle.
+    """What an image shows, as `answered` reads it.
+
+    Places are on pixels of equal size, as those of the probe are; a wide cross counts two more of each side of the
+    middle.
     """
     flatfield = arguments["flatfield"]
     response = None if flatfield is None else np.asarray(picture(flatfield), np.float32)
