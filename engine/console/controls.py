@@ -128,12 +128,12 @@ class Controls:
 
     async def _run(self, asked: JsonObject) -> JsonDict:
         """Begin a run; the answer comes when its folder is there. Refused for what cannot be."""
-        if self._task is not None and not self._task.done():
-            raise DeviceBusy("a run has the instrument; nothing was begun. Wait for its end, or stop it.")
+        self._refuse_if_busy()
         kind = experiment_type(str(asked.get("protocol")))
         settings = asked.get("settings")
         words = [str(word) for word in settings] if isinstance(settings, list) else []
         checked = build_plan(kind, None, words)
+        await self._given_way(kind, asked)
         self._to_stop, self._last = "", {}
         self._began = asyncio.get_running_loop().create_future()
         work = self._perform(kind, checked, accept_gaps=asked.get("accept_gaps") is True)
@@ -143,6 +143,24 @@ class Controls:
         if self._began.done():
             return {"run": self._began.result()}
         raise Refused(str(self._last.get("reason")))
+
+    def _refuse_if_busy(self) -> None:
+        """Raises DeviceBusy while a run has the instrument that does not give way."""
+        if self._task is None or self._task.done():
+            return
+        if self._now is None or not self._now.gives_way:
+            raise DeviceBusy("a run has the instrument; nothing was begun. Wait for its end, or stop it.")
+
+    async def _given_way(self, kind: AnyExperiment, asked: JsonObject) -> None:
+        """Stop a run that gives way to another one, and wait for its end, its safe state included.
+
+        Raises DeviceBusy where meanwhile another run was begun.
+        """
+        if self._task is None or self._task.done() or self._now is None:
+            return
+        self._now.run.commands.stop(_by(f"ended for a run of {kind.name}", asked))
+        await asyncio.wait({self._task})
+        self._refuse_if_busy()
 
     async def _perform(self, kind: AnyExperiment, plan: object, *, accept_gaps: bool) -> None:
         """The whole run; whatever comes of it, the instrument is there for the next one."""

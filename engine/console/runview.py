@@ -5,7 +5,7 @@ The summary is sent whole when it has changed; what is drawn over time (strip, l
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.clock import NS_PER_MS, NS_PER_S
@@ -67,6 +67,7 @@ class _Now:
     safe: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     spent_s: Counter[str] = field(default_factory=Counter)
+    stands: dict[str, str] = field(default_factory=dict)
 
 
 class RunView:
@@ -119,6 +120,8 @@ class RunView:
         elif kind == "frame":
             now.counts[name] += 1
             self._bar("camera", record["start_ns"], record["end_ns"], "frame", name)
+        elif kind == "refused":
+            self._bar("camera", record["start_ns"], record["end_ns"], "frame", said(str(record["reason"])))
         elif kind == "note" and record["name"] == "operator":
             now.operator = said(str(record.get("text", "")))
         elif kind == "note" and record["name"] == "safe state":
@@ -178,9 +181,12 @@ class RunView:
         now = self._now
         try:
             progress, read = self._kind.progress(record), self._kind.course_read(record)
+            stands = self._kind.stands(record)
         except Exception:  # somebody's protocol, or an older trace
             self._kind = None
             return
+        for each, text in stands:
+            now.stands[said(each)] = said(text)
         if progress is not None:
             now.done, now.note = progress.done, said(progress.note)
             self._pace.append((record["t_ns"], progress.done))
@@ -229,6 +235,8 @@ class RunView:
             "remarks": [said(remark) for remark in document.remarks],
             "told": self._told(),
             "shown": self._shown(),
+            "stands": [[name, text] for name, text in now.stands.items() if text],
+            "buttons": self._buttons(),
             "course": self._course(),
         }
 
@@ -263,6 +271,14 @@ class RunView:
                 }
                 for each in self._kind.shown(self.document)
             ]
+        except Exception:
+            return []
+
+    def _buttons(self) -> list[JsonDict]:
+        if self._kind is None or self.document.has_ended:
+            return []
+        try:
+            return [asdict(each) for each in self._kind.buttons(self.document)]
         except Exception:
             return []
 
