@@ -215,7 +215,7 @@ class Controls:
     async def _tell(self, asked: JsonObject) -> JsonDict:
         run, words = self._under_way().run, str(asked.get("words", ""))[:LONGEST_WORDS]
         understood = experiment_type(run.document.protocol).understood(words, run.document)
-        run.commands.tell(understood)
+        run.commands.tell(understood, by=_who(asked))
         return {"told": understood}
 
     async def _blank(self, asked: JsonObject) -> JsonDict:
@@ -257,8 +257,11 @@ class Controls:
 
 def _by(what: str, asked: JsonObject) -> str:
     """For the trace: what was asked for, and by whom."""
-    who = shown(str(asked.get("who") or "nobody named"))[:60]
-    return f"{what}, from the console ({who})"
+    return f"{what}, from the console ({_who(asked)})"
+
+
+def _who(asked: JsonObject) -> str:
+    return shown(str(asked.get("who") or "nobody named"))[:60]
 
 
 def _draw(folder: Path) -> None:

@@ -16,9 +16,10 @@ from engine.run.run import Run
 
 FLUSH_NS = 2000 * NS_PER_MS
 """While somebody watches and no frames come, the trace lies no longer than about this in memory."""
-AT_ONCE = ("frame", "fault", "command")
-"""Kinds of records at which it is brought to the disk: a frame is recorded when the next exposure has just begun. At
-the end of a step, a millisecond before the next one, the writer's thread would take the interpreter away from that.
+AT_ONCE = ("frame", "refused", "fault", "command")
+"""Kinds of records at which it is brought to the disk: a frame, kept or not, is recorded when the next exposure has
+just begun. At the end of a step, a millisecond before the next one, the writer's thread would take the interpreter away
+from that.
 """
 
 

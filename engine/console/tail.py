@@ -16,6 +16,7 @@ from engine.errors import CredlineError
 from engine.frame import Picture
 from engine.record.frametable import DATA_FILE, FramesFile
 from engine.record.schema import problem
+from engine.record.shownframe import read_shown
 from engine.record.spool import SPOOL_FILE
 from engine.record.spoolformat import HEAD_SIZES, MAGIC, FrameInfo, Head, Value, counts_of, head_at, info_of
 from engine.record.trace import LINE_LIMIT_BYTES, Record
@@ -78,6 +79,8 @@ class FrameTail:
         self._number: dict[str, int] = {}
         self._places: dict[str, array[int]] = {}
         """Where in the spool the frames of each kind begin."""
+        self._shown: SeenFrame | None = None
+        """Of a kind that is shown and not kept."""
 
     def look(self) -> dict[str, int]:
         """How many whole frames there are so far of each kind."""
@@ -87,6 +90,13 @@ class FrameTail:
                     self._go_on(file)
         except OSError:
             pass
+        if (shown := read_shown(self._folder)) is not None:
+            info, counts = shown
+            self._shown = SeenFrame(info.kind, info.index, info.index + 1, dict(info.columns), info.start_ns, counts)
+            self._number[info.kind] = info.index + 1
+        elif self._shown is not None:  # its run is over
+            del self._number[self._shown.kind]
+            self._shown = None
         return dict(self._number)
 
     def _go_on(self, file: BinaryIO) -> None:
@@ -102,6 +112,8 @@ class FrameTail:
 
     def newest(self, kind: str) -> SeenFrame | None:
         """The newest frame of a kind; None where there is none, or it is not whole."""
+        if self._shown is not None and self._shown.kind == kind:
+            return self._shown
         found = self._newest.get(kind)
         if found is not None:
             head, info = found

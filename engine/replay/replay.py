@@ -163,7 +163,7 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
         elif command["name"] == "resumed":
             run.commands.resume(reason, source)
         elif command["name"] == "told":
-            run.commands.tell(reason, source)
+            run.commands.tell(reason, source, command.get("by", ""))
         elif command.get("source") == "disk":
             run.writer.fail(StorageError(reason))
         else:

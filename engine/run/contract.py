@@ -64,12 +64,41 @@ class Shown:
 
     centre_px: (fast, slow) in the counts as the camera gave them, from the middle of the first pixel; rings are drawn
     around it, each with its radius in these pixels and what it means. None for a picture with nothing drawn in it.
+    seen: `module:function`, called by the display, never by the run, with each picture that it shows, (rows, columns),
+    and `arguments`: what a person wants to know of it (`Seen`); empty for nothing. It decides nothing.
     """
 
     kind: str
     title: str
     centre_px: tuple[float, float] | None = None
     rings: Sequence[tuple[float, str]] = ()
+    seen: str = ""
+    arguments: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a display tells of one picture. figures: names and texts. crosses: places (fast, slow) in its pixels, from
+    the middle of the first, each with a word. followed: a figure that is drawn over the pictures, by its name.
+    """
+
+    figures: Sequence[tuple[str, str]] = ()
+    crosses: Sequence[tuple[float, float, str]] = ()
+    followed: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """What an operator may tell a run from a display by one press: the words of `ExperimentType.understood`.
+
+    value: what stands in the field beside it at first, and follows the words; None for a button without a field.
+    """
+
+    label: str
+    words: str
+    hint: str = ""
+    value: str | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +266,8 @@ class ExperimentType(ABC, Generic[PlanT]):
     """Kinds of frames of which a display says how many come in an hour."""
     picture: str = ""
     """The file of a report that shows a run at a glance, for a list of runs; none without."""
+    gives_way: bool = False
+    """Whether who owns the instrument ends a run of it when another run is asked for."""
 
     @abstractmethod
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
@@ -333,6 +364,16 @@ class ExperimentType(ABC, Generic[PlanT]):
         may be an older one. May not raise.
         """
         return {}
+
+    def buttons(self, document: RunDocument) -> Sequence[Button]:
+        """What a display offers to be told to a run that is under way; from run.json. May not raise."""
+        return ()
+
+    def stands(self, record: Record) -> Sequence[tuple[str, str]]:
+        """How the instrument stands, as far as this record tells, for a display: names and texts, with units, each in
+        the place of what was told by that name before; called with every record.
+        """
+        return ()
 
     def finish(self, remains: Remains) -> RunEnd:
         """The result, from the records and the frames that are on disk: pure, the same for a run, its replay and its
