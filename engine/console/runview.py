@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.commands.liveline import warning_of
+from engine.console.panelview import PanelView
 from engine.errors import shown
 from engine.record.document import RunDocument
 from engine.record.jsonobject import JsonDict
@@ -91,11 +92,12 @@ class RunView:
         """Counted up with whatever the summary says."""
         self._machine = None if kind is None else machine_told(kind.machine())
         self.document = document
+        self.panels = PanelView(kind, document)
 
     def read_document(self, document: RunDocument) -> None:
         """run.json says something new."""
         if document != self.document:
-            self.document = document
+            self.document = self.panels.document = document
             self.changed += 1
 
     def take(self, record: Record) -> None:
@@ -134,6 +136,7 @@ class RunView:
             self.bars.add(["marks", at_s, 0.0, "bad", f"slot {record.get('slot')} lost"])
         self._warn(record)
         self._of_protocol(record)
+        self.panels.take(record)
 
     def _s(self, instant_ns: int) -> float:
         """Seconds since the run began."""
@@ -238,6 +241,8 @@ class RunView:
             "stands": [[name, text] for name, text in now.stands.items() if text],
             "buttons": self._buttons(),
             "course": self._course(),
+            "panels": self.panels.panels,
+            "hourly": self.panels.hourly(now.t_ns),
         }
 
     def _left_s(self) -> float | None:

@@ -6,6 +6,7 @@ here raises for a file that is not there, or no more.
 
 import json
 import os
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,8 @@ class FrameTail:
         self._next = len(MAGIC)
         self._newest: dict[str, tuple[Head, FrameInfo]] = {}
         self._number: dict[str, int] = {}
+        self._places: dict[str, array[int]] = {}
+        """Where in the spool the frames of each kind begin."""
         self._shown: SeenFrame | None = None
         """Of a kind that is shown and not kept."""
 
@@ -104,6 +107,7 @@ class FrameTail:
                 return  # not written yet, or damaged
             self._newest[info.kind] = head, info
             self._number[info.kind] = self._number.get(info.kind, 0) + 1
+            self._places.setdefault(info.kind, array("q")).append(self._next)
             self._next = head.end
 
     def newest(self, kind: str) -> SeenFrame | None:
@@ -122,6 +126,22 @@ class FrameTail:
                 number = self._number[kind]
                 return SeenFrame(kind, number - 1, number, dict(info.columns), info.start_ns, counts)
         return self.stored(kind, None)
+
+    def spooled(self, kind: str, row: int) -> SeenFrame | None:
+        """A frame of the spool by its place among those of its kind; from frames.h5 where that has taken its place."""
+        places = self._places.get(kind, array("q"))
+        if places:
+            row = min(max(row, 0), len(places) - 1)
+            try:
+                with (self._folder / SPOOL_FILE).open("rb") as file:
+                    head = head_at(file, places[row])
+                    info = None if head is None else info_of(file, head)
+                    counts = None if head is None or info is None else counts_of(file, head)
+                if info is not None and counts is not None:
+                    return SeenFrame(kind, row, self._number[kind], dict(info.columns), info.start_ns, counts)
+            except OSError:
+                pass
+        return self.stored(kind, row)
 
     def stored(self, kind: str, row: int | None) -> SeenFrame | None:
         """A frame of frames.h5, the last one without a row; None where it is not there, or cannot be read."""

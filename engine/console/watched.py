@@ -139,8 +139,8 @@ class WatchedRun:
 
     def picture(self, kind: str, row: int | None) -> SeenFrame | None:
         """A frame: the newest of its kind without a row."""
-        if row is None and not self.view.document.has_ended:
-            return self.frames.newest(kind)
+        if not self.view.document.has_ended:
+            return self.frames.newest(kind) if row is None else self.frames.spooled(kind, row)
         return self.frames.stored(kind, row)
 
 

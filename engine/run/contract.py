@@ -24,6 +24,7 @@ from engine.record.trace import Record
 from engine.run.budget import Budget
 from engine.run.lastwords import LastWords, last_words
 from engine.run.machine import StrictMachine
+from engine.run.panels import Cell, FrameMarks, Kept, Offer, Panel, PanelRow, Pointed
 
 if TYPE_CHECKING:
     from engine.run.run import Run
@@ -261,6 +262,10 @@ class ExperimentType(ABC, Generic[PlanT]):
     what_if: WhatIf = WhatIf()
     pauses: bool = False
     """Whether its runs have places to be paused at (`Run.checkpoint`): a display offers it then."""
+    hourly: Sequence[str] = ()
+    """Kinds of frames of which a display says how many come in an hour."""
+    picture: str = ""
+    """The file of a report that shows a run at a glance, for a list of runs; none without."""
     gives_way: bool = False
     """Whether who owns the instrument ends a run of it when another run is asked for."""
 
@@ -323,6 +328,42 @@ class ExperimentType(ABC, Generic[PlanT]):
     def course_read(self, record: Record) -> float | None:
         """The quantity of `course`, where this record tells it; called with every record."""
         return None
+
+    def panels(self, document: RunDocument) -> Sequence[Panel]:
+        """The maps and tables that a display shows of a run, from run.json, which may be damaged. May not raise."""
+        return ()
+
+    def panel_read(self, record: Record, document: RunDocument) -> Sequence[PanelRow]:
+        """What this record adds to the panels; called with every record. Pure."""
+        return ()
+
+    def marks_read(self, record: Record, document: RunDocument) -> FrameMarks | None:
+        """What this record says to mark on a frame; called with every record. Pure."""
+        return None
+
+    def pointed(self, document: RunDocument, told: JsonObject, fast_px: float, slow_px: float) -> Pointed:
+        """What a click on a marked frame asks of the run. told: as `FrameMarks` has it. Raises Refused."""
+        raise Refused("a click there asks for nothing; nothing was told.")
+
+    def offered(
+        self, document: RunDocument, panel: str, rows: Mapping[str, Mapping[str, Cell]], key: str
+    ) -> Sequence[Offer]:
+        """The runs that a row of a panel offers to be queued, in their order. rows: of the panel, by their keys. Raises
+        Refused for a row that offers none.
+        """
+        raise Refused("no run can be made of that; nothing was queued.")
+
+    def kept(self, folder: Path, document: RunDocument) -> Kept | None:
+        """What a finished run can store of the instrument for later runs: of a calibration. Blocks. Raises DataError
+        for a run that tells nothing; None where there is nothing to store.
+        """
+        return None
+
+    def numbers(self, document: RunDocument) -> Mapping[str, float]:
+        """The figures of a run that are compared with those of others, by their names with units; from run.json, which
+        may be an older one. May not raise.
+        """
+        return {}
 
     def buttons(self, document: RunDocument) -> Sequence[Button]:
         """What a display offers to be told to a run that is under way; from run.json. May not raise."""

@@ -7,7 +7,9 @@ import { byId, element, setText } from "./dom.js";
 import { showFigures, showResult, showWarnings } from "./figures.js";
 import { Form } from "./form.js";
 import { Machine } from "./machine.js";
+import { Panels } from "./panels.js";
 import { Picture, unpacked } from "./picture.js";
+import { Pointing } from "./pointing.js";
 import { Runs } from "./runs.js";
 import { Strip } from "./strip.js";
 
@@ -16,7 +18,7 @@ const WORDS = { running: "live", done: "good", stopped: "good" };
 
 const large = new Picture(byId("frame")), small = new Picture(byId("inset"), { plain: true });
 const strip = new Strip(byId("strip"), byId("bar-words")), course = new Course(byId("course")), machine = new Machine(byId("machine"));
-const now = { socket: null, status: null, run: null, name: "", kinds: [], chosen: "", following: true, frames: 0 };
+const now = { socket: null, status: null, run: null, name: "", kinds: [], chosen: "", row: null, following: true, frames: 0 };
 window.credline = now; // for whoever looks at the page from its own tools
 
 // What is said to the operator, for a while.
@@ -51,6 +53,7 @@ function hear(told) {
   else if (told.run !== now.name) return;
   else if (told.type === "run") run(told);
   else if (told.type === "drawn") { strip.add(told.bars, told.late); course.add(told.course); }
+  else if (told.type === "panels") { panels.add(told.rows); large.mark(told.marks); small.mark(told.marks); }
   else if (told.type === "no run") { say(told.error, "bad"); open("", true); }
 }
 
@@ -70,7 +73,9 @@ function picture(data) {
 }
 
 function rowSlider(frame) {
-  byId("browse").hidden = !now.run || now.run.status === "running" || frame.of < 2;
+  byId("browse").hidden = !now.run || (now.run.status === "running" && now.row === null) || frame.of < 2;
+  byId("newest").hidden = now.row === null || now.run?.status !== "running";
+  pointing.shown();
   byId("row").max = frame.of - 1;
   if (document.activeElement !== byId("row")) byId("row").value = frame.row;
 }
@@ -123,6 +128,9 @@ function open(name, follow) {
   course.clear();
   large.clear();
   small.clear();
+  panels.clear();
+  pointing.clear();
+  now.row = null;
   byId("second").hidden = byId("curve").hidden = true;
   history.replaceState(null, "", follow || !name ? location.pathname : `#run=${encodeURIComponent(name)}`);
   runs.show(name);
@@ -132,6 +140,7 @@ function open(name, follow) {
 function ask(name) {
   strip.clear();
   course.clear();
+  panels.clear();
   now.kinds = [];
   send({ run: name, ready: true });
 }
@@ -155,6 +164,7 @@ function run(told) {
   course.set(told.course);
   byId("curve").hidden = !told.course;
   if (told.course) setText(byId("curve").lastElementChild, `${told.course.name}, ${told.course.unit}, over time; dashed: the plan`);
+  panels.set(told.panels, Boolean(now.status?.steering));
   showFigures(told);
   showWarnings(told, now.status?.gone);
   showResult(told);
@@ -180,7 +190,17 @@ function kinds(told) {
   if (byId("kinds").dataset.told === key) return;
   byId("kinds").dataset.told = key;
   byId("kinds").replaceChildren(...there.map((kind) => element("button", { type: "button", role: "tab", "aria-selected": String(kind === first), text: title(kind),
-    on: { click: () => { now.chosen = kind; kinds(now.run); } } })));
+    on: { click: () => choose(kind) } })));
+}
+
+// A kind of frames large, and which of them; the newest without.
+function choose(kind, row = null) {
+  now.chosen = kind;
+  now.row = row;
+  now.kinds = [];
+  pointing.clear();
+  kinds(now.run);
+  if (row !== null) send({ row, ready: true });
 }
 
 async function red() {
@@ -198,6 +218,8 @@ async function steer(what, more) {
   if (!told.ok) say(told.error, "bad");
 }
 
+const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: () => {} });
+const pointing = new Pointing(large, () => now, say);
 const runs = new Runs((name) => open(name, false));
 const form = new Form((name) => { say(`${name} has begun.`, "good"); open(name, true); }, say);
 
@@ -215,6 +237,7 @@ function theme(name) {
   localStorage.setItem("credline-theme", name);
   strip.draw();
   course.draw();
+  panels.redraw();
 }
 
 byId("red").addEventListener("click", red);
@@ -236,12 +259,14 @@ byId("map").addEventListener("change", ({ target }) => large.set({ map: target.v
 for (const name of ["log", "rings"]) byId(name).addEventListener("change", ({ target }) => large.set({ [name]: target.checked }));
 byId("auto").addEventListener("change", ({ target }) => large.set({ auto: target.checked }));
 for (const name of ["low", "high"]) byId(name).addEventListener("input", ({ target }) => { byId("auto").checked = false; large.set({ auto: false, [name]: Number(target.value) }); });
-byId("row").addEventListener("input", ({ target }) => send({ row: Number(target.value), ready: true }));
+byId("row").addEventListener("input", ({ target }) => { now.row = Number(target.value); send({ row: now.row, ready: true }); });
+byId("newest").addEventListener("click", () => choose(now.kinds[0]));
+byId("inset").addEventListener("click", () => now.kinds[1] && choose(now.kinds[1]));
 byId("span").addEventListener("change", ({ target }) => { strip.span = Number(target.value); strip.draw(); });
 byId("browse").hidden = true;
 large.onPixel = (text) => setText(byId("pixel"), text);
 window.addEventListener("keydown", (event) => { if (event.key === RED_KEY) { event.preventDefault(); if (!event.repeat) red(); } });
-setInterval(() => { if (!document.hidden) { strip.draw(); course.draw(); } }, DRAW_MS * 2);
+setInterval(() => { if (!document.hidden) { strip.draw(); course.draw(); panels.draw(); } }, DRAW_MS * 2);
 setInterval(() => { if (!document.hidden && !byId("runs").hidden) runs.load(); }, RUNS_MS);
 
 theme(localStorage.getItem("credline-theme") || "dark");
