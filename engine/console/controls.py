@@ -188,7 +188,8 @@ class Controls:
                 "alarms": list(outcome.alarms),
                 "products": list(outcome.products),
             }
-            if outcome.ending.status is not Status.ABORTED and not self.clock.is_virtual:
+            drawn = outcome.ending.status is not Status.ABORTED and not kind.gives_way
+            if drawn and not self.clock.is_virtual:
                 # The next run does not wait for it. Kept, for a task that nobody holds may vanish.
                 self._drawing = asyncio.get_running_loop().run_in_executor(None, _draw, outcome.folder)
 

@@ -68,7 +68,6 @@ class _Now:
     safe: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     spent_s: Counter[str] = field(default_factory=Counter)
-    stands: dict[str, str] = field(default_factory=dict)
 
 
 class RunView:
@@ -184,12 +183,9 @@ class RunView:
         now = self._now
         try:
             progress, read = self._kind.progress(record), self._kind.course_read(record)
-            stands = self._kind.stands(record)
         except Exception:  # somebody's protocol, or an older trace
             self._kind = None
             return
-        for each, text in stands:
-            now.stands[said(each)] = said(text)
         if progress is not None:
             now.done, now.note = progress.done, said(progress.note)
             self._pace.append((record["t_ns"], progress.done))
@@ -238,7 +234,6 @@ class RunView:
             "remarks": [said(remark) for remark in document.remarks],
             "told": self._told(),
             "shown": self._shown(),
-            "stands": [[name, text] for name, text in now.stands.items() if text],
             "buttons": self._buttons(),
             "course": self._course(),
             "panels": self.panels.panels,

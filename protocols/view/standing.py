@@ -101,7 +101,7 @@ def _position(told: Any) -> list[tuple[str, str]]:
 
 def _mode(told: Any) -> list[tuple[str, str]]:
     other = "magnification" if told == OpticalMode.DIFFRACTION.value else "camera length"
-    return [("mode", str(told)), (other, "")]
+    return [("mode", str(told)), (other, "-")]
 
 
 WORDS: dict[str, tuple[str, Callable[[Any], list[tuple[str, str]]] | str]] = {
@@ -117,4 +117,4 @@ WORDS: dict[str, tuple[str, Callable[[Any], list[tuple[str, str]]] | str]] = {
     "illumination.brightness": ("brightness", lambda told: [("brightness", f"{float(told):g}")]),
     "optics.focus": ("lens", lambda told: [("lens", f"{int(told)}")]),
 }
-"""By calls: what it is, and how its answer is said. An empty text takes a name away from the display."""
+"""By calls: what it is, and how its answer is said."""

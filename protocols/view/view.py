@@ -16,12 +16,16 @@ from engine.record.trace import Record
 from engine.run.budget import Budget, BudgetStep
 from engine.run.contract import Button, ExperimentType, Prepared, Shown, Times
 from engine.run.machine import StrictMachine
+from engine.run.panels import Panel, PanelColumn, PanelRow, TablePanel
 from engine.run.run import Run
 from protocols.view import words
 from protocols.view.experiment import ViewExperiment
 from protocols.view.images import write_missing
 from protocols.view.plan import LIVE, SAVED, ViewPlan, view_machine
 from protocols.view.standing import in_words
+
+
+MICROSCOPE = "microscope"
 
 
 class PreparedView(Prepared):
@@ -101,9 +105,13 @@ class View(ExperimentType[ViewPlan]):
             Button("Save image", words.SAVE, "The next picture is kept, and written as TIFF into the run's folder"),
         ]
 
-    def stands(self, record: Record) -> Sequence[tuple[str, str]]:
-        """See `ExperimentType.stands`."""
-        return in_words(record)
+    def panels(self, document: RunDocument) -> Sequence[Panel]:
+        """See `ExperimentType.panels`."""
+        return [TablePanel(MICROSCOPE, MICROSCOPE, (PanelColumn("what", ""), PanelColumn("is", "")))]
+
+    def panel_read(self, record: Record, document: RunDocument) -> Sequence[PanelRow]:
+        """See `ExperimentType.panel_read`: how the microscope stands."""
+        return [PanelRow(MICROSCOPE, name, {"what": name, "is": text}) for name, text in in_words(record)]
 
     def understood(self, words_: str, document: RunDocument) -> str:
         """See `ExperimentType.understood`."""

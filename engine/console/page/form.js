@@ -27,6 +27,7 @@ export class Form {
     select.replaceChildren(...protocols.map(({ name, summary, problem }) =>
       element("option", { value: name, text: name, title: problem || summary, disabled: Boolean(problem) })));
     const first = protocols.find(({ name }) => name === "cred") || protocols.find(({ problem }) => !problem);
+    this.view = protocols.find(({ gives_way: gives, problem }) => gives && !problem)?.name || "";
     if (first) { select.value = first.name; await this.open(first.name); }
   }
 
@@ -142,10 +143,17 @@ export class Form {
         drawn("rect", { x: "0", y: "0", width: "100%", height: "14", class: "left" }), ...bars));
   }
 
-  async #start() {
+  #start() {
+    return this.#run({ protocol: byId("protocol").value, settings: this.settings(), accept_gaps: this.accept });
+  }
+
+  // The run that gives way to any other: the live view, as it is by default.
+  look() { return this.#run({ protocol: this.view, settings: [] }); }
+
+  async #run(wanted) {
     byId("start").disabled = true;
     this.onSay("Starting: the timing of this machine is tested first...", "");
-    const told = await act("run", { protocol: byId("protocol").value, settings: this.settings(), accept_gaps: this.accept });
+    const told = await act("run", wanted);
     if (told.ok) this.onStarted(told.run);
     else this.onSay(told.error, "bad");
     this.#enable();

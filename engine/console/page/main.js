@@ -6,11 +6,13 @@ import { Course } from "./course.js";
 import { byId, element, setText } from "./dom.js";
 import { showFigures, showResult, showWarnings } from "./figures.js";
 import { Form } from "./form.js";
+import { Handles } from "./handles.js";
 import { Machine } from "./machine.js";
 import { Panels } from "./panels.js";
 import { Picture, unpacked } from "./picture.js";
 import { Pointing } from "./pointing.js";
 import { Runs } from "./runs.js";
+import { Seen } from "./seen.js";
 import { Strip } from "./strip.js";
 
 const RED_KEY = "F8", AGAIN_MS = 1000, DRAW_MS = 50, RUNS_MS = 5000;
@@ -64,6 +66,7 @@ function picture(data) {
   const into = frame.kind === now.kinds[1] && frame.kind !== now.kinds[0] ? small : large;
   into.over = over || null;
   into.show(frame);
+  if (into === large) seen.set(frame);
   if (into === small) {
     byId("second").hidden = false;
     const slot = frame.columns.slot;
@@ -96,7 +99,8 @@ function status(told) {
   chip("who", told.steering ? "you steer" : "watching only", told.steering ? "live" : "");
   byId("who").title = told.steering ? "This browser may start and stop runs" : "Open the link that the console has printed to steer from here";
   byId("red").disabled = !told.steering || !instrument;
-  const free = told.steering && instrument && !live && !instrument.preparing;
+  const free = told.steering && instrument && (!live || live.gives_way) && !instrument.preparing;
+  byId("view").hidden = !(free && !live && form.view);
   form.may(free, !told.steering ? "This page only watches." : free ? "" : "A run has the instrument.");
   if (now.following) {
     const wanted = live?.name || runs.running()?.name || instrument?.last?.run || now.name;
@@ -130,6 +134,7 @@ function open(name, follow) {
   small.clear();
   panels.clear();
   pointing.clear();
+  seen.clear();
   now.row = null;
   byId("second").hidden = byId("curve").hidden = true;
   history.replaceState(null, "", follow || !name ? location.pathname : `#run=${encodeURIComponent(name)}`);
@@ -165,6 +170,9 @@ function run(told) {
   byId("curve").hidden = !told.course;
   if (told.course) setText(byId("curve").lastElementChild, `${told.course.name}, ${told.course.unit}, over time; dashed: the plan`);
   panels.set(told.panels, Boolean(now.status?.steering));
+  handles.set(told.buttons, Boolean(now.status?.steering) && now.status?.instrument?.run?.name === told.name);
+  byId("folder").hidden = !told.folder;
+  setText(byId("folder"), `in ${told.folder}`);
   showFigures(told);
   showWarnings(told, now.status?.gone);
   showResult(told);
@@ -220,6 +228,7 @@ async function steer(what, more) {
 
 const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: () => {} });
 const pointing = new Pointing(large, () => now, say);
+const handles = new Handles(byId("handles"), say), seen = new Seen(byId("seen-figures"), byId("followed"));
 const runs = new Runs((name) => open(name, false));
 const form = new Form((name) => { say(`${name} has begun.`, "good"); open(name, true); }, say);
 
@@ -238,9 +247,11 @@ function theme(name) {
   strip.draw();
   course.draw();
   panels.redraw();
+  seen.draw();
 }
 
 byId("red").addEventListener("click", red);
+byId("view").addEventListener("click", () => form.look());
 byId("stop").addEventListener("click", () => steer("stop"));
 byId("pause").addEventListener("click", () => steer(now.status?.instrument?.run?.paused ? "resume" : "pause"));
 byId("abort").addEventListener("click", ({ target }) => {
