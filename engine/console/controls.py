@@ -133,7 +133,7 @@ class Controls:
         settings = asked.get("settings")
         words = [str(word) for word in settings] if isinstance(settings, list) else []
         checked = build_plan(kind, None, words)
-        await self._given_way(kind, asked)
+        await self._given_way(kind, checked, asked)
         self._to_stop, self._last = "", {}
         self._began = asyncio.get_running_loop().create_future()
         work = self._perform(kind, checked, accept_gaps=asked.get("accept_gaps") is True)
@@ -151,13 +151,15 @@ class Controls:
         if self._now is None or not self._now.gives_way:
             raise DeviceBusy("a run has the instrument; nothing was begun. Wait for its end, or stop it.")
 
-    async def _given_way(self, kind: AnyExperiment, asked: JsonObject) -> None:
+    async def _given_way(self, kind: AnyExperiment, plan: object, asked: JsonObject) -> None:
         """Stop a run that gives way to another one, and wait for its end, its safe state included.
 
-        Raises DeviceBusy where meanwhile another run was begun.
+        Raises Refused for a plan that does not fit the instrument, and nothing was stopped; DeviceBusy where meanwhile
+        another run was begun.
         """
         if self._task is None or self._task.done() or self._now is None:
             return
+        kind.prepare(plan, self._instrument.microscope.facts)
         self._now.run.commands.stop(_by(f"ended for a run of {kind.name}", asked))
         await asyncio.wait({self._task})
         self._refuse_if_busy()

@@ -118,8 +118,7 @@ class RunQueue:
     def told(self) -> JsonDict:
         """For the pages."""
         runs = [
-            {"key": each.key, "protocol": each.protocol, "title": each.title, "who": each.who}
-            for each in self._runs
+            {"key": each.key, "protocol": each.protocol, "title": each.title, "who": each.who} for each in self._runs
         ]
         return {"runs": runs, "going": self.going, "why": self.why}
 
@@ -128,9 +127,7 @@ def queued(asked: JsonObject, settings: list[str], label: str, who: str) -> Queu
     """A run as it was asked for, with a key of its own."""
     title = shown(str(asked.get("title") or label), 200)
     run = Queued(secrets.token_hex(6), str(asked.get("protocol")), tuple(settings), title, who)
-    return replace(
-        run, accept_gaps=asked.get("accept_gaps") is True, accept_timing=asked.get("accept_timing") is True
-    )
+    return replace(run, accept_gaps=asked.get("accept_gaps") is True, accept_timing=asked.get("accept_timing") is True)
 
 
 def _queued(told: JsonObject) -> Queued:

@@ -24,7 +24,6 @@ from protocols.view.images import write_missing
 from protocols.view.plan import LIVE, SAVED, ViewPlan, view_machine
 from protocols.view.standing import in_words
 
-
 MICROSCOPE = "microscope"
 
 
@@ -85,8 +84,12 @@ class View(ExperimentType[ViewPlan]):
     def shown(self, document: RunDocument) -> Sequence[Shown]:
         """See `ExperimentType.shown`."""
         camera = document.instrument.get("detector")
-        saturation = camera.get("saturation") if isinstance(camera, Mapping) else None
-        looked_at = {"saturation": saturation if isinstance(saturation, int | float) else None}
+        known = camera if isinstance(camera, Mapping) else {}
+        saturation = known.get("saturation")
+        looked_at = {
+            "saturation": saturation if isinstance(saturation, int | float) else None,
+            "wide_cross": known.get("wide_cross") is True,
+        }
         seen = "protocols.view.looks:seen"
         return [Shown(kind.name, kind.name, seen=seen, arguments=looked_at) for kind in (LIVE, SAVED)]
 
