@@ -1,4 +1,4 @@
-"""Who steers: one page at a time, the others watch. Asked for, refused, handed over; a page that is gone steers no more.
+"""Who steers: one page at a time, the others watch. Asked for, refused, handed over; who is gone steers no more.
 
 Kept by the instrument process, so it is one for all consoles of an instrument. Names are for people; a page is known by
 what its console makes of its cookie and its own number (`engine.console.guard`), which no other page can say.
@@ -69,7 +69,9 @@ class Control:
             self._seen_ns[page.by] = self._clock.now_ns()
             return "this page steers"
         if self._asks is not None and self._asks.by != page.by:
-            raise Refused(f"{self._asks.who} has asked {self._holder.who} before; nothing was done. Wait for the answer.")
+            raise Refused(
+                f"{self._asks.who} has asked {self._holder.who} before; nothing was done. Wait for the answer."
+            )
         if self._asks is None:
             self._asks, self._until_ns, self._refused = page, self._clock.now_ns() + ns(ANSWER_S), ""
         return f"{self._holder.who} was asked, and has {ANSWER_S:g} s to refuse"
