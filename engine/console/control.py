@@ -1,4 +1,4 @@
-"""Who steers: one page at a time, the others watch. Asked for, refused, handed over; a page that is gone steers no more.
+"""Who steers: one page at a time, the others watch. Asked for, refused, handed over; who is gone steers no more.
 
 Kept by the instrument process, so it is one for all consoles of an instrument. Names are for people; a page is known by
 what its console makes of its cookie and its own number (`engine.console.guard`), which no other page can say.

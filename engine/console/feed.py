@@ -42,6 +42,7 @@ class _Page:
     """One open page: which run it shows, which frames, and how much of that run it has been sent."""
 
     socket: WebSocket
+    by: str = ""
     run: str = ""
     kinds: list[str] = field(default_factory=list)
     """Of frames, that which it shows large first; none for those that come first."""
@@ -81,15 +82,20 @@ class Feed:
         self._watched: dict[str, WatchedRun] = {}
         self._looking: dict[str, asyncio.Lock] = {}
 
-    async def serve(self, socket: WebSocket, may_steer: bool) -> None:
-        """One page, to its end."""
+    @property
+    def pages(self) -> list[str]:
+        """Those that may steer, by what they are known by."""
+        return [page.by for page in self._pages if page.by]
+
+    async def serve(self, socket: WebSocket, by: str) -> None:
+        """One page, to its end. by: what it is known by; empty for one that only watches."""
         if len(self._pages) >= PAGES_MOST:
             await socket.close(1013, "too many pages are open")
             return
         await socket.accept()
-        page = _Page(socket)
+        page = _Page(socket, by)
         self._pages.add(page)
-        sending = asyncio.get_running_loop().create_task(self._send(page, may_steer), name="page")
+        sending = asyncio.get_running_loop().create_task(self._send(page), name="page")
         try:
             while True:
                 text = await socket.receive_text()
@@ -128,10 +134,10 @@ class Feed:
         for name in [name for name in self._watched if name not in looked_at]:
             del self._watched[name]
 
-    async def _send(self, page: _Page, may_steer: bool) -> None:
+    async def _send(self, page: _Page) -> None:
         """Until the page goes. What nobody foresaw ends this stream, and the page opens another one."""
         try:
-            await self._send_all(page, may_steer)
+            await self._send_all(page)
         except (WebSocketDisconnect, RuntimeError, OSError):
             pass  # it went while something was sent
         except Exception as error:
@@ -139,11 +145,11 @@ class Feed:
             with suppress(Exception):
                 await page.socket.close(1011, type(error).__name__)
 
-    async def _send_all(self, page: _Page, may_steer: bool) -> None:
+    async def _send_all(self, page: _Page) -> None:
         looks = 0
         while True:
             if looks % STATUS_EVERY == 0:
-                await page.tell({"type": "status", "steering": may_steer, **await self._status()})
+                await page.tell({"type": "status", "steering": bool(page.by), "me": page.by, **await self._status()})
             run = page.run
             if run:
                 try:

@@ -10,7 +10,7 @@ from engine.record.document import RunDocument
 from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
 from engine.run.contract import AnyExperiment
-from engine.run.panels import Cell, FrameMarks, MapPanel, Panel, TablePanel
+from engine.run.panels import Cell, FrameMarks, Panel, TablePanel
 
 log = structlog.get_logger()
 
@@ -95,7 +95,8 @@ class PanelView:
         row = self._counts.get(kind, 0)
         self._counts[kind] = row + 1
         self._first_ns, self._last_ns = self._first_ns or record["t_ns"], record["t_ns"]
-        self._frames[record["index"]] = kind, row
+        if (index := record.get("index")) is not None:
+            self._frames[index] = kind, row
         return kind, row
 
     def _mark(self, marks: FrameMarks, kind: str, row: int) -> None:
@@ -142,7 +143,6 @@ def _told(panel: Panel) -> JsonDict:
     if isinstance(panel, TablePanel):
         columns = [[each.key, each.title, each.unit, each.digits] for each in panel.columns]
         return {**told, "type": "table", "columns": columns}
-    assert isinstance(panel, MapPanel)
     states = [list(state) for state in panel.states]
     return {**told, "type": "map", "unit": panel.unit, "states": states, "value_title": panel.value_title}
 

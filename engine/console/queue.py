@@ -19,7 +19,11 @@ from engine.record.jsonobject import JsonDict, JsonObject
 log = structlog.get_logger()
 
 FILE = "queue.json"
-RUNS_MOST = 200
+RUNS_MOST = 100
+GOOD = ("done", "stopped")
+"""A run that somebody has stopped makes the queue stand as well (`engine.console.controls`); by itself one stops where
+its plan says so.
+"""
 LETTERS_MOST = 8000
 """Of all settings of one run."""
 
@@ -104,6 +108,23 @@ class RunQueue:
         run = self._runs.pop(0)
         await self._write()
         return run
+
+    def start(self) -> None:
+        """From now on the next one is begun when the instrument is free. Raises Refused where there is none."""
+        if not self._runs:
+            raise Refused("the queue is empty; nothing was begun. Put a run into it first.")
+        self.going, self.why = True, ""
+
+    def goes_on(self, last: JsonObject) -> bool:
+        """Whether the next one may begin after a run that has ended so; an empty one for none. One that has not come to
+        its end as its plan says makes the queue stand, and so do alarms.
+        """
+        if self.going and last and (last.get("status") not in GOOD or last.get("alarms")):
+            name = last.get("run") or "a run"
+            self.stand(f"the queue stands: {name} was {last.get('status')}: {last.get('reason')}")
+        if self.going and not self._runs:
+            self.stand("the queue is done.")
+        return self.going
 
     def stand(self, why: str) -> None:
         """Nothing is begun any more."""

@@ -33,6 +33,7 @@ class RunAsks:
     def __init__(self, out: Path, feed: Feed, said: Said, claim: Steer) -> None:
         self._out, self._feed, self._said, self._claim = out, feed, said, claim
         self._storing = asyncio.Lock()
+        self._lines: dict[str, list[str]] = {}
 
     async def point(self, request: Request) -> Response:
         """What a click on a frame of a run would tell it: `words`, and `plain` for a person."""
@@ -58,8 +59,11 @@ class RunAsks:
     async def kept(self, request: Request) -> Response:
         """What a finished run can store; empty lines for nothing. Takes seconds for a calibration."""
         name = request.query_params.get("run", "")
-        kept = await asyncio.to_thread(self._kept, name)
-        return JSONResponse({"lines": [] if kept is None else list(kept.lines)})
+        async with self._storing:
+            if name not in self._lines:
+                kept = await asyncio.to_thread(self._kept, name)
+                self._lines[name] = [] if kept is None else list(kept.lines)
+        return JSONResponse({"lines": self._lines[name]})
 
     async def store(self, request: Request) -> Response:
         """Store it."""

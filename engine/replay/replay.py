@@ -164,6 +164,8 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
             run.commands.resume(reason, source)
         elif command["name"] == "told":
             run.commands.tell(reason, source, command.get("by", ""))
+        elif command["name"] == "marked":
+            run.commands.mark(reason, source, command.get("by", ""))
         elif command.get("source") == "disk":
             run.writer.fail(StorageError(reason))
         else:

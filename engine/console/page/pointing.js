@@ -17,7 +17,7 @@ export class Pointing {
   // Whether a click on the frame that is shown now does anything.
   get #may() {
     const { run, status } = this.now();
-    return Boolean(status?.steering && run?.status === "running" && this.picture.marked?.click && status?.instrument?.run?.name === run.name);
+    return Boolean(this.now().mine && run?.status === "running" && this.picture.marked?.click && status?.instrument?.run?.name === run.name);
   }
 
   shown() {

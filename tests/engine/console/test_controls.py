@@ -335,3 +335,24 @@ def test_no_other_run_gives_way(on_instrument):
 
     told = on_instrument(scene)
     assert "a run has the instrument" in told["error"]
+
+
+def test_a_view_gives_way_to_the_queue_and_to_the_end_of_the_console(on_instrument):
+    async def scene(asked):
+        await asked("queue", protocol="cred", settings=SHORT)
+        first = (await asked("run", protocol="view", settings=[]))["run"]
+        await asked.clock.sleep_s(2)
+        assert (await asked("start queue"))["ok"]
+        await asked.clock.sleep_s(5)
+        run = (await asked("status"))["run"]["protocol"]
+        await asked.until_over()
+        second = (await asked("run", protocol="view", settings=[]))["run"]
+        closed = await asked("close")
+        return run, closed["ok"], [RunDocument.read(asked.out / name).reason for name in (first, second)]
+
+    run, closed, reasons = on_instrument(scene)
+    assert (run, closed) == ("cred", True)
+    assert reasons == [
+        "ended for the queue, from the console (a test)",
+        "ended with the console, from the console (a test)",
+    ]
