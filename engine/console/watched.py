@@ -8,15 +8,16 @@ from pkgutil import resolve_name
 import structlog
 
 from engine.console.runview import RunView, said
-from engine.console.tail import FrameTail, SeenFrame, TraceTail
+from engine.console.tail import FrameTail, SeenFrame
 from engine.errors import CredlineError
 from engine.record.document import RUN_FILE, RunDocument
 from engine.record.jsonobject import JsonDict
 from engine.record.lock import is_at_work
 from engine.record.trace import Record
+from engine.record.tracetail import TraceTail
 from engine.run.contract import AnyExperiment, Seen
-from engine.run.planfile import build_plan_from
-from engine.run.registry import experiment_type, recorded_microscope
+from engine.run.registry import experiment_type
+from engine.run.total import total_of
 
 log = structlog.get_logger()
 
@@ -161,22 +162,3 @@ def seen_in(kind: AnyExperiment | None, document: RunDocument, frame: SeenFrame)
         "crosses": [[fast, slow, said(word)] for fast, slow, word in told.crosses],
         "followed": told.followed,
     }
-
-
-def total_of(kind: AnyExperiment | None, header: Record) -> int:
-    """How much there is to do, from plan and facts in the header of a trace; 0 where that cannot be told."""
-    if kind is None or (kind.path_keys and any(_named(header["plan"], key) for key in kind.path_keys)):
-        return 0  # the trace holds no folders
-    try:
-        from engine.clock import RealClock
-
-        facts = recorded_microscope()(RealClock(), header["instrument"], []).facts
-        return kind.prepare(build_plan_from(kind, header["plan"]), facts).total
-    except Exception:  # of another version, or damaged
-        return 0
-
-
-def _named(plan: JsonDict, key: str) -> bool:
-    table, _, name = key.partition(".")
-    inner = plan.get(table)
-    return bool(inner.get(name)) if isinstance(inner, dict) else bool(inner)
