@@ -3,6 +3,8 @@
 The command `credline shell`; docs/shell.md.
 """
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,23 +48,22 @@ def shell(
     app = TerminalIPythonApp.instance()
     app.display_banner = False
     app.initialize([])  # type: ignore[no-untyped-call]
-    with open_instrument(devices, out, seed, accept_timing=accept_timing, accept_gaps=accept_gaps) as instrument:
+    opened = open_instrument(devices, out, seed, accept_timing=accept_timing, accept_gaps=accept_gaps)
+    with opened as instrument, asyncio.Runner() as runner:
         typer.echo(f"instrument: {devices}; log: {instrument.folder}", err=True)
         typer.echo(f"awaited: {', '.join(instrument.parts)}, perform(cred, range_deg=10), picture(0.5)", err=True)
         typer.echo("exit leaves it with the beam off", err=True)
-        fit(app.shell, instrument, known)
+        fit(app.shell, instrument, known, runner.run)
         app.start()  # type: ignore[no-untyped-call]
     typer.echo(f"instrument: let go, beam off; {instrument.folder}", err=True)
 
 
-def fit(interactive: Any, instrument: "OpenInstrument", known: dict[str, Any]) -> None:
+def fit(interactive: Any, instrument: "OpenInstrument", known: dict[str, Any], run_cell: Callable[..., Any]) -> None:
     """Put an instrument into an IPython: its names, its errors in a line, what is typed into its log.
 
-    known: experiments by their names; a part of the instrument goes before an experiment of that name.
+    known: experiments by their names; a part of the instrument goes before an experiment of that name. run_cell: of an
+    `asyncio.Runner` that heeds Ctrl-C, one for all cells: what one of them leaves in the background goes on.
     """
-    import asyncio
-
-    runner = asyncio.Runner()  # one for all cells: what one of them leaves in the background goes on; heeds Ctrl-C
 
     async def perform(kind: Any, plan: Any = None, **keys: Any) -> "ChildReport":
         return await shown_perform(instrument, kind, plan, **keys)
@@ -70,7 +71,7 @@ def fit(interactive: Any, instrument: "OpenInstrument", known: dict[str, Any]) -
     perform.__doc__ = instrument.perform.__doc__
     names = {**known, **instrument.parts, "instrument": instrument, "perform": perform, "picture": instrument.picture}
     interactive.push(names)
-    interactive.loop_runner = runner.run
+    interactive.loop_runner = run_cell
     interactive.autoawait = True
     interactive.set_custom_exc((CredlineError,), _said)
     interactive.events.register("pre_run_cell", lambda info: instrument.note("cell", info.raw_cell))

@@ -44,7 +44,8 @@ def open_instrument(
     """Connect and lock an instrument for this program or notebook; let it go with `close`, or at the program's end.
 
     devices: a driver or a devices file. out: where the log of this shell is made, `shell_001`; runs are made in there.
-    accept_timing, accept_gaps: as of `Instrument.perform`, for all runs. Raises Refused, nothing moved, as `Instrument.open`.
+    accept_timing, accept_gaps: as of `Instrument.perform`, for all runs. Raises Refused, nothing moved, as
+    `Instrument.open`.
     """
     return OpenInstrument(devices, Path(out), seed, accept_timing=accept_timing, accept_gaps=accept_gaps)
 
@@ -57,7 +58,7 @@ class OpenInstrument:
     def __init__(
         self, devices: str, out: Path, seed: int = 0, *, accept_timing: bool = False, accept_gaps: bool = False
     ) -> None:
-        self._accepts = {"accept_timing": accept_timing, "accept_gaps": accept_gaps}
+        self._accept_timing, self._accept_gaps = accept_timing, accept_gaps
         self._devices, self._out, self._seed = devices, out.absolute(), seed
         self._ready: Future[None] = Future()
         self._ended: Future[Outcome] = Future()
@@ -80,7 +81,13 @@ class OpenInstrument:
         self._hands = Hands(self._opened)
         async with Instrument.open(self._devices, RealClock(), self._seed, signals=False) as instrument:
             self._instrument = instrument
-            return await instrument.perform(Shell(self._hands), ShellPlan(), out=self._out, **self._accepts)
+            return await instrument.perform(
+                Shell(self._hands),
+                ShellPlan(),
+                out=self._out,
+                accept_timing=self._accept_timing,
+                accept_gaps=self._accept_gaps,
+            )
 
     def _opened(self, run: Run, microscope: Any) -> None:
         """The run has begun: its parts are there."""

@@ -8,7 +8,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from engine.errors import DataError, DeviceError, Refused
@@ -61,22 +60,19 @@ def test_calls_are_awaited_here_and_made_on_the_instruments_own_loop(opened):
 
 
 def test_what_is_typed_may_block_as_long_as_it_likes_and_the_instruments_loop_goes_on(opened):
-    ticks = []
+    done = threading.Event()
 
-    async def ticking():
-        for _ in range(20):
-            ticks.append(asyncio.get_running_loop().time())
-            await asyncio.sleep(0.02)
+    async def on_its_loop():
+        await asyncio.sleep(0.05)
+        done.set()
 
     async def cell():
-        going = asyncio.ensure_future(opened.submit(ticking))
+        going = asyncio.ensure_future(opened.submit(on_its_loop))
         await asyncio.sleep(0)
-        threading.Event().wait(0.4)  # a person computes something here
-        return await going
+        assert done.wait(PATIENCE_S)  # a person computes something here, and lets nothing of his own loop go on
+        await going
 
     asyncio.run(cell())
-    assert len(ticks) == 20
-    assert ticks[5] - ticks[0] < 0.4 or max(np.diff(ticks)) < 0.3  # not held up by what blocks here
 
 
 def test_an_error_of_a_device_is_the_cells_and_the_shell_goes_on(opened):
@@ -94,6 +90,7 @@ def test_a_picture_is_the_counts_of_the_camera_and_is_not_kept(opened):
     assert counts.shape == opened.facts.detector.shape
 
 
+@pytest.mark.long
 def test_a_run_is_performed_in_a_folder_within_the_log(opened):
     report = asyncio.run(opened.perform("cred", range_deg=1.5, **SHORT))
     assert (report.ending.status, report.alarms) == (Status.DONE, ())
@@ -165,6 +162,7 @@ def test_the_beam_is_off_when_it_is_let_go_and_the_trace_says_that_it_is_a_log(t
         asyncio.run(instrument.beam.unblank())
 
 
+@pytest.mark.long
 def test_a_run_under_way_is_stopped_when_the_instrument_is_let_go(tmp_path):
     instrument = OpenInstrument("simulated-timing", tmp_path, accept_timing=True)
     began = _began(instrument)
