@@ -4,6 +4,8 @@ The command `credline shell`; docs/shell.md.
 """
 
 import asyncio
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +46,8 @@ def shell(
         ) from error
     from engine.shell.opened import kinds, open_instrument
 
+    for number in (signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])):
+        signal.signal(number, _leave)
     known = kinds()  # takes seconds: before the instrument is opened
     app = TerminalIPythonApp.instance()
     app.display_banner = False
@@ -56,6 +60,11 @@ def shell(
         fit(app.shell, instrument, known, runner.run)
         app.start()  # type: ignore[no-untyped-call]
     typer.echo(f"instrument: let go, beam off; {instrument.folder}", err=True)
+
+
+def _leave(number: int, _: object) -> None:
+    """The program is to end, or its terminal is gone: as by `exit`."""
+    raise SystemExit(128 + number)
 
 
 def fit(interactive: Any, instrument: "OpenInstrument", known: dict[str, Any], run_cell: Callable[..., Any]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -106,6 +107,32 @@ def test_a_program_of_its_own_from_the_first_line_to_the_exit(tmp_path):
     ]
     assert json.loads((folder / "run.json").read_text())["status"] == "done"
     assert json.loads((folder / "1_mordenite" / "run.json").read_text())["status"] == "done"
+
+
+@pytest.mark.long
+def test_a_program_that_is_told_to_end_leaves_the_beam_off(tmp_path):
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "TMPDIR": str(tmp_path)}
+    words = ["shell", "--devices", "simulated-timing", "--out", str(tmp_path / "runs")]
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        program.stdin.write("await beam.unblank()\nprint('the beam is', 'on')\n")
+        program.stdin.flush()
+        for line in program.stdout:
+            if "the beam is on" in line:
+                break
+        program.send_signal(signal.SIGTERM)
+        rest = program.stdout.read()
+        assert program.wait(60) == 128 + signal.SIGTERM, rest
+    document = json.loads((tmp_path / "runs" / "shell_001" / "run.json").read_text())
+    assert (document["status"], document["alarms"]) == ("done", [])
 
 
 def test_without_ipython_it_says_what_to_install(monkeypatch):
