@@ -154,11 +154,14 @@ class Controls:
 
     async def _run(self, asked: JsonObject) -> JsonDict:
         """Begin a run; the answer comes when its folder is there. Refused for what cannot be."""
-        if self._task is not None and not self._task.done():
-            raise DeviceBusy("a run has the instrument; nothing was begun. Wait for its end, or stop it.")
+        self._refuse_if_busy()
         kind = experiment_type(str(asked.get("protocol")))
         words = _words(asked)
         checked = build_plan(kind, None, words)
+        if self._gives_way:
+            kind.prepare(checked, self._instrument.microscope.facts)  # what cannot be ends no view
+            await self._end_view(_by(f"ended for a run of {kind.name}", asked))
+            self._refuse_if_busy()
         self._began = asyncio.get_running_loop().create_future()
         accepted = {key: asked.get(key) is True for key in ACCEPTS}
         work = self._perform_all(self._perform(kind, checked, **accepted))
@@ -168,6 +171,22 @@ class Controls:
         if self._began.done():
             return {"run": self._began.result()}
         raise Refused(str(self._last.get("reason")))
+
+    def _refuse_if_busy(self) -> None:
+        """Raises DeviceBusy while a run has the instrument that does not give way."""
+        if self._task is not None and not self._task.done() and not self._gives_way:
+            raise DeviceBusy("a run has the instrument; nothing was begun. Wait for its end, or stop it.")
+
+    @property
+    def _gives_way(self) -> bool:
+        """Whether a run is under way that ends where another one is asked for."""
+        return self._now is not None and self._now.gives_way
+
+    async def _end_view(self, why: str) -> None:
+        """Stop a run that gives way, and wait for its end, its safe state included."""
+        if self._gives_way and self._now is not None and self._task is not None:
+            self._now.run.commands.stop(why)
+            await asyncio.wait({self._task})
 
     async def _perform_all(self, first: Coroutine[object, object, None] | None) -> None:
         """A run that was asked for, and then those of the queue as long as that goes."""
@@ -216,7 +235,8 @@ class Controls:
                 "alarms": list(outcome.alarms),
                 "products": list(outcome.products),
             }
-            if outcome.ending.status is not Status.ABORTED and not self.clock.is_virtual:
+            drawn = outcome.ending.status is not Status.ABORTED and not kind.gives_way
+            if drawn and not self.clock.is_virtual:
                 # The next run does not wait for it. Kept, for a task that nobody holds may vanish.
                 self._drawing = asyncio.get_running_loop().run_in_executor(None, _draw, outcome.folder)
 
@@ -314,6 +334,7 @@ class Controls:
 
     async def _start_queue(self, asked: JsonObject) -> JsonDict:
         """The next run is begun when the instrument is free, and so on."""
+        await self._end_view(_by("ended for the queue", asked))
         self.queue.start()
         if self._task is None or self._task.done():
             self._last = {}
@@ -345,8 +366,9 @@ class Controls:
             raise Refused("THE BEAM MAY STILL BE ON: the blanker reads as open. Blank it at the microscope now.")
         return {"blanked": True, "after_ms": round((self.clock.now_ns() - begun_ns) / NS_PER_MS, 1)}
 
-    async def _close(self, _: JsonObject) -> JsonDict:
-        """End the instrument process in good order. Refused while a run is under way."""
+    async def _close(self, asked: JsonObject) -> JsonDict:
+        """End the instrument process in good order. Refused while a run is under way that does not give way."""
+        await self._end_view(_by("ended with the console", asked))
         if self._task is not None and not self._task.done():
             raise DeviceBusy("a run has the instrument; it stays open. Stop the run first.")
         self.closing.set()

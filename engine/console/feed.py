@@ -213,4 +213,4 @@ class Feed:
 def _packed(watched: WatchedRun, kind: str, row: int | None) -> bytes | None:
     """A frame as it is sent; None where it cannot be read (any more, or yet)."""
     frame = watched.picture(kind, row)
-    return None if frame is None else packed_picture(frame)
+    return None if frame is None else packed_picture(frame, watched.seen(frame))

@@ -29,7 +29,8 @@ class RunUnderWay:
     def __init__(self, run: Run, prepared: Prepared, watched: Callable[[], bool]) -> None:
         self.run = run
         self.total = prepared.total
-        self.pauses = experiment_type(run.document.protocol).pauses
+        kind = experiment_type(run.document.protocol)
+        self.pauses, self.gives_way = kind.pauses, kind.gives_way
         self.state = ""
         self.paused = False
         self.blanked: bool | None = None
@@ -97,6 +98,7 @@ class RunUnderWay:
             "state": self.state,
             "total": self.total,
             "pauses": self.pauses,
+            "gives_way": self.gives_way,
             "paused": self.paused,
             "ending": None if ending is None else ending.status.value,
             "alarms": list(self.run.alarms),

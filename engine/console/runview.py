@@ -5,7 +5,7 @@ The summary is sent whole when it has changed; what is drawn over time (strip, l
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.clock import NS_PER_MS, NS_PER_S
@@ -121,6 +121,8 @@ class RunView:
         elif kind == "frame":
             now.counts[name] += 1
             self._bar("camera", record["start_ns"], record["end_ns"], "frame", name)
+        elif kind == "refused":
+            self._bar("camera", record["start_ns"], record["end_ns"], "frame", said(str(record["reason"])))
         elif kind == "note" and record["name"] == "operator":
             now.operator = said(str(record.get("text", "")))
         elif kind == "note" and record["name"] == "safe state":
@@ -232,6 +234,7 @@ class RunView:
             "remarks": [said(remark) for remark in document.remarks],
             "told": self._told(),
             "shown": self._shown(),
+            "buttons": self._buttons(),
             "course": self._course(),
             "panels": self.panels.panels,
             "hourly": self.panels.hourly(now.t_ns),
@@ -268,6 +271,14 @@ class RunView:
                 }
                 for each in self._kind.shown(self.document)
             ]
+        except Exception:
+            return []
+
+    def _buttons(self) -> list[JsonDict]:
+        if self._kind is None or self.document.has_ended:
+            return []
+        try:
+            return [asdict(each) for each in self._kind.buttons(self.document)]
         except Exception:
             return []
 

@@ -369,12 +369,6 @@ class ExperimentType(ABC, Generic[PlanT]):
         """What a display offers to be told to a run that is under way; from run.json. May not raise."""
         return ()
 
-    def stands(self, record: Record) -> Sequence[tuple[str, str]]:
-        """How the instrument stands, as far as this record tells, for a display: names and texts, with units, each in
-        the place of what was told by that name before; called with every record.
-        """
-        return ()
-
     def finish(self, remains: Remains) -> RunEnd:
         """The result, from the records and the frames that are on disk: pure, the same for a run, its replay and its
         recovery. May not raise for what a crash can leave.

@@ -101,7 +101,7 @@ def _data_lost(kind: Kind, found: Found, document: RunDocument) -> bool:
 
 
 def _clear_up(folder: Path) -> None:
-    """Remove what was being written when the program ended: such files are made anew. And what was for the eyes only."""
+    """Remove what was being written when the program ended, which is made anew, and what was for the eyes only."""
     for path in [folder / SHOWN_FILE, *folder.glob(".*.new"), *folder.rglob(".*.part*")]:
         with suppress(FileNotFoundError):
             path.unlink()

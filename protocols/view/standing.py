@@ -95,20 +95,20 @@ def in_words(record: Record) -> list[tuple[str, str]]:
 
 
 def _position(told: Any) -> list[tuple[str, str]]:
-    x, y, z = (float(told[axis]) / 1000 for axis in ("x_nm", "y_nm", "z_nm"))
+    x, y, z = (round(float(told[axis]) / 1000, 2) + 0.0 for axis in ("x_nm", "y_nm", "z_nm"))
     return [("stage x, y, z", f"{x:.2f}, {y:.2f}, {z:.2f} um")]
 
 
 def _mode(told: Any) -> list[tuple[str, str]]:
     other = "magnification" if told == OpticalMode.DIFFRACTION.value else "camera length"
-    return [("mode", str(told)), (other, "")]
+    return [("mode", str(told)), (other, "-")]
 
 
 WORDS: dict[str, tuple[str, Callable[[Any], list[tuple[str, str]]] | str]] = {
     "beam.is_blanked": ("beam", lambda told: [("beam", "blanked" if told else "ON")]),
     "beam.blank": ("beam", "blanked"),
     "beam.unblank": ("beam", "ON"),
-    "stage.angle": ("tilt", lambda told: [("tilt", f"{float(told['value']):.2f} deg")]),
+    "stage.angle": ("tilt", lambda told: [("tilt", f"{round(float(told['value']), 2) + 0.0:.2f} deg")]),
     "stagexyz.position": ("stage x, y, z", _position),
     "mode.mode": ("mode", _mode),
     "mode.magnification": ("magnification", lambda told: [("magnification", f"{float(told):g}x")]),
@@ -117,4 +117,4 @@ WORDS: dict[str, tuple[str, Callable[[Any], list[tuple[str, str]]] | str]] = {
     "illumination.brightness": ("brightness", lambda told: [("brightness", f"{float(told):g}")]),
     "optics.focus": ("lens", lambda told: [("lens", f"{int(told)}")]),
 }
-"""By calls: what it is, and how its answer is said. An empty text takes a name away from the display."""
+"""By calls: what it is, and how its answer is said."""

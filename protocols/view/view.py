@@ -16,12 +16,15 @@ from engine.record.trace import Record
 from engine.run.budget import Budget, BudgetStep
 from engine.run.contract import Button, ExperimentType, Prepared, Shown, Times
 from engine.run.machine import StrictMachine
+from engine.run.panels import Panel, PanelColumn, PanelRow, TablePanel
 from engine.run.run import Run
 from protocols.view import words
 from protocols.view.experiment import ViewExperiment
 from protocols.view.images import write_missing
 from protocols.view.plan import LIVE, SAVED, ViewPlan, view_machine
 from protocols.view.standing import in_words
+
+MICROSCOPE = "microscope"
 
 
 class PreparedView(Prepared):
@@ -81,8 +84,12 @@ class View(ExperimentType[ViewPlan]):
     def shown(self, document: RunDocument) -> Sequence[Shown]:
         """See `ExperimentType.shown`."""
         camera = document.instrument.get("detector")
-        saturation = camera.get("saturation") if isinstance(camera, Mapping) else None
-        looked_at = {"saturation": saturation if isinstance(saturation, int | float) else None}
+        known = camera if isinstance(camera, Mapping) else {}
+        saturation = known.get("saturation")
+        looked_at = {
+            "saturation": saturation if isinstance(saturation, int | float) else None,
+            "wide_cross": known.get("wide_cross") is True,
+        }
         seen = "protocols.view.looks:seen"
         return [Shown(kind.name, kind.name, seen=seen, arguments=looked_at) for kind in (LIVE, SAVED)]
 
@@ -101,9 +108,13 @@ class View(ExperimentType[ViewPlan]):
             Button("Save image", words.SAVE, "The next picture is kept, and written as TIFF into the run's folder"),
         ]
 
-    def stands(self, record: Record) -> Sequence[tuple[str, str]]:
-        """See `ExperimentType.stands`."""
-        return in_words(record)
+    def panels(self, document: RunDocument) -> Sequence[Panel]:
+        """See `ExperimentType.panels`."""
+        return [TablePanel(MICROSCOPE, MICROSCOPE, (PanelColumn("what", ""), PanelColumn("is", "")))]
+
+    def panel_read(self, record: Record, document: RunDocument) -> Sequence[PanelRow]:
+        """See `ExperimentType.panel_read`: how the microscope stands."""
+        return [PanelRow(MICROSCOPE, name, {"what": name, "is": text}) for name, text in in_words(record)]
 
     def understood(self, words_: str, document: RunDocument) -> str:
         """See `ExperimentType.understood`."""

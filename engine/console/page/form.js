@@ -30,6 +30,7 @@ export class Form {
     select.replaceChildren(...protocols.map(({ name, summary, problem }) =>
       element("option", { value: name, text: name, title: problem || summary, disabled: Boolean(problem) })));
     const first = protocols.find(({ name }) => name === "cred") || protocols.find(({ problem }) => !problem);
+    this.view = protocols.find(({ gives_way: gives, problem }) => gives && !problem)?.name || "";
     if (first) { select.value = first.name; await this.open(first.name); }
   }
 
@@ -153,11 +154,18 @@ export class Form {
   }
 
   // acceptTiming: although the self-test has found this machine too slow for the plan.
-  async #start(acceptTiming) {
+  #start(acceptTiming) {
+    return this.#run({ ...this.wanted, accept_gaps: this.accept, accept_timing: acceptTiming });
+  }
+
+  // The run that gives way to any other: the live view, as it is by default.
+  look() { return this.#run({ protocol: this.view, settings: [] }); }
+
+  async #run(wanted) {
     byId("start").disabled = true;
     byId("accept-timing").hidden = true;
     this.onSay("Starting: the timing of this machine is tested first...", "");
-    const told = await act("run", { ...this.wanted, accept_gaps: this.accept, accept_timing: acceptTiming });
+    const told = await act("run", wanted);
     if (told.ok) this.onStarted(told.run);
     else {
       this.onSay(told.error, "bad");

@@ -8,6 +8,7 @@ import { Course } from "./course.js";
 import { byId, element, setText } from "./dom.js";
 import { showFigures, showResult, showWarnings } from "./figures.js";
 import { Form } from "./form.js";
+import { Handles } from "./handles.js";
 import { Kept } from "./kept.js";
 import { Machine } from "./machine.js";
 import { Panels } from "./panels.js";
@@ -15,6 +16,7 @@ import { Picture, unpacked } from "./picture.js";
 import { Pointing } from "./pointing.js";
 import { Queue } from "./queue.js";
 import { Runs } from "./runs.js";
+import { Seen } from "./seen.js";
 import { Strip } from "./strip.js";
 
 const RED_KEY = "F8", AGAIN_MS = 1000, DRAW_MS = 50, RUNS_MS = 5000;
@@ -68,6 +70,7 @@ function picture(data) {
   const into = frame.kind === now.kinds[1] && frame.kind !== now.kinds[0] ? small : large;
   into.over = over || null;
   into.show(frame);
+  if (into === large) seen.set(frame);
   if (into === small) {
     byId("second").hidden = false;
     const slot = frame.columns.slot;
@@ -102,7 +105,8 @@ function status(told) {
   queue.show(instrument?.queue, now.mine);
   kept.steers(now.mine);
   byId("red").disabled = !told.steering || !instrument;
-  const free = instrument && !live && !instrument.preparing;
+  const free = instrument && (!live || live.gives_way) && !instrument.preparing;
+  byId("view").hidden = !(now.mine && free && !live && form.view);
   form.may(now.mine && free, !now.mine ? "This page does not steer." : free ? "" : "A run has the instrument.", now.mine);
   if (now.following) {
     const wanted = live?.name || runs.running()?.name || instrument?.last?.run || now.name;
@@ -138,6 +142,7 @@ function open(name, follow) {
   small.clear();
   panels.clear();
   pointing.clear();
+  seen.clear();
   kept.clear();
   now.row = null;
   byId("second").hidden = byId("curve").hidden = true;
@@ -174,6 +179,9 @@ function run(told) {
   byId("curve").hidden = !told.course;
   if (told.course) setText(byId("curve").lastElementChild, `${told.course.name}, ${told.course.unit}, over time; dashed: the plan`);
   panels.set(told.panels, now.mine);
+  handles.set(told.buttons, now.mine && now.status?.instrument?.run?.name === told.name);
+  byId("folder").hidden = !told.folder;
+  setText(byId("folder"), `in ${told.folder}`);
   kept.show(told);
   showFigures(told);
   showWarnings(told, now.status?.gone);
@@ -240,6 +248,7 @@ async function steer(what, more) {
 const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: offer });
 const control = new Control(say), queue = new Queue(say), kept = new Kept(say);
 const pointing = new Pointing(large, () => now, say);
+const handles = new Handles(byId("handles"), say), seen = new Seen(byId("seen-figures"), byId("followed"));
 const runs = new Runs((name) => open(name, false));
 const comparing = new Comparing(runs);
 const form = new Form((name) => { say(`${name} has begun.`, "good"); open(name, true); }, say,
@@ -260,9 +269,11 @@ function theme(name) {
   strip.draw();
   course.draw();
   panels.redraw();
+  seen.draw();
 }
 
 byId("red").addEventListener("click", red);
+byId("view").addEventListener("click", () => form.look());
 byId("stop").addEventListener("click", () => steer("stop"));
 byId("pause").addEventListener("click", () => steer(now.status?.instrument?.run?.paused ? "resume" : "pause"));
 byId("abort").addEventListener("click", ({ target }) => {

@@ -110,6 +110,7 @@ export class Picture {
     context.drawImage(this.pixels, left, top, columns * scale, rows * scale);
     if (this.view.rings && this.over?.centre) this.#rings(context, scale, left, top);
     if (this.view.rings || this.plain) this.#marks(context, scale, left, top);
+    if (this.view.rings && this.frame.seen && !this.plain) this.#seen(context, scale, left, top);
     if (this.pointed) this.#cross(context, this.#at(this.pointed, scale, left, top));
   }
 
@@ -137,6 +138,22 @@ export class Picture {
       context.beginPath();
       context.arc(x, y, Math.max((radius / binned) * scale, 3), 0, 2 * Math.PI);
       context.stroke();
+    }
+  }
+
+  // What the protocol has found in this picture, and the middle of it as a thin cross.
+  #seen(context, scale, left, top) {
+    const [rows, columns] = this.frame.shape, x = left + (columns / 2) * scale, y = top + (rows / 2) * scale;
+    context.strokeStyle = "rgb(147 164 181 / 80%)";
+    context.lineWidth = 1;
+    context.strokeRect(x - 5, y - 5, 10, 10);
+    context.fillStyle = "#ffd479";
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "left";
+    for (const [fast, slow, word] of this.frame.seen.crosses) {
+      const at = this.#at([fast, slow], scale, left, top);
+      this.#cross(context, at);
+      context.fillText(word, at[0] + 15, at[1] - 5);
     }
   }
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from engine.console.runview import DRAWN_MOST, Growing, RunView, machine_told
-from engine.console.watched import WatchedRun, total_of
+from engine.console.watched import WatchedRun
 from engine.record.document import RunDocument
 from engine.run.registry import experiment_type
+from engine.run.total import total_of
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ async def test_the_newest_frame_takes_the_place_of_the_one_before(tmp_path):
         assert tail.look() == {"live": number + 1}
         assert (tail.newest("live").counts == number).all()
         sizes.add((tmp_path / SHOWN_FILE).stat().st_size)
-    assert len(sizes) == 1
+    assert max(sizes) - min(sizes) < 64  # the figures of its head have more or fewer digits
     shown.close()
     writer.close()
     assert list(tmp_path.iterdir()) == []
