@@ -77,7 +77,7 @@ class PanelView:
             values = known.setdefault(row.key, {})
             is_new = not values
             values.update({key: _sayable(value) for key, value in row.values.items()})
-            told = {"panel": row.panel, "key": row.key, "values": values}
+            told: JsonDict = {"panel": row.panel, "key": row.key, "values": values}
             before = self.rows.get(f"{row.panel}/{row.key}") or {}
             if frame is not None and (is_new or "x" in row.values):
                 told["frame"] = list(frame)
@@ -144,7 +144,14 @@ def _told(panel: Panel) -> JsonDict:
         columns = [[each.key, each.title, each.unit, each.digits] for each in panel.columns]
         return {**told, "type": "table", "columns": columns}
     states = [list(state) for state in panel.states]
-    return {**told, "type": "map", "unit": panel.unit, "states": states, "value_title": panel.value_title}
+    return {
+        **told,
+        "type": "map",
+        "unit": panel.unit,
+        "states": states,
+        "points": panel.points,
+        "value_title": panel.value_title,
+    }
 
 
 def _sayable(value: Cell) -> Cell:

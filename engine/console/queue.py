@@ -60,7 +60,7 @@ class RunQueue:
             self._runs = [_queued(each) for each in told["runs"]][:RUNS_MOST]
         except FileNotFoundError:
             return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.why = f"{self._path} could not be read ({type(error).__name__}); the queue is empty."
             return
         if self._runs:

@@ -19,10 +19,12 @@ from engine.record.document import RunDocument
 from engine.record.jsonobject import JsonDict
 from engine.run.contract import AnyExperiment
 from engine.run.registry import experiment_type
+from engine.run.runlist import read_runs
 
 Said = Callable[[Request], Awaitable[JsonDict]]
 Steer = Callable[[Request, JsonDict], Awaitable[None]]
 COMPARED_MOST = 2
+FARTHEST_PX = 1e6
 
 
 class RunAsks:
@@ -32,19 +34,20 @@ class RunAsks:
 
     def __init__(self, out: Path, feed: Feed, said: Said, claim: Steer) -> None:
         self._out, self._feed, self._said, self._claim = out, feed, said, claim
-        self._storing = asyncio.Lock()
+        self._storing, self._listing = asyncio.Lock(), asyncio.Lock()
         self._lines: dict[str, list[str]] = {}
 
     async def point(self, request: Request) -> Response:
         """What a click on a frame of a run would tell it: `words`, and `plain` for a person."""
         said = await self._said(request)
         watched, kind = await self._run(said)
-        row, place = said.get("row"), (said.get("fast_px"), said.get("slow_px"))
+        row, place = said.get("row"), [said.get("fast_px"), said.get("slow_px")]
+        px = [float(each) for each in place if isinstance(each, int | float) and abs(each) < FARTHEST_PX]
         told = watched.view.panels.told_of(str(said.get("kind")), row) if type(row) is int else None
-        if told is None or not all(type(px) in (int, float) and abs(px) < 1e6 for px in place):
+        if told is None or len(px) != 2:
             raise Refused("a click there asks for nothing; nothing was told.")
         document = watched.view.document
-        pointed = kind.pointed(document, told, *(float(px) for px in place if px is not None))
+        pointed = kind.pointed(document, told, *px)
         return JSONResponse({"words": kind.understood(pointed.words, document), "plain": pointed.plain})
 
     async def offers(self, request: Request) -> Response:
@@ -79,6 +82,23 @@ class RunAsks:
         """The figures of one or two runs, for a comparison, and the result of each in words."""
         names = request.query_params.getlist("run")[:COMPARED_MOST]
         return JSONResponse({"runs": await asyncio.to_thread(lambda: [self._figures(name) for name in names])})
+
+    async def numbers(self, _: Request) -> Response:
+        """The figures of all runs, for a histogram."""
+        async with self._listing:
+            return JSONResponse({"runs": await asyncio.to_thread(self._numbers)})
+
+    def _numbers(self) -> list[JsonDict]:
+        told: list[JsonDict] = []
+        for run in read_runs(self._out)[0] if self._out.is_dir() else ():
+            try:
+                numbers = dict(experiment_type(run.protocol).numbers(RunDocument.read(run.folder)))
+            except Exception:  # not installed here, damaged, or somebody's package
+                continue
+            if numbers:
+                name = run.folder.relative_to(self._out).as_posix()
+                told.append({"name": name, "protocol": run.protocol, "numbers": numbers})
+        return told
 
     def _figures(self, name: str) -> JsonDict:
         document = RunDocument.read(run_folder(self._out, name))

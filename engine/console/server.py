@@ -25,7 +25,7 @@ from engine.console.runfolder import report_file
 from engine.errors import CredlineError, Refused
 from engine.record.jsonobject import JsonDict
 from engine.run.registry import experiment_type
-from engine.run.runlist import read_runs
+from engine.run.runlist import ListedRun, read_runs
 
 PAGE = Path(__file__).with_name("page")
 REPORT_POLICY = "sandbox; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -104,6 +104,7 @@ class Desk:
                 "own": [[name, text] for name, text in run.own.items()],
                 "problem": run.problem,
                 "report": run.place != run.folder,
+                "picture": _picture(run),
             }
             for run in read_runs(out)[0]
         ]
@@ -213,6 +214,15 @@ class Desk:
         await self.feed.serve(socket, self._console.keys.page(socket, number))
 
 
+def _picture(run: ListedRun) -> str:
+    """The file of its report that shows a run at a glance; empty for none."""
+    try:
+        name = experiment_type(run.protocol).picture
+    except Exception:  # not installed here, or somebody's package
+        return ""
+    return name if name and (run.folder / "report" / name).is_file() else ""
+
+
 def _words(given: object) -> list[str]:
     return [str(word) for word in given] if isinstance(given, list) else []
 
@@ -247,6 +257,7 @@ def web_app(console: Console) -> ASGIApp:
         Route("/api/store", _plainly(of_runs.store), methods=["POST"]),
         Route("/api/kept", _plainly(of_runs.kept)),
         Route("/api/figures", _plainly(of_runs.figures)),
+        Route("/api/numbers", _plainly(of_runs.numbers)),
         Route("/report/{name:path}/{file}", _plainly(desk.report)),
         WebSocketRoute("/feed", desk.watch),
         Mount("/page", StaticFiles(directory=PAGE)),

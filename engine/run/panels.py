@@ -42,13 +42,15 @@ class MapPanel:
 
     Of its rows `x`, `y` say where, in `unit`, x to the right and y upwards; `side` makes a row an area, whose
     `state` is one of `states` (name, what it means for a person; the first is what is still to come). Without it a row
-    is a point; its `value` from 0 to 1 is its colour, `value_title` says what that means. `words` are said of it.
+    is a point; its `value` from 0 to 1 is its colour; `points` and
+    `value_title` say what they are. `words` are said of it.
     """
 
     name: str
     title: str
     unit: str
     states: Sequence[tuple[str, str]] = ()
+    points: str = "points"
     value_title: str = ""
     offers: bool = False
     """Whether a point offers something (`ExperimentType.offered`)."""

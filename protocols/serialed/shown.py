@@ -25,9 +25,9 @@ from protocols.serialed.records import BEAM, FIELD, IMAGE, PATTERN, ROUTE
 GRID = "grid"
 TO_COME = "to come"
 STATES = (
-    (TO_COME, "to come"),
+    (TO_COME, "fields to come"),
     ("under way", "under way"),
-    ("visited", "crystals visited"),
+    ("visited", "visited"),
     ("no crystals", "no crystals"),
     ("barren", "without film"),
     ("bar", "behind a bar, skipped"),
@@ -37,7 +37,7 @@ STATES = (
 )
 NEIGHBOURS_NM, NEIGHBOURS_MOST = 6000.0, 30
 """By so many crystals, no farther than this, one is known again."""
-MAP = MapPanel(GRID, "grid", "um", STATES, "chance that it is worth a run", offers=True)
+MAP = MapPanel(GRID, "Grid", "um", STATES, "crystals", "chance that it is worth a run", offers=True)
 
 
 def shown_of() -> list[Shown]:

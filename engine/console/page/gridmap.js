@@ -14,8 +14,8 @@ function ramp() {
 }
 
 export class GridMap {
-  constructor(canvas, { unit, states, value_title: valueTitle }) {
-    Object.assign(this, { canvas, unit, states, valueTitle });
+  constructor(canvas, { unit, states, points, value_title: valueTitle }) {
+    Object.assign(this, { canvas, unit, states, pointsTitle: points, valueTitle });
     this.rows = new Map();
     this.zoom = 1;
     this.middle = null;
@@ -54,7 +54,7 @@ export class GridMap {
     this.#legend(context, colours, width, height);
     const number = (name) => this.areas.filter(({ values }) => values.state === name).length;
     const told = this.states.map(([name, text]) => [number(name), text]).filter(([count]) => count).map(([count, text]) => `${count} ${text}`);
-    this.said = `${told.join(", ")}; ${this.points.length} points`;
+    this.said = `${told.join(", ")}; ${this.points.length} ${this.pointsTitle}`;
   }
 
   #fit(placed, width, height) {

@@ -2,6 +2,7 @@
 
 import { act, page, say as post, told as toldBy } from "./ask.js";
 import { MAP_NAMES } from "./colours.js";
+import { Comparing } from "./comparing.js";
 import { Control } from "./control.js";
 import { Course } from "./course.js";
 import { byId, element, setText } from "./dom.js";
@@ -249,6 +250,7 @@ const control = new Control(say), queue = new Queue(say), kept = new Kept(say);
 const pointing = new Pointing(large, () => now, say);
 const handles = new Handles(byId("handles"), say), seen = new Seen(byId("seen-figures"), byId("followed"));
 const runs = new Runs((name) => open(name, false));
+const comparing = new Comparing(runs);
 const form = new Form((name) => { say(`${name} has begun.`, "good"); open(name, true); }, say,
   async (run) => { if (await queue.add(run)) say("Put into the queue.", "good"); });
 

@@ -16,6 +16,7 @@ export class Panels {
     this.rows = new Map();
     this.shown = new Map();
     this.box.replaceChildren();
+    this.box.hidden = true;
   }
 
   // Which panels there are. steering: whether what a row offers may be asked for.
@@ -25,6 +26,7 @@ export class Panels {
     if (told !== this.told) {
       this.told = told;
       this.shown.clear();
+      this.box.hidden = !panels.length;
       this.box.replaceChildren(...panels.map((panel) => this.#figure(panel)));
     }
     for (const { offer } of this.shown.values()) offer.disabled = !steering;
