@@ -30,7 +30,7 @@ from engine.record.schema import problem
 
 SCHEMA = 2
 LINE_LIMIT_BYTES = 2**20
-LOG = "log"
+IS_LOG = "is a log"
 """The note of a trace that says what was done and not why, as its `text` tells: nothing can be replayed from it."""
 """No record comes near this; a longer line is damage, and is not read to its end."""
 HELD_RECORDS = 2_000

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from engine.record.endings import Status
-from engine.record.trace import LOG
+from engine.record.trace import IS_LOG
 from engine.run.contract import Experiment, ExperimentType, Prepared, Work
 from engine.run.machine import FINISH, StrictMachine, Transition
 from engine.run.run import Run
@@ -65,7 +65,7 @@ class ShellExperiment(Experiment):
 
     async def typed(self) -> str:
         """Lend the instrument until it is let go."""
-        self.run.trace.record("note", LOG, text=LOG_TEXT)
+        self.run.trace.record("note", IS_LOG, text=LOG_TEXT)
         if self._hands is None:
             return self.run.finish(Status.DONE, "nobody types here: begin it with `credline shell`")
         self._hands.opened(self.run, self.microscope)
