@@ -67,7 +67,7 @@ class ShellExperiment(Experiment):
         """Lend the instrument until it is let go."""
         self.run.trace.record("note", IS_LOG, text=LOG_TEXT)
         if self._hands is None:
-            return self.run.finish(Status.DONE, "nobody types here: begin it with `credline shell`")
+            return self.run.finish(Status.DONE, "nobody types here")
         self._hands.opened(self.run, self.microscope)
         await self._hands.over.wait()
         return self.run.finish(Status.DONE, "the shell was left")
@@ -93,6 +93,7 @@ class Shell(ExperimentType[ShellPlan]):
 
     def __init__(self, hands: Hands | None = None) -> None:
         self._hands = hands
+        self.begun_by = "credline shell" if hands is None else ""
 
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
         """See `ExperimentType.machine`."""

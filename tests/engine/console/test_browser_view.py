@@ -26,6 +26,8 @@ def _records(folder) -> list[dict]:
 
 
 def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, console):
+    from axe_playwright_python.sync_playwright import Axe
+
     page.locator("#view").click()
     lit(page, "view")
     page.wait_for_function("() => window.credline.frames >= 3")
@@ -43,6 +45,8 @@ def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, cons
     page.get_by_label("Exposure, s").fill("0.1")
     page.get_by_label("Exposure, s").press("Enter")
     _told(page, "exposure 0.1")
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
     page.get_by_role("button", name="Save image").click()
     _told(page, "save")
     page.get_by_role("tab", name="saved").wait_for()

@@ -196,3 +196,8 @@ def test_a_log_that_was_cut_off_is_recovered(tmp_path):
     assert recover_run(instrument.folder)
     after = RunDocument.read(instrument.folder)
     assert (after.status, "the program ended" in after.reason) == ("failed", True)
+
+
+def test_a_shell_is_begun_by_its_own_command_and_no_other(record_run):
+    with pytest.raises(Refused, match="begun by `credline shell`"):
+        record_run("shell")
