@@ -64,7 +64,10 @@ class Control:
     def take(self, page: Page) -> str:
         """Ask to steer; in words what comes of it. Who steers has some seconds to refuse."""
         self._settle()
-        if self._holder is None or self._holder.by == page.by or self._is_gone(self._holder):
+        if self._holder is not None and self._holder.by == page.by:
+            self._holder = page  # by another name
+            return "this page steers"
+        if self._holder is None or self._is_gone(self._holder):
             self._holder, self._asks = page, None
             self._seen_ns[page.by] = self._clock.now_ns()
             return "this page steers"

@@ -162,7 +162,7 @@ class Controls:
             kind.prepare(checked, self._instrument.microscope.facts)  # what cannot be ends no view
             await self._end_view(_by(f"ended for a run of {kind.name}", asked))
             self._refuse_if_busy()
-        self._began = asyncio.get_running_loop().create_future()
+        self._began, self._to_stop = asyncio.get_running_loop().create_future(), ""
         accepted = {key: asked.get(key) is True for key in ACCEPTS}
         work = self._perform_all(self._perform(kind, checked, **accepted))
         self._task = asyncio.get_running_loop().create_task(work, name="runs of the console")
@@ -193,7 +193,10 @@ class Controls:
         if first is not None:
             await first
         while self.queue.goes_on(self._last) and (run := await self.queue.take()) is not None:
-            self._began = None
+            if not self.queue.going:  # somebody has ended all while the file was written
+                await self.queue.put_back(run)
+                return
+            self._began, self._to_stop = None, ""
             try:
                 kind = experiment_type(run.protocol)
                 plan = build_plan(kind, None, run.settings)
@@ -205,7 +208,7 @@ class Controls:
     async def _perform(self, kind: AnyExperiment, plan: object, *, accept_gaps: bool, accept_timing: bool) -> None:
         """The whole run; whatever comes of it, the instrument is there for the next one."""
         outcome: Outcome | None = None
-        self._to_stop, self._last = "", {}
+        self._last = {}
         try:
             outcome = await self._instrument.perform(
                 kind,

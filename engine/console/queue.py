@@ -109,6 +109,11 @@ class RunQueue:
         await self._write()
         return run
 
+    async def put_back(self, run: Queued) -> None:
+        """One that was taken, and not begun: the next one again."""
+        self._runs.insert(0, run)
+        await self._write()
+
     def start(self) -> None:
         """From now on the next one is begun when the instrument is free. Raises Refused where there is none."""
         if not self._runs:

@@ -3,7 +3,7 @@
 import { act, check, read } from "./ask.js";
 import { byId, drawn, element } from "./dom.js";
 
-const FIRST = 8, WAIT_MS = 250;
+const FIRST = 8, WAIT_MS = 250, HELP_MS = 300;
 const COLOURS = 5;
 
 export class Form {
@@ -64,7 +64,7 @@ export class Form {
     }
     const label = element("label", { class: "field" }, element("span", { text: key.key }), input, element("span", { class: "unit", text: key.unit }));
     input.addEventListener("focus", () => { help.hidden = !help.textContent; });
-    input.addEventListener("blur", () => { help.hidden = true; });
+    input.addEventListener("blur", () => setTimeout(() => { help.hidden = true; }, HELP_MS)); // a click that ends it must still hit what it was aimed at
     input.addEventListener("input", () => this.ask());
     this.fields.set(key.key, { key, input, label, written });
     return [label, help];

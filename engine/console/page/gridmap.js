@@ -115,14 +115,14 @@ export class GridMap {
     return best || (this.areas || []).find(({ values }) => Math.max(Math.abs(this.#x(values.x) - x), Math.abs(this.#y(values.y) - y)) < (values.side * this.scale) / 2) || null;
   }
 
-  // The nearest point in a direction: near along it, and not far beside it.
+  // The nearest point in a direction: near along it, and not far beside it. The first one is that in the middle.
   #next(dx, dy) {
     const from = this.chosen && this.rows.get(this.chosen), here = from ? [from.values.x, from.values.y] : this.middle;
     let best = null, least = Infinity;
     for (const row of this.points || []) {
       const away = [row.values.x - here[0], row.values.y - here[1]], along = away[0] * dx + away[1] * dy;
-      const cost = along + 2.5 * Math.abs(away[0] * dy - away[1] * dx);
-      if (row !== from && along > 0 && cost < least) { least = cost; best = row; }
+      const cost = from ? along + 2.5 * Math.abs(away[0] * dy - away[1] * dx) : Math.hypot(...away);
+      if (row !== from && (along > 0 || !from) && cost < least) { least = cost; best = row; }
     }
     return best;
   }

@@ -83,7 +83,8 @@ def browser():
 @pytest.fixture
 def page(browser, console):
     """A page that steers, and has nothing to complain of."""
-    page = browser.new_page(viewport={"width": 1366, "height": 768})
+    context = browser.new_context(viewport={"width": 1366, "height": 768})
+    page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -91,5 +92,5 @@ def page(browser, console):
     page.goto(console.link)
     page.get_by_text("you steer").wait_for()
     yield page
-    page.close()
+    context.close()
     assert [text for text in wrong if "ERR_CONNECTION_REFUSED" not in text] == []

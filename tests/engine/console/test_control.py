@@ -76,6 +76,17 @@ def test_who_is_refused_watches_and_is_told_by_whom(on_time):
     assert (told["holder"], told["refused"], told["refused_by"]) == ("a", "b", "Anna")
 
 
+def test_who_steers_may_take_another_name_and_whoever_asks_asks_still(on_time):
+    async def scene(control, passes):
+        control.claim(ANNA)
+        control.take(BO)
+        assert control.take(Page("a", "Anna Maria")) == "this page steers"
+        return control.told()
+
+    told = on_time(scene)
+    assert (told["who"], told["asks_who"]) == ("Anna Maria", "Bo")
+
+
 def test_only_who_steers_refuses_or_hands_over(on_time):
     async def scene(control, passes):
         control.claim(ANNA)

@@ -356,3 +356,26 @@ def test_a_view_gives_way_to_the_queue_and_to_the_end_of_the_console(on_instrume
         "ended for the queue, from the console (a test)",
         "ended with the console, from the console (a test)",
     ]
+
+
+@pytest.mark.parametrize("accepted", [True, False, "yes"])
+def test_a_machine_that_is_too_slow_is_accepted_where_that_is_asked_for(on_instrument, monkeypatch, accepted):
+    from engine.run.instrument import Instrument
+
+    seen = []
+    perform = Instrument.perform
+
+    async def performed(self, *given, **more):
+        seen.append(more["accept_timing"])
+        return await perform(self, *given, **more)
+
+    monkeypatch.setattr(Instrument, "perform", performed)
+
+    async def scene(asked):
+        told = await asked("run", protocol="cred", settings=SHORT, accept_timing=accepted)
+        assert told["ok"]
+        await asked("stop")
+        await asked.until_over()
+
+    on_instrument(scene)
+    assert seen == [accepted is True]

@@ -54,6 +54,29 @@ def test_a_run_that_somebody_ends_makes_the_queue_stand(on_instrument, ask):
     assert "(a test)" in after["queue"]["why"]
 
 
+@pytest.mark.parametrize("ask", ["stop", "blank", "stand queue"])
+def test_who_ends_all_between_two_runs_has_none_begun(on_instrument, ask):
+    async def scene(asked):
+        await _queue(asked, "one", "two")
+        take = asked.controls.queue.take
+
+        async def slowly():
+            run = await take()
+            await asked.clock.sleep_s(2)  # a slow disk
+            return run
+
+        asked.controls.queue.take = slowly
+        await asked("start queue")
+        await asked.clock.sleep_s(1)
+        assert (await asked(ask))["ok"]
+        return await asked.until_over(), list(asked.out.glob("*_*"))
+
+    after, folders = on_instrument(scene)
+    assert folders == []
+    assert _titles(after) == ["one", "two"]
+    assert not after["queue"]["going"]
+
+
 def test_a_run_that_fails_makes_the_queue_stand_and_is_named(on_instrument):
     async def scene(asked):
         await _queue(asked, "one", "two")

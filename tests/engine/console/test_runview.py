@@ -175,6 +175,7 @@ def test_what_a_protocol_sees_in_a_picture_is_told_with_it_and_computed_once(vie
     watched = WatchedRun(view, "view_001")
     watched.look()
     frame = watched.picture("saved", None)
+    assert frame is not None
     told = json.loads(json.dumps(watched.seen(frame), allow_nan=False))
     assert {name for name, _ in told["figures"]} >= {"brightest pixel", "sharpness", "beam from the middle"}
     assert [word for _, _, word in told["crosses"]] == ["beam"]
