@@ -1,4 +1,4 @@
-"""Type at an instrument: `await stage.angle()`, `await perform(cred, range_deg=10)`; the beam is off at the exit.
+"""Type at an instrument: `await stage.angle()`, `await perform(EXPERIMENT, key=value)`; the beam is off at the exit.
 
 The command `credline shell`; docs/shell.md.
 """
@@ -55,7 +55,7 @@ def shell(
     opened = open_instrument(devices, out, seed, accept_timing=accept_timing, accept_gaps=accept_gaps)
     with opened as instrument, asyncio.Runner() as runner:
         typer.echo(f"instrument: {devices}; log: {instrument.folder}", err=True)
-        typer.echo(f"awaited: {', '.join(instrument.parts)}, perform(cred, range_deg=10), picture(0.5)", err=True)
+        typer.echo(f"awaited: {', '.join(instrument.parts)}, perform(EXPERIMENT, key=value), picture(0.5)", err=True)
         typer.echo("exit leaves it with the beam off", err=True)
         fit(app.shell, instrument, known, runner.run)
         app.start()  # type: ignore[no-untyped-call]

@@ -1,5 +1,6 @@
 """The live view in the register of protocols."""
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -9,7 +10,7 @@ from drivers.facts import Facts
 from engine.errors import Refused
 from engine.record.document import RunDocument
 from engine.record.framekinds import SHOWN_ONLY
-from engine.record.jsonobject import JsonObject
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.remains import Remains, RunEnd
 from engine.record.spool import SpooledFrame
 from engine.record.trace import Record
@@ -18,6 +19,7 @@ from engine.run.contract import Button, ExperimentType, Prepared, Shown, Times
 from engine.run.machine import StrictMachine
 from engine.run.panels import Panel, PanelColumn, PanelRow, TablePanel
 from engine.run.run import Run
+from engine.run.trial import Case, Rules, SoakedRun, Trial
 from protocols.view import words
 from protocols.view.experiment import ViewExperiment
 from protocols.view.images import write_missing
@@ -147,6 +149,30 @@ class View(ExperimentType[ViewPlan]):
     def times(self, plan: ViewPlan) -> Times:
         """See `ExperimentType.times`."""
         return Times((plan.exposure_s, plan.exposure_s))
+
+    def trial(self) -> Trial:
+        """See `ExperimentType.trial`."""
+        return ViewTrial()
+
+
+class ViewTrial(Trial):
+    """What `credline soak view` draws: views of half a minute."""
+
+    def draw(self, rng: random.Random) -> tuple[JsonDict, list[str]]:
+        """See `Trial.draw`."""
+        plan = {"lasts_min": rng.choice([0.2, 0.5]), "exposure_s": rng.choice([0.05, 0.2, 1.0])}
+        return plan, super().draw(rng)[1]
+
+    def instrument(self, case: Case) -> JsonDict:
+        """See `Trial.instrument`: a small camera that makes pictures."""
+        geometry = {"beam_fast_px": 48.0, "beam_slow_px": 48.0}
+        return {"driver": "simulated", "pictures": {"shape": [96, 96], "wide_cross": False}, "geometry": geometry}
+
+    def judge(self, soaked: SoakedRun) -> Rules:
+        """See `Trial.judge`."""
+        yield "the beam is off, or an alarm says so", soaked.microscope.truth.is_blanked() or bool(soaked.alarms), ""
+        if not soaked.alarms:
+            yield "the lens is in focus at the end", soaked.microscope.truth.is_in_focus(), ""
 
 
 VIEW = View()
