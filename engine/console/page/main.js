@@ -59,7 +59,7 @@ function hear(told) {
   else if (told.run !== now.name) return;
   else if (told.type === "run") run(told);
   else if (told.type === "drawn") { strip.add(told.bars, told.late); course.add(told.course); }
-  else if (told.type === "panels") { panels.add(told.rows); large.mark(told.marks); small.mark(told.marks); }
+  else if (told.type === "panels") { panels.add(told.rows); large.mark(told.marks); small.mark(told.marks); pointing.shown(); }
   else if (told.type === "no run") { say(told.error, "bad"); open("", true); }
 }
 
