@@ -1,9 +1,9 @@
 """What a person sees of a run: two live lines on the terminal while it goes, a table when it is over.
 
 An observer of the trace, as it is made or as it is read from the disk (`engine.commands.watch`). It draws only when a
-frame was stored, that is just after the next exposure began, and at most four times a second: drawing takes milliseconds
-that no timed step can spare. What is done of how much, what the operator is to do, and the result in words, the protocol
-says.
+frame was stored, that is just after the next exposure began, and at most four times a second: drawing takes
+milliseconds that no timed step can spare. What is done of how much, what the operator is to do, and the result in
+words, the protocol says.
 """
 
 from collections.abc import Sequence

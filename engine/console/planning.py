@@ -42,7 +42,8 @@ def protocols() -> list[JsonDict]:
     for name in sorted(registered("protocols")):
         try:
             kind = experiment_type(name)
-            told.append({"name": name, "summary": kind.summary, "gives_way": kind.gives_way, "problem": ""})
+            if not kind.begun_by:
+                told.append({"name": name, "summary": kind.summary, "gives_way": kind.gives_way, "problem": ""})
         except Exception as error:
             told.append({"name": name, "summary": "", "problem": shown(f"{type(error).__name__}: {error}")})
     return told

@@ -266,6 +266,8 @@ class ExperimentType(ABC, Generic[PlanT]):
     """Kinds of frames of which a display says how many come in an hour."""
     picture: str = ""
     """The file of a report that shows a run at a glance, for a list of runs; none without."""
+    begun_by: str = ""
+    """The command that begins its runs, where neither `credline run` nor a form can."""
     gives_way: bool = False
     """Whether who owns the instrument ends a run of it when another run is asked for."""
 

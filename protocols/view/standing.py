@@ -118,3 +118,5 @@ WORDS: dict[str, tuple[str, Callable[[Any], list[tuple[str, str]]] | str]] = {
     "optics.focus": ("lens", lambda told: [("lens", f"{int(told)}")]),
 }
 """By calls: what it is, and how its answer is said."""
+QUANTITIES = tuple(dict.fromkeys(name for name, _ in WORDS.values()))
+"""Their names, in the order of a display."""

@@ -22,7 +22,7 @@ from protocols.view import words
 from protocols.view.experiment import ViewExperiment
 from protocols.view.images import write_missing
 from protocols.view.plan import LIVE, SAVED, ViewPlan, view_machine
-from protocols.view.standing import in_words
+from protocols.view.standing import QUANTITIES, in_words
 
 MICROSCOPE = "microscope"
 
@@ -110,11 +110,12 @@ class View(ExperimentType[ViewPlan]):
 
     def panels(self, document: RunDocument) -> Sequence[Panel]:
         """See `ExperimentType.panels`."""
-        return [TablePanel(MICROSCOPE, MICROSCOPE, (PanelColumn("what", ""), PanelColumn("is", "")))]
+        return [TablePanel(MICROSCOPE, MICROSCOPE, [PanelColumn(name, name) for name in QUANTITIES])]
 
     def panel_read(self, record: Record, document: RunDocument) -> Sequence[PanelRow]:
         """See `ExperimentType.panel_read`: how the microscope stands."""
-        return [PanelRow(MICROSCOPE, name, {"what": name, "is": text}) for name, text in in_words(record)]
+        told = in_words(record)
+        return [PanelRow(MICROSCOPE, "now", dict(told))] if told else []
 
     def understood(self, words_: str, document: RunDocument) -> str:
         """See `ExperimentType.understood`."""

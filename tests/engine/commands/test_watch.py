@@ -50,6 +50,7 @@ def test_a_run_under_way_is_shown_as_its_trace_grows_until_it_has_ended(run, tmp
     document = RunDocument.read(run)
     replace(document, status="running", reason="", result={}).write(folder)
     lock = take_lock(folder)
+    assert lock is not None
     kind = experiment_type("cred")
     display, file = _display(kind)
     seen = []
@@ -130,6 +131,7 @@ def test_ctrl_c_ends_the_watching_alone(run, tmp_path, monkeypatch):
     folder = shutil.copytree(run, tmp_path / "x_001")
     replace(RunDocument.read(folder), status="running").write(folder)
     lock = take_lock(folder)
+    assert lock is not None
 
     def interrupted(work):
         work.close()

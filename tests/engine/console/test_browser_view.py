@@ -2,26 +2,21 @@
 
 import json
 
-from tests.engine.console.test_browser import (  # noqa: F401 the fixtures
-    PATIENCE_MS,
-    _lit,
-    _slots,
-    _start,
-    browser,
-    console,
-    page,
-    pytestmark,
-)
+from tests.engine.console.browsing import IN_A_BROWSER, PATIENCE_MS, lit, slots, start
+
+pytestmark = IN_A_BROWSER
 
 
-def _told(page, words: str) -> None:  # noqa: F811
+def _told(page, words: str) -> None:
     page.get_by_text(f"Told: {words}.").wait_for()
 
 
-def _row(page, name: str, text: str) -> None:  # noqa: F811
+def _row(page, name: str, text: str) -> None:
+    """A quantity of the microscope says this."""
     page.wait_for_function(
-        "([name, text]) => [...document.querySelectorAll('#panels tr')].some((row) => "
-        "row.cells[0].textContent === name && row.cells[1].textContent.includes(text))",
+        "([name, text]) => { const table = document.querySelector('#panels table'); "
+        "const at = [...(table?.tHead?.rows[0].cells || [])].findIndex((cell) => cell.textContent === name); "
+        "return table?.tBodies[0].rows[0]?.cells[at]?.textContent.includes(text); }",
         arg=[name, text],
     )
 
@@ -30,9 +25,11 @@ def _records(folder) -> list[dict]:
     return [json.loads(line) for line in (folder / "trace.jsonl").read_text().splitlines()]
 
 
-def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, console, tmp_path):  # noqa: F811
+def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, console):
+    from axe_playwright_python.sync_playwright import Axe
+
     page.locator("#view").click()
-    _lit(page, "view")
+    lit(page, "view")
     page.wait_for_function("() => window.credline.frames >= 3")
     _row(page, "beam", "blanked")
     _row(page, "mode", "diffraction")
@@ -48,10 +45,11 @@ def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, cons
     page.get_by_label("Exposure, s").fill("0.1")
     page.get_by_label("Exposure, s").press("Enter")
     _told(page, "exposure 0.1")
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
     page.get_by_role("button", name="Save image").click()
     _told(page, "save")
     page.get_by_role("tab", name="saved").wait_for()
-    page.screenshot(path="/var/tmp/h/lv_view.png", full_page=True)
     page.get_by_role("button", name="Blank", exact=True).click()
     _row(page, "beam", "blanked")
     page.get_by_role("button", name="Unblank", exact=True).click()
@@ -60,11 +58,11 @@ def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, cons
     folder = console.folder / "runs" / "view_001"
     assert [file.name for file in (folder / "images").iterdir()] == ["0001.tiff"]
     assert page.locator("#folder").inner_text() == f"in {folder}"
-    _start(page)  # the view goes on until then
-    _lit(page, "expose")
+    start(page)  # the view goes on until then
+    lit(page, "expose")
     assert page.locator("#name").inner_text() == "zeolite_001"
     assert not page.locator("#handles").is_visible()
-    _slots(page, 2)
+    slots(page, 2)
     view = json.loads((folder / "run.json").read_text())
     assert (view["status"], view["result"]["images"], view["alarms"]) == ("stopped", 1, [])
     assert "ended for a run of cred, from the console (browser" in view["reason"]
@@ -77,7 +75,7 @@ def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, cons
     page.wait_for_function("() => window.credline.run?.status === 'stopped'")
 
 
-def test_the_red_button_ends_a_view_and_another_one_can_be_begun(page, console):  # noqa: F811
+def test_the_red_button_ends_a_view_and_another_one_can_be_begun(page, console):
     page.locator("#view").click()
     page.get_by_role("button", name="Unblank", exact=True).click()
     page.wait_for_function("() => document.getElementById('beam').textContent === 'BEAM ON'")
