@@ -9,13 +9,15 @@ export class Comparing {
   constructor(runs) {
     this.runs = [];
     runs.onMarked = (names) => this.#compare(names);
+    byId("compared-close").addEventListener("click", () => runs.unmark());
+    byId("of-kind").addEventListener("change", () => { if (byId("spread").open) this.#load(); });
     byId("spread").addEventListener("toggle", () => { if (byId("spread").open) this.#load(); });
     byId("figure").addEventListener("change", () => this.#draw());
   }
 
   async #compare(names) {
     const table = byId("compared");
-    table.hidden = names.length < 2;
+    byId("comparison").hidden = names.length < 2;
     if (names.length < 2) return;
     const { runs, error } = await read(`/api/figures?${names.map((name) => `run=${encodeURIComponent(name)}`).join("&")}`);
     if (error) { table.replaceChildren(element("tr", {}, element("td", { text: error }))); return; }
@@ -33,9 +35,11 @@ export class Comparing {
   }
 
   async #load() {
-    const { runs = [] } = await read("/api/numbers");
-    this.runs = runs;
-    const names = [...new Set(runs.flatMap(({ numbers }) => Object.keys(numbers)))], before = byId("figure").value;
+    const { runs = [] } = await read("/api/numbers"), kind = byId("of-kind").value, before = byId("figure").value;
+    this.runs = runs.filter(({ protocol }) => !kind || protocol === kind);
+    const number = new Map();
+    for (const { numbers } of this.runs) for (const name of Object.keys(numbers)) number.set(name, (number.get(name) || 0) + 1);
+    const names = [...number.keys()].sort((a, b) => number.get(b) - number.get(a)); // what most runs tell first
     byId("figure").replaceChildren(...names.map((name) => element("option", { value: name, text: name })));
     if (names.includes(before)) byId("figure").value = before;
     this.#draw();

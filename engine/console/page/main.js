@@ -139,6 +139,7 @@ function open(name, follow) {
   strip.clear();
   course.clear();
   large.clear();
+  large.fit();
   small.clear();
   panels.clear();
   pointing.clear();
@@ -213,6 +214,7 @@ function kinds(told) {
 
 // A kind of frames large, and which of them; the newest without.
 function choose(kind, row = null) {
+  if (kind !== now.kinds[0]) large.fit();
   now.chosen = kind;
   now.row = row;
   now.kinds = [];
