@@ -27,7 +27,7 @@ export class Comparing {
     });
     const keys = [...new Set(texts.flatMap((of) => [...of.keys()]))];
     table.replaceChildren(
-      element("thead", {}, element("tr", {}, element("th"), ...runs.map(({ name }) => element("th", { scope: "col", text: name })))),
+      element("thead", {}, element("tr", {}, element("th", { text: "figure" }), ...runs.map(({ name }) => element("th", { scope: "col", text: name })))),
       element("tbody", {}, ...keys.map((key) => {
         const values = texts.map((of) => of.get(key) ?? "");
         return element("tr", {}, element("td", { text: key }), ...values.map((text) => element("td", { class: values[0] === values[1] ? null : "differs", text })));
@@ -37,9 +37,7 @@ export class Comparing {
   async #load() {
     const { runs = [] } = await read("/api/numbers"), kind = byId("of-kind").value, before = byId("figure").value;
     this.runs = runs.filter(({ protocol }) => !kind || protocol === kind);
-    const number = new Map();
-    for (const { numbers } of this.runs) for (const name of Object.keys(numbers)) number.set(name, (number.get(name) || 0) + 1);
-    const names = [...number.keys()].sort((a, b) => number.get(b) - number.get(a)); // what most runs tell first
+    const names = [...new Set(this.runs.flatMap(({ numbers }) => Object.keys(numbers)))];
     byId("figure").replaceChildren(...names.map((name) => element("option", { value: name, text: name })));
     if (names.includes(before)) byId("figure").value = before;
     this.#draw();
