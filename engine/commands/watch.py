@@ -1,6 +1,5 @@
 """`credline watch`: the display of `credline run` for a run that another program performs, or that is over."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +19,8 @@ LOOK_S = 0.25
 
 def watch(run: Annotated[Path, typer.Argument(help="The folder of a run, under way or over.")]) -> None:
     """Show a run that is under way in another program, to its end; Ctrl-C ends the watching, and never the run."""
+    import asyncio
+
     from rich.console import Console
 
     from engine.clock import RealClock

@@ -137,7 +137,7 @@ def test_ctrl_c_ends_the_watching_alone(run, tmp_path, monkeypatch):
         work.close()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("engine.commands.watch.asyncio.run", interrupted)
+    monkeypatch.setattr("asyncio.run", interrupted)
     told = CliRunner().invoke(app, ["watch", str(folder)])
     drop_lock(folder, lock)
     assert told.exit_code == 0
