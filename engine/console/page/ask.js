@@ -36,7 +36,13 @@ export async function say(path, told) {
   }
 }
 
-const name = () => localStorage.getItem("credline-name") || "";
+// Of the operator: each tab may have its own; a new one begins with the last that was given.
+export const name = () => sessionStorage.getItem("credline-name") ?? localStorage.getItem("credline-name") ?? "";
+
+export function callMe(given) {
+  sessionStorage.setItem("credline-name", given);
+  localStorage.setItem("credline-name", given);
+}
 export const told = (more = {}) => ({ id: number(), page, name: name(), ...more });
 export const act = (ask, more = {}) => say("/api/do", told({ ask, ...more }));
 export const check = (protocol, settings) => say("/api/plan", { protocol, settings });

@@ -9,13 +9,15 @@ export class Comparing {
   constructor(runs) {
     this.runs = [];
     runs.onMarked = (names) => this.#compare(names);
+    byId("compared-close").addEventListener("click", () => runs.unmark());
+    byId("of-kind").addEventListener("change", () => { if (byId("spread").open) this.#load(); });
     byId("spread").addEventListener("toggle", () => { if (byId("spread").open) this.#load(); });
     byId("figure").addEventListener("change", () => this.#draw());
   }
 
   async #compare(names) {
     const table = byId("compared");
-    table.hidden = names.length < 2;
+    byId("comparison").hidden = names.length < 2;
     if (names.length < 2) return;
     const { runs, error } = await read(`/api/figures?${names.map((name) => `run=${encodeURIComponent(name)}`).join("&")}`);
     if (error) { table.replaceChildren(element("tr", {}, element("td", { text: error }))); return; }
@@ -25,7 +27,7 @@ export class Comparing {
     });
     const keys = [...new Set(texts.flatMap((of) => [...of.keys()]))];
     table.replaceChildren(
-      element("thead", {}, element("tr", {}, element("th"), ...runs.map(({ name }) => element("th", { scope: "col", text: name })))),
+      element("thead", {}, element("tr", {}, element("th", { text: "figure" }), ...runs.map(({ name }) => element("th", { scope: "col", text: name })))),
       element("tbody", {}, ...keys.map((key) => {
         const values = texts.map((of) => of.get(key) ?? "");
         return element("tr", {}, element("td", { text: key }), ...values.map((text) => element("td", { class: values[0] === values[1] ? null : "differs", text })));
@@ -33,9 +35,9 @@ export class Comparing {
   }
 
   async #load() {
-    const { runs = [] } = await read("/api/numbers");
-    this.runs = runs;
-    const names = [...new Set(runs.flatMap(({ numbers }) => Object.keys(numbers)))], before = byId("figure").value;
+    const { runs = [] } = await read("/api/numbers"), kind = byId("of-kind").value, before = byId("figure").value;
+    this.runs = runs.filter(({ protocol }) => !kind || protocol === kind);
+    const names = [...new Set(this.runs.flatMap(({ numbers }) => Object.keys(numbers)))];
     byId("figure").replaceChildren(...names.map((name) => element("option", { value: name, text: name })));
     if (names.includes(before)) byId("figure").value = before;
     this.#draw();

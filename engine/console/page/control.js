@@ -1,6 +1,6 @@
 // Who steers: seen on every page; asked for, handed over, refused. The red button is nobody's, it works for all.
 
-import { act } from "./ask.js";
+import { act, callMe, name } from "./ask.js";
 import { byId, setText } from "./dom.js";
 
 export class Control {
@@ -9,9 +9,9 @@ export class Control {
     this.mine = false;
     this.begun = false;
     this.refused = "";
-    byId("me").value = localStorage.getItem("credline-name") || "";
+    byId("me").value = name();
     byId("me").addEventListener("change", ({ target }) => {
-      localStorage.setItem("credline-name", target.value.trim());
+      callMe(target.value.trim());
       if (this.mine) this.#ask("take");
     });
     byId("control").addEventListener("click", () => this.#ask(this.mine ? "hand over" : "take"));

@@ -59,7 +59,7 @@ function hear(told) {
   else if (told.run !== now.name) return;
   else if (told.type === "run") run(told);
   else if (told.type === "drawn") { strip.add(told.bars, told.late); course.add(told.course); }
-  else if (told.type === "panels") { panels.add(told.rows); large.mark(told.marks); small.mark(told.marks); }
+  else if (told.type === "panels") { panels.add(told.rows); large.mark(told.marks); small.mark(told.marks); pointing.shown(); }
   else if (told.type === "no run") { say(told.error, "bad"); open("", true); }
 }
 
@@ -139,6 +139,7 @@ function open(name, follow) {
   strip.clear();
   course.clear();
   large.clear();
+  large.fit();
   small.clear();
   panels.clear();
   pointing.clear();
@@ -213,6 +214,7 @@ function kinds(told) {
 
 // A kind of frames large, and which of them; the newest without.
 function choose(kind, row = null) {
+  if (kind !== now.kinds[0]) large.fit();
   now.chosen = kind;
   now.row = row;
   now.kinds = [];

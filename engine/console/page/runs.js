@@ -59,6 +59,12 @@ export class Runs {
         element("small", { text: [protocol, time].filter(Boolean).join(", ") }), element("small", { text: figures })));
   }
 
+  unmark() {
+    this.marked = [];
+    this.draw();
+    this.onMarked([]);
+  }
+
   // Two at most: a third takes the place of the first.
   #mark(name) {
     this.marked = this.marked.includes(name) ? this.marked.filter((each) => each !== name) : [...this.marked, name].slice(-2);
