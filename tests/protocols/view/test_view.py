@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import Refused
 from engine.record.document import RunDocument
+from engine.record.shownframe import read_shown
 from engine.replay.replay import replay
 from engine.run.recovery import recover_run
 from protocols.view.view import VIEW
@@ -64,6 +65,20 @@ def test_pictures_are_shown_twice_a_second_and_none_is_kept(view, assert_trace_m
         "journal.jsonl", "run.json", "trace.jsonl",
     ]  # fmt: skip
     assert_trace_matches(replay(run.trace), run)
+
+
+def test_the_newest_picture_lies_in_the_folder_while_the_view_goes(view):
+    seen: list[Any] = []
+
+    def looking(record: Any, run: Any) -> None:
+        if record["kind"] == "call" and record["name"] == "detector.start":
+            run.writer.submit_observation(lambda: seen.append(read_shown(run.folder)))  # after what was written before
+
+    view(looking, lasts_min=0.1)
+    infos = [shown[0] for shown in seen[1:]]
+    assert {info.kind for info in infos} == {"live"}
+    assert [info.index for info in infos] == sorted(info.index for info in infos)
+    assert infos[-1].index > 5
 
 
 def test_the_beam_is_off_at_first_and_goes_off_first_at_the_end(view):
