@@ -48,6 +48,8 @@ class Control:
         now_ns = self._clock.now_ns()
         if self._asks is not None and (self._holder is None or self._is_gone(self._holder) or now_ns >= self._until_ns):
             self._holder, self._asks = self._asks, None
+        elif self._holder is not None and self._is_gone(self._holder):
+            self._holder = None
 
     def _is_gone(self, page: Page) -> bool:
         return self._clock.now_ns() - self._seen_ns.get(page.by, -(2**62)) >= ns(GONE_S)

@@ -3,6 +3,8 @@
 import { act, callMe, name } from "./ask.js";
 import { byId, setText } from "./dom.js";
 
+const NEW_MS = 30_000;
+
 export class Control {
   constructor(onSay) {
     this.onSay = onSay;
@@ -30,8 +32,11 @@ export class Control {
     const control = instrument?.control;
     const held = control?.holder || "", who = control?.who || "";
     this.mine = Boolean(steering && held && held === me);
-    if (steering && control && !held && !this.begun) this.#ask("take");
-    if (control) this.begun = true;
+    if (this.mine) this.begun = true; // who has handed over does not take it back
+    else if (steering && control && !held && !this.begun && performance.now() < NEW_MS) {
+      this.begun = true;
+      this.#ask("take");
+    }
     const asks = control?.asks || "", iAsk = Boolean(asks) && asks === me;
     const text = this.mine ? "you steer" : !steering ? (held ? `${who} steers; watching only` : "watching only") : held ? `${who} steers` : "nobody steers";
     setText(byId("who"), text);

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 from tests.engine.console.browsing import IN_A_BROWSER, PATIENCE_MS, Program, lit, slots, start
 
@@ -94,6 +95,10 @@ def test_a_console_that_is_killed_harms_no_run_and_the_next_one_finds_it(page, c
         said = again.end()
     assert "instrument: let go" in said
     assert "Traceback" not in said
+    for _ in range(200):  # it ends when it has answered
+        if not list((tmp_path / "tmp").glob("credline-*/*")):
+            break
+        time.sleep(0.1)
     assert not list((tmp_path / "tmp").glob("credline-*/*"))
 
 

@@ -101,7 +101,7 @@ def test_a_click_on_a_snapshot_holds_the_crystal_elsewhere(page, console):
     page.keyboard.press("F8")
     _over(page, "stopped")
     told, marked, _ = _commands(console, "zeolite_001")
-    x_nm, y_nm = re.search(r"held (-?\d+) nm along the tilt axis and (-?\d+) nm", plain).groups()
+    ((x_nm, y_nm),) = re.findall(r"held (-?\d+) nm along the tilt axis and (-?\d+) nm", plain)
     assert (told["name"], told["reason"]) == ("told", f"track offset {x_nm} {y_nm}")
     assert told["by"].startswith("Anna, browser")
     assert (marked["name"], marked["by"]) == ("marked", told["by"])

@@ -16,7 +16,7 @@ from engine.run.panels import FrameMarks, Kept, Mark, Offer, PanelRow, Pointed
 from tests.engine.console.test_server import BAD_NAMES, OWN, SCRIPT, FakeLink, _let_in
 from tests.engine.run.toy_session import ToyKind
 
-POSTS = {
+POSTS: dict[str, dict[str, Any]] = {
     "/api/point": {"run": "x_001", "kind": "light", "row": 0, "fast_px": 1.5, "slow_px": 2.5},
     "/api/offers": {"run": "x_001", "panel": "field", "key": "0"},
     "/api/store": {"run": "x_001", "id": "12345678"},
@@ -84,7 +84,8 @@ def server(tmp_path, monkeypatch):
     for module in ("runasks", "watched", "server"):
         monkeypatch.setattr(f"engine.console.{module}.experiment_type", lambda name: kind)
     monkeypatch.setattr("engine.run.runlist.experiment_type", lambda name: kind)
-    out, said, link = tmp_path / "runs", [], SteeredLink()
+    said: list[str] = []
+    out, link = tmp_path / "runs", SteeredLink()
     _a_run(out)
     app = web_app(Console(out, link, Keys(8421, said.append), RealClock()))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=OWN), link, said, kind, out
@@ -95,8 +96,8 @@ def _a_run(out, name="x_001", **told):
     folder.mkdir(parents=True)
     document = {"schema": 2, "protocol": "clicked", "status": "done", "label": "x", "result": {}, **told}
     (folder / "run.json").write_text(json.dumps(document))
-    header = {"kind": "header", "name": "credline", "schema": 2, "plan": {}, "instrument": {}}
-    records = [
+    header: dict[str, Any] = {"kind": "header", "name": "credline", "schema": 2, "plan": {}, "instrument": {}}
+    records: list[dict[str, Any]] = [
         header,
         {"kind": "frame", "name": "light", "index": 0, "start_ns": 0, "end_ns": 0},
         {"kind": "note", "name": "found"},

@@ -1,5 +1,7 @@
 """What a display shows of a cRED run beside its frames, and what a click on a snapshot asks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from engine.record.document import RunDocument
 from engine.run.registry import experiment_type
 from protocols.cred.trackingwords import offset_in
 
-KIND = experiment_type("cred")
+KIND: Any = experiment_type("cred")
 PX_PER_NM = (0.08, 0.02, 0.03, -0.09)
 
 

@@ -1,5 +1,7 @@
 """How a display shows a serial run: by the records of a run that was performed."""
 
+from typing import Any
+
 import pytest
 
 from engine.errors import Refused
@@ -8,7 +10,7 @@ from engine.run.planfile import build_plan
 from engine.run.registry import experiment_type
 from protocols.serialed.shown import TO_COME
 
-KIND = experiment_type("serialed")
+KIND: Any = experiment_type("serialed")
 PLAN = {"width_um": 26.0, "height_um": 13.0, "step_um": 13.0, "sample": "grid"}
 DOCUMENT = RunDocument(protocol="serialed", plan=PLAN, instrument={"detector": {"shape": [512, 512]}})
 
