@@ -1,8 +1,9 @@
 """A session as the engine sees it: the type in the register, and a plan prepared for an instrument."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.contract import Microscope
@@ -11,6 +12,7 @@ from engine.errors import Refused
 from engine.record.document import RunDocument
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.remains import Remains, RunEnd
+from engine.record.spool import SpooledFrame
 from engine.record.trace import Record
 from engine.run.contract import ExperimentType, Prepared, Progress
 from engine.run.machine import StrictMachine
@@ -20,7 +22,7 @@ from protocols.session.children import Children
 from protocols.session.machine import session_machine
 from protocols.session.night import CRED, DATA_SET, OVER, SERIALED
 from protocols.session.orders import is_order, parsed
-from protocols.session.plan import SessionPlan
+from protocols.session.plan import GoalPlan, SessionPlan
 
 if TYPE_CHECKING:
     from engine.run.trial import Trial
@@ -216,6 +218,20 @@ class Session(ExperimentType[SessionPlan]):
     def held(self, result: JsonObject) -> str:
         """See `ExperimentType.held`."""
         return f"{result.get('data_sets', 0)} data sets of {result.get('tried', 0)} crystals."
+
+    def write_files(
+        self, folder: Path, remains: Remains, end: RunEnd, frames: Callable[[str], Iterator[SpooledFrame]]
+    ) -> list[Path]:
+        """See `ExperimentType.write_files`: the status for other programs, which a program that was cut off left as it
+        was.
+        """
+        from protocols.session.finish import night_of
+        from protocols.session.status import FILE, status_of, write_status
+
+        night = night_of(remains)
+        goal = night.orders.goal_of(SessionPlan(**remains.plan).goal) if remains.plan else GoalPlan()
+        write_status(folder, status_of(night, goal, 0, night.last_ns, cut_off=remains.cut_off))
+        return [folder / FILE]
 
     def carried_over(self, plan: SessionPlan, remains: Remains) -> JsonDict:
         """See `ExperimentType.carried_over`: what was screened, and which crystals are over."""

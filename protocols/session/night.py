@@ -135,6 +135,11 @@ class Night:
                 self.retried.add(int(record["retried"]))
                 self.chosen = 0
 
+    @property
+    def last_ns(self) -> int:
+        """When the last record was made."""
+        return self._last_ns
+
     def elapsed_s(self, now_ns: int | None = None) -> float:
         """Of the session, and of those that it goes on from."""
         if self._began_ns is None:

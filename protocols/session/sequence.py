@@ -267,7 +267,8 @@ class SessionSequence(Experiment):
                 Status.FAILED, f"{device} failed again after it was mended {MOST_MENDED} times: {reason}. {self._words}"
             )
         while True:
-            why = await self._mend(device) if limit_ns else reason
+            ends = not limit_ns and await self._mending.silent()
+            why = reason if ends else await self._mend(device)
             waited_s = round((self.run.timeline.now_ns - began_ns) / 1e9, 3)
             if not why:
                 self.run.trace.record("note", FAULT, device=device, how="over", waited_s=waited_s, reason="")
@@ -278,7 +279,7 @@ class SessionSequence(Experiment):
                 waits = f"after {waited_s / S_PER_MIN:.1f} min" if limit_ns else "device_fault = end"
                 return self.run.finish(
                     Status.FAILED,
-                    f"{device} does not answer ({waits}): {why}. {self._words} See to it, then "
+                    f"{device} does not answer ({waits}): {why.rstrip('.')}. {self._words} See to it, then "
                     "`credline run --continue` goes on.",
                 )
             await self._mending.wait(RETRY_S)

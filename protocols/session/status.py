@@ -14,11 +14,11 @@ S_PER_H = 3600.0
 ENDED = ("done", "stopped", "aborted", "failed")
 
 
-def status_of(night: Night, goal: GoalPlan, to_come: int, now_ns: int) -> JsonDict:
+def status_of(night: Night, goal: GoalPlan, to_come: int, now_ns: int, *, cut_off: bool = False) -> JsonDict:
     """What stands in it. Hours and seconds are those of the session, and of those that it goes on from."""
     return {
         "schema": 1,
-        "status": night.state if night.state in ENDED else "running",
+        "status": night.state if night.state in ENDED else "failed" if cut_off else "running",
         "state": night.state,
         "hours": round(night.elapsed_s(now_ns) / S_PER_H, 4),
         "max_hours": goal.max_hours,
