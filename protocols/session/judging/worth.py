@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from protocols.lattice.cell import Cell
 from protocols.session.judging.coverage import Reach
-from protocols.zones.cell.membership import FEWEST_ON, LEAST_SHARE, Lattice
+from protocols.zones.cell.membership import FEWEST_ON, LEAST_SHARE, Lattice, Member
 
 Array = NDArray[np.float64]
 
 GOOD = 0.5
 """A score above it is that of a good pattern, as the screening has it."""
-BEAMS_PER_A = 0.003 * np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)])
+BEAMS_PER_A = 0.003 * np.array([[0, 0], [-1, 0], [1, 0], [0, -1], [0, 1], [-1, -1], [-1, 1], [1, -1], [1, 1]])
 """Where the beam may be: what is cut out for the screening has it in the middle to a pixel."""
+ALL_BUT = 0.9
+"""Of the spots on the lattice, and no other place of the beam is tried."""
 TELLING_SPOTS = 12
 """So many a pattern needs that fits no cell, to be taken for one of another phase."""
 ALONE_NM = 1500.0
@@ -79,8 +81,13 @@ class Collected:
         best: tuple[float, int, Array] | None = None
         nearly = False
         for number, lattice in enumerate(self._lattices):
-            tried = [lattice.member(xy_per_A - beam, self.wavelength_A) for beam in BEAMS_PER_A]
-            found = max((each for each in tried if each is not None), key=lambda each: each.evidence, default=None)
+            found: Member | None = None
+            for beam in BEAMS_PER_A:
+                tried = lattice.member(xy_per_A - beam, self.wavelength_A)
+                if tried is not None and (found is None or tried.evidence > found.evidence):
+                    found = tried
+                if found is not None and found.fits and found.on.mean() >= ALL_BUT:
+                    break
             if found is None:
                 continue
             nearly |= bool(found.on.mean() >= LEAST_SHARE / 2 and found.evidence > 0)
