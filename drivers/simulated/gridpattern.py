@@ -102,7 +102,9 @@ def turning_spots_of(
     crystal = replace(phase, orientation=orientation, ub=orientation @ phase.ub)
     thickness_A = A_PER_NM * thickness_nm
     sigma = PLATE_SIGMA / thickness_A
-    excited = spots(crystal, geometry, start_deg, end_deg, sigma, mosaicity_deg=bent_deg, out_of_plane_deg=out_of_plane_deg)
+    excited = spots(
+        crystal, geometry, start_deg, end_deg, sigma, mosaicity_deg=bent_deg, out_of_plane_deg=out_of_plane_deg
+    )
     part = excited.rate * (geometry.wavelength_A**2 * thickness_A / phase.volume_A3**2 * share)
     return excited.fast_px, excited.slow_px, _limited(part)
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from drivers.facts import Geometry
 from drivers.simulated.crystalgrid import BEHIND_BAR, CrystalGrid
+from drivers.simulated.damage import undamaged
 from drivers.simulated.film import CARBON
 from drivers.simulated.gridcrystals import AMORPHOUS
-from drivers.simulated.damage import undamaged
 from drivers.simulated.gridpattern import TURNS_DEG, spots_of, turning_spots_of
 from drivers.simulated.gridprobe import Lit, lit_by
 from drivers.simulated.gridsettings import LACEY, GridSettings

@@ -85,7 +85,17 @@ class GridSettings:
         for name in ("hole_nm", "strand_nm", "pitch_nm", "size_nm", "path_nm", "probe_nm"):
             if not getattr(self, name) > 0.0:
                 return f"{name} = {getattr(self, name):g} is not above 0"
-        for name in ("unevenness", "crystals_um2", "patchiness", "size_spread", "spread_deg", "bent_deg", "dirt_um2", "height_nm", "bar_height_nm"):
+        for name in (
+            "unevenness",
+            "crystals_um2",
+            "patchiness",
+            "size_spread",
+            "spread_deg",
+            "bent_deg",
+            "dirt_um2",
+            "height_nm",
+            "bar_height_nm",
+        ):
             if getattr(self, name) < 0.0:
                 return f"{name} = {getattr(self, name):g} is below 0"
         if self.seed < 0 or self.seed != int(self.seed):

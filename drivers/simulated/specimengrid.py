@@ -56,8 +56,8 @@ class SpecimenGrid:
     def transmission(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int], tilt_deg: float = 0.0) -> Array:
         """(rows, columns) share of the electrons that reaches each pixel.
 
-        to_grid: (2, 2) nm on the grid per pixel along fast and along slow. origin_nm: (2,) of the picture's corner. tilt_deg:
-        changes nothing: all is flat.
+        to_grid: (2, 2) nm on the grid per pixel along fast and along slow. origin_nm: (2,) of the picture's corner.
+        tilt_deg: changes nothing, all is flat.
         """
         per_px = math.sqrt(abs(float(np.linalg.det(to_grid))))
         corners = origin_nm + np.array([(0, 0), (shape[1], 0), (0, shape[0]), (shape[1], shape[0])]) @ to_grid.T
