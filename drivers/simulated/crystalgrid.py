@@ -78,7 +78,7 @@ class CrystalGrid:
         """(rows, columns) share of the electrons that reaches each pixel, with the shading of an image.
 
         to_grid: (2, 2) nm on the grid per pixel along fast and along slow. origin_nm: (2,) of the picture's corner.
-        tilt_deg: of the grid, by which all of it is thicker along the beam, and bars come in; to_grid has the foreshortening.
+        tilt_deg: of the grid, by which it is thicker along the beam, and bars come in; to_grid has the foreshortening.
         """
         return self.let_through(to_grid, origin_nm, shape, tilt_deg) * self.shading(shape)
 

@@ -24,9 +24,9 @@ class GridSettings:
     (standard deviation of its logarithm). clustering: share of the particles that lie in heaps.
     shape: plates, rods or blocks. size_nm, size_spread: median of the longest edge, and standard deviation of its
     logarithm. thickness_nm: from and to, drawn evenly in its logarithm; (0, 0): as is usual for the shape.
-    phase: of the crystals: the path of a CIF; mordenite or chabazite; nothing for mordenite; `random` for a cell drawn from the seed, or
-    `cell A B C ALPHA BETA GAMMA`, both with intensities drawn after Wilson (`phases`). second_phase, second_share: the
-    same of another phase on the same grid, and the share of the crystals that are of it.
+    phase: of the crystals: the path of a CIF; mordenite, as nothing is, or chabazite; `random` for a cell drawn from
+    the seed, or `cell A B C ALPHA BETA GAMMA`, both with intensities drawn after Wilson (`phases`). second_phase,
+    second_share: the same of another phase on the same grid, and the share of the crystals that are of it.
     lying: random, or flat: c* along the beam but for spread_deg (standard deviation), and a along the longest edge.
     bent_deg: by how much the lattice of a crystal is bent within the probe (standard deviation).
     amorphous: share of the particles that are no crystals. dirt_um2: specks per um^2, too small to be taken for one.

@@ -1,5 +1,5 @@
-"""The run that sets the eucentric height: pictures at a few tilts, z from how the image moved, z of the stage moved, and
-all of it again until what is left is little.
+"""The run that sets the eucentric height: pictures at a few tilts, z from how the image moved, the stage moved by it,
+and all of it again until what is left is little.
 
 The first look is at small tilts, where an image that is far off stays in view; once the height is known well enough for
 larger ones, they tell it better. z is arrived at from below. The beam is on for exposures alone. The tilt goes back to

@@ -18,8 +18,8 @@ Biol. 147 (2004) 91, have 15 nm on a good stage."""
 
 @dataclass(frozen=True, slots=True)
 class Height:
-    """z_nm: over the tilt axis, towards the source; with its standard deviation. left_nm: rms of what the shifts are off
-    after it.
+    """z_nm: over the tilt axis, towards the source; with its standard deviation. left_nm: rms of what the shifts are
+    off after it.
     """
 
     z_nm: float

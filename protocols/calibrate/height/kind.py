@@ -1,4 +1,4 @@
-"""Setting the eucentric height as the engine sees it: the type in the register, and a plan prepared for an instrument."""
+"""Setting the eucentric height as the engine sees it: the type in the register, and a plan that fits an instrument."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +38,8 @@ class PreparedHeight(Prepared):
         plan = self.plan
         return {
             "before it begins": "film and particles in the middle of the image, away from bars",
-            "looks": f"5 pictures of {plan.exposure_s:g} s each, at 0 and up to {plan.first_tilt_deg:g} deg, then up to "
-            f"{plan.tilt_deg:g} deg",
+            "looks": f"5 pictures of {plan.exposure_s:g} s each, at 0 and up to {plan.first_tilt_deg:g} deg, "
+            f"then up to {plan.tilt_deg:g} deg",
             "z": f"moved {plan.moves} times at most, until the height is within {plan.within_nm:g} nm"
             if plan.moves
             else "not moved: the height is only measured",
@@ -86,8 +86,8 @@ class EucentricHeight(ExperimentType[HeightPlan]):
             )
         if facts.stage is None or facts.stagexyz is None:
             raise Refused(
-                "eucentric-height: needs a stage that tilts and moves in z, of which this instrument lacks one; nothing "
-                "was started."
+                "eucentric-height: needs a stage that tilts and moves in z, which this instrument has not; nothing was "
+                "started."
             )
         if plan.first_tilt_deg > plan.tilt_deg:
             raise Refused(
@@ -114,8 +114,9 @@ class EucentricHeight(ExperimentType[HeightPlan]):
         return PreparedHeight(plan, facts, scale.stage_px)
 
     def finish(self, remains: Remains) -> RunEnd:
-        """See `ExperimentType.finish`: z_nm, the height found first; moved_nm, by which z was moved since; left_over_nm and
-        sigma_nm, the height of the last look and its standard deviation; looks, images. None for what is not known.
+        """See `ExperimentType.finish`: z_nm, the height found before the first move; moved_nm, by which z was moved;
+        left_over_nm and sigma_nm, the height of the last look and its standard deviation; looks, images. None for what
+        is not known.
         """
         looks = [r for r in remains.records if r["kind"] == "note" and r["name"] == HEIGHT_NOTE]
         first, last = (looks[0], looks[-1]) if looks else ({}, {})
@@ -159,7 +160,7 @@ class EucentricHeight(ExperimentType[HeightPlan]):
 
     def times(self, plan: HeightPlan) -> Times:
         """See `ExperimentType.times`."""
-        return Times((plan.exposure_s,), speed_deg_s=plan.speed_deg_s)
+        return Times((plan.exposure_s, plan.exposure_s), speed_deg_s=plan.speed_deg_s)
 
     def trial(self) -> "HeightTrial":
         """See `ExperimentType.trial`."""

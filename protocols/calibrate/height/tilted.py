@@ -1,5 +1,5 @@
-"""How far the image of a specimen has moved between two tilts, as a computation of a run: by phase correlation, once the
-foreshortening between the tilts is taken back.
+"""How far the image of a specimen has moved between two tilts, as a computation of a run: by phase correlation, once
+the foreshortening between the tilts is taken back.
 """
 
 from collections.abc import Callable, Mapping
