@@ -24,6 +24,8 @@ from protocols.session.plan import SessionPlan
 NO_LATTICE_AFTER_DEG = 30.0
 """A rotation without a lattice is given up then, if nothing else is said."""
 SAFETY_DEG = 1e-9
+STEP_UM = 6.0
+"""Fields side by side (one of the paper's is 6 um wide): a crystal is known again by its neighbours."""
 Pair = tuple[float, float]
 
 
@@ -60,7 +62,7 @@ class Children:
         """The serial run over a block, from 0. centre_nm: of the region; None where the stage stands."""
         (x_um, y_um), (wide_um, high_um) = self.blocks[block]
         told: JsonDict = {"sample": "screening", "formats": (), "width_um": wide_um, "height_um": high_um}
-        told |= {"step_um": min(13.0, max(wide_um, high_um))}
+        told |= {"step_um": min(STEP_UM, max(wide_um, high_um))}
         if self.plan.choose.isolated:
             told["crystals"] = "isolated"
         told |= self.plan.screening

@@ -13,7 +13,7 @@ REACH_NM, MOST_NEIGHBOURS = 6000.0, 60
 """Of the neighbours by which a crystal is known again; the same."""
 COLUMNS = (
     *("x_nm", "y_nm", "length_nm", "width_nm", "neighbour_nm", "border_nm", "is_isolated"),
-    *("score_good", "score_several", "d_min_A"),
+    *("score_good", "score_several", "d_min_A", "spots"),
 )
 
 
@@ -21,7 +21,8 @@ COLUMNS = (
 class Crystal:
     """number: in the session, from 1. block: of the screening that found it. x_nm, y_nm: where the stage stands with it
     in the middle. neighbour_nm, border_nm: from its edge to the next thing, and to the edge of the image or of a bar.
-    score_good, score_several, d_min_A: of its pattern; None where nobody knows.
+    score_good, score_several, d_min_A: of its pattern; None where nobody knows. spots: of the pattern, fast and slow
+    from the beam in 1/A, one after the other; None where they were not kept.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Crystal:
     score_good: float | None
     score_several: float | None
     d_min_A: float | None
+    spots: list[float] | None = None
 
     @property
     def row(self) -> list[object]:
@@ -53,9 +55,9 @@ class Bar:
 
 def crystals_in(result: JsonObject, block: int, before: Sequence[Crystal]) -> list[Crystal]:
     """The crystals of a serial run's result (its plan's `tell_crystals`) that are not known yet, numbered on."""
-    told = [
-        row for row in rows_of(result.get("crystals")) if _is_number(row.get("x_nm")) and _is_number(row.get("y_nm"))
-    ]
+    spots: Any = result.get("spots") or {}
+    rows = (row for row in rows_of(result.get("crystals")) if _has_place(row))
+    told = [row | {"spots": spots.get(str(row.get("number")))} for row in rows]
     grid = _Places([(crystal.x_nm, crystal.y_nm) for crystal in before])
     found: list[Crystal] = []
     # Of a crystal that two fields show, the better pattern counts.
@@ -71,10 +73,8 @@ def crystals_in(result: JsonObject, block: int, before: Sequence[Crystal]) -> li
 
 def bars_in(result: JsonObject) -> list[Bar]:
     """The fields that a bar covers."""
-    rows = [row for row in rows_of(result.get("fields")) if row.get("how") == "bar"]
-    return [
-        Bar(row["x_nm"], row["y_nm"]) for row in rows if _is_number(row.get("x_nm")) and _is_number(row.get("y_nm"))
-    ]
+    rows = (row for row in rows_of(result.get("fields")) if row.get("how") == "bar")
+    return [Bar(row["x_nm"], row["y_nm"]) for row in rows if _has_place(row)]
 
 
 def crystals_again(rows: Iterable[Sequence[object]]) -> list[Crystal]:
@@ -138,5 +138,5 @@ def _numbered(crystal: Crystal, number: int) -> Crystal:
     return Crystal(number, crystal.block, *crystal.row[1:])  # type: ignore[arg-type]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _has_place(row: JsonObject) -> bool:
+    return all(isinstance(row.get(name), int | float) and math.isfinite(row[name]) for name in ("x_nm", "y_nm"))

@@ -34,7 +34,7 @@ class SessionTrial(Trial):
             "goal": {"max_hours": rng.choice([0.05, 8.0])},
             "device_fault": rng.choice(["wait", "wait", "end"]),
             "wait_for_device_min": rng.choice([0.5, 5.0]),
-            "screening": {"score": True, "crystals_per_field": 4},
+            "screening": {"score": True, "crystals_per_field": 4, "step_um": 13.0},
             "cred": {
                 "range_deg": 6.0,
                 "start_deg": -3.0,
