@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, cast
 
-from drivers.approach import REACHED_DEG, arrive_deg
+from drivers.approach import REACHED_DEG, arrive_deg, arrive_xy, stands_xy
 from drivers.contract import Microscope
 from drivers.parts import Deflector, OpticalMode
 from engine.clock import ns
-from engine.errors import DeviceError
+from engine.errors import DeviceError, Refused
 from engine.record.endings import Status
 from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
@@ -38,6 +38,7 @@ from protocols.session.night import (
     DATA_SET,
     FAULT,
     HEIGHT,
+    HEIGHT_SET,
     NO_HEIGHT,
     ORDER,
     OVER,
@@ -100,8 +101,8 @@ class SessionSequence(Experiment):
             State.BEGIN: self.begin,
             State.SCREEN: self.screen,
             State.RANK: self.rank,
-            State.RECALL: self.recall,
             State.HEIGHT: self.height,
+            State.RECALL: self.recall,
             State.COLLECT: self.collect,
             State.JUDGE: self.judge,
             State.WAIT: self.wait,
@@ -199,6 +200,42 @@ class SessionSequence(Experiment):
         for part in crystals_in_parts([crystal for crystal in crystals if not unfit(crystal, self.plan.choose)]):
             await self.run.compute.compute(TAKE_IN, part)
 
+    async def height(self) -> str:
+        """The stage to the crystal; how high the film lies there is measured and set, or known from near by."""
+        crystal = self._here
+        if self.children.no_height:
+            return "at_height"
+        if trouble := await self._level():
+            return self._lost(*trouble, again=crystal)
+        try:
+            known_nm = self.night.height_near(crystal, self.plan.height_within_um)
+            if known_nm is not None:
+                await self._to_z(known_nm)
+                return "at_height"
+            await arrive_xy(self._xy, self.run.timeline, crystal.x_nm, crystal.y_nm)
+        except (DeviceError, Refused) as error:
+            return self._lost("stagexyz", str(error), again=crystal)
+        report = await self.run.perform(self.children.kind(HEIGHT), self.children.height())
+        if report.ending.status not in GOOD:
+            if lost := await self._is_lost(report, again=crystal):
+                return lost
+            self._warn(f"crystal {crystal.number}: its height was not set: {report.ending.reason}")
+            return "at_height"
+        try:
+            z_nm = (await self._xy.position()).z_nm
+        except DeviceError as error:
+            return self._lost("stagexyz", str(error), again=crystal)
+        self.run.trace.record("note", HEIGHT_SET, x_nm=crystal.x_nm, y_nm=crystal.y_nm, z_nm=z_nm)
+        return "at_height"
+
+    async def _to_z(self, z_nm: float) -> None:
+        await self._xy.move_z(z_nm)
+        if not await stands_xy(self._xy, self.run.timeline):
+            raise DeviceError(
+                f"stagexyz: the move of z to {z_nm:.0f} nm was not over after a minute; it was told to stop. Look what "
+                "holds it."
+            )
+
     async def recall(self) -> str:
         """The crystal back under the beam, and known again."""
         crystal = self._here
@@ -209,15 +246,6 @@ class SessionSequence(Experiment):
         if report.ending.status in GOOD and report.result.get("found"):
             return "recalled"
         return await self._not_done(report, State.RECALL, again=crystal)
-
-    async def height(self) -> str:
-        """Its height measured and set, where the instrument can."""
-        if self.children.no_height:
-            return "at_height"
-        report = await self.run.perform(self.children.kind(HEIGHT), self.children.height())
-        if report.ending.status in GOOD:
-            return "at_height"
-        return await self._not_done(report, State.HEIGHT, again=self._here)
 
     async def collect(self) -> str:
         """The rotation, in diffraction, with the beam condensed; then all as it was."""
