@@ -29,7 +29,6 @@ from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import ImageScale, nominal_pixel_nm
 from drivers.simulated.latency import Interface
 from drivers.simulated.lensmode import LensMode
-from drivers.simulated.phases import load_phase
 from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.settings import InstrumentSettings, configure, number, read_grid, usual_with_grid
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Studio, WorkerStudio
@@ -178,14 +177,18 @@ class SimulatedTruth:
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
-        source = self.specimen.source
-        crystal = source.load() if source.grid is None else load_phase(source.grid.phase, source.grid.seed, 0)
-        write_truth(path, crystal, slots, np.array(angles, np.float64).reshape(-1, 2))
+        source, frames_deg = self.specimen.source, np.array(angles, np.float64).reshape(-1, 2)
+        if source.grid is None:
+            write_truth(path, source.load(), slots, frames_deg)
+        else:
+            from drivers.simulated.gridtruth import write_turned
+
+            write_turned(path, source.grid, slots, frames_deg, intervals_ns, self.seen_on_grid())
         irradiated_s = [[self.view.irradiated_s(t_ns) for t_ns in interval] for interval in intervals_ns]
         add_damage(path, np.array(irradiated_s, np.float64).reshape(-1, 2), self.view.pictures)
         if self.view.hidden:
             add_hidden(path, self.view.truth())
-        if self.view.can_leave:
+        if source.grid is None and self.view.can_leave:
             exposures = self.exposures()
             for name, intervals in (("frame", intervals_ns), ("exposure", exposures)):
                 places = [self.crystal_nm(*interval) for interval in intervals]

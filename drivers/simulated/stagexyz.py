@@ -114,6 +114,9 @@ class _Axis:
     def drive_nm(self, t_ns: int) -> float:
         return self._at(t_ns).drive_nm(t_ns)
 
+    def arrived_ns(self, t_ns: int) -> int:
+        return min(t_ns, self._at(t_ns).end_ns)
+
     def specimen_nm(self, t_ns: int) -> float:
         travel = self._at(t_ns)
         rests_nm = travel.specimen_nm(t_ns, self._play_nm)
@@ -186,6 +189,10 @@ class Translation:
         """Where the specimen truly was at an instant, past or present: the reading, with play and scatter added."""
         x_nm, y_nm, z_nm = (axis.specimen_nm(t_ns) for axis in self._axes)
         return x_nm, y_nm, z_nm
+
+    def stood_s(self, t_ns: int) -> float:
+        """For how long it had stood at an instant; 0 while it moves."""
+        return (t_ns - max(axis.arrived_ns(t_ns) for axis in self._axes)) / NS_PER_S
 
     async def position(self) -> PositionReading:
         """See `StageXYZ.position`; true in the middle of the call, but for the encoder's noise."""
