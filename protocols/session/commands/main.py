@@ -3,6 +3,7 @@
 import typer
 
 from protocols.session.commands.merge import merge
+from protocols.session.commands.report import report
 
 session_app = typer.Typer(
     name="session",
@@ -18,3 +19,4 @@ def _group() -> None:
 
 
 session_app.command(epilog="Example: credline session merge runs/session_001 --dials")(merge)
+session_app.command(epilog="Example: credline session report runs/session_001")(report)
