@@ -124,7 +124,8 @@ def statistics_in(log: str) -> dict[str, float]:
     for line in log.splitlines():
         for head, name in ROWS.items():
             if match := re.match(rf"\s*{re.escape(head)}\s+(-?[\d.]+)", line):
-                found[name] = float(match.group(1)) / (100 if name == "completeness" else 1)
+                value = float(match.group(1))
+                found[name] = round(value / 100, 6) if name == "completeness" else value
     return found
 
 

@@ -69,9 +69,17 @@ def _seen(axes: "Axes", source: SessionSource, places: "np.typing.NDArray[np.flo
     rest = [n for n in range(len(places)) if n + 1 not in source.night.over]
     scores = np.array([source.night.crystals[n].score_good or 0.0 for n in rest])
     shown = axes.scatter(
-        places[rest, 0], places[rest, 1], c=scores, cmap="Greys", vmin=-0.3, vmax=1.0, s=12, linewidths=0.3, edgecolors=FAINT,
+        places[rest, 0],
+        places[rest, 1],
+        c=scores,
+        cmap="Greys",
+        vmin=-0.3,
+        vmax=1.0,
+        s=12,
+        linewidths=0.3,
+        edgecolors=FAINT,
         label=f"not tried ({len(rest)}), darker the better its score",
-    )  # fmt: skip
+    )
     shown.set_zorder(1)
 
 
@@ -85,15 +93,28 @@ def _tried(axes: "Axes", source: SessionSource, places: "np.typing.NDArray[np.fl
         crystals = [crystal - 1 for _, crystal in groups[phase]]
         name = f"phase {phase}" if phase is not None else "no phase"
         axes.scatter(
-            places[crystals, 0], places[crystals, 1], s=55, color=colour_of(phase), edgecolors="white", linewidths=0.8, zorder=3,
-            marker="o" if phase is not None else "D", label=f"data sets, {name} ({len(crystals)})",
-        )  # fmt: skip
+            places[crystals, 0],
+            places[crystals, 1],
+            s=55,
+            color=colour_of(phase),
+            edgecolors="white",
+            linewidths=0.8,
+            zorder=3,
+            marker="o" if phase is not None else "D",
+            label=f"data sets, {name} ({len(crystals)})",
+        )
     aside = [n - 1 for n, over in night.over.items() if over.how != COLLECTED and 1 <= n <= len(places)]
     if aside:
         axes.scatter(
-            places[aside, 0], places[aside, 1], s=40, marker="x", color=LOST, linewidths=1.5, zorder=2,
+            places[aside, 0],
+            places[aside, 1],
+            s=40,
+            marker="x",
+            color=LOST,
+            linewidths=1.5,
+            zorder=2,
             label=f"set aside ({len(aside)})",
-        )  # fmt: skip
+        )
     if len(source.sets) <= NAMED:
         for data in source.sets:
             if 1 <= data.crystal <= len(places):

@@ -57,9 +57,12 @@ def histograms(source: SessionSource) -> bytes:
         [score for score, number in scored if number in over and over[number].how == COLLECTED],
     ]
     axes[4].hist(
-        groups, bins=list(np.linspace(0, 1, BINS + 1)), stacked=True, color=[FAINT, ACCENT, INK],
+        groups,
+        bins=list(np.linspace(0, 1, BINS + 1)),
+        stacked=True,
+        color=[FAINT, ACCENT, INK],
         label=["not tried", "set aside", "collected"],
-    )  # fmt: skip
+    )
     axes[4].legend(frameon=False, fontsize=7)
     axes[4].set_xlabel("score of the screening")
     axes[0].set_ylabel("data sets")
@@ -79,8 +82,15 @@ def shells_plot(phases: Sequence[JsonObject]) -> bytes:
         highest = max([highest, *x])
         for place, name in zip(axes, names, strict=True):
             y = [np.nan if each[name] is None else each[name] for each in shells]
-            place.plot(x, y, ".-", color=colour_of(phase["number"]), linewidth=1, markersize=4,
-                       label=f"phase {phase['number']}")  # fmt: skip
+            place.plot(
+                x,
+                y,
+                ".-",
+                color=colour_of(phase["number"]),
+                linewidth=1,
+                markersize=4,
+                label=f"phase {phase['number']}",
+            )
     spacings = [d for d in (2.0, 1.5, 1.2, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5) if 1 / d**2 <= 1.01 * highest]
     for place, title in zip(axes, titles, strict=True):
         place.set_xticks([1 / d**2 for d in spacings], [f"{d:g}" for d in spacings], fontsize=8)
