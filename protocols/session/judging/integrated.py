@@ -46,10 +46,11 @@ class Integrated:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """folder: of the run. keep: file (.npz) of the result; where it stands already, with the same lattice and as far as
-    d_min_A, nothing is computed.
+    """number: of the data set. folder: of the run. keep: file (.npz) of the result; where it stands already, with the
+    same lattice and as far as d_min_A, nothing is computed.
     """
 
+    number: int
     folder: Path
     keep: Path
     d_min_A: float

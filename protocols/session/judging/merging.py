@@ -69,6 +69,8 @@ class MergedPhase:
     placed: tuple[Placed, ...]
     left_out: dict[int, str] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    observed: tuple[Indices, Array, Array] | None = None
+    """(n, 3) indices, (n,) intensities and sigmas of all observations, indexed alike and on one scale."""
 
     @property
     def whole(self) -> Shell | None:
@@ -117,9 +119,10 @@ def merge_phase(phase: Phase, measured: dict[int, Integrated], d_min_A: float) -
     kept, aside = _agreed(sets, group, _choices(phase, group, to_conventional))
     words = _words(aside)
     left_out |= {each.number: _why(each) for each in aside}
-    merged = merge(cell, group, *_together(kept), d_min_A)
+    observed = _together(kept)
+    merged = merge(cell, group, *observed, d_min_A)
     placed = tuple(Placed(s.number, s.turned, s.scale, s.b_A2, s.cc, len(s.own)) for s in kept)
-    return MergedPhase(phase, group, d_min_A, merged, placed, left_out, words)
+    return MergedPhase(phase, group, d_min_A, merged, placed, left_out, words, observed)
 
 
 def laue_group(symbol: str, sets: Sequence[_Set]) -> "gemmi.SpaceGroup":
