@@ -389,10 +389,9 @@ class SessionSequence(Experiment):
     async def _to_diffraction(self) -> None:
         await self._mode.set_mode(OpticalMode.DIFFRACTION)
         settles_s = self._mode.facts.settling_s
-        if self._light is not None:
+        if self._light is not None and self.plan.beam_brightness is not None:
+            await self._set_brightness(self.plan.beam_brightness)
             screening: Any = self.children.screening(0, (0.0, 0.0))
-            wanted = self.plan.beam_brightness
-            await self._set_brightness(screening.probe_brightness if wanted is None else wanted)
             settles_s = max(settles_s, screening.condenser_settling_s)
         await self.run.timeline.wait("lenses", self.run.timeline.now_ns + ns(settles_s))
         self._mending.focus = sorted([await self._optics.focus() for _ in range(3)])[1]
