@@ -24,6 +24,8 @@ from protocols.session.plan import SessionPlan
 NO_LATTICE_AFTER_DEG = 30.0
 """A rotation without a lattice is given up then, if nothing else is said."""
 SAFETY_DEG = 1e-9
+SURE = 0.8
+"""A neighbour that is taken for the crystal is a crystal all the same; what it is, the rotation tells."""
 STEP_UM = 6.0
 """Fields side by side (one of the paper's is 6 um wide): a crystal is known again by its neighbours."""
 Pair = tuple[float, float]
@@ -75,6 +77,7 @@ class Children:
         screening: Any = self.screening(0, (0.0, 0.0))
         told: JsonDict = {
             "sample": "recall",
+            "sure": SURE,
             **{key: getattr(screening, key) for key in ("magnification", "image_brightness", "probe_brightness")},
             **self.plan.recall,
             "crystal": crystal.number,
