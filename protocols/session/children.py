@@ -146,7 +146,7 @@ class Children:
 
     def prepared(self) -> Mapping[str, Prepared]:
         """Each child's plan as it would be, prepared: Refused, with the table, for one that does not fit."""
-        some = Crystal(1, 1, *(self.plan.centre_nm or (0.0, 0.0)), None, None, None, None, True, None, None, None)
+        some = Crystal(1, 1, 1, *(self.plan.centre_nm or (0.0, 0.0)), None, None, None, None, True, None, None, None)
         plans = {
             "screening": (SERIALED, self.screening(0, self.plan.centre_nm)),
             "recall": (RECALL, self.recall(some, ())),
