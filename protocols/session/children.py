@@ -24,8 +24,11 @@ from protocols.session.plan import SessionPlan
 NO_LATTICE_AFTER_DEG = 30.0
 """A rotation without a lattice is given up then, if nothing else is said."""
 SAFETY_DEG = 1e-9
-SURE = 0.8
-"""A neighbour that is taken for the crystal is a crystal all the same; what it is, the rotation tells."""
+RECALLED = {"correct": "stage and beam", "within_nm": 500.0, "stage_tries": 6, "sure": 0.8}
+"""The stage comes near, for what is far from the tilt axis moves most, and the beam does the rest. A neighbour that is
+taken for the crystal is a crystal all the same: what it is, the rotation tells."""
+LOOKS = 4
+"""Before a rotation that tracks, it is looked where the crystal goes."""
 STEP_UM = 6.0
 """Fields side by side (one of the paper's is 6 um wide): a crystal is known again by its neighbours."""
 Pair = tuple[float, float]
@@ -77,7 +80,7 @@ class Children:
         screening: Any = self.screening(0, (0.0, 0.0))
         told: JsonDict = {
             "sample": "recall",
-            "sure": SURE,
+            **RECALLED,
             **{key: getattr(screening, key) for key in ("magnification", "image_brightness", "probe_brightness")},
             **self.plan.recall,
             "crystal": crystal.number,
@@ -129,13 +132,14 @@ class Children:
             return {}
         known = self.facts.tracking
         by = "beam shift" if known is not None and known.probe_selects else "image shift"
-        told: JsonDict = {"rotation": "commanded", "tracking": "correct", "track_by": by, **self.plan.cred}
+        told: JsonDict = {"rotation": "commanded", "tracking": "correct", "track_by": by, "prescan_images": LOOKS}
+        told |= self.plan.cred
         try:
             kind = experiment_type(CRED)
             kind.prepare(build_plan_from(kind, told), self.facts)
         except Refused:
             return {"tracking": "off"}
-        return {"tracking": "correct", "track_by": by}
+        return {"tracking": "correct", "track_by": by, "prescan_images": LOOKS}
 
     def _made(self, name: str, table: str, told: JsonDict) -> BaseModel:
         try:
