@@ -19,10 +19,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Crystal:
-    """number: in the session, from 1. block: of the screening that found it, field: in that. x_nm, y_nm: where the
-    stage stands with it in the middle. neighbour_nm, border_nm: from its edge to the next thing, and to the edge of the
-    image or of a bar. score_good, score_several, d_min_A: of its pattern; None where nobody knows. spots: of the pattern,
-    fast and slow from the beam in 1/A, one after the other; None where they were not kept.
+    """One crystal of the region.
+
+    number: in the session, from 1. block: of the screening that found it, field: in that. x_nm, y_nm: where the stage
+    stands with it in the middle. neighbour_nm, border_nm: from its edge to the next thing, and to the edge of the
+    image or of a bar. score_good, score_several, d_min_A: of its pattern; None where nobody knows. spots: of the
+    pattern, fast and slow from the beam in 1/A, one after the other; None where they were not kept.
     """
 
     number: int
