@@ -24,7 +24,7 @@ from protocols.session.plan import SessionPlan
 NO_LATTICE_AFTER_DEG = 30.0
 """A rotation without a lattice is given up then, if nothing else is said."""
 SAFETY_DEG = 1e-9
-RECALLED = {"correct": "stage and beam", "within_nm": 500.0, "stage_tries": 6, "sure": 0.8}
+RECALLED = {"correct": "stage and beam", "within_nm": 500.0, "stage_tries": 6, "sure": 0.5}
 """The stage comes near, for what is far from the tilt axis moves most, and the beam does the rest. A neighbour that is
 taken for the crystal is a crystal all the same: what it is, the rotation tells."""
 LOOKS = 4
