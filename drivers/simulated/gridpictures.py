@@ -63,10 +63,14 @@ class GridMaker(PictureMaker):
         crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
         on_grid_nm: tuple[float, float] | None = None,
+        lit_radius_nm: float = 0.0,
     ) -> Picture:
-        """See `PictureMaker.diffraction`; on_grid_nm: where on the grid the middle of the probe is."""
+        """See `PictureMaker.diffraction`; on_grid_nm: where on the grid the middle of the probe is; lit_radius_nm: how
+        far around that it lights it, 0 for `GridSettings.probe_nm`.
+        """
         where = (0.0, 0.0) if on_grid_nm is None else on_grid_nm
-        radius_nm = self.grid.settings.probe_nm / 2.0
+        radius_nm = lit_radius_nm or self.grid.settings.probe_nm / 2.0
+        scale *= self._narrower(radius_nm) ** 2
         lit = lit_by(self.grid, where, radius_nm, (start_deg + end_deg) / 2.0)
         dose_e_A2 = irradiated_s * self.settings.flux_e_A2_s
         seen = beam_shift_px, blur_px, scale, length_mm, dose_e_A2
@@ -85,13 +89,15 @@ class GridMaker(PictureMaker):
         *,
         noise_seed: int,
         on_grid_nm: tuple[float, float] | None = None,
+        lit_radius_nm: float = 0.0,
     ) -> Picture:
         """See `PictureMaker.snapshot`: the disc is the shadow of what the probe lights, and fills it."""
         setting, shape = self.settings, self.settings.physical_px
-        radius_px = max(abs(defocus_fraction) * setting.disc_radius_px, 1.0)
+        whole_px = max(abs(defocus_fraction) * setting.disc_radius_px, 1.0)
+        radius_px = whole_px * (self._narrower(lit_radius_nm) if lit_radius_nm else 1.0)
         moved_px = beam_shift_px if setting.disc_follows else (0.0, 0.0)
         beam_px = np.array([self.geometry.beam_fast_px + moved_px[0], self.geometry.beam_slow_px + moved_px[1]])
-        per_px = float(np.copysign(self.grid.settings.probe_nm / (2.0 * radius_px), defocus_fraction))
+        per_px = float(np.copysign(self.grid.settings.probe_nm / (2.0 * whole_px), defocus_fraction))
         to_px = np.reshape(setting.snapshot, (2, 2))
         beam_px = beam_px + to_px @ np.array(probe_nm) / per_px
         flat = np.diag([1.0, 1.0 / max(float(np.cos(np.deg2rad(tilt_deg))), 1e-3)])
@@ -103,10 +109,14 @@ class GridMaker(PictureMaker):
         if np.all(high > low):
             x, y = (np.arange(first, last) + 0.5 - at for first, last, at in zip(low, high, beam_px, strict=True))
             disc = np.clip(radius_px - np.hypot(x[None, :], y[:, None]) + 0.5, 0.0, 1.0)
-            disc *= setting.flux_s / (np.pi * radius_px**2)
+            disc *= setting.flux_s / (np.pi * whole_px**2)
             disc *= self.grid.let_through(to_grid, where + to_grid @ (low - beam_px), disc.shape, tilt_deg)
             light[low[1] : high[1], low[0] : high[0]] += disc
         return self._detected(self._to_raw(light * exposure_s), noise_seed, exposure_s)
+
+    def _narrower(self, radius_nm: float) -> float:
+        """A beam of this radius over the probe; of `PictureSettings.flux_s` it has the square of that."""
+        return radius_nm / (self.grid.settings.probe_nm / 2.0)
 
     def lit_s(
         self,

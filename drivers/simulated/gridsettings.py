@@ -34,7 +34,8 @@ class GridSettings:
     picture are than its middle; shading: and by how much its background is uneven besides, from edge to edge.
     height_nm: how much higher or lower than the tilt axis the film lies from place to place, over tens of um (standard
     deviation). bar_height_nm: how thick the bars are towards the source: so they come in when the grid is tilted.
-    probe_nm: diameter of the probe that lights the specimen in diffraction; the beam shift moves it.
+    probe_nm: diameter of the probe that lights the specimen in diffraction; the beam shift moves it. A condenser that
+    makes a narrower beam (`IlluminationSettings`) lights less, with as many electrons per area as it then has.
     diffracting_share: part of the light on a crystal that diffracts as kinematic theory says.
     """
 

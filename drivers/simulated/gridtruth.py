@@ -64,7 +64,7 @@ def write_grid(path: Path, settings: GridSettings, seen: Sequence[SeenOnGrid]) -
             middle = np.array(exposure.field_nm)
             found.append(grid.crystals_touching(middle - half, middle + half))
         else:
-            lit = lit_by(grid, exposure.beam_nm, settings.probe_nm / 2.0, exposure.tilt_deg)
+            lit = lit_by(grid, exposure.beam_nm, exposure.beam_radius_nm, exposure.tilt_deg)
             found.append(lit.crystals)
             lit_rows.extend(
                 (row, number, of_probe, of_crystal)
@@ -100,7 +100,7 @@ def write_turned(
     """
     begun = {each.begin_ns: each for each in seen}
     frames = [begun[begin_ns] for begin_ns, _ in intervals_ns if begin_ns in begun]
-    lit = [lit_by(grid_of(settings), each.beam_nm, settings.probe_nm / 2.0, each.tilt_deg) for each in frames]
+    lit = [lit_by(grid_of(settings), each.beam_nm, each.beam_radius_nm, each.tilt_deg) for each in frames]
     light: dict[int, float] = {}
     for each in lit:
         crystals = each.crystals.phase >= 0
@@ -148,7 +148,7 @@ def phases_of(settings: GridSettings) -> list[Crystal]:
 
 def lit_on_grid(settings: GridSettings, seen: SeenOnGrid) -> LitOnGrid:
     """See `Truth.lit_on_grid`."""
-    lit = lit_by(grid_of(settings), seen.beam_nm, settings.probe_nm / 2.0, seen.tilt_deg)
+    lit = lit_by(grid_of(settings), seen.beam_nm, seen.beam_radius_nm, seen.tilt_deg)
     away_nm = np.hypot(lit.crystals.x_nm - seen.beam_nm[0], lit.crystals.y_nm - seen.beam_nm[1])
     arrays = (lit.crystals.number, lit.of_probe, lit.of_crystal, lit.crystals.phase, away_nm)
     numbers, of_beam, of_crystal, phases, away = (tuple(each.tolist()) for each in arrays)

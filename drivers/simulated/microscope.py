@@ -28,6 +28,7 @@ from drivers.simulated.hiddeninstrument import HiddenInstrument
 from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import ImageScale, nominal_pixel_nm
 from drivers.simulated.latency import Interface
+from drivers.simulated.leftas import LeftAs
 from drivers.simulated.lensmode import LensMode
 from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.settings import InstrumentSettings, configure, number, read_grid, usual_with_grid
@@ -236,12 +237,13 @@ class SimulatedMicroscope:
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """The instrument that a register stands for; without one nobody else can reach it."""
-        path = register_path(options)
+        path = file_named("register", options)
         return None if path is None else f"simulated instrument {path}"
 
     def facts(self, options: Mapping[str, Any]) -> Declared:
         """What the instrument is before it is switched on, which is all of it. Raises Refused as `connect`."""
-        register_path(options)
+        file_named("register", options)
+        file_named("left_as", options)
         return InstrumentSettings.read(self.name, self.pictures, options).declared
 
     @asynccontextmanager
@@ -249,8 +251,8 @@ class SimulatedMicroscope:
         """Switch the instrument on. Raises Refused for an option it does not know or a value it cannot use.
 
         options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
-        `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), `hidden` and
-        `spread` (see `settings`), and the tables
+        `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), `left_as` (one
+        that keeps where stage and lenses stand, see `leftas`), `hidden` and `spread` (see `settings`), and the tables
         `crystal`, `grid`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `motion`, `stagexyz`, `deflectors`,
         `mode` and `illumination` with the fields of the settings classes.
         """
@@ -260,7 +262,7 @@ class SimulatedMicroscope:
         goniometer = Goniometer(clock, interface, seed, settings.stage, settings.start_deg)
         beam_on, lens = settings.beam_on, Lens(clock, interface, settings.lens)
         register, second, is_new = None, None, True
-        if (path := register_path(options)) is not None:
+        if (path := file_named("register", options)) is not None:
             register = Register(path)
             is_new = register.switch_on(blanked=not beam_on)
             second = SecondConnection(f"{blank_beam.__module__}:{blank_beam.__name__}", {"path": str(path)})
@@ -281,6 +283,10 @@ class SimulatedMicroscope:
             clock, interface, seed, settings.stagexyz, settings.stage.stage_read_s, goniometer.is_rotating
         )
         mode, illumination = LensMode(interface, settings.mode), Condenser(interface, settings.illumination)
+        left = None
+        if (kept := file_named("left_as", options)) is not None:
+            left = LeftAs(kept, goniometer, translation, deflectors, mode, illumination)
+            left.resume()
         view = SimulatedView(
             *(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination),
             CrystalPlace(settings.motion, settings.start_deg, clock.now_ns()),
@@ -368,17 +374,19 @@ class SimulatedMicroscope:
         finally:
             await detector.disarm()
             detector.close()
+            if left is not None:
+                left.write(clock)
 
 
-def register_path(options: Mapping[str, Any]) -> Path | None:
-    """The file of the option `register`; None without it."""
-    note_asked("register", None, "the name of a file")
-    given = options.get("register")
+def file_named(option: str, options: Mapping[str, Any]) -> Path | None:
+    """The file of an option; None without it."""
+    note_asked(option, None, "the name of a file")
+    given = options.get(option)
     if given is None:
         return None
     if not isinstance(given, str) or not given:
         raise Refused(
-            f"devices: register = {shown(repr(given))} is no file name; nothing was started. Write register = 'FILE'."
+            f"devices: {option} = {shown(repr(given))} is no file name; nothing was started. Write {option} = 'FILE'."
         )
     try:
         path = Path(given).resolve()
@@ -386,7 +394,7 @@ def register_path(options: Mapping[str, Any]) -> Path | None:
     except (OSError, ValueError):  # a name that no file can have
         found = False
     if not found:
-        raise Refused(f"devices: register = {shown(repr(given))}: its folder does not exist; nothing was started.")
+        raise Refused(f"devices: {option} = {shown(repr(given))}: its folder does not exist; nothing was started.")
     return path
 
 

@@ -57,7 +57,8 @@ SMALL_GEOMETRY = dataclasses.replace(GEOMETRY, pixel_size_mm=0.22, beam_fast_px=
 FLAGS = ("beam_on", "hidden", "spread")
 KNOWN = frozenset(
     (
-        *("start_deg", "beam_on", "hidden", "spread", "api_call_s", "api_jitter", "register", "crystal", "geometry"),
+        *("start_deg", "beam_on", "hidden", "spread", "api_call_s", "api_jitter", "register", "left_as", "crystal"),
+        "geometry",
         *("grid", "stage", "lens", "detector", "pictures", "motion", *OPTIONAL_PARTS),
     )
 )

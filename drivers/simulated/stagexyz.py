@@ -5,7 +5,7 @@ drive is; the specimen follows it with play, so that it lies elsewhere after an 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,6 +132,16 @@ class _Axis:
         self._play_nm = settings.backlash_nm
         self._overshoot_nm, self._settling_s = settings.overshoot_nm, settings.settling_s
 
+    def kept(self, t_ns: int) -> tuple[float, float, float]:
+        """Where the drive is, where the specimen lies, and how far off it is by its scatter."""
+        travel = self._at(t_ns)
+        return travel.drive_nm(t_ns), travel.specimen_nm(t_ns, self._play_nm), travel.scatter_at(t_ns)
+
+    def resume(self, t_ns: int, drive_nm: float, lay_nm: float, scatter_nm: float) -> None:
+        """It stands so, and never did anything else."""
+        off_nm = scatter_nm, scatter_nm
+        self._travels = [_Travel(t_ns, drive_nm, drive_nm, self._speed_nm_s, lay_nm, off_nm)]
+
     def go(self, t_ns: int, to_nm: float, scatter_nm: float) -> None:
         """The drive sets out, unless it is there."""
         if to_nm != (from_nm := self.drive_nm(t_ns)):
@@ -179,6 +189,15 @@ class Translation:
         self._settings = settings
         for axis in self._axes:
             axis.hide(settings)
+
+    def kept(self, t_ns: int) -> list[tuple[float, float, float]]:
+        """How each axis stands, for `resume`."""
+        return [axis.kept(t_ns) for axis in self._axes]
+
+    def resume(self, axes: Sequence[tuple[float, float, float]]) -> None:
+        """All stands as it was left."""
+        for axis, (drive_nm, lay_nm, scatter_nm) in zip(self._axes, axes, strict=True):
+            axis.resume(self._clock.now_ns(), float(drive_nm), float(lay_nm), float(scatter_nm))
 
     def moved_nm(self, t_ns: int) -> tuple[float, float, float]:
         """How far the specimen truly was at an instant from where it lay at the beginning."""

@@ -171,6 +171,7 @@ class SimulatedView:
             self._lab_probe_nm(t_ns) if self.pictures.probe_selects else (0.0, 0.0),
             self._beam_off_nm(t_ns),
             None if self.specimen.source.grid is None else self._on_grid_nm(t_ns),
+            self._lit_radius_nm,
         )
 
     def _beam_nm(self, t_ns: int) -> Pair:
@@ -221,7 +222,16 @@ class SimulatedView:
             *(begin_ns, end_ns, is_image, tilt_deg, column.on_grid_nm or (math.nan, math.nan), field_nm, per_px),
             self.pictures.physical_px,
             self.blanker.share_on(begin_ns, end_ns),
+            column.lit_radius_nm,
         )
+
+    @property
+    def _lit_radius_nm(self) -> float:
+        """Of what is lit of a grid in diffraction: the probe, or less where the condenser makes a narrower beam."""
+        grid = self.specimen.source.grid
+        if grid is None:
+            return 0.0
+        return min(grid.probe_nm / 2.0, self.illumination.disc(OpticalMode.IMAGING).radius_nm)
 
     @property
     def can_leave(self) -> bool:

@@ -58,7 +58,7 @@ def finish_serialed(remains: Remains) -> RunEnd:
         "beam_on_s": round(beam_on_s(remains.records), 3),
     }
     if plan is not None and plan.tell_crystals:
-        result |= told_tables(tables_of_remains(remains))
+        result |= told_tables(tables_of_remains(remains), remains)
     if before:
         result["earlier"] = {"images": before.get("images", 0), "patterns": before.get("patterns", 0)}
     left = total - len(over) - len(before.get("done", []))

@@ -24,6 +24,13 @@ from protocols.session.plan import SessionPlan
 NO_LATTICE_AFTER_DEG = 30.0
 """A rotation without a lattice is given up then, if nothing else is said."""
 SAFETY_DEG = 1e-9
+RECALLED = {"correct": "stage and beam", "within_nm": 500.0, "stage_tries": 6, "sure": 0.8}
+"""The stage comes near, for what is far from the tilt axis moves most, and the beam does the rest. A neighbour that is
+taken for the crystal is a crystal all the same: what it is, the rotation tells."""
+LOOKS = 4
+"""Before a rotation that tracks, it is looked where the crystal goes."""
+STEP_UM = 6.0
+"""Fields side by side (one of the paper's is 6 um wide): a crystal is known again by its neighbours."""
 Pair = tuple[float, float]
 
 
@@ -60,7 +67,7 @@ class Children:
         """The serial run over a block, from 0. centre_nm: of the region; None where the stage stands."""
         (x_um, y_um), (wide_um, high_um) = self.blocks[block]
         told: JsonDict = {"sample": "screening", "formats": (), "width_um": wide_um, "height_um": high_um}
-        told |= {"step_um": min(13.0, max(wide_um, high_um))}
+        told |= {"step_um": min(STEP_UM, max(wide_um, high_um))}
         if self.plan.choose.isolated:
             told["crystals"] = "isolated"
         told |= self.plan.screening
@@ -73,6 +80,7 @@ class Children:
         screening: Any = self.screening(0, (0.0, 0.0))
         told: JsonDict = {
             "sample": "recall",
+            **RECALLED,
             **{key: getattr(screening, key) for key in ("magnification", "image_brightness", "probe_brightness")},
             **self.plan.recall,
             "crystal": crystal.number,
@@ -124,13 +132,14 @@ class Children:
             return {}
         known = self.facts.tracking
         by = "beam shift" if known is not None and known.probe_selects else "image shift"
-        told: JsonDict = {"rotation": "commanded", "tracking": "correct", "track_by": by, **self.plan.cred}
+        told: JsonDict = {"rotation": "commanded", "tracking": "correct", "track_by": by, "prescan_images": LOOKS}
+        told |= self.plan.cred
         try:
             kind = experiment_type(CRED)
             kind.prepare(build_plan_from(kind, told), self.facts)
         except Refused:
             return {"tracking": "off"}
-        return {"tracking": "correct", "track_by": by}
+        return {"tracking": "correct", "track_by": by, "prescan_images": LOOKS}
 
     def _made(self, name: str, table: str, told: JsonDict) -> BaseModel:
         try:
@@ -141,7 +150,7 @@ class Children:
 
     def prepared(self) -> Mapping[str, Prepared]:
         """Each child's plan as it would be, prepared: Refused, with the table, for one that does not fit."""
-        some = Crystal(1, 1, *(self.plan.centre_nm or (0.0, 0.0)), None, None, None, None, True, None, None, None)
+        some = Crystal(1, 1, 1, *(self.plan.centre_nm or (0.0, 0.0)), None, None, None, None, True, None, None, None)
         plans = {
             "screening": (SERIALED, self.screening(0, self.plan.centre_nm)),
             "recall": (RECALL, self.recall(some, ())),

@@ -12,20 +12,22 @@ SAME_NM = 150.0
 REACH_NM, MOST_NEIGHBOURS = 6000.0, 60
 """Of the neighbours by which a crystal is known again; the same."""
 COLUMNS = (
-    *("x_nm", "y_nm", "length_nm", "width_nm", "neighbour_nm", "border_nm", "is_isolated"),
-    *("score_good", "score_several", "d_min_A"),
+    *("field", "x_nm", "y_nm", "length_nm", "width_nm", "neighbour_nm", "border_nm", "is_isolated"),
+    *("score_good", "score_several", "d_min_A", "spots"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Crystal:
-    """number: in the session, from 1. block: of the screening that found it. x_nm, y_nm: where the stage stands with it
-    in the middle. neighbour_nm, border_nm: from its edge to the next thing, and to the edge of the image or of a bar.
-    score_good, score_several, d_min_A: of its pattern; None where nobody knows.
+    """number: in the session, from 1. block: of the screening that found it, field: in that. x_nm, y_nm: where the
+    stage stands with it in the middle. neighbour_nm, border_nm: from its edge to the next thing, and to the edge of the
+    image or of a bar. score_good, score_several, d_min_A: of its pattern; None where nobody knows. spots: of the pattern,
+    fast and slow from the beam in 1/A, one after the other; None where they were not kept.
     """
 
     number: int
     block: int
+    field: int
     x_nm: float
     y_nm: float
     length_nm: float | None
@@ -36,6 +38,7 @@ class Crystal:
     score_good: float | None
     score_several: float | None
     d_min_A: float | None
+    spots: list[float] | None = None
 
     @property
     def row(self) -> list[object]:
@@ -53,9 +56,9 @@ class Bar:
 
 def crystals_in(result: JsonObject, block: int, before: Sequence[Crystal]) -> list[Crystal]:
     """The crystals of a serial run's result (its plan's `tell_crystals`) that are not known yet, numbered on."""
-    told = [
-        row for row in rows_of(result.get("crystals")) if _is_number(row.get("x_nm")) and _is_number(row.get("y_nm"))
-    ]
+    spots: Any = result.get("spots") or {}
+    rows = (row for row in rows_of(result.get("crystals")) if _has_place(row))
+    told = [row | {"spots": spots.get(str(row.get("number")))} for row in rows]
     grid = _Places([(crystal.x_nm, crystal.y_nm) for crystal in before])
     found: list[Crystal] = []
     # Of a crystal that two fields show, the better pattern counts.
@@ -63,7 +66,8 @@ def crystals_in(result: JsonObject, block: int, before: Sequence[Crystal]) -> li
         if grid.has_near(row["x_nm"], row["y_nm"]):
             continue
         grid.add(row["x_nm"], row["y_nm"])
-        values: Any = {name: row.get(name) for name in COLUMNS} | {"is_isolated": bool(row.get("is_isolated"))}
+        values: Any = {name: row.get(name) for name in COLUMNS}
+        values |= {"is_isolated": bool(row.get("is_isolated")), "field": int(row.get("field") or 0)}
         found.append(Crystal(0, block, **values))
     found.sort(key=lambda crystal: (crystal.y_nm, crystal.x_nm))
     return [_numbered(crystal, len(before) + n) for n, crystal in enumerate(found, 1)]
@@ -71,10 +75,8 @@ def crystals_in(result: JsonObject, block: int, before: Sequence[Crystal]) -> li
 
 def bars_in(result: JsonObject) -> list[Bar]:
     """The fields that a bar covers."""
-    rows = [row for row in rows_of(result.get("fields")) if row.get("how") == "bar"]
-    return [
-        Bar(row["x_nm"], row["y_nm"]) for row in rows if _is_number(row.get("x_nm")) and _is_number(row.get("y_nm"))
-    ]
+    rows = (row for row in rows_of(result.get("fields")) if row.get("how") == "bar")
+    return [Bar(row["x_nm"], row["y_nm"]) for row in rows if _has_place(row)]
 
 
 def crystals_again(rows: Iterable[Sequence[object]]) -> list[Crystal]:
@@ -95,11 +97,15 @@ def rows_of(table: object) -> Iterator[JsonDict]:
 
 
 def neighbours_of(crystal: Crystal, crystals: Sequence[Crystal]) -> tuple[tuple[float, float, float], ...]:
-    """What lies around a crystal, the nearest first: x, y in nm from it, length (0: not known)."""
+    """What lies around a crystal, the nearest first: x, y in nm from it, length (0: not known).
+
+    Of the same field alone: how two fields lie to each other is known no better than where the stage lands.
+    """
     near = [
         (round(other.x_nm - crystal.x_nm, 1), round(other.y_nm - crystal.y_nm, 1), other.length_nm or 0.0)
         for other in crystals
         if other.number != crystal.number
+        and (other.block, other.field) == (crystal.block, crystal.field)
         and math.hypot(other.x_nm - crystal.x_nm, other.y_nm - crystal.y_nm) <= REACH_NM
     ]
     near.sort(key=lambda each: math.hypot(each[0], each[1]))
@@ -138,5 +144,5 @@ def _numbered(crystal: Crystal, number: int) -> Crystal:
     return Crystal(number, crystal.block, *crystal.row[1:])  # type: ignore[arg-type]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _has_place(row: JsonObject) -> bool:
+    return all(isinstance(row.get(name), int | float) and math.isfinite(row[name]) for name in ("x_nm", "y_nm"))

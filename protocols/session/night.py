@@ -4,6 +4,7 @@ Each record is taken as it is made; recovery, going on and the result take the s
 the same, and a replay decides the same without the children's folders.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +16,13 @@ from protocols.session.orders import Orders
 
 SERIALED, RECALL, HEIGHT, CRED = "serialed", "serialed-recall", "eucentric-height", "cred"
 """The children, by their names in the register."""
-REGION, BLOCK, CHOSEN, OVER, DATA_SET, ORDER, FAULT, NO_HEIGHT = (
-    *("region", "block", "chosen", "crystal over", "data set", "order", "device fault", "no height"),
+REGION, BLOCK, CHOSEN, OVER, DATA_SET, ORDER, FAULT, NO_HEIGHT, HEIGHT_SET = (
+    *("region", "block", "chosen", "crystal over", "data set", "order", "device fault", "no height", "height"),
 )
 """Notes of a session's trace. `region`: `centre_nm`. `block`: `block` that was screened, from 1, and `how`. `chosen`:
 `crystal` that comes next. `crystal over`: `crystal`, `how` (collected, set aside), `reason`, `stage` at which.
 `data set`: `number`, `crystal`, `run_dir`, `result`. `order`: `words`. `device fault`: `device`, `reason`, `how`
-(began, over, lost), `waited_s`.
+(began, over, lost), `waited_s`. `height`: `z_nm` of the stage that is right at `x_nm`, `y_nm`.
 """
 JUDGE = "judge"
 KEPT_OF_RESULT = ("start_deg", "end_deg", "range_deg", "frames", "elapsed_s", "beam_on_s", "live", "tracking")
@@ -55,6 +56,8 @@ class Night:
     over: dict[int, Over] = field(default_factory=dict)
     data_sets: list[JsonDict] = field(default_factory=list)
     orders: Orders = field(default_factory=Orders)
+    heights: list[tuple[float, float, float]] = field(default_factory=list)
+    """x, y of a place and z that is right there, in nm of the stage."""
     beam_on_s: float = 0.0
     beam_untold: int = 0
     faults: int = 0
@@ -126,6 +129,8 @@ class Night:
             self.chosen = 0
         elif name == DATA_SET:
             self.data_sets.append({key: record[key] for key in ("number", "crystal", "run_dir", "result")})
+        elif name == HEIGHT_SET:
+            self.heights.append((record["x_nm"], record["y_nm"], record["z_nm"]))
         elif name == ORDER:
             self.orders.take(record["words"])
         elif name == FAULT:
@@ -134,6 +139,12 @@ class Night:
             if record.get("retried"):
                 self.retried.add(int(record["retried"]))
                 self.chosen = 0
+
+    def height_near(self, crystal: Crystal, within_um: float) -> float | None:
+        """Z that was found right nearest to a crystal, in nm; None where that is farther away, or none was."""
+        away = [(math.hypot(x - crystal.x_nm, y - crystal.y_nm), z) for x, y, z in self.heights]
+        nearest = min(away, default=None)
+        return nearest[1] if nearest is not None and nearest[0] <= 1000.0 * within_um else None
 
     @property
     def last_ns(self) -> int:
@@ -175,6 +186,7 @@ class Night:
             "patterns": self.patterns,
             "over": [[each.crystal, each.how, each.reason, each.stage] for each in over.values()],
             "data_sets": self.data_sets,
+            "heights": [list(each) for each in self.heights],
             "orders": self.orders.as_json(),
             "beam_on_s": round(self.beam_on_s, 3),
             "beam_untold": self.beam_untold,
@@ -203,6 +215,7 @@ class Night:
             over={int(each[0]): Over(int(each[0]), *each[1:]) for each in done["over"]},
             data_sets=[{**each, "run_dir": _elsewhere(each["run_dir"], run)} for each in done["data_sets"]],
             orders=Orders.of(done["orders"]),
+            heights=[(x, y, z) for x, y, z in done["heights"]],
             beam_on_s=float(done["beam_on_s"]),
             beam_untold=int(done["beam_untold"]),
             faults=int(done["faults"]),

@@ -85,8 +85,10 @@ class SessionPlan(BaseModel):
     choose: ChoosePlan = ChoosePlan()
     set_height: bool = True
     """Whether the height of each crystal is measured and set, where the instrument can."""
+    height_within_um: Annotated[float, Field(ge=0, le=3000, allow_inf_nan=False)] = 15.0
+    """A height that was measured so near to a crystal is set for it as well; 0: each is measured."""
     beam_brightness: float | None = None
-    """Of the condenser for the rotation; none: that of the probe of the screening."""
+    """Of the condenser for the rotation; as it is at the beginning, if nothing is said: as for images."""
     level_speed_deg_s: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 10.0
     """At which the stage is tilted back to 0 after a rotation; the next lower one that the stage has."""
     device_fault: Literal["end", "wait"] = "wait"

@@ -13,6 +13,7 @@ BEST_D_MIN_A = 0.8
 FULL_SIZE_NM = 500.0
 """Larger ones are no better for it."""
 NM_PER_UM = 1000.0
+UNTOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,14 @@ def fit_crystals(night: Night, plan: SessionPlan, step_nm: float = 0.0) -> list[
 
 def ranked(night: Night, plan: SessionPlan, worth: Mapping[int, float], step_nm: float = 0.0) -> list[Ranked]:
     """The crystals to come, the next one first: those that the operator asked for, then by value, then those that he
-    put last. worth: by number, what the judgement says; 1 where it says nothing.
+    put last. worth: by number, what the judgement says a crystal is worth for what was collected so far; where it says
+    something, crystals that it does not name count `UNTOLD`.
     """
     orders = night.orders
     asked = [night.crystals[n - 1] for n in orders.first if 1 <= n <= len(night.crystals)]
     first = {crystal.number for crystal in asked}
     rest = [
-        Ranked(crystal, quality(crystal) * worth.get(crystal.number, 1.0))
+        Ranked(crystal, worth.get(crystal.number, quality(crystal) * (UNTOLD if worth else 1.0)))
         for crystal in fit_crystals(night, plan, step_nm)
         if crystal.number not in first and crystal.number not in night.over and crystal.number not in orders.skipped
     ]

@@ -8,13 +8,13 @@ does, or is waited for, as the plan says.
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
-from drivers.approach import REACHED_DEG, arrive_deg
+from drivers.approach import REACHED_DEG, arrive_deg, arrive_xy, stands_xy
 from drivers.contract import Microscope
 from drivers.parts import Deflector, OpticalMode
 from engine.clock import ns
-from engine.errors import DeviceError
+from engine.errors import DeviceError, Refused
 from engine.record.endings import Status
 from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
@@ -27,7 +27,7 @@ from protocols.session.children import Children
 from protocols.session.crystals import Crystal, neighbours_of
 from protocols.session.forecast import crystal_s
 from protocols.session.goal import reached
-from protocols.session.judged import JUDGED, TAKE_IN
+from protocols.session.judged import JUDGED, MOST_TRIED, TAKE_IN, crystals_in_parts, data_set_in
 from protocols.session.machine import State, session_machine
 from protocols.session.mending import RETRY_S, Mending, device_of
 from protocols.session.night import (
@@ -38,6 +38,7 @@ from protocols.session.night import (
     DATA_SET,
     FAULT,
     HEIGHT,
+    HEIGHT_SET,
     NO_HEIGHT,
     ORDER,
     OVER,
@@ -51,7 +52,7 @@ from protocols.session.night import (
 )
 from protocols.session.orders import is_order
 from protocols.session.plan import SessionPlan
-from protocols.session.ranking import Ranked, ranked
+from protocols.session.ranking import Ranked, ranked, unfit
 from protocols.session.status import status_of, write_status
 
 STAGE_ALARM = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
@@ -77,6 +78,7 @@ class SessionSequence(Experiment):
         self._coils = run.gate.wrap("deflectors", microscope.deflectors)
         self._mode = run.gate.wrap("mode", microscope.mode)
         self._optics = run.gate.wrap("optics", microscope.optics)
+        self._camera = run.gate.wrap("detector", microscope.detector)
         self._light = self._found.illumination
         self._mending = Mending(run, microscope, lambda: self._found.actions(read_in=OpticalMode.IMAGING))
         self._neutral: tuple[float, float] = (0.0, 0.0)
@@ -99,8 +101,8 @@ class SessionSequence(Experiment):
             State.BEGIN: self.begin,
             State.SCREEN: self.screen,
             State.RANK: self.rank,
-            State.RECALL: self.recall,
             State.HEIGHT: self.height,
+            State.RECALL: self.recall,
             State.COLLECT: self.collect,
             State.JUDGE: self.judge,
             State.WAIT: self.wait,
@@ -141,7 +143,8 @@ class SessionSequence(Experiment):
             self.run.trace.record("note", NO_HEIGHT, reason=self.children.no_height)
             self._tell(f"no height is set: {self.children.no_height}")
         for each in self.night.data_sets:  # of the sessions before
-            await self.run.compute.compute(TAKE_IN, each)
+            await self.run.compute.compute(TAKE_IN, data_set_in(each))
+        await self._take_in(self.night.crystals)
         return "begun"
 
     async def rank(self) -> str:
@@ -165,15 +168,15 @@ class SessionSequence(Experiment):
             return "screen_more"
         return self.run.finish(Status.DONE, f"no crystal is left to be tried. {self._words}")
 
-    def _to_come(self) -> list[Ranked]:
-        told: Any = self.night.judged.get("worth") or {}
+    def _to_come(self, *, valued: bool = True) -> list[Ranked]:
+        told: Any = (self.night.judged.get("worth") or {}) if valued else {}
         worth = {int(number): float(value) for number, value in told.items()}
         screening: Any = self.children.screening(0, (0.0, 0.0))
         return ranked(self.night, self.plan, worth, screening.step_um * 1000.0)
 
     async def screen(self) -> str:
         """The next block of the region, by a serial run."""
-        block = self.night.blocks
+        block, known = self.night.blocks, len(self.night.crystals)
         if trouble := await self._level():
             return self._lost(*trouble)
         report = await self.run.perform(
@@ -182,13 +185,56 @@ class SessionSequence(Experiment):
         good = report.ending.status in GOOD
         self._block_tries += 1
         if not good and (lost := await self._is_lost(report)) and self._block_tries < BLOCK_TRIES:
+            await self._take_in(self.night.crystals[known:])
             return lost  # what was found is gone on with, and the block comes again
         how = report.ending.status.value if good else report.ending.reason
         self._block_tries = 0
         self.run.trace.record("note", BLOCK, block=block + 1, how=how)
+        await self._take_in(self.night.crystals[known:])
         if not good:
             self._warn(f"block {block + 1} was not screened whole: {report.ending.reason}")
         return "screened"
+
+    async def _take_in(self, crystals: Sequence[Crystal]) -> None:
+        """For the judgements to come."""
+        for part in crystals_in_parts([crystal for crystal in crystals if not unfit(crystal, self.plan.choose)]):
+            await self.run.compute.compute(TAKE_IN, part)
+
+    async def height(self) -> str:
+        """The stage to the crystal; how high the film lies there is measured and set, or known from near by."""
+        crystal = self._here
+        if self.children.no_height:
+            return "at_height"
+        if trouble := await self._level():
+            return self._lost(*trouble, again=crystal)
+        try:
+            known_nm = self.night.height_near(crystal, self.plan.height_within_um)
+            if known_nm is not None:
+                await self._to_z(known_nm)
+                return "at_height"
+            await arrive_xy(self._xy, self.run.timeline, crystal.x_nm, crystal.y_nm)
+        except (DeviceError, Refused) as error:
+            return self._lost("stagexyz", str(error), again=crystal)
+        report = await self.run.perform(self.children.kind(HEIGHT), self.children.height())
+        if report.ending.status not in GOOD:
+            if lost := await self._is_lost(report, again=crystal):
+                return lost
+            self._warn(f"crystal {crystal.number}: its height was not set: {report.ending.reason}")
+            return "at_height"
+        try:
+            z_nm = (await self._xy.position()).z_nm
+        except DeviceError as error:
+            return self._lost("stagexyz", str(error), again=crystal)
+        self.run.trace.record("note", HEIGHT_SET, x_nm=crystal.x_nm, y_nm=crystal.y_nm, z_nm=z_nm)
+        return "at_height"
+
+    async def _to_z(self, z_nm: float) -> None:
+        await self._xy.move_z(z_nm)
+        if not await stands_xy(self._xy, self.run.timeline):
+            raise DeviceError(
+                f"stagexyz: the move of z to {z_nm:.0f} nm was not over after a minute; it was told to stop. Look what "
+                "holds it."
+            )
 
     async def recall(self) -> str:
         """The crystal back under the beam, and known again."""
@@ -200,15 +246,6 @@ class SessionSequence(Experiment):
         if report.ending.status in GOOD and report.result.get("found"):
             return "recalled"
         return await self._not_done(report, State.RECALL, again=crystal)
-
-    async def height(self) -> str:
-        """Its height measured and set, where the instrument can."""
-        if self.children.no_height:
-            return "at_height"
-        report = await self.run.perform(self.children.kind(HEIGHT), self.children.height())
-        if report.ending.status in GOOD:
-            return "at_height"
-        return await self._not_done(report, State.HEIGHT, again=self._here)
 
     async def collect(self) -> str:
         """The rotation, in diffraction, with the beam condensed; then all as it was."""
@@ -232,7 +269,7 @@ class SessionSequence(Experiment):
         }
         self.run.trace.record("note", DATA_SET, **told)
         self._over(crystal, COLLECTED, report.ending.reason, State.COLLECT)
-        await self.run.compute.compute(TAKE_IN, told)
+        await self.run.compute.compute(TAKE_IN, data_set_in(told))
         if report.ending.status in GOOD and not trouble:
             self._in_a_row, self._mended = ("", 0), 0
             return "collected"
@@ -242,12 +279,15 @@ class SessionSequence(Experiment):
 
     async def judge(self) -> str:
         """What all data sets come to so far."""
-        camera, stage = self.children.facts.detector, self.children.facts.stage
+        camera, rotation = self._camera.facts, cast(Any, self.children.rotation())
+        goal = self.night.orders.goal_of(self.plan.goal)
         told: JsonDict = {
-            "d_min_A": self.night.orders.goal_of(self.plan.goal).d_min_A,
+            "d_min_A": goal.d_min_A,
             "geometry": self.children.facts.as_dict()["geometry"],
-            "shape": list(camera.shape) if camera is not None and camera.shape is not None else None,
-            "tilt_deg": None if stage is None else list(stage.limits_deg),
+            "shape": list(camera.known_shape),
+            "tilt_deg": sorted((rotation.start_deg, rotation.start_deg + rotation.range_deg)),
+            "completeness": goal.completeness or 1.0,
+            "crystals": [each.crystal.number for each in self._to_come(valued=False)[:MOST_TRIED]],
         }
         outcome = await self.run.compute.compute(JUDGED, told)
         if not outcome.good:
@@ -349,10 +389,9 @@ class SessionSequence(Experiment):
     async def _to_diffraction(self) -> None:
         await self._mode.set_mode(OpticalMode.DIFFRACTION)
         settles_s = self._mode.facts.settling_s
-        if self._light is not None:
+        if self._light is not None and self.plan.beam_brightness is not None:
+            await self._set_brightness(self.plan.beam_brightness)
             screening: Any = self.children.screening(0, (0.0, 0.0))
-            wanted = self.plan.beam_brightness
-            await self._set_brightness(screening.probe_brightness if wanted is None else wanted)
             settles_s = max(settles_s, screening.condenser_settling_s)
         await self.run.timeline.wait("lenses", self.run.timeline.now_ns + ns(settles_s))
         self._mending.focus = sorted([await self._optics.focus() for _ in range(3)])[1]

@@ -30,11 +30,12 @@ class SessionTrial(Trial):
             "width_um": 13.0,
             "height_um": 13.0 * rng.randint(1, 2),
             "block_um": rng.choice([0.0, 13.0]),
+            "set_height": rng.random() < 0.3,
             "choose": {"crystals": rng.randint(1, 3), "score_least": 0.0, "several_most": 1.0, "isolated": False},
             "goal": {"max_hours": rng.choice([0.05, 8.0])},
             "device_fault": rng.choice(["wait", "wait", "end"]),
             "wait_for_device_min": rng.choice([0.5, 5.0]),
-            "screening": {"score": True, "crystals_per_field": 4},
+            "screening": {"score": True, "crystals_per_field": 4, "step_um": 13.0},
             "cred": {
                 "range_deg": 6.0,
                 "start_deg": -3.0,

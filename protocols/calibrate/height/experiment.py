@@ -29,6 +29,13 @@ SEEN_SHARE = 0.35
 BACKLASHES = 2.0
 """From so far below z is arrived at: a stage that scatters has then taken up its play."""
 STOP_LIMIT_S = 1.5
+AGREES = 0.5
+"""Least correlation of two pictures: of a film it is above 0.9, of noise now and then 0.4."""
+ASIDE_NM = 1000.0
+"""Along the tilt axis no height moves anything: a picture that seems to have gone farther is not the same place."""
+LEAST_PICTURES = 3
+MOST_LEFT_NM = 300.0
+"""What a height and play do not explain is what bearings do, some 100 nm; more, and something else moves."""
 OTHER_WAY_SIGMAS = 4.0
 """A move that went the wrong way by so many standard deviations shows that z counts the other way."""
 STAGE_ALARM = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
@@ -117,21 +124,28 @@ class HeightExperiment(Picturing):
         reference_deg, before = self._taken[0]
         tilts, shifts = [], []
         for angle_deg, after in self._taken[1:]:
-            outcome = await self.run.compute.compute(
-                TILTED, self._told(before, after, angle_deg, reference_deg), (before, after)
-            )
+            asked = self._told(before, after, angle_deg, reference_deg)
+            frames = (before, after) if self.flatfield is None else (before, after, self.flatfield)
+            outcome = await self.run.compute.compute(TILTED, asked, frames)
             seen: Any = outcome.get()
-            if seen["sure"]:
+            if seen["sure"] and seen["agreement"] >= AGREES and abs(seen["x_nm"]) <= ASIDE_NM:
                 tilts.append(angle_deg)
                 shifts.append(float(seen["y_nm"]))
         self._taken, whole = [], len(self._taken) - 1
-        if not any(angle < reference_deg for angle in tilts) or not any(angle > reference_deg for angle in tilts):
+        both_sides = {angle > reference_deg for angle in tilts} == {False, True}
+        if len(tilts) < LEAST_PICTURES or not both_sides:
             return self._give_up(
                 f"only {len(tilts)} of {whole} pictures at tilts up to {self._farthest_deg:g} deg show what the one at "
                 f"{reference_deg:.1f} deg shows: the height cannot be told. Look for a place that shows film and "
                 "particles, away from bars; make exposure_s longer, or first_tilt_deg smaller"
             )
-        found = self._height = fitted_height(tilts, shifts, reference_deg)
+        found = fitted_height(tilts, shifts, reference_deg)
+        if found.left_nm > MOST_LEFT_NM:
+            return self._give_up(
+                f"the image does not move as a height would have it: {found.left_nm:.0f} nm are left of the shifts at "
+                f"tilts up to {self._farthest_deg:g} deg. Look whether the stage stands still, and at the pictures"
+            )
+        self._height = found
         self._note(found, len(tilts))
         if self._before is not None:
             self._direct(found, *self._before)
@@ -161,6 +175,7 @@ class HeightExperiment(Picturing):
             guess_nm=guess_nm,
             wide_cross=camera.wide_cross,
             saturation=camera.saturation_of(self.plan.exposure_s),
+            flatfield=self.flatfield,
         )
 
     def _is_followed(self, found: Height) -> bool:

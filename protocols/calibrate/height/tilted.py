@@ -29,11 +29,13 @@ def told(
     guess_nm: float,
     wide_cross: bool,
     saturation: int | None,
+    flatfield: int | None = None,
 ) -> dict[str, Any]:
     """The arguments of `tilted`. before, after: of the frames in the spool. cosine: of the second tilt over that of the
     first. stage_px: see `ImageScale`. guess_nm: about how far it has moved along y.
+    flatfield: index of the camera's response, without which what is the camera's own looks like an image that stands.
     """
-    camera = {"wide_cross": wide_cross, "saturation": saturation}
+    camera = {"wide_cross": wide_cross, "saturation": saturation, "flatfield": flatfield}
     return {"before": before, "after": after, "cosine": cosine, "stage_px": stage_px, "guess_nm": guess_nm, **camera}
 
 
@@ -41,7 +43,9 @@ def tilted(arguments: Mapping[str, Any], picture: Callable[[int], NDArray[np.gen
     """x_nm, y_nm of the stage by which the image of the second frame lies off that of the first; agreement and sure as
     `registration.Displacement` has them.
     """
-    camera = Camera(bool(arguments["wide_cross"]), arguments["saturation"])
+    flatfield = arguments["flatfield"]
+    response = None if flatfield is None else np.asarray(picture(flatfield), np.float32)
+    camera = Camera(bool(arguments["wide_cross"]), arguments["saturation"], response)
     first, second = (_even(camera, picture(arguments[name])) for name in ("before", "after"))
     stage_px = np.reshape(arguments["stage_px"], (2, 2))
     shortened = stage_px @ np.diag([1.0, arguments["cosine"]]) @ np.linalg.inv(stage_px)

@@ -16,8 +16,9 @@ from tests.protocols.serialed.runs import devices, toml
 PLAN: dict[str, Any] = {
     "width_um": 13.0,
     "height_um": 13.0,
+    "set_height": False,
     "choose": {"crystals": 2, "score_least": 0.0, "several_most": 1.0, "isolated": False},
-    "screening": {"crystals_per_field": 4},
+    "screening": {"crystals_per_field": 4, "step_um": 13.0},
     "cred": {
         "range_deg": 3.0,
         "start_deg": -1.5,

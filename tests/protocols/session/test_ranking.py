@@ -14,7 +14,7 @@ from protocols.session.orders import Orders, is_order, parsed
 from protocols.session.plan import ChoosePlan, GoalPlan, SessionPlan
 from protocols.session.ranking import quality, ranked, unfit
 
-GOOD = Crystal(1, 1, 0.0, 0.0, 600.0, 400.0, 3000.0, 3000.0, True, 0.9, 0.05, 0.9)
+GOOD = Crystal(1, 1, 1, 0.0, 0.0, 600.0, 400.0, 3000.0, 3000.0, True, 0.9, 0.05, 0.9)
 
 
 def numbered(*crystals: Crystal) -> Night:
@@ -149,6 +149,7 @@ def test_a_crystal_that_two_fields_show_is_one_and_keeps_the_better_pattern() ->
 def test_neighbours_are_told_from_the_crystal_nearest_first() -> None:
     night = numbered(GOOD, GOOD, replace(GOOD, length_nm=None))
     far = replace(GOOD, number=4, x_nm=30_000.0)
-    near = neighbours_of(night.crystals[1], [*night.crystals, far])
+    elsewhere = replace(GOOD, number=5, x_nm=10_500.0, field=2)  # where that lies to this field is not known so well
+    near = neighbours_of(night.crystals[1], [*night.crystals, far, elsewhere])
     assert near == ((-5000.0, 0.0, 600.0), (5000.0, 0.0, 0.0))
     assert math.hypot(*near[0][:2]) <= 6000.0
