@@ -159,3 +159,13 @@ def test_what_is_no_session_is_refused(night: Path, tmp_path: Path) -> None:
         open_session(other)
     with pytest.raises(DataError):
         open_session(tmp_path / "nothing")
+
+
+def test_it_is_what_an_export_of_a_session_makes(night: Path) -> None:
+    from protocols.session.report.export import export_session
+
+    (line,) = export_session(night, ["report"], lambda *_: None)
+    assert line == f"report: {night / 'report' / 'index.html'}"
+    assert export_session(night, [], lambda *_: None) == ()
+    with pytest.raises(Refused, match="is none of report"):
+        export_session(night, ["smv"], lambda *_: None)
