@@ -88,6 +88,7 @@ def test_the_page_needs_nothing_beside_it(page: str) -> None:
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+@pytest.mark.long
 def test_what_was_merged_since_stands_in_it(night: Path) -> None:
     (night / FOLDER).mkdir()
     shell = {
