@@ -233,6 +233,16 @@ class Session(ExperimentType[SessionPlan]):
         write_status(folder, status_of(night, goal, 0, night.last_ns, cut_off=remains.cut_off))
         return [folder / FILE]
 
+    def products(self, plan: SessionPlan) -> Sequence[str]:
+        """See `ExperimentType.products`."""
+        return ("report",) if plan.report else ()
+
+    def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
+        """See `ExperimentType.export`."""
+        from protocols.session.report.export import export_session
+
+        return export_session(folder, formats, progress)
+
     def carried_over(self, plan: SessionPlan, remains: Remains) -> JsonDict:
         """See `ExperimentType.carried_over`: what was screened, and which crystals are over."""
         from protocols.session.finish import night_of

@@ -97,6 +97,8 @@ class SessionPlan(BaseModel):
     """So long; then the session ends."""
     failures_in_a_row: Annotated[int, Field(ge=1, le=1000)] = 4
     """So many crystals one after the other by the same device count as a device that does not answer."""
+    report: bool = True
+    """Whether a page of the session is made at its end."""
     screening: Table = {}
     """Keys of the plan of serialed."""
     recall: Table = {}

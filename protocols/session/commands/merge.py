@@ -69,12 +69,26 @@ def merge(
             runs, out or folders[0] / FOLDER, d_min,
             lambda: LocalExecutor(jobs) if scheduler is None else DaskExecutor(scheduler), tell, dials,
         )  # fmt: skip
+    if out is None:
+        _report(folders[0])
     print_whole(_table(told["phases"]), to_stderr=as_json)
     for line in _words(told):
         typer.echo(line, err=as_json)
     if as_json:
         typer.echo(json.dumps(told))
     raise typer.Exit(0 if any(phase["merged"] for phase in told["phases"]) else 1)
+
+
+def _report(folder: Path) -> None:
+    """A session's page with what was merged."""
+    from engine.errors import CredlineError
+    from protocols.session.report.page import write_report
+    from protocols.session.report.source import open_session
+
+    try:
+        write_report(open_session(folder))
+    except CredlineError:
+        pass  # a folder of runs, or a session whose records are lost: what was merged stands in merged.json
 
 
 def _table(phases: "Sequence[JsonDict]") -> "Table":

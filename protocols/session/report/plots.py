@@ -105,12 +105,13 @@ def growth_plot(source: SessionSource) -> bytes:
     hours = [each.hours for each in source.growth]
     left.step([0.0, *hours], [0, *(each.data_sets for each in source.growth)], where="post", color=INK, linewidth=1)
     left.set(xlabel="hours", ylabel="data sets")
+    left.locator_params(axis="y", integer=True)
     for number in sorted({number for each in source.growth for number in each.completeness}):
         points = [(each.hours, each.completeness[number]) for each in source.growth if number in each.completeness]
         x, y = zip(*points, strict=True)
         right.step(x, y, where="post", color=colour_of(number), label=f"phase {number}")
         right.plot(x[-1:], y[-1:], ".", color=colour_of(number))
-    right.set(xlabel="hours", ylabel="complete, all together", ylim=(0, 1.03))
+    right.set(xlabel="hours", ylabel="complete, all together", ylim=(0, 1.03), xlim=left.get_xlim())
     if right.get_legend_handles_labels()[0]:
         legend_above(right)
     return png(figure)

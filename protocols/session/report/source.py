@@ -17,7 +17,7 @@ from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record, read_trace
 from protocols.session.judging.dataset import DataSet, data_set
 from protocols.session.judging.mergedfiles import FILE, FOLDER, SCHEMA
-from protocols.session.night import CHOSEN, JUDGE, OVER, Night
+from protocols.session.night import CHOSEN, DATA_SET, FAULT, JUDGE, OVER, Night
 
 SESSION = "session"
 S_PER_MIN = 60.0
@@ -117,7 +117,7 @@ def open_session(folder: Path) -> SessionSource:
         unplaced=_unplaced(judged, sets),
         tallies=_tallies(body),
         growth=_growth(body),
-        faults=[record for record in body if record["kind"] == "note" and record["name"] == "device fault"],
+        faults=[record for record in body if record["kind"] == "note" and record["name"] == FAULT],
         lost=lost,
     )
 
@@ -177,11 +177,12 @@ def _tallies(records: Sequence[Record]) -> dict[str, Tally]:
 def _growth(records: Sequence[Record]) -> list[Growth]:
     found: list[Growth] = []
     begin_ns = next((record["t_ns"] for record in records if record["kind"] == "state"), 0)
+    count = 0
     for record in records:
+        count += (record["kind"], record["name"]) == ("note", DATA_SET)
         if record["kind"] != "computation" or record["name"] != JUDGE or not isinstance(record.get("result"), Mapping):
             continue
         phases: Any = record["result"].get("phases") or []
         complete = {int(p["number"]): float(p["completeness"]) for p in phases if p.get("completeness") is not None}
-        count = int(record.get("earlier") or 0)
         found.append(Growth((record["t_ns"] - begin_ns) / NS_PER_S / 3600, count, complete))
     return found

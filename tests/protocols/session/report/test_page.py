@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import DataError, Refused
 from protocols.session.judging.mergedfiles import FILE, FOLDER
+from protocols.session.report.export import export_session
 from protocols.session.report.page import write_report
 from protocols.session.report.source import SessionSource, open_session
 from protocols.session.report.troubles import session_troubles
@@ -27,8 +28,10 @@ def source(night: Path) -> SessionSource:
 
 
 @pytest.fixture(scope="module")
-def page(source: SessionSource) -> str:
-    return write_report(source).read_text()
+def page(night: Path) -> str:
+    (line,) = export_session(night, ["report"], lambda *_: None)
+    assert line == f"report: {night / 'report' / 'index.html'}"
+    return (night / "report" / "index.html").read_text()
 
 
 class Words(HTMLParser):
@@ -85,6 +88,7 @@ def test_the_page_needs_nothing_beside_it(page: str) -> None:
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+@pytest.mark.long
 def test_what_was_merged_since_stands_in_it(night: Path) -> None:
     (night / FOLDER).mkdir()
     shell = {
@@ -139,8 +143,7 @@ def test_a_trace_that_was_cut_off_is_reported_as_far_as_it_goes(night: Path, tmp
     (half / "trace.jsonl").write_text("".join(lines[:some]) + "no JSON\n")
     told = open_session(half)
     assert [each.number for each in told.sets] == [1]
-    text = write_report(told).read_text()
-    assert "not readable" in text
+    assert any(line.startswith("not readable") for line in session_troubles(told))
 
 
 def test_an_empty_session_has_a_page(night: Path, tmp_path: Path) -> None:
@@ -159,3 +162,9 @@ def test_what_is_no_session_is_refused(night: Path, tmp_path: Path) -> None:
         open_session(other)
     with pytest.raises(DataError):
         open_session(tmp_path / "nothing")
+
+
+def test_what_is_no_format_is_refused(night: Path) -> None:
+    assert export_session(night, [], lambda *_: None) == ()
+    with pytest.raises(Refused, match="is none of report"):
+        export_session(night, ["smv"], lambda *_: None)
