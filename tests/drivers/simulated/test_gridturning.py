@@ -116,7 +116,7 @@ async def test_an_image_moves_by_the_height_times_the_sine_of_the_tilt(clock: Vi
             await clock.sleep_s(4.0)
             pictures.append((await exposed(microscope, 0.5)).counts.astype(float))
         flat, tilted = microscope.truth.seen_on_grid()
-        moved = displacement(*(flattened(picture) for picture in pictures))
+        moved = displacement(flattened(pictures[0]), flattened(pictures[1]))
         per_px = flat.nm_per_px[0]
         assert moved.sure
         # The stage's y is up in the picture: what lies higher goes to -y, which is down.

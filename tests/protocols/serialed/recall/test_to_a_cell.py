@@ -103,7 +103,7 @@ def turned(tmp_path_factory: pytest.TempPathFactory) -> list[list[Outcome]]:
         out = tmp_path_factory.mktemp("turned")
         (out / "devices.toml").write_text(toml({"microscope": SMALL}), encoding="utf-8")
         x_nm, y_nm, length_nm = apart({key: value for key, value in SMALL.items() if key != "driver"}, 1)
-        told = {"x_nm": x_nm, "y_nm": y_nm, "length_nm": length_nm, "sure": 0.5}
+        told: dict[str, Any] = {"x_nm": x_nm, "y_nm": y_nm, "length_nm": length_nm, "sure": 0.5}
         recall = RecallPlan(correct="stage and beam", within_nm=500.0, stage_tries=6, **told)
         rotation = CredPlan(start_deg=-5.0, range_deg=10.0, **ROTATION)
         made.append(performed(out / "devices.toml", out / "runs", 3, (RECALL, recall), (CRED, rotation)))
