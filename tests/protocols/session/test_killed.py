@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine.record.document import RunDocument
+from engine.record.document import RUN_FILE, RunDocument
 from engine.record.folder import children_of
-from engine.record.salvage import has_begun
 from engine.replay.replay import first_divergence, load_run, only_cut_off, replay
 from protocols.session.status import FILE
 from tests.protocols.serialed.runs import devices, toml
@@ -69,8 +68,8 @@ def test_a_night_that_is_killed_twice_goes_on_where_it_was(tmp_path: Path) -> No
     for each in told["data_sets"]:
         child = RunDocument.read(nights[-1] / each["run_dir"])
         assert (child.protocol, child.status) == ("cred", "done")
-    # Of one that was killed right at its beginning there may be a folder, and nothing else.
-    children = [child for night in nights for child in children_of(night) if has_begun(child)]
+    # One that was killed at its very beginning has left a folder without run.json.
+    children = [child for night in nights for child in children_of(night) if (child / RUN_FILE).exists()]
     assert sum(RunDocument.read(child).protocol == "serialed" for child in children) == 1
     assert all(RunDocument.read(child).has_ended for child in children)
     assert all(replays(night) for night in nights)
