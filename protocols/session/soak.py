@@ -27,6 +27,7 @@ class SessionTrial(Trial):
     def draw(self, rng: random.Random) -> tuple[JsonDict, list[str]]:
         """See `Trial.draw`."""
         plan: JsonDict = {
+            "report": False,
             "width_um": 13.0,
             "height_um": 13.0 * rng.randint(1, 2),
             "block_um": rng.choice([0.0, 13.0]),

@@ -14,6 +14,7 @@ from protocols.session.plan import SessionPlan
 from tests.protocols.serialed.runs import devices, toml
 
 PLAN: dict[str, Any] = {
+    "report": False,
     "width_um": 13.0,
     "height_um": 13.0,
     "set_height": False,
