@@ -375,7 +375,8 @@ class SerialedSequence(Experiment):
             if self.plan.tell_crystals and outcome.good:
                 score = cast(JsonObject, outcome.result)["good"]
                 if score >= FROM_SCORE:
-                    await self.run.compute.compute(SPOTS, spots_told(index, self.budgets.inverse_A_per_px), (index,))
+                    per_px, cross = self.budgets.inverse_A_per_px, self._detector.facts.wide_cross
+                    await self.run.compute.compute(SPOTS, spots_told(index, per_px, wide_cross=cross), (index,))
 
         async def centre() -> None:
             outcome = await self.run.compute.compute(PROBE, self._looks.told(index, of_pattern=True), (index,))
