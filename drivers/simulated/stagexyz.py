@@ -15,6 +15,9 @@ from drivers.simulated.latency import Interface, generator
 from engine.clock import NS_PER_S, Clock
 from engine.errors import DeviceBusy, DeviceError, Refused
 
+Z = 2
+"""Of the axes."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageXYZSettings:
@@ -22,8 +25,9 @@ class StageXYZSettings:
 
     start_nm: where it stands at first. backlash_nm: by how much the specimen stays behind after a change of direction.
     reproducibility_nm: standard deviation of where the specimen comes to lie, of one arrival from the same side to the
-    next. encoder_nm: standard deviation of a reading. xy_while_tilting: see `StageXYZFacts`. overshoot_nm: by how much
-    the specimen goes on past where it comes to lie; settling_s: the time constant of its way back.
+    next; z_reproducibility_nm: the same along z, below 0 for as along x and y. encoder_nm: standard deviation of a
+    reading. xy_while_tilting: see `StageXYZFacts`. overshoot_nm: by how much the specimen goes on past where it comes
+    to lie; settling_s: the time constant of its way back.
     """
 
     start_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -34,6 +38,7 @@ class StageXYZSettings:
     z_speed_nm_s: float = 10e3
     backlash_nm: float = 400.0
     reproducibility_nm: float = 20.0
+    z_reproducibility_nm: float = -1.0
     encoder_nm: float = 2.0
     xy_while_tilting: bool = True
     overshoot_nm: float = 0.0
@@ -245,7 +250,10 @@ class Translation:
         if self._moves(now_ns):
             raise DeviceBusy("stagexyz: the stage still moves; nothing else was begun. Wait until it stands.")
         for number, to_nm in targets_nm.items():
-            scatter_nm = self._settings.reproducibility_nm * float(self._rng.standard_normal())
+            sigma_nm = self._settings.reproducibility_nm
+            if number == Z and self._settings.z_reproducibility_nm >= 0.0:
+                sigma_nm = self._settings.z_reproducibility_nm
+            scatter_nm = sigma_nm * float(self._rng.standard_normal())
             self._axes[number].go(now_ns, to_nm, scatter_nm)
 
     def _moves(self, t_ns: int) -> bool:
