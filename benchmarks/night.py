@@ -64,7 +64,8 @@ def told(folder: Path, wall_s: float | None = None) -> None:
     print(f"device faults {result['faults']}, waited {result['waited_s'] / 60:.1f} min")
     beam_s, lit_s = float(result["beam_on_s"]), 0.0
     for child in children_of(folder):
-        lit_s += exposed_s(child)
+        if "beam_on_s" in RunDocument.read(child).result:
+            lit_s += exposed_s(child)
     print(f"beam on {beam_s:.0f} s, of it exposures and rotations {lit_s:.0f} s; not told by {result['beam_untold']}")
     whole_s = 3600.0 * float(result["hours"]) or 1.0
     for state, spent_s in sorted(result["in_state_s"].items(), key=lambda each: -each[1]):
@@ -75,12 +76,12 @@ def told(folder: Path, wall_s: float | None = None) -> None:
 
 def exposed_s(child: Path) -> float:
     """How long the beam is wanted in a child: exposures; of a rotation from its first frame to its last."""
-    spans = [(r["start_ns"], r["end_ns"]) for r in read_trace(child) if r["kind"] == "frame"]
-    if not spans:
-        return 0.0
-    if RunDocument.read(child).protocol == "cred":
-        return (max(end for _, end in spans) - min(start for start, _ in spans)) / 1e9
-    return sum(end - start for start, end in spans) / 1e9
+    frames = [r for r in read_trace(child) if r["kind"] == "frame"]
+    turning = [r for r in frames if r["name"] in ("diffraction", "snapshot")]
+    others_s = sum(r["end_ns"] - r["start_ns"] for r in frames if r not in turning) / 1e9
+    if not turning:
+        return others_s
+    return others_s + (max(r["end_ns"] for r in turning) - min(r["start_ns"] for r in turning)) / 1e9
 
 
 def main() -> None:
