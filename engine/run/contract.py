@@ -162,6 +162,12 @@ class Experiment(ABC):
         """
         raise Refused(f"nobody here understands {words!r}; nothing was changed.")
 
+    def is_mine(self, words: str) -> bool:
+        """Whether words are for this run itself, also while a child of it is under way; others are handed on to that.
+        By the words alone.
+        """
+        return False
+
     def write_extra(self, folder: Path) -> None:  # noqa: B027 most have none
         """Files that only the run itself can write (the truth of a simulation). Blocks: for the writer's thread."""
 

@@ -20,7 +20,7 @@ from engine.record.found import Found, read_found
 from engine.record.frametable import DATA_FILE, missing_file
 from engine.record.lock import alone_in
 from engine.record.remains import Remains, RunEnd
-from engine.record.salvage import nothing_began, protocol_of
+from engine.record.salvage import has_begun, nothing_began, protocol_of
 from engine.record.shownframe import SHOWN_FILE
 from engine.record.spool import SPOOL_FILE
 from engine.record.warned import warnings_in
@@ -54,7 +54,7 @@ def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
             return nothing_began(folder)
         kind = experiment_type(protocol)
         with alone_in(folder):
-            before = [line for child in children_of(folder) for line in recover_run(child, draw=draw)]
+            before = [line for child in children_of(folder) for line in _recover_child(child, draw=draw)]
             lines = list(_recover(kind, folder))
             if draw:
                 _draw(folder)
@@ -64,6 +64,11 @@ def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
             f"{folder}: could not be recovered ({error.strerror or error}); the spool is kept as it is. See to the "
             "disk, then repeat the command."
         ) from error
+
+
+def _recover_child(folder: Path, *, draw: bool) -> Sequence[str]:
+    """The same of a child; one whose folder was made and nothing else does not keep its parent from being recovered."""
+    return recover_run(folder, draw=draw) if has_begun(folder) else nothing_began(folder)
 
 
 def _recover(kind: Kind, folder: Path) -> Iterator[str]:

@@ -309,12 +309,14 @@ class Run:
         source = {} if asked.source in UNNAMED else {"source": asked.source.value}
         by = {"by": asked.by} if asked.by else {}
         self.trace.record("command", asked.wish.value, reason=asked.reason, **source, **by)
-        self.children.tell(asked)
+        mine = asked.wish is Wish.TELL and experiment.is_mine(asked.reason)
+        if not mine:
+            self.children.tell(asked)
         if asked.wish is Wish.PAUSE:
             self._going.clear()
         elif asked.wish is Wish.RESUME:
             self._going.set()
-        elif asked.wish is Wish.TELL and self.children.under_way is None:
+        elif asked.wish is Wish.TELL and (mine or self.children.under_way is None):
             pass_on(asked.reason, experiment, self.trace)
         if asked.ending is None:
             return False
