@@ -21,6 +21,7 @@ from engine.record.frametable import DATA_FILE, missing_file
 from engine.record.lock import alone_in
 from engine.record.remains import Remains, RunEnd
 from engine.record.salvage import nothing_began, protocol_of
+from engine.record.shownframe import SHOWN_FILE
 from engine.record.spool import SPOOL_FILE
 from engine.record.warned import warnings_in
 from engine.run.contract import AnyExperiment
@@ -100,8 +101,8 @@ def _data_lost(kind: Kind, found: Found, document: RunDocument) -> bool:
 
 
 def _clear_up(folder: Path) -> None:
-    """Remove what was being written when the program ended: such files are made anew."""
-    for path in [*folder.glob(".*.new"), *folder.rglob(".*.part*")]:
+    """Remove what was being written when the program ended, which is made anew, and what was for the eyes only."""
+    for path in [folder / SHOWN_FILE, *folder.glob(".*.new"), *folder.rglob(".*.part*")]:
         with suppress(FileNotFoundError):
             path.unlink()
 

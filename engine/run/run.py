@@ -307,7 +307,8 @@ class Run:
             self.trace.tick()
         # What comes about again by itself in a replay has no source; the others it gives again.
         source = {} if asked.source in UNNAMED else {"source": asked.source.value}
-        self.trace.record("command", asked.wish.value, reason=asked.reason, **source)
+        by = {"by": asked.by} if asked.by else {}
+        self.trace.record("command", asked.wish.value, reason=asked.reason, **source, **by)
         self.children.tell(asked)
         if asked.wish is Wish.PAUSE:
             self._going.clear()
