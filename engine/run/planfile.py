@@ -15,6 +15,7 @@ from engine.run.contract import ExperimentType, PlanT
 
 UNITS = {
     "_s": ("s", "seconds"),
+    "_h": ("h", "hours"),
     "_ms": ("ms", "milliseconds"),
     "_deg": ("deg", "degrees"),
     "_deg_s": ("deg/s", "degrees per second"),
@@ -26,6 +27,8 @@ UNITS = {
     "_percent": ("%", "percent"),
     "_kV": ("kV", "kilovolts"),
     "_A": ("A", "angstroms"),
+    "_e_A2": ("e/A^2", "electrons per square angstrom"),
+    "_e_A2_s": ("e/A^2/s", "electrons per square angstrom and second"),
 }
 """Ends of a key's name, and what is counted then: as a symbol, and as a word."""
 

@@ -10,6 +10,7 @@ from drivers.contract import Microscope
 from drivers.facts import Facts
 from drivers.parts import OpticalMode
 from engine.errors import Refused
+from engine.record.beamtime import beam_on_s
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.remains import Remains, RunEnd
 from engine.record.trace import Record
@@ -115,8 +116,8 @@ class EucentricHeight(ExperimentType[HeightPlan]):
 
     def finish(self, remains: Remains) -> RunEnd:
         """See `ExperimentType.finish`: z_nm, the height found before the first move; moved_nm, by which z was moved;
-        left_over_nm and sigma_nm, the height of the last look and its standard deviation; looks, images. None for what
-        is not known.
+        left_over_nm and sigma_nm, the height of the last look and its standard deviation; looks, images; beam_on_s.
+        None for what is not known.
         """
         looks = [r for r in remains.records if r["kind"] == "note" and r["name"] == HEIGHT_NOTE]
         first, last = (looks[0], looks[-1]) if looks else ({}, {})
@@ -131,6 +132,7 @@ class EucentricHeight(ExperimentType[HeightPlan]):
             "sigma_nm": last.get("sigma_nm"),
             "looks": len(looks),
             "images": len(remains.of_kind(LOOKED.name)),
+            "beam_on_s": round(beam_on_s(remains.records), 3),
         }
         return RunEnd(result)
 
