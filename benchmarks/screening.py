@@ -49,8 +49,10 @@ BRIGHTER = 10.0
 """Crystal of the simulated microscope against its usual one, of which a frame has ten spots: too few to be good."""
 
 
-def frames_of(count: int) -> np.ndarray:
-    return np.stack([one.counts for one in generate(SEED, 0, count)])
+def frames_of(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 516, 516) frames and (n,) 1/A a pixel of each."""
+    made = list(generate(SEED, 0, count))
+    return np.stack([one.counts for one in made]), np.array([one.inverse_A_per_px for one in made])
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -62,11 +64,11 @@ def cpu_s(work: Callable[[], object]) -> float:
 def start_and_score(count: int) -> tuple[float, float]:
     """(processor time of the first frame and all that is loaded for it, that of a frame afterwards), s."""
     scorer = Scorer(threads=1)
-    frames = frames_of(BATCH)
-    start = cpu_s(lambda: scorer.score(frames[:1], PER_PX))
-    scorer.score(frames, PER_PX)
+    frames, per_px = frames_of(BATCH)
+    start = cpu_s(lambda: scorer.score(frames[:1], per_px[:1]))
+    scorer.score(frames, per_px)
     rounds = max(1, count // BATCH)
-    each = cpu_s(lambda: [scorer.score(frames, PER_PX) for _ in range(rounds)]) / (rounds * BATCH)
+    each = cpu_s(lambda: [scorer.score(frames, per_px) for _ in range(rounds)]) / (rounds * BATCH)
     return start, each
 
 
@@ -88,17 +90,17 @@ def parts_ms(count: int) -> dict[str, float]:
     """Of a frame, what each part takes."""
     limit_threads(1)
     told_ms: dict[str, float] = {}
-    frames = frames_of(BATCH)
+    frames, per_px = frames_of(BATCH)
     model = shipped()
-    ready = prepared(frames, PER_PX)
+    ready = prepared(frames, per_px)
     assert ready.evidence is not None and model.spots is not None  # noqa: S101, PT018
     evidence, spots = ready.evidence, model.spots
-    cuts = cuts_of(frames, PER_PX)
+    cuts = cuts_of(frames, per_px)
     seen = [seen_spots(picture, cut) for picture, cut in zip(ready.pictures, cuts, strict=True)]
     found = [lattices(one.xy_per_A) for one in seen]
     pairs = list(zip(ready.pictures, cuts, strict=True))
     parts: dict[str, Callable[[], object]] = {
-        "cut_ms": lambda: [cuts_of(frame[None], PER_PX) for frame in frames],
+        "cut_ms": lambda: [cuts_of(frame[None], each) for frame, each in zip(frames, per_px, strict=True)],
         "picture_ms": lambda: [picture_of(cut) for cut in cuts],
         "spots_ms": lambda: [seen_spots(picture, cut) for picture, cut in pairs],
         "lattices_ms": lambda: [lattices(one.xy_per_A) for one in seen],
@@ -106,7 +108,7 @@ def parts_ms(count: int) -> dict[str, float]:
         "spot_judge_ms": lambda: spots.says(evidence),
         "network_ms": lambda: model.outputs(ready.pictures),
         "paper_input_ms": lambda: paper_input(frames),
-        "all_ms": lambda: model.answers(prepared(frames, PER_PX)),
+        "all_ms": lambda: model.answers(prepared(frames, per_px)),
     }
     rounds = max(1, count // BATCH // 4)
     for name, work in parts.items():
@@ -126,9 +128,8 @@ def _several(work: Callable[[], object], times: int) -> None:
 def turning(count: int) -> dict[str, float]:
     """How much the score changes when a frame is turned by 90 deg or mirrored: over frames, the most of seven ways."""
     model = shipped()
-    frames = frames_of(count)
-    # PER_PX is not that of each frame; it is the same for all of its ways.
-    good = np.stack([model.answers(prepared(turned(frames, way), PER_PX)).good for way in range(8)])
+    frames, per_px = frames_of(count)
+    good = np.stack([model.answers(prepared(turned(frames, way), per_px)).good for way in range(8)])
     off = np.abs(good - good[0]).max(axis=0)
     return {"median": float(np.median(off)), "p95": float(np.quantile(off, 0.95)), "most": float(off.max()),
             "share_below_0.05": float((off < 0.05).mean()),
