@@ -34,7 +34,16 @@ def test_a_cluster_gives_the_same_scores_as_this_machine(tmp_path: Path) -> None
     method = "network" if find_spec("tensorflow") else "geometry"
 
     def predicted(name: str, *options: str) -> list[str]:
-        asked = ["screening", "predict", frames, "--method", method, "--out", tmp_path / name, *options]
+        asked: list[str | Path] = [
+            "screening",
+            "predict",
+            frames,
+            "--method",
+            method,
+            "--out",
+            tmp_path / name,
+            *options,
+        ]
         done = subprocess.run(with_dask(CREDLINE, *asked), capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         return (tmp_path / name / "scores.csv").read_text().splitlines()

@@ -93,6 +93,7 @@ def test_the_network_is_shown_a_picture_the_same_whichever_way_it_lies(way: int)
 def test_the_network_is_asked_of_what_the_spots_leave_open_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     of = Prepared(rng.random((40, 150, 150)).astype(np.float32), rng.random((40, len(NAMES))).astype(np.float32))
+    assert of.evidence is not None
     plain = random_model()
     assert plain.spots is not None
     logits = judge.judged(plain.spots.weights, None, of.evidence)[:, GOOD]
