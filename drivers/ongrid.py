@@ -12,7 +12,7 @@ class SeenOnGrid:
     is_image: of the image modes; else a diffraction pattern. beam_nm: where the middle of the beam was. field_nm: what
     was in the middle of an image; nm_per_px: x of a pixel along fast, x along slow, y along fast, y along slow; both
     NaN of a pattern. shape_px: rows and columns of equal pixels, before the camera's turn. beam_share: of the exposure
-    with the beam on.
+    with the beam on. beam_radius_nm: how far around that the beam lights in diffraction, at tilt 0.
     """
 
     begin_ns: int
@@ -24,6 +24,7 @@ class SeenOnGrid:
     nm_per_px: tuple[float, float, float, float]
     shape_px: tuple[int, int]
     beam_share: float
+    beam_radius_nm: float
 
     def place_nm(self, fast_px: float, slow_px: float) -> tuple[float, float]:
         """What an image shows at a place, in equal pixels from the corner of the first."""

@@ -15,7 +15,7 @@ from drivers.simulated.gridcrystals import TILE_NM, CrystalsOfGrid, GridCrystals
 from drivers.simulated.griddrawing import draw_crystals
 from drivers.simulated.gridfilm import GridFilm, picture_places, sampled
 from drivers.simulated.gridsettings import LACEY, GridSettings
-from drivers.simulated.specimengrid import BAR, TEXTURE_PX, TEXTURES, draw_bars, texture_of
+from drivers.simulated.specimengrid import BAR, TEXTURE_PX, TEXTURES, draw_bars, texture_of, window_within
 
 Array = NDArray[np.float64]
 
@@ -60,29 +60,39 @@ class CrystalGrid:
         """How far places (n,) are inside of the film; below 0: so far from it, in a hole."""
         return self._film.inside_nm(np.asarray(x_nm, np.float64), np.asarray(y_nm, np.float64))
 
-    def is_open(self, x_nm: Array, y_nm: Array) -> NDArray[np.bool_]:
-        """Whether places (n,) are behind no bar."""
-        pitch_nm = self.settings.pitch_nm
-        window_nm = (pitch_nm - self.settings.bar_nm) / 2.0
-        away = [np.abs(place - pitch_nm * np.rint(place / pitch_nm)) for place in (np.asarray(x_nm), np.asarray(y_nm))]
-        return np.asarray((away[0] < window_nm) & (away[1] < window_nm))
+    def is_open(self, x_nm: Array, y_nm: Array, tilt_deg: float = 0.0) -> NDArray[np.bool_]:
+        """Whether places (n,) are behind no bar, seen along the beam."""
+        pitch_nm, window_nm = self.settings.pitch_nm, (self.settings.pitch_nm - self.settings.bar_nm) / 2.0
+        open_to = np.ones(np.shape(x_nm), np.bool_)
+        for place, rise_nm in ((np.asarray(x_nm), 0.0), (np.asarray(y_nm), self._rise_nm(tilt_deg))):
+            first, last = window_within(window_nm, rise_nm)
+            off = place - pitch_nm * np.rint(place / pitch_nm)
+            open_to &= (off > first) & (off < last)
+        return open_to
 
-    def transmission(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int]) -> Array:
+    def _rise_nm(self, tilt_deg: float) -> float:
+        """By which bars along the tilt axis come nearer; see `draw_bars`."""
+        return self.settings.bar_height_nm * math.tan(math.radians(tilt_deg)) if self.settings.bar_nm > 0.0 else 0.0
+
+    def transmission(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int], tilt_deg: float = 0.0) -> Array:
         """(rows, columns) share of the electrons that reaches each pixel, with the shading of an image.
 
         to_grid: (2, 2) nm on the grid per pixel along fast and along slow. origin_nm: (2,) of the picture's corner.
+        tilt_deg: of the grid, by which it is thicker along the beam, and bars come in; to_grid has the foreshortening.
         """
-        return self.let_through(to_grid, origin_nm, shape) * self.shading(shape)
+        return self.let_through(to_grid, origin_nm, shape, tilt_deg) * self.shading(shape)
 
-    def let_through(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int]) -> Array:
+    def let_through(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int], tilt_deg: float = 0.0) -> Array:
         """The same without shading: what the specimen itself lets through."""
         per_px = math.sqrt(abs(float(np.linalg.det(to_grid))))
         corners = origin_nm + np.array([(0, 0), (shape[1], 0), (0, shape[0]), (shape[1], shape[0])]) @ to_grid.T
         low, high = corners.min(axis=0), corners.max(axis=0)
-        picture = self._carbon(to_grid, origin_nm, shape, per_px, low, high)
-        near = self._near(low, high, 1.0)
-        draw_crystals(picture, near, to_grid, origin_nm, per_px)
-        draw_bars(picture, to_grid, origin_nm, per_px, low, high, self.settings.pitch_nm, self.settings.bar_nm)
+        absorbed = self._carbon(to_grid, origin_nm, shape, per_px, low, high)
+        draw_crystals(absorbed, self._near(low, high, 1.0), to_grid, origin_nm, per_px)
+        absorbed /= np.float32(max(math.cos(math.radians(tilt_deg)), 0.05))
+        picture = np.exp(-absorbed.astype(np.float64))
+        bars = self.settings.pitch_nm, self.settings.bar_nm, self._rise_nm(tilt_deg)
+        draw_bars(picture, to_grid, origin_nm, per_px, low, high, *bars)
         return picture
 
     def shading(self, shape: tuple[int, int]) -> Array:
@@ -98,8 +108,8 @@ class CrystalGrid:
 
     def _carbon(
         self, to_grid: Array, origin_nm: Array, shape: tuple[int, int], per_px: float, low: Array, high: Array
-    ) -> Array:
-        """What film and specks let through."""
+    ) -> NDArray[np.float32]:
+        """What film and specks absorb: minus the logarithm of what they let through."""
         settings = self.settings
         absorbed = np.full(shape, -math.log(STRAND if settings.film == LACEY else FILM), np.float32)
         u, v = picture_places(to_grid, origin_nm, shape)
@@ -115,7 +125,7 @@ class CrystalGrid:
             if per_px < RIM_NM:
                 absorbed *= 1.0 + np.float32(RIM) * np.exp(-np.square(inside / np.float32(RIM_NM)))
             absorbed *= np.clip(inside / np.float32(per_px) + np.float32(0.5), 0.0, 1.0)
-        return np.exp(-absorbed.astype(np.float64))
+        return np.asarray(absorbed, np.float32)
 
     def _near(self, low: Array, high: Array, reaching: float) -> CrystalsOfGrid:
         """Particles of all tiles of which one may have its middle (reaching: or any part) within low and high."""

@@ -20,7 +20,7 @@ class CrystalPlace:
     """
 
     def __init__(self, motion: MotionSettings, tilt_deg: float, t_ns: int) -> None:
-        self._asked = motion
+        self.asked = motion
         self._motion = motion.meant
         self.can_leave = motion.moves
         self._centred_deg, self._centred_ns = tilt_deg, t_ns
@@ -34,11 +34,11 @@ class CrystalPlace:
         """
         self._centred_deg, self._centred_ns = tilt_deg, t_ns
         self._stage_nm, self._image_nm = stage_nm, image_nm
-        if self._asked.drawn_seed >= 0:
-            drawn = round(self._asked.drawn_seed)
+        if self.asked.drawn_seed >= 0:
+            drawn = round(self.asked.drawn_seed)
             if child:
                 drawn = int(np.random.SeedSequence((drawn, *child)).generate_state(1)[0])
-            self._motion = dataclasses.replace(self._asked, drawn_seed=drawn).meant
+            self._motion = dataclasses.replace(self.asked, drawn_seed=drawn).meant
 
     def seen_nm(self, tilt_deg: float, t_ns: int, stage_nm: Triple, image_nm: Pair) -> Pair:
         """The crystal's middle from that of the aperture, in x and y of the stage seen along the beam."""

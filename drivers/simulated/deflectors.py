@@ -5,6 +5,7 @@ What a unit moves is known here and nowhere else, for calibrations to be judged 
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from drivers.parts import Deflector, DeflectorFacts
@@ -89,6 +90,18 @@ class Coils:
     def hide(self, settings: DeflectorSettings) -> None:
         """From now on a unit does something else than the settings say."""
         self._settings = settings
+
+    def kept(self, t_ns: int) -> dict[str, tuple[tuple[float, float], tuple[float, float]]]:
+        """How each pair is set, and at which values it would do without hysteresis what it does, for `resume`."""
+        last = {which: self._changes[which][-1] for which in Deflector}
+        return {which.value: ((last[which].x, last[which].y), self._does_at(which, t_ns)) for which in Deflector}
+
+    def resume(self, pairs: Mapping[str, Sequence[Sequence[float]]]) -> None:
+        """All pairs are as they were left."""
+        for which in Deflector:
+            (x, y), (lay_x, lay_y) = pairs[which.value]
+            begin_ns = self._changes[which][0].begin_ns
+            self._changes[which] = [_Change(begin_ns, float(x), float(y), lay=(float(lay_x), float(lay_y)))]
 
     async def read(self, which: Deflector) -> tuple[float, float]:
         """See `Deflectors.read`."""

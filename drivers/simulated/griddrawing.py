@@ -29,18 +29,20 @@ LEAST_PX = 0.8
 """What is smaller in the image is not drawn."""
 
 
-def draw_crystals(picture: Array, crystals: CrystalsOfGrid, to_grid: Array, origin_nm: Array, per_px: float) -> None:
-    """Multiply what crystals let through into a picture (rows, columns). to_grid, origin_nm: as
-    `CrystalGrid.transmission`; per_px: nm.
+def draw_crystals(
+    absorbed: NDArray[np.float32], crystals: CrystalsOfGrid, to_grid: Array, origin_nm: Array, per_px: float
+) -> None:
+    """Add what crystals absorb, minus the logarithm of what they let through, to a picture (rows, columns) of that.
+
+    to_grid, origin_nm: as `CrystalGrid.transmission`; per_px: nm.
     """
     to_px = np.linalg.inv(to_grid)
     stretch = float(np.linalg.norm(to_px, 2))
     at_px = (np.stack([crystals.x_nm, crystals.y_nm], axis=1) - origin_nm) @ to_px.T
     reach_px = np.hypot(crystals.outline_nm[..., 0], crystals.outline_nm[..., 1]).max(axis=1, initial=0.0) * stretch + 2
-    rows, columns = picture.shape
+    rows, columns = absorbed.shape
     seen = (crystals.length_nm > LEAST_PX * per_px) & np.all(at_px > -reach_px[:, None], axis=1)
     seen &= (at_px[:, 0] < columns + reach_px) & (at_px[:, 1] < rows + reach_px)
-    absorbed = np.zeros((rows, columns), np.float32)
     for reach in REACHES_PX:
         group = np.flatnonzero(seen & (reach_px <= reach))
         seen[group] = False
@@ -48,8 +50,6 @@ def draw_crystals(picture: Array, crystals: CrystalsOfGrid, to_grid: Array, orig
         for first in range(0, len(group), at_once):
             some = group[first : first + at_once]
             _stamp(absorbed, crystals.chosen(some), at_px[some], reach, to_grid, per_px)
-    if absorbed.any():
-        picture *= np.exp(-absorbed)
 
 
 def _stamp(

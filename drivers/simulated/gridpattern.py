@@ -6,12 +6,14 @@ A plate of thickness t turns each reciprocal lattice point into a rod along its 
 profile at a distance from the beam. Pure functions.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.facts import Geometry
 from drivers.simulated.crystal import Crystal
-from drivers.simulated.pattern import project, rotate
+from drivers.simulated.pattern import project, rotate, spots
 
 Array = NDArray[np.float64]
 
@@ -25,6 +27,10 @@ MOST_TAKEN = 0.7
 """Of the light on a crystal, what all its spots together can have; the strongest feed the others, which evens out."""
 LONGEST_STEP_DEG = 0.1
 """A stage that turns during the exposure is looked at so often."""
+TURNS_DEG = 0.02
+"""An exposure in which the stage turns farther than this takes in how reflections pass through the sphere."""
+PLATE_SIGMA = 0.376
+"""Of a Gaussian as wide at half its height as (sin(pi t s) / (pi t s))^2, which is 0.886 / t, in units of 1 / t."""
 
 
 def rod_profile(s_per_A: Array, thickness_A: float, bent_per_A: Array) -> Array:
@@ -76,6 +82,33 @@ def spots_of(
         fast_px, slow_px = project(turned[near], geometry)
         found.append((fast_px, slow_px, strength / steps * phase.intensity[near] * profile))
     fast, slow, part = (np.concatenate(each) for each in zip(*found, strict=True))
-    if (total := float(part.sum())) > 0.0:
-        part = part * (MOST_TAKEN * (1.0 - np.exp(-total / MOST_TAKEN)) / total)
-    return fast, slow, part
+    return fast, slow, _limited(part)
+
+
+def turning_spots_of(
+    phase: Crystal,
+    orientation: Array,
+    thickness_nm: float,
+    geometry: Geometry,
+    start_deg: float,
+    end_deg: float,
+    bent_deg: float,
+    out_of_plane_deg: float = 0.0,
+    share: float = 1.0,
+) -> tuple[Array, Array, Array]:
+    """The same of a crystal that turns while it is exposed, as `pattern.spots` has it: each reflection with what it
+    passes of its rocking curve, whose width is that of the plate and its bending. thickness_nm: along the beam.
+    """
+    crystal = replace(phase, orientation=orientation, ub=orientation @ phase.ub)
+    thickness_A = A_PER_NM * thickness_nm
+    sigma = PLATE_SIGMA / thickness_A
+    excited = spots(
+        crystal, geometry, start_deg, end_deg, sigma, mosaicity_deg=bent_deg, out_of_plane_deg=out_of_plane_deg
+    )
+    part = excited.rate * (geometry.wavelength_A**2 * thickness_A / phase.volume_A3**2 * share)
+    return excited.fast_px, excited.slow_px, _limited(part)
+
+
+def _limited(part: Array) -> Array:
+    total = float(part.sum())
+    return part * (MOST_TAKEN * (1.0 - np.exp(-total / MOST_TAKEN)) / total) if total > 0.0 else part

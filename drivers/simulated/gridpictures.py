@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from drivers.facts import Geometry
 from drivers.simulated.crystalgrid import BEHIND_BAR, CrystalGrid
+from drivers.simulated.damage import undamaged
 from drivers.simulated.film import CARBON
 from drivers.simulated.gridcrystals import AMORPHOUS
-from drivers.simulated.gridpattern import spots_of
+from drivers.simulated.gridpattern import TURNS_DEG, spots_of, turning_spots_of
 from drivers.simulated.gridprobe import Lit, lit_by
 from drivers.simulated.gridsettings import LACEY, GridSettings
 from drivers.simulated.phases import load_phase
@@ -62,12 +63,18 @@ class GridMaker(PictureMaker):
         crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
         on_grid_nm: tuple[float, float] | None = None,
+        lit_radius_nm: float = 0.0,
     ) -> Picture:
-        """See `PictureMaker.diffraction`; on_grid_nm: where on the grid the middle of the probe is."""
+        """See `PictureMaker.diffraction`; on_grid_nm: where on the grid the middle of the probe is; lit_radius_nm: how
+        far around that it lights it, 0 for `GridSettings.probe_nm`.
+        """
         where = (0.0, 0.0) if on_grid_nm is None else on_grid_nm
-        radius_nm = self.grid.settings.probe_nm / 2.0
+        radius_nm = lit_radius_nm or self.grid.settings.probe_nm / 2.0
+        scale *= self._narrower(radius_nm) ** 2
         lit = lit_by(self.grid, where, radius_nm, (start_deg + end_deg) / 2.0)
-        electrons = self.lit_s(lit, start_deg, end_deg, beam_shift_px, blur_px, scale, length_mm) * exposure_s
+        dose_e_A2 = irradiated_s * self.settings.flux_e_A2_s
+        seen = beam_shift_px, blur_px, scale, length_mm, dose_e_A2
+        electrons = self.lit_s(lit, start_deg, end_deg, *seen) * exposure_s
         return self._detected(electrons, noise_seed, exposure_s)
 
     def snapshot(
@@ -82,22 +89,34 @@ class GridMaker(PictureMaker):
         *,
         noise_seed: int,
         on_grid_nm: tuple[float, float] | None = None,
+        lit_radius_nm: float = 0.0,
     ) -> Picture:
         """See `PictureMaker.snapshot`: the disc is the shadow of what the probe lights, and fills it."""
         setting, shape = self.settings, self.settings.physical_px
-        radius_px = max(abs(defocus_fraction) * setting.disc_radius_px, 1.0)
+        whole_px = max(abs(defocus_fraction) * setting.disc_radius_px, 1.0)
+        radius_px = whole_px * (self._narrower(lit_radius_nm) if lit_radius_nm else 1.0)
         moved_px = beam_shift_px if setting.disc_follows else (0.0, 0.0)
         beam_px = np.array([self.geometry.beam_fast_px + moved_px[0], self.geometry.beam_slow_px + moved_px[1]])
-        per_px = float(np.copysign(self.grid.settings.probe_nm / (2.0 * radius_px), defocus_fraction))
+        per_px = float(np.copysign(self.grid.settings.probe_nm / (2.0 * whole_px), defocus_fraction))
+        to_px = np.reshape(setting.snapshot, (2, 2))
+        beam_px = beam_px + to_px @ np.array(probe_nm) / per_px
         flat = np.diag([1.0, 1.0 / max(float(np.cos(np.deg2rad(tilt_deg))), 1e-3)])
-        to_grid = flat @ np.linalg.inv(np.reshape(setting.snapshot, (2, 2))) * per_px
+        to_grid = flat @ np.linalg.inv(to_px) * per_px
         where = np.array((0.0, 0.0) if on_grid_nm is None else on_grid_nm)
-        x, y = (np.arange(size) + 0.5 - middle for size, middle in zip(shape[::-1], beam_px, strict=True))
-        light = np.clip(radius_px - np.hypot(x[None, :], y[:, None]) + 0.5, 0.0, 1.0)
-        light *= setting.flux_s / (np.pi * radius_px**2)
-        light *= self.grid.let_through(to_grid, where - to_grid @ beam_px, shape)
-        light += setting.constant_s
+        light = np.full(shape, setting.constant_s)
+        low = np.maximum(np.floor(beam_px - radius_px - 1.0).astype(int), 0)
+        high = np.minimum(np.ceil(beam_px + radius_px + 1.0).astype(int), shape[::-1])
+        if np.all(high > low):
+            x, y = (np.arange(first, last) + 0.5 - at for first, last, at in zip(low, high, beam_px, strict=True))
+            disc = np.clip(radius_px - np.hypot(x[None, :], y[:, None]) + 0.5, 0.0, 1.0)
+            disc *= setting.flux_s / (np.pi * whole_px**2)
+            disc *= self.grid.let_through(to_grid, where + to_grid @ (low - beam_px), disc.shape, tilt_deg)
+            light[low[1] : high[1], low[0] : high[0]] += disc
         return self._detected(self._to_raw(light * exposure_s), noise_seed, exposure_s)
+
+    def _narrower(self, radius_nm: float) -> float:
+        """A beam of this radius over the probe; of `PictureSettings.flux_s` it has the square of that."""
+        return radius_nm / (self.grid.settings.probe_nm / 2.0)
 
     def lit_s(
         self,
@@ -108,8 +127,11 @@ class GridMaker(PictureMaker):
         blur_px: float = 0.0,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        dose_e_A2: float = 0.0,
     ) -> Array:
-        """(rows, columns) electrons per second expected on each raw pixel; arguments as for `diffraction`."""
+        """(rows, columns) electrons per second expected on each raw pixel; arguments as for `diffraction`. dose_e_A2:
+        that the crystals have had.
+        """
         setting, grid, geometry = self.settings, self.grid.settings, self.geometry
         longer = length_mm / geometry.camera_length_mm if length_mm > 0 else 1.0
         if isclose(longer, 1.0, rel_tol=1e-9):
@@ -123,19 +145,24 @@ class GridMaker(PictureMaker):
         carbon = lit.film * (STRAND_CARBON if grid.film == LACEY else 1.0)
         rings: list[Ring] = [(middle, width, share * carbon) for middle, width, share in CARBON]
         sigma_px = float(np.hypot(setting.spot_sigma_px, blur_px))
+        turns = abs(end_deg - start_deg) > TURNS_DEG
+        tilt = np.deg2rad((start_deg + end_deg) / 2.0)
+        cos, sin = max(float(np.cos(tilt)), 1e-2), abs(float(np.sin(tilt)))
+        per_A_px = geometry.camera_length_mm * geometry.wavelength_A / geometry.pixel_size_mm
         for k, of_probe in enumerate(lit.of_probe.tolist()):
             thickness_nm = float(lit.crystals.thickness_nm[k])
-            kept = float(np.exp(-thickness_nm / INELASTIC_NM))
+            along_nm = min(thickness_nm / cos, float(lit.crystals.width_nm[k]) / max(sin, 1e-3))
+            kept = float(np.exp(-along_nm / INELASTIC_NM))
             middle, width, share = DIFFUSE
             rings.append((middle, width, share * of_probe * (1.0 - kept)))
             if lit.crystals.phase[k] == AMORPHOUS:
                 solid = of_probe * min(1.0, thickness_nm / AMORPHOUS_NM)
                 rings.extend((middle, width, share * solid) for middle, width, share in AMORPHOUS_RINGS)
                 continue
-            fast_px, slow_px, part = spots_of(
+            fast_px, slow_px, part = (turning_spots_of if turns else spots_of)(
                 self.phases[int(lit.crystals.phase[k])],
                 lit.crystals.orientation[k],
-                thickness_nm,
+                along_nm,
                 geometry,
                 start_deg,
                 end_deg,
@@ -144,6 +171,9 @@ class GridMaker(PictureMaker):
                 grid.diffracting_share,
             )
             counts_s = part * (setting.flux_s * scale * of_probe * kept)
+            if setting.half_dose_e_A2:
+                d_star = np.hypot(fast_px - geometry.beam_fast_px, slow_px - geometry.beam_slow_px) / per_A_px
+                counts_s = counts_s * undamaged(d_star, dose_e_A2, setting)
             seen = counts_s > 1.0
             at = (slow_px[seen] + beam_shift_px[1], fast_px[seen] + beam_shift_px[0])
             add_gaussians(rate_s, self._rows_px, self._columns_px, *at, sigma_px, counts_s[seen])

@@ -45,7 +45,7 @@ def lit_by(grid: CrystalGrid, middle_nm: tuple[float, float], radius_nm: float, 
     points = np.array(middle_nm) + radius_nm * _disc() * np.array([1.0, stretch])
     reach = radius_nm * np.array([1.0, stretch])
     near = grid.crystals_touching(np.array(middle_nm) - reach, np.array(middle_nm) + reach)
-    is_open = grid.is_open(points[:, 0], points[:, 1])
+    is_open = grid.is_open(points[:, 0], points[:, 1], tilt_deg)
     normals, distances = near.sides
     from_middle = points[None, :, :] - np.stack([near.x_nm, near.y_nm], axis=1)[:, None, :]
     inside = np.einsum("nsd,npd->nsp", normals, from_middle) + distances[:, :, None]

@@ -24,15 +24,18 @@ class GridSettings:
     (standard deviation of its logarithm). clustering: share of the particles that lie in heaps.
     shape: plates, rods or blocks. size_nm, size_spread: median of the longest edge, and standard deviation of its
     logarithm. thickness_nm: from and to, drawn evenly in its logarithm; (0, 0): as is usual for the shape.
-    phase: of the crystals: the path of a CIF; nothing for mordenite; `random` for a cell drawn from the seed, or
-    `cell A B C ALPHA BETA GAMMA`, both with intensities drawn after Wilson (`phases`). second_phase, second_share: the
-    same of another phase on the same grid, and the share of the crystals that are of it.
+    phase: of the crystals: the path of a CIF; mordenite, as nothing is, or chabazite; `random` for a cell drawn from
+    the seed, or `cell A B C ALPHA BETA GAMMA`, both with intensities drawn after Wilson (`phases`). second_phase,
+    second_share: the same of another phase on the same grid, and the share of the crystals that are of it.
     lying: random, or flat: c* along the beam but for spread_deg (standard deviation), and a along the longest edge.
     bent_deg: by how much the lattice of a crystal is bent within the probe (standard deviation).
     amorphous: share of the particles that are no crystals. dirt_um2: specks per um^2, too small to be taken for one.
     path_nm: thickness of a crystal that lets through 1/e in an image. vignetting: how much darker the corners of a
     picture are than its middle; shading: and by how much its background is uneven besides, from edge to edge.
-    probe_nm: diameter of the probe that lights the specimen in diffraction; the beam shift moves it.
+    height_nm: how much higher or lower than the tilt axis the film lies from place to place, over tens of um (standard
+    deviation). bar_height_nm: how thick the bars are towards the source: so they come in when the grid is tilted.
+    probe_nm: diameter of the probe that lights the specimen in diffraction; the beam shift moves it. A condenser that
+    makes a narrower beam (`IlluminationSettings`) lights less, with as many electrons per area as it then has.
     diffracting_share: part of the light on a crystal that diffracts as kinematic theory says.
     """
 
@@ -62,6 +65,8 @@ class GridSettings:
     path_nm: float = 160.0
     vignetting: float = 0.2
     shading: float = 0.1
+    height_nm: float = 0.0
+    bar_height_nm: float = 0.0
     probe_nm: float = 700.0
     diffracting_share: float = 1.0
 
@@ -81,7 +86,17 @@ class GridSettings:
         for name in ("hole_nm", "strand_nm", "pitch_nm", "size_nm", "path_nm", "probe_nm"):
             if not getattr(self, name) > 0.0:
                 return f"{name} = {getattr(self, name):g} is not above 0"
-        for name in ("unevenness", "crystals_um2", "patchiness", "size_spread", "spread_deg", "bent_deg", "dirt_um2"):
+        for name in (
+            "unevenness",
+            "crystals_um2",
+            "patchiness",
+            "size_spread",
+            "spread_deg",
+            "bent_deg",
+            "dirt_um2",
+            "height_nm",
+            "bar_height_nm",
+        ):
             if getattr(self, name) < 0.0:
                 return f"{name} = {getattr(self, name):g} is below 0"
         if self.seed < 0 or self.seed != int(self.seed):

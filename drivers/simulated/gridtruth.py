@@ -1,9 +1,11 @@
 """What a simulated grid knows of a run: where each exposure looked, which crystals it lit, and what these are.
 
-`grid_truth.h5` has three tables of columns of one length each: `exposures`, `lit` and `crystals`.
+`grid_truth.h5` has three tables of columns of one length each: `exposures`, `lit` and `crystals`. `truth.h5` of a
+rotation is of the one crystal that was under the beam.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from drivers.simulated.gridcrystals import CrystalsOfGrid, joined
 from drivers.simulated.gridprobe import lit_by
 from drivers.simulated.gridsettings import GridSettings
 from drivers.simulated.phases import load_phase
+from drivers.simulated.truthfile import add_places, write_truth
 
 COLUMNS = {
     "exposures/begin_ns": "ns, as the trace has it",
@@ -61,7 +64,7 @@ def write_grid(path: Path, settings: GridSettings, seen: Sequence[SeenOnGrid]) -
             middle = np.array(exposure.field_nm)
             found.append(grid.crystals_touching(middle - half, middle + half))
         else:
-            lit = lit_by(grid, exposure.beam_nm, settings.probe_nm / 2.0, exposure.tilt_deg)
+            lit = lit_by(grid, exposure.beam_nm, exposure.beam_radius_nm, exposure.tilt_deg)
             found.append(lit.crystals)
             lit_rows.extend(
                 (row, number, of_probe, of_crystal)
@@ -80,6 +83,63 @@ def write_grid(path: Path, settings: GridSettings, seen: Sequence[SeenOnGrid]) -
             file.attrs[name] = getattr(settings, name)
 
 
+def write_turned(
+    path: Path,
+    settings: GridSettings,
+    slots: Sequence[int],
+    frame_angle_deg: NDArray[np.float64],
+    intervals_ns: Sequence[tuple[int, int]],
+    seen: Sequence[SeenOnGrid],
+) -> None:
+    """Write truth.h5 of the crystal that most of the beam was on in these frames, with `truthfile.write_truth`'s
+    arguments; of none where the beam was on no crystal: then orientation and reflections are those of the first phase.
+
+    As attributes crystal_number (-1 of none), phase, crystal_x_nm, crystal_y_nm on the grid, thickness_nm; as
+    frame_crystal_nm and frame_crystal_share where it was from the middle of the beam, seen along it, and its share lit;
+    frame_others_share: of the light on crystals in each frame what was on others.
+    """
+    begun = {each.begin_ns: each for each in seen}
+    frames = [begun[begin_ns] for begin_ns, _ in intervals_ns if begin_ns in begun]
+    lit = [lit_by(grid_of(settings), each.beam_nm, each.beam_radius_nm, each.tilt_deg) for each in frames]
+    light: dict[int, float] = {}
+    for each in lit:
+        crystals = each.crystals.phase >= 0
+        for number, of_probe in zip(each.crystals.number[crystals], each.of_probe[crystals], strict=True):
+            light[int(number)] = light.get(int(number), 0.0) + float(of_probe)
+    phases = phases_of(settings)
+    if not light:
+        write_truth(path, phases[0], slots, frame_angle_deg)
+        with h5py.File(path, "a") as file:
+            file.attrs["crystal_number"] = -1
+        return
+    number = max(light, key=lambda each: light[each])
+    holding = next(each for each in lit if number in each.crystals.number)
+    (one,) = np.flatnonzero(holding.crystals.number == number)
+    x_nm, y_nm = float(holding.crystals.x_nm[one]), float(holding.crystals.y_nm[one])
+    phase, orientation = int(holding.crystals.phase[one]), holding.crystals.orientation[one]
+    crystal = replace(phases[phase], orientation=orientation, ub=orientation @ phases[phase].ub)
+    write_truth(path, crystal, slots, frame_angle_deg)
+    places, shares, others = [], [], []
+    for sight, each in zip(frames, lit, strict=True):
+        is_it = each.crystals.number == number
+        cos = float(np.cos(np.deg2rad(sight.tilt_deg)))
+        places.append((x_nm - sight.beam_nm[0], (y_nm - sight.beam_nm[1]) * cos))
+        shares.append(float(each.of_crystal[is_it].sum()))
+        of_all = float(each.of_probe[each.crystals.phase >= 0].sum())
+        others.append(1.0 - float(each.of_probe[is_it].sum()) / of_all if of_all > 0.0 else 0.0)
+    add_places(path, "frame", places, shares)
+    with h5py.File(path, "a") as file:
+        file.attrs.update(
+            crystal_number=number,
+            phase=phase,
+            crystal_x_nm=x_nm,
+            crystal_y_nm=y_nm,
+            thickness_nm=float(holding.crystals.thickness_nm[one]),
+        )
+        dataset = file.create_dataset("frame_others_share", data=np.array(others))
+        dataset.attrs["units"], dataset.attrs["meaning"] = "1", "of the light on crystals, what was on others"
+
+
 def phases_of(settings: GridSettings) -> list[Crystal]:
     """The phases of a grid; their cells are the truth of a run over it."""
     words = (settings.phase, settings.second_phase) if settings.second_share > 0.0 else (settings.phase,)
@@ -88,7 +148,7 @@ def phases_of(settings: GridSettings) -> list[Crystal]:
 
 def lit_on_grid(settings: GridSettings, seen: SeenOnGrid) -> LitOnGrid:
     """See `Truth.lit_on_grid`."""
-    lit = lit_by(grid_of(settings), seen.beam_nm, settings.probe_nm / 2.0, seen.tilt_deg)
+    lit = lit_by(grid_of(settings), seen.beam_nm, seen.beam_radius_nm, seen.tilt_deg)
     away_nm = np.hypot(lit.crystals.x_nm - seen.beam_nm[0], lit.crystals.y_nm - seen.beam_nm[1])
     arrays = (lit.crystals.number, lit.of_probe, lit.of_crystal, lit.crystals.phase, away_nm)
     numbers, of_beam, of_crystal, phases, away = (tuple(each.tolist()) for each in arrays)

@@ -83,6 +83,10 @@ class Condenser:
         """Spot size and brightness."""
         return self._spot_size, self._brightness
 
+    def leave(self, spot_size: int, brightness: float) -> None:
+        """How an operator's hand leaves the panel: no call, and at once."""
+        self._spot_size, self._brightness = spot_size, brightness
+
     def hide(self, settings: IlluminationSettings) -> None:
         """From now on the panel does something else than the settings say."""
         self._settings = settings

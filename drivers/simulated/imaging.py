@@ -39,7 +39,7 @@ PLAIN = ImageScale(1.0)
 class Grid(Protocol):
     """What an image is of."""
 
-    def transmission(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int]) -> Array:
+    def transmission(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int], tilt_deg: float = 0.0) -> Array:
         """See `SpecimenGrid.transmission`."""
         ...
 
@@ -112,7 +112,7 @@ def electrons_s(
     lit = _light(scale.pixel_nm, disc, shape, np.array(disc.middle_nm) + beam_shift_nm + shift)
     if not np.any(lit):
         return lit
-    lit *= grid.transmission(flat @ to_lab * scale.pixel_nm, origin_nm, shape)
+    lit *= grid.transmission(flat @ to_lab * scale.pixel_nm, origin_nm, shape, tilt_deg)
     return lit
 
 

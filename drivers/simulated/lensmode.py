@@ -3,6 +3,7 @@
 A change takes time. What the camera shows then is made in `pictures`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drivers.parts import ModeFacts, OpticalMode
@@ -81,9 +82,18 @@ class LensMode:
         """What the lenses are set to: mode, magnification (0 in diffraction), nominal camera length in mm."""
         return self._mode, self._magnifications.get(self._mode, 0.0), self._camera_length_mm
 
-    def leave(self, mode: OpticalMode) -> None:
+    @property
+    def kept(self) -> tuple[OpticalMode, dict[OpticalMode, float], float]:
+        """What they are set to: the mode, the magnification of each image mode, the nominal camera length in mm."""
+        return self._mode, self._magnifications, self._camera_length_mm
+
+    def leave(
+        self, mode: OpticalMode, magnifications: Mapping[OpticalMode, float] | None = None, length_mm: float = 0.0
+    ) -> None:
         """How an operator's hand leaves the lenses: no call, and at once."""
         self._mode = mode
+        self._magnifications.update(magnifications or {})
+        self._camera_length_mm = length_mm or self._camera_length_mm
 
     def leave_magnification(self, mode: OpticalMode, value: float) -> None:
         """The same of a mode's magnification."""

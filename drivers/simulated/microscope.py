@@ -28,8 +28,8 @@ from drivers.simulated.hiddeninstrument import HiddenInstrument
 from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import ImageScale, nominal_pixel_nm
 from drivers.simulated.latency import Interface
+from drivers.simulated.leftas import LeftAs
 from drivers.simulated.lensmode import LensMode
-from drivers.simulated.phases import load_phase
 from drivers.simulated.register import Register, blank_beam
 from drivers.simulated.settings import InstrumentSettings, configure, number, read_grid, usual_with_grid
 from drivers.simulated.shots import CheapStudio, CrystalSource, LocalStudio, Studio, WorkerStudio
@@ -178,14 +178,18 @@ class SimulatedTruth:
     def write(self, path: Path, slots: Sequence[int], intervals_ns: Sequence[tuple[int, int]]) -> None:
         """See `Truth.write`."""
         angles = [[self.angle_deg(begin), self.angle_deg(end)] for begin, end in intervals_ns]
-        source = self.specimen.source
-        crystal = source.load() if source.grid is None else load_phase(source.grid.phase, source.grid.seed, 0)
-        write_truth(path, crystal, slots, np.array(angles, np.float64).reshape(-1, 2))
+        source, frames_deg = self.specimen.source, np.array(angles, np.float64).reshape(-1, 2)
+        if source.grid is None:
+            write_truth(path, source.load(), slots, frames_deg)
+        else:
+            from drivers.simulated.gridtruth import write_turned
+
+            write_turned(path, source.grid, slots, frames_deg, intervals_ns, self.seen_on_grid())
         irradiated_s = [[self.view.irradiated_s(t_ns) for t_ns in interval] for interval in intervals_ns]
         add_damage(path, np.array(irradiated_s, np.float64).reshape(-1, 2), self.view.pictures)
         if self.view.hidden:
             add_hidden(path, self.view.truth())
-        if self.view.can_leave:
+        if source.grid is None and self.view.can_leave:
             exposures = self.exposures()
             for name, intervals in (("frame", intervals_ns), ("exposure", exposures)):
                 places = [self.crystal_nm(*interval) for interval in intervals]
@@ -233,12 +237,13 @@ class SimulatedMicroscope:
 
     def address(self, options: Mapping[str, Any]) -> str | None:
         """The instrument that a register stands for; without one nobody else can reach it."""
-        path = register_path(options)
+        path = file_named("register", options)
         return None if path is None else f"simulated instrument {path}"
 
     def facts(self, options: Mapping[str, Any]) -> Declared:
         """What the instrument is before it is switched on, which is all of it. Raises Refused as `connect`."""
-        register_path(options)
+        file_named("register", options)
+        file_named("left_as", options)
         return InstrumentSettings.read(self.name, self.pictures, options).declared
 
     @asynccontextmanager
@@ -246,8 +251,8 @@ class SimulatedMicroscope:
         """Switch the instrument on. Raises Refused for an option it does not know or a value it cannot use.
 
         options: `start_deg` and `beam_on` (as the operator left stage and blanker), `api_call_s` and `api_jitter` (see
-        `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), `hidden` and
-        `spread` (see `settings`), and the tables
+        `latency`), `register` (a file that keeps the blanker when the program ends, see `register`), `left_as` (one
+        that keeps where stage and lenses stand, see `leftas`), `hidden` and `spread` (see `settings`), and the tables
         `crystal`, `grid`, `geometry`, `stage`, `lens`, `detector`, `pictures`, `motion`, `stagexyz`, `deflectors`,
         `mode` and `illumination` with the fields of the settings classes.
         """
@@ -257,7 +262,7 @@ class SimulatedMicroscope:
         goniometer = Goniometer(clock, interface, seed, settings.stage, settings.start_deg)
         beam_on, lens = settings.beam_on, Lens(clock, interface, settings.lens)
         register, second, is_new = None, None, True
-        if (path := register_path(options)) is not None:
+        if (path := file_named("register", options)) is not None:
             register = Register(path)
             is_new = register.switch_on(blanked=not beam_on)
             second = SecondConnection(f"{blank_beam.__module__}:{blank_beam.__name__}", {"path": str(path)})
@@ -278,6 +283,10 @@ class SimulatedMicroscope:
             clock, interface, seed, settings.stagexyz, settings.stage.stage_read_s, goniometer.is_rotating
         )
         mode, illumination = LensMode(interface, settings.mode), Condenser(interface, settings.illumination)
+        left = None
+        if (kept := file_named("left_as", options)) is not None:
+            left = LeftAs(kept, goniometer, translation, deflectors, mode, illumination)
+            left.resume()
         view = SimulatedView(
             *(seed, goniometer, lens, blanker, specimen, deflectors, translation, mode, illumination),
             CrystalPlace(settings.motion, settings.start_deg, clock.now_ns()),
@@ -365,17 +374,19 @@ class SimulatedMicroscope:
         finally:
             await detector.disarm()
             detector.close()
+            if left is not None:
+                left.write(clock)
 
 
-def register_path(options: Mapping[str, Any]) -> Path | None:
-    """The file of the option `register`; None without it."""
-    note_asked("register", None, "the name of a file")
-    given = options.get("register")
+def file_named(option: str, options: Mapping[str, Any]) -> Path | None:
+    """The file of an option; None without it."""
+    note_asked(option, None, "the name of a file")
+    given = options.get(option)
     if given is None:
         return None
     if not isinstance(given, str) or not given:
         raise Refused(
-            f"devices: register = {shown(repr(given))} is no file name; nothing was started. Write register = 'FILE'."
+            f"devices: {option} = {shown(repr(given))} is no file name; nothing was started. Write {option} = 'FILE'."
         )
     try:
         path = Path(given).resolve()
@@ -383,7 +394,7 @@ def register_path(options: Mapping[str, Any]) -> Path | None:
     except (OSError, ValueError):  # a name that no file can have
         found = False
     if not found:
-        raise Refused(f"devices: register = {shown(repr(given))}: its folder does not exist; nothing was started.")
+        raise Refused(f"devices: {option} = {shown(repr(given))}: its folder does not exist; nothing was started.")
     return path
 
 

@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 Cell = tuple[float, float, float, float, float, float]
 
 DRAWN, CELL = "random", "cell"
+NAMED = ("mordenite", "chabazite")
+"""Structures that come with the simulation."""
 D_MIN_A = 0.8
 ATOM_A3 = 15.0
 """Volume of a cell for each of its atoms that is no hydrogen."""
@@ -43,7 +45,8 @@ def load_phase(words: str, seed: int, number: int, d_min_A: float = D_MIN_A) -> 
         return _drawn(draw_cell(seed, number), seed, number, d_min_A)
     if kind == CELL:
         return _drawn(_cell(rest), seed, number, d_min_A)
-    crystal = load_crystal(Path(words) if words else None, orientation_seed=0, d_min_A=d_min_A)
+    path = Path(__file__).with_name(f"{words}.cif") if words in NAMED else Path(words)
+    crystal = load_crystal(path if words else None, orientation_seed=0, d_min_A=d_min_A)
     b_matrix = crystal.orientation.T @ crystal.ub
     return Crystal(
         *(crystal.name, crystal.cell, np.eye(3), b_matrix, crystal.hkl, crystal.intensity, d_min_A, crystal.size_nm)

@@ -172,6 +172,7 @@ class PictureMaker:
         crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
         on_grid_nm: tuple[float, float] | None = None,
+        lit_radius_nm: float = 0.0,
     ) -> Picture:
         """A diffraction picture while the stage turns from `start_deg` to `end_deg` at constant speed.
 
@@ -180,8 +181,8 @@ class PictureMaker:
         length_mm: the true camera length, where it is another than the geometry's: patterns and halo scale with it.
         crystal_nm: as for `snapshot`, of a crystal that leaves the aperture: its spots fade as it does, those of its
         neighbours come, and behind a bar of the grid everything is dark. None: all of it is in the aperture.
-        irradiated_s: of the usual flux that the crystal has had by then. on_grid_nm: of a grid of crystals
-        (`gridpictures`), which this is not.
+        irradiated_s: of the usual flux that the crystal has had by then. on_grid_nm, lit_radius_nm: of a grid
+        of crystals (`gridpictures`), which this is not.
         """
         seen = beam_shift_px, blur_px, scale, length_mm, crystal_nm, irradiated_s
         electrons = self.expected(start_deg, end_deg, exposure_s, *seen)
@@ -222,6 +223,7 @@ class PictureMaker:
         *,
         noise_seed: int,
         on_grid_nm: tuple[float, float] | None = None,
+        lit_radius_nm: float = 0.0,
     ) -> Picture:
         """The defocused primary beam: the aperture's disc with the dark silhouette of the crystal in it, or its scene.
 
@@ -230,8 +232,8 @@ class PictureMaker:
         negative, the shadow stands on its head. crystal_nm: from the middle of the aperture, in x and y of the stage.
         beam_shift_px: of the disc, where it follows the beam. probe_nm: by which the beam shift has moved a probe over
         the specimen, in x and y of the stage: away from focus the disc is its shadow and moves with it. beam_off_nm:
-        from the middle of the aperture to that of what the beam lights of it, where that is not all. on_grid_nm: as for
-        `diffraction`.
+        from the middle of the aperture to that of what the beam lights of it, where that is not all. on_grid_nm,
+        lit_radius_nm: as for `diffraction`.
         """
         setting, geometry = self.settings, self.geometry
         beam_px = geometry.beam_fast_px, geometry.beam_slow_px

@@ -57,7 +57,8 @@ SMALL_GEOMETRY = dataclasses.replace(GEOMETRY, pixel_size_mm=0.22, beam_fast_px=
 FLAGS = ("beam_on", "hidden", "spread")
 KNOWN = frozenset(
     (
-        *("start_deg", "beam_on", "hidden", "spread", "api_call_s", "api_jitter", "register", "crystal", "geometry"),
+        *("start_deg", "beam_on", "hidden", "spread", "api_call_s", "api_jitter", "register", "left_as", "crystal"),
+        "geometry",
         *("grid", "stage", "lens", "detector", "pictures", "motion", *OPTIONAL_PARTS),
     )
 )
@@ -276,11 +277,17 @@ def read_grid(options: Mapping[str, Any]) -> GridSettings | None:
 def usual_with_grid(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options with what is usual for a grid of crystals (`WITH_GRID`), where they do not say it themselves."""
     merged = dict(options)
-    for table, usual in WITH_GRID.items():
+    for table, usual in (*WITH_GRID.items(), ("pictures", _probe_of(options))):
         given = options.get(table, {})
         if isinstance(given, Mapping):
-            merged[table] = {**usual, **given}
+            merged[table] = {**usual, **merged.get(table, {}), **given}
     return merged
+
+
+def _probe_of(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the probe of a grid makes of snapshots: it selects, and its disc is as large as it is."""
+    grid = configure(GridSettings(), "grid", options)
+    return {"probe_selects": True, "aperture_nm": grid.probe_nm}
 
 
 def number(options: Mapping[str, Any], key: str, default: float) -> float:

@@ -90,7 +90,7 @@ class ColumnState:
     flux_share: electrons per area and second, 1 as the operator left the panel. probe_nm: where a probe selects, how
     far the beam shift has moved it over the specimen, in x and y of the stage. beam_off_nm: where the beam lights less
     than all, how far its middle lies from that of what the aperture selects. on_grid_nm: where the middle of the beam
-    is on a grid of crystals; None where the specimen is none.
+    is on a grid of crystals; None where the specimen is none; lit_radius_nm: and how far around that it lights it.
     """
 
     mode: OpticalMode = OpticalMode.DIFFRACTION
@@ -110,6 +110,7 @@ class ColumnState:
     probe_nm: tuple[float, float] = (0.0, 0.0)
     beam_off_nm: tuple[float, float] = (0.0, 0.0)
     on_grid_nm: tuple[float, float] | None = None
+    lit_radius_nm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
             beam_off_nm=shot.column.beam_off_nm,
             noise_seed=shot.noise_seed,
             on_grid_nm=shot.column.on_grid_nm,
+            lit_radius_nm=shot.column.lit_radius_nm,
         )
     return maker.diffraction(
         shot.start_deg,
@@ -191,6 +193,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         crystal_nm=shot.column.crystal_nm if shot.column.can_leave else None,
         irradiated_s=shot.irradiated_s,
         on_grid_nm=shot.column.on_grid_nm,
+        lit_radius_nm=shot.column.lit_radius_nm,
     )
 
 

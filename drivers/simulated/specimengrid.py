@@ -53,10 +53,11 @@ class SpecimenGrid:
         self._crystals_um2, self._unevenness = crystals_um2, unevenness
         self._tiles: dict[tuple[int, int], tuple[Array, Array]] = {}
 
-    def transmission(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int]) -> Array:
+    def transmission(self, to_grid: Array, origin_nm: Array, shape: tuple[int, int], tilt_deg: float = 0.0) -> Array:
         """(rows, columns) share of the electrons that reaches each pixel.
 
         to_grid: (2, 2) nm on the grid per pixel along fast and along slow. origin_nm: (2,) of the picture's corner.
+        tilt_deg: changes nothing, all is flat.
         """
         per_px = math.sqrt(abs(float(np.linalg.det(to_grid))))
         corners = origin_nm + np.array([(0, 0), (shape[1], 0), (0, shape[0]), (shape[1], shape[0])]) @ to_grid.T
@@ -139,18 +140,27 @@ def draw_bars(
     high: Array,
     pitch_nm: float,
     bar_nm: float,
+    rise_nm: float = 0.0,
 ) -> None:
-    """Multiply bars into a picture that lies within low and high (2,), where any of them is in view."""
+    """Multiply bars into a picture that lies within low and high (2,), where any of them is in view. rise_nm: their
+    height times the tangent of the tilt, by which those above a window, or below where it is less than 0, come nearer.
+    """
     if bar_nm <= 0:
         return
     window = (pitch_nm - bar_nm) / 2.0
     for axis in (0, 1):
         middle = pitch_nm * round(float(low[axis] + high[axis]) / 2.0 / pitch_nm)
-        if middle - window < low[axis] - per_px and high[axis] + per_px < middle + window:
+        first, last = window_within(window, rise_nm if axis == 1 else 0.0)
+        if middle + first < low[axis] - per_px and high[axis] + per_px < middle + last:
             continue
         place = places(to_grid, origin_nm, picture.shape)[axis]
-        away = np.abs(place - pitch_nm * np.rint(place / pitch_nm))  # from the middle of a window
-        picture *= np.maximum(np.clip((window - away) / per_px + 0.5, 0.0, 1.0), BAR)
+        off = place - pitch_nm * np.rint(place / pitch_nm)  # from the middle of a window
+        picture *= np.maximum(np.clip(np.minimum(off - first, last - off) / per_px + 0.5, 0.0, 1.0), BAR)
+
+
+def window_within(half_nm: float, rise_nm: float) -> tuple[float, float]:
+    """From where to where a window lets light through, from its middle; rise_nm: as of `draw_bars`."""
+    return -half_nm + max(0.0, -rise_nm), half_nm - max(0.0, rise_nm)
 
 
 def places(step: Array, corner: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:

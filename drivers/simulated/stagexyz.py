@@ -5,7 +5,7 @@ drive is; the specimen follows it with play, so that it lies elsewhere after an 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from drivers.simulated.latency import Interface, generator
 from engine.clock import NS_PER_S, Clock
 from engine.errors import DeviceBusy, DeviceError, Refused
 
+Z = 2
+"""Of the axes."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageXYZSettings:
@@ -22,8 +25,9 @@ class StageXYZSettings:
 
     start_nm: where it stands at first. backlash_nm: by how much the specimen stays behind after a change of direction.
     reproducibility_nm: standard deviation of where the specimen comes to lie, of one arrival from the same side to the
-    next. encoder_nm: standard deviation of a reading. xy_while_tilting: see `StageXYZFacts`. overshoot_nm: by how much
-    the specimen goes on past where it comes to lie; settling_s: the time constant of its way back.
+    next; z_reproducibility_nm: the same along z, below 0 for as along x and y. encoder_nm: standard deviation of a
+    reading. xy_while_tilting: see `StageXYZFacts`. overshoot_nm: by how much the specimen goes on past where it comes
+    to lie; settling_s: the time constant of its way back.
     """
 
     start_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -34,6 +38,7 @@ class StageXYZSettings:
     z_speed_nm_s: float = 10e3
     backlash_nm: float = 400.0
     reproducibility_nm: float = 20.0
+    z_reproducibility_nm: float = -1.0
     encoder_nm: float = 2.0
     xy_while_tilting: bool = True
     overshoot_nm: float = 0.0
@@ -114,6 +119,9 @@ class _Axis:
     def drive_nm(self, t_ns: int) -> float:
         return self._at(t_ns).drive_nm(t_ns)
 
+    def arrived_ns(self, t_ns: int) -> int:
+        return min(t_ns, self._at(t_ns).end_ns)
+
     def specimen_nm(self, t_ns: int) -> float:
         travel = self._at(t_ns)
         rests_nm = travel.specimen_nm(t_ns, self._play_nm)
@@ -128,6 +136,16 @@ class _Axis:
         """From now on it has this play and this momentum."""
         self._play_nm = settings.backlash_nm
         self._overshoot_nm, self._settling_s = settings.overshoot_nm, settings.settling_s
+
+    def kept(self, t_ns: int) -> tuple[float, float, float]:
+        """Where the drive is, where the specimen lies, and how far off it is by its scatter."""
+        travel = self._at(t_ns)
+        return travel.drive_nm(t_ns), travel.specimen_nm(t_ns, self._play_nm), travel.scatter_at(t_ns)
+
+    def resume(self, t_ns: int, drive_nm: float, lay_nm: float, scatter_nm: float) -> None:
+        """It stands so, and never did anything else."""
+        off_nm = scatter_nm, scatter_nm
+        self._travels = [_Travel(t_ns, drive_nm, drive_nm, self._speed_nm_s, lay_nm, off_nm)]
 
     def go(self, t_ns: int, to_nm: float, scatter_nm: float) -> None:
         """The drive sets out, unless it is there."""
@@ -177,6 +195,15 @@ class Translation:
         for axis in self._axes:
             axis.hide(settings)
 
+    def kept(self, t_ns: int) -> list[tuple[float, float, float]]:
+        """How each axis stands, for `resume`."""
+        return [axis.kept(t_ns) for axis in self._axes]
+
+    def resume(self, axes: Sequence[tuple[float, float, float]]) -> None:
+        """All stands as it was left."""
+        for axis, (drive_nm, lay_nm, scatter_nm) in zip(self._axes, axes, strict=True):
+            axis.resume(self._clock.now_ns(), float(drive_nm), float(lay_nm), float(scatter_nm))
+
     def moved_nm(self, t_ns: int) -> tuple[float, float, float]:
         """How far the specimen truly was at an instant from where it lay at the beginning."""
         (x, y, z), (x0, y0, z0) = self.specimen_nm(t_ns), self._settings.start_nm
@@ -186,6 +213,10 @@ class Translation:
         """Where the specimen truly was at an instant, past or present: the reading, with play and scatter added."""
         x_nm, y_nm, z_nm = (axis.specimen_nm(t_ns) for axis in self._axes)
         return x_nm, y_nm, z_nm
+
+    def stood_s(self, t_ns: int) -> float:
+        """For how long it had stood at an instant; 0 while it moves."""
+        return (t_ns - max(axis.arrived_ns(t_ns) for axis in self._axes)) / NS_PER_S
 
     async def position(self) -> PositionReading:
         """See `StageXYZ.position`; true in the middle of the call, but for the encoder's noise."""
@@ -219,7 +250,10 @@ class Translation:
         if self._moves(now_ns):
             raise DeviceBusy("stagexyz: the stage still moves; nothing else was begun. Wait until it stands.")
         for number, to_nm in targets_nm.items():
-            scatter_nm = self._settings.reproducibility_nm * float(self._rng.standard_normal())
+            sigma_nm = self._settings.reproducibility_nm
+            if number == Z and self._settings.z_reproducibility_nm >= 0.0:
+                sigma_nm = self._settings.z_reproducibility_nm
+            scatter_nm = sigma_nm * float(self._rng.standard_normal())
             self._axes[number].go(now_ns, to_nm, scatter_nm)
 
     def _moves(self, t_ns: int) -> bool:

@@ -16,6 +16,8 @@ from drivers.simulated.crystalplace import CrystalPlace
 from drivers.simulated.deflectors import Coils
 from drivers.simulated.detector import Timepix
 from drivers.simulated.goniometer import Goniometer
+from drivers.simulated.gridplace import GridPlace
+from drivers.simulated.gridsettings import GridSettings
 from drivers.simulated.hiddencamera import SpreadState
 from drivers.simulated.illumination import Condenser
 from drivers.simulated.imaging import NOTHING_LIT, PLAIN, ImageScale, image_on_grid, lab_on_grid, vector
@@ -74,6 +76,8 @@ class SimulatedView:
         """Since when the beam drifts."""
         self.seen_on_grid: list[SeenOnGrid] = []
         """Where each exposure looked, where the specimen is a grid of crystals."""
+        self._grid_place: tuple[GridSettings, GridPlace] | None = None
+        self._dosed_since_ns = 0
         self.other_camera: Timepix | None = None
         """The one that looks at this instrument in the place of its own."""
 
@@ -120,7 +124,7 @@ class SimulatedView:
         middle_ns, spread = (begin_ns + end_ns) // 2, None
         column = self._column(middle_ns, begin_ns)
         if column.on_grid_nm is not None:
-            self.seen_on_grid.append(self._sight(column, begin_ns, end_ns))
+            self._note_sight(self._sight(column, begin_ns, end_ns))
         if self.specimen.is_spread:
             spread = SpreadState(middle_ns / NS_PER_S, column.beam_shift_nm)
         return Shot(
@@ -139,7 +143,8 @@ class SimulatedView:
 
     def irradiated_s(self, t_ns: int) -> float:
         """Seconds of the usual flux that this crystal has had until then; of the flux as it is set now."""
-        return self.blanker.on_ns(self.specimen.since_ns, t_ns) / NS_PER_S * self.illumination.flux_share
+        since_ns = max(self.specimen.since_ns, self._dosed_since_ns)
+        return self.blanker.on_ns(since_ns, t_ns) / NS_PER_S * self.illumination.flux_share
 
     def _column(self, t_ns: int, begin_ns: int) -> ColumnState:
         mode, magnification, length_mm = self.mode.state
@@ -153,7 +158,7 @@ class SimulatedView:
             magnification,
             length_mm,
             self.length_mm(length_mm),
-            self.translation.specimen_nm(t_ns),
+            self._specimen_nm(t_ns),
             vector(scale.turned, self._beam_nm(t_ns)),
             vector(scale.turned, self.deflectors.effect_at(Deflector.IMAGE_SHIFT, t_ns)),
             spot_size,
@@ -163,9 +168,10 @@ class SimulatedView:
             self._crystal_nm(t_ns, begin_ns),
             self.can_leave,
             self.illumination.flux_share,
-            self._probe_nm(t_ns) if self.pictures.probe_selects else (0.0, 0.0),
+            self._lab_probe_nm(t_ns) if self.pictures.probe_selects else (0.0, 0.0),
             self._beam_off_nm(t_ns),
             None if self.specimen.source.grid is None else self._on_grid_nm(t_ns),
+            self._lit_radius_nm,
         )
 
     def _beam_nm(self, t_ns: int) -> Pair:
@@ -178,10 +184,33 @@ class SimulatedView:
 
     def _on_grid_nm(self, t_ns: int) -> Pair:
         """Where the middle of the beam is on a grid, as `imaging.electrons_s` has it."""
-        (beam_x, beam_y), disc_nm = self._beam_nm(t_ns), self.illumination.disc(OpticalMode.IMAGING).middle_nm
-        lab = self._along_stage((beam_x + disc_nm[0], beam_y + disc_nm[1]))
         tilt = math.radians(self.goniometer.angle_deg(t_ns))
-        return lab_on_grid(lab, tilt, self.translation.specimen_nm(t_ns))
+        return lab_on_grid(self._lab_beam_nm(t_ns), tilt, self._specimen_nm(t_ns))
+
+    def _lab_beam_nm(self, t_ns: int) -> Pair:
+        """Where the middle of the beam is from the axis of the column, along x and y of the stage."""
+        (beam_x, beam_y), disc_nm = self._beam_nm(t_ns), self.illumination.disc(OpticalMode.IMAGING).middle_nm
+        return self._along_stage((beam_x + disc_nm[0], beam_y + disc_nm[1]))
+
+    def _lab_probe_nm(self, t_ns: int) -> Pair:
+        """By how much the disc of a snapshot is moved over the specimen where a probe makes it."""
+        return self._probe_nm(t_ns) if self.specimen.source.grid is None else self._lab_beam_nm(t_ns)
+
+    def _specimen_nm(self, t_ns: int) -> tuple[float, float, float]:
+        """Where the specimen is by the stage; and a grid of crystals by what the goniometer does to it as well."""
+        stage_nm, grid = self.translation.specimen_nm(t_ns), self.specimen.source.grid
+        if grid is None:
+            return stage_nm
+        if self._grid_place is None or self._grid_place[0] != grid:
+            self._grid_place = grid, GridPlace(grid, self.place.asked)
+        tilt_deg = self.goniometer.angle_deg(t_ns)
+        return self._grid_place[1].specimen_nm(stage_nm, tilt_deg, self.translation.stood_s(t_ns))
+
+    def _note_sight(self, sight: SeenOnGrid) -> None:
+        """For the truth; a beam that has gone to another crystal begins that one's dose."""
+        if self.seen_on_grid and math.dist(sight.beam_nm, self.seen_on_grid[-1].beam_nm) > self.pictures.aperture_nm:
+            self._dosed_since_ns = self.seen_on_grid[-1].end_ns
+        self.seen_on_grid.append(sight)
 
     def _sight(self, column: ColumnState, begin_ns: int, end_ns: int) -> SeenOnGrid:
         tilt_deg = self.goniometer.angle_deg((begin_ns + end_ns) // 2)
@@ -193,7 +222,16 @@ class SimulatedView:
             *(begin_ns, end_ns, is_image, tilt_deg, column.on_grid_nm or (math.nan, math.nan), field_nm, per_px),
             self.pictures.physical_px,
             self.blanker.share_on(begin_ns, end_ns),
+            column.lit_radius_nm,
         )
+
+    @property
+    def _lit_radius_nm(self) -> float:
+        """Of what is lit of a grid in diffraction: the probe, or less where the condenser makes a narrower beam."""
+        grid = self.specimen.source.grid
+        if grid is None:
+            return 0.0
+        return min(grid.probe_nm / 2.0, self.illumination.disc(OpticalMode.IMAGING).radius_nm)
 
     @property
     def can_leave(self) -> bool:

@@ -1,9 +1,13 @@
 """What a person sees of a run: two live lines on the terminal while it goes, a table when it is over.
 
-An observer of the trace. It draws only when a frame was stored, that is just after the next exposure began, and at
-most four times a second: drawing takes milliseconds that no timed step can spare. What is done of how much, what the
-operator is to do, and the result in words, the protocol says.
+An observer of the trace, as it is made or as it is read from the disk (`engine.commands.watch`). It draws only when a
+frame was stored, that is just after the next exposure began, and at most four times a second: drawing takes
+milliseconds that no timed step can spare. What is done of how much, what the operator is to do, and the result in
+words, the protocol says.
 """
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -35,6 +39,7 @@ class LiveDisplay:
         self._figures = Figures()
         self._first: tuple[int, int] | None = None
         """When the first progress was told, and how much was done then: the pace is counted from there."""
+        self._zero_ns = 0
         self._said: set[str] = set()
         self._warned: set[str] = set()
         self._warnings: list[str] = []
@@ -43,20 +48,28 @@ class LiveDisplay:
     def watch(self, run: Run, prepared: Prepared) -> None:
         """Begin to show a run; what is unusual about it, and what it warns of, is said on any console."""
         run.trace.observe(self.warn)
-        new = [remark for remark in run.document.remarks if remark not in self._said]
+        if self.begin(run.folder, run.document.remarks, prepared.total):
+            run.trace.observe(self.observe)
+            run.show_progress = self.after_run
+
+    def begin(self, folder: Path, remarks: Sequence[str], total: int, zero_ns: int = 0) -> bool:
+        """The same of a run of which only the folder is known; whether its records are to be shown.
+
+        total: how much it has to do, 0 where nobody knows. zero_ns: when it began, on its clock.
+        """
+        new = [remark for remark in remarks if remark not in self._said]
         self._said.update(new)  # what is said of a session's instrument is not said of every child again
         for remark in new:
             self._console.print(f"Note: {remark}", markup=False, highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
-            return
-        self._figures, self._first = Figures(total=prepared.total), None
+            return False
+        self._figures, self._first, self._zero_ns = Figures(total=total), None, zero_ns
         if self._live is None:  # else it is a run within the one that is shown
             # auto_refresh: a thread that draws would take the interpreter away at the wrong moment.
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._print(f"run folder: {run.folder}")
-        run.trace.observe(self.observe)
-        run.show_progress = self.after_run
+        self._print(f"run folder: {folder}")
+        return True
 
     def after_run(self, what: str, done: int, total: int) -> None:
         """Show long work after the run; nothing is timed any more, so it may draw at any moment."""
@@ -70,18 +83,20 @@ class LiveDisplay:
             self._console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
 
     def observe(self, record: Record) -> None:
-        """Take one record of the trace."""
+        """Take one record of the trace, and draw if it is time: at a state or at progress."""
         if self._live is None:
             return
+        # States that follow one another within a fraction of a second are seen by the next frame.
+        if self.take(record) and record["t_ns"] - self._drawn_ns >= DRAW_INTERVAL_NS:
+            self.draw(record["t_ns"])
+
+    def take(self, record: Record) -> bool:
+        """Take one record without drawing; whether it is one to draw at."""
         figures, kind, name = self._figures, record["kind"], record["name"]
         done = self._kind.progress(record)
-        due = record["t_ns"] - self._drawn_ns >= DRAW_INTERVAL_NS
         self._warn(record)
         if kind == "state":
             figures.state = name
-            # States that follow one another within a fraction of a second are seen by the next frame.
-            if due:
-                self._draw(record)
         elif (kind, name) == ("note", "operator"):
             self._print(record["text"])
         elif kind == "step" and "start_ns" in record:
@@ -91,8 +106,7 @@ class LiveDisplay:
         if done is not None:
             figures.done, figures.note = done.done, done.note
             self._first = self._first or (record["t_ns"], done.done)
-            if due:
-                self._draw(record)
+        return kind == "state" or done is not None
 
     def _warn(self, record: Record) -> None:
         """Keep a warning for the next drawing; each cause is told once, its number stands in the live line."""
@@ -101,12 +115,13 @@ class LiveDisplay:
             self._warned.add(told.cause)
             self._warnings.append(told.text)
 
-    def _draw(self, record: Record) -> None:
+    def draw(self, t_ns: int) -> None:
+        """Draw how things stand at an instant of the run's clock."""
         if self._live is None:
             return
-        self._drawn_ns = record["t_ns"]
-        self._figures.elapsed_s = record["t_ns"] / NS_PER_S
-        self._figures.left_s = self._left_s(record["t_ns"])
+        self._drawn_ns = t_ns
+        self._figures.elapsed_s = (t_ns - self._zero_ns) / NS_PER_S
+        self._figures.left_s = self._left_s(t_ns)
         self._show_warnings()
         self._live.update(Text(live_text(self._figures, self._console.width)), refresh=True)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from engine.clock import NS_PER_S
+from engine.record.framekinds import SHOWN_ONLY
 from engine.record.trace import Record
 
 STATE_LETTERS = 17
@@ -76,6 +77,6 @@ def warning_of(record: Record) -> Warned | None:
         longer = record.get("period_ns")
         period = f": {longer / NS_PER_S:.4f} s" if longer else ""
         return Warned("stretched", f"from slot {slot} on slots are longer than planned{period}")
-    if kind == "refused":
+    if kind == "refused" and record["reason"] != SHOWN_ONLY:
         return Warned(f"refused {record['reason']}", f"a frame was not kept: {record['reason']}")
     return None

@@ -21,6 +21,7 @@ from engine.commands.replay import replay
 from engine.commands.soak import soak
 from engine.commands.tell import tell
 from engine.commands.terminal import outlive_the_terminal
+from engine.commands.watch import watch
 from engine.errors import CredlineError, Refused
 from engine.interrupts import remember_interrupts
 
@@ -317,6 +318,7 @@ app.command(
     epilog="Example: credline tell runs/mordenite_001 track offset 200 -50",
     context_settings={"ignore_unknown_options": True},
 )(tell)
+app.command(epilog=f"Example: credline watch runs/mordenite_001\n\n{EXIT_STATUSES}")(watch)
 app.command(epilog="Example: credline soak cred --seeds 1000")(soak)
 app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
 

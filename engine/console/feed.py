@@ -7,7 +7,7 @@ a slow one misses frames, and holds up nobody. Text messages are JSON objects wi
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,10 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine.clock import Clock
+from engine.console.panelview import Changing
 from engine.console.picture import packed_picture
 from engine.console.runfolder import run_folder
+from engine.console.runview import Growing
 from engine.console.watched import WatchedRun
 from engine.errors import CredlineError
 from engine.record.jsonobject import JsonDict
@@ -40,6 +42,7 @@ class _Page:
     """One open page: which run it shows, which frames, and how much of that run it has been sent."""
 
     socket: WebSocket
+    by: str = ""
     run: str = ""
     kinds: list[str] = field(default_factory=list)
     """Of frames, that which it shows large first; none for those that come first."""
@@ -50,14 +53,14 @@ class _Page:
     summary: tuple[int, int] = (-1, -1)
     frames: dict[str, tuple[int, int]] = field(default_factory=dict)
     """What it was sent last of each kind."""
-    seen: JsonDict = field(default_factory=lambda: {"bars": 0, "late": 0, "course": 0})
+    seen: JsonDict = field(default_factory=dict)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def show(self, run: str) -> None:
         """Another run, from its beginning."""
         self.run, self.kinds, self.row, self.ready = run, [], None, True
         self.summary, self.frames = (-1, -1), {}
-        self.seen = {"bars": 0, "late": 0, "course": 0}
+        self.seen = {}
 
     async def tell(self, told: JsonDict) -> None:
         """Send an object."""
@@ -79,15 +82,20 @@ class Feed:
         self._watched: dict[str, WatchedRun] = {}
         self._looking: dict[str, asyncio.Lock] = {}
 
-    async def serve(self, socket: WebSocket, may_steer: bool) -> None:
-        """One page, to its end."""
+    @property
+    def pages(self) -> list[str]:
+        """Those that may steer, by what they are known by."""
+        return [page.by for page in self._pages if page.by]
+
+    async def serve(self, socket: WebSocket, by: str) -> None:
+        """One page, to its end. by: what it is known by; empty for one that only watches."""
         if len(self._pages) >= PAGES_MOST:
             await socket.close(1013, "too many pages are open")
             return
         await socket.accept()
-        page = _Page(socket)
+        page = _Page(socket, by)
         self._pages.add(page)
-        sending = asyncio.get_running_loop().create_task(self._send(page, may_steer), name="page")
+        sending = asyncio.get_running_loop().create_task(self._send(page), name="page")
         try:
             while True:
                 text = await socket.receive_text()
@@ -126,10 +134,10 @@ class Feed:
         for name in [name for name in self._watched if name not in looked_at]:
             del self._watched[name]
 
-    async def _send(self, page: _Page, may_steer: bool) -> None:
+    async def _send(self, page: _Page) -> None:
         """Until the page goes. What nobody foresaw ends this stream, and the page opens another one."""
         try:
-            await self._send_all(page, may_steer)
+            await self._send_all(page)
         except (WebSocketDisconnect, RuntimeError, OSError):
             pass  # it went while something was sent
         except Exception as error:
@@ -137,11 +145,11 @@ class Feed:
             with suppress(Exception):
                 await page.socket.close(1011, type(error).__name__)
 
-    async def _send_all(self, page: _Page, may_steer: bool) -> None:
+    async def _send_all(self, page: _Page) -> None:
         looks = 0
         while True:
             if looks % STATUS_EVERY == 0:
-                await page.tell({"type": "status", "steering": may_steer, **await self._status()})
+                await page.tell({"type": "status", "steering": bool(page.by), "me": page.by, **await self._status()})
             run = page.run
             if run:
                 try:
@@ -153,23 +161,26 @@ class Feed:
             await self._clock.sleep_s(LOOK_S)
 
     async def _send_run(self, page: _Page, name: str, looks: int) -> None:
-        watched = await self._looked(name)
+        watched = await self.looked(name)
         view = watched.view
-        new = {
-            "bars": view.bars.after(page.seen["bars"]),
-            "late": view.late.after(page.seen["late"]),
-            "course": view.course.after(page.seen["course"]),
-        }
-        if any(new.values()):
-            page.seen = {"bars": view.bars.number, "late": view.late.number, "course": view.course.number}
-            await page.tell({"type": "drawn", "run": name, **new})
+        parts = {"bars": view.bars, "late": view.late, "course": view.course}
+        await self._tell_new(page, name, "drawn", parts)
         stand = (view.changed, sum(watched.kinds.values()))
         if looks % SUMMARY_EVERY == 0 and (stand != page.summary or looks % (10 * SUMMARY_EVERY) == 0):
             page.summary = stand
             summary = await asyncio.to_thread(watched.summary)
             await page.tell({"type": "run", "run": name, **summary})
+        await self._tell_new(page, name, "panels", {"rows": view.panels.rows, "marks": view.panels.marks})
         if page.ready and watched.kinds:
             await self._send_frame(page, watched)
+
+    @staticmethod
+    async def _tell_new(page: _Page, name: str, what: str, parts: Mapping[str, Growing | Changing]) -> None:
+        """What a page has not seen yet of what grows."""
+        new = {part: growing.after(page.seen.get(part, 0)) for part, growing in parts.items()}
+        if any(new.values()):
+            page.seen |= {part: growing.number for part, growing in parts.items()}
+            await page.tell({"type": what, "run": name, **new})
 
     async def _send_frame(self, page: _Page, watched: WatchedRun) -> None:
         """The next one that it has not got: of the kind that it shows large before another."""
@@ -185,7 +196,7 @@ class Feed:
                     await page.send(packed)
                     return
 
-    async def _looked(self, name: str) -> WatchedRun:
+    async def looked(self, name: str) -> WatchedRun:
         """The run, looked at now; by one at a time. Raises Refused for a name that is none, DataError as it does."""
         lock = self._looking.setdefault(name, asyncio.Lock())
         async with lock:
@@ -202,4 +213,4 @@ class Feed:
 def _packed(watched: WatchedRun, kind: str, row: int | None) -> bytes | None:
     """A frame as it is sent; None where it cannot be read (any more, or yet)."""
     frame = watched.picture(kind, row)
-    return None if frame is None else packed_picture(frame)
+    return None if frame is None else packed_picture(frame, watched.seen(frame))

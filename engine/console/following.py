@@ -16,9 +16,10 @@ from engine.run.run import Run
 
 FLUSH_NS = 2000 * NS_PER_MS
 """While somebody watches and no frames come, the trace lies no longer than about this in memory."""
-AT_ONCE = ("frame", "fault", "command")
-"""Kinds of records at which it is brought to the disk: a frame is recorded when the next exposure has just begun. At
-the end of a step, a millisecond before the next one, the writer's thread would take the interpreter away from that.
+AT_ONCE = ("frame", "refused", "fault", "command")
+"""Kinds of records at which it is brought to the disk: a frame, kept or not, is recorded when the next exposure has
+just begun. At the end of a step, a millisecond before the next one, the writer's thread would take the interpreter away
+from that.
 """
 
 
@@ -28,7 +29,8 @@ class RunUnderWay:
     def __init__(self, run: Run, prepared: Prepared, watched: Callable[[], bool]) -> None:
         self.run = run
         self.total = prepared.total
-        self.pauses = experiment_type(run.document.protocol).pauses
+        kind = experiment_type(run.document.protocol)
+        self.pauses, self.gives_way = kind.pauses, kind.gives_way
         self.state = ""
         self.paused = False
         self.blanked: bool | None = None
@@ -96,6 +98,7 @@ class RunUnderWay:
             "state": self.state,
             "total": self.total,
             "pauses": self.pauses,
+            "gives_way": self.gives_way,
             "paused": self.paused,
             "ending": None if ending is None else ending.status.value,
             "alarms": list(self.run.alarms),

@@ -11,6 +11,7 @@ The cookie is given for a key that is printed on the terminal, once; then anothe
 import hmac
 import secrets
 from collections.abc import Callable
+from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -59,6 +60,15 @@ class Keys:
             self._sessions.pop(next(iter(self._sessions)))
         self._say(self._key)
         return session
+
+    def page(self, connection: HTTPConnection, number: str) -> str:
+        """What a page that may steer is known by, which only its own browser can say; empty for one that may not.
+
+        number: the page's own, of those with the same cookie.
+        """
+        if not self.knows(connection):
+            return ""
+        return sha256(f"{_cookie(connection.headers, self.cookie)}/{number}".encode()).hexdigest()[:24]
 
     def knows(self, connection: HTTPConnection) -> bool:
         """Whether a request may steer."""

@@ -12,14 +12,15 @@ import numpy as np
 
 from engine.clock import NS_PER_S
 from engine.console.tail import SeenFrame
+from engine.record.jsonobject import JsonDict
 
 LARGEST_PX = 1100
 """Of a side; a screen shows no more."""
 MOST = 65535
 
 
-def packed_picture(frame: SeenFrame) -> bytes:
-    """The message for one frame."""
+def packed_picture(frame: SeenFrame, seen: JsonDict | None = None) -> bytes:
+    """The message for one frame. seen: what its protocol tells of it."""
     counts = frame.counts
     rows, columns = counts.shape
     side = -(-max(rows, columns) // LARGEST_PX)
@@ -37,6 +38,7 @@ def packed_picture(frame: SeenFrame) -> bytes:
         "shape": [rows, columns],
         "binned": side,
         "most": int(shown.max(initial=0)),
+        "seen": seen,
     }
     text = json.dumps(head).encode()
     text += b" " * (-len(text) % 4)

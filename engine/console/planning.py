@@ -41,7 +41,9 @@ def protocols() -> list[JsonDict]:
     told = []
     for name in sorted(registered("protocols")):
         try:
-            told.append({"name": name, "summary": experiment_type(name).summary, "problem": ""})
+            kind = experiment_type(name)
+            if not kind.begun_by:
+                told.append({"name": name, "summary": kind.summary, "gives_way": kind.gives_way, "problem": ""})
         except Exception as error:
             told.append({"name": name, "summary": "", "problem": shown(f"{type(error).__name__}: {error}")})
     return told

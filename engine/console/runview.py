@@ -5,11 +5,12 @@ The summary is sent whole when it has changed; what is drawn over time (strip, l
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.commands.liveline import warning_of
+from engine.console.panelview import PanelView
 from engine.errors import shown
 from engine.record.document import RunDocument
 from engine.record.jsonobject import JsonDict
@@ -90,11 +91,12 @@ class RunView:
         """Counted up with whatever the summary says."""
         self._machine = None if kind is None else machine_told(kind.machine())
         self.document = document
+        self.panels = PanelView(kind, document)
 
     def read_document(self, document: RunDocument) -> None:
         """run.json says something new."""
         if document != self.document:
-            self.document = document
+            self.document = self.panels.document = document
             self.changed += 1
 
     def take(self, record: Record) -> None:
@@ -119,6 +121,8 @@ class RunView:
         elif kind == "frame":
             now.counts[name] += 1
             self._bar("camera", record["start_ns"], record["end_ns"], "frame", name)
+        elif kind == "refused":
+            self._bar("camera", record["start_ns"], record["end_ns"], "frame", said(str(record["reason"])))
         elif kind == "note" and record["name"] == "operator":
             now.operator = said(str(record.get("text", "")))
         elif kind == "note" and record["name"] == "safe state":
@@ -131,6 +135,7 @@ class RunView:
             self.bars.add(["marks", at_s, 0.0, "bad", f"slot {record.get('slot')} lost"])
         self._warn(record)
         self._of_protocol(record)
+        self.panels.take(record)
 
     def _s(self, instant_ns: int) -> float:
         """Seconds since the run began."""
@@ -229,7 +234,10 @@ class RunView:
             "remarks": [said(remark) for remark in document.remarks],
             "told": self._told(),
             "shown": self._shown(),
+            "buttons": self._buttons(),
             "course": self._course(),
+            "panels": self.panels.panels,
+            "hourly": self.panels.hourly(now.t_ns),
         }
 
     def _left_s(self) -> float | None:
@@ -263,6 +271,14 @@ class RunView:
                 }
                 for each in self._kind.shown(self.document)
             ]
+        except Exception:
+            return []
+
+    def _buttons(self) -> list[JsonDict]:
+        if self._kind is None or self.document.has_ended:
+            return []
+        try:
+            return [asdict(each) for each in self._kind.buttons(self.document)]
         except Exception:
             return []
 

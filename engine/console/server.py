@@ -20,18 +20,26 @@ from engine.console.form import form_of
 from engine.console.guard import Guard, Keys
 from engine.console.link import InstrumentLink
 from engine.console.planning import planned, protocols
+from engine.console.runasks import RunAsks
 from engine.console.runfolder import report_file
 from engine.errors import CredlineError, Refused
 from engine.record.jsonobject import JsonDict
 from engine.run.registry import experiment_type
-from engine.run.runlist import read_runs
+from engine.run.runlist import ListedRun, read_runs
 
 PAGE = Path(__file__).with_name("page")
 REPORT_POLICY = "sandbox; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
 """A report is made of what a run says: no script of it runs, whatever a sample is called."""
-DOES = ("run", "stop", "abort", "pause", "resume", "tell", "blank")
-PASSED_ON = ("ask", "id", "protocol", "words", "accept_gaps")
+RUNS = ("run", "queue")
+"""What needs a plan."""
+DOES = (
+    *RUNS,
+    *("stop", "abort", "pause", "resume", "tell", "mark", "blank"),
+    *("take", "refuse", "hand over", "unqueue", "move", "start queue", "stand queue"),
+)
+PASSED_ON = ("ask", "id", "protocol", "words", "accept_gaps", "accept_timing", "title", "key", "place")
 URGENT = ("stop", "abort", "blank")
+PAGE_LETTERS, NAME_LETTERS = 32, 24
 RUNS_FOR_S = 2.0
 STATUS_FOR_S = 0.2
 """So long one answer is good for all pages."""
@@ -54,6 +62,7 @@ class Desk:
     def __init__(self, console: Console) -> None:
         self._console = console
         self.feed = Feed(console.out, console.clock, self.status)
+        self.of_runs = RunAsks(console.out, self.feed, self._said, self._claim)
         self._facts: JsonDict | None = None
         self._status: tuple[int, JsonDict] | None = None
         self._runs: tuple[int, list[JsonDict]] | None = None
@@ -64,8 +73,9 @@ class Desk:
         async with self._asking:
             now_ns = self._console.clock.now_ns()
             if self._status is None or now_ns > self._status[0]:
+                asked = {"ask": "status", "pages": self.feed.pages}
                 try:
-                    told: JsonDict = {"instrument": await self._console.link.ask({"ask": "status"}), "gone": ""}
+                    told: JsonDict = {"instrument": await self._console.link.ask(asked), "gone": ""}
                 except CredlineError as error:
                     told, self._facts = {"instrument": None, "gone": str(error)}, None
                 self._status = self._console.clock.now_ns() + ns(STATUS_FOR_S), told
@@ -94,6 +104,7 @@ class Desk:
                 "own": [[name, text] for name, text in run.own.items()],
                 "problem": run.problem,
                 "report": run.place != run.folder,
+                "picture": _picture(run),
             }
             for run in read_runs(out)[0]
         ]
@@ -111,31 +122,56 @@ class Desk:
     async def plan(self, request: Request) -> Response:
         """What the plan in a form would be."""
         said = await self._said(request)
+        return JSONResponse(await self._planned(said))
+
+    async def _planned(self, said: JsonDict) -> JsonDict:
         if self._facts is None:
             try:
                 self._facts = (await self._console.link.ask({"ask": "facts"}))["facts"]
             except CredlineError:
                 self._facts = None
-        told = await asyncio.to_thread(
+        return await asyncio.to_thread(
             planned, str(said.get("protocol")), _words(said.get("settings")), self._console.link.devices, self._facts
         )
-        return JSONResponse(told)
 
     async def do(self, request: Request) -> Response:
         """What the operator does."""
         said = await self._said(request)
         if said.get("ask") not in DOES:
             raise Refused("nothing that can be done here; nothing was done.")
-        client = request.client.host if request.client else "nobody"
-        who = f"browser {str(said.get('page', ''))[:8]} on {client}"
         asked: JsonDict = {key: said[key] for key in PASSED_ON if key in said}
-        asked |= {"settings": _words(said.get("settings")), "who": who}
+        asked |= {"settings": _words(said.get("settings")), **self._asker(request, said)}
+        if said["ask"] == "queue":
+            asked["title"] = await self._fitting(said)
         self._status = self._runs = None
         answer = await self._console.link.ask(asked, urgent=said["ask"] in URGENT)
         self._status = None
         if said["ask"] == "run":
             self._facts = None  # another specimen, another mode
         return JSONResponse(answer)
+
+    async def _fitting(self, said: JsonDict) -> str:
+        """What a run that is to be queued is called. Raises Refused where its plan does not fit as things stand now."""
+        told = await self._planned(said)
+        if not told["fits"]:
+            raise Refused(str(told["error"]))
+        if told["objections"] and said.get("accept_gaps") is not True:
+            raise Refused(f"{told['objections'][0]} Nothing was queued.")
+        return str(said.get("title") or told["label"])
+
+    def _asker(self, request: Request, said: JsonDict) -> JsonDict:
+        """Who asks: what the page is known by, and for the trace its number, its operator's name, its computer."""
+        number, name = (
+            str(said.get("page", ""))[:PAGE_LETTERS],
+            " ".join(str(said.get("name", "")).split())[:NAME_LETTERS],
+        )
+        client = request.client.host if request.client else "nobody"
+        who = f"browser {number[:6]} on {client}"
+        return {"by": self._console.keys.page(request, number), "who": f"{name}, {who}" if name else who}
+
+    async def _claim(self, request: Request, said: JsonDict) -> None:
+        """Raises Refused for a page that does not steer now, or a request that was made before."""
+        await self._console.link.ask({"ask": "claim", "id": said.get("id"), **self._asker(request, said)})
 
     async def _said(self, request: Request) -> JsonDict:
         """The object that a request holds, from a page that may steer. Raises Refused."""
@@ -174,7 +210,17 @@ class Desk:
 
     async def watch(self, socket: WebSocket) -> None:
         """The stream of one page."""
-        await self.feed.serve(socket, self._console.keys.knows(socket))
+        number = socket.query_params.get("page", "")[:PAGE_LETTERS]
+        await self.feed.serve(socket, self._console.keys.page(socket, number))
+
+
+def _picture(run: ListedRun) -> str:
+    """The file of its report that shows a run at a glance; empty for none."""
+    try:
+        name = experiment_type(run.protocol).picture
+    except Exception:  # not installed here, or somebody's package
+        return ""
+    return name if name and (run.folder / "report" / name).is_file() else ""
 
 
 def _words(given: object) -> list[str]:
@@ -197,6 +243,7 @@ def _plainly(answer: Answer) -> Answer:
 def web_app(console: Console) -> ASGIApp:
     """The whole server, guarded."""
     desk = Desk(console)
+    of_runs = desk.of_runs
     routes = [
         Route("/", desk.page),
         Route("/enter", desk.enter),
@@ -205,6 +252,12 @@ def web_app(console: Console) -> ASGIApp:
         Route("/api/form", _plainly(desk.form)),
         Route("/api/plan", _plainly(desk.plan), methods=["POST"]),
         Route("/api/do", _plainly(desk.do), methods=["POST"]),
+        Route("/api/point", _plainly(of_runs.point), methods=["POST"]),
+        Route("/api/offers", _plainly(of_runs.offers), methods=["POST"]),
+        Route("/api/store", _plainly(of_runs.store), methods=["POST"]),
+        Route("/api/kept", _plainly(of_runs.kept)),
+        Route("/api/figures", _plainly(of_runs.figures)),
+        Route("/api/numbers", _plainly(of_runs.numbers)),
         Route("/report/{name:path}/{file}", _plainly(desk.report)),
         WebSocketRoute("/feed", desk.watch),
         Mount("/page", StaticFiles(directory=PAGE)),

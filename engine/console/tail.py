@@ -1,11 +1,11 @@
-"""The tail of what a run writes: new records of its trace, and its newest frames, read while both grow.
+"""The tail of a run's frames: the newest of each kind, read while they are written.
 
 Reads only, and from any run folder, whoever performs the run. What is not whole yet is read the next time; nothing
 here raises for a file that is not there, or no more.
 """
 
-import json
 import os
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,45 +14,9 @@ from typing import BinaryIO
 from engine.errors import CredlineError
 from engine.frame import Picture
 from engine.record.frametable import DATA_FILE, FramesFile
-from engine.record.schema import problem
+from engine.record.shownframe import read_shown
 from engine.record.spool import SPOOL_FILE
 from engine.record.spoolformat import HEAD_SIZES, MAGIC, FrameInfo, Head, Value, counts_of, head_at, info_of
-from engine.record.trace import LINE_LIMIT_BYTES, Record
-
-TAKEN_BYTES = 4 * 1024 * 1024
-"""So much of a trace is read at once: a run of hours is caught up with in a few steps."""
-
-
-class TraceTail:
-    """The records of one trace, as they come."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "trace.jsonl"
-        self._at = 0
-
-    def new(self) -> list[Record]:
-        """Those that are whole since the last time; a line that is no record is left out."""
-        try:
-            with self._path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size <= self._at:
-                    return []
-                file.seek(self._at)
-                text = file.read(TAKEN_BYTES)
-        except OSError:
-            return []
-        whole = text.rfind(b"\n") + 1
-        if not whole and len(text) > LINE_LIMIT_BYTES:  # damage
-            whole = len(text)
-        self._at += whole
-        return [record for line in text[:whole].splitlines() if (record := _record(line)) is not None]
-
-
-def _record(line: bytes) -> Record | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if problem(record) is None and record["t_ns"] is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +39,10 @@ class FrameTail:
         self._next = len(MAGIC)
         self._newest: dict[str, tuple[Head, FrameInfo]] = {}
         self._number: dict[str, int] = {}
+        self._places: dict[str, array[int]] = {}
+        """Where in the spool the frames of each kind begin."""
+        self._shown: SeenFrame | None = None
+        """Of a kind that is shown and not kept."""
 
     def look(self) -> dict[str, int]:
         """How many whole frames there are so far of each kind."""
@@ -84,6 +52,13 @@ class FrameTail:
                     self._go_on(file)
         except OSError:
             pass
+        if (shown := read_shown(self._folder)) is not None:
+            info, counts = shown
+            self._shown = SeenFrame(info.kind, info.index, info.index + 1, dict(info.columns), info.start_ns, counts)
+            self._number[info.kind] = info.index + 1
+        elif self._shown is not None:  # its run is over
+            del self._number[self._shown.kind]
+            self._shown = None
         return dict(self._number)
 
     def _go_on(self, file: BinaryIO) -> None:
@@ -94,10 +69,13 @@ class FrameTail:
                 return  # not written yet, or damaged
             self._newest[info.kind] = head, info
             self._number[info.kind] = self._number.get(info.kind, 0) + 1
+            self._places.setdefault(info.kind, array("q")).append(self._next)
             self._next = head.end
 
     def newest(self, kind: str) -> SeenFrame | None:
         """The newest frame of a kind; None where there is none, or it is not whole."""
+        if self._shown is not None and self._shown.kind == kind:
+            return self._shown
         found = self._newest.get(kind)
         if found is not None:
             head, info = found
@@ -110,6 +88,22 @@ class FrameTail:
                 number = self._number[kind]
                 return SeenFrame(kind, number - 1, number, dict(info.columns), info.start_ns, counts)
         return self.stored(kind, None)
+
+    def spooled(self, kind: str, row: int) -> SeenFrame | None:
+        """A frame of the spool by its place among those of its kind; from frames.h5 where that has taken its place."""
+        places = self._places.get(kind, array("q"))
+        if places:
+            row = min(max(row, 0), len(places) - 1)
+            try:
+                with (self._folder / SPOOL_FILE).open("rb") as file:
+                    head = head_at(file, places[row])
+                    info = None if head is None else info_of(file, head)
+                    counts = None if head is None or info is None else counts_of(file, head)
+                if info is not None and counts is not None:
+                    return SeenFrame(kind, row, self._number[kind], dict(info.columns), info.start_ns, counts)
+            except OSError:
+                pass
+        return self.stored(kind, row)
 
     def stored(self, kind: str, row: int | None) -> SeenFrame | None:
         """A frame of frames.h5, the last one without a row; None where it is not there, or cannot be read."""

@@ -3,19 +3,21 @@
 import json
 import shutil
 from pathlib import Path
+from pkgutil import resolve_name
 
 import structlog
 
 from engine.console.runview import RunView, said
-from engine.console.tail import FrameTail, SeenFrame, TraceTail
+from engine.console.tail import FrameTail, SeenFrame
 from engine.errors import CredlineError
 from engine.record.document import RUN_FILE, RunDocument
 from engine.record.jsonobject import JsonDict
 from engine.record.lock import is_at_work
 from engine.record.trace import Record
-from engine.run.contract import AnyExperiment
-from engine.run.planfile import build_plan_from
-from engine.run.registry import experiment_type, recorded_microscope
+from engine.record.tracetail import TraceTail
+from engine.run.contract import AnyExperiment, Seen
+from engine.run.registry import experiment_type
+from engine.run.total import total_of
 
 log = structlog.get_logger()
 
@@ -49,6 +51,7 @@ class WatchedRun:
         self._looks = 0
         self._free_bytes = 0
         self._at_work = False
+        self._seen: tuple[tuple[str, int, int], JsonDict | None] = (("", -1, -1), None)
         self.kinds: dict[str, int] = {}
         """How many frames of each kind there are."""
 
@@ -108,6 +111,7 @@ class WatchedRun:
             "cut_off": not ended and not self._at_work,
             "watchdog": self._watchdog(),
             "report": (self.folder / "report" / "index.html").is_file(),
+            "folder": str(self.folder),
         }
 
     def _watchdog(self) -> list[str]:
@@ -127,27 +131,34 @@ class WatchedRun:
                 continue
         return done
 
+    def seen(self, frame: SeenFrame) -> JsonDict | None:
+        """What its protocol tells of a picture; None for nothing. Once for all who look at the same one."""
+        which = frame.kind, frame.row, frame.start_ns
+        if which != self._seen[0]:
+            self._seen = which, seen_in(self._kind, self.view.document, frame)
+        return self._seen[1]
+
     def picture(self, kind: str, row: int | None) -> SeenFrame | None:
         """A frame: the newest of its kind without a row."""
-        if row is None and not self.view.document.has_ended:
-            return self.frames.newest(kind)
+        if not self.view.document.has_ended:
+            return self.frames.newest(kind) if row is None else self.frames.spooled(kind, row)
         return self.frames.stored(kind, row)
 
 
-def total_of(kind: AnyExperiment | None, header: Record) -> int:
-    """How much there is to do, from plan and facts in the header of a trace; 0 where that cannot be told."""
-    if kind is None or (kind.path_keys and any(_named(header["plan"], key) for key in kind.path_keys)):
-        return 0  # the trace holds no folders
+def seen_in(kind: AnyExperiment | None, document: RunDocument, frame: SeenFrame) -> JsonDict | None:
+    """What the protocol tells of a picture (`engine.run.contract.Seen`), as JSON; None where it tells nothing."""
+    if kind is None:
+        return None
     try:
-        from engine.clock import RealClock
-
-        facts = recorded_microscope()(RealClock(), header["instrument"], []).facts
-        return kind.prepare(build_plan_from(kind, header["plan"]), facts).total
-    except Exception:  # of another version, or damaged
-        return 0
-
-
-def _named(plan: JsonDict, key: str) -> bool:
-    table, _, name = key.partition(".")
-    inner = plan.get(table)
-    return bool(inner.get(name)) if isinstance(inner, dict) else bool(inner)
+        shown = next((each for each in kind.shown(document) if each.kind == frame.kind), None)
+        if shown is None or not shown.seen:
+            return None
+        told: Seen = resolve_name(shown.seen)(frame.counts, shown.arguments)
+    except Exception as error:  # somebody's protocol
+        log.warning("nothing is told of a picture", kind=frame.kind, cause=repr(error))
+        return None
+    return {
+        "figures": [[said(name), said(text)] for name, text in told.figures],
+        "crosses": [[fast, slow, said(word)] for fast, slow, word in told.crosses],
+        "followed": told.followed,
+    }

@@ -16,6 +16,9 @@ from engine.record.spoolformat import FrameInfo
 IN_RECORDS = {"seq", "t_ns", "kind", "name", "arrived_ns", "crc", "shape", "reason", "start_bounds_ns", "end_bounds_ns"}
 """What the record of a frame in the trace says beside its columns."""
 
+SHOWN_ONLY = "shown, not kept"
+"""Why a frame of a live view is not kept: it was for the eyes, and the next one is as good."""
+
 TYPE_SEEN = "type of counts"
 """The note of a run whose camera had not declared `Detector.dtype`: the type of its first frame, as `dtype`."""
 

@@ -225,12 +225,19 @@ def whole_frames(
             yield item
 
 
+def has_begun(run: Path) -> bool:
+    """Whether a run has left anything in its folder: between the making of a folder and its first file a program can be
+    cut off as well.
+    """
+    return any((run / name).exists() for name in ("run.json", "trace.jsonl", "journal.jsonl"))
+
+
 def protocol_of(run: Path) -> str | None:
     """Which protocol a run folder is of, from its run.json or the header of its trace; None if neither can be read.
 
     Raises DataError when it is no run folder at all.
     """
-    if not any((run / name).exists() for name in ("run.json", "trace.jsonl", "journal.jsonl")):
+    if not has_begun(run):
         raise DataError(f"{run}: holds neither run.json nor a trace; give the folder of a run.")
     try:
         return RunDocument.read(run).protocol

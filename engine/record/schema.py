@@ -147,7 +147,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "slot": Kind({"slot": SLOT_OR_NULL}, {"reason": TEXT, "start_ns": INTEGER_OR_NULL, "period_ns": INTEGER_OR_NULL}),
     "wake": Kind({"deadline_ns": INTEGER, "woke_ns": INTEGER}, {"given_up": BOOLEAN}),
-    "command": Kind({"reason": TEXT}, {"source": TEXT}),
+    "command": Kind({"reason": TEXT}, {"source": TEXT, "by": TEXT}),
     "child": Kind(
         {"event": TEXT, "protocol": TEXT, "digest": TEXT},
         {

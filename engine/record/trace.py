@@ -30,6 +30,8 @@ from engine.record.schema import problem
 
 SCHEMA = 2
 LINE_LIMIT_BYTES = 2**20
+IS_LOG = "is a log"
+"""The note of a trace that says what was done and not why, as its `text` tells: nothing can be replayed from it."""
 """No record comes near this; a longer line is damage, and is not read to its end."""
 HELD_RECORDS = 2_000
 """So many, 2 MB, are held as they are; a run of a minute has some hundred."""

@@ -17,7 +17,7 @@ from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.errors import DataError, StorageError, shown
 from engine.record.jsonobject import JsonDict
 from engine.record.schema import gap
-from engine.record.trace import Record, ends_early, read_trace
+from engine.record.trace import IS_LOG, Record, ends_early, read_trace
 from engine.record.warned import LOOKED_AGAIN, TRUTH
 from engine.replay.rehearsal import NEVER_NS, rehearse
 from engine.run.commands import Source
@@ -74,6 +74,11 @@ def load_run(run: Path) -> list[Record]:
         raise DataError(
             f"{run}: was imported from {shown(records[0]['source'])}, so it does not hold all that entered the run; "
             "nothing was replayed. Look at it with credline trace show, stats or plot."
+        )
+    if log := next((r for r in records if r["kind"] == "note" and r["name"] == IS_LOG), None):
+        raise DataError(
+            f"{run}: {shown(str(log.get('text', '')))}; nothing was replayed. Look at it with credline trace show; "
+            "runs that were performed within it have traces of their own."
         )
     for record in records:
         if missing := gap(record):
@@ -163,7 +168,9 @@ def _operator(run: Run, clock: VirtualClock, records: Sequence[Record]) -> Await
         elif command["name"] == "resumed":
             run.commands.resume(reason, source)
         elif command["name"] == "told":
-            run.commands.tell(reason, source)
+            run.commands.tell(reason, source, command.get("by", ""))
+        elif command["name"] == "marked":
+            run.commands.mark(reason, source, command.get("by", ""))
         elif command.get("source") == "disk":
             run.writer.fail(StorageError(reason))
         else:

@@ -14,7 +14,7 @@ from engine.run.safety import bound_s
 FINISH_LIMIT_S = 600.0
 """So long a child may take for its data once it is safe; then its parent goes on without it."""
 
-GO_ON = ("paused", "resumed", "told")
+GO_ON = ("paused", "resumed", "told", "marked")
 """Commands that end no run."""
 
 

@@ -158,7 +158,7 @@ class Children:
         if command.wish is Wish.FAIL:
             self._commands.stop(f"its parent failed: {command.reason}", Source.PARENT)
         else:
-            self._commands.give(Command(command.wish, command.reason, Source.PARENT))
+            self._commands.give(Command(command.wish, command.reason, Source.PARENT, command.by))
 
     def ended(self) -> Awaitable[None] | None:
         """Where a child is under way: tell it to stop, and something to await until it has ended; else None."""

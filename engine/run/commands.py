@@ -37,6 +37,8 @@ class Wish(Enum):
     RESUME = "resumed"
     TELL = "told"
     """The reason is the words (`engine.run.telling`)."""
+    MARK = "marked"
+    """The reason is what an operator notes at this instant; nothing comes of it."""
 
 
 ENDINGS = {Wish.STOP: Status.STOPPED, Wish.ABORT: Status.ABORTED, Wish.FAIL: Status.FAILED}
@@ -49,6 +51,8 @@ class Command:
     wish: Wish
     reason: str
     source: Source
+    by: str = ""
+    """Who among the operators, where the reason has no room for it: of words that are told."""
 
     @property
     def ending(self) -> Ending | None:
@@ -88,9 +92,13 @@ class Commands:
         """Go on; nothing where the run is not paused."""
         self.give(Command(Wish.RESUME, reason, source))
 
-    def tell(self, words: str, source: Source = Source.OPERATOR) -> None:
-        """Let the experiment that is under way take these words (`Experiment.heard`)."""
-        self.give(Command(Wish.TELL, words, source))
+    def tell(self, words: str, source: Source = Source.OPERATOR, by: str = "") -> None:
+        """Let the experiment that is under way take these words (`Experiment.heard`). by: who says them."""
+        self.give(Command(Wish.TELL, words, source, by))
+
+    def mark(self, words: str, source: Source = Source.OPERATOR, by: str = "") -> None:
+        """Note something in the trace. by: who says it."""
+        self.give(Command(Wish.MARK, words, source, by))
 
     def give(self, command: Command) -> None:
         """Add a command; returns at once."""

@@ -214,7 +214,8 @@ class ComputeGate:
             self._lanes[computation.name] = _Lane(computation)
 
     async def ready(self) -> None:
-        """Start and warm the workers; takes 1-3 s on the real clock, nothing where nothing is declared.
+        """Start and warm the workers: 1-3 s on the real clock, longer on a busy machine or where a network's library is
+        imported, 300 s at most; nothing where nothing is declared.
 
         Raises ComputationError when a function cannot be loaded.
         """

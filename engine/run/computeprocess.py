@@ -5,12 +5,12 @@ is replaced by a new one; whoever waited is told.
 """
 
 import os
-import signal
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
 from typing import Protocol, TypeVar
@@ -22,8 +22,9 @@ from engine.worker import WORKERS
 T = TypeVar("T")
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-WARM_S = 60.0
-"""A worker that is not ready by then will not be."""
+BEGIN_S = 300.0
+"""A worker that is not ready by then will not be. Importing a network's library takes 8 s of processor, and took more
+than a minute beside other programs; nothing is exposed meanwhile."""
 
 _environment = Lock()
 
@@ -74,7 +75,7 @@ class WorkerProcess:
         self._patience_s = patience_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"computation {computation.name}")
         self._pool: ProcessPoolExecutor | None = None
-        self._pid = 0
+        self._process: BaseProcess | None = None
         self._busy = False
         self._closing = False
 
@@ -100,11 +101,17 @@ class WorkerProcess:
         self._pool = ProcessPoolExecutor(1, mp_context=WORKERS, initializer=begin_computing)
         try:
             with _one_thread():  # the process begins here, and takes over the environment
+                others = active_children()
                 loaded = self._pool.submit(warm_up, self._computation.function)
-            self._pid, failed = loaded.result(WARM_S)
-        except (BrokenProcessPool, TimeoutError, OSError) as error:
+                self._process = next((child for child in active_children() if child not in others), None)
+            failed = loaded.result(BEGIN_S)
+        except TimeoutError:
+            self._kill()
             self._drop()
-            return f"its worker process did not begin ({type(error).__name__})"
+            return f"its worker process was not ready after {BEGIN_S:g} s and was ended"
+        except (BrokenProcessPool, OSError) as error:
+            self._drop()
+            return f"its worker process ended while it began ({type(error).__name__})"
         return failed
 
     def _exchange(self, question: Question) -> Answer:
@@ -138,13 +145,13 @@ class WorkerProcess:
         return Answer(failed=failed, died=True)
 
     def _kill(self) -> None:
-        with suppress(OSError):
-            os.kill(self._pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        if (process := self._process) is not None:
+            process.kill()
 
     def _drop(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-        self._pool, self._pid = None, 0
+        self._pool, self._process = None, None
 
 
 @contextmanager

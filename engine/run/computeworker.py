@@ -91,13 +91,13 @@ def begin_computing() -> None:
         os.nice(NICENESS)
 
 
-def warm_up(function: str) -> tuple[int, str]:
-    """Load the function and all that it imports; the process's id, and why it could not be loaded."""
+def warm_up(function: str) -> str:
+    """Load the function and all that it imports; why it could not be loaded, or nothing."""
     try:
         _resolved(function)
     except Exception as error:
-        return os.getpid(), f"{type(error).__name__}: {shown(error)}"
-    return os.getpid(), ""
+        return f"{type(error).__name__}: {shown(error)}"
+    return ""
 
 
 def answer(question: Question, spool: Path) -> Answer:

@@ -24,6 +24,7 @@ from engine.record.trace import Record
 from engine.run.budget import Budget
 from engine.run.lastwords import LastWords, last_words
 from engine.run.machine import StrictMachine
+from engine.run.panels import Cell, FrameMarks, Kept, Offer, Panel, PanelRow, Pointed
 
 if TYPE_CHECKING:
     from engine.run.run import Run
@@ -63,12 +64,41 @@ class Shown:
 
     centre_px: (fast, slow) in the counts as the camera gave them, from the middle of the first pixel; rings are drawn
     around it, each with its radius in these pixels and what it means. None for a picture with nothing drawn in it.
+    seen: `module:function`, called by the display, never by the run, with each picture that it shows, (rows, columns),
+    and `arguments`: what a person wants to know of it (`Seen`); empty for nothing. It decides nothing.
     """
 
     kind: str
     title: str
     centre_px: tuple[float, float] | None = None
     rings: Sequence[tuple[float, str]] = ()
+    seen: str = ""
+    arguments: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a display tells of one picture. figures: names and texts. crosses: places (fast, slow) in its pixels, from
+    the middle of the first, each with a word. followed: a figure that is drawn over the pictures, by its name.
+    """
+
+    figures: Sequence[tuple[str, str]] = ()
+    crosses: Sequence[tuple[float, float, str]] = ()
+    followed: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """What an operator may tell a run from a display by one press: the words of `ExperimentType.understood`.
+
+    value: what stands in the field beside it at first, and follows the words; None for a button without a field.
+    """
+
+    label: str
+    words: str
+    hint: str = ""
+    value: str | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +161,12 @@ class Experiment(ABC):
         what is not understood or cannot be now: the operator is told.
         """
         raise Refused(f"nobody here understands {words!r}; nothing was changed.")
+
+    def is_mine(self, words: str) -> bool:
+        """Whether words are for this run itself, also while a child of it is under way; others are handed on to that.
+        By the words alone.
+        """
+        return False
 
     def write_extra(self, folder: Path) -> None:  # noqa: B027 most have none
         """Files that only the run itself can write (the truth of a simulation). Blocks: for the writer's thread."""
@@ -232,6 +268,14 @@ class ExperimentType(ABC, Generic[PlanT]):
     what_if: WhatIf = WhatIf()
     pauses: bool = False
     """Whether its runs have places to be paused at (`Run.checkpoint`): a display offers it then."""
+    hourly: Sequence[str] = ()
+    """Kinds of frames of which a display says how many come in an hour."""
+    picture: str = ""
+    """The file of a report that shows a run at a glance, for a list of runs; none without."""
+    begun_by: str = ""
+    """The command that begins its runs, where neither `credline run` nor a form can."""
+    gives_way: bool = False
+    """Whether who owns the instrument ends a run of it when another run is asked for."""
 
     @abstractmethod
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
@@ -292,6 +336,46 @@ class ExperimentType(ABC, Generic[PlanT]):
     def course_read(self, record: Record) -> float | None:
         """The quantity of `course`, where this record tells it; called with every record."""
         return None
+
+    def panels(self, document: RunDocument) -> Sequence[Panel]:
+        """The maps and tables that a display shows of a run, from run.json, which may be damaged. May not raise."""
+        return ()
+
+    def panel_read(self, record: Record, document: RunDocument) -> Sequence[PanelRow]:
+        """What this record adds to the panels; called with every record. Pure."""
+        return ()
+
+    def marks_read(self, record: Record, document: RunDocument) -> FrameMarks | None:
+        """What this record says to mark on a frame; called with every record. Pure."""
+        return None
+
+    def pointed(self, document: RunDocument, told: JsonObject, fast_px: float, slow_px: float) -> Pointed:
+        """What a click on a marked frame asks of the run. told: as `FrameMarks` has it. Raises Refused."""
+        raise Refused("a click there asks for nothing; nothing was told.")
+
+    def offered(
+        self, document: RunDocument, panel: str, rows: Mapping[str, Mapping[str, Cell]], key: str
+    ) -> Sequence[Offer]:
+        """The runs that a row of a panel offers to be queued, in their order. rows: of the panel, by their keys. Raises
+        Refused for a row that offers none.
+        """
+        raise Refused("no run can be made of that; nothing was queued.")
+
+    def kept(self, folder: Path, document: RunDocument) -> Kept | None:
+        """What a finished run can store of the instrument for later runs: of a calibration. Blocks. Raises DataError
+        for a run that tells nothing; None where there is nothing to store.
+        """
+        return None
+
+    def numbers(self, document: RunDocument) -> Mapping[str, float]:
+        """The figures of a run that are compared with those of others, by their names with units; from run.json, which
+        may be an older one. May not raise.
+        """
+        return {}
+
+    def buttons(self, document: RunDocument) -> Sequence[Button]:
+        """What a display offers to be told to a run that is under way; from run.json. May not raise."""
+        return ()
 
     def finish(self, remains: Remains) -> RunEnd:
         """The result, from the records and the frames that are on disk: pure, the same for a run, its replay and its

@@ -275,6 +275,8 @@ class Instrument:
 
     def _prepared(self, kind: AnyExperiment, plan: BaseModel, out: Path) -> Prepared:
         """The plan prepared for this instrument. Raises Refused for what cannot be; nothing was made."""
+        if kind.begun_by:
+            raise Refused(f"{kind.name}: its runs are begun by `{kind.begun_by}`; nothing was started.")
         parts = [part for part in kind.needs if getattr(self.microscope, part, None) is None]
         if parts:
             raise Refused(

@@ -20,7 +20,8 @@ from engine.record.found import Found, read_found
 from engine.record.frametable import DATA_FILE, missing_file
 from engine.record.lock import alone_in
 from engine.record.remains import Remains, RunEnd
-from engine.record.salvage import nothing_began, protocol_of
+from engine.record.salvage import has_begun, nothing_began, protocol_of
+from engine.record.shownframe import SHOWN_FILE
 from engine.record.spool import SPOOL_FILE
 from engine.record.warned import warnings_in
 from engine.run.contract import AnyExperiment
@@ -53,7 +54,7 @@ def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
             return nothing_began(folder)
         kind = experiment_type(protocol)
         with alone_in(folder):
-            before = [line for child in children_of(folder) for line in recover_run(child, draw=draw)]
+            before = [line for child in children_of(folder) for line in _recover_child(child, draw=draw)]
             lines = list(_recover(kind, folder))
             if draw:
                 _draw(folder)
@@ -63,6 +64,11 @@ def recover_run(folder: Path, *, draw: bool = False) -> Sequence[str]:
             f"{folder}: could not be recovered ({error.strerror or error}); the spool is kept as it is. See to the "
             "disk, then repeat the command."
         ) from error
+
+
+def _recover_child(folder: Path, *, draw: bool) -> Sequence[str]:
+    """The same of a child; one whose folder was made and nothing else does not keep its parent from being recovered."""
+    return recover_run(folder, draw=draw) if has_begun(folder) else nothing_began(folder)
 
 
 def _recover(kind: Kind, folder: Path) -> Iterator[str]:
@@ -100,8 +106,8 @@ def _data_lost(kind: Kind, found: Found, document: RunDocument) -> bool:
 
 
 def _clear_up(folder: Path) -> None:
-    """Remove what was being written when the program ended: such files are made anew."""
-    for path in [*folder.glob(".*.new"), *folder.rglob(".*.part*")]:
+    """Remove what was being written when the program ended, which is made anew, and what was for the eyes only."""
+    for path in [folder / SHOWN_FILE, *folder.glob(".*.new"), *folder.rglob(".*.part*")]:
         with suppress(FileNotFoundError):
             path.unlink()
 

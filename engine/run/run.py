@@ -307,13 +307,16 @@ class Run:
             self.trace.tick()
         # What comes about again by itself in a replay has no source; the others it gives again.
         source = {} if asked.source in UNNAMED else {"source": asked.source.value}
-        self.trace.record("command", asked.wish.value, reason=asked.reason, **source)
-        self.children.tell(asked)
+        by = {"by": asked.by} if asked.by else {}
+        self.trace.record("command", asked.wish.value, reason=asked.reason, **source, **by)
+        mine = asked.wish is Wish.TELL and experiment.is_mine(asked.reason)
+        if not mine:
+            self.children.tell(asked)
         if asked.wish is Wish.PAUSE:
             self._going.clear()
         elif asked.wish is Wish.RESUME:
             self._going.set()
-        elif asked.wish is Wish.TELL and self.children.under_way is None:
+        elif asked.wish is Wish.TELL and (mine or self.children.under_way is None):
             pass_on(asked.reason, experiment, self.trace)
         if asked.ending is None:
             return False

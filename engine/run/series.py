@@ -116,6 +116,13 @@ class Series:
             data.watch.kept(kind, frame, *data.last, self._exposure_s, self._facts)
         return kept
 
+    def show(self, kind: str, frame: Frame, columns: Columns | None = None) -> None:
+        """Let go of the last frame, which whoever watches may see until the next one comes (`RunData.show`)."""
+        if self._in_hand is None or self._in_hand[0] is not frame:
+            raise ValueError("only the last frame of a series can be shown, and once")
+        arrived_ns, self._in_hand = self._in_hand[1], None
+        self._run.data.show(kind, frame, arrived_ns=arrived_ns, columns=columns)
+
     def discard(self, why: str) -> None:
         """Let go of the last frame, which was taken for another reason than to be kept; the trace names it and why."""
         self._refuse(why)

@@ -142,6 +142,8 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path, devices: str)
         run.compute.inline = True
         made: list[Record] = []
         seen.append((run, run.microscope, made))
+        if len(seen) > 1:  # a child: it is its parent that is tried
+            return
 
         def step(record: Record) -> None:
             if (wrong := trial.watch(record, made)) is not None:
@@ -186,7 +188,7 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path, devices: str)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         folder, ending, alarms, document, _ = runner.run(main())
-    run, microscope, trace = seen[-1]
+    run, microscope, trace = seen[0]
     met = None if microscope is None else microscope.faults
     came_about, never_came = (met.came_about, met.never_came) if met is not None else ([], [])
     soaked = SoakedRun(case, folder, document, ending, alarms, run, microscope, trace, came_about, never_came, steps)

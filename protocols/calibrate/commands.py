@@ -5,9 +5,9 @@ perform the run of an experiment, analyse its folder, store what was found. `CAL
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from engine.run.contract import AnyExperiment
-    from protocols.calibrate.measured import Analysed, Measured
+    from protocols.calibrate.measured import Analysed
 
 calibrate_app = typer.Typer(
     name="calibrate",
@@ -90,6 +90,7 @@ def _calibrate(
     as_json: bool,
 ) -> None:
     """Perform, analyse, store, tell. is_new: whether `perform` takes frames."""
+    from protocols.calibrate.measured import rows_of
     from protocols.calibrate.storing import NO_FILE, store_measured
 
     folder = None
@@ -102,7 +103,7 @@ def _calibrate(
         if is_new and folder is not None:  # the frames were taken, so it was no refusal
             raise CredlineError(str(error)) from error
         raise
-    for line in (*found.lines, *_rows(found.values)):
+    for line in (*found.lines, *rows_of(found.values)):
         typer.echo(line, err=as_json)
     stored = NO_FILE.format(what=what, folder=folder) if path is None else f"stored in {path}"
     typer.echo(stored, err=as_json)
@@ -139,19 +140,6 @@ def _perform(kind: "AnyExperiment", plan: "BaseModel", out: Path, devices: str, 
         status, reason = report.ending.status.value, report.ending.reason
         raise CredlineError(f"{kind.name}: {status}: {reason} Nothing was stored; the run folder is {report.folder}")
     return report.folder
-
-
-def _rows(values: "Mapping[str, Measured]") -> list[str]:
-    """The values for a person, a matrix as its rows."""
-    rows = []
-    for name, measured in values.items():
-        if isinstance(measured.value, tuple):
-            pairs = zip(measured.value, cast("tuple[float, ...]", measured.sigma), strict=True)
-            a, b, c, d = (f"{value:.4g} +- {sigma:.1g}" for value, sigma in pairs)
-            rows.append(f"{name} = [[{a}, {b}], [{c}, {d}]] {measured.unit}")
-        else:
-            rows.append(f"{name} = {measured.value:.6g} +- {measured.sigma:.2g} {measured.unit}")
-    return rows
 
 
 def _last_line(as_json: bool, what: str, found: "Analysed | None", stored: Path | None, folder: Path | None) -> None:

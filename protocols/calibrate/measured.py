@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,3 +70,16 @@ def named(name: str, camera_length_mm: float | None = None, magnification: float
 def kind_of(name: str) -> str:
     """The name in `KINDS` of what `named` has named."""
     return name.partition(" at ")[0]
+
+
+def rows_of(values: Mapping[str, Measured]) -> list[str]:
+    """The values for a person, a matrix as its rows."""
+    rows = []
+    for name, measured in values.items():
+        if isinstance(measured.value, tuple):
+            pairs = zip(measured.value, cast("tuple[float, ...]", measured.sigma), strict=True)
+            a, b, c, d = (f"{value:.4g} +- {sigma:.1g}" for value, sigma in pairs)
+            rows.append(f"{name} = [[{a}, {b}], [{c}, {d}]] {measured.unit}")
+        else:
+            rows.append(f"{name} = {measured.value:.6g} +- {measured.sigma:.2g} {measured.unit}")
+    return rows

@@ -55,6 +55,8 @@ class Picturing(Experiment):
         self.stage = None if microscope.stage is None else run.gate.wrap("stage", microscope.stage)
         self.focus = 0
         """The value of the lens in focus, once it was read."""
+        self.flatfield: int | None = None
+        """Where the camera's response lies in the spool; None where nobody knows it."""
 
     def safe_actions(self) -> Sequence[SafeAction]:
         """See `Experiment.safe_actions`: as usual, and everything back to where it was found."""
@@ -64,7 +66,7 @@ class Picturing(Experiment):
         """Blank the beam, arm the camera, keep its response where it brings one."""
         await self.beam.blank()
         if self.detector.flatfield is not None:
-            await self.run.data.keep_extra("flatfield", self.detector.flatfield)
+            self.flatfield = await self.run.data.keep_extra("flatfield", self.detector.flatfield)
         await self.detector.arm(exposures_s)
         self.series = Series(self.run, self.detector)
 

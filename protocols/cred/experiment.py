@@ -20,11 +20,13 @@ from engine.run.budget import Budget
 from engine.run.contract import Course, ExperimentType, Figure, Prepared, Progress, Shown, Times, WhatIf
 from engine.run.lastwords import LastWords
 from engine.run.machine import StrictMachine
+from engine.run.panels import FrameMarks, Panel, PanelRow, Pointed
 from engine.run.run import Run
 from protocols.cred.gaps import gaps_of, objection_to
 from protocols.cred.likely import refuse_impossible, unusual
 from protocols.cred.machine import cred_machine
 from protocols.cred.optics import changed_since, looked_at
+from protocols.cred.panels import TABLE, crystal_read, held_at, snapshot_read
 from protocols.cred.pattern import beam_asked_about, beam_cannot_be, corrected, corrected_beam, pattern_in, words_of
 from protocols.cred.plan import FORMATS, ON_REQUEST, CredPlan, SlotPlan
 from protocols.cred.records import DIFFRACTION, PRESCAN_IMAGE, SNAPSHOT
@@ -191,6 +193,7 @@ class Cred(ExperimentType[CredPlan]):
     formats = (*FORMATS, *ON_REQUEST)
     needs = ("stage", "beam", "optics", "detector")
     what_if = WHAT_IF
+    picture = "timing.png"
 
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
         """See `ExperimentType.machine`."""
@@ -233,6 +236,35 @@ class Cred(ExperimentType[CredPlan]):
                 f"tracking = {tracking}: this run brings no crystal back, so it holds none; nothing was told."
             )
         return offset_words(*offset)
+
+    def panels(self, document: RunDocument) -> Sequence[Panel]:
+        """See `ExperimentType.panels`: what looks at the crystal tell, where the plan asks for them."""
+        return (TABLE,) if document.plan.get("live") is True else ()
+
+    def panel_read(self, record: Record, document: RunDocument) -> Sequence[PanelRow]:
+        """See `ExperimentType.panel_read`."""
+        return crystal_read(record)
+
+    def marks_read(self, record: Record, document: RunDocument) -> FrameMarks | None:
+        """See `ExperimentType.marks_read`: the crystal in a snapshot."""
+        return snapshot_read(record, document)
+
+    def pointed(self, document: RunDocument, told: JsonObject, fast_px: float, slow_px: float) -> Pointed:
+        """See `ExperimentType.pointed`: where in the aperture the crystal is to be held."""
+        return held_at(told, fast_px, slow_px)
+
+    def numbers(self, document: RunDocument) -> Mapping[str, float]:
+        """See `ExperimentType.numbers`."""
+        names = {
+            "range_deg": "rotation range / deg",
+            "oscillation_deg": "a frame / deg",
+            "frames": "frames",
+            "snapshots": "snapshots",
+            "lost_slots": "lost slots",
+            "elapsed_s": "duration / s",
+        }
+        told = {name: document.result.get(key) for key, name in names.items()}
+        return {name: abs(float(value)) for name, value in told.items() if isinstance(value, int | float)}
 
     def progress(self, record: Record) -> Progress | None:
         """See `ExperimentType.progress`: the slot of a diffraction frame, the stage's angle, how late it began."""

@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from drivers.facts import Facts
 from engine.clock import NS_PER_S, ns
 from engine.errors import CredlineError
+from engine.record.beamtime import beam_on_s
 from engine.record.remains import Remains, RunEnd
 from engine.record.spoolformat import FrameInfo
 from engine.record.trace import Record
 from engine.run.timeline import SlotGrid
 from protocols.cred import results
+from protocols.cred.liveresult import live_result
 from protocols.cred.missing import missing_slots
 from protocols.cred.pattern import pattern_in
 from protocols.cred.plan import LATE_SHARE, CredPlan, SlotPlan
@@ -57,11 +59,13 @@ def finish_cred(remains: Remains) -> RunEnd:
         collected.lost_slots = list(missing)
     instrument = remains.header.get("instrument") or {}
     fit = results.rotation_of(collected, run.slots)
-    result = results.result_of(run, fit)
+    result = results.result_of(run, fit) | {"beam_on_s": round(beam_on_s(remains.records), 3)}
     pictures = (instrument.get("detector") or {}).get("has_pictures")
     tracked = tracked_in(remains.records, run.plan)
     if tracked is not None:
         result |= {"tracking": tracked.summary}
+    if (live := live_result(remains.records)) is not None:
+        result |= {"live": live}
     unusable = ""
     if not result["frames"]:
         unusable = "no frame was kept"

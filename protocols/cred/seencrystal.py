@@ -73,6 +73,8 @@ class SeenCrystal:
     ) -> None:
         self._run, self._optics, self._detector, self._disc_follows = run, optics, detector, disc_follows
         self.path = path
+        self._disc_known = not disc_follows
+        """Whether it is known where the disc is without corrections: a probe may have been moved before."""
         self.flatfield: int | None = None
         self.missed, self.why, self.elsewhere = 0, "", False
         self.last: Found | None = None
@@ -159,7 +161,7 @@ class SeenCrystal:
         pictures = [taken.index, *(each.index for each in earlier)]
         if self.flatfield is not None:
             pictures.append(self.flatfield)
-        arguments = told(taken.index, optics, expected, earlier, detector)
+        arguments = told(taken.index, optics, expected, earlier, detector, is_elsewhere=not self._disc_known)
         try:
             outcome = await self._run.compute.compute(LOCATE, arguments, pictures)
         except CredlineError as error:  # the disk has failed, which it says itself
@@ -168,6 +170,14 @@ class SeenCrystal:
             return None, outcome.error
         result: Any = outcome.result
         answer, self._optics_seen = answered(result)
+        if not self._disc_known:
+            self._disc_known = True
+            (fast_px, slow_px), (was_fast_px, was_slow_px) = self._optics_seen.centre_px, optics.centre_px
+            centre_px = (
+                self._optics.centre_px[0] + fast_px - was_fast_px,
+                self._optics.centre_px[1] + slow_px - was_slow_px,
+            )
+            self._optics = replace(self._optics, centre_px=centre_px)
         if isinstance(answer, Refusal):
             return None, answer.reason
         if anywhere and self.last is not None and not may_be(answer.looks, self.last.located.looks):

@@ -11,7 +11,7 @@ from engine.record.jsonobject import JsonObject
 from engine.record.trace import Record
 from engine.run.contract import Course, Shown
 from protocols.cred.records import DIFFRACTION, PRESCAN_IMAGE, SNAPSHOT
-from protocols.products.cross import GROWTH_PX, WIDE_PX
+from protocols.products.cross import raw_place
 
 RINGS_A = (4.0, 2.0, 1.5, 1.2, 1.0, 0.8)
 DEGREES = "deg"
@@ -35,22 +35,13 @@ def _pattern(geometry: JsonObject, detector: JsonObject) -> Shown:
         raise ValueError("not known before the instrument was connected")
     if detector["wide_cross"]:
         rows, columns = detector["shape"]
-        centre_px = _raw(centre_px[0], columns), _raw(centre_px[1], rows)
+        centre_px = raw_place(centre_px[0], columns), raw_place(centre_px[1], rows)
     rings = [
         (math.tan(2 * math.asin(wavelength_A / 2 / d_A)) * length_mm / pixel_mm, f"{d_A:g} A")
         for d_A in RINGS_A
         if wavelength_A < d_A
     ]
     return Shown(DIFFRACTION.name, DIFFRACTION.name, centre_px, rings)
-
-
-def _raw(place_px: float, size: int) -> float:
-    """A place on the corrected grid in the pixels that the camera gave, whose two in the middle are three wide."""
-    first = size / 2 - 1.5  # where the first wide pixel begins
-    if place_px <= first:
-        return place_px
-    wide = min((place_px - first) / WIDE_PX, 2.0)
-    return first + wide if wide < 2.0 else place_px - GROWTH_PX
 
 
 def course_of(plan: JsonObject) -> Course | None:

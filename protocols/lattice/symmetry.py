@@ -202,7 +202,7 @@ def _conventional(system: str, axes: list[Indices], metric: Array) -> Indices:
         a = axes[0]
         b = next(s * x for x in axes[1:] for s in (1, -1) if (s * x) @ metric @ a < 0)
         c = next(x for x in across(a) if right(x, b))
-        return np.array([a, b, c])
+        return _obverse(np.array([a, b, c]))
     unique = next(x for x in axes if all(right(x, y) for y in axes if y is not x))
     flat = sorted((x for x in axes if x is not unique), key=length)
     a = flat[0]
@@ -211,6 +211,17 @@ def _conventional(system: str, axes: list[Indices], metric: Array) -> Indices:
     else:
         b = next(s * x for x in flat[1:3] for s in (1, -1) if (s * x) @ metric @ a < 0)
     return np.array([a, b, unique])
+
+
+def _obverse(basis: Indices) -> Indices:
+    """The hexagonal axes of a rhombohedral lattice that have a lattice point at 2/3, 1/3, 1/3, as space groups want it;
+    with the point at 1/3, 2/3, 1/3 its reflections would be taken for absent.
+    """
+    for point in np.linalg.inv(basis.astype(np.float64)):  # the primitive axes, in terms of the hexagonal ones
+        x, _, z = np.rint(3 * point).astype(np.int64) % 3
+        if z:
+            return basis if x != z else basis * np.array([[-1], [-1], [1]])
+    return basis
 
 
 def _orthorhombic(axes: list[Indices]) -> Indices:

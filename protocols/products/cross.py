@@ -50,6 +50,23 @@ def wide_range(raw_size: int) -> tuple[int, int]:
     return raw_size // 2 - 1, raw_size // 2 + 5
 
 
+def raw_place(place_px: float, raw_size: int) -> float:
+    """A place on the corrected grid, from the middle of its first pixel, in the pixels that the camera gave."""
+    first = raw_size / 2 - 1.5  # where the first wide pixel begins
+    if place_px <= first:
+        return place_px
+    wide = min((place_px - first) / WIDE_PX, 2.0)
+    return first + wide if wide < 2.0 else place_px - GROWTH_PX
+
+
+def corrected_place(place_px: float, raw_size: int) -> float:
+    """The way back: a place in the pixels that the camera gave, on the corrected grid."""
+    first = raw_size / 2 - 1.5
+    if place_px <= first:
+        return place_px
+    return first + WIDE_PX * (place_px - first) if place_px < first + 2.0 else place_px + GROWTH_PX
+
+
 def pixel_area(raw_shape: tuple[int, int]) -> NDArray[np.float32]:
     """Area of each raw pixel in ordinary pixels: 1, 3 on the cross, 9 in its middle. (rows, columns)."""
     rows, columns = (_widths(n) for n in raw_shape)

@@ -14,8 +14,12 @@ _SHORT, _LONG, _ASCII = 3, 4, 2
 
 def tiff_header(run: RunHeader, frame: FrameHeader) -> bytes:
     """What stands before the pixels, little-endian uint16 row after row."""
-    rows, columns = run.shape
-    return _head(rows, columns, describe(run, frame).encode("ascii"), run.program.encode("ascii", "replace"))
+    return described_header(run.shape, describe(run, frame), run.program)
+
+
+def described_header(shape: tuple[int, int], description: str, program: str) -> bytes:
+    """The same for a picture of any kind. shape: rows and columns. description: one JSON object, in ASCII."""
+    return _head(*shape, description.encode("ascii"), program.encode("ascii", "replace"))
 
 
 def describe(run: RunHeader, frame: FrameHeader) -> str:

@@ -16,8 +16,9 @@ from engine.record.remains import Remains, RunEnd
 from engine.record.spool import SpooledFrame
 from engine.record.trace import Record
 from engine.run.budget import Budget
-from engine.run.contract import OVERRUNS, ExperimentType, Figure, Prepared, Progress, Times, WhatIf
+from engine.run.contract import OVERRUNS, ExperimentType, Figure, Prepared, Progress, Shown, Times, WhatIf
 from engine.run.machine import StrictMachine
+from engine.run.panels import Cell, FrameMarks, Offer, Panel, PanelRow
 from engine.run.run import Run
 from protocols.serialed.budgets import STAGE_S, SerialedBudgets
 from protocols.serialed.machine import serialed_machine
@@ -25,6 +26,7 @@ from protocols.serialed.plan import FORMATS, SerialedPlan
 from protocols.serialed.raster import NM_PER_UM, parsed, raster, total_fields
 from protocols.serialed.records import BEAM, IMAGE, PATTERN
 from protocols.serialed.scale import FieldScale, field_scale
+from protocols.serialed.shown import MAP, crystals_read, map_read, runs_of, shown_of
 from protocols.serialed.stageways import BACKLASHES
 
 if TYPE_CHECKING:
@@ -169,6 +171,8 @@ class Serialed(ExperimentType[SerialedPlan]):
     formats = FORMATS
     needs = ("beam", "detector", "stagexyz", "deflectors", "mode")
     what_if = WHAT_IF
+    hourly = (PATTERN.name,)
+    picture = "overview.png"
 
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
         """See `ExperimentType.machine`."""
@@ -244,6 +248,35 @@ class Serialed(ExperimentType[SerialedPlan]):
         if record["kind"] == "note" and record["name"] == "field":
             return Progress(record["field"], f"{record['visited']} of {record['found']} crystals")
         return None
+
+    def shown(self, document: RunDocument) -> Sequence[Shown]:
+        """See `ExperimentType.shown`."""
+        return shown_of()
+
+    def panels(self, document: RunDocument) -> Sequence[Panel]:
+        """See `ExperimentType.panels`: the map of the grid."""
+        return (MAP,)
+
+    def panel_read(self, record: Record, document: RunDocument) -> Sequence[PanelRow]:
+        """See `ExperimentType.panel_read`."""
+        return map_read(record, document.plan)
+
+    def marks_read(self, record: Record, document: RunDocument) -> FrameMarks | None:
+        """See `ExperimentType.marks_read`: the crystals found."""
+        return crystals_read(record, document.instrument.get("detector") or {})
+
+    def offered(
+        self, document: RunDocument, panel: str, rows: Mapping[str, Mapping[str, Cell]], key: str
+    ) -> Sequence[Offer]:
+        """See `ExperimentType.offered`: a crystal of the map brought back, and rotated."""
+        return runs_of(document, rows, key)
+
+    def numbers(self, document: RunDocument) -> Mapping[str, float]:
+        """See `ExperimentType.numbers`."""
+        names = {"images": "images", "crystals_found": "crystals found", "patterns": "patterns", "good": "worth a run"}
+        told = {name: document.result.get(key) for key, name in names.items()}
+        told["patterns an hour"] = document.result.get("patterns_per_hour")
+        return {name: float(value) for name, value in told.items() if isinstance(value, int | float)}
 
     def finish(self, remains: Remains) -> RunEnd:
         """See `ExperimentType.finish`."""

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from drivers.facts import Facts
 from engine.errors import CredlineError
+from engine.record.beamtime import beam_on_s
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.remains import Remains, RunEnd
 from engine.record.trace import Record
@@ -17,6 +18,8 @@ from protocols.serialed.limit import pace_of
 from protocols.serialed.plan import SerialedPlan
 from protocols.serialed.raster import total_fields
 from protocols.serialed.records import BEAM_NOTE, FIELD, IMAGE, PATTERN
+from protocols.serialed.results.runknown import tables_of_remains
+from protocols.serialed.results.toldtables import told_tables
 
 GOOD_FROM = 0.5
 SKIPPED = ("bar", "asked", "stage", "lost")
@@ -52,7 +55,10 @@ def finish_serialed(remains: Remains) -> RunEnd:
         "on_target": None if truth is None else truth["on_target"],
         "exposures_lost": sum(record["kind"] == "refused" for record in remains.records),
         "beam": _beam(beams),
+        "beam_on_s": round(beam_on_s(remains.records), 3),
     }
+    if plan is not None and plan.tell_crystals:
+        result |= told_tables(tables_of_remains(remains), remains)
     if before:
         result["earlier"] = {"images": before.get("images", 0), "patterns": before.get("patterns", 0)}
     left = total - len(over) - len(before.get("done", []))

@@ -80,6 +80,8 @@ class SerialedPlan(BaseModel):
     """Whether each pattern is scored while the run goes on."""
     formats: tuple[Format, ...] = FORMATS
     """Files that are made at the end."""
+    tell_crystals: bool = False
+    """Whether the result holds the table of crystals and fields, for who goes on with the best of them."""
     truth: bool = True
     """Of the simulated instrument: whether the truth is written beside the data."""
 

@@ -45,6 +45,8 @@ from protocols.serialed.records import BEAM, FIELD, IMAGE, PATTERN, QUEUE, ROUTE
 from protocols.serialed.scale import FieldScale
 from protocols.serialed.stageways import StageWays
 from protocols.serialed.takenup import TakenUp
+from protocols.serialed.tellspots import FROM_SCORE, SPOTS
+from protocols.serialed.tellspots import told as spots_told
 from protocols.serialed.visits import Visit
 
 STAGE_ALARM = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
@@ -109,6 +111,8 @@ class SerialedSequence(Experiment):
         self._all_answered = asyncio.Event()
         self._all_answered.set()
         run.compute.declare(FIND, PROBE, *((SCREEN,) if plan.score else ()))
+        if plan.score and plan.tell_crystals:
+            run.compute.declare(SPOTS)
 
     def activities(self) -> Mapping[Enum, Work]:
         """See `Experiment.activities`."""
@@ -365,7 +369,14 @@ class SerialedSequence(Experiment):
         """Have a pattern scored, and of the first of a field looked where its own beam is."""
 
         async def score() -> None:
-            await self.run.compute.compute(SCREEN, screen_told(index, self.budgets.inverse_A_per_px), (index,))
+            outcome = await self.run.compute.compute(
+                SCREEN, screen_told(index, self.budgets.inverse_A_per_px), (index,)
+            )
+            if self.plan.tell_crystals and outcome.good:
+                score = cast(JsonObject, outcome.result)["good"]
+                if score >= FROM_SCORE:
+                    per_px, cross = self.budgets.inverse_A_per_px, self._detector.facts.wide_cross
+                    await self.run.compute.compute(SPOTS, spots_told(index, per_px, wide_cross=cross), (index,))
 
         async def centre() -> None:
             outcome = await self.run.compute.compute(PROBE, self._looks.told(index, of_pattern=True), (index,))

@@ -5,7 +5,7 @@ answers `answered` reads.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.frame import Picture
 from engine.record.jsonobject import JsonDict, JsonObject
 from protocols.products.corrections import Correction, correction
-from protocols.tracking.disc import Disc, disc_seen
+from protocols.tracking.disc import Disc, brightest_disc, disc_seen
 from protocols.tracking.locating import Earlier, Located, Looks, Optics, Refusal, Told, locate
 from protocols.tracking.place import Place
 
@@ -40,11 +40,20 @@ class Detector:
     electron_counts: float = 1.0
 
 
-def told(index: int, optics: Optics, expected: Place | None, earlier: Sequence[Found], detector: Detector) -> JsonDict:
+def told(
+    index: int,
+    optics: Optics,
+    expected: Place | None,
+    earlier: Sequence[Found],
+    detector: Detector,
+    *,
+    is_elsewhere: bool = False,
+) -> JsonDict:
     """The arguments of `locate_in`. index: of the snapshot in the spool. optics: as they should be. earlier: the last
-    one last; one is enough.
+    one last; one is enough. is_elsewhere: the disc may be anywhere on the camera.
     """
     return {
+        **({"is_elsewhere": True} if is_elsewhere else {}),
         "snapshot": index,
         "optics": asdict(optics),
         "expected": None if expected is None else asdict(expected),
@@ -63,7 +72,11 @@ def locate_in(arguments: JsonObject, picture: Callable[[int], Picture]) -> JsonD
     apply = correction(flatfield, detector.wide_cross, detector.saturation)
     expected, last = arguments["expected"], arguments["earlier"][-1:]
     electrons = _electrons(picture(arguments["snapshot"]), apply, detector)
-    optics = _as_seen(electrons, _optics(arguments["optics"]), *last_optics)
+    nominal = _optics(arguments["optics"])
+    if arguments.get("is_elsewhere"):
+        about = brightest_disc(electrons, nominal.radius_px)
+        nominal = replace(nominal, centre_px=(about.fast_px, about.slow_px))
+    optics = _as_seen(electrons, nominal, *last_optics)
     answer = locate(
         electrons,
         Told(

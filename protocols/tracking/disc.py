@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 REACH = 1.5
 """Of the expected radius: so far from where it is expected the disc is looked for."""
@@ -67,6 +68,17 @@ def disc_seen(picture: NDArray[np.number], expected: Disc) -> Disc | None:
     if not SMALLEST * expected.radius_px < radius_px < LARGEST * expected.radius_px:
         return None
     return Disc(middles[0], middles[1], radius_px)
+
+
+def brightest_disc(picture: NDArray[np.number], radius_px: float) -> Disc:
+    """About where the disc is, wherever on the camera: where most of the light is. Some 2 ms."""
+    cell = max(1, round(radius_px / CELLS))
+    height, width = (size // cell for size in picture.shape)
+    box = np.asarray(picture[: height * cell, : width * cell], np.float64)
+    cells = box.reshape(height, cell, width, cell).mean(axis=(1, 3))
+    light = uniform_filter(cells, max(1, round(2.0 * radius_px / cell)), mode="constant")
+    slow, fast = np.unravel_index(int(light.argmax()), light.shape)
+    return Disc((float(fast) + 0.5) * cell, (float(slow) + 0.5) * cell, radius_px)
 
 
 def _border(brightest: NDArray[np.float64], at: int, step: int, level: float) -> float:

@@ -17,6 +17,7 @@ function rows(run) {
   if (run.slack_ms) add("slack, least", ms(run.slack_ms.most), "", run.slack_ms.most < 0);
   add("slots lost", String(run.lost), "", run.lost > 0);
   for (const [kind, number] of Object.entries(run.frames)) add(kind, String(number), number === 1 ? " frame" : " frames");
+  for (const [kind, number] of run.hourly || []) add(`${kind}s an hour`, number.toFixed(0));
   if (run.free_bytes && !over) add("disk free", size(run.free_bytes), "", run.free_bytes < 2e9);
   return told;
 }

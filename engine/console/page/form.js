@@ -3,12 +3,13 @@
 import { act, check, read } from "./ask.js";
 import { byId, drawn, element } from "./dom.js";
 
-const FIRST = 8, WAIT_MS = 250;
+const FIRST = 8, WAIT_MS = 250, HELP_MS = 300;
 const COLOURS = 5;
 
 export class Form {
-  constructor(onStarted, onSay) {
+  constructor(onStarted, onSay, onQueue) {
     this.onStarted = onStarted;
+    this.onQueue = onQueue;
     this.onSay = onSay;
     this.fields = new Map();
     this.asked = 0;
@@ -17,7 +18,9 @@ export class Form {
     this.mayStart = false;
     byId("protocol").addEventListener("change", () => this.open(byId("protocol").value));
     byId("reset").addEventListener("click", () => this.open(byId("protocol").value));
-    byId("start").addEventListener("click", () => this.#start());
+    byId("start").addEventListener("click", () => this.#start(false));
+    byId("accept-timing").addEventListener("click", () => this.#start(true));
+    byId("enqueue").addEventListener("click", () => this.onQueue({ ...this.wanted, accept_gaps: this.accept }));
     byId("form").addEventListener("submit", (event) => event.preventDefault());
   }
 
@@ -27,6 +30,7 @@ export class Form {
     select.replaceChildren(...protocols.map(({ name, summary, problem }) =>
       element("option", { value: name, text: name, title: problem || summary, disabled: Boolean(problem) })));
     const first = protocols.find(({ name }) => name === "cred") || protocols.find(({ problem }) => !problem);
+    this.view = protocols.find(({ gives_way: gives, problem }) => gives && !problem)?.name || "";
     if (first) { select.value = first.name; await this.open(first.name); }
   }
 
@@ -40,6 +44,7 @@ export class Form {
     byId("keys-more").replaceChildren(...made.slice(FIRST).flat());
     byId("more").hidden = made.length <= FIRST;
     this.accept = false;
+    byId("accept-timing").hidden = true;
     this.ask();
   }
 
@@ -59,7 +64,7 @@ export class Form {
     }
     const label = element("label", { class: "field" }, element("span", { text: key.key }), input, element("span", { class: "unit", text: key.unit }));
     input.addEventListener("focus", () => { help.hidden = !help.textContent; });
-    input.addEventListener("blur", () => { help.hidden = true; });
+    input.addEventListener("blur", () => setTimeout(() => { help.hidden = true; }, HELP_MS)); // a click that ends it must still hit what it was aimed at
     input.addEventListener("input", () => this.ask());
     this.fields.set(key.key, { key, input, label, written });
     return [label, help];
@@ -93,15 +98,21 @@ export class Form {
     this.#enable();
   }
 
-  may(start, why) {
+  get wanted() { return { protocol: byId("protocol").value, settings: this.settings() }; }
+
+  // start: whether a run may begin now. queue: whether one may be put into the queue.
+  may(start, why, queue) {
     this.mayStart = start;
+    this.mayQueue = queue;
     byId("start").title = why;
     this.#enable();
   }
 
   #enable() {
     const objected = this.plan?.objections?.length && !this.accept;
-    byId("start").disabled = !(this.mayStart && this.plan?.fits && !objected);
+    const fits = Boolean(this.plan?.fits && !objected);
+    byId("start").disabled = !(this.mayStart && fits);
+    byId("enqueue").disabled = !(this.mayQueue && fits);
   }
 
   #show(told) {
@@ -142,12 +153,24 @@ export class Form {
         drawn("rect", { x: "0", y: "0", width: "100%", height: "14", class: "left" }), ...bars));
   }
 
-  async #start() {
+  // acceptTiming: although the self-test has found this machine too slow for the plan.
+  #start(acceptTiming) {
+    return this.#run({ ...this.wanted, accept_gaps: this.accept, accept_timing: acceptTiming });
+  }
+
+  // The run that gives way to any other: the live view, as it is by default.
+  look() { return this.#run({ protocol: this.view, settings: [] }); }
+
+  async #run(wanted) {
     byId("start").disabled = true;
+    byId("accept-timing").hidden = true;
     this.onSay("Starting: the timing of this machine is tested first...", "");
-    const told = await act("run", { protocol: byId("protocol").value, settings: this.settings(), accept_gaps: this.accept });
+    const told = await act("run", wanted);
     if (told.ok) this.onStarted(told.run);
-    else this.onSay(told.error, "bad");
+    else {
+      this.onSay(told.error, "bad");
+      byId("accept-timing").hidden = !told.error.includes("--accept-timing");
+    }
     this.#enable();
   }
 }

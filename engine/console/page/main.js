@@ -1,14 +1,22 @@
 // The page: one stream from the console, and where its messages go. Loses nothing by being closed or loaded anew.
 
-import { act } from "./ask.js";
+import { act, page, say as post, told as toldBy } from "./ask.js";
 import { MAP_NAMES } from "./colours.js";
+import { Comparing } from "./comparing.js";
+import { Control } from "./control.js";
 import { Course } from "./course.js";
 import { byId, element, setText } from "./dom.js";
 import { showFigures, showResult, showWarnings } from "./figures.js";
 import { Form } from "./form.js";
+import { Handles } from "./handles.js";
+import { Kept } from "./kept.js";
 import { Machine } from "./machine.js";
+import { Panels } from "./panels.js";
 import { Picture, unpacked } from "./picture.js";
+import { Pointing } from "./pointing.js";
+import { Queue } from "./queue.js";
 import { Runs } from "./runs.js";
+import { Seen } from "./seen.js";
 import { Strip } from "./strip.js";
 
 const RED_KEY = "F8", AGAIN_MS = 1000, DRAW_MS = 50, RUNS_MS = 5000;
@@ -16,7 +24,7 @@ const WORDS = { running: "live", done: "good", stopped: "good" };
 
 const large = new Picture(byId("frame")), small = new Picture(byId("inset"), { plain: true });
 const strip = new Strip(byId("strip"), byId("bar-words")), course = new Course(byId("course")), machine = new Machine(byId("machine"));
-const now = { socket: null, status: null, run: null, name: "", kinds: [], chosen: "", following: true, frames: 0 };
+const now = { socket: null, status: null, run: null, name: "", kinds: [], chosen: "", row: null, mine: false, following: true, frames: 0 };
 window.credline = now; // for whoever looks at the page from its own tools
 
 // What is said to the operator, for a while.
@@ -33,7 +41,7 @@ function send(told) {
 }
 
 function connect() {
-  const socket = new WebSocket(`ws://${location.host}/feed`);
+  const socket = new WebSocket(`ws://${location.host}/feed?page=${page}`);
   socket.binaryType = "arraybuffer";
   now.socket = socket;
   socket.addEventListener("open", () => { if (now.name) ask(now.name); });
@@ -41,7 +49,7 @@ function connect() {
   socket.addEventListener("close", () => {
     chip("link", "console lost, looking for it", "bad");
     now.status = null;
-    form.may(false, "The console does not answer.");
+    form.may(false, "The console does not answer.", false);
     setTimeout(connect, AGAIN_MS);
   });
 }
@@ -51,6 +59,7 @@ function hear(told) {
   else if (told.run !== now.name) return;
   else if (told.type === "run") run(told);
   else if (told.type === "drawn") { strip.add(told.bars, told.late); course.add(told.course); }
+  else if (told.type === "panels") { panels.add(told.rows); large.mark(told.marks); small.mark(told.marks); pointing.shown(); }
   else if (told.type === "no run") { say(told.error, "bad"); open("", true); }
 }
 
@@ -61,6 +70,7 @@ function picture(data) {
   const into = frame.kind === now.kinds[1] && frame.kind !== now.kinds[0] ? small : large;
   into.over = over || null;
   into.show(frame);
+  if (into === large) seen.set(frame);
   if (into === small) {
     byId("second").hidden = false;
     const slot = frame.columns.slot;
@@ -70,7 +80,9 @@ function picture(data) {
 }
 
 function rowSlider(frame) {
-  byId("browse").hidden = !now.run || now.run.status === "running" || frame.of < 2;
+  byId("browse").hidden = !now.run || (now.run.status === "running" && now.row === null) || frame.of < 2;
+  byId("newest").hidden = now.row === null || now.run?.status !== "running";
+  pointing.shown();
   byId("row").max = frame.of - 1;
   if (document.activeElement !== byId("row")) byId("row").value = frame.row;
 }
@@ -88,11 +100,14 @@ function status(told) {
   byId("link").title = told.gone || "The instrument process answers";
   const blanked = instrument?.blanked;
   chip("beam", blanked === true ? "beam off" : blanked === false ? "BEAM ON" : instrument ? "beam not known" : "", blanked === false ? "warm" : blanked === true ? "good" : "");
-  chip("who", told.steering ? "you steer" : "watching only", told.steering ? "live" : "");
-  byId("who").title = told.steering ? "This browser may start and stop runs" : "Open the link that the console has printed to steer from here";
+  control.show(told);
+  now.mine = control.mine;
+  queue.show(instrument?.queue, now.mine);
+  kept.steers(now.mine);
   byId("red").disabled = !told.steering || !instrument;
-  const free = told.steering && instrument && !live && !instrument.preparing;
-  form.may(free, !told.steering ? "This page only watches." : free ? "" : "A run has the instrument.");
+  const free = instrument && (!live || live.gives_way) && !instrument.preparing;
+  byId("view").hidden = !(now.mine && free && !live && form.view);
+  form.may(now.mine && free, !now.mine ? "This page does not steer." : free ? "" : "A run has the instrument.", now.mine);
   if (now.following) {
     const wanted = live?.name || runs.running()?.name || instrument?.last?.run || now.name;
     if (wanted && wanted !== now.name) open(wanted, true);
@@ -104,8 +119,10 @@ function status(told) {
 }
 
 function buttons() {
-  const live = now.status?.instrument?.run, mine = now.status?.steering && live && live.name === now.name && now.run?.status === "running";
-  byId("stop").hidden = byId("abort").hidden = !mine;
+  const live = now.status?.instrument?.run, may = now.status?.steering && live && live.name === now.name && now.run?.status === "running";
+  const mine = may && now.mine;
+  byId("stop").hidden = !may;
+  byId("abort").hidden = byId("mark").hidden = !mine;
   byId("stop").disabled = Boolean(live?.ending);
   byId("pause").hidden = !(mine && live.pauses);
   setText(byId("pause"), live?.paused ? "Go on" : "Pause");
@@ -122,7 +139,13 @@ function open(name, follow) {
   strip.clear();
   course.clear();
   large.clear();
+  large.fit();
   small.clear();
+  panels.clear();
+  pointing.clear();
+  seen.clear();
+  kept.clear();
+  now.row = null;
   byId("second").hidden = byId("curve").hidden = true;
   history.replaceState(null, "", follow || !name ? location.pathname : `#run=${encodeURIComponent(name)}`);
   runs.show(name);
@@ -132,6 +155,7 @@ function open(name, follow) {
 function ask(name) {
   strip.clear();
   course.clear();
+  panels.clear();
   now.kinds = [];
   send({ run: name, ready: true });
 }
@@ -155,6 +179,11 @@ function run(told) {
   course.set(told.course);
   byId("curve").hidden = !told.course;
   if (told.course) setText(byId("curve").lastElementChild, `${told.course.name}, ${told.course.unit}, over time; dashed: the plan`);
+  panels.set(told.panels, now.mine);
+  handles.set(told.buttons, now.mine && now.status?.instrument?.run?.name === told.name);
+  byId("folder").hidden = !told.folder;
+  setText(byId("folder"), `in ${told.folder}`);
+  kept.show(told);
   showFigures(told);
   showWarnings(told, now.status?.gone);
   showResult(told);
@@ -180,7 +209,18 @@ function kinds(told) {
   if (byId("kinds").dataset.told === key) return;
   byId("kinds").dataset.told = key;
   byId("kinds").replaceChildren(...there.map((kind) => element("button", { type: "button", role: "tab", "aria-selected": String(kind === first), text: title(kind),
-    on: { click: () => { now.chosen = kind; kinds(now.run); } } })));
+    on: { click: () => choose(kind) } })));
+}
+
+// A kind of frames large, and which of them; the newest without.
+function choose(kind, row = null) {
+  if (kind !== now.kinds[0]) large.fit();
+  now.chosen = kind;
+  now.row = row;
+  now.kinds = [];
+  pointing.clear();
+  kinds(now.run);
+  if (row !== null) send({ row, ready: true });
 }
 
 async function red() {
@@ -193,16 +233,31 @@ async function red() {
   else say(told.error, "bad");
 }
 
+// What a row of a panel offers is put into the queue, one after the other.
+async function offer(panel, key) {
+  const { offers = [], error } = await post("/api/offers", toldBy({ run: now.name, panel, key }));
+  if (error) { say(error, "bad"); return; }
+  for (const each of offers) if (!(await queue.add(each))) return;
+  say(`In the queue: ${offers.map(({ title }) => title).join("; ")}`, "good");
+  tab("queue");
+}
+
 async function steer(what, more) {
   const told = await act(what, more);
   if (!told.ok) say(told.error, "bad");
 }
 
+const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: offer });
+const control = new Control(say), queue = new Queue(say), kept = new Kept(say);
+const pointing = new Pointing(large, () => now, say);
+const handles = new Handles(byId("handles"), say), seen = new Seen(byId("seen-figures"), byId("followed"));
 const runs = new Runs((name) => open(name, false));
-const form = new Form((name) => { say(`${name} has begun.`, "good"); open(name, true); }, say);
+const comparing = new Comparing(runs);
+const form = new Form((name) => { say(`${name} has begun.`, "good"); open(name, true); }, say,
+  async (run) => { if (await queue.add(run)) say("Put into the queue.", "good"); });
 
 function tab(name) {
-  for (const each of ["new", "runs"]) {
+  for (const each of ["new", "queue", "runs"]) {
     byId(each).hidden = each !== name;
     byId(`tab-${each}`).setAttribute("aria-selected", String(each === name));
   }
@@ -215,9 +270,12 @@ function theme(name) {
   localStorage.setItem("credline-theme", name);
   strip.draw();
   course.draw();
+  panels.redraw();
+  seen.draw();
 }
 
 byId("red").addEventListener("click", red);
+byId("view").addEventListener("click", () => form.look());
 byId("stop").addEventListener("click", () => steer("stop"));
 byId("pause").addEventListener("click", () => steer(now.status?.instrument?.run?.paused ? "resume" : "pause"));
 byId("abort").addEventListener("click", ({ target }) => {
@@ -229,19 +287,31 @@ byId("abort").addEventListener("click", ({ target }) => {
 byId("follow").addEventListener("click", () => open(now.status?.instrument?.run?.name || "", true));
 byId("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 byId("tab-new").addEventListener("click", () => tab("new"));
+byId("tab-queue").addEventListener("click", () => tab("queue"));
 byId("tab-runs").addEventListener("click", () => tab("runs"));
+byId("mark").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const words = byId("mark-words").value.trim(), frame = large.frame;
+  if (!words) return;
+  const told = await act("mark", { words: frame ? `${frame.kind} ${frame.row + 1}: ${words}` : words });
+  say(told.ok ? `Marked: ${words}` : told.error, told.ok ? "good" : "bad");
+  if (told.ok) byId("mark-words").value = "";
+});
+window.addEventListener("renumbered", () => now.socket?.close());
 byId("fit").addEventListener("click", () => large.fit());
 byId("map").append(...MAP_NAMES.map((name) => element("option", { value: name, text: name, selected: name === "fire" })));
 byId("map").addEventListener("change", ({ target }) => large.set({ map: target.value }));
 for (const name of ["log", "rings"]) byId(name).addEventListener("change", ({ target }) => large.set({ [name]: target.checked }));
 byId("auto").addEventListener("change", ({ target }) => large.set({ auto: target.checked }));
 for (const name of ["low", "high"]) byId(name).addEventListener("input", ({ target }) => { byId("auto").checked = false; large.set({ auto: false, [name]: Number(target.value) }); });
-byId("row").addEventListener("input", ({ target }) => send({ row: Number(target.value), ready: true }));
+byId("row").addEventListener("input", ({ target }) => { now.row = Number(target.value); send({ row: now.row, ready: true }); });
+byId("newest").addEventListener("click", () => choose(now.kinds[0]));
+byId("inset").addEventListener("click", () => now.kinds[1] && choose(now.kinds[1]));
 byId("span").addEventListener("change", ({ target }) => { strip.span = Number(target.value); strip.draw(); });
 byId("browse").hidden = true;
 large.onPixel = (text) => setText(byId("pixel"), text);
 window.addEventListener("keydown", (event) => { if (event.key === RED_KEY) { event.preventDefault(); if (!event.repeat) red(); } });
-setInterval(() => { if (!document.hidden) { strip.draw(); course.draw(); } }, DRAW_MS * 2);
+setInterval(() => { if (!document.hidden) { strip.draw(); course.draw(); panels.draw(); } }, DRAW_MS * 2);
 setInterval(() => { if (!document.hidden && !byId("runs").hidden) runs.load(); }, RUNS_MS);
 
 theme(localStorage.getItem("credline-theme") || "dark");

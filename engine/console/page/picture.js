@@ -23,6 +23,9 @@ export class Picture {
     this.middle = [0.5, 0.5]; // which part of the frame is in the middle of the canvas
     this.pixels = document.createElement("canvas");
     this.onPixel = () => {};
+    this.onClick = () => {}; // told a place in pixels of the camera, from the middle of the first one
+    this.marks = new Map(); // of frames, by `kind/row`
+    this.pointed = null; // a place that was clicked, and waits to be confirmed
     if (!plain) this.#listen();
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
@@ -33,7 +36,17 @@ export class Picture {
     this.draw();
   }
 
-  clear() { this.frame = null; this.draw(); }
+  clear() { this.frame = null; this.marks.clear(); this.pointed = null; this.draw(); }
+
+  // What is marked on frames, as it comes; a frame that is shown is drawn anew.
+  mark(marks) {
+    for (const each of marks) this.marks.set(`${each.kind}/${each.row}`, each);
+    if (this.frame && marks.some(({ kind }) => kind === this.frame.kind)) this.draw();
+  }
+
+  get marked() { return this.frame ? this.marks.get(`${this.frame.kind}/${this.frame.row}`) : undefined; }
+
+  point(place) { this.pointed = place; this.draw(); }
 
   set(changes) { Object.assign(this.view, changes); this.#colours(); this.draw(); }
 
@@ -96,12 +109,67 @@ export class Picture {
     context.imageSmoothingEnabled = scale < 1;
     context.drawImage(this.pixels, left, top, columns * scale, rows * scale);
     if (this.view.rings && this.over?.centre) this.#rings(context, scale, left, top);
+    if (this.view.rings || this.plain) this.#marks(context, scale, left, top);
+    if (this.view.rings && this.frame.seen && !this.plain) this.#seen(context, scale, left, top);
+    if (this.pointed) this.#cross(context, this.#at(this.pointed, scale, left, top));
+  }
+
+  #at([fast, slow], scale, left, top) {
+    const { binned } = this.frame;
+    return [left + ((fast + 0.5) / binned) * scale, top + ((slow + 0.5) / binned) * scale];
+  }
+
+  // Circles, and the way that the first mark of the frames before has gone.
+  #marks(context, scale, left, top) {
+    const told = this.marked, { kind, row, binned } = this.frame;
+    if (told?.trail) {
+      const way = [...this.marks.values()].filter((each) => each.kind === kind && each.row <= row && each.marks.length)
+        .sort((a, b) => a.row - b.row).map(({ marks: [[fast, slow]] }) => this.#at([fast, slow], scale, left, top));
+      context.strokeStyle = "rgb(255 212 121 / 85%)";
+      context.lineWidth = 1.5;
+      context.beginPath();
+      way.forEach(([x, y], k) => (k ? context.lineTo(x, y) : context.moveTo(x, y)));
+      context.stroke();
+    }
+    context.strokeStyle = "rgb(110 231 220 / 95%)";
+    context.lineWidth = 1.6;
+    for (const [fast, slow, radius] of told?.marks || []) {
+      const [x, y] = this.#at([fast, slow], scale, left, top);
+      context.beginPath();
+      context.arc(x, y, Math.max((radius / binned) * scale, 3), 0, 2 * Math.PI);
+      context.stroke();
+    }
+  }
+
+  // What the protocol has found in this picture, and the middle of it as a thin cross.
+  #seen(context, scale, left, top) {
+    const [rows, columns] = this.frame.shape, x = left + (columns / 2) * scale, y = top + (rows / 2) * scale;
+    context.strokeStyle = "rgb(147 164 181 / 80%)";
+    context.lineWidth = 1;
+    context.strokeRect(x - 5, y - 5, 10, 10);
+    context.fillStyle = "#ffd479";
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "left";
+    for (const [fast, slow, word] of this.frame.seen.crosses) {
+      const at = this.#at([fast, slow], scale, left, top);
+      this.#cross(context, at);
+      context.fillText(word, at[0] + 15, at[1] - 5);
+    }
+  }
+
+  #cross(context, [x, y]) {
+    context.strokeStyle = "#ffd479";
+    context.lineWidth = 1.6;
+    context.beginPath();
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      context.moveTo(x + 3 * dx, y + 3 * dy);
+      context.lineTo(x + 13 * dx, y + 13 * dy);
+    }
+    context.stroke();
   }
 
   #rings(context, scale, left, top) {
-    const binned = this.frame.binned, at = ([fast, slow]) => [
-      left + ((fast + 0.5) / binned) * scale, top + ((slow + 0.5) / binned) * scale];
-    const [x, y] = at(this.over.centre);
+    const { binned } = this.frame, [x, y] = this.#at(this.over.centre, scale, left, top);
     context.strokeStyle = "rgb(110 231 220 / 62%)";
     context.fillStyle = "rgb(150 245 235 / 95%)";
     context.lineWidth = 1;
@@ -130,22 +198,42 @@ export class Picture {
       this.#zoomAt(event.offsetX, event.offsetY, Math.exp(-event.deltaY * 0.0015));
     }, { passive: false });
     canvas.addEventListener("dblclick", () => this.fit());
-    canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
+    let moved = 0;
+    canvas.addEventListener("pointerdown", (event) => { moved = 0; canvas.setPointerCapture(event.pointerId); });
+    canvas.addEventListener("pointerup", (event) => { if (moved < 4) this.#click(event.offsetX, event.offsetY); });
     canvas.addEventListener("pointermove", (event) => {
-      if (event.buttons & 1) this.#move(event.movementX, event.movementY);
+      if (event.buttons & 1) { moved += Math.abs(event.movementX) + Math.abs(event.movementY); this.#move(event.movementX, event.movementY); }
       this.#tell(event.offsetX, event.offsetY);
     });
     canvas.addEventListener("pointerleave", () => this.onPixel(""));
     canvas.addEventListener("keydown", (event) => {
       const { width, height } = canvas.getBoundingClientRect(), step = 40;
       const moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
-      if (event.key === "+") this.#zoomAt(width / 2, height / 2, 1.25);
+      if (event.shiftKey && moves[event.key]) this.#stepPoint(...moves[event.key].map((by) => -by / step));
+      else if (event.key === "Enter" && this.pointed) this.onClick(...this.pointed);
+      else if (event.key === "+") this.#zoomAt(width / 2, height / 2, 1.25);
       else if (event.key === "-") this.#zoomAt(width / 2, height / 2, 0.8);
       else if (event.key === "0") this.fit();
       else if (moves[event.key]) this.#move(...moves[event.key]);
       else return;
       event.preventDefault();
     });
+  }
+
+  #click(x, y) {
+    if (!this.frame) return;
+    const { width, height } = this.canvas.getBoundingClientRect(), { scale, left, top } = this.#place(width, height);
+    const { binned, shape: [rows, columns] } = this.frame;
+    const place = [((x - left) / scale) * binned - 0.5, ((y - top) / scale) * binned - 0.5];
+    if (place[0] > -0.5 && place[1] > -0.5 && place[0] < columns * binned && place[1] < rows * binned) this.onClick(...place);
+  }
+
+  // The same by keys: with shift the arrows move a cross, and Enter clicks there.
+  #stepPoint(dx, dy) {
+    if (!this.frame) return;
+    const { shape: [rows, columns], binned } = this.frame, [first] = this.marked?.marks || [];
+    const [fast, slow] = this.pointed || (first ? [first[0], first[1]] : [(columns * binned) / 2, (rows * binned) / 2]);
+    this.point([fast + 2 * dx, slow + 2 * dy]);
   }
 
   #move(dx, dy) {

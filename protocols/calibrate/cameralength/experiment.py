@@ -16,11 +16,13 @@ from drivers.facts import DetectorFacts, Facts
 from drivers.parts import OpticalMode
 from engine.clock import ns
 from engine.errors import DeviceError, Refused
+from engine.record.document import RunDocument
 from engine.record.endings import Status
 from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
 from engine.run.contract import Experiment, ExperimentType, Prepared, Progress, SafeAction, Times, Work
 from engine.run.machine import StrictMachine
+from engine.run.panels import Kept
 from engine.run.run import Run
 from engine.run.series import Series
 from engine.run.trial import Case, Rules, SoakedRun, Trial
@@ -196,6 +198,12 @@ class CameraLengths(ExperimentType[CameraLengthPlan]):
                 "microscope, with the film in focus."
             )
         return seen
+
+    def kept(self, folder: Path, document: RunDocument) -> Kept | None:
+        """See `ExperimentType.kept`."""
+        from protocols.calibrate.keeping import kept_of
+
+        return kept_of(folder, document)
 
     def times(self, plan: CameraLengthPlan) -> Times:
         """See `ExperimentType.times`."""

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from drivers.contract import Microscope
+from engine.record.document import RunDocument
 from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
 from engine.run.contract import ExperimentType, Progress, Times
 from engine.run.machine import StrictMachine
+from engine.run.panels import Kept
 from engine.run.trial import Case, Rules, SoakedRun, Trial
 from protocols.calibrate.disc.visits import DARK, SNAPSHOT, TRIED, disc_machine
 from protocols.calibrate.picturing import SMALL, beam_is_off, looked_at_diffraction
@@ -52,6 +55,12 @@ class DiscExperimentType(ExperimentType[DiscPlanT]):
     async def look(self, plan: DiscPlanT, microscope: Microscope) -> JsonDict:
         """See `ExperimentType.look`."""
         return await looked_at_diffraction(microscope)
+
+    def kept(self, folder: Path, document: RunDocument) -> Kept | None:
+        """See `ExperimentType.kept`."""
+        from protocols.calibrate.keeping import kept_of
+
+        return kept_of(folder, document)
 
     def times(self, plan: DiscPlanT) -> Times:
         """See `ExperimentType.times`."""

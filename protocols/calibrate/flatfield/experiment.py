@@ -15,12 +15,14 @@ from drivers.facts import DetectorFacts, Facts
 from drivers.parts import Deflector
 from engine.clock import ns
 from engine.errors import Refused
+from engine.record.document import RunDocument
 from engine.record.endings import Status
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.trace import Record
 from engine.run.compute import Computation, Json
 from engine.run.contract import Experiment, ExperimentType, Prepared, Progress, SafeAction, Times, Work
 from engine.run.machine import StrictMachine
+from engine.run.panels import Kept
 from engine.run.run import Run
 from engine.run.series import Series
 from engine.run.trial import Case, Rules, SoakedRun, Trial
@@ -244,6 +246,12 @@ class Flatfield(ExperimentType[FlatfieldPlan]):
     def device_options(self, plan: FlatfieldPlan) -> Mapping[str, object]:
         """See `ExperimentType.device_options`: a camera that hides what it is, and a beam spread over it."""
         return {"hidden": True, "spread": True}
+
+    def kept(self, folder: Path, document: RunDocument) -> Kept | None:
+        """See `ExperimentType.kept`."""
+        from protocols.calibrate.keeping import kept_of
+
+        return kept_of(folder, document)
 
     def times(self, plan: FlatfieldPlan) -> Times:
         """See `ExperimentType.times`."""

@@ -12,12 +12,14 @@ from drivers.check.settling import AWAY_S, LOOKED_S, turn_of_lens
 from drivers.contract import Microscope
 from drivers.facts import Facts
 from engine.errors import DeviceError, Refused
+from engine.record.document import RunDocument
 from engine.record.endings import Status
 from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
 from engine.run.compute import Computation, Json
 from engine.run.contract import ExperimentType, Prepared, Progress, Times, Work
 from engine.run.machine import StrictMachine
+from engine.run.panels import Kept
 from engine.run.run import Run
 from engine.run.trial import Case, Rules, SoakedRun, Trial
 from protocols.calibrate.lens.plan import AWAY, BACK, DARK, DISC, PARTS, REST, LensPlan, State, lens_machine
@@ -201,6 +203,12 @@ class LensCalibration(ExperimentType[LensPlan]):
     async def look(self, plan: LensPlan, microscope: Microscope) -> JsonDict:
         """See `ExperimentType.look`."""
         return await looked_at_diffraction(microscope)
+
+    def kept(self, folder: Path, document: RunDocument) -> Kept | None:
+        """See `ExperimentType.kept`."""
+        from protocols.calibrate.keeping import kept_of
+
+        return kept_of(folder, document)
 
     def times(self, plan: LensPlan) -> Times:
         """See `ExperimentType.times`."""

@@ -10,10 +10,12 @@ from drivers.contract import Microscope
 from drivers.facts import DetectorFacts, Facts
 from drivers.parts import OpticalMode
 from engine.errors import Refused
+from engine.record.document import RunDocument
 from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
 from engine.run.contract import ExperimentType, Prepared, Progress, Times
 from engine.run.machine import StrictMachine
+from engine.run.panels import Kept
 from engine.run.run import Run
 from engine.run.trial import Case, Rules, SoakedRun, Trial
 from protocols.calibrate.moves.experiment import MovesExperiment
@@ -98,6 +100,12 @@ class Moves(ExperimentType[PlanT]):
     async def look(self, plan: PlanT, microscope: Microscope) -> JsonDict:
         """See `ExperimentType.look`."""
         return await looked_at(microscope)
+
+    def kept(self, folder: Path, document: RunDocument) -> Kept | None:
+        """See `ExperimentType.kept`."""
+        from protocols.calibrate.keeping import kept_of
+
+        return kept_of(folder, document)
 
     def progress(self, record: Record) -> Progress | None:
         """See `ExperimentType.progress`."""

@@ -17,11 +17,13 @@ from drivers.facts import Facts
 from drivers.parts import OpticalMode
 from engine.clock import ns
 from engine.errors import DeviceError, Refused
+from engine.record.document import RunDocument
 from engine.record.endings import Status
 from engine.record.jsonobject import JsonDict
 from engine.record.trace import Record
 from engine.run.contract import ExperimentType, Prepared, Progress, Times, Work
 from engine.run.machine import StrictMachine
+from engine.run.panels import Kept
 from engine.run.run import Run
 from engine.run.trial import Case, Rules, SoakedRun, Trial
 from protocols.calibrate.picturing import SMALL, Picturing, beam_is_off, camera_of
@@ -189,6 +191,12 @@ class RotationCalibration(ExperimentType[RotationPlan]):
                 "started. Set diffraction, or watch = false."
             )
         return look
+
+    def kept(self, folder: Path, document: RunDocument) -> Kept | None:
+        """See `ExperimentType.kept`."""
+        from protocols.calibrate.keeping import kept_of
+
+        return kept_of(folder, document)
 
     def times(self, plan: RotationPlan) -> Times:
         """See `ExperimentType.times`."""

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from protocols.serialed.recall.sequence import RecallSequence
 
 PIXEL_BYTES = 4
+CORRECTED = {
+    "beam": "by the beam shift",
+    "stage": "by the stage",
+    "stage and beam": "by the stage until it is near, then by the beam shift",
+    "nothing": "not at all",
+}
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,9 @@ class PreparedRecall(Prepared):
         return {
             "crystal": f"{plan.crystal or 'one'} at ({plan.x_nm / 1000:.2f}, {plan.y_nm / 1000:.2f}) um of the stage",
             "known again by": f"itself and {known} neighbours" if known else "its place and its size only",
-            "corrected": {"beam": "by the beam shift", "stage": "by the stage", "nothing": "not at all"}[plan.correct],
+            "corrected": CORRECTED[plan.correct],
             "exposures": f"{plan.image_exposure_s:g} s for the image"
-            + (f", {plan.probe_exposure_s:g} s of the probe beside the crystals" if plan.correct == "beam" else ""),
+            + (f", {plan.probe_exposure_s:g} s of the probe beside the crystals" if "beam" in plan.correct else ""),
         }
 
     @property
@@ -176,7 +182,7 @@ class RecallTrial(Trial):
         plan: JsonDict = {
             "x_nm": rng.uniform(-20000, 20000),
             "y_nm": rng.uniform(-20000, 20000),
-            "correct": rng.choice(["beam", "stage", "nothing"]),
+            "correct": rng.choice(["beam", "stage", "stage and beam", "nothing"]),
             "pattern": rng.random() < 0.5,
             "neighbours": [[rng.uniform(-2000, 2000), rng.uniform(-2000, 2000), 500.0] for _ in range(4)],
         }

@@ -1,5 +1,6 @@
 """What came of a recall, from its records alone: pure, the same for a run, its replay and its recovery."""
 
+from engine.record.beamtime import beam_on_s
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.remains import Remains, RunEnd
 from engine.record.warned import TRUTH
@@ -33,6 +34,7 @@ def finish_recall(remains: Remains) -> RunEnd:
         "images": len(remains.of_kind(IMAGE.name)),
         "patterns": len(remains.of_kind(PATTERN.name)),
         "score": scores[-1] if scores else None,
+        "beam_on_s": round(beam_on_s(remains.records), 3),
         "beam_off_nm": None if truth is None else truth.get("median_nm"),
     }
     return RunEnd(result)

@@ -35,8 +35,9 @@ class RecallPlan(BaseModel):
     """Of the crystal; 0 where nobody knows it."""
     neighbours: Annotated[tuple[tuple[Place, Place, Length], ...], Field(max_length=200)] = ()
     """Other crystals around it: x and y in nm from it, and length. By these it is known again."""
-    correct: Literal["beam", "stage", "nothing"] = "beam"
-    """What brings beam and crystal together once it is found: the beam shift, the stage again, or nobody."""
+    correct: Literal["beam", "stage", "stage and beam", "nothing"] = "beam"
+    """What brings beam and crystal together once it is found: the beam shift, the stage again, the stage until it is
+    near and then the beam shift, which a rotation wants, or nobody."""
     within_nm: Annotated[float, Field(ge=50, le=1e5, allow_inf_nan=False)] = 1000.0
     """A stage that is farther off than this is sent again, where the stage corrects."""
     stage_tries: Annotated[int, Field(ge=1, le=10)] = 3

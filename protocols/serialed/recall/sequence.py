@@ -187,13 +187,15 @@ class RecallSequence(Experiment):
         place = self.scale.place_of(self._target_px, self._stage_nm)
         away_nm = math.dist(place, self._stage_nm)
         self._note(match, place, away_nm)
-        if self.plan.correct == "stage" and away_nm > self.plan.within_nm:
-            if self._images == self.plan.stage_tries:
+        by_beam = "beam" in self.plan.correct
+        if "stage" in self.plan.correct and away_nm > self.plan.within_nm:
+            if self._images < self.plan.stage_tries:
+                self._to_nm = place
+                return "move_again"
+            if not by_beam:
                 tries = f"{self._images} {'try' if self._images == 1 else 'tries'}"
                 return self._failed(f"the stage is still {away_nm:.0f} nm off after {tries}, and not within_nm")
-            self._to_nm = place
-            return "move_again"
-        if self.plan.correct == "beam":
+        if by_beam:
             return "found"
         return self.run.finish(Status.DONE, self._words(away_nm))
 
@@ -330,6 +332,7 @@ class RecallSequence(Experiment):
         ends = {
             "beam": "the beam shift is on it",
             "stage": f"the stage is {away_nm or 0.0:.0f} nm off",
+            "stage and beam": "the beam shift is on it",
             "nothing": "nothing was corrected",
         }
         return (

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from drivers.approach import OnClock, arrive_xy
 from drivers.simulated.latency import Interface
+from drivers.simulated.microscope import SIMULATED_TIMING
 from drivers.simulated.stagexyz import StageXYZSettings, Translation
 from engine.clock import ns
 from engine.clock.virtual import VirtualClock
@@ -163,3 +164,20 @@ async def test_a_stage_with_momentum_goes_too_far_and_comes_back(clock: VirtualC
     await clock.sleep_s(5.0)
     await stage.move_xy(5_100.0, -5_000.0)
     assert stage.specimen_nm(clock.now_ns() + ns(0.002))[0] == pytest.approx(5_200.0), "no farther than the way was"
+
+
+@virtual
+async def test_z_may_land_better_than_x_and_y(clock: VirtualClock) -> None:
+    options = {"stagexyz": {"reproducibility_nm": 500.0, "z_reproducibility_nm": 0.0, "backlash_nm": 0.0}}
+    async with SIMULATED_TIMING.connect(clock, 1, options) as parts:
+        microscope = parts.assembled()
+        assert microscope.stagexyz is not None
+        assert microscope.truth is not None
+        translation = microscope.truth.view.translation  # type: ignore[attr-defined]
+        await microscope.stagexyz.move_z(2_000.0)
+        await clock.sleep_s(2.0)
+        await microscope.stagexyz.move_xy(3_000.0, 3_000.0)
+        await clock.sleep_s(2.0)
+        x_nm, _, z_nm = translation.specimen_nm(clock.now_ns())
+        assert z_nm == 2_000.0
+        assert abs(x_nm - 3_000.0) > 1.0

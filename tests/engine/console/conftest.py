@@ -1,7 +1,11 @@
 """An opened instrument on virtual time with the controls of the console, and runs that a test looks at."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import pytest
 from engine.clock.virtual import VirtualClock, VirtualLoop
 from engine.console.controls import Controls
 from engine.run.instrument import Instrument
+from tests.engine.console.browsing import CHROMIUM, PATIENCE_MS, Program
 
 Scene = Callable[["Asked"], Awaitable[Any]]
 
@@ -50,3 +55,42 @@ def on_instrument(tmp_path: Path) -> Callable[..., Any]:
             return runner.run(opened())
 
     return play
+
+
+@pytest.fixture
+def console(tmp_path, request) -> Iterator[Program]:
+    """A console; with the words that a test gives it by `indirect` parameters."""
+    program = Program(tmp_path, *(word.format(folder=tmp_path) for word in getattr(request, "param", ())))
+    try:
+        yield program
+    finally:
+        program.end()
+        for file in (tmp_path / "tmp").glob("credline-*/instrument-*.json"):
+            with suppress(ProcessLookupError):  # a test has killed it
+                os.kill(json.loads(file.read_text())["pid"], signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, console):
+    """A page that steers, and has nothing to complain of."""
+    context = browser.new_context(viewport={"width": 1366, "height": 768})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.goto(console.link)
+    page.get_by_text("you steer").wait_for()
+    yield page
+    context.close()
+    assert [text for text in wrong if "ERR_CONNECTION_REFUSED" not in text] == []

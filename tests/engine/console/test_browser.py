@@ -1,133 +1,13 @@
-"""The console as an operator has it: real processes, a real browser, simulated devices on the real clock.
-
-Where there is no Chromium these tests are skipped, unless CREDLINE_REQUIRE_BROWSER=1.
-"""
+"""The console as an operator has it: a run from its form to its report, and what may go away meanwhile."""
 
 import json
 import os
-import re
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
-import pytest
+from tests.engine.console.browsing import IN_A_BROWSER, PATIENCE_MS, Program, lit, slots, start
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-REQUIRED = os.environ.get("CREDLINE_REQUIRE_BROWSER") == "1"
-
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.realtime,
-    pytest.mark.skipif(CHROMIUM is None and not REQUIRED, reason="there is no Chromium"),
-]
-PROGRAM = "import sys; from engine.commands.program import main; sys.argv[0] = 'credline'; main()"
-SHORT = {"sample": "zeolite", "range_deg": "8", "snapshot_interval": "5"}
-PATIENCE_MS = 60_000
-
-
-class Program:
-    """A console in a process of its own, and the instrument process that it starts."""
-
-    def __init__(self, folder: Path, *words: str) -> None:
-        self.log = folder / f"console-{time.monotonic_ns()}.log"
-        self.folder = folder
-        environment = {**os.environ, "TMPDIR": str(folder / "tmp")}  # a lock folder of its own
-        (folder / "tmp").mkdir(exist_ok=True)
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, "console", "--port", "0", "--out", str(folder / "runs"), *words],
-                stderr=log,
-                env=environment,
-            )
-        self._wait_for(r"enter\?key=")
-
-    def _wait_for(self, pattern: str) -> str:
-        for _ in range(1200):
-            if found := re.findall(pattern, self.log.read_text()):
-                return str(found[-1])
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.1)
-        raise AssertionError(self.log.read_text())
-
-    @property
-    def link(self) -> str:
-        """The link that steers, which has not been used."""
-        return re.findall(r"http://\S+enter\S+", self.log.read_text())[-1]
-
-    @property
-    def place(self) -> str:
-        return self.link.partition("enter")[0]
-
-    @property
-    def instrument(self) -> dict:
-        """What the instrument process says of itself."""
-        return json.loads(next((self.folder / "tmp").glob("credline-*/instrument-*.json")).read_text())
-
-    def end(self, number: int = signal.SIGINT) -> str:
-        """End the console; what it said."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-            self.process.wait(30)
-        return self.log.read_text()
-
-
-@pytest.fixture
-def console(tmp_path) -> Iterator[Program]:
-    program = Program(tmp_path)
-    try:
-        yield program
-    finally:
-        program.end()
-        for file in (tmp_path / "tmp").glob("credline-*/instrument-*.json"):
-            with suppress(ProcessLookupError):  # a test has killed it
-                os.kill(json.loads(file.read_text())["pid"], signal.SIGTERM)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser, console):
-    """A page that steers, and has nothing to complain of."""
-    page = browser.new_page(viewport={"width": 1366, "height": 768})
-    page.set_default_timeout(PATIENCE_MS)
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    page.goto(console.link)
-    page.get_by_text("you steer").wait_for()
-    yield page
-    page.close()
-    assert [text for text in wrong if "ERR_CONNECTION_REFUSED" not in text] == []
-
-
-def _start(page, **keys: str) -> None:
-    for key, value in {**SHORT, **keys}.items():
-        page.fill(f"#key-{key}", value)
-    page.wait_for_function("() => document.getElementById('plan').textContent.includes('Fits')")
-    page.locator("#start:not([disabled])").click()
-    page.locator("#stop").wait_for()
-
-
-def _lit(page, state: str) -> None:
-    page.wait_for_function(f"() => document.querySelector('#machine .lit')?.textContent.startsWith('{state}')")
-
-
-def _slots(page, number: int) -> None:
-    page.wait_for_function(f"() => window.credline.run?.done >= {number}")
+pytestmark = IN_A_BROWSER
 
 
 def test_a_run_from_an_empty_page_to_its_report(page, console):
@@ -135,16 +15,16 @@ def test_a_run_from_an_empty_page_to_its_report(page, console):
     page.get_by_text("give a plain number of seconds").wait_for()
     assert page.locator("#start").is_disabled()
     page.fill("#key-exposure_s", "0.5")
-    _start(page)
-    _lit(page, "expose")
-    _slots(page, 3)
+    start(page)
+    lit(page, "expose")
+    slots(page, 3)
     page.wait_for_function("() => window.credline.frames >= 2")
     assert page.locator("#status").inner_text() == "running"
     assert page.locator("#beam").inner_text() == "BEAM ON"
 
     page.reload()  # in the middle
     page.get_by_text("you steer").wait_for()
-    _slots(page, 8)
+    slots(page, 8)
     page.wait_for_function("() => window.credline.frames >= 2")
     assert page.locator("#name").inner_text() == "zeolite_001"
     assert page.locator("#second").is_visible()  # the last snapshot
@@ -197,8 +77,8 @@ def test_nobody_who_needs_contrast_names_or_a_keyboard_is_left_out(page):
 
 
 def test_a_console_that_is_killed_harms_no_run_and_the_next_one_finds_it(page, console, tmp_path):
-    _start(page, range_deg="4")
-    _lit(page, "expose")
+    start(page, range_deg="4")
+    lit(page, "expose")
     console.end(signal.SIGKILL)
     page.get_by_text("console lost").wait_for()
     again = Program(tmp_path)
@@ -215,12 +95,16 @@ def test_a_console_that_is_killed_harms_no_run_and_the_next_one_finds_it(page, c
         said = again.end()
     assert "instrument: let go" in said
     assert "Traceback" not in said
+    for _ in range(200):  # it ends when it has answered
+        if not list((tmp_path / "tmp").glob("credline-*/*")):
+            break
+        time.sleep(0.1)
     assert not list((tmp_path / "tmp").glob("credline-*/*"))
 
 
 def test_the_page_says_when_the_instrument_process_is_gone(page, console):
-    _start(page)
-    _lit(page, "expose")
+    start(page)
+    lit(page, "expose")
     os.kill(console.instrument["pid"], signal.SIGKILL)
     page.get_by_text("no instrument").wait_for(timeout=3000)
     page.get_by_text("the instrument process does not answer").wait_for(timeout=3000)

@@ -288,3 +288,94 @@ def test_the_red_button_reaches_the_run_within_a_run(on_instrument, toy):
     assert told["ok"]
     assert told["after_ms"] < 500
     assert over["last"]["status"] == "stopped"
+
+
+def test_a_view_gives_way_to_a_run_which_waits_for_its_end(on_instrument):
+    async def scene(asked):
+        view = (await asked("run", protocol="view", settings=[]))["run"]
+        await asked.clock.sleep_s(3)
+        assert (await asked("tell", words="unblank"))["ok"]
+        await asked.clock.sleep_s(3)
+        during = await asked("status")
+        wrong = await asked("run", protocol="cred", settings=["exposure_s=100"])
+        still = await asked("status")
+        name = await _begin(asked)
+        at_begin = RunDocument.read(asked.out / view), await asked.instrument.reads_blanked()
+        await asked.until_over()
+        return during, wrong, still, at_begin, _commands(asked, view), RunDocument.read(asked.out / name)
+
+    during, wrong, still, (view, blanked), commands, after = on_instrument(scene)
+    assert (during["run"]["gives_way"], during["blanked"]) == (True, False)
+    assert not wrong["ok"]
+    assert still["run"]["name"] == during["run"]["name"]  # what cannot be ends no view
+    assert (view.status, blanked) == ("stopped", True)
+    assert [(each["name"], each["reason"], each.get("by")) for each in commands] == [
+        ("told", "unblank", "a test"),
+        ("stopped", "ended for a run of cred, from the console (a test)", None),
+    ]
+    assert after.status == "done"
+
+
+def test_of_two_runs_that_end_a_view_one_is_begun(on_instrument):
+    async def scene(asked):
+        await asked("run", protocol="view", settings=[])
+        await asked.clock.sleep_s(2)
+        both = await asyncio.gather(*(asked("run", protocol="cred", settings=SHORT) for _ in range(2)))
+        await asked.until_over()
+        return [told["ok"] for told in both], len(list(asked.out.glob("mordenite_*")))
+
+    assert on_instrument(scene) == ([True, False], 1)
+
+
+def test_no_other_run_gives_way(on_instrument):
+    async def scene(asked):
+        await _begin(asked)
+        await asked.clock.sleep_s(5)
+        return await asked("run", protocol="view", settings=[])
+
+    told = on_instrument(scene)
+    assert "a run has the instrument" in told["error"]
+
+
+def test_a_view_gives_way_to_the_queue_and_to_the_end_of_the_console(on_instrument):
+    async def scene(asked):
+        await asked("queue", protocol="cred", settings=SHORT)
+        first = (await asked("run", protocol="view", settings=[]))["run"]
+        await asked.clock.sleep_s(2)
+        assert (await asked("start queue"))["ok"]
+        await asked.clock.sleep_s(5)
+        run = (await asked("status"))["run"]["protocol"]
+        await asked.until_over()
+        second = (await asked("run", protocol="view", settings=[]))["run"]
+        closed = await asked("close")
+        return run, closed["ok"], [RunDocument.read(asked.out / name).reason for name in (first, second)]
+
+    run, closed, reasons = on_instrument(scene)
+    assert (run, closed) == ("cred", True)
+    assert reasons == [
+        "ended for the queue, from the console (a test)",
+        "ended with the console, from the console (a test)",
+    ]
+
+
+@pytest.mark.parametrize("accepted", [True, False, "yes"])
+def test_a_machine_that_is_too_slow_is_accepted_where_that_is_asked_for(on_instrument, monkeypatch, accepted):
+    from engine.run.instrument import Instrument
+
+    seen = []
+    perform = Instrument.perform
+
+    async def performed(self, *given, **more):
+        seen.append(more["accept_timing"])
+        return await perform(self, *given, **more)
+
+    monkeypatch.setattr(Instrument, "perform", performed)
+
+    async def scene(asked):
+        told = await asked("run", protocol="cred", settings=SHORT, accept_timing=accepted)
+        assert told["ok"]
+        await asked("stop")
+        await asked.until_over()
+
+    on_instrument(scene)
+    assert seen == [accepted is True]

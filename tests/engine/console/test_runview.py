@@ -1,14 +1,16 @@
 """What a page shows of a run, made from its records."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from engine.console.runview import DRAWN_MOST, Growing, RunView, machine_told
-from engine.console.watched import WatchedRun, total_of
+from engine.console.watched import WatchedRun
 from engine.record.document import RunDocument
 from engine.run.registry import experiment_type
+from engine.run.total import total_of
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +150,54 @@ def test_of_a_long_run_the_last_are_kept_and_nobody_is_given_one_twice():
     assert growing.after(0)[0] == 10
     assert growing.after(DRAWN_MOST + 7) == [DRAWN_MOST + 7, DRAWN_MOST + 8, DRAWN_MOST + 9]
     assert growing.after(DRAWN_MOST + 10) == []
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory):
+    """A live view that has saved an image."""
+    from engine.run.perform import Request, execute
+
+    def watch(run, _):
+        def told(record):
+            if record["kind"] == "call" and record["name"] == "detector.arm":
+                run.commands.tell("unblank", by="a test")
+                run.commands.tell("save")
+
+        run.trace.observe(told)
+
+    kind = experiment_type("view")
+    out = tmp_path_factory.mktemp("runs")
+    plan = kind.plan_type.model_validate({"lasts_min": 0.1})
+    return execute(Request(kind, plan, out, "simulated", virtual=True, seed=1, draw=False), watch).folder
+
+
+def test_what_a_protocol_sees_in_a_picture_is_told_with_it_and_computed_once(view, monkeypatch):
+    watched = WatchedRun(view, "view_001")
+    watched.look()
+    frame = watched.picture("saved", None)
+    assert frame is not None
+    told = json.loads(json.dumps(watched.seen(frame), allow_nan=False))
+    assert {name for name, _ in told["figures"]} >= {"brightest pixel", "sharpness", "beam from the middle"}
+    assert [word for _, _, word in told["crosses"]] == ["beam"]
+    assert told["followed"][0] == "sharpness"
+    monkeypatch.setattr("protocols.view.looks.sharpness", lambda image: 1 / 0)
+    assert watched.seen(frame) == watched.seen(frame)
+    assert WatchedRun(view, "view_001").seen(frame) is None  # a protocol that fails at it tells nothing
+
+
+def test_buttons_are_offered_as_long_as_a_run_goes(view):
+    document = RunDocument.read(view)
+    kind = experiment_type("view")
+    assert RunView("view_001", kind, document).summary()["buttons"] == []
+    going = RunView("view_001", kind, replace(document, status="running")).summary()["buttons"]
+    assert {"label": "Tilt to", "words": "tilt", "hint": "The stage turns there", "value": "0", "unit": "deg"} in going
+    for button in going:  # each says what the run understands
+        words = f"{button['words']} {button['value']}" if button["value"] is not None else button["words"]
+        assert kind.understood(words, document)
+
+
+def test_how_the_microscope_stands_is_a_panel(view):
+    watched = WatchedRun(view, "view_001")
+    watched.look()
+    (row,) = [row["values"] for row in watched.view.panels.rows.after(0)]
+    assert (row["mode"], row["camera length"], row["beam"]) == ("diffraction", "250 mm", "blanked")

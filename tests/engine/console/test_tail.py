@@ -1,4 +1,4 @@
-"""The tail of a trace and of a spool, while both grow."""
+"""The tail of a spool while it grows."""
 
 import json
 import zlib
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.console.picture import LARGEST_PX, packed_picture
-from engine.console.tail import FrameTail, SeenFrame, TraceTail
+from engine.console.tail import FrameTail, SeenFrame
 from engine.frame import Frame
 from engine.record.framekinds import Column, FrameKind
 from engine.record.frametable import DATA_FILE, write_frames
@@ -15,32 +15,9 @@ from engine.record.spool import SPOOL_FILE
 from engine.record.spoolformat import MAGIC, FrameInfo, packed
 
 
-def _line(seq: int) -> bytes:
-    return json.dumps({"seq": seq, "t_ns": seq, "kind": "note", "name": "operator", "text": "x"}).encode() + b"\n"
-
-
 def _add(folder, data: bytes, name: str = "trace.jsonl") -> None:
     with (folder / name).open("ab") as file:
         file.write(data)
-
-
-def test_records_come_when_their_lines_are_whole(tmp_path):
-    tail = TraceTail(tmp_path)
-    assert tail.new() == []
-    _add(tmp_path, _line(0) + _line(1)[:20])
-    assert [record["seq"] for record in tail.new()] == [0]
-    assert tail.new() == []
-    _add(tmp_path, _line(1)[20:] + _line(2))
-    assert [record["seq"] for record in tail.new()] == [1, 2]
-
-
-@pytest.mark.parametrize(
-    "bad", [b"{\n", b"[]\n", b'{"kind": 3}\n', b"\xff\n", b'{"seq": 1, "kind": "step", "name": "x"}\n']
-)
-def test_a_line_that_is_no_record_is_passed_over(tmp_path, bad):
-    tail = TraceTail(tmp_path)
-    _add(tmp_path, _line(0) + bad + _line(2))
-    assert [record["seq"] for record in tail.new()] == [0, 2]
 
 
 def _frame(index: int, kind: str = "diffraction", value: int = 0) -> bytes:

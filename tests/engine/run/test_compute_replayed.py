@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from engine.errors import ComputationError, Refused
 from engine.record.trace import Record, Trace
 from engine.replay.computations import RecordedComputations, recompute
 from engine.replay.whatif import Question, ask
+from engine.run import computeprocess
 from engine.run.compute import Computation, ComputeGate, Verdict
+from engine.run.computeprocess import WorkerProcess
 from tests.engine.run.computebench import ALL, BUILT, NEWEST, Bench, computation
 from tests.engine.virtually import really
 
@@ -187,6 +190,19 @@ async def test_a_killed_worker_is_dead_and_the_next_computation_has_a_new_one(cl
         assert (await bench.gate.compute(asked, {})).verdict is Verdict.DEAD
         last: Any = (await bench.gate.compute(asked, {})).get()
         assert last["pid"] != first["pid"]
+
+
+@pytest.mark.realtime
+def test_a_worker_that_never_gets_ready_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(computeprocess, "BEGIN_S", 0.5)
+    others = active_children()
+    asked = Computation("stuck", "tests.engine.run.stuckimport:nothing", latency_s=0.1, limit_s=0.3, resolution=0.01)
+    worker = WorkerProcess(asked, tmp_path, patience_s=1.0)
+    try:
+        assert worker.warm().result() == "its worker process was not ready after 0.5 s and was ended"
+    finally:
+        worker.close()
+    assert [child for child in active_children() if child not in others] == []
 
 
 @pytest.mark.realtime

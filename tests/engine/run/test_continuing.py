@@ -93,6 +93,16 @@ def test_a_session_killed_after_three_of_five_children_makes_two_more_in_a_new_f
     assert RunDocument.read(second).continued == told
 
 
+def test_a_session_killed_between_the_making_of_a_childs_folder_and_its_first_file_goes_on(tmp_path: Path) -> None:
+    first = performed(tmp_path, ToyPlan(sample="day", children=3)).folder
+    cut_off_after(first, 1)
+    shutil.rmtree(first / "2_toy", ignore_errors=True)
+    (first / "2_toy").mkdir()
+    earlier = earlier_run(first, "toy")
+    assert any("2_toy: the program ended before the run began" in line for line in earlier.told)
+    assert earlier.carried_over(ToyPlan(sample="day", children=3))["done"] == {"children": 1}
+
+
 def test_what_was_done_adds_up_over_several_folders(tmp_path: Path) -> None:
     cut_off_after(performed(tmp_path, ToyPlan(sample="day", children=5)).folder, 1)
     plan = ToyPlan(sample="day", children=5)

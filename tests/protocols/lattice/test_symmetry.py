@@ -67,3 +67,20 @@ def test_the_other_settings_of_a_centred_monoclinic_lattice_are_c() -> None:
 )
 def test_free_parameters(system: tuple[float, ...], free: int) -> None:
     assert bravais(Cell(*system)).free_parameters == free
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_reflection_of_a_rhombohedral_lattice_is_taken_for_absent(seed: int) -> None:
+    """Its hexagonal axes are obverse, whatever the axes that were found and their noise."""
+    rng = np.random.default_rng(seed)
+    axes = np.eye(3, dtype=np.int64)
+    for _ in range(4):
+        i, j = rng.permutation(3)[:2]
+        axes[i] += rng.choice([-1, 1]) * axes[j]
+    metric = axes @ Cell(9.3, 9.3, 9.3, 94.6, 94.6, 94.6).metric @ axes.T
+    found = Cell(*(np.array(Cell.from_metric(metric).parameters) * (1 + 1e-4 * rng.normal(size=6))).tolist())
+    told = bravais(found, 1.0)
+    assert told.symbol == "hR"
+    points = np.indices((5, 5, 5)).reshape(3, -1).T - 2
+    hexagonal = points @ (told.basis @ told.reduction).T
+    assert not np.any(gemmi.SpaceGroup("R -3 m:H").operations().systematic_absences(hexagonal.astype(np.int32)))

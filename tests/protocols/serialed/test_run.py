@@ -20,6 +20,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return made(tmp_path_factory.mktemp("run"))
 
 
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return made(tmp_path_factory.mktemp("again"))
+
+
 def test_each_field_is_imaged_and_each_crystal_in_it_exposed_once(run: Made) -> None:
     result = run.result
     assert run.document["status"] == "done", run.document["reason"]
@@ -47,6 +52,11 @@ def test_a_replay_does_the_same(run: Made, assert_trace_matches: Callable[..., N
     without_truth = [r for r in run.trace if r["name"] != "truth"]
     renumbered = [{**record, "seq": seq} for seq, record in enumerate(without_truth)]
     assert_trace_matches(replay(run.trace, run.folder), renumbered)
+
+
+@pytest.mark.parametrize("file", ["trace.jsonl", "journal.jsonl", "frames.h5", "grid_truth.h5"])
+def test_the_same_seed_writes_the_same_bytes(run: Made, again: Made, file: str) -> None:
+    assert (again.folder / file).read_bytes() == (run.folder / file).read_bytes()
 
 
 def test_the_operator_puts_a_field_first_and_leaves_one_out(tmp_path: Path) -> None:
@@ -78,6 +88,11 @@ def test_a_beam_that_drifts_is_followed(tmp_path: Path) -> None:
     assert len(told.of("note", "beam")) > 2
     assert told.result["beam"]["largest_move_nm"] > 40.0
     assert told.result["on_target"] > 0.95
+
+
+def test_a_stage_that_goes_too_far_is_waited_for(tmp_path: Path) -> None:
+    goes_too_far = {"stagexyz": {"overshoot_nm": 3000.0, "settling_s": 0.3}}
+    assert made(tmp_path, goes_too_far, stage_settling_s=2.0).result["on_target"] == 1.0
 
 
 def test_an_empty_grid_is_done_and_said_to_be_empty(tmp_path: Path) -> None:

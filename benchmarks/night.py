@@ -1,0 +1,107 @@
+"""A virtual night on a simulated grid of two phases: what an unattended session brings, and where its time and beam go.
+
+`python -m benchmarks.night --seed 3 --hours 8`: figures of one night; `--fault WORDS` (repeatable) makes it a bad one.
+`--out DIR` keeps the folders. Judged by live alone; the truth of the simulation only counts, it decides nothing.
+"""
+
+import argparse
+import time
+import tomllib
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import tomlkit
+
+from engine.record.document import RunDocument
+from engine.record.folder import children_of
+from engine.record.trace import read_trace
+from engine.run.perform import Request, execute
+from protocols.session.experiment import SESSION
+from protocols.session.plan import SessionPlan
+
+DEVICES = Path(__file__).parents[1] / "examples" / "session.toml"
+PLAN: dict[str, Any] = {
+    "sample": "night",
+    "width_um": 200.0,
+    "height_um": 200.0,
+    "block_um": 50.0,
+    "choose": {"isolated": False},
+    "cred": {"start_deg": -50.0, "range_deg": 100.0, "speed_deg_s": 0.9},
+}
+
+
+def night(seed: int, hours: float, size_um: float, faults: list[str], out: Path) -> None:
+    """One night, and its figures."""
+    devices = tomllib.loads(DEVICES.read_text(encoding="utf-8"))
+    devices["microscope"]["grid"]["seed"] = seed
+    file = out / "devices.toml"
+    file.write_text(tomlkit.dumps(devices), encoding="utf-8")
+    plan = {**PLAN, "width_um": size_um, "height_um": size_um, "goal": {"max_hours": hours}}
+    asked = Request(
+        *(SESSION, SessionPlan(**plan), out, str(file)), virtual=True, seed=seed, draw=False, faults=tuple(faults)
+    )
+    begun = time.perf_counter()
+    report = execute(asked, lambda run, _: None)
+    told(report.folder, time.perf_counter() - begun)
+
+
+def told(folder: Path, wall_s: float | None = None) -> None:
+    """The figures of a night in its folder."""
+    document = RunDocument.read(folder)
+    result, session = document.result, document.own["session"]
+    tried = max(int(result["tried"]), 1)
+    print(f"{folder.name}: {document.status}: {document.reason}")
+    print(f"hours {result['hours']:.2f}, data sets {result['data_sets']}, an hour {result['data_sets_per_hour']:.1f}")
+    print(f"crystals tried {result['tried']}, indexable {result['indexable']} ({result['indexable'] / tried:.0%})")
+    for phase in session["phases"]:
+        share = f"{phase['completeness']:.1%} of {phase['attainable']:.1%} attainable"
+        print(f"  {phase['words']}: {share}; {'; '.join(phase['doubts']) or 'no doubts'}")
+    aside = Counter((each["stage"], each["reason"].partition(":")[0][:70]) for each in session["set_aside"])
+    for (stage, reason), count in aside.most_common():
+        print(f"  set aside at {stage}: {count} x {reason}")
+    print(f"device faults {result['faults']}, waited {result['waited_s'] / 60:.1f} min")
+    beam_s, lit_s = float(result["beam_on_s"]), 0.0
+    for child in children_of(folder):
+        if "beam_on_s" in RunDocument.read(child).result:
+            lit_s += exposed_s(child)
+    print(f"beam on {beam_s:.0f} s, of it exposures and rotations {lit_s:.0f} s; not told by {result['beam_untold']}")
+    whole_s = 3600.0 * float(result["hours"]) or 1.0
+    for state, spent_s in sorted(result["in_state_s"].items(), key=lambda each: -each[1]):
+        print(f"  {state}: {spent_s / 60:.1f} min ({spent_s / whole_s:.0%})")
+    if wall_s is not None:
+        print(f"wall {wall_s / 60:.1f} min")
+
+
+def exposed_s(child: Path) -> float:
+    """How long the beam is wanted in a child: exposures; of a rotation from its first frame to its last."""
+    frames = [r for r in read_trace(child) if r["kind"] == "frame"]
+    turning = [r for r in frames if r["name"] in ("diffraction", "snapshot")]
+    others_s = sum(r["end_ns"] - r["start_ns"] for r in frames if r not in turning) / 1e9
+    if not turning:
+        return others_s
+    return others_s + (max(r["end_ns"] for r in turning) - min(r["start_ns"] for r in turning)) / 1e9
+
+
+def main() -> None:
+    """See the module's words."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hours", type=float, default=8.0)
+    parser.add_argument("--size-um", type=float, default=200.0)
+    parser.add_argument("--fault", action="append", default=[])
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--told", type=Path, help="Figures of a night that was made before.")
+    asked = parser.parse_args()
+    if asked.told is not None:
+        told(asked.told)
+        return
+    with TemporaryDirectory(prefix="credline-night-") as made:
+        out = asked.out or Path(made)
+        out.mkdir(parents=True, exist_ok=True)
+        night(asked.seed, asked.hours, asked.size_um, asked.fault, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""How far the image of a specimen has moved between two tilts, as a computation of a run: by phase correlation, once
+the foreshortening between the tilts is taken back.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
+
+from engine.run.compute import Computation
+from protocols.calibrate.moves.picture import Camera, filled, lonely
+from protocols.calibrate.moves.registration import displacement, flattened
+
+Array = NDArray[np.float64]
+
+TILTED = Computation(
+    "tilted", "protocols.calibrate.height.tilted:tilted", latency_s=0.1, limit_s=20.0, resolution=1e-3, quick=True
+)
+
+
+def told(
+    before: int,
+    after: int,
+    *,
+    cosine: float,
+    stage_px: tuple[float, float, float, float],
+    guess_nm: float,
+    wide_cross: bool,
+    saturation: int | None,
+    flatfield: int | None = None,
+) -> dict[str, Any]:
+    """The arguments of `tilted`. before, after: of the frames in the spool. cosine: of the second tilt over that of the
+    first. stage_px: see `ImageScale`. guess_nm: about how far it has moved along y.
+    flatfield: index of the camera's response, without which what is the camera's own looks like an image that stands.
+    """
+    camera = {"wide_cross": wide_cross, "saturation": saturation, "flatfield": flatfield}
+    return {"before": before, "after": after, "cosine": cosine, "stage_px": stage_px, "guess_nm": guess_nm, **camera}
+
+
+def tilted(arguments: Mapping[str, Any], picture: Callable[[int], NDArray[np.generic]]) -> dict[str, Any]:
+    """x_nm, y_nm of the stage by which the image of the second frame lies off that of the first; agreement and sure as
+    `registration.Displacement` has them.
+    """
+    flatfield = arguments["flatfield"]
+    response = None if flatfield is None else np.asarray(picture(flatfield), np.float32)
+    camera = Camera(bool(arguments["wide_cross"]), arguments["saturation"], response)
+    first, second = (_even(camera, picture(arguments[name])) for name in ("before", "after"))
+    stage_px = np.reshape(arguments["stage_px"], (2, 2))
+    shortened = stage_px @ np.diag([1.0, arguments["cosine"]]) @ np.linalg.inv(stage_px)
+    guess = np.linalg.solve(shortened, stage_px @ np.array([0.0, arguments["guess_nm"]]))
+    found = displacement(first, _stretched(second, shortened), (float(guess[0]), float(guess[1])))
+    moved_nm = np.linalg.solve(stage_px, shortened @ np.array([found.fast_px, found.slow_px]))
+    return {
+        "x_nm": float(moved_nm[0]),
+        "y_nm": float(moved_nm[1]),
+        "agreement": found.agreement,
+        "sure": found.sure,
+    }
+
+
+def _even(camera: Camera, counts: NDArray[np.generic]) -> Array:
+    even = camera.equal(counts)
+    return flattened(filled(even, lonely(even)))
+
+
+def _stretched(picture: Array, shortened: Array) -> Array:
+    """The picture with the foreshortening taken back, about its middle; 0 where nothing was seen."""
+    swapped = shortened[::-1, ::-1]  # along (slow, fast)
+    middle = (np.array(picture.shape) - 1.0) / 2.0
+    return np.asarray(affine_transform(picture, swapped, middle - swapped @ middle, order=1))

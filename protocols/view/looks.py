@@ -1,0 +1,77 @@
+"""What a person wants to know of a picture while he focuses and centres: computed by the display, deciding nothing."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from engine.record.jsonobject import JsonObject
+from engine.run.contract import Seen
+from protocols.products.cross import pixel_area, raw_place, spread
+from protocols.spots.beam_centre import even_level
+
+SMOOTH_PX = 1.5
+"""So wide the noise of single pixels is smoothed before differences are taken."""
+LAG_PX = 2
+STANDS_OUT = 12.0
+"""So many times the noise, and as many counts, a beam is brighter than the rest of its picture."""
+
+
+def seen(counts: NDArray[Any], arguments: JsonObject) -> Seen:
+    """Of a picture (rows, columns): its brightest pixel, its sharpness, the beam and how far that is from the middle.
+
+    arguments: `saturation`, the largest count of the camera, or None; `wide_cross`, as `drivers.facts.DetectorFacts`.
+    """
+    brightest, most = float(np.max(counts, initial=0)), arguments.get("saturation")
+    figures = [("brightest pixel", f"{brightest:.0f}" + (f" of {most:.0f} counts" if most else " counts"))]
+    wide = bool(arguments.get("wide_cross"))
+    image = np.nan_to_num(counts.astype(np.float64))
+    if wide:  # on the grid of equal pixels
+        image = spread(image / pixel_area((counts.shape[0], counts.shape[1])))
+    sharp = sharpness(image)
+    if sharp is not None:
+        figures.append(("sharpness", f"{sharp:.3g}"))
+    crosses: list[tuple[float, float, str]] = []
+    beam = beam_in(np.minimum(image, even_level(int(most), wide)) if most else image)
+    if beam is not None:
+        right, down = (place - size / 2 for place, size in zip(beam, image.shape[::-1], strict=True))
+        figures.append(("beam from the middle", f"{right:+.1f} px right, {down:+.1f} px down"))
+        fast, slow = beam[0] - 0.5, beam[1] - 0.5  # from the middle of the first pixel
+        if wide:
+            fast, slow = raw_place(fast, counts.shape[1]), raw_place(slow, counts.shape[0])
+        crosses.append((fast, slow, "beam"))
+    return Seen(figures, crosses, None if sharp is None else ("sharpness", sharp))
+
+
+def beam_in(image: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The middle (fast, slow) of the beam, a spot or a disc, in a picture of equal pixels; pixel i covers [i, i + 1).
+
+    The centroid of the brightest connected place that is above half of the highest, after smoothing. None where no
+    place stands out.
+    """
+    smooth = ndimage.gaussian_filter(image, SMOOTH_PX)
+    level, summit = float(np.median(smooth)), float(smooth.max())
+    noise = 1.4826 * float(np.median(np.abs(smooth - level)))
+    if summit - level < STANDS_OUT * max(noise, 1.0):
+        return None
+    labels, number = ndimage.label(smooth > level + (summit - level) / 2)
+    places = range(1, number + 1)
+    brightest = int(np.argmax(ndimage.sum_labels(image - level, labels, places))) + 1
+    slow, fast = np.nonzero(labels == brightest)
+    return float(fast.mean() + 0.5), float(slow.mean() + 0.5)
+
+
+def sharpness(image: NDArray[np.float64]) -> float | None:
+    """How sharp a picture (rows, columns) is, to be compared with others of the same specimen and exposure.
+
+    The mean square of differences between pixels two apart (Brenner et al., J. Histochem. Cytochem. 24 (1976) 100),
+    after smoothing, over the variance: a figure without unit that a brighter beam does not change. None for an even
+    picture.
+    """
+    smooth = ndimage.gaussian_filter(image, SMOOTH_PX)
+    variance = float(image.var())
+    if variance <= 0:
+        return None
+    across, down = smooth[:, LAG_PX:] - smooth[:, :-LAG_PX], smooth[LAG_PX:] - smooth[:-LAG_PX]
+    return float((np.mean(across**2) + np.mean(down**2)) / variance)

@@ -1,0 +1,88 @@
+"""The live view as an operator has it: real processes, a real browser, simulated devices on the real clock."""
+
+import json
+
+from tests.engine.console.browsing import IN_A_BROWSER, PATIENCE_MS, lit, slots, start
+
+pytestmark = IN_A_BROWSER
+
+
+def _told(page, words: str) -> None:
+    page.get_by_text(f"Told: {words}.").wait_for()
+
+
+def _row(page, name: str, text: str) -> None:
+    """A quantity of the microscope says this."""
+    page.wait_for_function(
+        "([name, text]) => { const table = document.querySelector('#panels table'); "
+        "const at = [...(table?.tHead?.rows[0].cells || [])].findIndex((cell) => cell.textContent === name); "
+        "return table?.tBodies[0].rows[0]?.cells[at]?.textContent.includes(text); }",
+        arg=[name, text],
+    )
+
+
+def _records(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "trace.jsonl").read_text().splitlines()]
+
+
+def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, console):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.locator("#view").click()
+    lit(page, "view")
+    page.wait_for_function("() => window.credline.frames >= 3")
+    _row(page, "beam", "blanked")
+    _row(page, "mode", "diffraction")
+    _row(page, "camera length", "250 mm")
+    _row(page, "tilt", "deg")
+
+    page.get_by_role("button", name="Unblank", exact=True).click()
+    _told(page, "unblank")
+    _row(page, "beam", "ON")
+    page.wait_for_function("() => document.getElementById('beam').textContent === 'BEAM ON'")
+    page.locator("#seen-figures", has_text="beam from the middle").wait_for()
+    page.locator("#seen-figures", has_text="sharpness").wait_for()
+    page.get_by_label("Exposure, s").fill("0.1")
+    page.get_by_label("Exposure, s").press("Enter")
+    _told(page, "exposure 0.1")
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+    page.get_by_role("button", name="Save image").click()
+    _told(page, "save")
+    page.get_by_role("tab", name="saved").wait_for()
+    page.get_by_role("button", name="Blank", exact=True).click()
+    _row(page, "beam", "blanked")
+    page.get_by_role("button", name="Unblank", exact=True).click()
+    _row(page, "beam", "ON")
+
+    folder = console.folder / "runs" / "view_001"
+    assert [file.name for file in (folder / "images").iterdir()] == ["0001.tiff"]
+    assert page.locator("#folder").inner_text() == f"in {folder}"
+    start(page)  # the view goes on until then
+    lit(page, "expose")
+    assert page.locator("#name").inner_text() == "zeolite_001"
+    assert not page.locator("#handles").is_visible()
+    slots(page, 2)
+    view = json.loads((folder / "run.json").read_text())
+    assert (view["status"], view["result"]["images"], view["alarms"]) == ("stopped", 1, [])
+    assert "ended for a run of cred, from the console (browser" in view["reason"]
+    records = _records(folder)
+    told = [record for record in records if record["kind"] == "command" and record["name"] == "told"]
+    assert [record["reason"] for record in told] == ["unblank", "exposure 0.1", "save", "blank", "unblank"]
+    assert all(record["by"].startswith("browser") for record in told)
+    assert any(record["kind"] == "note" and record["name"] == "safe state" for record in records)
+    page.keyboard.press("F8")
+    page.wait_for_function("() => window.credline.run?.status === 'stopped'")
+
+
+def test_the_red_button_ends_a_view_and_another_one_can_be_begun(page, console):
+    page.locator("#view").click()
+    page.get_by_role("button", name="Unblank", exact=True).click()
+    page.wait_for_function("() => document.getElementById('beam').textContent === 'BEAM ON'")
+    page.keyboard.press("F8")
+    page.get_by_text("the blanker reads as closed").wait_for()
+    page.wait_for_function("() => window.credline.run?.status === 'stopped'")
+    page.locator("#view").click()
+    page.wait_for_function("() => window.credline.name === 'view_002' && window.credline.run?.status === 'running'")
+    page.locator("#stop").click()
+    page.wait_for_function("() => window.credline.run?.status === 'stopped'", timeout=PATIENCE_MS)

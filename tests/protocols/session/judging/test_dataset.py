@@ -1,0 +1,62 @@
+"""What a run's result tells, and that damage to it counts as not known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from protocols.session.judging.dataset import data_set
+from tests.protocols.session.judging.nights import MORDENITE, result_of
+
+UB = MORDENITE.reciprocal_basis
+SIGMA = np.array([0.01, 0.02, 0.02, 0.1, 0.1, 0.1])
+
+
+def test_what_live_says_is_taken_over() -> None:
+    told = data_set(result_of(MORDENITE, UB, SIGMA, "oC", -30.0, 40.0, damage={"verdict": "damage"}), 3, 17, "3_cred")
+    assert told.cell == MORDENITE
+    assert told.lattice == "oC"
+    assert told.damage == "damage"
+    assert told.orientation is not None
+    assert told.orientation.tolist() == UB.tolist()
+    assert (told.number, told.crystal, told.range_deg, told.ended) == (3, 17, 70.0, "range covered")
+
+
+def test_a_cell_that_is_not_determined_is_none_and_why_is_said() -> None:
+    told = data_set(result_of(MORDENITE, UB, SIGMA, "oC", determined=False, reasons=["chance"]), 1, 1, "")
+    assert (told.cell, told.orientation, told.lattice, told.reasons) == (None, None, "", ("chance",))
+
+
+def test_nobody_has_looked() -> None:
+    told = data_set({"start_deg": None, "end_deg": None}, 1, 1, "")
+    assert told.cell is None
+    assert told.reasons == ("nobody has looked at it",)
+    assert math.isnan(told.start_deg)
+    assert told.range_deg == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("primitive", [1, 2, 3]),
+        ("primitive", [0, 0, 0, 0, 0, 0]),
+        ("primitive", "7.5"),
+        ("primitive", [7.5, 13.7, None, 90, 90, 90]),
+        ("orientation", [[0, 0, 0]] * 3),
+        ("orientation", [[1], [2, 3]]),
+        ("orientation", None),
+    ],
+)
+def test_a_damaged_cell_is_none(name: str, value: object) -> None:
+    told = data_set(result_of(MORDENITE, UB, SIGMA, "oC", **{name: value}), 1, 1, "")
+    assert told.cell is None
+    assert told.orientation is None
+
+
+def test_the_camera_length_is_in_all_lengths_alike() -> None:
+    told = data_set(result_of(MORDENITE, UB, SIGMA, "oC", camera_length_sigma=0.01), 1, 1, "")
+    known = told.covariance
+    common = np.array([1, 1, 1, 0, 0, 0])
+    assert common @ np.linalg.solve(known, common) < 1.1 / 0.01**2
+    ratio = np.array([1, -1, 0, 0, 0, 0])
+    assert ratio @ known @ ratio < 2e-5

@@ -1,0 +1,93 @@
+"""What is seen in a picture while somebody focuses and centres, judged by the simulated instrument's truth."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drivers.facts import Geometry
+from engine.clock.virtual import VirtualClock, VirtualLoop
+from engine.run.contract import Seen
+from engine.run.instrument import Instrument
+from protocols.view.looks import beam_in, seen, sharpness
+
+UNITS = (-1500, -700, -300, 0, 300, 700, 1500)
+FOUND = dict[int, Seen]
+
+
+@pytest.fixture(scope="module")
+def defocused() -> tuple[FOUND, Geometry]:
+    """What is seen at these distances from focus."""
+
+    async def pictures() -> tuple[FOUND, Geometry]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        clock = VirtualClock(loop)
+        async with Instrument.open("simulated", clock, 5) as instrument:
+            parts: Any = instrument.microscope
+            told = {"saturation": parts.detector.facts.saturation, "wide_cross": True}
+            await parts.beam.unblank()
+            focus = await parts.optics.focus()
+            await parts.detector.arm((0.2,))
+            frames, found = parts.detector.frames(), {}
+            for units in UNITS:
+                await parts.optics.set_focus(focus + units)
+                await clock.sleep_s(3)
+                await parts.detector.start(0.2)
+                found[units] = seen((await anext(frames)).counts, told)
+            await parts.beam.blank()
+            await parts.detector.disarm()
+            return found, parts.geometry
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(pictures())
+
+
+def test_a_pattern_is_sharpest_in_focus_and_the_less_the_farther_from_it(defocused):
+    values = [found.followed[1] for found in defocused[0].values()]
+    assert values[:4] == sorted(values[:4])
+    assert values[3:] == sorted(values[3:], reverse=True)
+    assert values[3] > 5 * max(values[0], values[-1])
+
+
+@pytest.mark.parametrize(("units", "within_px"), [(0, 1.5), (700, 0.5), (-1500, 0.5)])
+def test_the_beam_is_found_as_a_spot_and_as_a_disc(defocused, units, within_px):
+    found, geometry = defocused
+    words = dict(found[units].figures)["beam from the middle"].split()
+    right, down = float(words[0]), float(words[3])
+    assert right == pytest.approx(geometry.beam_fast_px - 258, abs=within_px)
+    assert down == pytest.approx(geometry.beam_slow_px - 258, abs=within_px)
+    ((fast, slow, word),) = found[units].crosses
+    assert word == "beam"
+    assert abs(fast - 257) < 3  # in the pixels of the camera, of which the middle ones are three wide
+    assert abs(slow - 254) < 3
+
+
+def test_an_empty_picture_has_neither_beam_nor_sharpness():
+    told = seen(np.zeros((64, 64), "<u2"), {"saturation": None, "wide_cross": False})
+    assert told == Seen([("brightest pixel", "0 counts")], [])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_noise_alone_is_no_beam(seed):
+    noise = np.random.default_rng(seed).poisson(3, (128, 128)).astype(np.float64)
+    assert beam_in(noise) is None
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("times", [0.3, 4.0])
+def test_a_brighter_beam_is_no_sharper_one(seed, times):
+    y, x = np.mgrid[:128, :128]
+    rng = np.random.default_rng(seed)
+    disc = 400.0 * (np.hypot(x - 60, y - 70) < 30)
+    one, other = (sharpness(rng.poisson(disc * each).astype(np.float64)) for each in (1.0, times))
+    assert other == pytest.approx(one, rel=0.1)
+
+
+def test_floats_that_are_no_numbers_and_signed_counts_are_looked_at():
+    counts = np.full((32, 32), -5.0, np.float32)
+    counts[3, 3] = np.nan
+    counts[10:20, 12:22] = 500.0
+    (place,) = seen(counts, {"saturation": None, "wide_cross": False}).crosses
+    assert place[:2] == pytest.approx((16.5, 14.5), abs=0.2)
