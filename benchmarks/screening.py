@@ -2,21 +2,25 @@
 
     python -m benchmarks.screening [--frames 512] [--patterns 600] [--skip speed|others] [--json FILE]
 
-Speed: frames in memory to scores, one process and two, without the start of the processes, which is told apart; the
-network alone, from prepared pictures. Times are of the processor (of a process, all its threads), for a machine may be
-doing other things; frames a second are what processors of their own would give: processes over processor time a frame.
+Speed: frames in memory to scores, one process and two, without the start of the processes, which is told apart; of a
+frame, what each part takes; the network alone, from prepared pictures. Times are of the processor (of a process, all
+its threads), for a machine may be doing other things; frames a second are what processors of their own would give:
+processes over processor time a frame. Each process has one thread, as those of `predict`.
 
 Others: the training generator with a seed of its own; its integrating camera at 1024 x 1024; the simulated microscope's
-own frames of mordenite, and frames of the zones' benchmark (both know good patterns only: recall is what can be asked).
+own frames of mordenite, and frames of the zones' benchmark (both know good patterns only: recall is what can be asked);
+and how much a score changes when the frame is turned by 90 deg or mirrored.
 """
 
 import argparse
 import functools
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -24,15 +28,18 @@ from drivers.simulated.crystal import load_crystal
 from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.settings import GEOMETRY
-from engine.executor import LocalExecutor
+from engine.executor import ONE_THREAD, LocalExecutor
 from engine.worker import WORKERS, begin_worker
+from protocols.learning.framework import limit_threads
+from protocols.screening.evidence import lattices, told
 from protocols.screening.examples import Wanted, examples
 from protocols.screening.figures import figures
 from protocols.screening.generation import CameraKind, generate
-from protocols.screening.model import SURELY_BAD, SURELY_GOOD, Prepared, prepared, shipped
-from protocols.screening.networks import GOOD
-from protocols.screening.preprocessing import paper_input
+from protocols.screening.model import SURELY_BAD, SURELY_GOOD, prepared, shipped
+from protocols.screening.preprocessing import cuts_of, paper_input, picture_of
 from protocols.screening.scoring import Scorer
+from protocols.screening.seenspots import seen_spots
+from protocols.screening.views import turned
 
 SEED = 20_261
 PER_PX = GEOMETRY.pixel_size_mm / (GEOMETRY.camera_length_mm * GEOMETRY.wavelength_A)
@@ -42,8 +49,10 @@ BRIGHTER = 10.0
 """Crystal of the simulated microscope against its usual one, of which a frame has ten spots: too few to be good."""
 
 
-def frames_of(count: int) -> np.ndarray:
-    return np.stack([one.counts for one in generate(SEED, 0, count)])
+def frames_of(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 516, 516) frames and (n,) 1/A a pixel of each."""
+    made = list(generate(SEED, 0, count))
+    return np.stack([one.counts for one in made]), np.array([one.inverse_A_per_px for one in made])
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -55,42 +64,60 @@ def cpu_s(work: Callable[[], object]) -> float:
 def start_and_score(count: int) -> tuple[float, float]:
     """(processor time of the first frame and all that is loaded for it, that of a frame afterwards), s."""
     scorer = Scorer(threads=1)
-    frames = frames_of(BATCH)
-    start = cpu_s(lambda: scorer.score(frames[:1], PER_PX))
-    scorer.score(frames, PER_PX)
+    frames, per_px = frames_of(BATCH)
+    start = cpu_s(lambda: scorer.score(frames[:1], per_px[:1]))
+    scorer.score(frames, per_px)
     rounds = max(1, count // BATCH)
-    each = cpu_s(lambda: [scorer.score(frames, PER_PX) for _ in range(rounds)]) / (rounds * BATCH)
+    each = cpu_s(lambda: [scorer.score(frames, per_px) for _ in range(rounds)]) / (rounds * BATCH)
     return start, each
 
 
 def speed(count: int) -> dict[str, float]:
-    told: dict[str, float] = {}
-    for processes in (1, 2):
-        with ProcessPoolExecutor(processes, WORKERS, initializer=begin_worker) as pool:
-            done = list(pool.map(start_and_score, [count] * processes))
-        each = max(one[1] for one in done)
-        told[f"frames_per_s_{processes}"] = round(processes / each)
-        told[f"cpu_ms_{processes}"] = round(1e3 * each, 2)
-        told["worker_start_cpu_s"] = round(max(one[0] for one in done), 1)
-    frames = frames_of(BATCH)
+    told_ms: dict[str, float] = {}
+    with patch.dict(os.environ, ONE_THREAD):  # a process that begins takes them over
+        for processes in (1, 2):
+            with ProcessPoolExecutor(processes, WORKERS, initializer=begin_worker) as pool:
+                done = list(pool.map(start_and_score, [count] * processes))
+            each = max(one[1] for one in done)
+            told_ms[f"frames_per_s_{processes}"] = round(processes / each)
+            told_ms[f"cpu_ms_{processes}"] = round(1e3 * each, 2)
+            told_ms["worker_start_cpu_s"] = round(max(one[0] for one in done), 1)
+        with ProcessPoolExecutor(1, WORKERS, initializer=begin_worker) as pool:
+            return told_ms | pool.submit(parts_ms, count).result()
+
+
+def parts_ms(count: int) -> dict[str, float]:
+    """Of a frame, what each part takes."""
+    limit_threads(1)
+    told_ms: dict[str, float] = {}
+    frames, per_px = frames_of(BATCH)
     model = shipped()
-    ready = prepared(frames, PER_PX)
-    everything = np.arange(BATCH)
+    ready = prepared(frames, per_px)
+    assert ready.evidence is not None and model.spots is not None  # noqa: S101, PT018
+    evidence, spots = ready.evidence, model.spots
+    cuts = cuts_of(frames, per_px)
+    seen = [seen_spots(picture, cut) for picture, cut in zip(ready.pictures, cuts, strict=True)]
+    found = [lattices(one.xy_per_A) for one in seen]
+    pairs = list(zip(ready.pictures, cuts, strict=True))
     parts: dict[str, Callable[[], object]] = {
-        "input_ms": lambda: prepared(frames, PER_PX),
-        "paper_input_ms": lambda: paper_input(frames),
+        "cut_ms": lambda: [cuts_of(frame[None], each) for frame, each in zip(frames, per_px, strict=True)],
+        "picture_ms": lambda: [picture_of(cut) for cut in cuts],
+        "spots_ms": lambda: [seen_spots(picture, cut) for picture, cut in pairs],
+        "lattices_ms": lambda: [lattices(one.xy_per_A) for one in seen],
+        "evidence_ms": lambda: [told(one, known) for one, known in zip(seen, found, strict=True)],
+        "spot_judge_ms": lambda: spots.says(evidence),
         "network_ms": lambda: model.outputs(ready.pictures),
-        "spots_ms": lambda: evidence_of(ready, everything),
-        "all_ms": lambda: model.answers(prepared(frames, PER_PX)),
+        "paper_input_ms": lambda: paper_input(frames),
+        "all_ms": lambda: model.answers(prepared(frames, per_px)),
     }
     rounds = max(1, count // BATCH // 4)
     for name, work in parts.items():
         work()
         several = functools.partial(_several, work, rounds)
-        told[name] = round(1e3 * cpu_s(several) / (rounds * BATCH), 2)
-    sure = model.network_calibration.probability(model.outputs(ready.pictures)[:, GOOD])
-    told["share_unsure"] = float(np.mean((sure > SURELY_BAD) & (sure < SURELY_GOOD)))
-    return told
+        told_ms[name] = round(1e3 * cpu_s(several) / (rounds * BATCH), 2)
+    sure, _, _ = spots.says(evidence)
+    told_ms["share_open"] = float(np.mean((sure > SURELY_BAD) & (sure < SURELY_GOOD)))
+    return told_ms
 
 
 def _several(work: Callable[[], object], times: int) -> None:
@@ -98,9 +125,15 @@ def _several(work: Callable[[], object], times: int) -> None:
         work()
 
 
-def evidence_of(ready: Prepared, which: np.ndarray) -> np.ndarray:
-    assert ready.evidence is not None  # noqa: S101
-    return ready.evidence(which)
+def turning(count: int) -> dict[str, float]:
+    """How much the score changes when a frame is turned by 90 deg or mirrored: over frames, the most of seven ways."""
+    model = shipped()
+    frames, per_px = frames_of(count)
+    good = np.stack([model.answers(prepared(turned(frames, way), per_px)).good for way in range(8)])
+    off = np.abs(good - good[0]).max(axis=0)
+    return {"median": float(np.median(off)), "p95": float(np.quantile(off, 0.95)), "most": float(off.max()),
+            "share_below_0.05": float((off < 0.05).mean()),
+            "verdict_changes": float(((good > 0.5) != (good[0] > 0.5)).any(axis=0).mean())}  # fmt: skip
 
 
 def microscope_frames(count: int) -> Iterator[np.ndarray]:
@@ -139,6 +172,7 @@ def others(count: int) -> dict[str, object]:
     ):
         of = examples(executor, [wanted])
         told[name] = figures(of, model.answers(of)).record()
+    told["turned and mirrored"] = turning(count // 6)
     told["simulated microscope"] = recall(microscope_frames(count // 10), PER_PX)
     told["zones' frames"] = recall(zone_frames(count // 10), ZONES_PER_PX)
     return told

@@ -47,7 +47,7 @@ def evaluate(
         networks.append(load(paper))
         if networks[-1].which is not Which.PAPER:
             raise Refused(f"--paper {paper}: is the {networks[-1].which.value} network. Nothing was judged.")
-    wanted = Wanted(seed + JUDGING, 0, count)
+    wanted = Wanted(seed + JUDGING, 0, count, paper=any(network.which is Which.PAPER for network in networks))
     of = examples(executor, [wanted], progress)
     judged = []
     for network in networks:

@@ -23,13 +23,15 @@ KINDS, VERDICTS = tuple(Kind), tuple(Verdict)
 AT_ONCE = 8 * PATTERNS_EACH
 """Patterns of one piece of work for a process: some seconds."""
 UNKNOWN = np.full(len(NAMES), np.nan, dtype=np.float32)
+NOT_WANTED = np.empty((0, 0), dtype=np.float16)
 INTEGRATING_EACH = 3
 """Every third specimen is looked at with a camera that integrates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """n labelled patterns. pictures, paper: (n, 150, 150) by `input_of` and by `paper_input`, in half precision.
+    """n labelled patterns. pictures, paper: (n, 150, 150) by `input_of` and by `paper_input`, in half precision; paper
+    is (n, 0, 0) where it was not wanted.
 
     evidence: (n, len(NAMES)) of their spots; not a number where it was not wanted.
     kind, verdict: (n,) index into KINDS and VERDICTS. d_min_A: NaN where there is none. lattices, crystal: as `Label`.
@@ -67,7 +69,7 @@ class Examples:
 class Wanted:
     """One piece of work: patterns `first` and so on of a seed. camera: None = INTEGRATING_EACH decides.
 
-    evidence: whether that of the spots is wanted, too; it takes some milliseconds each.
+    evidence, paper: whether that of the spots is wanted, and what the paper's network is shown; some milliseconds each.
     """
 
     seed: int
@@ -76,6 +78,7 @@ class Wanted:
     camera: CameraKind | None = None
     shape: tuple[int, int] = (516, 516)
     evidence: bool = True
+    paper: bool = False
 
 
 def examples(
@@ -128,7 +131,7 @@ def _made(numbered: tuple[int, Wanted]) -> tuple[int, Examples]:
         rows.append(
             (
                 picture,
-                paper_input(frame)[0],
+                paper_input(frame)[0] if wanted.paper else NOT_WANTED,
                 told(seen_spots(picture, cut)) if wanted.evidence else UNKNOWN,
                 KINDS.index(of.kind),
                 VERDICTS.index(of.verdict),

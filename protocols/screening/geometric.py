@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.learning.modelfile import Weights, read_record, read_weights, refused_model
+from engine.errors import shown
+from protocols.learning.modelfile import Weights, read_record, read_weights, refused_model, write_model
 from protocols.screening import judge
 from protocols.screening.calibration import Calibration
 from protocols.screening.evidence import LIMIT, Lattices, lattices, told
@@ -23,8 +24,10 @@ from protocols.screening.seenspots import SeenSpots, seen_spots
 
 Array = NDArray[np.float64]
 
-SHIPPED = Path(__file__).with_name("trained") / "spots"
-ARCHITECTURE = 1
+FOLDER = "spots"
+"""Of this judge, in the folder of the network beside which it learned."""
+SHIPPED = Path(__file__).with_name("trained") / FOLDER
+ARCHITECTURE = 2
 """Raised with every change of `evidence.NAMES` or of the judge."""
 REMEDY = "install credline again."
 ENOUGH, SHARE, SECOND, LONG, FAR_A = 10, 0.76, 8, 0.12, 1.8
@@ -34,6 +37,29 @@ LOG_D_MIN = (-3.0, 4.0)
 """Logarithms of what is told, in A, whatever is made of a pattern that is like none."""
 USUAL_PER_FRAME_A = 516 * 0.00488
 """Width of a frame in 1/A where nobody said it: a Timepix at a camera length of 250 mm and 200 kV."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpotJudge:
+    """Weighs the evidence of spots by itself. record: how it was made, with its calibration."""
+
+    weights: Weights
+    record: dict[str, Any]
+
+    def says(self, evidence: NDArray[np.float32]) -> tuple[Array, Array, Array]:
+        """(n,) each: probability of a good pattern, d_min in A and probability of several lattices, by (n, len(NAMES))
+        evidence.
+        """
+        good, log_d_min, several = judge.judged(self.weights, None, evidence).T
+        return (
+            Calibration(**self.record["calibration"]).probability(good),
+            np.exp(np.clip(log_d_min, *LOG_D_MIN)),
+            Calibration().probability(several),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder (`protocols.learning.modelfile`)."""
+        write_model(folder, ARCHITECTURE, self.weights, self.record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +75,26 @@ class GeometricScore:
     spots: int
     on_lattice: int
     why: str
+
+
+def read_judge(folder: Path, remedy: str) -> SpotJudge:
+    """What `SpotJudge.save` wrote. Refused, with this remedy, where it is missing or damaged."""
+    architecture, record = read_record(folder, remedy)
+    if architecture != ARCHITECTURE:
+        raise refused_model(folder, f"architecture {architecture}, this credline has {ARCHITECTURE}", remedy)
+    check_calibration(folder, record, remedy)
+    return SpotJudge(read_weights(folder, judge.shapes(network=False), remedy), record)
+
+
+def check_calibration(folder: Path, record: dict[str, Any], remedy: str) -> None:
+    """Refused where that of a model's card is not two numbers."""
+    calibration: Any = record.get("calibration")
+    try:
+        numbers = np.array([*Calibration(**calibration).record().values()], dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array([np.nan])
+    if not np.isfinite(numbers).all():
+        raise refused_model(folder, f"its calibration {shown(calibration)} is not two numbers", remedy)
 
 
 def geometric_score(
@@ -82,12 +128,8 @@ def geometric_score(
 
 
 def by_spots(evidence: NDArray[np.float32]) -> tuple[Array, Array, Array]:
-    """(n,) each: probability of a good pattern, d_min in A and probability of several lattices, by (n, len(NAMES))
-    evidence alone.
-    """
-    weights, calibration = _shipped()
-    good, log_d_min, several = judge.judged(weights, None, evidence).T
-    return calibration.probability(good), np.exp(np.clip(log_d_min, *LOG_D_MIN)), Calibration().probability(several)
+    """What the judge that comes along says of (n, len(NAMES)) evidence; see `SpotJudge.says`."""
+    return _shipped().says(evidence)
 
 
 def _why(spots: SeenSpots, found: Lattices, d_min_A: float | None) -> str:
@@ -105,12 +147,8 @@ def _why(spots: SeenSpots, found: Lattices, d_min_A: float | None) -> str:
 
 
 @cache
-def _shipped() -> tuple[Weights, Calibration]:
-    """The judge that comes along. Refused where it is damaged."""
-    architecture, record = read_record(SHIPPED, REMEDY)
-    if architecture != ARCHITECTURE:
-        raise refused_model(SHIPPED, f"architecture {architecture}, this credline has {ARCHITECTURE}", REMEDY)
-    return read_weights(SHIPPED, judge.shapes(network=False), REMEDY), Calibration(**record["calibration"])
+def _shipped() -> SpotJudge:
+    return read_judge(SHIPPED, REMEDY)
 
 
 def _longest(spots: SeenSpots) -> float:

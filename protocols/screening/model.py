@@ -1,11 +1,10 @@
 """A trained network of screening, and its file: what it says of pictures, as probabilities and in A.
 
-The small one is two: a convolutional network that looks at every picture, and a judge that weighs what that saw
-together with the geometry of the spots, where the network is not sure by itself.
+The small one asks the spots first: a judge of their geometry alone, which needs no TensorFlow. Where that leaves it
+open, in one pattern of five, a convolutional network looks at the picture, and a second judge weighs both.
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,32 +28,30 @@ REMEDY = (
     "train one with `credline screening train`, or leave the option out to use the network that comes with credline."
 )
 BATCH = 32
-SURELY_BAD, SURELY_GOOD = 0.02, 0.99
-"""Beyond these the network's own probability is told; between them the judge's, who has seen the spots as well."""
-
-Evidence = Callable[[NDArray[np.intp]], NDArray[np.float32]]
+SURELY_BAD, SURELY_GOOD = 0.05, 0.98
+"""Beyond these the probability by the spots alone is told; between them the network is asked as well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """What a network takes. pictures: (n, 150, 150), by `input_of` for the small one, by `paper_input` for the other.
 
-    evidence: of the pictures with these numbers, (m, len(NAMES)); asked of those of which the network is not sure.
-    None: the paper's network asks for none, and of the small one the network's own answer is told.
+    evidence: (n, len(NAMES)) of their spots, for the small one.
     """
 
     pictures: NDArray[np.floating]
-    evidence: Evidence | None = None
+    evidence: NDArray[np.float32] | None = None
 
 
 def prepared(frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64]) -> Prepared:
     """For the small network, of (n, slow, fast) frames; 1/A a pixel of all, or (n,) of each."""
-    cuts = cuts_of(frames, inverse_A_per_px)
-    pictures = np.stack([picture_of(cut) for cut in cuts])
-    return Prepared(
-        pictures,
-        lambda which: np.stack([told(seen_spots(pictures[number], cuts[number])) for number in which.tolist()]),
-    )
+    pictures, evidence = [], []
+    # One frame after the other, with all that is asked of it: so it stays in the processor's cache.
+    for frame, per_px in zip(frames, np.broadcast_to(inverse_A_per_px, len(frames)), strict=True):
+        (cut,) = cuts_of(frame[None], per_px)
+        pictures.append(picture_of(cut))
+        evidence.append(told(seen_spots(pictures[-1], cut)))
+    return Prepared(np.stack(pictures), np.stack(evidence))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,29 +67,19 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network. record: how it was trained and what to expect of it. spots: weights and card of the score
-    without a network that was made beside it; None: none was, or it was read from a folder.
+    """A trained network. record: how it was trained and what to expect of it. spots: of the small one, the judge that
+    is asked first.
     """
 
     which: Which
     weights: Weights
     record: dict[str, Any] = field(default_factory=dict)
-    spots: tuple[Weights, dict[str, Any]] | None = None
+    spots: geometric.SpotJudge | None = None
 
     @functools.cached_property
     def calibration(self) -> Calibration:
-        """From the logit of the judge, or that of a network without one, to a probability."""
+        """From the logit of the judge, or that of the paper's network, to a probability."""
         return Calibration(**self.record.get("calibration", {}))
-
-    @functools.cached_property
-    def network_calibration(self) -> Calibration:
-        """From the logit of the convolutional network alone to a probability."""
-        return Calibration(**self.record.get("network_calibration", {}))
-
-    @property
-    def has_judge(self) -> bool:
-        """Whether the spots are looked at as well."""
-        return f"{judge.PREFIX}hidden" in self.weights
 
     def outputs(self, pictures: NDArray[np.floating]) -> NDArray[np.float64]:
         """(n, outputs) numbers of the convolutional network of (n, 150, 150) pictures."""
@@ -113,20 +100,20 @@ class Model:
     def answers(self, of: "Examples | Prepared") -> Answers:
         """What it says of patterns."""
         if isinstance(of, Examples):
-            own = of.pictures if self.which is Which.SMALL else of.paper
-            evidence = of.evidence
-            of = Prepared(own, lambda which: evidence[which])
-        out = self.outputs(of.pictures)
+            of = Prepared(of.pictures if self.which is Which.SMALL else of.paper, of.evidence)
         if self.which is Which.PAPER:
-            nothing = np.full(len(out), np.nan)
-            return Answers(self.calibration.probability(out[:, GOOD]), nothing, nothing)
-        good = self.network_calibration.probability(out[:, GOOD])
-        unsure = np.flatnonzero((good > SURELY_BAD) & (good < SURELY_GOOD))
-        if len(unsure) and self.has_judge and of.evidence is not None:
-            out[unsure] = self.judged(out[unsure], of.evidence(unsure))
-            good[unsure] = self.calibration.probability(out[unsure, GOOD])
-        d_min_A = np.exp(np.clip(out[:, D_MIN], *geometric.LOG_D_MIN))
-        return Answers(good, d_min_A, Calibration().probability(out[:, SEVERAL]))
+            good = self.calibration.probability(self.outputs(of.pictures)[:, GOOD])
+            nothing = np.full(len(good), np.nan)
+            return Answers(good, nothing, nothing)
+        assert self.spots is not None and of.evidence is not None  # noqa: S101, PT018
+        good, d_min_A, several = self.spots.says(of.evidence)
+        open_ = np.flatnonzero((good > SURELY_BAD) & (good < SURELY_GOOD))
+        if len(open_):
+            out = self.judged(self.outputs(of.pictures[open_]), of.evidence[open_])
+            good[open_] = self.calibration.probability(out[:, GOOD])
+            d_min_A[open_] = np.exp(np.clip(out[:, D_MIN], *geometric.LOG_D_MIN))
+            several[open_] = Calibration().probability(out[:, SEVERAL])
+        return Answers(good, d_min_A, several)
 
     def save(self, folder: Path) -> None:
         """Write it into a folder (`protocols.learning.modelfile`)."""
@@ -134,7 +121,7 @@ class Model:
             folder, NETWORKS[self.which].architecture, self.weights, {"network": self.which.value} | self.record
         )
         if self.spots is not None:
-            write_model(folder / geometric.SHIPPED.name, geometric.ARCHITECTURE, *self.spots)
+            self.spots.save(folder / geometric.FOLDER)
 
     @functools.cached_property
     def _forward(self) -> Numbers:
@@ -155,16 +142,11 @@ def load(folder: Path | None = None) -> Model:
         known = ", ".join(f"{each.which.value} {each.architecture}" for each in NETWORKS.values())
         cause = f"a network {shown(told[1])} of architecture {shown(told[0])}, this credline has {known}"
         raise refused_model(place, cause, REMEDY)
-    for name in ("calibration", "network_calibration"):
-        calibration = record.get(name, {})
-        try:
-            numbers = np.array([*Calibration(**calibration).record().values()], dtype=np.float64)
-        except (TypeError, ValueError):
-            numbers = np.array([np.nan])
-        if not np.isfinite(numbers).all():
-            raise refused_model(place, f"its calibration {shown(calibration)} is not two numbers", REMEDY)
-    shapes = network.shapes() | (judge.shapes() if network.which is Which.SMALL else {})
-    return Model(network.which, read_weights(place, shapes, REMEDY), record)
+    geometric.check_calibration(place, record, REMEDY)
+    small = network.which is Which.SMALL
+    spots = geometric.read_judge(place / geometric.FOLDER, REMEDY) if small else None
+    shapes = network.shapes() | (judge.shapes() if small else {})
+    return Model(network.which, read_weights(place, shapes, REMEDY), record, spots)
 
 
 @functools.cache

@@ -143,7 +143,7 @@ def build_small() -> Any:
 PAPER = Network(Which.PAPER, 1, build_paper, maps=lambda pictures: pictures[..., None], takes=lambda maps: maps)
 SMALL = Network(
     Which.SMALL,
-    2,
+    3,
     build_small,
     maps=lambda pictures: views.maps(tensorflow(), pictures),
     takes=lambda maps: views.channels(tensorflow(), maps),

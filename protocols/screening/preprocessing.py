@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from protocols.screening.rawcross import corrected
 from protocols.spots.beam_centre import filter_px, find_beam
 
 Picture = NDArray[np.float32]
@@ -61,7 +62,7 @@ def paper_input(frames: NDArray[Any], centre: Centre = "brightest") -> Picture:
     centre: brightest, as the paper; or robust: where the halo is brightest, which bright spots and an uneven halo
     do not draw away.
     """
-    return np.stack([picture_of(_cut(frame, CROP_PX, centre)) for frame in _many(frames)])
+    return np.stack([picture_of(_cut(numbers(frame), CROP_PX, centre)) for frame in _many(frames)])
 
 
 def input_of(frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64], centre: Centre = "robust") -> Picture:
@@ -82,7 +83,7 @@ def cuts_of(
     if not (np.isfinite(per_px).all() and (per_px > 0).all()):
         raise ValueError(f"1/A per pixel must be positive numbers, not {inverse_A_per_px}")
     widths = np.maximum(np.rint(2 * REACH_PER_A / per_px), 2).astype(int)
-    return [_cut(frame, width, centre) for frame, width in zip(frames, widths.tolist(), strict=True)]
+    return [_cut(_even(frame), width, centre) for frame, width in zip(frames, widths.tolist(), strict=True)]
 
 
 def _many(frames: NDArray[Any]) -> NDArray[Any]:
@@ -92,8 +93,12 @@ def _many(frames: NDArray[Any]) -> NDArray[Any]:
     return frames
 
 
-def _cut(frame: NDArray[Any], width_px: int, centre: Centre) -> Cut:
-    counts = numbers(frame)
+def _even(frame: NDArray[Any]) -> Picture:
+    """Its numbers, on pixels of one size: the raw frame of a Timepix, whole counts, without its cross."""
+    return corrected(numbers(frame)) if frame.dtype.kind in "ui" else numbers(frame)
+
+
+def _cut(counts: Picture, width_px: int, centre: Centre) -> Cut:
     fast_px, slow_px = (robust_centre if centre == "robust" else brightest_centre)(counts)
     rows, columns = counts.shape
     top, left = _begin(slow_px, width_px, rows), _begin(fast_px, width_px, columns)
@@ -148,7 +153,8 @@ def _inverted(counts: Picture) -> bool:
     some = counts[::step, ::step]
     rows, columns = (n // BLOCK for n in some.shape)
     blocks = some[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2)
-    light = np.median(blocks.reshape(rows, columns, BLOCK * BLOCK), axis=2)
+    # Their medians, by a sort, which is three times as fast as `median`.
+    light = np.sort(blocks.reshape(rows, columns, BLOCK * BLOCK), axis=2)[:, :, [7, 8]].mean(axis=2)
     if not light.size:
         return False
     middle, lowest, highest = np.median(light), light.min(), light.max()
@@ -180,8 +186,7 @@ def robust_centre(counts: Picture) -> tuple[float, float]:
     # The same pixels of a frame that is mirrored.
     down, right = ((n - 1) % EVERY // 2 for n in counts.shape)
     some = np.ascontiguousarray(counts[down::EVERY, right::EVERY]).reshape(-1)
-    last = some.size - max(1, round(SPOTS * some.size))
-    cap = np.partition(some, last)[last]
+    cap = _largest(some, max(1, round(SPOTS * some.size)))
     square = max(1, min(counts.shape) // COARSE_PX)
     coarse = _averaged(np.minimum(counts, cap), square)
     coarse -= coarse.min()

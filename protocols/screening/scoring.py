@@ -52,7 +52,7 @@ class Scorer:
     def score(self, frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64]) -> list[Score]:
         """Of (n, slow, fast) frames of any number type; 1/A a pixel of all, or (n,) of each.
 
-        3 ms each for 516 x 516.
+        7 ms each for 516 x 516.
 
         Refused for a wrong or damaged model, and where a model was named and TensorFlow is missing.
         """

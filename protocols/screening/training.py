@@ -1,8 +1,8 @@
 """Trains either network on labelled patterns that are made for it, from nothing or from a network that there is.
 
-One seed decides everything: which patterns, in which order and turned in which way, and the first weights. The judge of
-the small network learns from patterns of other crystals than the convolutions; from those of yet others the probability
-is calibrated and the figures of the card are.
+One seed decides everything: which patterns, in which order and turned in which way, and the first weights. The judges
+of the small network learn from patterns of other crystals than the convolutions; from those of yet others the
+probabilities are calibrated and the figures of the card are.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,10 @@ from engine.executor import Executor
 from protocols.learning.framework import repeatable
 from protocols.learning.modelfile import Weights, halved
 from protocols.screening import judge
-from protocols.screening.calibration import Calibration, fitted
+from protocols.screening.calibration import fitted
 from protocols.screening.examples import KINDS, Examples, Wanted, examples
 from protocols.screening.figures import figures
+from protocols.screening.geometric import SpotJudge
 from protocols.screening.labels import Kind
 from protocols.screening.model import Answers, Model
 from protocols.screening.networks import D_MIN, GOOD, INSTEAD, NETWORKS, SEVERAL, Network, Which, give, weights_of
@@ -33,8 +34,8 @@ nothing is trained on."""
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained. patterns, validation: how many; judge: those from which the judge learns, 0 = there is
-    none. rate: the highest learning rate.
+    """How a network is trained. patterns, validation: how many; judge: those from which the judges learn (the paper's
+    network has none). rate: the highest learning rate.
     """
 
     patterns: int
@@ -46,7 +47,7 @@ class Recipe:
 
 
 RECIPES = {
-    Which.SMALL: Recipe(patterns=6400, judge=2560, validation=640, epochs=6, batch=48, rate=2e-3),
+    Which.SMALL: Recipe(patterns=3200, judge=8000, validation=1280, epochs=6, batch=48, rate=2e-3),
     Which.PAPER: Recipe(patterns=8000, judge=0, validation=1000, epochs=12, batch=75, rate=1e-3),
 }
 QUICK = {
@@ -109,14 +110,19 @@ def train(
         raise Refused(f"{recipe.patterns} patterns in batches of {recipe.batch} train nothing. Nothing was trained.")
     repeatable(seed, INSTEAD)
     counts = (recipe.patterns if recipe.epochs else 0, recipe.judge, recipe.validation)
+    clock = RealClock()
+    begun_ns = clock.now_ns()
+    paper = which is Which.PAPER
     wanted = (
-        Wanted(seed, 0, counts[0], evidence=False),
-        Wanted(seed, VALIDATION, recipe.judge + recipe.validation, evidence=which is Which.SMALL),
+        Wanted(seed, 0, counts[0], evidence=False, paper=paper),
+        Wanted(seed, VALIDATION, recipe.judge + recipe.validation, evidence=not paper, paper=paper),
     )
     everything = examples(executor, wanted, lambda done: progress("making patterns", done, sum(counts), ""))
     parts = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
     to_learn, to_judge, kept_back = (everything.take(part) for part in parts)
-    return learned(seed, which, to_learn, to_judge, kept_back, recipe, begin=begin, own=own, progress=progress)
+    model = learned(seed, which, to_learn, to_judge, kept_back, recipe, begin=begin, own=own, progress=progress)
+    wall_s = round((clock.now_ns() - begun_ns) / NS_PER_S, 1)
+    return Model(which, model.weights, model.record | {"wall_s": wall_s}, model.spots)
 
 
 def learned(
@@ -138,13 +144,12 @@ def learned(
     half of what the judge learns from.
     """
     tf = repeatable(seed, INSTEAD)
-    clock = RealClock()
     if recipe.epochs or begin is None:
         weights = halved(_fit(tf, NETWORKS[which], to_learn, recipe, seed, begin, own, progress))
     else:
         weights = {name: array for name, array in begin.weights.items() if not name.startswith(judge.PREFIX)}
     progress("weighing the spots", 0, 1, "")
-    model = with_judge(Model(which, weights), to_judge, kept_back, own, seed)
+    model = with_judges(Model(which, weights), to_judge, kept_back, own, seed)
     record: dict[str, Any] = {
         "network": which.value,
         "seed": seed,
@@ -158,29 +163,26 @@ def learned(
         **model.record,
         "validation_figures": figures(kept_back, model.answers(kept_back)).record(),
         "tensorflow": tf.__version__,
-        "wall_s": round(clock.now_ns() / NS_PER_S, 1),
     }
     if begin is not None:
         record["begin"] = {name: begin.record.get(name) for name in ("seed", "patterns", "epochs", "begin")}
-    spots = spots_alone(to_judge, kept_back, seed) if model.has_judge else None
-    return Model(which, model.weights, record, spots)
+    return Model(which, model.weights, record, model.spots)
 
 
-def with_judge(
+def with_judges(
     model: Model, to_judge: Examples, kept_back: Examples, own: Examples | None = None, seed: int = 1
 ) -> Model:
-    """The same network with a judge that learns from these (the paper's has none), calibrated on those kept back."""
+    """The same network with two judges that learn from these (the paper's has none), calibrated on those kept back."""
     of, good = kept_back.judged, kept_back.good
     out = model.outputs(kept_back.pictures if model.which is Which.SMALL else kept_back.paper)
-    alone = fitted(out[of, GOOD], good[of]).record()
-    if model.which is Which.PAPER or not len(to_judge):
-        return Model(model.which, model.weights, {"calibration": alone})
+    if model.which is Which.PAPER:
+        return Model(model.which, model.weights, {"calibration": fitted(out[of, GOOD], good[of]).record()})
     sources = [to_judge] if own is None else [to_judge, own]
     heard = np.concatenate([model.outputs(each.pictures) for each in sources])
-    weights = judge_of(heard, sources, seed)
-    model = Model(model.which, model.weights | weights, {"network_calibration": alone})
-    calibration = fitted(model.judged(out, kept_back.evidence)[of, GOOD], good[of]).record()
-    return Model(model.which, model.weights, {"calibration": calibration, "network_calibration": alone})
+    model = Model(model.which, model.weights | judge_of(heard, sources, seed))
+    calibration = fitted(model.judged(out, kept_back.evidence)[of, GOOD], good[of])
+    spots = spots_alone(sources, kept_back, seed)
+    return Model(model.which, model.weights, {"calibration": calibration.record()}, spots)
 
 
 def judge_of(heard: NDArray[np.float64] | None, sources: Sequence[Examples], seed: int) -> Weights:
@@ -196,22 +198,20 @@ def judge_of(heard: NDArray[np.float64] | None, sources: Sequence[Examples], see
     return halved(judge.learned(heard, evidence, value, np.concatenate(known), seed))
 
 
-def spots_alone(to_judge: Examples, kept_back: Examples, seed: int) -> tuple[Weights, dict[str, Any]]:
-    """The judge of the score without a network (`geometric`), and its card."""
-    weights = judge_of(None, [to_judge], seed)
-    out = judge.judged(weights, None, kept_back.evidence)
+def spots_alone(sources: Sequence[Examples], kept_back: Examples, seed: int) -> SpotJudge:
+    """The judge that is asked first, and is the score without a network (`geometric`); with its card."""
+    weights = judge_of(None, sources, seed)
     of = kept_back.judged
-    calibration = fitted(out[of, GOOD], kept_back.good[of])
-    answers = Answers(
-        calibration.probability(out[:, GOOD]), np.exp(out[:, D_MIN]), Calibration().probability(out[:, SEVERAL])
-    )
-    return weights, {
+    logits = judge.judged(weights, None, kept_back.evidence)[of, GOOD]
+    card = {
         "seed": seed,
-        "judge": len(to_judge),
+        "judge": len(sources[0]),
         "validation": len(kept_back),
-        "calibration": calibration.record(),
-        "validation_figures": figures(kept_back, answers).record(),
+        "own_patterns": sum(len(each) for each in sources[1:]),
+        "calibration": fitted(logits, kept_back.good[of]).record(),
     }
+    answers = Answers(*SpotJudge(weights, card).says(kept_back.evidence))
+    return SpotJudge(weights, card | {"validation_figures": figures(kept_back, answers).record()})
 
 
 def _fit(

@@ -1,6 +1,7 @@
 """`credline screening train` and `evaluate`: a network made anew, and everything judged on fresh crystals."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,6 +91,7 @@ def train(
             own=own,
             progress=lambda what, done, total, note: advance(done, total, f"{what} {note}"),
         )
+    model.record["command"] = shown(" ".join(["credline", *sys.argv[1:]]))
     model.save(out)
     told = model.record["validation_figures"]
     typer.echo(

@@ -1,5 +1,6 @@
 """Stand-ins for tests of screening: examples with made-up truths, and a network with random numbers."""
 
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -8,6 +9,7 @@ from protocols.learning.modelfile import Weights
 from protocols.screening import judge
 from protocols.screening.evidence import NAMES
 from protocols.screening.examples import KINDS, VERDICTS, Examples
+from protocols.screening.geometric import SpotJudge
 from protocols.screening.labels import Kind, Verdict
 from protocols.screening.model import Model
 from protocols.screening.networks import NETWORKS, Which
@@ -36,15 +38,21 @@ def made_examples(kinds: list[Kind], borderline: int = 0) -> Examples:
 def random_model(which: Which = Which.SMALL) -> Model:
     """Untrained: it knows nothing, and always the same."""
     rng = np.random.default_rng(5)
+    card = {"calibration": {"scale": 1.0, "offset": 0.0}}
+    if which is Which.PAPER:
+        return Model(which, random_weights(NETWORKS[which].shapes(), rng), card)
+    weights = random_weights(NETWORKS[which].shapes() | judge.shapes(), rng)
+    return Model(which, weights, card, SpotJudge(random_weights(judge.shapes(network=False), rng), card))
+
+
+def random_weights(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> Weights:
+    """Of these shapes; variances and widths are positive."""
     weights: Weights = {}
-    shapes = NETWORKS[which].shapes() | (judge.shapes() if which is Which.SMALL else {})
     for name, shape in shapes.items():
-        fan = max(1, int(np.prod(shape[:-1])))
-        drawn = rng.standard_normal(shape) * np.sqrt(2 / fan)
-        weights[name] = (np.abs(drawn) if name.endswith(("variance", "gamma", "judge/width")) else drawn).astype(
-            np.float32
-        )
-    return Model(which, weights, {"calibration": {"scale": 1.0, "offset": 0.0}})
+        drawn = rng.standard_normal(shape) * np.sqrt(2 / max(1, int(np.prod(shape[:-1]))))
+        positive = name.endswith(("variance", "gamma", "judge/width"))
+        weights[name] = (np.abs(drawn) if positive else drawn).astype(np.float32)
+    return weights
 
 
 def lattice_frame(size_px: int = 516, spacing_px: float = 30.0, counts: float = 200.0) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The file of a network: whole, it is what was saved; wrong or damaged, it is refused in one line with the remedy."""
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ import pytest
 
 from engine.errors import Refused
 from protocols.learning.modelfile import RECORD_FILE, WEIGHTS_FILE
+from protocols.screening.geometric import FOLDER
 from protocols.screening.model import SHIPPED, load
 from protocols.screening.networks import Which
 from tests.protocols.screening.madescores import random_model
@@ -45,6 +47,8 @@ SPOILT = {
     "is not two numbers ": lambda folder: card(folder, calibration={"scale": float("nan")}),
     "cannot be read": lambda folder: (folder / WEIGHTS_FILE).write_bytes((folder / WEIGHTS_FILE).read_bytes()[:9000]),
     "holds other arrays": lambda folder: np.savez(folder / WEIGHTS_FILE, conv0=np.zeros(3)),
+    "spots: no model of credline": lambda folder: shutil.rmtree(folder / FOLDER),
+    "spots: architecture 1, ": lambda folder: card(folder / FOLDER, architecture=1),
 }
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from engine.errors import Refused
-from protocols.screening import views
-from protocols.screening.calibration import Calibration
+from protocols.screening import judge, views
 from protocols.screening.evidence import NAMES
+from protocols.screening.geometric import SpotJudge
 from protocols.screening.labels import Kind
 from protocols.screening.model import SURELY_BAD, SURELY_GOOD, Model, Prepared
 from protocols.screening.networks import (
@@ -79,7 +79,7 @@ def test_what_lies_between_good_and_bad_teaches_nothing_of_good() -> None:
 
 def test_pictures_of_another_size_are_refused() -> None:
     with pytest.raises(Refused, match=r"takes \(n, 150, 150\)"):
-        random_model().answers(Prepared(np.zeros((1, 127, 127))))
+        random_model(Which.PAPER).answers(Prepared(np.zeros((1, 127, 127))))
 
 
 @pytest.mark.parametrize("way", range(8))
@@ -90,25 +90,32 @@ def test_the_network_is_shown_a_picture_the_same_whichever_way_it_lies(way: int)
     assert first == pytest.approx(second, abs=1e-4)
 
 
-def test_the_spots_are_asked_of_those_of_which_the_network_is_not_sure_and_of_no_others() -> None:
-    pictures = np.random.default_rng(3).random((6, 150, 150)).astype(np.float32)
+def test_the_network_is_asked_of_what_the_spots_leave_open_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    of = Prepared(rng.random((40, 150, 150)).astype(np.float32), rng.random((40, len(NAMES))).astype(np.float32))
+    assert of.evidence is not None
     plain = random_model()
-    logits = plain.outputs(pictures)[:, GOOD]
-    # The third and fourth of them by rank are near the middle, the others far from it.
-    steep = {"scale": float(20 / np.ptp(logits)), "offset": float(-20 * np.median(logits) / np.ptp(logits))}
-    model = Model(plain.which, plain.weights, {"network_calibration": steep})
-    asked: list[int] = []
+    assert plain.spots is not None
+    logits = judge.judged(plain.spots.weights, None, of.evidence)[:, GOOD]
+    # Half of them near the middle, the others far from it.
+    away = float(np.median(np.abs(logits - np.median(logits))))
+    steep = {"scale": 4 / away, "offset": -4 * float(np.median(logits)) / away}
+    spots = SpotJudge(plain.spots.weights, {"calibration": steep})
+    asked: list[np.ndarray] = []
 
-    def evidence(which: np.ndarray) -> np.ndarray:
-        asked.extend(which.tolist())
-        return np.zeros((len(which), len(NAMES)), np.float32)
+    def outputs(_: Model, pictures: np.ndarray) -> np.ndarray:
+        asked.extend(pictures)
+        return np.full((len(pictures), 3), -50.0)
 
-    answers = model.answers(Prepared(pictures, evidence))
-    alone = Calibration(**steep).probability(logits)
-    unsure = (alone > SURELY_BAD) & (alone < SURELY_GOOD)
-    assert 0 < unsure.sum() < 6
-    assert sorted(asked) == np.flatnonzero(unsure).tolist()
-    assert answers.good[~unsure] == pytest.approx(alone[~unsure])
+    monkeypatch.setattr(Model, "outputs", outputs)
+    answers = Model(plain.which, plain.weights, plain.record, spots).answers(of)
+    alone, _, _ = spots.says(of.evidence)
+    sure = (alone <= SURELY_BAD) | (alone >= SURELY_GOOD)
+    assert 5 < sure.sum() < 35
+    assert np.array_equal(np.array(asked), of.pictures[~sure])
+    assert answers.good[sure] == pytest.approx(alone[sure])
+    weighed = plain.judged(np.full((int((~sure).sum()), 3), -50.0), of.evidence[~sure])
+    assert answers.good[~sure] == pytest.approx(plain.calibration.probability(weighed[:, GOOD]))
 
 
 @pytest.mark.long
@@ -121,3 +128,7 @@ def test_the_same_seed_trains_the_same_numbers(which: Which) -> None:
     assert all(np.allclose(one.weights[name], again.weights[name], atol=1e-5) for name in one.weights)
     assert not all(np.allclose(one.weights[name], other.weights[name], atol=1e-3) for name in one.weights)
     assert one.record["calibration"] == again.record["calibration"]
+    if which is Which.SMALL:
+        assert one.spots is not None
+        assert again.spots is not None
+        assert all(np.allclose(one.spots.weights[n], again.spots.weights[n], atol=1e-5) for n in one.spots.weights)
