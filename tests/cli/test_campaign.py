@@ -4,11 +4,14 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Credline
 
 SHARES = {"runs", "below_20", "above_80", "above_120"}
 
 
+@pytest.mark.long
 def test_a_campaign_tells_both_histograms_and_draws_them(credline: Credline, tmp_path: Path) -> None:
     words = ("--experiments", "2", "--worse", "8", "--jobs", "1", "--out", "fig4.png", "--table", "fig4.csv")
     code, told, said = credline("campaign", "fig4", *words, "--json")

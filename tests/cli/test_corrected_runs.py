@@ -11,6 +11,8 @@ import pytest
 from protocols.cred.soak.agreement import check_run
 from tests.cli.conftest import Credline
 
+pytestmark = pytest.mark.long
+
 DEVICES = """[microscope]
 driver = "simulated"
 [microscope.pictures]

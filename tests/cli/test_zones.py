@@ -30,6 +30,7 @@ def labels(patterns: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_from_simulated_patterns_to_the_cell(patterns: Path, labels: Path, tmp_path: Path) -> None:
     counts = json.loads(labels.with_suffix(".json").read_text())
     assert counts["patterns"] == 500

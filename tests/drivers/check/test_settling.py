@@ -24,6 +24,7 @@ async def settling(clock: VirtualClock, defocus: int, **options: Any) -> Settlin
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("slow_s", [0.05, 0.168])
 @virtual
 async def test_it_grows_with_the_lens_own_time(clock: VirtualClock, slow_s: float) -> None:

@@ -109,6 +109,7 @@ def test_a_replay_has_every_outcome_byte_for_byte(tmp_path: Path, faults: dict[s
     assert lines(replayed(json.loads(json.dumps(records)))) == lines(records)
 
 
+@pytest.mark.long
 def test_inline_and_in_workers_the_same_is_recorded(tmp_path: Path) -> None:
     faults = {"echo1": "dead", "third1": "late"}
     (tmp_path / "a").mkdir()

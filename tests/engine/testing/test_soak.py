@@ -262,6 +262,7 @@ def credline(*words: str) -> tuple[int, list[str]]:
     return done.exit_code, done.stdout.splitlines()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", [(), ("--hard",)])
 def test_a_broken_rule_is_status_1_and_its_command_breaks_it_again(
     monkeypatch: pytest.MonkeyPatch, way: tuple[str, ...]

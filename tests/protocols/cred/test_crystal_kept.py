@@ -2,12 +2,15 @@
 
 import json
 
+import pytest
+
 from tests.protocols.cred.conftest import Perform
 from tests.protocols.products.readers import keywords
 
 PLAN = {"range_deg": 11.0, "snapshot_interval": 0, "relax_cycles": 0, "start_deg": -20.0, "formats": ("xds",)}
 
 
+@pytest.mark.long
 def test_a_run_that_looked_for_its_cell_keeps_it_and_tells_its_files(perform: Perform) -> None:
     run = perform(driver="simulated", live=True, **PLAN)
     assert run.document["status"] == "done"

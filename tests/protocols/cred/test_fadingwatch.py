@@ -10,6 +10,8 @@ from protocols.cred.snapshotslots import NEXT
 from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_tracked import DEVICES, PLAN, with_options
 
+pytestmark = pytest.mark.long
+
 SLIPS = {"drawn_seed": -1, "jumps_per_deg": 0.01, "jump_nm": 1000.0, "seed": 362}
 """Once, at -38.2 deg, out of the aperture."""
 FRAMES = {"rendered": "all", "shape": [512, 512], "disc_radius_px": 192.0}

@@ -28,6 +28,7 @@ def written(folder: Path, text: str) -> Path:
     return file
 
 
+@pytest.mark.long
 def test_the_path_of_an_earlier_run_holds_the_crystal_from_the_first_frame_on(perform: Perform, tmp_path: Path) -> None:
     before = perform(DEVICES, **CORRECTED)
     file = tmp_path / "earlier.csv"

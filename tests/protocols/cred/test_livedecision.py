@@ -145,12 +145,14 @@ def test_a_run_without_a_lattice_ends_when_the_plan_gives_it_up(perform: Perform
     assert 5.0 < abs(run.document["result"]["range_deg"]) < 9.0
 
 
+@pytest.mark.long
 def test_a_run_that_is_complete_enough_ends(perform: Perform) -> None:
     run = perform(driver="simulated", **PLAN, start_deg=-20.0, stop_at={"completeness": 0.15})
     ended_by(run, "stop_at.completeness")
     assert abs(run.document["result"]["range_deg"]) < 16.0
 
 
+@pytest.mark.long
 def test_a_look_that_decides_nothing_changes_nothing(perform: Perform) -> None:
     short = {**PLAN, "range_deg": 6.0}
     plain = perform(SMALL, driver="simulated", **short)

@@ -17,6 +17,8 @@ from protocols.cred.livetable import LIVE_FILE, live_rows
 from protocols.cred.plan import CredPlan
 from tests.protocols.cred.conftest import Perform
 
+pytestmark = pytest.mark.long
+
 PLAN: dict[str, Any] = {"range_deg": 11.0, "snapshot_interval": 0, "relax_cycles": 0, "formats": ()}
 SMALL: dict[str, Any] = {
     "geometry": {"beam_fast_px": 16.0, "beam_slow_px": 16.0},

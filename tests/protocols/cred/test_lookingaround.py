@@ -14,6 +14,8 @@ from protocols.tracking.place import Place
 from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_tracked import PLAN, away_nm, with_options
 
+pytestmark = pytest.mark.long
+
 SEARCH: dict[str, Any] = {
     "tracking": "correct",
     "crystal_lost": "search",

@@ -27,6 +27,8 @@ from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_endings import assert_safe
 from tests.protocols.cred.test_tracked import DEVICES, PLAN, away_nm, with_options
 
+pytestmark = pytest.mark.long
+
 SCANNED: dict[str, Any] = {**PLAN, "tracking": "correct", "prescan_images": 4}
 SHORT: dict[str, Any] = {**SCANNED, "range_deg": 20.0, "prescan_images": 3}
 LOST: dict[str, Any] = with_options(motion={"drawn_seed": -1, "centred_off_nm": [3000.0, 0.0]})

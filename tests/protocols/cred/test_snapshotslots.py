@@ -24,6 +24,8 @@ from protocols.cred.snapshotslots import NEXT
 from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_tracked import DEVICES, PLAN, with_options
 
+pytestmark = pytest.mark.long
+
 UNSURE: dict[str, Any] = {"tracking": "correct", "snapshot_interval": 20, "snapshot_when_unsure_nm": 100.0}
 
 

@@ -20,6 +20,8 @@ from protocols.cred.plan import CredPlan
 from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_tracked import DEVICES, PLAN, away_nm, with_options
 
+pytestmark = pytest.mark.long
+
 PIVOT = (0.0008, 0.0002, -0.0001, 0.0009)
 PROBE: dict[str, Any] = {
     "geometry": {"beam_fast_px": 128.0, "beam_slow_px": 130.0},

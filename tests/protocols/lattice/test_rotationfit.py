@@ -10,6 +10,7 @@ from protocols.lattice.rotationgeometry import RotationGeometry
 from tests.protocols.lattice.rotations import crystal, geometry_of, observed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scale", [1.0, 2.0])
 def test_what_is_fitted_deviates_by_as_much_as_is_said_though_less_be_said_of_what_was_observed(scale: float) -> None:
     pulls = []

@@ -105,6 +105,7 @@ def test_what_a_worker_remembers_of_a_camera_changes_nothing(pictures: list[Any]
             assert search(asked_for, shown.__getitem__) == expected
 
 
+@pytest.mark.long
 def test_a_look_after_a_look_is_the_same_as_by_a_new_worker(pictures: list[Any], tmp_path: Path) -> None:
     data = [search(arguments(*range(k, k + 4)), pictures.__getitem__)[1] for k in range(1, COUNT, 4)]
     earlier = kept(tmp_path, *data)

@@ -67,6 +67,7 @@ def test_what_is_said_of_the_camera_length_holds() -> None:
     assert abs(np.mean(pulls)) < 1.0
 
 
+@pytest.mark.long
 def test_reflections_anywhere_are_no_lattice() -> None:
     for seed in range(5):
         reflections, geometry = seen(seed, count=60, wrong=1.0)

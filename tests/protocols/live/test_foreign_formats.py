@@ -15,6 +15,8 @@ from protocols.products.export import export_run
 from protocols.products.foundcrystal import CRYSTAL_FILE
 from tests.protocols.products.crystals import GEOMETRY, crystal_run
 
+pytestmark = pytest.mark.long
+
 MORDENITE_A = (18.11, 20.53, 7.528)
 SLOTS, START_DEG, OSCILLATION_DEG = 48, -20.0, 0.2314
 GEOMETRY_TOML = f"""

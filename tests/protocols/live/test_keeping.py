@@ -19,6 +19,8 @@ from protocols.products.source import open_run
 from tests.protocols.products.crystals import GEOMETRY, crystal_run
 from tests.protocols.products.readers import keywords
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -60,6 +60,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("what", WAYS)
 def test_dials_import_sees_one_sweep_with_the_right_models(

@@ -106,6 +106,7 @@ def test_a_program_that_waits_for_the_log_finds_all_the_rest(tmp_path: Path) -> 
     assert written[folder / "cRED_log.txt"] == max(written.values())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [2, 3])
 def test_worker_processes_write_the_same_bytes_and_a_second_export_too(tmp_path: Path, workers: int) -> None:
     first = write_run(tmp_path / "a" / "run", slots=40, interval=7)

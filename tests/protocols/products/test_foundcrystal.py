@@ -23,6 +23,8 @@ from tests.protocols.products.readers import keywords
 from tests.protocols.products.runs import AT_THE_BEAM, write_run
 from tests.protocols.products.test_report import images_of, page_of, warnings_of
 
+pytestmark = pytest.mark.long
+
 CUBIC = 8.2
 TRICLINIC_UB = np.array([[0.14, 0.01, 0.02], [0.0, 0.11, -0.02], [0.0, 0.0, 0.09]])
 FITTED = {

@@ -82,6 +82,7 @@ def test_the_judge_learns_what_decides_and_the_same_from_the_same_seed() -> None
     assert all(np.allclose(weights[name], again[name], atol=1e-5) for name in weights)
 
 
+@pytest.mark.long
 def test_without_a_network_it_hears_the_spots_alone() -> None:
     rng = np.random.default_rng(4)
     evidence = rng.standard_normal((200, len(NAMES))).astype(np.float32)

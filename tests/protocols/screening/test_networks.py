@@ -28,6 +28,7 @@ if find_spec("tensorflow") is None:
     pytest.skip("TensorFlow is not installed", allow_module_level=True)
 
 
+@pytest.mark.long
 def test_the_papers_network_has_its_255041_parameters_and_shapes() -> None:
     model = build_paper()
     assert model.count_params() == PAPER_PARAMETERS == 255_041

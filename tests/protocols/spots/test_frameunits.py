@@ -9,6 +9,8 @@ from protocols.spots.frameunits import counts_per_unit, summed
 from tests.protocols.spots.test_badpixels import lattice
 from tests.protocols.spots.test_peaks import frame
 
+pytestmark = pytest.mark.long
+
 NONE_BAD = np.zeros((512, 512), dtype=bool)
 
 # (what becomes of the counts, counts per unit that should come out, how exactly)

@@ -18,6 +18,8 @@ from protocols.calibrate.cameralength.plan import CameraLengthPlan
 from tests.cli.commandline import command
 from tests.protocols.calibrate.cameralength.powders import devices, performed
 
+pytestmark = pytest.mark.long
+
 PLAN = CameraLengthPlan()
 
 

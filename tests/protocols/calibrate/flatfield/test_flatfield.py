@@ -19,6 +19,8 @@ from protocols.calibrate.flatfield.truth import flatfield_truth
 from tests.cli.commandline import command
 from tests.protocols.calibrate.flatfield.flatfields import PX, devices, performed
 
+pytestmark = pytest.mark.long
+
 SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3, 12))]
 
 

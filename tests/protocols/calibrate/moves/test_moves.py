@@ -62,6 +62,7 @@ def assert_right(folder: Path, found: Analysed, what: str) -> None:
     assert (folder / "report" / f"{what}.png").stat().st_size > 10_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", KINDS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_matrix_is_measured_within_what_it_says(
@@ -175,6 +176,7 @@ def test_a_part_that_does_not_answer_ends_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / "sim.toml").exists()
 
 
+@pytest.mark.long
 def test_by_commands_alone_the_stage_is_calibrated_and_stored(tmp_path: Path) -> None:
     named = str(devices(tmp_path, instrument="sim.toml", microscope="hidden = true"))
     words = ("calibrate", "stage", "--devices", named, "--out", str(tmp_path / "runs"), "--clock", "virtual")

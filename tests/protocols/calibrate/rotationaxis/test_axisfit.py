@@ -9,6 +9,8 @@ from protocols.lattice.rotationfit import Observed
 from protocols.lattice.rotationgeometry import RotationGeometry
 from tests.protocols.lattice.rotations import crystal, geometry_of, observed
 
+pytestmark = pytest.mark.long
+
 TRUE_OUT_DEG = 0.6
 
 

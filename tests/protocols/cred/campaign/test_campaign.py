@@ -15,6 +15,8 @@ from protocols.cred.campaign.campaign import both, campaign
 from protocols.cred.campaign.hand import HandModel, by_hand
 from protocols.cred.campaign.population import COLD_DEG, GONE_SHARE, Experiment, experiment, gone_at
 
+pytestmark = pytest.mark.long
+
 SEED = 1
 
 

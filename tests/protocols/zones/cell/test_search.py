@@ -17,6 +17,8 @@ from protocols.zones.sorting.labels import LABELS, ZONE
 from protocols.zones.sorting.zone import Zone
 from tests.protocols.zones.madezones import zone_of, zones_of
 
+pytestmark = pytest.mark.long
+
 CELL = Cell(7.1, 9.3, 11.2, 82.0, 97.0, 105.0)
 OTHERS = [Cell(6.0 + n, 13.3 - n / 2, 8.7 + n / 3, 93 + n, 101 - n, 96 + 2 * n) for n in range(8)]
 

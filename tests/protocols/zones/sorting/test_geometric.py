@@ -13,6 +13,8 @@ from protocols.zones.patterns.simulation import Geometry, Patterns, simulate
 from protocols.zones.sorting.geometric import classify_geometry, find_zone
 from protocols.zones.sorting.labels import HYBRID, LABELS, NO_HIT, SEVERAL, ZONE
 
+pytestmark = pytest.mark.long
+
 CELLS = [(500, 1.5), (500, 6.0), (700, 6.0), (1000, 1.5), (1000, 6.0), "monoclinic 3.8155", "monoclinic 3.7061"]
 
 

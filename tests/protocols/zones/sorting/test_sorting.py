@@ -110,6 +110,7 @@ OTHERS = [(300, 0.01), (300, 0.005), (200, 0.02)]
 EXPERIMENTS = [pytest.param(80, 0.01), *(pytest.param(*other, marks=pytest.mark.long) for other in OTHERS)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("voltage_kV", "excitation"), EXPERIMENTS)
 def test_patterns_of_other_microscopes_and_crystals_are_sorted_when_that_is_said(
     voltage_kV: float, excitation: float

@@ -170,6 +170,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert models[0].record["steps"] == 3
 
 
+@pytest.mark.long
 @needs_tensorflow
 def test_the_shipped_network_sorts_cells_it_has_not_seen() -> None:
     rng = np.random.default_rng(20251121)
