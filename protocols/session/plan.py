@@ -58,7 +58,7 @@ class ChoosePlan(BaseModel):
     free_deg: Annotated[float, Field(ge=0, le=90, allow_inf_nan=False)] = 0.0
     """It has to stay free of the bars of the mesh to so much tilt to both sides; 0: not asked."""
     bar_height_um: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 15.0
-    """Of the bars above the film, for `free_deg`."""
+    """Of the bars above the film: what they shade comes after what stays free."""
     crystals: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """So many at most are tried."""
 

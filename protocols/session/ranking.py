@@ -57,16 +57,26 @@ def fit_crystals(night: Night, plan: SessionPlan, step_nm: float = 0.0) -> list[
     return [crystal for crystal in night.crystals if not unfit(crystal, plan.choose, night.bars, step_nm)]
 
 
-def ranked(night: Night, plan: SessionPlan, worth: Mapping[int, float], step_nm: float = 0.0) -> list[Ranked]:
+def ranked(
+    night: Night, plan: SessionPlan, worth: Mapping[int, float], step_nm: float = 0.0, tilt_deg: float = 0.0
+) -> list[Ranked]:
     """The crystals to come, the next one first: those that the operator asked for, then by value, then those that he
     put last. worth: by number, what the judgement says a crystal is worth for what was collected so far; where it says
-    something, crystals that it does not name count `UNTOLD`.
+    something, crystals that it does not name count `UNTOLD`. tilt_deg: the farthest of a rotation; one that a bar
+    shades before counts by so much less.
     """
+    height_nm = plan.choose.bar_height_um * NM_PER_UM
+
+    def value(crystal: Crystal) -> float:
+        known = worth.get(crystal.number, quality(crystal) * (UNTOLD if worth else 1.0))
+        free = free_deg(crystal, night.bars, step_nm, height_nm)
+        return known * (min(1.0, free / tilt_deg) if tilt_deg > 0.0 else 1.0)
+
     orders = night.orders
     asked = [night.crystals[n - 1] for n in orders.first if 1 <= n <= len(night.crystals)]
     first = {crystal.number for crystal in asked}
     rest = [
-        Ranked(crystal, worth.get(crystal.number, quality(crystal) * (UNTOLD if worth else 1.0)))
+        Ranked(crystal, value(crystal))
         for crystal in fit_crystals(night, plan, step_nm)
         if crystal.number not in first and crystal.number not in night.over and crystal.number not in orders.skipped
     ]

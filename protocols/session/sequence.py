@@ -172,7 +172,9 @@ class SessionSequence(Experiment):
         told: Any = (self.night.judged.get("worth") or {}) if valued else {}
         worth = {int(number): float(value) for number, value in told.items()}
         screening: Any = self.children.screening(0, (0.0, 0.0))
-        return ranked(self.night, self.plan, worth, screening.step_um * 1000.0)
+        rotation: Any = self.children.rotation()
+        tilt_deg = max(abs(rotation.start_deg), abs(rotation.start_deg + rotation.range_deg))
+        return ranked(self.night, self.plan, worth, screening.step_um * 1000.0, tilt_deg)
 
     async def screen(self) -> str:
         """The next block of the region, by a serial run."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.errors import Refused
-from protocols.session.crystals import Bar, Crystal, crystals_in, free_deg, neighbours_of
+from protocols.session.crystals import Bar, Crystal, bars_in, crystals_in, free_deg, neighbours_of
 from protocols.session.goal import reached
 from protocols.session.night import Night, Over
 from protocols.session.orders import Orders, is_order, parsed
@@ -48,6 +48,20 @@ def test_a_bar_beside_a_crystal_shades_it_when_the_stage_tilts() -> None:
     assert free_deg(GOOD, [Bar(50_000.0, 0.0)], 10_000.0, 15_000.0) == 90.0  # along the axis it shades nothing
     assert unfit(GOOD, ChoosePlan(free_deg=50), bars, 10_000.0) == "a bar"
     assert unfit(GOOD, ChoosePlan(free_deg=40), bars, 10_000.0) == ""
+
+
+def test_a_crystal_that_a_bar_shades_before_the_rotation_is_over_comes_later() -> None:
+    night = numbered(GOOD, GOOD)
+    night.bars = [Bar(night.crystals[0].x_nm, 12_000.0)]
+    night.crystals[1] = replace(night.crystals[1], x_nm=50_000.0)
+    assert [each.crystal.number for each in ranked(night, SessionPlan(), {}, 6_000.0, tilt_deg=50.0)] == [2, 1]
+    assert [each.crystal.number for each in ranked(night, SessionPlan(), {}, 6_000.0, tilt_deg=20.0)] == [1, 2]
+
+
+def test_fields_in_which_nothing_was_seen_are_taken_for_bars() -> None:
+    rows = [[0.0, 0.0, "visited"], [1.0, 2.0, "bar"], [3.0, 4.0, "barren"], [5.0, 6.0, "no crystals"]]
+    fields = {"columns": ["x_nm", "y_nm", "how"], "rows": rows}
+    assert bars_in({"fields": fields}) == [Bar(1.0, 2.0), Bar(3.0, 4.0)]
 
 
 @pytest.mark.parametrize(
