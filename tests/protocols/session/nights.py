@@ -1,17 +1,16 @@
 """Short sessions on a small simulated camera, in this process; toy children where only the session itself is tried."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.record.jsonobject import JsonDict, JsonObject
-from engine.record.trace import Record, read_trace
+from engine.record.jsonobject import JsonObject
+from engine.record.trace import Record
 from engine.run.perform import Request, execute
 from engine.run.run import Run
 from protocols.session.experiment import SESSION
 from protocols.session.plan import SessionPlan
-from tests.protocols.serialed.runs import devices, toml
+from tests.protocols.serialed.runs import Made, devices, toml
 
 PLAN: dict[str, Any] = {
     "report": False,
@@ -36,24 +35,8 @@ SMALL: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Night:
+class Night(Made):
     """A session that was made, and what is on disk of it."""
-
-    folder: Path
-    document: JsonDict
-
-    @property
-    def result(self) -> JsonDict:
-        result: JsonDict = self.document["result"]
-        return result
-
-    @property
-    def trace(self) -> list[Record]:
-        return list(read_trace(self.folder))
-
-    def of(self, kind: str, name: str | None = None) -> list[Record]:
-        return [r for r in self.trace if r["kind"] == kind and name in (None, r["name"])]
 
     @property
     def children(self) -> list[str]:
