@@ -58,7 +58,7 @@ def fit_crystals(night: Night, plan: SessionPlan, step_nm: float = 0.0) -> list[
 
 
 def ranked(
-    night: Night, plan: SessionPlan, worth: Mapping[int, float], step_nm: float = 0.0, tilt_deg: float = 0.0
+    night: Night, plan: SessionPlan, worth: Mapping[int, float], step_nm: float, tilt_deg: float
 ) -> list[Ranked]:
     """The crystals to come, the next one first: those that the operator asked for, then by value, then those that he
     put last. worth: by number, what the judgement says a crystal is worth for what was collected so far; where it says

@@ -70,13 +70,13 @@ def test_fields_in_which_nothing_was_seen_are_taken_for_bars() -> None:
 )
 def test_a_better_crystal_comes_first(worse: dict[str, Any]) -> None:
     assert quality(replace(GOOD, **worse)) < quality(GOOD)
-    order = ranked(numbered(replace(GOOD, **worse), GOOD), SessionPlan(), {})
+    order = ranked(numbered(replace(GOOD, **worse), GOOD), SessionPlan(), {}, 0.0, 0.0)
     assert [each.crystal.number for each in order] == [2, 1]
 
 
 def test_what_a_crystal_is_worth_counts_more_than_how_good_it_looks() -> None:
     night = numbered(GOOD, replace(GOOD, score_good=0.7))
-    assert [each.crystal.number for each in ranked(night, SessionPlan(), {1: 0.1, 2: 1.0})] == [2, 1]
+    assert [each.crystal.number for each in ranked(night, SessionPlan(), {1: 0.1, 2: 1.0}, 0.0, 0.0)] == [2, 1]
 
 
 def test_crystals_that_are_over_or_skipped_do_not_come_and_the_operators_come_first() -> None:
@@ -84,13 +84,13 @@ def test_crystals_that_are_over_or_skipped_do_not_come_and_the_operators_come_fi
     night.over[1] = Over(1, "collected", "", "collect")
     for words in ("skip 2", "next 6 5", "last 3"):
         night.orders.take(words)
-    assert [each.crystal.number for each in ranked(night, SessionPlan(), {})] == [6, 5, 4, 3]
+    assert [each.crystal.number for each in ranked(night, SessionPlan(), {}, 0.0, 0.0)] == [6, 5, 4, 3]
 
 
 def test_a_crystal_that_the_rules_leave_out_comes_where_the_operator_asks_for_it() -> None:
     night = numbered(GOOD, replace(GOOD, score_good=0.1))
     night.orders.take("next 2")
-    assert [each.crystal.number for each in ranked(night, SessionPlan(), {})] == [2, 1]
+    assert [each.crystal.number for each in ranked(night, SessionPlan(), {}, 0.0, 0.0)] == [2, 1]
 
 
 @pytest.mark.parametrize(
