@@ -78,8 +78,8 @@ def _left_safe(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:
         looks = [
             r["end_ns"] for r in soaked.of("call", "stage.angle") if r["begin_ns"] >= finalizing_ns and "result" in r
         ]
-        if len(looks) > 1:
-            turning = turning and abs(truth.angle_deg(looks[-2]) - truth.angle_deg(looks[-1])) > UNNOTICED_DEG
+        if len(looks) > 2:  # it is read twice, and twice again
+            turning = turning and abs(truth.angle_deg(looks[-3]) - truth.angle_deg(looks[-1])) > UNNOTICED_DEG
     yield "the stage stands, or the alarm says so", not turning or "THE STAGE MAY" in alarms, alarms
     misread = sum(f.what == "optics.focus" and f.kind == "wrong" for f in soaked.came_about)
     if misread < 2:  # where the focus is, is read three times; that two of them are wrong is beyond what is promised

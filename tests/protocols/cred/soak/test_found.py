@@ -132,6 +132,25 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PLAN, "range_deg": 0.778},
         ("beam.blank 1 ignored", "beam.blank 2 ignored", "beam.is_blanked finalize+1 wrong 1"),
     ),
+    "the lens ignored its way back, and its one answer was the one that was hoped for": (
+        1,
+        {**PLAN, "snapshot_interval": 6},
+        (
+            "operator defocus-snapshot+0.05 abort",
+            "optics.set_focus finalize+1 ignored",
+            "optics.focus finalize+1 wrong -1500",
+        ),
+    ),
+    "the stage ignored its stop, and a reading hid by just how much it turned on": (
+        1,
+        {**PLAN, "speed_deg_s": 2.0, "range_deg": 8.0},
+        (
+            "operator expose+1 abort",
+            "stage.stop finalize+1 ignored",
+            "stage.stop finalize+2 ignored",
+            "stage.angle finalize+4 wrong -0.47",
+        ),
+    ),
     "a disk failed at the instant at which a state was left": (
         20585,
         {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "range_deg": -1.272, "snapshot_interval": 7},
