@@ -30,7 +30,7 @@ ACTION_LIMIT_S = 1.5
 """How long an action of `default_safe_actions` is tried."""
 
 STOP_LIMIT_S = 3.5
-"""How long it is tried to stop the stage: it is told to, and read four times; twice so, of a stage that is slow to read."""
+"""How long it is tried to stop the stage: told to and read four times, and that again; also where readings are slow."""
 
 STANDS_S = 0.5
 STANDS_DEG = 0.02
