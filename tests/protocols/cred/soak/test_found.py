@@ -22,6 +22,7 @@ PLAN: dict[str, Any] = {
     "formats": [],
 }
 QUICK = {**PLAN, "exposure_s": 0.1, "speed_deg_s": 1.0}
+TRACKED = {**PLAN, "range_deg": 8.0, "snapshot_interval": 8, "tracking": "correct"}
 PEDAL = {**PLAN, "rotation": "pedal", "relax_cycles": 1}
 
 FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
@@ -150,6 +151,11 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
             "stage.stop finalize+2 ignored",
             "stage.angle finalize+4 wrong -0.47",
         ),
+    ),
+    "the image shift ignored its way back": (
+        1,
+        TRACKED,
+        ("operator expose+5 abort", "deflectors.set finalize+1 ignored"),
     ),
     "a disk failed at the instant at which a state was left": (
         20585,
