@@ -96,6 +96,14 @@ class Coils:
         last = {which: self._changes[which][-1] for which in Deflector}
         return {which.value: ((last[which].x, last[which].y), self._does_at(which, t_ns)) for which in Deflector}
 
+    def moved(self) -> list[Deflector]:
+        """The pairs that are set otherwise now than they were found."""
+        return [
+            which
+            for which, all_of in self._changes.items()
+            if (all_of[-1].x, all_of[-1].y) != (all_of[0].x, all_of[0].y)
+        ]
+
     def resume(self, pairs: Mapping[str, Sequence[Sequence[float]]]) -> None:
         """All pairs are as they were left."""
         for which in Deflector:

@@ -16,7 +16,7 @@ from drivers.contract import Parts, SecondConnection
 from drivers.declared import Declared
 from drivers.ongrid import LitOnGrid, SeenOnGrid
 from drivers.options import note_asked
-from drivers.parts import OpticalMode
+from drivers.parts import Deflector, OpticalMode
 from drivers.simulated.column import Blanker, Lens
 from drivers.simulated.crystalplace import CrystalPlace
 from drivers.simulated.deflectors import Coils
@@ -134,6 +134,7 @@ class SimulatedTruth:
     blanker: Blanker
     view: SimulatedView
     specimen: SimulatedSpecimen
+    deflectors: Coils
 
     def angle_deg(self, t_ns: int) -> float:
         """See `Truth.angle_deg`."""
@@ -162,6 +163,10 @@ class SimulatedTruth:
     def crystal_share(self, begin_ns: int, end_ns: int) -> float:
         """See `Truth.crystal_share`."""
         return self.view.crystal_share(begin_ns, end_ns)
+
+    def shifts_moved(self) -> Sequence[Deflector]:
+        """The pairs of deflectors that stand otherwise than they were found."""
+        return self.deflectors.moved()
 
     def exposures(self) -> Sequence[tuple[int, int]]:
         """See `Truth.exposures`."""
@@ -360,7 +365,7 @@ class SimulatedMicroscope:
                 detector=detector,
                 geometry=settings.told_geometry,
                 timing=settings.timing,
-                truth=SimulatedTruth(goniometer, lens, blanker, view, specimen),
+                truth=SimulatedTruth(goniometer, lens, blanker, view, specimen, deflectors),
                 second_connection=second,
                 specimen=specimen,
                 view=view,

@@ -16,6 +16,7 @@ from engine.record.jsonobject import JsonDict, JsonObject
 
 SCHEMA = 2
 RUN_FILE = "run.json"
+TRACE_FILE = "trace.jsonl"
 NAMED = 5
 """So many runs are named at most where a folder of runs was given for one of them."""
 RUNNING = "running"
@@ -74,6 +75,8 @@ class RunDocument:
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
+            if (folder / TRACE_FILE).exists():
+                raise DataError(f"{path}: no such file; `credline recover {folder}` makes it from the trace") from error
             raise DataError(f"{path}: no such file; {folder} is not the folder of a run{_near(folder)}") from error
         except NotADirectoryError as error:
             raise DataError(f"{folder}: is a file; give the folder of the run, {folder.parent}") from error

@@ -13,6 +13,7 @@ from engine.record.trace import Record
 
 BEAM_ALARM = "THE BEAM MAY STILL BE ON"
 STAGE_ALARM = "THE STAGE MAY STILL BE MOVING"
+BLANKER = ("beam.blank", "beam.unblank", "beam.is_blanked")
 MOVES = ("rotate", "release_to_pedal", "move_xy", "move_z")
 
 
@@ -55,6 +56,14 @@ def last_call(calls: Sequence[Record], *names: str) -> Record | None:
     return found[-1] if found else None
 
 
+def told_dark_twice(calls: Sequence[Record]) -> bool:
+    """Whether the last two words of the beam are answers that it is blanked: one may be wrong, and an accepted call is
+    no closed blanker (`engine.run.safety.sure_of`).
+    """
+    words = [call for call in calls if call["name"] in BLANKER][-2:]
+    return len(words) == 2 and all(word["name"] == "beam.is_blanked" and word.get("result") is True for word in words)
+
+
 def at(call: Record) -> str:
     """When a call ended, for the end of a sentence."""
     end_ns = call["end_ns"]
@@ -72,11 +81,13 @@ def watched(beam: tuple[str, str], remains: Remains) -> tuple[str, str]:
 
 
 def _beam(calls: Sequence[Record]) -> tuple[str, str]:
-    call = last_call(calls, "beam.blank", "beam.unblank", "beam.is_blanked")
+    call = last_call(calls, *BLANKER)
     if call is None:
         return BEAM_ALARM, "the run left no word of the beam"
-    if call["name"] == "beam.is_blanked" and call.get("result") is True:
+    if told_dark_twice(calls):
         return "", f"the beam was blanked when it was looked at {at(call)}"
+    if call["name"] == "beam.is_blanked" and call.get("result") is True:
+        return BEAM_ALARM, f"last word: blanked, by one answer {at(call)}"
     if call["name"] == "beam.blank" and "result" in call:
         return BEAM_ALARM, f"last word: blanked {at(call)}, and what came after is not known"
     return BEAM_ALARM, f"last word: {call['name']} {at(call)}"
@@ -88,5 +99,5 @@ def _stage(calls: Sequence[Record]) -> tuple[str, str]:
     if call is None:
         return "", "the stage had not been moved"
     if call["name"] == "stage.stop" and "result" in call:
-        return "", f"the stage was stopped {at(call)}"
+        return STAGE_ALARM, f"last word: told to stop {at(call)}, and whether it stands is not known"
     return STAGE_ALARM, f"last word: {call['name']} {at(call)}"

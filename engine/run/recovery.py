@@ -8,12 +8,13 @@ goes; the products are made, and run.json says so.
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from engine.errors import CredlineError, DataError, StorageError
-from engine.record.document import RunDocument
+from engine.record.document import TRACE_FILE, RunDocument
 from engine.record.endings import Status
 from engine.record.folder import children_of, to_disk
 from engine.record.found import Found, read_found
@@ -75,6 +76,8 @@ def _recover(kind: Kind, folder: Path) -> Iterator[str]:
     found = read_found(folder, {k.name: tuple(c.name for c in k.arrival) for k in kind.frame_kinds})
     spool = (folder / SPOOL_FILE).exists()
     document = found.document or RunDocument.from_header(found.remains.header or None, folder.name)
+    if document.created_at is None and (folder / TRACE_FILE).exists():
+        document = _dated(found, document)
     if found.document is not None and not spool and _is_over(found, document):
         if _data_lost(kind, found, document):
             raise missing_file(folder / DATA_FILE)
@@ -84,6 +87,8 @@ def _recover(kind: Kind, folder: Path) -> Iterator[str]:
     _clear_up(folder)
     if spool or not document.has_ended:
         document = _recover_data(kind, found, document)
+    elif found.document is None:
+        document.write(folder)
     yield from _told(kind, document)
     yield _make_products(kind, found, document)
 
@@ -126,7 +131,7 @@ def _recover_data(kind: Kind, found: Found, document: RunDocument) -> RunDocumen
     words = kind.last_words(remains)
     if not document.has_ended:
         alarms = [*document.alarms, *(alarm for alarm in words.alarms if alarm not in document.alarms)]
-        reason = _reason(remains, words)
+        reason = _reason(remains, words, "the spool" if spool.exists() else "what was left")
         document = replace(document, status=Status.FAILED.value, reason=reason, alarms=tuple(alarms))
     document = replace(
         document,
@@ -170,11 +175,26 @@ def _lost_files(found: Found) -> list[str]:
     return lost
 
 
-def _reason(remains: Remains, words: LastWords) -> str:
+def _dated(found: Found, document: RunDocument) -> RunDocument:
+    """The document of a run whose run.json is lost, with the wall time that files want: when its trace was last
+    written, less the trace's own time of its last record. That stands among what was lost.
+    """
+    found.document = None
+    line = "run.json: when the run began is taken from the time at which its trace was last written"
+    found.lost.append(line)
+    if document.recovered is not None:  # by a version that gave it none
+        lost = [*document.recovered.get("lost_records", ()), line]
+        document = replace(document, recovered={**document.recovered, "lost_records": lost})
+    written = datetime.fromtimestamp((found.folder / TRACE_FILE).stat().st_mtime, UTC)
+    last_ns = found.remains.records[-1]["t_ns"] if found.remains.records else 0
+    return replace(document, created_at=(written - timedelta(microseconds=last_ns / 1000)).isoformat())
+
+
+def _reason(remains: Remains, words: LastWords, source: str) -> str:
     state = f"in state {remains.states[-1]!r}" if remains.states else "before its first state"
     after = f", after {_last_frame(remains)}" if remains.frames else ", before the first frame"
     beam = "; " + "; ".join(words.alarms) if words.alarms else ""
-    return f"the program ended {state}{after}; recovered from the spool{beam}"
+    return f"the program ended {state}{after}; recovered from {source}{beam}"
 
 
 def _last_frame(remains: Remains) -> str:

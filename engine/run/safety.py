@@ -29,8 +29,8 @@ RETRY_S = 0.1
 ACTION_LIMIT_S = 1.5
 """How long an action of `default_safe_actions` is tried."""
 
-STOP_LIMIT_S = 2.5
-"""How long it is tried to stop the stage: it is told to, and looked at twice."""
+STOP_LIMIT_S = 3.5
+"""How long it is tried to stop the stage: told to and read four times, and that again; also where readings are slow."""
 
 STANDS_S = 0.5
 STANDS_DEG = 0.02
@@ -291,13 +291,22 @@ def standing(stage: Mover, timeline: Timeline) -> SafeAction:
 
     async def stop() -> None:
         await stage.stop()
-        before = await stage.angle()
-        await timeline.wait("stands", before.t_after_ns + ns(STANDS_S))
-        if abs((await stage.angle()).value - before.value) > STANDS_DEG:
+        if await moved_deg(stage, timeline, STANDS_S) > STANDS_DEG:
             raise DeviceError("stage: told to stop, it turns on. Stop it at the microscope.")
 
     alarm = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
     return SafeAction("stop the stage", stop, STOP_LIMIT_S, alarm)
+
+
+async def moved_deg(stage: Mover, timeline: Timeline, looked_s: float) -> float:
+    """How far a stage moved in `looked_s`: the more of two pairs of readings, read one after the other.
+
+    A single reading that is wrong could hide what it moved; one that repeats the answer before it hides it exactly.
+    """
+    first, second = await stage.angle(), await stage.angle()
+    await timeline.wait("stands", first.t_after_ns + ns(looked_s))
+    later = [(await stage.angle()).value - before.value for before in (first, second)]
+    return max(abs(moved) for moved in later)
 
 
 def sure_of(

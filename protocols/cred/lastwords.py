@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from engine.record.remains import Remains
 from engine.record.trace import Record
-from engine.run.lastwords import LastWords, at, last_call, made_safe, watched
+from engine.run.lastwords import BLANKER, LastWords, at, last_call, made_safe, told_dark_twice, watched
 from protocols.cred.finish import plan_of
 from protocols.cred.machine import ENDS, PRESCAN, State
 from protocols.cred.plan import CredPlan
@@ -62,16 +62,17 @@ def _unblanked_since(records: Sequence[Record], states: Sequence[str]) -> bool:
 def _beam(
     calls: Sequence[Record], states: Sequence[str], plan: CredPlan | None, unblanked_since: bool
 ) -> tuple[str, str]:
-    finalizing = states[-1] == State.FINALIZE.value
-    call = last_call(calls, "beam.blank", "beam.unblank", "beam.is_blanked")
+    call = last_call(calls, *BLANKER)
     if call is not None and call["name"] != "beam.unblank" and unblanked_since:
         return BEAM_ALARM, f"the run was in state {states[-1]!r} and left no word of the beam"
     if call is not None and call["name"] == "beam.is_blanked":
-        if call.get("result") is True:
+        if told_dark_twice(calls):
             return "", f"the beam was blanked when it was looked at {at(call)}"
+        if call.get("result") is True:
+            return BEAM_ALARM, f"last word: blanked, by one answer {at(call)}"
         return BEAM_ALARM, f"last word: not found blanked {at(call)}"
-    if call is not None and call["name"] == "beam.blank" and "result" in call and finalizing:
-        return "", f"the beam was blanked {at(call)}"
+    if call is not None and call["name"] == "beam.blank" and "result" in call:
+        return BEAM_ALARM, f"last word: told to blank {at(call)}, and whether it closed is not known"
     if call is not None and call["name"] == "beam.unblank":
         return BEAM_ALARM, f"last word: unblanked {at(call)}"
     if plan is not None and plan.unblank and all(state in BEFORE_BEAM for state in states):
@@ -82,7 +83,7 @@ def _beam(
 def _stage(calls: Sequence[Record], states: Sequence[str], plan: CredPlan | None) -> tuple[str, str]:
     call = last_call(calls, "stage.stop", "stage.rotate", "stage.release_to_pedal")
     if call is not None and call["name"] == "stage.stop" and "result" in call:
-        return "", f"the rotation was stopped {at(call)}"
+        return STAGE_ALARM, f"last word: told to stop {at(call)}, and whether it stands is not known"
     if states == [State.RELAX.value] and plan is not None and plan.rotation == "pedal":
         return "", "the stage had not been moved"
     if call is not None and call["name"] == "stage.rotate":

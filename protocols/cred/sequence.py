@@ -47,8 +47,8 @@ EARLY_READINGS = (1, 2, 4, 7)
 STRETCH_SHARE = 0.02
 HOWEVER_LATE_NS = 2**62
 SAFE_LIMIT_S = 1.5
-# With two last readings before the stop, two after it, and the stop told once more.
-STOP_LIMIT_S = 2.5
+# With two last readings before the stop, four after it, and the stop told once more.
+STOP_LIMIT_S = 3.5
 BEAM_ALARM = "THE BEAM MAY STILL BE ON THE CRYSTAL: blank it at the microscope now"
 STAGE_ALARM = "THE STAGE MAY STILL BE ROTATING: stop it at the microscope now"
 CAMERA_ALARM = "the detector may still be armed: stop it in its own software"
@@ -113,7 +113,7 @@ class CredSequence(Experiment):
             SafeAction("blank the beam", self._beam.blank, SAFE_LIMIT_S, ""),
             SafeAction("stop the rotation", self._watch.stop, STOP_LIMIT_S, STAGE_ALARM),
             SafeAction("disarm the detector", self._detector.disarm, SAFE_LIMIT_S, CAMERA_ALARM),
-            SafeAction("focus the lens", self._back_in_focus, SAFE_LIMIT_S, LENS_ALARM),
+            SafeAction("focus the lens", self._left_in_focus, SAFE_LIMIT_S, LENS_ALARM),
             sure_of(self._beam, BEAM_ALARM),
             *(() if self._tracked is None else self._tracked.safe_actions()),
         )
@@ -430,6 +430,12 @@ class CredSequence(Experiment):
     async def _back_in_focus(self) -> None:
         if self._focus is not None:
             await self._optics.set_focus(self._focus)
+            await self._check_focus()
+
+    async def _left_in_focus(self) -> None:
+        """The same, for good: the lens is asked twice, for an answer may be the one before."""
+        await self._back_in_focus()
+        if self._focus is not None:
             await self._check_focus()
 
     async def _check_focus(self) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BACK_S = 1.5
 STAGE_BACK_S = 5.0
 POLL_S = 0.05
+ROUNDED = 1e-4
+"""By this share of its range a pair may be off what it was told, on an instrument that does not take whole numbers."""
 NEUTRAL: Pair = (0.0, 0.0)
 MOVES_AT_MOST_S = 1.0
 """A move of the stage that is not over after this is none that a run can wait for."""
@@ -77,8 +79,18 @@ class DeflectorCalls:
 
     def _going_back(self, which: Deflector) -> Callable[[], Awaitable[None]]:
         async def back() -> None:
-            if self._touched:
-                await self._deflectors.set(which, *self._begin[which])
+            if not self._touched:
+                return
+            facts, wanted = self._deflectors.facts, self._begin[which]
+            low, high = facts.limits[which]
+            rounded = 0.0 if facts.whole_numbers else ROUNDED * (high - low)
+            await self._deflectors.set(which, *wanted)
+            for _ in range(2):  # an accepted call is no deflector that was set, and one answer may be the one before
+                there = await self._deflectors.read(which)
+                if any(abs(now - then) > rounded for now, then in zip(there, wanted, strict=True)):
+                    raise DeviceError(
+                        f"deflectors: told to set {which} to {wanted}, they stand at {there}. Set it by hand."
+                    )
 
         return back
 

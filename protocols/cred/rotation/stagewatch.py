@@ -12,6 +12,7 @@ from drivers.contract import Reading, Stage
 from engine.clock import NS_PER_MS, NS_PER_S, ns
 from engine.errors import DeviceError, DeviceLost
 from engine.run.run import Run
+from engine.run.safety import moved_deg
 from engine.run.series import FRAME_OVERDUE_S
 from protocols.cred.plan import ACTIVATION_THRESHOLD_DEG, START_DELAY_S, CredPlan
 from protocols.cred.prescanplan import GOTO_SPEED_DEG_S, REST_S
@@ -247,12 +248,10 @@ class StageWatch:
             begun_s = self._stage.facts.backlash_deg / rate_deg_s + START_DELAY_S
             moved_s, longest_s = max(moved_s, 1.5 * begun_s), MAY_STAND_S
         looked_s = min(moved_s, longest_s)
-        before = await self._stage.angle()
-        await self._timeline.wait("stands", before.t_after_ns + ns(looked_s))
         # By what it would move in the time that was meant: a wait that became longer excuses no further way. One that
         # was not seen to turn has no way to run out either.
         allowed_deg = max(rate_deg_s * looked_s / 3, 1.5 * ENCODER_DEG) if self.turning else SIGMAS * ENCODER_DEG
-        if abs((await self._stage.angle()).value - before.value) >= allowed_deg:
+        if await moved_deg(self._stage, self._timeline, looked_s) >= allowed_deg:
             raise DeviceError("stage: told to stop, it turns on. Stop it at the microscope.")
         if moved_s > MAY_STAND_S:
             raise DeviceError(

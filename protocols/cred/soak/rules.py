@@ -56,13 +56,13 @@ def rules_of(soaked: SoakedRun) -> Rules:
 
 def _shifts_back(soaked: SoakedRun) -> Rules:
     """Deflectors that were set stand where they were found; or an alarm says that they may not."""
-    alarms = " ".join(soaked.alarms)
-    found = {call["args"][0]: call["result"] for call in soaked.of("call", "deflectors.read") if "error" not in call}
-    last = {call["args"][0]: call["args"][1:] for call in soaked.of("call", "deflectors.set")}
-    for which, values in last.items():
+    alarms, moved = " ".join(soaked.alarms), soaked.microscope.truth.shifts_moved()
+    if any(f.what == "deflectors.read" and f.kind == "wrong" for f in soaked.came_about):
+        return  # where they were found is read once: that it was misread is beyond what is promised
+    for which in sorted({call["args"][0] for call in soaked.of("call", "deflectors.set")}):
         words = which.replace("_", " ")
-        back = which not in found or list(values) == list(found[which]) or f"THE {words.upper()} IS NOT BACK" in alarms
-        yield f"the {words} is back where it was, or an alarm says so", back, f"{values} for {found.get(which)}"
+        back = which not in moved or f"THE {words.upper()} IS NOT BACK" in alarms
+        yield f"the {words} is back where it was, or an alarm says so", back, alarms
 
 
 def _left_safe(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:
@@ -78,8 +78,8 @@ def _left_safe(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:
         looks = [
             r["end_ns"] for r in soaked.of("call", "stage.angle") if r["begin_ns"] >= finalizing_ns and "result" in r
         ]
-        if len(looks) > 1:
-            turning = turning and abs(truth.angle_deg(looks[-2]) - truth.angle_deg(looks[-1])) > UNNOTICED_DEG
+        if len(looks) > 2:  # it is read twice, and twice again
+            turning = turning and abs(truth.angle_deg(looks[-3]) - truth.angle_deg(looks[-1])) > UNNOTICED_DEG
     yield "the stage stands, or the alarm says so", not turning or "THE STAGE MAY" in alarms, alarms
     misread = sum(f.what == "optics.focus" and f.kind == "wrong" for f in soaked.came_about)
     if misread < 2:  # where the focus is, is read three times; that two of them are wrong is beyond what is promised

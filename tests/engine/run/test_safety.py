@@ -56,11 +56,34 @@ async def test_a_stage_that_accepts_its_stop_and_turns_on_is_not_taken_for_one_t
 
 
 @virtual
-async def test_a_stage_that_stands_is_read_twice_and_no_more(clock: VirtualClock, tmp_path: Path) -> None:
+async def test_a_stage_that_stands_is_read_four_times_and_no_more(clock: VirtualClock, tmp_path: Path) -> None:
     stage = Turning(clock, 0.0, deaf=0)
     await standing(stage, Timeline(clock, Trace(clock))).call()
-    assert stage.read == 2
+    assert stage.read == 4
     assert clock.now_ns() == ns(STANDS_S)
+
+
+class Misread(Turning):
+    """The same, whose n-th reading is off by all that it moves while it is looked at."""
+
+    def __init__(self, clock: VirtualClock, wrong: int, off_deg: float) -> None:
+        super().__init__(clock, 0.45, deaf=1)
+        self._wrong, self._off_deg = wrong, off_deg
+
+    async def angle(self) -> Read:
+        read = await super().angle()
+        return Read(read.value + self._off_deg, read.t_after_ns) if self.read == self._wrong else read
+
+
+@pytest.mark.parametrize("wrong", [1, 2, 3, 4])
+@pytest.mark.parametrize("sign", [-1, 1])
+@virtual
+async def test_no_single_reading_hides_a_stage_that_turns_on(
+    clock: VirtualClock, tmp_path: Path, wrong: int, sign: int
+) -> None:
+    stage = Misread(clock, wrong, sign * 0.45 * STANDS_S)
+    with pytest.raises(DeviceError, match="it turns on"):
+        await standing(stage, Timeline(clock, Trace(clock))).call()
 
 
 class Blanker:

@@ -44,7 +44,7 @@ UNTIL_EXPOSE = [
 DARK = call("beam.is_blanked", result=True)
 LOOKING = ["relax", "prescan-goto", "prescan-snapshot", "prescan-return"]
 UNTIL_LOOK = [
-    state("relax"), FOCUS, state("prescan-goto"), call("beam.blank"), DARK,
+    state("relax"), FOCUS, state("prescan-goto"), call("beam.blank"), DARK, DARK,
     call("optics.set_focus", 32500), call("stage.rotate", -30.0, 10.0), state("prescan-snapshot"),
 ]  # fmt: skip
 
@@ -60,13 +60,24 @@ CASES: dict[str, tuple[list[Record], list[str], set[str]]] = {
     "finalizing, nothing written": (
         [*UNTIL_EXPOSE, state("finalize")], [*STATES[:4], "finalize"], {BEAM_ALARM, STAGE_ALARM},
     ),
-    "finalizing, the beam off": (
-        [*UNTIL_EXPOSE, state("finalize"), call("beam.blank")], [*STATES[:4], "finalize"], {STAGE_ALARM},
+    "finalizing, the beam told to be off": (
+        [*UNTIL_EXPOSE, state("finalize"), call("beam.blank")], [*STATES[:4], "finalize"], {BEAM_ALARM, STAGE_ALARM},
+    ),
+    "finalizing, the beam off by one answer": (
+        [*UNTIL_EXPOSE, state("finalize"), call("beam.blank"), DARK], [*STATES[:4], "finalize"],
+        {BEAM_ALARM, STAGE_ALARM},
+    ),
+    "finalizing, the beam off by two": (
+        [*UNTIL_EXPOSE, state("finalize"), call("beam.blank"), DARK, DARK], [*STATES[:4], "finalize"], {STAGE_ALARM},
+    ),
+    "finalizing, the beam off by two answers, of which another call was between": (
+        [*UNTIL_EXPOSE, state("finalize"), DARK, call("beam.blank"), DARK], [*STATES[:4], "finalize"],
+        {BEAM_ALARM, STAGE_ALARM},
     ),
     "finalizing, the blanker did not answer": (
         [*UNTIL_EXPOSE, state("finalize"), call("beam.blank", error="DeviceLost"), call("stage.stop")],
         [*STATES[:4], "finalize"],
-        {BEAM_ALARM},
+        {BEAM_ALARM, STAGE_ALARM},
     ),
     "finalizing, the beam not off when it was looked at": (
         [
@@ -74,17 +85,17 @@ CASES: dict[str, tuple[list[Record], list[str], set[str]]] = {
             call("beam.blank"), call("stage.stop"), call("beam.is_blanked", result=False),
         ],
         [*STATES[:4], "finalize"],
-        {BEAM_ALARM},
+        {BEAM_ALARM, STAGE_ALARM},
     ),
     "on the way to a look before the rotation": (UNTIL_LOOK[:-1], LOOKING[:2], {STAGE_ALARM, LENS_ALARM}),
     "at such a look": (UNTIL_LOOK, LOOKING[:3], {BEAM_ALARM, STAGE_ALARM, LENS_ALARM}),
     "after such a look": (
-        [*UNTIL_LOOK, call("beam.unblank"), call("beam.blank"), DARK, state("prescan-return")],
+        [*UNTIL_LOOK, call("beam.unblank"), call("beam.blank"), DARK, DARK, state("prescan-return")],
         [*LOOKING[:3], "prescan-return"],
         {STAGE_ALARM, LENS_ALARM},
     ),
     "exposing after such looks, the trace ends before the beam": (
-        [*UNTIL_LOOK, call("beam.unblank"), call("beam.blank"), DARK, state("prescan-return")],
+        [*UNTIL_LOOK, call("beam.unblank"), call("beam.blank"), DARK, DARK, state("prescan-return")],
         [*LOOKING, *STATES[1:4]],
         {BEAM_ALARM, STAGE_ALARM, LENS_ALARM},
     ),

@@ -67,8 +67,8 @@ def test_the_beam_goes_on_when_rotation_was_seen_and_off_first_of_all_at_the_end
     assert kinds.index(("state", "delay")) < kinds.index(("call", "beam.unblank"))
     after = kinds[kinds.index(("state", "finalize")) + 1 :]
     calls = [name for kind, name in after if kind == "call"]
-    stopped = ["stage.angle", "stage.angle", "stage.stop", "stage.angle", "stage.angle", "stage.stop"]
-    focused = ["optics.set_focus", "optics.focus"]
+    stopped = ["stage.angle", "stage.angle", "stage.stop", *4 * ["stage.angle"], "stage.stop"]
+    focused = ["optics.set_focus", "optics.focus", "optics.focus"]
     sure = ["beam.blank", "beam.is_blanked", "beam.is_blanked", "disk.drain"]
     assert calls == ["beam.blank", *stopped, "detector.disarm", *focused, *sure]
 

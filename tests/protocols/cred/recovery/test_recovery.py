@@ -135,6 +135,38 @@ def test_a_run_cut_off_after_its_data_were_whole_keeps_its_result(perform: Perfo
     assert document["result"] == run.result
 
 
+@pytest.mark.parametrize("left", [None, '{"a":'], ids=["missing", "damaged"])
+def test_a_run_whose_document_is_lost_is_exported_as_soon_as_it_is_recovered(
+    perform: Perform, left: str | None
+) -> None:
+    folder = perform(range_deg=3.0).folder
+    (folder / "run.json").unlink()
+    if left is not None:
+        (folder / "run.json").write_text(left)
+    with pytest.raises(DataError, match="credline recover"):
+        open_run(folder)
+    written_s = (folder / "trace.jsonl").stat().st_mtime
+    recover_run(folder)
+    last_s = json.loads((folder / "trace.jsonl").read_text().splitlines()[-1])["t_ns"] / 1e9
+    with open_run(folder) as source:
+        assert source.info.created_at.timestamp() == pytest.approx(written_s - last_s, abs=0.01)
+    lost = json.loads((folder / "run.json").read_text())["recovered"]["lost_records"]
+    assert any("is taken from the time at which its trace was last written" in line for line in lost)
+    assert "nothing to recover" in recover_run(folder)[0]
+
+
+def test_a_recovered_document_without_a_date_is_given_one(perform: Perform) -> None:
+    folder = perform(range_deg=3.0).folder
+    (folder / "run.json").unlink()
+    recover_run(folder)
+    document = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**document, "created_at": None}))  # as an older version left it
+    recover_run(folder)
+    again = json.loads((folder / "run.json").read_text())
+    assert again["recovered"].pop("lost_records")[:-1] == document["recovered"].pop("lost_records")
+    assert again == document
+
+
 def test_a_torn_last_frame_costs_that_frame_only(perform: Perform, tmp_path: Path) -> None:
     _, folder = cut_off(perform, tmp_path / "cut", 25)
     spool = folder / "frames.spool"

@@ -22,6 +22,7 @@ PLAN: dict[str, Any] = {
     "formats": [],
 }
 QUICK = {**PLAN, "exposure_s": 0.1, "speed_deg_s": 1.0}
+TRACKED = {**PLAN, "range_deg": 8.0, "snapshot_interval": 8, "tracking": "correct"}
 PEDAL = {**PLAN, "rotation": "pedal", "relax_cycles": 1}
 
 FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
@@ -131,6 +132,30 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         93000410,
         {**PLAN, "range_deg": 0.778},
         ("beam.blank 1 ignored", "beam.blank 2 ignored", "beam.is_blanked finalize+1 wrong 1"),
+    ),
+    "the lens ignored its way back, and its one answer was the one that was hoped for": (
+        1,
+        {**PLAN, "snapshot_interval": 6},
+        (
+            "operator defocus-snapshot+0.05 abort",
+            "optics.set_focus finalize+1 ignored",
+            "optics.focus finalize+1 wrong -1500",
+        ),
+    ),
+    "the stage ignored its stop, and a reading hid by just how much it turned on": (
+        1,
+        {**PLAN, "speed_deg_s": 2.0, "range_deg": 8.0},
+        (
+            "operator expose+1 abort",
+            "stage.stop finalize+1 ignored",
+            "stage.stop finalize+2 ignored",
+            "stage.angle finalize+4 wrong -0.47",
+        ),
+    ),
+    "the image shift ignored its way back": (
+        1,
+        TRACKED,
+        ("operator expose+5 abort", "deflectors.set finalize+1 ignored"),
     ),
     "a disk failed at the instant at which a state was left": (
         20585,
