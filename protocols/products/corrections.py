@@ -195,7 +195,8 @@ def dead_pixels(dead: NDArray[np.bool_]) -> DeadPixels:
         reach, alive = 1, np.zeros((0, 2), dtype=np.intp)
         while not len(alive):
             top, left = max(y - reach, 0), max(x - reach, 0)
-            alive = np.argwhere(~dead[top : min(y + reach + 1, rows), left : min(x + reach + 1, columns)]) + (top, left)
+            area = dead[top : min(y + reach + 1, rows), left : min(x + reach + 1, columns)]
+            alive = np.argwhere(~area) + np.array((top, left))
             reach += 1
         neighbours.setdefault(len(alive), []).append((k, alive @ (columns, 1)))
     return DeadPixels(

@@ -105,7 +105,9 @@ def _total(counts: NDArray[np.uint16], highest: int) -> int:
 def _median(counts: NDArray[np.uint16]) -> float:
     """From how often there is each count, in half the time that sorting takes."""
     up_to = np.cumsum(np.bincount(counts.reshape(-1)))
-    return sum(int(np.searchsorted(up_to, rank, side="right")) for rank in ((counts.size - 1) // 2, counts.size // 2)) / 2
+    return (
+        sum(int(np.searchsorted(up_to, rank, side="right")) for rank in ((counts.size - 1) // 2, counts.size // 2)) / 2
+    )
 
 
 def _spot_heights(
@@ -116,11 +118,11 @@ def _spot_heights(
     block = min(BLOCK_PX, rows, columns)
     down, across = -(-rows // block), -(-columns // block)
     padded = np.pad(counts, ((0, down * block - rows), (0, across * block - columns)), mode="reflect")
-    squares = padded.reshape(down, block, across, block)
-    local = _block_medians(squares)
+    local = _block_medians(padded.reshape(down, block, across, block))
     limit = np.minimum(np.ceil(local + SPOT_SIGMA * np.sqrt(np.maximum(local, 1))), MAX_COUNT).astype(np.uint16)
-    high = (squares > limit[:, None, :, None]).reshape(padded.shape)[:rows, :columns]
-    y, x = np.nonzero(high)
+    limits = np.repeat(limit, block, axis=1)[:, None, :]
+    high = (padded.reshape(down, block, -1) > limits).reshape(padded.shape)[:rows, :columns]
+    y, x = np.divmod(np.flatnonzero(high), columns)
     away = np.hypot(x + 0.5 - beam_px[0], y + 0.5 - beam_px[1]) > BEAM_RADIUS_PX
     if untrusted is not None:
         away &= ~untrusted[y, x]
@@ -130,7 +132,7 @@ def _spot_heights(
 
 def _block_medians(squares: NDArray[np.uint16]) -> NDArray[np.float64]:
     """Median count of each square, of (down, rows, across, columns), by every other pixel in it."""
-    down, rows, across, columns = squares.shape
-    flat = squares.swapaxes(1, 2).reshape(down * across, rows * columns)[:, ::2]
-    middle = flat.shape[1] // 2
-    return np.asarray(np.partition(flat, middle, axis=1)[:, middle].reshape(down, across), dtype=np.float64)
+    down, _, across, _ = squares.shape
+    some = squares[..., ::2].swapaxes(1, 2).reshape(down * across, -1)
+    middle = some.shape[1] // 2
+    return np.asarray(np.partition(some, middle, axis=1)[:, middle].reshape(down, across), dtype=np.float64)

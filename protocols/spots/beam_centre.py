@@ -90,7 +90,7 @@ def beside_cross(
     around = np.s_[begins[1] : slow + AROUND_PX + 1, begins[0] : fast + AROUND_PX + 1]
     wide = cross[around]
     # Whole rows and columns are wide, so that a pixel is off the cross where its row and its column are.
-    off = tuple((~wide.all(axis=axis)).astype(np.float64) for axis in (0, 1))
+    off: list[NDArray[np.float64]] = [np.where(wide.all(axis=axis), 0.0, 1.0) for axis in (0, 1)]
     halo = np.minimum(counts[around], max(1, cap // 6)) * np.outer(off[1], off[0])
     position = beam_px
     for _ in range(2):
@@ -156,15 +156,21 @@ def _binned(counts: Counts, bin_px: int, most: np.uint16 | np.float64) -> NDArra
     hold, which is as fast again.
     """
     rows, columns = (n // bin_px * bin_px for n in counts.shape)
-    whole = counts[:rows, :columns]
-    together, wide = 1, np.dtype(np.float64)
-    if counts.dtype == np.uint16:
-        together, wide = max(1, 65535 // max(1, min(int(most), int(whole.max(initial=0))))), np.dtype(np.uint32)
-    lines: NDArray[Any] = np.zeros((rows // bin_px, columns), wide)
+    squared = counts[:rows, :columns].reshape(rows // bin_px, bin_px, columns)
+    together, capped, whole = 1, True, counts.dtype == np.uint16
+    if whole:
+        highest = int(counts.max(initial=0))
+        together, capped = max(1, 65535 // max(1, min(int(most), highest))), highest > int(most)
+    lines: NDArray[Any] = np.zeros((len(squared), columns), np.uint32 if whole else np.float64)
+    room: NDArray[Any] = np.empty(lines.shape, counts.dtype)
     for first in range(0, bin_px, together):
-        some: NDArray[Any] = np.minimum(whole[first::bin_px], most)
-        for k in range(first + 1, min(first + together, bin_px)):
-            some += np.minimum(whole[k::bin_px], most)
+        group = range(first, min(first + together, bin_px))
+        if not capped:
+            lines += squared[:, group.start : group.stop].sum(axis=1, dtype=counts.dtype)
+            continue
+        some: NDArray[Any] = np.minimum(squared[:, first], most)
+        for k in group[1:]:
+            some += np.minimum(squared[:, k], most, out=room)
         lines += some
     squares = lines[:, ::bin_px].copy()
     for k in range(1, bin_px):

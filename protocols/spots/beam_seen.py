@@ -122,7 +122,9 @@ def _flaw(
     if (rings.pixels[border].sum(axis=0) < 0.3 * whole).any() and _at_edge(counts.shape, place_px, 2 * half):
         return Unseen.EDGE
     middle = _window(counts, place_px, NEAR_PX, cap)
-    above = np.maximum(np.subtract(middle.counts, base, dtype=np.float64), 0.0)[np.hypot(middle.x, middle.y[:, None]) < NEAR_PX]
+    above = np.maximum(np.subtract(middle.counts, base, dtype=np.float64), 0.0)[
+        np.hypot(middle.x, middle.y[:, None]) < NEAR_PX
+    ]
     top = float(above.max(initial=0.0))
     if top > HOT_SHARE * above.sum():
         return Unseen.ONE_PIXEL
