@@ -319,8 +319,9 @@ def _inflated(data: "h5py.Dataset", row: int) -> Picture | None:
     for begin in range(0, len(pixels), BLOCK_PIXELS):
         block = slice(begin, begin + BLOCK_PIXELS)
         pixels[block] = planes[0, block]
-        for k in range(1, size):
-            pixels[block] |= planes[k, block].astype(pixels.dtype) << (8 * k)
+        for plane in range(1, size):
+            if (high := planes[plane, block]).any():  # seldom, in the counts of a diffraction pattern
+                pixels[block] |= high.astype(pixels.dtype) << (8 * plane)
     picture: Picture = pixels.view(data.dtype).reshape(data.shape[1:])
     return picture
 

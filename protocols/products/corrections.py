@@ -6,6 +6,7 @@ type (and count what was clipped), share the wide pixels. Rounding is to the nea
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from protocols.products.cross import cross_mask, expand_cross, pixel_area, sprea
 
 DEAD_RESPONSE = 0.05
 """A pixel that answers with less than this part of the mean counts as dead: dividing by it makes noise."""
+
+HIGHEST_GAIN = 1 / DEAD_RESPONSE + 1
+"""No living pixel is multiplied by as much."""
 
 MAX_COUNT = 65535
 STRIP_PIXELS = 1 << 16
@@ -56,7 +60,7 @@ class Clipped:
 NONE_CLIPPED = Clipped()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Correction:
     """How the pictures of one detector are corrected; made once a run by `correction`.
 
@@ -86,17 +90,34 @@ class Correction:
         """A few rows at a time; then the dead pixels."""
         counts, clipped = np.empty(raw.shape, dtype=np.uint16), NONE_CLIPPED
         rows = max(1, STRIP_PIXELS // raw.shape[1])
+        room = np.empty((rows, raw.shape[1]), np.float32)
         for top in range(0, len(raw), rows):
             strip = slice(top, top + rows)
+            if self._plain(raw[strip]):
+                scaled = np.multiply(raw[strip], gain[strip], out=room[: len(raw[strip])])
+                counts[strip] = np.rint(scaled, out=scaled)
+                continue
             scaled = self._watched(raw[strip], raw[strip] * gain[strip])
             if self.dead is not None:
                 scaled[self.dead[strip]] = 0
             counts[strip], here = to_uint16(scaled)
             clipped += here
-        if self.dead is not None:
-            counts[self.dead], here = to_uint16(self._watched(raw[self.dead], around_dead(raw, gain, self.dead)))
+        if (at := self._dead_at) is not None:
+            scaled = self._watched(raw.reshape(-1)[at.place], at.mean(raw, gain))
+            counts.reshape(-1)[at.place], here = to_uint16(scaled)
             clipped += here
         return counts, clipped
+
+    def _plain(self, raw: Picture) -> bool:
+        """Whether nothing here is saturated, or so bright that it might not fit: almost everywhere."""
+        if raw.dtype not in (np.uint8, np.uint16):
+            return False
+        brightest = int(raw.max(initial=0))
+        return brightest * HIGHEST_GAIN <= MAX_COUNT and not 0 < self.saturation <= brightest
+
+    @cached_property
+    def _dead_at(self) -> "DeadPixels | None":
+        return None if self.dead is None else dead_pixels(self.dead)
 
     def _watched(self, raw: NDArray[Any], scaled: NDArray[Any]) -> NDArray[Any]:
         """No saturated pixel below the saturation; one of no number (NaN) is not."""
@@ -145,26 +166,43 @@ def flatfield_from(exposures: Iterable[NDArray[np.integer[Any]]]) -> NDArray[np.
     return np.asarray(total / total[total > 0].mean(), dtype=np.float32)
 
 
-def around_dead(raw: Picture, gain: NDArray[np.float32], dead: NDArray[np.bool_]) -> NDArray[Any]:
-    """(n,) for each dead pixel the mean of the scaled living ones around it (8 neighbours, then 24, ...).
+@dataclass(frozen=True, slots=True, eq=False)
+class DeadPixels:
+    """Dead pixels, and of each the living ones around it, as indices into the pixels of a picture row after row.
 
-    Zeros where no pixel lives. raw, gain, dead: (rows, columns).
+    place: (n,). around: of those with as many neighbours which they are, (m,), and their neighbours, (m, neighbours).
     """
-    places = np.argwhere(dead)
-    found = np.zeros(len(places), dtype=np.result_type(raw, gain))
-    if dead.all():
+
+    place: NDArray[np.intp]
+    around: tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
+
+    def mean(self, raw: Picture, gain: NDArray[np.float32]) -> NDArray[Any]:
+        """(n,) for each the mean of the scaled living ones around it; 0 where no pixel lives. raw, gain: (rows,
+        columns).
+        """
+        counts, gains = raw.reshape(-1), gain.reshape(-1)
+        found = np.zeros(len(self.place), dtype=np.result_type(raw, gain))
+        for which, neighbours in self.around:
+            found[which] = (counts[neighbours] * gains[neighbours]).mean(axis=1)
         return found
-    rows, columns = raw.shape
-    for k, (y, x) in enumerate(places):
-        reach = 1
-        while True:
-            area = np.s_[max(y - reach, 0) : min(y + reach + 1, rows), max(x - reach, 0) : min(x + reach + 1, columns)]
-            alive = ~dead[area]
-            if alive.any():
-                found[k] = (raw[area] * gain[area])[alive].mean()
-                break
+
+
+def dead_pixels(dead: NDArray[np.bool_]) -> DeadPixels:
+    """What stands around the pixels where `dead` (rows, columns) is True: living ones of 8 neighbours, or of 24, ..."""
+    rows, columns = dead.shape
+    neighbours: dict[int, list[tuple[int, NDArray[np.intp]]]] = {}
+    for k, (y, x) in enumerate(np.argwhere(dead) if not dead.all() else ()):
+        reach, alive = 1, np.zeros((0, 2), dtype=np.intp)
+        while not len(alive):
+            top, left = max(y - reach, 0), max(x - reach, 0)
+            area = dead[top : min(y + reach + 1, rows), left : min(x + reach + 1, columns)]
+            alive = np.argwhere(~area) + np.array((top, left))
             reach += 1
-    return found
+        neighbours.setdefault(len(alive), []).append((k, alive @ (columns, 1)))
+    return DeadPixels(
+        np.flatnonzero(dead),
+        tuple((np.array([k for k, _ in some]), np.stack([at for _, at in some])) for some in neighbours.values()),
+    )
 
 
 def to_uint16(counts: NDArray[Any]) -> tuple[NDArray[np.uint16], Clipped]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.products.corrections import Clipped
+from protocols.products.corrections import MAX_COUNT, Clipped
 from protocols.spots.beam_centre import beside_cross, brightest_place, filter_px
 from protocols.spots.beam_seen import Unseen, unseen
 
@@ -69,18 +69,18 @@ def survey(
     why = Unseen.NOWHERE if beam is None else unseen(counts, beam, even_level)
     if beam is not None and cross is not None and even_level is not None:
         beam = beside_cross(counts, cross, beam, even_level)
-    heights = np.zeros(0)
+    heights, maximum = np.zeros(0), int(counts.max())
     if look_for_spots:
         heights = _spot_heights(counts, beam if beam is not None else nominal_px, untrusted)
     return FrameSurvey(
         slot=slot,
         beam_fast_px=beam[0] if beam is not None else float("nan"),
         beam_slow_px=beam[1] if beam is not None else float("nan"),
-        total=int(counts.sum(dtype=np.int64)),
-        background=float(np.median(counts[::4, ::4])),
+        total=_total(counts, maximum),
+        background=_median(counts[::4, ::4]),
         spot_pixels=len(heights),
         spot_mean=float(heights.mean()) if len(heights) else 0.0,
-        maximum=int(counts.max()),
+        maximum=maximum,
         clipped=clipped,
         beam_unseen=why,
         beam_times=times,
@@ -93,16 +93,36 @@ def clipped_in(surveys: Iterable[FrameSurvey]) -> Clipped:
     return sum((survey.clipped for survey in surveys), Clipped())
 
 
+def _total(counts: NDArray[np.uint16], highest: int) -> int:
+    """All counts; as many rows are added in 16 bits as can be, several times as fast. highest: of the counts."""
+    rows, columns = counts.shape
+    together = min(rows, MAX_COUNT // max(1, highest))
+    whole = rows // together * together
+    some = counts[:whole].reshape(-1, together, columns).sum(axis=1, dtype=np.uint16)
+    return int(some.sum(dtype=np.int64)) + int(counts[whole:].sum(dtype=np.int64))
+
+
+def _median(counts: NDArray[np.uint16]) -> float:
+    """From how often there is each count, in half the time that sorting takes."""
+    up_to = np.cumsum(np.bincount(counts.reshape(-1)))
+    return (
+        sum(int(np.searchsorted(up_to, rank, side="right")) for rank in ((counts.size - 1) // 2, counts.size // 2)) / 2
+    )
+
+
 def _spot_heights(
     counts: NDArray[np.uint16], beam_px: tuple[float, float], untrusted: NDArray[np.bool_] | None
 ) -> NDArray[np.float64]:
     """(n,) counts above the local background of the pixels that stand out of it, away from the primary beam."""
-    block = min(BLOCK_PX, *counts.shape)
-    local = _block_medians(counts, block)
-    limit = np.ceil(local + SPOT_SIGMA * np.sqrt(np.maximum(local, 1))).astype(np.uint32)
     rows, columns = counts.shape
-    limits = np.repeat(np.repeat(limit, block, axis=0), block, axis=1)[:rows, :columns]
-    y, x = np.nonzero(counts > limits)
+    block = min(BLOCK_PX, rows, columns)
+    down, across = -(-rows // block), -(-columns // block)
+    padded = np.pad(counts, ((0, down * block - rows), (0, across * block - columns)), mode="reflect")
+    local = _block_medians(padded.reshape(down, block, across, block))
+    limit = np.minimum(np.ceil(local + SPOT_SIGMA * np.sqrt(np.maximum(local, 1))), MAX_COUNT).astype(np.uint16)
+    limits = np.repeat(limit, block, axis=1)[:, None, :]
+    high = (padded.reshape(down, block, -1) > limits).reshape(padded.shape)[:rows, :columns]
+    y, x = np.divmod(np.flatnonzero(high), columns)
     away = np.hypot(x + 0.5 - beam_px[0], y + 0.5 - beam_px[1]) > BEAM_RADIUS_PX
     if untrusted is not None:
         away &= ~untrusted[y, x]
@@ -110,11 +130,9 @@ def _spot_heights(
     return np.asarray(counts[y, x] - local[y // block, x // block], dtype=np.float64)
 
 
-def _block_medians(counts: NDArray[np.uint16], block: int) -> NDArray[np.float64]:
-    """Median count of each square of `block` pixels a side (of every other pixel in it); the last ones are mirrored."""
-    rows, columns = counts.shape
-    down, across = -(-rows // block), -(-columns // block)
-    padded = np.pad(counts, ((0, down * block - rows), (0, across * block - columns)), mode="reflect")
-    squares = padded.reshape(down, block, across, block).swapaxes(1, 2).reshape(down * across, block * block)[:, ::2]
-    middle = squares.shape[1] // 2
-    return np.asarray(np.partition(squares, middle, axis=1)[:, middle].reshape(down, across), dtype=np.float64)
+def _block_medians(squares: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """Median count of each square, of (down, rows, across, columns), by every other pixel in it."""
+    down, _, across, _ = squares.shape
+    some = squares[..., ::2].swapaxes(1, 2).reshape(down * across, -1)
+    middle = some.shape[1] // 2
+    return np.asarray(np.partition(some, middle, axis=1)[:, middle].reshape(down, across), dtype=np.float64)

@@ -86,27 +86,25 @@ def beside_cross(
     fast, slow = (int(c) for c in beam_px)
     if not cross[max(0, slow - NEAR_PX) : slow + NEAR_PX + 1, max(0, fast - NEAR_PX) : fast + NEAR_PX + 1].any():
         return beam_px
-    top, left = max(0, slow - AROUND_PX), max(0, fast - AROUND_PX)
-    around = np.s_[top : slow + AROUND_PX + 1, left : fast + AROUND_PX + 1]
-    off_cross = (~cross[around]).astype(np.float64)
-    halo = np.minimum(counts[around], max(1, cap // 6)) * off_cross
+    begins = max(0, fast - AROUND_PX), max(0, slow - AROUND_PX)
+    around = np.s_[begins[1] : slow + AROUND_PX + 1, begins[0] : fast + AROUND_PX + 1]
+    wide = cross[around]
+    # Whole rows and columns are wide, so that a pixel is off the cross where its row and its column are.
+    off: list[NDArray[np.float64]] = [np.where(wide.all(axis=axis), 0.0, 1.0) for axis in (0, 1)]
+    halo = np.minimum(counts[around], max(1, cap // 6)) * np.outer(off[1], off[0])
     position = beam_px
     for _ in range(2):
-        twice = [round(2 * (c - 0.5)) - 2 * begin for c, begin in zip(position, (left, top), strict=True)]
+        twice = [round(2 * (c - 0.5)) - 2 * begin for c, begin in zip(position, begins, strict=True)]
         found = []
-        for axis in (0, 1):
-            moments = []
-            for step in MIRROR_STEPS:
-                centre = (twice[0] + step, twice[1]) if axis == 0 else (twice[0], twice[1] + step)
-                both = _moments(halo, off_cross, centre)
-                if both is None:
-                    return beam_px
-                moments.append(both[axis])
+        for axis, across in ((0, halo), (1, halo.T)):
+            moments = _moments(across, off[axis], off[1 - axis], twice[axis], twice[1 - axis])
+            if moments is None:
+                return beam_px
             # The straight line of least squares; the steps lie evenly about 0.
             slope, at_zero = float(np.dot(MIRROR_STEPS, moments)) / MIRROR_STEPS_SQUARED, float(np.mean(moments))
             if slope >= 0:
                 return beam_px
-            found.append((left, top)[axis] + float((twice[axis] - at_zero / slope) / 2 + 0.5))
+            found.append(begins[axis] + float((twice[axis] - at_zero / slope) / 2 + 0.5))
         position = (found[0], found[1])
         if np.hypot(position[0] - beam_px[0], position[1] - beam_px[1]) > 2:
             return beam_px
@@ -114,20 +112,33 @@ def beside_cross(
 
 
 def _moments(
-    halo: NDArray[np.float64], off_cross: NDArray[np.float64], twice: tuple[int, int]
-) -> tuple[float, float] | None:
-    """First moments along fast and slow of the pixels off the cross that have a mirror image about index twice / 2.
+    halo: NDArray[np.float64], off: NDArray[np.float64], off_across: NDArray[np.float64], twice: int, across: int
+) -> list[float] | None:
+    """First moments along the columns of the pixels off the cross that have a mirror image off it, about a centre at
+    index twice / 2 (along) and across / 2, and those that lie MIRROR_STEPS half pixels from it along the columns.
 
-    halo, off_cross: (rows, columns) counts, 0 on the cross, and 1 off it.
+    halo: (rows, columns) counts, 0 on the cross. off, off_across: 1 for columns, rows, that are off it, 0 for others.
     """
-    left, top = twice[0] // 2 - MIRROR_REACH_PX, twice[1] // 2 - MIRROR_REACH_PX
-    right, bottom = twice[0] - left, twice[1] - top
-    if left < 0 or top < 0 or right >= halo.shape[1] or bottom >= halo.shape[0]:
+    rows = _window(across, len(off_across))
+    if rows is None:
         return None
-    window = np.s_[top : bottom + 1, left : right + 1]
-    paired = halo[window] * off_cross[window][::-1, ::-1]
-    (gx, first_x), (gy, first_y) = (_mirror_weights(centre % 2) for centre in twice)
-    return float(gy @ paired @ first_x), float(first_y @ paired @ gx)
+    weights, _ = _mirror_weights(across % 2)
+    line = (weights * off_across[rows][::-1]) @ halo[rows]
+    moments = []
+    for step in MIRROR_STEPS:
+        columns = _window(twice + step, len(off))
+        if columns is None:
+            return None
+        _, firsts = _mirror_weights((twice + step) % 2)
+        moments.append(float((firsts * off[columns][::-1]) @ line[columns]))
+    return moments
+
+
+def _window(twice: int, size: int) -> slice | None:
+    """As far as mirroring reaches about index twice / 2; None where that is beyond 0 .. size - 1."""
+    begin = twice // 2 - MIRROR_REACH_PX
+    end = twice - begin
+    return slice(begin, end + 1) if begin >= 0 and end < size else None
 
 
 @cache
@@ -141,15 +152,26 @@ def _mirror_weights(half: int) -> tuple[NDArray[np.float64], NDArray[np.float64]
 def _binned(counts: Counts, bin_px: int, most: np.uint16 | np.float64) -> NDArray[np.float32]:
     """Sums over squares of `bin_px` pixels a side, no count as more than `most`; the rest at the far edges is cut off.
 
-    Added line by line: ten times as fast as a sum over two of four axes.
+    Added line by line, ten times as fast as a sum over two of four axes; and as many lines in 16 bits as these can
+    hold, which is as fast again.
     """
     rows, columns = (n // bin_px * bin_px for n in counts.shape)
-    whole = counts[:rows, :columns]
-    lines: NDArray[Any] = np.minimum(whole[::bin_px], most).astype(
-        np.uint32 if counts.dtype == np.uint16 else np.float64
-    )
-    for k in range(1, bin_px):
-        lines += np.minimum(whole[k::bin_px], most)
+    squared = counts[:rows, :columns].reshape(rows // bin_px, bin_px, columns)
+    together, capped, whole = 1, True, counts.dtype == np.uint16
+    if whole:
+        highest = int(counts.max(initial=0))
+        together, capped = max(1, 65535 // max(1, min(int(most), highest))), highest > int(most)
+    lines: NDArray[Any] = np.zeros((len(squared), columns), np.uint32 if whole else np.float64)
+    room: NDArray[Any] = np.empty(lines.shape, counts.dtype)
+    for first in range(0, bin_px, together):
+        group = range(first, min(first + together, bin_px))
+        if not capped:
+            lines += squared[:, group.start : group.stop].sum(axis=1, dtype=counts.dtype)
+            continue
+        some: NDArray[Any] = np.minimum(squared[:, first], most)
+        for k in group[1:]:
+            some += np.minimum(squared[:, k], most, out=room)
+        lines += some
     squares = lines[:, ::bin_px].copy()
     for k in range(1, bin_px):
         squares += lines[:, k::bin_px]

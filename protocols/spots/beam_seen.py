@@ -33,6 +33,8 @@ SMALLEST_COUNTS = 50
 ROUNDNESS = 0.6
 """Shorter over longer width of a peak: of half a disc it is 0.53; a beam that astigmatism has drawn out that far is no
 place to the pixel either."""
+NEAR_PX = 3
+"""The middle of a peak is within that."""
 FEWEST_PX = 12
 """A peak of fewer pixels above half of its height has no shape."""
 FAR_WIDTHS = 3.0
@@ -119,14 +121,18 @@ def _flaw(
     whole = np.pi * ((border.stop * bin_px) ** 2 - (border.start * bin_px) ** 2) / SECTORS
     if (rings.pixels[border].sum(axis=0) < 0.3 * whole).any() and _at_edge(counts.shape, place_px, 2 * half):
         return Unseen.EDGE
-    square = _window(counts, place_px, int(np.ceil(max(2.5 * half, FAR_PX))), cap)
-    above = np.maximum(square.counts - base, 0.0)
-    near = np.hypot(square.x, square.y) < 3
-    if above[near].max(initial=0.0) > HOT_SHARE * above[near].sum():
+    middle = _window(counts, place_px, NEAR_PX, cap)
+    above = np.maximum(np.subtract(middle.counts, base, dtype=np.float64), 0.0)[
+        np.hypot(middle.x, middle.y[:, None]) < NEAR_PX
+    ]
+    top = float(above.max(initial=0.0))
+    if top > HOT_SHARE * above.sum():
         return Unseen.ONE_PIXEL
     if _dark_sides(rings, half):
         return Unseen.CUT
-    if _roundness(square.x, square.y, above - above[near].max() / 2) < ROUNDNESS:
+    square = _window(counts, place_px, int(np.ceil(max(2.5 * half, FAR_PX))), cap)
+    high = np.subtract(square.counts, base, dtype=np.float64) > top / 2
+    if _roundness(square.x, square.y, high) < ROUNDNESS:
         return Unseen.LONG
     return None
 
@@ -160,27 +166,40 @@ def _dark_sides(rings: _Rings, half: float) -> bool:
     return False
 
 
-def _roundness(x: Array, y: Array, above_half: Array) -> float:
+def _roundness(x: Array, y: Array, high: NDArray[np.bool_]) -> float:
     """Shorter over longer width of what stands above half of the height in one piece with the middle, without
     reflections beside it; 1 where it is too small to tell.
+
+    x (columns,), y (rows,): places from the middle. high: (rows, columns). Nothing here is a product of matrices, whose
+    threads and the processes of an export would fight.
     """
     from scipy.ndimage import label
 
-    pieces, _ = label(above_half > 0)
-    which = int(pieces.flat[int(np.hypot(x, y).argmin())])
-    piece = pieces == which
-    if which == 0 or piece.sum() < FEWEST_PX:
+    rows, columns = (np.flatnonzero(high.any(axis=axis)) for axis in (1, 0))
+    row, column = int(np.abs(y).argmin()), int(np.abs(x).argmin())
+    if not high[row, column]:
         return 1.0
-    dx, dy = x[piece] - x[piece].mean(), y[piece] - y[piece].mean()
-    short, long = np.linalg.eigvalsh(np.array([[dx @ dx, dx @ dy], [dx @ dy, dy @ dy]]))
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    pieces, _ = label(high[part])
+    piece = pieces == pieces[row - rows[0], column - columns[0]]
+    along, down = piece.sum(axis=0), piece.sum(axis=1)
+    pixels = int(down.sum())
+    if pixels < FEWEST_PX:
+        return 1.0
+    dx, dy = (at - (number * at).sum() / pixels for at, number in ((x[part[1]], along), (y[part[0]], down)))
+    xx, yy = float((along * dx * dx).sum()), float((down * dy * dy).sum())
+    xy = float((np.where(piece, dx, 0.0).sum(axis=1) * dy).sum())
+    short, long = np.linalg.eigvalsh(np.array([[xx, xy], [xy, yy]]))
     return float(np.sqrt(max(short, 0.0) / long)) if long > 0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Part of a picture: counts, and the place of each pixel's centre from the place that is looked at, in px."""
+    """Part of a picture: (rows, columns) counts, and the places of the pixels' centres from the place that is looked
+    at, in px: x (columns,), y (rows,).
+    """
 
-    counts: Array
+    counts: NDArray[np.uint16]
     x: Array
     y: Array
 
@@ -192,8 +211,8 @@ def _window(counts: NDArray[np.uint16], place_px: tuple[float, float], reach: in
     part = counts[top:bottom, left:right]
     if cap is not None:
         part = np.minimum(part, np.uint16(min(cap, 65535)))
-    x, y = np.meshgrid(np.arange(left, right) + 0.5 - place_px[0], np.arange(top, bottom) + 0.5 - place_px[1])
-    return _Window(part.astype(np.float64), x, y)
+    x, y = (np.arange(*ends) + 0.5 - place_px[axis] for axis, ends in ((0, (left, right)), (1, (top, bottom))))
+    return _Window(part, x, y)
 
 
 def _rings(

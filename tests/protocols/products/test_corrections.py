@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from protocols.products import corrections
-from protocols.products.corrections import Clipped, around_dead, correction, flatfield_from, to_uint16, untrusted
+from protocols.products.corrections import Clipped, correction, dead_pixels, flatfield_from, to_uint16, untrusted
 from protocols.products.cross import pixel_area
 
 
@@ -48,8 +48,8 @@ def test_a_cluster_of_dead_pixels_and_a_picture_without_a_living_one() -> None:
     counts = np.full((9, 9), 7, dtype=np.float32)
     counts[dead] = 1000
     gain = np.ones((9, 9), dtype=np.float32)
-    np.testing.assert_array_equal(around_dead(counts, gain, dead), np.full(25, 7))
-    np.testing.assert_array_equal(around_dead(counts, gain, np.ones((9, 9), dtype=bool)), np.zeros(81))
+    np.testing.assert_array_equal(dead_pixels(dead).mean(counts, gain), np.full(25, 7))
+    np.testing.assert_array_equal(dead_pixels(np.ones((9, 9), dtype=bool)).mean(counts, gain), np.zeros(81))
 
 
 def test_a_dead_pixel_takes_the_mean_of_its_own_neighbours_wherever_it_lies() -> None:
@@ -58,7 +58,7 @@ def test_a_dead_pixel_takes_the_mean_of_its_own_neighbours_wherever_it_lies() ->
         for x in range(1, 8):
             dead = np.zeros(ramp.shape, dtype=bool)
             dead[y, x] = True
-            assert around_dead(ramp, np.ones_like(ramp), dead) == ramp[y, x]
+            assert dead_pixels(dead).mean(ramp, np.ones_like(ramp)) == ramp[y, x]
 
 
 def test_a_dead_pixel_is_replaced_and_not_clipped_whatever_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,7 @@ def test_corrected_a_few_rows_at_a_time_or_pixel_by_pixel_is_the_same(monkeypatc
     assert correct.dead is not None
     counts, clipped = correct.apply(raw)
     scaled = raw * correct.gain
-    scaled[correct.dead] = around_dead(raw, correct.gain, correct.dead)
+    scaled[correct.dead] = dead_pixels(correct.dead).mean(raw, correct.gain)
     full = raw >= 60000
     scaled[full] = np.maximum(scaled[full], 60000)
     np.testing.assert_array_equal(counts, np.minimum(np.rint(scaled), 65535))
