@@ -4,11 +4,11 @@
     python -m benchmarks.calibrations again FOLDER --to found.jsonl        # analyse kept run folders once more
     python -m benchmarks.calibrations table found.jsonl ...
 
-`run` calibrates the instruments of the seeds 1000 to 1009, on the virtual clock, a line for each calibration. On each the
-order is that of `credline calibrate list`, and an axis is measured with the camera length that was stored before it.
-`table` prints for each value, and for all, the share within 2 sigma and the rms of (value - truth) / sigma. Matrices are
-judged by chi^2 of their four numbers, the ellipse as two components of strain, an axis modulo 360 deg, or 180 where its
-hand was not told.
+`run` calibrates the instruments of the seeds 1000 to 1009, on the virtual clock, a line for each calibration. On each
+the order is that of `credline calibrate list`, and an axis is measured with the camera length that was stored before.
+`table` prints for each value, and for all, the share within 2 sigma and the rms of (value - truth) / sigma. Matrices
+are judged by chi^2 of their four numbers, the ellipse as two components of strain, an axis modulo 360 deg, or 180 where
+its hand was not told.
 """
 
 import argparse
@@ -35,8 +35,8 @@ from protocols.calibrate.storing import store_measured
 
 WITHIN_2_SIGMA = 0.9545
 STANDARDS = ("Au", "Al", "TlCl")
-# Of the camera of each: pixels, whether it has a wide cross, and more of its pictures. Small ones, for rendering is what
-# takes time; rings and reflections need more of them.
+# Of the camera of each: pixels, whether it has a wide cross, and more of its pictures. Small ones, for rendering takes
+# the time; rings and reflections need more of them.
 SMALL = (128, False, "pictures.disc_radius_px = 36.0\n")
 CAMERAS = {
     "flatfield": (96, True, ""),
@@ -265,8 +265,8 @@ def show_counted(counted: Mapping[str, list[Any]]) -> None:
         off = [true / counting for (_, true), counting in zip(accuracy, counted["counting"], strict=True)]
         bad, pixels = sum(true for _, true in counted["bad_pixels"]), sum(counted["pixels"])
         missed, false = sum(counted["bad_pixels_missed"]), sum(counted["bad_pixels_false"])
-        print(f"flatfield: off by {min(off):.2f} to {max(off):.2f} times what counting makes; bad pixels: {missed:.0f} of "
-              f"{bad:.0f} missed, {false:.0f} of {pixels} pixels false")  # fmt: skip
+        print(f"flatfield: off by {min(off):.2f} to {max(off):.2f} times what counting makes")
+        print(f"bad pixels: {missed:.0f} of {bad:.0f} missed, {false:.0f} of {pixels} pixels false")
 
 
 if __name__ == "__main__":

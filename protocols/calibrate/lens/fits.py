@@ -23,8 +23,8 @@ FEWEST = 10
 EXPLAINED = 50.0
 """Of the scatter's square: an exponential that explains less of a beam's places is not seen."""
 PLACE_PX = 0.006
-"""A place is not surer than this, the same in each turn: pixels differ in response. Of a Gaussian beam of any width it is
-1 / sqrt(8 pi) of what they differ by, and of that 3 % are taken."""
+"""A place is not surer than this, the same in each turn: pixels differ in response, here by 3 %. A Gaussian beam of any
+width is displaced by that of 1 / sqrt(8 pi) px."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from engine.errors import DataError
 from engine.record.document import RunDocument
 from engine.record.frametable import DATA_FILE, FramesFile
 from protocols.calibrate.measured import Analysed, Measured, matrix_of
+from protocols.calibrate.moves.disc import find_disc
 from protocols.calibrate.moves.fit import Fit, fitted
 from protocols.calibrate.moves.mover import MOVERS, Mover, SeenBy
 from protocols.calibrate.moves.picture import Camera, binned, filled, lonely, standing
@@ -23,11 +24,14 @@ from protocols.calibrate.moves.places import Places, placed
 from protocols.calibrate.moves.plan import MOVED
 from protocols.calibrate.moves.registration import flattened
 from protocols.calibrate.moves.seen import place
+from protocols.calibrate.moves.underdisc import refined
 from protocols.calibrate.truth import truth_of
 
 Array = NDArray[np.float64]
 
 FEWEST_VISITS = 12
+TIMES_REFINED = 2
+"""Places of discs, each time with what is then known of the film under them."""
 LEAST_KEPT = 0.6
 MOST_OFF = 0.03
 """A number of the matrix that is less sure than this, of its larger side, is of no use."""
@@ -114,13 +118,16 @@ def _seen(file: FramesFile, table: NDArray[np.void], mover: Mover, camera: Camer
                 "exposure_s longer"
             )
         return Places(found.at * bin_px, found.pairs, found.kept, found.scatter_px * bin_px), first
-    at = np.full((count, 2), np.nan)
-    frames = _pictures(file, count, camera) if mover.seen_by is SeenBy.DISC else _plain(file, count, camera)
-    for row, even in enumerate(frames):
-        first = even if row == 0 else first
-        where = place(even, mover.seen_by, camera)
-        if where is not None:
-            at[row] = where
+    if mover.seen_by is SeenBy.DISC:
+        first = next(iter(_pictures(file, count, camera)))
+        discs = [find_disc(even) for even in _pictures(file, count, camera)]
+        for _ in range(TIMES_REFINED):
+            discs = refined(lambda: _pictures(file, count, camera), discs)
+        places = [None if disc is None else (disc.fast_px, disc.slow_px) for disc in discs]
+    else:
+        first = next(iter(_plain(file, count, camera)))
+        places = [place(even, mover.seen_by, camera) for even in _plain(file, count, camera)]
+    at = np.array([(np.nan, np.nan) if where is None else where for where in places])
     kept = int(np.isfinite(at[:, 0]).sum())
     if kept < LEAST_KEPT * count:
         raise DataError(
@@ -154,8 +161,9 @@ def _values(mover: Mover, fit: Fit, seen: Places, setting: float | None) -> dict
         values = {mover.value: replace(matrix, camera_length_mm=setting)}
     else:
         values = {mover.value: replace(matrix, magnification=setting)}
-    lag, lag_sigma = fit.mean_lag
-    values[mover.lag] = Measured(lag, lag_sigma, mover.lag_unit)
+    if mover.keeps_lag:
+        lag, lag_sigma = fit.mean_lag
+        values[mover.lag] = Measured(lag, lag_sigma, mover.lag_unit)
     if mover.deflector is None:
         values |= _of_the_stage(fit, seen, setting)
     return values
