@@ -32,6 +32,9 @@ Array = NDArray[np.float64]
 FEWEST_VISITS = 12
 TIMES_REFINED = 2
 """Places of discs, each time with what is then known of the film under them."""
+DISC_PX = 0.006
+"""By so much the place of a disc may be off by where it is: what is known of the film under it, it has told itself. Of
+two sides of a place, which are near each other, half of it (by 13 simulated instruments)."""
 LEAST_KEPT = 0.6
 MOST_OFF = 0.03
 """A number of the matrix that is less sure than this, of its larger side, is of no use."""
@@ -64,6 +67,8 @@ def analyse(folder: Path) -> Analysed:
     side = table["side"].astype(np.float64)
     try:
         fit = fitted(visited, side, seen.at)
+        if mover.seen_by is SeenBy.DISC:
+            fit = _less_sure(fit, visited)
         _check(fit, mover, visited)
     except DataError as error:
         raise DataError(f"{folder}: {error}") from error
@@ -140,6 +145,17 @@ def _seen(file: FramesFile, table: NDArray[np.void], mover: Mover, camera: Camer
 def _plain(file: FramesFile, count: int, camera: Camera) -> Iterator[Array]:
     for row in range(count):
         yield camera.equal(file.picture(MOVED.name, row))
+
+
+def _less_sure(fit: Fit, visited: Array) -> Fit:
+    """With what discs are seen wrongly in common, which does not show in the scatter about the fit."""
+    along = DISC_PX / visited[fit.used].std(axis=0)
+    back = np.linalg.inv(fit.matrix)
+    return replace(
+        fit,
+        covariance=np.asarray(fit.covariance + np.diag(np.tile(along, 2) ** 2)),
+        lag_covariance=fit.lag_covariance + (DISC_PX / 2) ** 2 * back @ back.T,
+    )
 
 
 def _check(fit: Fit, mover: Mover, visited: Array) -> None:
