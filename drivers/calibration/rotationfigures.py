@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
+from scipy.optimize import brentq, least_squares
 
 from drivers.calibration.fewvalues import stated
 from engine.errors import DataError
@@ -76,15 +76,37 @@ def fit_turns(turns: Sequence[Turn]) -> RotationFigures:
     fit = least_squares(missing, start, loss="soft_l1", f_scale=scale_deg)
     left = missing(fit.x)
     scale_deg = max(1.4826 * float(np.median(np.abs(left))), LEAST_DEG)
-    good = np.abs(left) < CLIP_SIGMAS * scale_deg
+    # By how much a turn is missed because its speed is not known better: the more the farther and the faster it goes.
+    by_speed_deg = np.array([turn.sigma_deg_s * turn.span_deg for turn in turns]) / speed
+    good = np.abs(left) < CLIP_SIGMAS * np.hypot(scale_deg, by_speed_deg)
     freedom = int(np.count_nonzero(good)) - design.shape[1]
-    figures, *_ = np.linalg.lstsq(design[good], late_deg[good], rcond=None)
+    figures, covariance = _fitted(design[good], late_deg[good], by_speed_deg[good], freedom)
     left = design[good] @ figures - late_deg[good]
     scatter_deg = math.sqrt(float(left @ left) / max(freedom, 1))
-    covariance = np.linalg.inv(design[good].T @ design[good]) * max(scatter_deg, LEAST_DEG) ** 2
     sigma = [stated(math.sqrt(covariance[k, k]), freedom) for k in range(len(figures))]
     backlash = (float(figures[1]), sigma[1]) if tells else None
     return RotationFigures(share, (float(figures[0]), sigma[0]), backlash, scatter_deg)
+
+
+def _fitted(design: Array, seen: Array, known: Array, freedom: int) -> tuple[Array, Array]:
+    """Parameters and their covariance. known: (n,) standard deviations; what all scatter by beside these (the reading
+    from which a turn begins) is found from what is left.
+    """
+
+    def fit(more: float) -> tuple[Array, Array, float]:
+        sigma = np.hypot(known, more)
+        x, y = design / sigma[:, None], seen / sigma
+        inverse = np.linalg.inv(x.T @ x)
+        figures = inverse @ x.T @ y
+        return figures, inverse, float(np.sum((x @ figures - y) ** 2)) / max(freedom, 1)
+
+    most = max(float(np.ptp(seen)), LEAST_DEG)
+    if fit(LEAST_DEG)[2] <= 1.0:
+        more = LEAST_DEG
+    else:
+        more = float(brentq(lambda more: fit(more)[2] - 1.0, LEAST_DEG, most)) if fit(most)[2] < 1.0 else most
+    figures, covariance, _ = fit(more)
+    return figures, covariance
 
 
 def _weighted(values: Array, sigmas: Array) -> tuple[float, float]:

@@ -54,10 +54,11 @@ class CheapMaker(PictureMaker):
         blur_px: float = 0.0,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        ellipse: tuple[float, float] | None = None,
         crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
     ) -> NDArray[np.float64]:
-        """See `PictureMaker.expected`; the camera length changes nothing."""
+        """See `PictureMaker.expected`; camera length and ellipse change nothing."""
         tilt_deg = (start_deg + end_deg) / 2
         light = WHOLE if crystal_nm is None else self.aperture.light(crystal_nm, tilt_deg)
         focused = beam_shift_px == (0.0, 0.0) and blur_px == 0.0

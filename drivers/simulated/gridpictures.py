@@ -60,6 +60,7 @@ class GridMaker(PictureMaker):
         noise_seed: int,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        ellipse: tuple[float, float] | None = None,
         crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
         on_grid_nm: tuple[float, float] | None = None,
@@ -73,7 +74,7 @@ class GridMaker(PictureMaker):
         scale *= self._narrower(radius_nm) ** 2
         lit = lit_by(self.grid, where, radius_nm, (start_deg + end_deg) / 2.0)
         dose_e_A2 = irradiated_s * self.settings.flux_e_A2_s
-        seen = beam_shift_px, blur_px, scale, length_mm, dose_e_A2
+        seen = beam_shift_px, blur_px, scale, length_mm, ellipse, dose_e_A2
         electrons = self.lit_s(lit, start_deg, end_deg, *seen) * exposure_s
         return self._detected(electrons, noise_seed, exposure_s)
 
@@ -127,6 +128,7 @@ class GridMaker(PictureMaker):
         blur_px: float = 0.0,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        ellipse: tuple[float, float] | None = None,
         dose_e_A2: float = 0.0,
     ) -> Array:
         """(rows, columns) electrons per second expected on each raw pixel; arguments as for `diffraction`. dose_e_A2:
@@ -138,6 +140,8 @@ class GridMaker(PictureMaker):
             longer = 1.0
         else:
             geometry = replace(geometry, camera_length_mm=length_mm)
+        if ellipse is not None:
+            geometry = replace(geometry, distortion_amplitude_percent=ellipse[0], distortion_azimuth_deg=ellipse[1])
         nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0 and longer == 1.0
         rate_s = self._background_s if nominal else self._background(beam_shift_px, blur_px, longer)
         dark_s = self._area * setting.constant_s

@@ -5,14 +5,16 @@ All of it is drawn from a seed and told to nobody but the truth, for calibration
 stays what it is: the nominal figures, off by as much as on a real microscope. Pure functions.
 """
 
+import cmath
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.calibration.calibratedvalue import near
 from drivers.facts import Geometry
 from drivers.parts import Deflector
 from drivers.simulated.hiddenparts import HiddenParts
@@ -29,6 +31,8 @@ LENGTHS_OFF = 0.06
 """All true camera lengths are longer or shorter than the nominal ones by up to this share, ..."""
 STEP_OFF = 0.01
 """... each by so much more or less (standard deviation)."""
+STEP_ELLIPSE_PERCENT = 0.3
+"""By how much each of the two components of the ellipse differs at another camera length (standard deviation)."""
 BEAM_OFF_PX = 6.0
 MOST_ELLIPSE_PERCENT = 2.5
 MOST_LEAN_DEG = 1.0
@@ -40,7 +44,8 @@ SCALE_OFF, SHEAR = 0.2, 0.06
 class HiddenInstrument:
     """turn: how the camera is mounted; angles, beam and matrices are those before it, as the column's own.
 
-    length_share: true camera lengths over nominal ones. lean_deg: of the tilt axis towards the source. deflectors:
+    length_share: true camera lengths over nominal ones. nominal_mm: at which the ellipse is that of ellipse_percent and
+    ellipse_azimuth_deg. lean_deg: of the tilt axis towards the source. deflectors:
     what a unit of each pair does, in the units of `DeflectorSettings`; beside_px: what a unit of the image shift does
     to the pattern. parts: lens, disc, goniometer and flux.
     """
@@ -53,6 +58,7 @@ class HiddenInstrument:
     beam_off_px: tuple[float, float]
     ellipse_percent: float
     ellipse_azimuth_deg: float
+    nominal_mm: float
     deflectors: Mapping[Deflector, Four]
     beside_px: Four
     parts: HiddenParts
@@ -72,6 +78,7 @@ class HiddenInstrument:
             beam_off_px=(rng.uniform(-BEAM_OFF_PX, BEAM_OFF_PX), rng.uniform(-BEAM_OFF_PX, BEAM_OFF_PX)),
             ellipse_percent=rng.uniform(0.0, MOST_ELLIPSE_PERCENT),
             ellipse_azimuth_deg=rng.uniform(0.0, 180.0),
+            nominal_mm=settings.mode.camera_length_mm,
             deflectors={which: _changed(settings.deflectors.matrix(which), rng) for which in Deflector},
             beside_px=_changed(settings.deflectors.image_shift_pattern_px, generator(seed, "hidden image shift")),
             parts=HiddenParts.draw(seed, settings),
@@ -81,6 +88,16 @@ class HiddenInstrument:
         """The true camera length of a nominal one."""
         step = generator(self.seed, f"camera length {nominal_mm:g}").standard_normal()
         return nominal_mm * self.length_share * (1.0 + STEP_OFF * float(step))
+
+    def ellipse(self, nominal_mm: float) -> tuple[float, float]:
+        """Amplitude (percent) and azimuth (deg) of the true ellipse at a nominal camera length, before the turn: the
+        lenses below the first one are excited in another way at each, and so are their errors.
+        """
+        if near(nominal_mm, self.nominal_mm):
+            return self.ellipse_percent, self.ellipse_azimuth_deg
+        step = generator(self.seed, f"ellipse {nominal_mm:g}").standard_normal(2) * STEP_ELLIPSE_PERCENT
+        seen = self.ellipse_percent * cmath.exp(2j * math.radians(self.ellipse_azimuth_deg)) + complex(*step)
+        return abs(seen), math.degrees(cmath.phase(seen)) / 2 % 180.0
 
     def instrument(self, told: "InstrumentSettings") -> "InstrumentSettings":
         """What the instrument truly is, where its driver tells `told`."""
@@ -114,12 +131,13 @@ class HiddenInstrument:
 
     def truth(self, told: "InstrumentSettings") -> dict[str, float | Four]:
         """What calibrations would find, by the names of `drivers.calibration.calibratedvalue.KINDS`: of the pictures as
-        they come, at the nominal camera length that the settings say; the camera length also at all others.
+        they come, at the nominal camera length that the settings say; camera length and ellipse also at all others.
         """
         geometry = seen_geometry(self.instrument(told).geometry, self.turn, told.pictures.physical_px)
         lengths = told.mode.facts.camera_lengths_mm
         return {
             **{f"camera_length_mm at {nominal_mm:g} mm": self.length_mm(nominal_mm) for nominal_mm in lengths},
+            **self._ellipses(told, lengths),
             "camera_length_mm": geometry.camera_length_mm,
             "rotation_axis_deg": geometry.rotation_axis_deg,
             "rotation_axis_tilt_deg": -self.lean_deg if self.turn.flipud else self.lean_deg,
@@ -132,6 +150,16 @@ class HiddenInstrument:
             "snapshot": seen_matrix(self.parts.snapshot_px, self.turn),
             **self.parts.truth(told),
         }
+
+    def _ellipses(self, told: "InstrumentSettings", lengths_mm: Sequence[float]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for nominal_mm in lengths_mm:
+            amplitude, azimuth = self.ellipse(nominal_mm)
+            true = dataclasses.replace(told.geometry, distortion_azimuth_deg=azimuth)
+            seen = seen_geometry(true, self.turn, told.pictures.physical_px)
+            found[f"distortion_amplitude_percent at {nominal_mm:g} mm"] = amplitude
+            found[f"distortion_azimuth_deg at {nominal_mm:g} mm"] = seen.distortion_azimuth_deg
+        return found
 
 
 def turn_matrix(turn: Turn) -> Array:

@@ -328,6 +328,7 @@ class SimulatedMicroscope:
             view.hidden = drawn.truth(now) | images.truth_of_parts()
             view.pictures = true.pictures
             view.length_mm = lambda nominal_mm: drawn.length_mm(nominal_mm * told_share)
+            view.ellipse = drawn.ellipse
             view.scale, view.image_truth = images.scale, images.truth
             specimen.hidden_seed = drawn.seed
             deflectors.hide(images.settings.deflectors)

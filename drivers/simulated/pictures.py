@@ -107,6 +107,7 @@ class PictureMaker:
         blur_px: float = 0.0,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        ellipse: tuple[float, float] | None = None,
         crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
     ) -> NDArray[np.float64]:
@@ -117,10 +118,12 @@ class PictureMaker:
             longer = 1.0
         else:
             geometry = replace(geometry, camera_length_mm=length_mm)
+        if ellipse is not None:
+            geometry = replace(geometry, distortion_amplitude_percent=ellipse[0], distortion_azimuth_deg=ellipse[1])
         if self._film is not None:
-            seen_as = beam_shift_px, blur_px, longer
+            seen_as = beam_shift_px, blur_px, longer, ellipse
             if self._film_seen[0] != seen_as:
-                self._film_seen = seen_as, self._rings(geometry, *seen_as)
+                self._film_seen = seen_as, self._rings(geometry, beam_shift_px, blur_px, longer)
             return self._film_seen[1] * exposure_s
         nominal = beam_shift_px == (0.0, 0.0) and blur_px == 0.0 and longer == 1.0
         background_s = self._background_s if nominal else self._background(beam_shift_px, blur_px, longer)
@@ -169,6 +172,7 @@ class PictureMaker:
         noise_seed: int,
         scale: float = 1.0,
         length_mm: float = 0.0,
+        ellipse: tuple[float, float] | None = None,
         crystal_nm: tuple[float, float] | None = None,
         irradiated_s: float = 0.0,
         on_grid_nm: tuple[float, float] | None = None,
@@ -178,13 +182,14 @@ class PictureMaker:
 
         beam_shift_px: (fast, slow) displacement of the whole pattern. blur_px: sigma of a Gaussian by which spots,
         beam and halo are widened (a lens that has not settled). scale: share of the crystal that is lit.
-        length_mm: the true camera length, where it is another than the geometry's: patterns and halo scale with it.
+        length_mm: the true camera length, where it is another than the geometry's: patterns and halo scale with it;
+        ellipse: amplitude (percent) and azimuth (deg) of the distortion there.
         crystal_nm: as for `snapshot`, of a crystal that leaves the aperture: its spots fade as it does, those of its
         neighbours come, and behind a bar of the grid everything is dark. None: all of it is in the aperture.
         irradiated_s: of the usual flux that the crystal has had by then. on_grid_nm, lit_radius_nm: of a grid
         of crystals (`gridpictures`), which this is not.
         """
-        seen = beam_shift_px, blur_px, scale, length_mm, crystal_nm, irradiated_s
+        seen = beam_shift_px, blur_px, scale, length_mm, ellipse, crystal_nm, irradiated_s
         electrons = self.expected(start_deg, end_deg, exposure_s, *seen)
         return self._detected(electrons, noise_seed, exposure_s)
 

@@ -82,8 +82,9 @@ class ColumnState:
     """How the column was set during an exposure, and where the specimen lay.
 
     magnification: of the image modes; camera_length_mm: of diffraction, the nominal one;
-    true_length_mm: what that truly is. specimen_nm: x, y, z of the
-    stage, as it truly stood. beam_shift_nm, image_shift_nm: what the deflectors did, (fast, slow) on the specimen.
+    true_length_mm: what that truly is; ellipse: amplitude (percent) and azimuth (deg) of the pattern's, None for
+    that of the geometry. specimen_nm: x, y, z of the stage, as it truly stood. beam_shift_nm, image_shift_nm: what the
+    deflectors did, (fast, slow) on the specimen.
     scale, disc: of an image, how it stands to the specimen and what of that is lit.
     crystal_nm: how far the crystal lies from the middle of the beam, seen along it, in x and y of the stage; can_leave:
     whether what is outside of the aperture diffracts no more.
@@ -97,6 +98,7 @@ class ColumnState:
     magnification: float = 0.0
     camera_length_mm: float = 0.0
     true_length_mm: float = 0.0
+    ellipse: tuple[float, float] | None = None
     specimen_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     beam_shift_nm: tuple[float, float] = (0.0, 0.0)
     image_shift_nm: tuple[float, float] = (0.0, 0.0)
@@ -190,6 +192,7 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         blur_px=BLUR_PX * abs(shot.defocus_fraction),
         noise_seed=shot.noise_seed,
         length_mm=shot.column.true_length_mm,
+        ellipse=shot.column.ellipse,
         crystal_nm=shot.column.crystal_nm if shot.column.can_leave else None,
         irradiated_s=shot.irradiated_s,
         on_grid_nm=shot.column.on_grid_nm,

@@ -65,6 +65,8 @@ class SimulatedView:
         """What nobody but the truth knows of this instrument, by its names; empty where nothing is hidden."""
         self.length_mm: Callable[[float], float] = lambda nominal_mm: nominal_mm
         """The true camera length of a nominal one."""
+        self.ellipse: Callable[[float], Pair | None] = lambda nominal_mm: None
+        """Of the nominal camera length: see `ColumnState.ellipse`."""
         self.scale: Callable[[OpticalMode, float], ImageScale] = lambda mode, magnification: PLAIN
         """How the image of a mode and nominal magnification stands to the specimen."""
         self.image_truth: Callable[[OpticalMode, float], Mapping[str, float | tuple[float, ...]]] = lambda mode, m: {}
@@ -158,6 +160,7 @@ class SimulatedView:
             magnification,
             length_mm,
             self.length_mm(length_mm),
+            self.ellipse(length_mm),
             self._specimen_nm(t_ns),
             vector(scale.turned, self._beam_nm(t_ns)),
             vector(scale.turned, self.deflectors.effect_at(Deflector.IMAGE_SHIFT, t_ns)),

@@ -32,10 +32,10 @@ class CameraLengthPlan(BaseModel):
     exposure_s: float = Field(default=0.5, gt=0, description="of a frame")
     frames: int = Field(default=4, ge=1, le=1000, description="at each camera length")
     relax_cycles: int = Field(
-        default=5,
+        default=9,
         ge=0,
         le=100,
-        description="how often focus and defocus are toggled first, so that the beam is where it is in a cRED run",
+        description="how often focus and defocus are toggled first, so that the beam is where it comes to rest",
     )
     defocus: int = Field(
         default=1500,

@@ -23,8 +23,8 @@ OPPOSITE_ROUNDS = 2
 class SnapshotPlan(DiscPlan):
     """What the operator asks for: a crystal of about a third of the disc lies in its middle, at no tilt."""
 
-    rounds: int = Field(default=12, ge=2, le=100, description="how often each of eight places is arrived at")
-    snapshots: int = Field(default=3, ge=1, le=100, description="pictures at each place")
+    rounds: int = Field(default=24, ge=2, le=100, description="how often each of eight places is arrived at")
+    snapshots: int = Field(default=2, ge=1, le=100, description="pictures at each place")
     opposite: bool = Field(
         default=True, description="look at the other side of focus, too, whether all is inverted there"
     )

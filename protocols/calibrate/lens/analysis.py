@@ -187,13 +187,17 @@ class _Reading:
 def _values(seen: LensSeen, defocus: float) -> dict[str, Measured]:
     constant, sigma = of_values([turn.approach.time_s for turn in seen.turns])
     # What two places are off in all turns alike does not show in the scatter of the turns.
-    alike = math.sqrt(2) * PLACE_PX / float(np.median([np.hypot(*turn.approach.away_px) for turn in seen.turns]))
-    settled, settled_sigma = of_values([turn.approach.still_s(SETTLES_FROM / abs(defocus)) for turn in seen.turns])
+    away_px = float(np.median([np.hypot(*turn.approach.away_px) for turn in seen.turns]))
+    alike = math.sqrt(2) * PLACE_PX / away_px
+    share = SETTLES_FROM / abs(defocus)
+    settled, settled_sigma = of_values([turn.approach.still_s(share) for turn in seen.turns])
+    # The time until it stands still goes with the constant and, by itself, with the way that it has left.
+    both = alike * constant * math.hypot(1.0, math.log(max(share * away_px / STILL_PX, 1.0)))
     values = {
         "disc_radius_px": Measured(*seen.line.slope, "px per unit of defocus"),
         "disc_zero_defocus": Measured(*seen.line.zero, "units of defocus"),
         "lens_time_constant_s": Measured(constant, math.hypot(sigma, alike * constant), "s"),
-        "lens_settling_s": Measured(settled, math.hypot(settled_sigma, alike * constant), "s"),
+        "lens_settling_s": Measured(settled, math.hypot(settled_sigma, both), "s"),
         "lens_hysteresis_px": Measured(*seen.hysteresis.before_px, "px"),
     }
     if seen.hysteresis.moved:

@@ -16,6 +16,7 @@ from engine.errors import DataError
 from engine.record.document import RunDocument
 from engine.record.frametable import DATA_FILE, FramesFile
 from protocols.calibrate.measured import Analysed, Measured, matrix_of
+from protocols.calibrate.moves.disc import find_disc
 from protocols.calibrate.moves.fit import Fit, fitted
 from protocols.calibrate.moves.mover import MOVERS, Mover, SeenBy
 from protocols.calibrate.moves.picture import Camera, binned, filled, lonely, standing
@@ -23,11 +24,17 @@ from protocols.calibrate.moves.places import Places, placed
 from protocols.calibrate.moves.plan import MOVED
 from protocols.calibrate.moves.registration import flattened
 from protocols.calibrate.moves.seen import place
+from protocols.calibrate.moves.underdisc import refined
 from protocols.calibrate.truth import truth_of
 
 Array = NDArray[np.float64]
 
 FEWEST_VISITS = 12
+TIMES_REFINED = 2
+"""Places of discs, each time with what is then known of the film under them."""
+DISC_PX = 0.006
+"""By so much the place of a disc may be off by where it is: what is known of the film under it, it has told itself. Of
+two sides of a place, which are near each other, half of it (by 13 simulated instruments)."""
 LEAST_KEPT = 0.6
 MOST_OFF = 0.03
 """A number of the matrix that is less sure than this, of its larger side, is of no use."""
@@ -60,6 +67,8 @@ def analyse(folder: Path) -> Analysed:
     side = table["side"].astype(np.float64)
     try:
         fit = fitted(visited, side, seen.at)
+        if mover.seen_by is SeenBy.DISC:
+            fit = _less_sure(fit, visited)
         _check(fit, mover, visited)
     except DataError as error:
         raise DataError(f"{folder}: {error}") from error
@@ -114,13 +123,16 @@ def _seen(file: FramesFile, table: NDArray[np.void], mover: Mover, camera: Camer
                 "exposure_s longer"
             )
         return Places(found.at * bin_px, found.pairs, found.kept, found.scatter_px * bin_px), first
-    at = np.full((count, 2), np.nan)
-    frames = _pictures(file, count, camera) if mover.seen_by is SeenBy.DISC else _plain(file, count, camera)
-    for row, even in enumerate(frames):
-        first = even if row == 0 else first
-        where = place(even, mover.seen_by, camera)
-        if where is not None:
-            at[row] = where
+    if mover.seen_by is SeenBy.DISC:
+        first = next(iter(_pictures(file, count, camera)))
+        discs = [find_disc(even) for even in _pictures(file, count, camera)]
+        for _ in range(TIMES_REFINED):
+            discs = refined(lambda: _pictures(file, count, camera), discs)
+        places = [None if disc is None else (disc.fast_px, disc.slow_px) for disc in discs]
+    else:
+        first = next(iter(_plain(file, count, camera)))
+        places = [place(even, mover.seen_by, camera) for even in _plain(file, count, camera)]
+    at = np.array([(np.nan, np.nan) if where is None else where for where in places])
     kept = int(np.isfinite(at[:, 0]).sum())
     if kept < LEAST_KEPT * count:
         raise DataError(
@@ -133,6 +145,17 @@ def _seen(file: FramesFile, table: NDArray[np.void], mover: Mover, camera: Camer
 def _plain(file: FramesFile, count: int, camera: Camera) -> Iterator[Array]:
     for row in range(count):
         yield camera.equal(file.picture(MOVED.name, row))
+
+
+def _less_sure(fit: Fit, visited: Array) -> Fit:
+    """With what discs are seen wrongly in common, which does not show in the scatter about the fit."""
+    along = DISC_PX / visited[fit.used].std(axis=0)
+    back = np.linalg.inv(fit.matrix)
+    return replace(
+        fit,
+        covariance=np.asarray(fit.covariance + np.diag(np.tile(along, 2) ** 2)),
+        lag_covariance=fit.lag_covariance + (DISC_PX / 2) ** 2 * back @ back.T,
+    )
 
 
 def _check(fit: Fit, mover: Mover, visited: Array) -> None:
@@ -154,8 +177,9 @@ def _values(mover: Mover, fit: Fit, seen: Places, setting: float | None) -> dict
         values = {mover.value: replace(matrix, camera_length_mm=setting)}
     else:
         values = {mover.value: replace(matrix, magnification=setting)}
-    lag, lag_sigma = fit.mean_lag
-    values[mover.lag] = Measured(lag, lag_sigma, mover.lag_unit)
+    if mover.keeps_lag:
+        lag, lag_sigma = fit.mean_lag
+        values[mover.lag] = Measured(lag, lag_sigma, mover.lag_unit)
     if mover.deflector is None:
         values |= _of_the_stage(fit, seen, setting)
     return values

@@ -44,6 +44,11 @@ class Mover:
         return "stage_backlash_nm" if self.deflector is None else f"{self.deflector}_hysteresis"
 
     @property
+    def keeps_lag(self) -> bool:
+        """Whether its hysteresis is kept: not that of a pair of which another calibration sees much more."""
+        return self.deflector is None or self.value == self.deflector
+
+    @property
     def words(self) -> str:
         """What is moved, in words."""
         return "stage" if self.deflector is None else self.deflector.replace("_", " ")
