@@ -2,9 +2,10 @@
 
 .venv/bin/python -m benchmarks.livescale --seed 16 --every 6       # 1 to 2 s of a core for each run
 
-Made-up structures of benchmarks.livecrystals turn by 40 deg on a small camera; which share of the crystal is lit follows
-one of SHAPES. Integrated with the true lattice; R_meas, and correlation and R with the true |F|^2, without the scale and
-with it. off: root mean square of the logarithm of the factor, from the planted one.
+Made-up structures of benchmarks.livecrystals turn by 40 deg on a small camera; which share of the crystal is lit
+follows one of SHAPES. Integrated with the true lattice; R_meas, and correlation and R with the true |F|^2 of all
+observations alike, without the scale and with it. off: of the logarithm of the factor from the planted one, root mean
+square.
 """
 
 import argparse
