@@ -134,7 +134,7 @@ def by_live(run: Path, truth: Truth) -> tuple[dict[str, Any], Intensities]:
     told["ratio_percent"] = 100 * float(stretch.max() / stretch.min() - 1)
     kept = seen.kept
     hkl = np.rint(seen.passages.hkl[kept] @ index.T).astype(int)
-    measured = unique(truth.group, hkl, seen.intensity[kept], seen.sigma[kept])
+    measured = unique(truth.group, hkl, result.intensity, result.sigma)
     cc, r, count = agreement(measured, true_intensities(truth))
     told |= {"cc": cc, "r": r, "unique": count, "kept_percent": kept_percent(measured, truth)}
     return told | {"laue_right": result.symmetry.laue == truth.group.laue_str()}, measured

@@ -2,7 +2,8 @@
 
 A lattice has a highest Laue class; its crystal may have a lower one with the same lattice (4/m instead of 4/mmm), or
 its cell only pretends it. Each class is asked by its operations: intensities of reflections that an operation relates
-agree to some percent where the crystal has it, and differ as those of any two reflections where it has not.
+agree to some percent where the crystal has it, and differ as those of any two reflections where it has not. Where
+they differ, a crystal that was not equally bright over the run is thought of before the class is given up.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import Refused, shown
+from protocols.integration.scaling import fitted_scale
 from protocols.lattice.cell import Cell
 from protocols.lattice.symmetry import LETTER, Bravais
 
@@ -73,8 +75,10 @@ class Symmetry:
         return str(self.group.laue_str())
 
 
-def choose(hkl: Indices, intensity: Array, sigma: Array, types: Sequence[Axes], wanted: str | None) -> Symmetry:
-    """The symmetry of (n,) intensities with indices (n, 3) in the axes of the found lattice.
+def choose(
+    hkl: Indices, intensity: Array, sigma: Array, angle_deg: Array, types: Sequence[Axes], wanted: str | None
+) -> Symmetry:
+    """The symmetry of (n,) intensities, recorded at angles (n,), with indices (n, 3) in the axes of the found lattice.
 
     types: that the lattice may have, the highest first; the last is triclinic. wanted: a space group or a Laue class,
     as a person writes them. Refused for one that is unknown or that the lattice cannot have.
@@ -84,17 +88,29 @@ def choose(hkl: Indices, intensity: Array, sigma: Array, types: Sequence[Axes], 
     if wanted is not None:
         axes, group = _wanted(wanted, types)
         own = hkl @ axes.to_conventional.T
-        return Symmetry(axes, group, own, disagreement(group, _lowest(axes), own, intensity, sigma), (), True)
+        return Symmetry(axes, group, own, _told(group, axes, own, intensity, sigma, angle_deg), (), True)
     refused: list[tuple[str, float]] = []
     order = [(axes, gemmi.SpaceGroup(name)) for axes in types for name in HIGHEST[axes.bravais.symbol]]
     order.sort(key=lambda each: -len(each[1].operations().sym_ops))
     for axes, group in order:
         own = hkl @ axes.to_conventional.T
-        told = disagreement(group, _lowest(axes), own, intensity, sigma)
+        told = _told(group, axes, own, intensity, sigma, angle_deg)
         if told is None or told < UNRELATED:
             return Symmetry(axes, group, own, told, tuple(refused), False)
         refused.append((f"{group.laue_str()} ({axes.bravais.symbol})", told))
     raise AssertionError("-1 relates nothing but Friedel mates")
+
+
+def _told(
+    group: "gemmi.SpaceGroup", axes: Axes, hkl: Indices, intensity: Array, sigma: Array, angle_deg: Array
+) -> float | None:
+    """The disagreement; where that is large, of a crystal that was as bright at each angle as the class makes it."""
+    told = disagreement(group, _lowest(axes), hkl, intensity, sigma)
+    if told is not None and told >= UNRELATED:
+        scale = fitted_scale(group, hkl, intensity, sigma, angle_deg)
+        if scale is not None and scale.used:
+            return disagreement(group, _lowest(axes), hkl, *scale.apply(angle_deg, intensity, sigma))
+    return told
 
 
 def disagreement(

@@ -23,8 +23,6 @@ Numbers = NDArray[np.intp]
 SHELLS = 10
 FEWEST_FOR_CC = 8
 """Reflections with equivalents that tell a correlation."""
-KNOWN_TO = 0.05
-"""So that a few strong ones do not decide alone how bright a crystal is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def merge(
     operations = group.operations()
     there = ~np.asarray(operations.systematic_absences(hkl.astype(np.int32)), dtype=bool)
     hkl, intensity, sigma = hkl[there], intensity[there], sigma[there]
-    unique, row = _unique(group, hkl)
+    unique, row = unique_of(group, hkl)
     n = len(unique)
     weight = 1 / sigma**2
     total = np.bincount(row, weight, n)
@@ -108,32 +106,7 @@ def merge(
     return Merged(unique, mean, error, count.astype(np.intp), shells, shell(0.0, float(edge[-1])))
 
 
-def brightness(
-    group: "gemmi.SpaceGroup", hkl: Indices, intensity: Array, sigma: Array, part: Numbers, parts: int
-) -> Array:
-    """(parts,) how bright a crystal is in each part of a run, by observations of one reflection in several parts.
-
-    part: (m,) in which each observation is. 1 where it is as bright as in the others; NaN where nothing tells it.
-    """
-    unique, row = _unique(group, hkl)
-    n = len(unique)
-    weight = 1 / (sigma**2 + (KNOWN_TO * intensity) ** 2)
-    total, times = np.bincount(row, weight, n), np.bincount(row, weight * intensity, n)
-    found = np.full(parts, np.nan)
-    for number in range(parts):
-        mine = part == number
-        own, own_times = (np.bincount(row[mine], each[mine], n) for each in (weight, weight * intensity))
-        both = (own > 0) & (total - own > 1e-9 * total)
-        if np.count_nonzero(both) < FEWEST_FOR_CC:
-            continue
-        here, others = own_times[both] / own[both], (times - own_times)[both] / (total - own)[both]
-        # Each counts by how well the ratio is known, of which the less known one decides.
-        sure = 1 / (1 / own[both] + 1 / (total - own)[both])
-        found[number] = (sure * here * others).sum() / max(float((sure * others**2).sum()), 1e-12)
-    return found
-
-
-def _unique(group: "gemmi.SpaceGroup", hkl: Indices) -> tuple[Indices, Numbers]:
+def unique_of(group: "gemmi.SpaceGroup", hkl: Indices) -> tuple[Indices, Numbers]:
     """(n, 3) reflections of the asymmetric unit, and which of them each of (m, 3) is equivalent to."""
     import gemmi
 

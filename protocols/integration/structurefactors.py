@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from engine.errors import Refused
 from protocols.integration.laue import Axes, Symmetry, choose
-from protocols.integration.merging import Merged, brightness, merge
+from protocols.integration.merging import Merged, merge
 from protocols.integration.observing import RECORDED, Fate, Observations, observe
 from protocols.integration.prediction import SLOWEST, Widths
 from protocols.integration.reflectionfiles import cif_text, write_mtz
+from protocols.integration.scaling import Scale, fitted_scale
 from protocols.integration.series import Series
 from protocols.integration.shelx import hkl_text, ins_text
 from protocols.lattice.rotationgeometry import RotationGeometry
@@ -29,9 +30,6 @@ FEWEST = 30
 """Observations that are worth files."""
 TELLING_CC = 0.3
 """CC1/2 of the last shell that still tells something of the structure."""
-PARTS = 6
-UNEVEN = 1.25
-"""Ratio of the brightest part of a run to the darkest that is told."""
 WHY = {
     Fate.PARTIAL: f"recorded to less than {RECORDED:.0%}: a gap, or an end of the run, has the rest",
     Fate.OVERLAPPED: "not told apart from a neighbour in the same frames",
@@ -43,11 +41,19 @@ WHY = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StructureFactors:
-    """All of it: what was measured, in which symmetry it was merged, and to what."""
+    """All of it: what was measured, in which symmetry it was merged, and to what.
+
+    intensity, sigma: (m,) of the observations that are kept, scaled between frames where that is told. scale: how
+    bright the crystal was, None where no equivalents say anything. r_meas_unscaled: what R_meas would be without it.
+    """
 
     observations: Observations
     symmetry: Symmetry
+    scale: Scale | None
+    intensity: Array
+    sigma: Array
     merged: Merged
+    r_meas_unscaled: float | None
     wavelength_A: float
 
     @property
@@ -80,18 +86,24 @@ def structure_factors(
             "written. Record a wider range."
         )
     hkl, intensity, sigma = seen.passages.hkl[kept], seen.intensity[kept], seen.sigma[kept]
-    symmetry = choose(hkl, intensity, sigma, types, wanted)
+    angle_deg = seen.passages.angle_deg[kept]
+    symmetry = choose(hkl, intensity, sigma, angle_deg, types, wanted)
     merged = merge(symmetry.axes.cell, symmetry.group, symmetry.hkl, intensity, sigma, d_min_A)
-    return StructureFactors(seen, symmetry, merged, geometry.wavelength_A)
+    unscaled = merged.whole.r_meas
+    scale = fitted_scale(symmetry.group, symmetry.hkl, intensity, sigma, angle_deg)
+    if scale is not None and scale.used:
+        intensity, sigma = scale.apply(angle_deg, intensity, sigma)
+        merged = merge(symmetry.axes.cell, symmetry.group, symmetry.hkl, intensity, sigma, d_min_A)
+    return StructureFactors(seen, symmetry, scale, intensity, sigma, merged, unscaled, geometry.wavelength_A)
 
 
 def write(folder: Path, name: str, result: StructureFactors, composition: dict[str, float] | None) -> list[Path]:
     """NAME.hkl, .ins, .mtz and .cif in the folder, each whole or as it was. StorageError where it cannot be written."""
-    seen, symmetry = result.observations, result.symmetry
-    kept, axes, group = seen.kept, symmetry.axes, symmetry.group
+    symmetry = result.symmetry
+    axes, group = symmetry.axes, symmetry.group
     about = (result.wavelength_A, axes.cell, axes.cell_sigma, group)
     texts = {
-        "hkl": hkl_text(symmetry.hkl, seen.intensity[kept], seen.sigma[kept]),
+        "hkl": hkl_text(symmetry.hkl, result.intensity, result.sigma),
         "ins": ins_text(name, *about, composition),
         "cif": cif_text(name, *about, result.merged),
     }
@@ -127,24 +139,26 @@ def words_of(result: StructureFactors) -> list[str]:
         )
     if (best := result.resolution_A) is not None:
         lines.append(f"CC1/2 is above {TELLING_CC} to {best:.2f} A")
-    return lines + _uneven(result)
+    return [*lines, _scale_words(result)]
 
 
-def _uneven(result: StructureFactors) -> list[str]:
-    """Whether the crystal is brighter in one part of the run than in another, in words."""
-    seen, symmetry = result.observations, result.symmetry
-    kept = seen.kept
-    frame = seen.frame[kept]
-    part = np.asarray(frame * PARTS // (int(frame.max(initial=0)) + 1), dtype=np.intp)
-    bright = brightness(symmetry.group, symmetry.hkl, seen.intensity[kept], seen.sigma[kept], part, PARTS)
-    known = bright[np.isfinite(bright)]
-    if not len(known) or known.max() < UNEVEN * max(float(known.min()), 1e-6):
-        return []
-    shares = ", ".join("?" if np.isnan(each) else f"{each:.2f}" for each in bright.tolist())
-    return [
-        f"the crystal is not equally bright over the run (each sixth against the others: {shares}): it leaves "
-        "the beam, or is damaged; no scale factors are applied"
-    ]
+def _scale_words(result: StructureFactors) -> str:
+    """Whether the crystal was equally bright over the run."""
+    scale = result.scale
+    if scale is None:
+        return "not scaled between frames: hardly any equivalents say whether the crystal was always equally bright"
+    if not scale.used:
+        return (
+            "not scaled between frames: equivalents do not say that the crystal was brighter in some of them, and tell "
+            f"it to {scale.doubt:.1%}"
+        )
+    low, high = scale.extremes
+    before, after = result.r_meas_unscaled, result.merged.whole.r_meas
+    gained = "" if before is None or after is None else f"; R_meas {before:.3f} without that, {after:.3f} with it"
+    return (
+        f"scaled between frames: the crystal was {low:.2f} to {high:.2f} times as bright as in the mean, known to "
+        f"{scale.doubt:.1%}{gained}"
+    )
 
 
 def _symmetry_words(symmetry: Symmetry) -> str:

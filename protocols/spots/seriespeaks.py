@@ -112,6 +112,8 @@ class SeriesPeaks:
             allowed[side] = allowed[:, side] = False
         self.allowed = allowed
         self._sample = np.flatnonzero(allowed)[::GAIN_EVERY]
+        # Whole counts have few different values: spread evenly by half a count.
+        self._spread = np.arange(len(self._sample)) * 0.618034 % 1 - 0.5
 
     def __call__(self, counts: NDArray[np.generic]) -> FrameSpots:
         """The spots of (rows, columns) counts of a frame, strongest pixels first; counts below 0 are taken as 0."""
@@ -126,7 +128,7 @@ class SeriesPeaks:
         sums = _sums(wide)
         background, gain = self._background(wide, sums)
         limits = _limits(9 * background, gain)
-        above = sums.reshape(limits.shape[0], BLOCK_PX, limits.shape[1], BLOCK_PX) > limits[:, None, :, None]
+        above = _lines(sums) > _across(limits)
         places = np.flatnonzero(above.reshape(wide.shape)[:rows, :columns] & self.allowed)
         row, column = np.divmod(places, columns)
         places = _summits(sums, wide, row * wide.shape[1] + column)
@@ -138,19 +140,19 @@ class SeriesPeaks:
     def _background(self, picture: Counts, sums: Counts) -> tuple[Counts, float]:
         """(blocks, blocks) mean counts of a pixel about each, without spots and untrusted pixels; and the gain."""
         # Of square roots a strong spot is a small part. Their mean squared is a little low: enough to cut off spots by.
-        root = self._mean(np.sqrt(_block_sums(picture) * self._pixels))
+        blocks = sums[1::BLOCK_PX, 1::BLOCK_PX]  # a sum about the middle of a block is that of the block
+        root = self._mean(np.sqrt(blocks * self._pixels))
         mean = self._without_spots(picture, root * root, 1.0)
         row, column = np.divmod(self._sample, self.shape[1])
         around = mean[row // BLOCK_PX, column // BLOCK_PX]
-        gain = _gain(sums[row, column], 9 * around)
+        gain = _gain(sums[row, column], 9 * around, self._spread)
         if gain > 1:  # so far the noise itself was cut off
             mean = self._without_spots(picture, mean, gain)
         return mean, gain
 
     def _without_spots(self, picture: Counts, mean: Counts, gain: float) -> Counts:
         highest = mean + np.float32(CUT_SIGMAS) * np.sqrt(np.float32(gain) * mean) + np.float32(gain)
-        blocks = picture.reshape(mean.shape[0], BLOCK_PX, mean.shape[1], BLOCK_PX)
-        return self._mean(_block_sums(np.minimum(blocks, highest[:, None, :, None]).reshape(picture.shape)))
+        return self._mean(_block_sums(np.minimum(_lines(picture), _across(highest)).reshape(picture.shape)))
 
     def _mean(self, sums: Counts) -> Counts:
         """(blocks, blocks) means of a pixel about each block, from sums over its pixels."""
@@ -167,6 +169,16 @@ def _between(blocks: Counts, row: Places, column: Places) -> Counts:
     above = blocks[top, left] * (1 - across) + blocks[top, left + 1] * across
     below = blocks[top + 1, left] * (1 - across) + blocks[top + 1, left + 1] * across
     return np.asarray(above * (1 - down) + below * down, dtype=np.float32)
+
+
+def _lines(picture: Counts) -> Counts:
+    """(blocks, 3, columns) the same picture, a row of blocks after the other."""
+    return picture.reshape(-1, BLOCK_PX, picture.shape[1])
+
+
+def _across(blocks: Counts) -> Counts:
+    """(blocks, 1, columns) values of blocks beside `_lines`: whole lines go three times as fast as pieces of three."""
+    return np.repeat(blocks, BLOCK_PX, axis=1)[:, None]
 
 
 def _block_sums(picture: Counts) -> Counts:
@@ -197,13 +209,14 @@ def _sums(picture: Counts) -> Counts:
     return total
 
 
-def _gain(sums: Counts, means: Counts) -> float:
-    """Counts that one electron makes: how much (n,) sums vary, against their means. 1 where counts are too few."""
+def _gain(sums: Counts, means: Counts, spread: Array) -> float:
+    """Counts that one electron makes: how much (n,) sums vary, against their means. 1 where counts are too few.
+
+    spread: (n,) of -0.5 to 0.5.
+    """
     enough = means > GAIN_FROM
     if np.count_nonzero(enough) < GAIN_SUMS:
         return 1.0
-    # Whole counts have few different values: spread evenly by half a count.
-    spread = np.arange(len(sums)) * 0.618034 % 1 - 0.5
     off = (sums[enough] + spread[enough] - means[enough]) / np.sqrt(means[enough])
     low, high = np.percentile(off, (16, 50))  # below the mean there are no spots
     gain = float((high - low) ** 2)
@@ -267,16 +280,16 @@ def _measured(picture: Counts, background: Counts, places: Places, gain: float) 
     intensity = excess[:, inside].sum(axis=1)
     keep = (intensity > 0) & (excess[:, inside].max(axis=1) < HOT_SHARE * intensity)
     places, light, level, excess, intensity = places[keep], light[keep], level[keep], excess[keep], intensity[keep]
-    x, y = np.zeros(len(places)), np.zeros(len(places))
+    axes, middle = np.stack([dx, dy])[:, None], np.zeros((2, len(places)))
     weight, total = np.zeros_like(excess), np.ones(len(places))
     for _ in range(CENTROID_STEPS):
-        away = (dx - x[:, None]) ** 2 + (dy - y[:, None]) ** 2
-        weight = np.exp(-away / (2 * WEIGHT_SIGMA_PX**2))
-        total = np.maximum((weight * excess).sum(axis=1), 1e-3)
-        for axis, value in ((dx, x), (dy, y)):
-            step = PER_STEP * (weight * excess * (axis - value[:, None])).sum(axis=1) / total
-            value += np.clip(step, -0.5, 0.5)
-            np.clip(value, -1.5, 1.5, out=value)
+        away = axes - middle[:, :, None]
+        weight = np.exp(-(away[0] ** 2 + away[1] ** 2) / (2 * WEIGHT_SIGMA_PX**2))
+        light_here = weight * excess
+        total = np.maximum(light_here.sum(axis=1), 1e-3)
+        step = PER_STEP * (light_here * away).sum(axis=2) / total
+        middle = np.minimum(np.maximum(middle + np.minimum(np.maximum(step, -0.5), 0.5), -1.5), 1.5)
+    x, y = middle
     spread = (weight**2 * np.maximum(light, level[:, None]) * gain * ((dx - x[:, None]) ** 2)).sum(axis=1)
     return FrameSpots(
         fast_px=places % width + 0.5 + x,

@@ -19,6 +19,7 @@ CELLS = {
     "oP": Cell(7.0, 8.5, 11.0, 90, 90, 90),
 }
 ALL = np.array([h for h in product(range(-5, 6), repeat=3) if any(h)])
+ANGLE_DEG = np.random.default_rng(6).uniform(-40, 40, len(ALL))
 
 
 def types(symbol: str) -> list[Axes]:
@@ -59,7 +60,7 @@ def intensities(group: str, noise: float = 0.03) -> tuple[NDArray[np.float64], N
 )
 def test_the_laue_class_is_that_of_the_intensities(symbol: str, group: str, laue: str) -> None:
     value, sigma = intensities(group)
-    found = choose(ALL, value, sigma, types(symbol), None)
+    found = choose(ALL, value, sigma, ANGLE_DEG, types(symbol), None)
     assert found.laue == laue
     if laue == "-3m":
         assert found.group.xhm() == group
@@ -67,9 +68,18 @@ def test_the_laue_class_is_that_of_the_intensities(symbol: str, group: str, laue
     assert found.disagreement is None or found.disagreement < 0.05
 
 
+@pytest.mark.parametrize(("group", "laue"), [("P 4/m m m", "4/mmm"), ("P 4/m", "4/m"), ("P -1", "-1")])
+def test_a_crystal_that_leaves_the_beam_keeps_its_class(group: str, laue: str) -> None:
+    value, sigma = intensities(group)
+    share = 0.1 + 0.9 / (1 + np.exp(ANGLE_DEG / 6))
+    found = choose(ALL, share * value, np.hypot(share * sigma, 1.0), ANGLE_DEG, types("tP"), None)
+    assert found.laue == laue
+    assert found.disagreement is None or found.disagreement < 0.1
+
+
 def test_without_equivalents_it_is_the_highest_of_the_lattice() -> None:
     value, sigma = intensities("P -1")
-    found = choose(ALL[:5], value[:5], sigma[:5], types("tP"), None)
+    found = choose(ALL[:5], value[:5], sigma[:5], ANGLE_DEG[:5], types("tP"), None)
     assert (found.laue, found.disagreement) == ("4/mmm", None)
 
 
@@ -86,7 +96,7 @@ def test_without_equivalents_it_is_the_highest_of_the_lattice() -> None:
 )
 def test_a_group_that_is_asked_for_is_taken(wanted: str, symbol: str, told: str) -> None:
     value, sigma = intensities("P -1")
-    found = choose(ALL, value, sigma, types(symbol), wanted)
+    found = choose(ALL, value, sigma, ANGLE_DEG, types(symbol), wanted)
     assert found.group.xhm() == told
     assert found.given
 
@@ -95,7 +105,7 @@ def test_a_group_that_is_asked_for_is_taken(wanted: str, symbol: str, told: str)
 def test_a_group_that_the_lattice_cannot_have_is_refused_in_one_line(wanted: str) -> None:
     value, sigma = intensities("P -1")
     with pytest.raises(Refused, match="no structure factors were") as refusal:
-        choose(ALL, value, sigma, types("oP"), wanted)
+        choose(ALL, value, sigma, ANGLE_DEG, types("oP"), wanted)
     assert "\n" not in str(refusal.value)
 
 

@@ -4,7 +4,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from protocols.integration.merging import SHELLS, brightness, merge
+from protocols.integration.merging import SHELLS, merge
 from protocols.lattice.cell import Cell
 
 CELL = Cell(7.0, 8.5, 11.0, 90, 90, 90)
@@ -51,17 +51,3 @@ def test_too_few_equivalents_tell_nothing() -> None:
     merged = merge(CELL, PMMM, np.array([[1, 2, 3]]), np.array([4.0]), np.array([1.0]), 1.0)
     assert merged.whole.r_meas is None
     assert merged.whole.cc_half is None
-
-
-def test_a_crystal_that_fades_is_told_by_its_equivalents() -> None:
-    rng = np.random.default_rng(5)
-    unique = np.array(gemmi.make_miller_array(gemmi.UnitCell(*CELL.parameters), PMMM, 1.0), dtype=np.int64)
-    several = np.concatenate([unique, unique * [-1, 1, 1], unique * [1, -1, 1]])
-    true = np.tile(rng.exponential(100.0, len(unique)), 3)
-    part = np.repeat([0, 1, 2], len(unique))
-    value = true * np.array([1.0, 0.9, 0.5])[part] + rng.standard_normal(len(true))
-    told = brightness(PMMM, several, value, np.ones(len(value)), part, 4)
-    assert told[:3] / told[0] == pytest.approx([1.0, 0.85, 0.37], abs=0.08)
-    assert np.isnan(told[3])
-    even = brightness(PMMM, several, true, np.ones(len(value)), part, 3)
-    assert even == pytest.approx([1.0] * 3, abs=0.02)

@@ -1,6 +1,8 @@
 """Simulated rotations as integration takes them, on a small camera, with the truth."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +33,34 @@ class Turned:
 
 
 def turned(
-    range_deg: float, *, falling: bool = False, gap_every: int = 10, cif: Path | None = None, seed: int = 3
+    range_deg: float,
+    *,
+    falling: bool = False,
+    gap_every: int = 10,
+    cif: Path | None = None,
+    seed: int = 3,
+    lit: Callable[[float], float] = lambda angle_deg: 1.0,
 ) -> Turned:
     """So many degrees from -10 on (or 10 down) of mordenite or another crystal, without a frame in every tenth slot.
 
-    Of the small cell of another crystal less of the light is diffracted, so that it is as bright.
+    Of the small cell of another crystal less of the light is diffracted, so that it is as bright. lit: the share of the
+    crystal that is in the beam, by the angle.
     """
     crystal = load_crystal(cif, seed)
     share = picture_settings(cif, beams=False).diffracting_share if cif is not None else SETTINGS.diffracting_share
-    maker = PictureMaker(crystal, SMALL, replace(SETTINGS, diffracting_share=share))
+
+    @cache
+    def maker(here: float) -> PictureMaker:
+        return PictureMaker(crystal, SMALL, replace(SETTINGS, diffracting_share=share * here))
+
     way = -1 if falling else 1
     slots = [k for k in range(round(range_deg / WIDTH_DEG)) if not gap_every or k % gap_every != gap_every - 1]
     begin = np.array([way * (-10 + k * WIDTH_DEG) for k in slots])
     end = begin + way * OPEN * WIDTH_DEG
-    pictures = [maker.diffraction(a, b, 0.5, noise_seed=k) for k, a, b in zip(slots, begin, end, strict=True)]
+    pictures = [
+        maker(lit((a + b) / 2)).diffraction(a, b, 0.5, noise_seed=k)
+        for k, a, b in zip(slots, begin.tolist(), end.tolist(), strict=True)
+    ]
     bad = np.zeros(SETTINGS.shape, dtype=bool)
     series = Series(pictures.__getitem__, bad, np.array(slots), begin, end, float(SETTINGS.saturation))
     return Turned(series, crystal, RotationGeometry.of(SMALL))
