@@ -350,14 +350,13 @@ class Cred(ExperimentType[CredPlan]):
         from protocols.cred.finish import plan_of
         from protocols.cred.livetable import write_live_table
         from protocols.cred.results import look_file, snapshot_file, write_pictures
-        from protocols.cred.trackedpath import tracked_in, write_paths
+        from protocols.cred.trackedpath import path_in, write_paths
 
         files = write_pictures(folder, frames(SNAPSHOT.name), "slot", snapshot_file)
         files += write_pictures(folder, frames(PRESCAN_IMAGE.name), "look", look_file)
         files += write_live_table(folder, remains.records)
         plan = plan_of(remains.plan)
-        tracked = tracked_in(remains.records, plan)
-        return files if tracked is None else [*files, *write_paths(folder, tracked, plan)]
+        return [*files, *write_paths(folder, path_in(remains.records, plan), plan)]
 
     def products(self, plan: CredPlan) -> Sequence[str]:
         """See `ExperimentType.products`."""

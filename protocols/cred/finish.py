@@ -61,7 +61,7 @@ def finish_cred(remains: Remains) -> RunEnd:
     fit = results.rotation_of(collected, run.slots)
     result = results.result_of(run, fit) | {"beam_on_s": round(beam_on_s(remains.records), 3)}
     pictures = (instrument.get("detector") or {}).get("has_pictures")
-    tracked = tracked_in(remains.records, run.plan)
+    tracked = tracked_in(remains.records)
     if tracked is not None:
         result |= {"tracking": tracked.summary}
     if (live := live_result(remains.records)) is not None:

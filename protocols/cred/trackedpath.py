@@ -25,15 +25,12 @@ FILE, SCANNED = "path.csv", "prescan.csv"
 class Tracked:
     """snapshots: one object each, as run.json has it: slot, angle_deg, and x_nm, y_nm, sigma_nm, seen, or the reason
     why it was not found; aim_nm: where an operator wanted it, if not in the middle. corrections: slot, and how far they
-    were meant to move the crystal. points: the path of the crystal itself, without what corrections did. scanned: the
-    same over the range of the pre-scan, as it was known then. What belongs to no slot, before the rotation, has slot 0;
-    looks of the pre-scan are numbered.
+    were meant to move the crystal. What belongs to no slot, before the rotation, has slot 0; looks of the pre-scan are
+    numbered.
     """
 
     snapshots: list[dict[str, Any]]
     corrections: list[dict[str, Any]]
-    points: list[PathPoint]
-    scanned: list[PathPoint]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -64,27 +61,27 @@ def path_before(plan: CredPlan | None, foreshortened: bool = False) -> CrystalPa
     return CrystalPath(given.prior, given.points, foreshortened=foreshortened)
 
 
-def tracked_in(records: Sequence[Record], plan: CredPlan | None) -> Tracked | None:
-    """None of a run that was not tracked. plan: None where a crash has left none. Records that say too little, as of a
-    damaged trace, are left out.
+@dataclass(frozen=True, slots=True)
+class LearnedPath:
+    """points: the path of the crystal itself where it was found, without what corrections did. scanned: the same over
+    the range of the pre-scan, as it was known then.
     """
+
+    points: list[PathPoint]
+    scanned: list[PathPoint]
+
+
+def tracked_in(records: Sequence[Record]) -> Tracked | None:
+    """None of a run that was not tracked. Records that say too little, as of a damaged trace, are left out."""
     mine = [record for record in records if record["kind"] == "tracking"]
     if not mine:
         return None
-    by_stage = any(record.get("by") == "stage" for record in mine)
-    path, told, aim_nm = path_before(plan, foreshortened=by_stage), Tracked([], [], [], []), (0.0, 0.0)
-    seen: list[tuple[float, float]] = []
-    scanned: list[tuple[float, float]] = []
+    told, aim_nm = Tracked([], []), (0.0, 0.0)
     for record in mine:
-        if scanned and not told.scanned and record.get("slot") != 0:
-            told.scanned.extend(_every_degree(path, scanned))
         try:
             which: dict[str, Any] = {key: value for key, value in record.items() if key in ("slot", "look")}
             if record["name"] == FOUND:
                 place = _place_in(record)
-                at = float(record["angle_deg"]), float(record["t_s"])
-                verdict = path.see(*at, place)
-                (scanned if "look" in record else seen).append(at)
                 told.snapshots.append(
                     {
                         **which,
@@ -92,26 +89,48 @@ def tracked_in(records: Sequence[Record], plan: CredPlan | None) -> Tracked | No
                         "x_nm": place.x_nm,
                         "y_nm": place.y_nm,
                         "sigma_nm": round(place.sigma_nm, 2),
-                        "seen": verdict.value,
+                        "seen": record["seen"],
                         **({"by": record["by"]} if "by" in record else {}),
                         **({"aim_nm": list(aim_nm)} if any(aim_nm) else {}),
                     }
                 )
             elif record["name"] in (NOT_FOUND, ASSUMED):
-                if record["name"] == ASSUMED:
-                    path.see(float(record["angle_deg"]), float(record["t_s"]), _place_in(record))
                 told.snapshots.append({**which, **{key: record[key] for key in ("angle_deg", "reason")}})
             elif record["name"] == AIMED:
                 aim_nm = float(record["x_nm"]), float(record["y_nm"])
             elif record["name"] == CORRECTED:
-                path.correct(float(record["x_nm"]), float(record["y_nm"]))
                 told.corrections.append({key: record[key] for key in ("slot", "x_nm", "y_nm")})
         except (KeyError, TypeError, ValueError):
             continue
-    if scanned and not told.scanned:
-        told.scanned.extend(_every_degree(path, scanned))
-    told.points.extend(path.point(*at) for at in seen)
     return told
+
+
+def path_in(records: Sequence[Record], plan: CredPlan | None) -> LearnedPath:
+    """What a run has learned of the path, from its records as it learned it; nothing of one that was not tracked. plan:
+    None where a crash has left none. 0.1 s for a rotation.
+    """
+    mine = [record for record in records if record["kind"] == "tracking"]
+    by_stage = any(record.get("by") == "stage" for record in mine)
+    path, learned = path_before(plan, foreshortened=by_stage), LearnedPath([], [])
+    seen: list[tuple[float, float]] = []
+    scanned: list[tuple[float, float]] = []
+    for record in mine:
+        if scanned and not learned.scanned and record.get("slot") != 0:
+            learned.scanned.extend(_every_degree(path, scanned))
+        try:
+            if record["name"] in (FOUND, ASSUMED):
+                at = float(record["angle_deg"]), float(record["t_s"])
+                path.see(*at, _place_in(record))
+                if record["name"] == FOUND:
+                    (scanned if "look" in record else seen).append(at)
+            elif record["name"] == CORRECTED:
+                path.correct(float(record["x_nm"]), float(record["y_nm"]))
+        except (KeyError, TypeError, ValueError):
+            continue
+    if scanned and not learned.scanned:
+        learned.scanned.extend(_every_degree(path, scanned))
+    learned.points.extend(path.point(*at) for at in seen)
+    return learned
 
 
 def _place_in(record: Record) -> Place:
@@ -128,12 +147,12 @@ def _every_degree(path: CrystalPath, looks: Sequence[tuple[float, float]]) -> li
     return [path.point(float(angle_deg), looks[-1][1]) for angle_deg in angles_deg]
 
 
-def write_paths(folder: Path, tracked: Tracked, plan: CredPlan | None) -> list[Path]:
+def write_paths(folder: Path, learned: LearnedPath, plan: CredPlan | None) -> list[Path]:
     """Write snapshots/path.csv, prescan.csv and a copy of the path that was given, as far as there are any; which were
     written. Raises StorageError.
     """
     given = None if plan is None else plan.path
-    points = {FILE: tracked.points, SCANNED: tracked.scanned, COPY: () if given is None else given.points}
+    points = {FILE: learned.points, SCANNED: learned.scanned, COPY: () if given is None else given.points}
     files = []
     for name, path in points.items():
         if not path:

@@ -7,6 +7,7 @@ functions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,18 +49,30 @@ def intensity(
     """Of a picture (rows, columns) of equal pixels, 10 ms for 512 x 512. beam_px: fast and slow of the primary beam,
     pixel i covers [i, i + 1). radius_px: that holds it with most of its halo.
     """
-    fast, slow = np.arange(picture.shape[1]) + 0.5 - beam_px[0], np.arange(picture.shape[0]) + 0.5 - beam_px[1]
-    away_px = np.sqrt(fast[None, :] ** 2 + slow[:, None] ** 2)
-    inside = away_px <= radius_px
+    inside, ring, rings = _rings((picture.shape[0], picture.shape[1]), beam_px, radius_px)
     counts = np.asarray(picture, np.float64)
-    ring, outside = away_px[~inside].astype(np.intp), counts[~inside]
+    outside = counts[~inside]
     even = np.ones(len(outside), np.bool_)
     for _ in range(ROUNDS):  # of each ring the mean, without what stands out
-        number = np.maximum(np.bincount(ring[even], minlength=int(ring.max(initial=0)) + 1), 1)
-        level = (np.bincount(ring[even], outside[even], minlength=len(number)) / number)[ring]
+        number = np.maximum(np.bincount(ring[even], minlength=rings), 1)
+        level = (np.bincount(ring[even], outside[even], minlength=rings) / number)[ring]
         even = outside <= level + CLIPPED * np.sqrt(level + 1.0)
     spots = outside > level + STANDS_OUT * np.sqrt(level + 1.0)
     return Intensity(float(counts[inside].sum()) / exposure_s, float((outside - level)[spots].sum()) / exposure_s)
+
+
+@lru_cache(maxsize=2)
+def _rings(
+    shape: tuple[int, int], beam_px: tuple[float, float], radius_px: float
+) -> tuple[NDArray[np.bool_], NDArray[np.intp], int]:
+    """Which pixels the primary beam's disc has, the number of its ring for each of the others, and how many rings: the
+    same for all frames of a run.
+    """
+    fast, slow = np.arange(shape[1]) + 0.5 - beam_px[0], np.arange(shape[0]) + 0.5 - beam_px[1]
+    away_px = np.sqrt(fast[None, :] ** 2 + slow[:, None] ** 2)
+    inside = away_px <= radius_px
+    ring = away_px[~inside].astype(np.intp)
+    return inside, ring, int(ring.max(initial=0)) + 1
 
 
 def measured(counts: NDArray[np.number], arguments: JsonObject) -> JsonDict:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, find_objects, generate_binary_structure, label
+from scipy.ndimage import binary_dilation, distance_transform_cdt, find_objects, generate_binary_structure, label
 
 from protocols.tracking.snapshotview import SCALES, Array, Mask, SnapshotView
 
@@ -155,8 +155,10 @@ def _judged(seen: SnapshotView, labels: NDArray[np.integer], number: int, box: t
 
 def _ring(part: Mask, lit: Mask, fineness: float) -> Mask | None:
     """The lit cells around a part; None where too few of those around it are lit."""
-    near = binary_dilation(part, CROSS, iterations=max(1, round(AROUND[0] * fineness)))
-    far = binary_dilation(near, CROSS, iterations=max(2, round((AROUND[1] - AROUND[0]) * fineness))) & ~near
+    inner = max(1, round(AROUND[0] * fineness))
+    outer = inner + max(2, round((AROUND[1] - AROUND[0]) * fineness))
+    steps = distance_transform_cdt(~part, "taxicab")
+    far = (steps > inner) & (steps <= outer)
     ring = far & lit
     if np.count_nonzero(ring) < LEAST_AROUND * np.count_nonzero(far) or not ring.any():
         return None

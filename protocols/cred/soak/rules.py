@@ -61,8 +61,18 @@ def _shifts_back(soaked: SoakedRun) -> Rules:
         return  # where they were found is read once: that it was misread is beyond what is promised
     for which in sorted({call["args"][0] for call in soaked.of("call", "deflectors.set")}):
         words = which.replace("_", " ")
+<<<<<<< HEAD
         back = which not in moved or f"THE {words.upper()} IS NOT BACK" in alarms
         yield f"the {words} is back where it was, or an alarm says so", back, alarms
+=======
+        back = which not in found or list(values) == list(found[which]) or f"THE {words.upper()} IS NOT BACK" in alarms
+        yield f"the {words} is back where it was, or an alarm says so", back, f"{values} for {found.get(which)}"
+    stood = next((call["result"] for call in soaked.of("call", "stagexyz.position") if "error" not in call), None)
+    moves = soaked.of("call", "stagexyz.move_xy")
+    if stood is not None and moves and "error" not in moves[0]:
+        back = list(moves[-1]["args"]) == [stood["x_nm"], stood["y_nm"]] or "THE STAGE IS NOT BACK" in alarms
+        yield "the stage is back in x and y, or an alarm says so", back, f"{moves[-1]['args']} for {stood}"
+>>>>>>> 3ffae55994e30f40588e92ed410f36b471add0a6
 
 
 def _left_safe(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:

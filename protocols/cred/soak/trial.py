@@ -27,7 +27,18 @@ SNAPSHOTS = {
     "pictures": {"shape": [96, 96], "wide_cross": False, "disc_radius_px": 36.0, "rendered": "snapshots"},
 }
 """Snapshots that show a crystal, and frames of nothing but counts."""
+PROBE = {
+    **SNAPSHOTS,
+    "geometry": {"beam_fast_px": 64.0, "beam_slow_px": 64.0},
+    "pictures": {
+        **{"shape": [128, 128], "wide_cross": False, "disc_radius_px": 30.0, "rendered": "snapshots"},
+        "probe_selects": True,
+    },
+}
+"""The same where a small probe selects, and not an aperture: its disc has room to move in."""
 TRACKED = 0.125
+BY = {"beam shift": 0.2, "stage": 0.4, "image shift, beam follows": 0.55}
+"""Up to which number drawn a crystal is brought back by what; by the image shift alone above."""
 LOOKED_AT, FAST_DEG_S = 0.1, 2.0
 WAYS = {(source.value, t.trigger, t.dest.value) for t in TRANSITIONS for source in t.sources}
 
@@ -153,7 +164,24 @@ class CredTrial(Trial):
             if rng.random() < 0.3:
                 state, after_s = rng.choice(PRESCAN), rng.uniform(0.0, 2.0)
                 troubles = [*troubles, f"operator {state.value}+{after_s:.3f} {rng.choice(['stop', 'abort'])}"]
+        if plan["tracking"] == "correct":
+            return self._tracked_by(rng, plan, troubles)
         return plan, troubles
+
+    def _tracked_by(
+        self, rng: random.Random, plan: dict[str, Any], troubles: list[str]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """By what the crystal is brought back: in half of the runs by something else than the image shift alone. A
+        stage has troubles of its own.
+        """
+        number = rng.random()
+        by = next((name for name, up_to in BY.items() if number < up_to), "image shift")
+        if by == "image shift, beam follows":
+            return {**plan, "beam_follows": True}, troubles
+        if by == "stage" and rng.random() < 0.5:
+            call, kind = rng.choice(["move_xy", "move_xy", "position", "is_moving"]), rng.choice(["error", "hang"])
+            troubles = [*troubles, f"stagexyz.{call} {rng.randint(1, 8)} {kind}"]
+        return {**plan, "track_by": by}, troubles
 
     def instrument(self, case: Case) -> dict[str, Any]:
         """A camera that tells only between which instants it exposed, where a shutter is slow: of one that tells them
@@ -164,7 +192,10 @@ class CredTrial(Trial):
         has_pictures = case.plan.get("live") or kinds.intersection(STUCK)
         options: dict[str, Any] = dict(SMALL) if has_pictures else {}
         if case.plan.get("tracking", "off") != "off":
-            options = {**SNAPSHOTS, "motion": {"drawn_seed": case.seed % 100_000}}
+            by = case.plan.get("track_by", "image shift")
+            options = {**(PROBE if by == "beam shift" else SNAPSHOTS), "motion": {"drawn_seed": case.seed % 100_000}}
+            if by == "stage":
+                options["stagexyz"] = {"backlash_nm": 0.0}
         if "shutter" in kinds:
             options["detector"] = {"tells_instants": False}
         return options
@@ -233,7 +264,10 @@ class CredTrial(Trial):
                     yield {**plan, key: {}}
         if plan.get("tracking", "off") != "off":
             off: dict[str, Any] = {"tracking": "off", "crystal_lost": "go on"}
-            yield {**plan, **off, "prescan_images": 0, "snapshot_when_unsure_nm": None}
+            by: dict[str, Any] = {"track_by": "image shift", "beam_follows": False}
+            yield {**plan, **off, **by, "prescan_images": 0, "snapshot_when_unsure_nm": None}
+            if any(plan.get(key, value) != value for key, value in by.items()):
+                yield {**plan, **by}
             if plan.get("snapshot_when_unsure_nm") is not None:
                 yield {**plan, "snapshot_when_unsure_nm": None}
         if plan.get("prescan_images"):
