@@ -64,7 +64,7 @@ def still_lattice(xy_per_A: Array, wavelength_A: float = 0.0251) -> StillLattice
     vectors = _refined(points, _candidates(points))
     if len(vectors) < 2:
         return None
-    first, second = np.triu_indices(len(vectors), 1)
+    first, second = _pairs(len(vectors))
     length = np.hypot(vectors[:, 0], vectors[:, 1])
     across = np.abs(vectors[first, 0] * vectors[second, 1] - vectors[first, 1] * vectors[second, 0])
     aside = across > ASIDE * length[first] * length[second]
@@ -72,16 +72,17 @@ def still_lattice(xy_per_A: Array, wavelength_A: float = 0.0251) -> StillLattice
     if not len(first):
         return None
     near, within = _near(points, vectors)
-    on = near[first] & near[second]
+    on_both = near.astype(np.float32) @ near.T
     chance = 4 * within[first] * within[second]
-    worth = explained(on.sum(axis=1), count, chance) - MORE_LARGE * np.log(across)
+    worth = explained(on_both[first, second].astype(np.intp), count, chance) - MORE_LARGE * np.log(across)
     best = int(worth.argmax())
     pair = vectors[[first[best], second[best]]]
-    kept = on[best]
+    kept = near[first[best]] & near[second[best]]
+    squares = _squares(points)
     for _ in range(3):
         if kept.sum() < FEWEST - 1:
             break
-        pair = _fitted(points, pair, np.broadcast_to(kept.astype(np.float64), (2, count)))
+        pair = _fitted(points, squares, pair, np.broadcast_to(kept.astype(np.float64), (2, count)))
         near, within = _near(points, pair)
         kept = near.all(axis=0)
     return StillLattice(pair[:, :3], kept, float(4 * within.prod()))
@@ -100,44 +101,80 @@ def _candidates(points: Array) -> Array:
 
     What they are along the beam, where the spots are within 0.013 1/A of each other, only the refinement tells.
     """
-    from scipy.fft import rfft2
-
     place = ((points[:, :2] + REACH_PER_A) * (GRID / (2 * REACH_PER_A))).astype(np.intp)
-    inside = ((place >= 0) & (place < GRID)).all(axis=1)
-    flat = (place[:, 1] * GRID + place[:, 0])[inside]
-    picture = np.bincount(flat, minlength=GRID * GRID).reshape(GRID, GRID).astype(np.float32)
-    power = np.abs(rfft2(picture))  # of a vector and its opposite, which are one, it has the one with x >= 0
+    place = place[((place >= 0) & (place < GRID)).all(axis=1)]
+    power2 = _power2(place[:, 0], place[:, 1])
     along_x, along_y, sensible = _lengths()
-    rows, columns = np.nonzero(sensible & (power > LEAST_POWER * len(flat)))
-    here = power[rows, columns]
-    for i, j in ((1, 0), (0, 1), (1, 1), (1, -1)):
-        for sign in (1, -1):
-            neighbour = power[(rows + sign * i) % GRID, (columns + sign * j) % power.shape[1]]
-            highest = here >= neighbour
-            rows, columns, here = rows[highest], columns[highest], here[highest]
+    width = power2.shape[1]
+    flat = np.flatnonzero(sensible & (power2 > (LEAST_POWER * len(place)) ** 2))
+    power2 = power2.reshape(-1)
+    here = power2[flat]
+    for step in (width, 1, width + 1, width - 1):
+        for to in (step, -step):
+            highest = here >= power2[flat + to]
+            flat, here = flat[highest], here[highest]
+    rows, columns = np.divmod(flat, width)
+    rows, columns = rows - 1, columns - 1
     best = np.argsort(-here, kind="stable")[:CANDIDATES]
     vectors = np.column_stack([along_x[columns[best]], along_y[rows[best]], np.zeros(len(best))])
-    phases = np.exp(2j * np.pi * vectors @ points[:, :3].T).sum(axis=1)
-    return np.column_stack([vectors, -np.angle(phases) / (2 * np.pi)])
+    turns = 2 * np.pi * (vectors @ points[:, :3].T)
+    return np.column_stack([vectors, -np.arctan2(np.sin(turns).sum(axis=1), np.cos(turns).sum(axis=1)) / (2 * np.pi)])
+
+
+def _power2(x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np.float32]:
+    """(GRID, GRID // 2 + 1) square of the transform of so many points on the grid: of a vector and its opposite, which
+    are one, it has the one with x >= 0. With a border of its neighbours, 1 wide.
+
+    By a product of matrices: points are few, so it takes half of a fast Fourier transform.
+    """
+    half = GRID // 2 + 1
+    cos, sin = _waves()
+    both = np.concatenate([cos[y], sin[y]], axis=1).T @ np.concatenate([cos[x], sin[x]], axis=1)
+    even, odd = both[:half, :half], both[half:, half:]
+    mixed, other = both[half:, :half], both[:half, half:]
+    power2 = np.empty((GRID + 2, half + 2), dtype=np.float32)
+    inside = power2[1:-1, 1:-1]
+    np.add(np.square(even - odd), np.square(mixed + other), out=inside[:half])
+    # Rows of the second half of the grid are those of the first with the opposite y.
+    back = np.s_[half - 2 : 0 : -1]
+    np.add(np.square(even[back] + odd[back]), np.square(other[back] - mixed[back]), out=inside[half:])
+    power2[1:-1, -1] = 0.0  # as far as that no vector is sought
+    power2[1, 0], power2[2:-1, 0] = inside[0, 1], inside[:0:-1, 1]
+    power2[0], power2[-1] = power2[-2], power2[1]
+    return power2
+
+
+@cache
+def _waves() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(GRID, GRID // 2 + 1) each: cosine and sine of a place on the grid (row) at a frequency (column)."""
+    turns = np.outer(np.arange(GRID), np.arange(GRID // 2 + 1)) % GRID * (2 * np.pi / GRID)
+    return np.cos(turns).astype(np.float32), np.sin(turns).astype(np.float32)
+
+
+@cache
+def _pairs(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First and second of each pair of so many."""
+    return np.triu_indices(count, 1)
 
 
 @cache
 def _lengths() -> tuple[Array, Array, Mask]:
-    """Of the transform, in A: along x and y, and where a vector is neither too short nor too long."""
+    """Of the transform, in A: along x and y, and where a vector is neither too short nor too long, with a border."""
     along_x = np.asarray(np.fft.rfftfreq(GRID, 2 * REACH_PER_A / GRID), dtype=np.float64)
     along_y = np.asarray(np.fft.fftfreq(GRID, 2 * REACH_PER_A / GRID), dtype=np.float64)
     length = np.hypot(along_x, along_y[:, None])
-    return along_x, along_y, (length > SHORTEST_A) & (length < LONGEST_A)
+    return along_x, along_y, np.pad((length > SHORTEST_A) & (length < LONGEST_A), 1)
 
 
 def _refined(points: Array, vectors: Array) -> Array:
     """(k, 4) the best different vectors, refined by the phases of the points."""
+    squares = _squares(points)
     for width in PHASE_WIDTHS:
         if not len(vectors):
             return vectors
         phases = vectors @ points.T
         off = phases - np.rint(phases)
-        vectors = _fitted(points, vectors, np.exp(-0.5 * (off / width) ** 2))
+        vectors = _fitted(points, squares, vectors, np.exp((-0.5 / width**2) * (off * off)))
     phases = vectors @ points.T
     score = np.cos(2 * np.pi * phases).mean(axis=1)
     length = np.linalg.norm(vectors[:, :3], axis=1)
@@ -150,21 +187,28 @@ def _refined(points: Array, vectors: Array) -> Array:
     away2 = np.square(across[:, None] - across).sum(axis=2)
     opposite2 = np.square(across[:, None] + across).sum(axis=2)
     same = np.minimum(away2, opposite2) < 0.25
+    # Rows as the bits of whole numbers: there are no more candidates than these have.
+    same_as = (same @ (np.uint64(1) << np.arange(len(same), dtype=np.uint64))).tolist()
     kept: list[int] = []
-    left = np.ones(len(vectors), dtype=bool)
-    while left.any() and len(kept) < VECTORS:
-        number = int(left.argmax())
-        kept.append(number)
-        left &= ~same[number]
-        left[number] = False
+    taken = 0
+    for number, alike in enumerate(same_as):
+        if not taken >> number & 1:
+            kept.append(number)
+            taken |= alike
+            if len(kept) == VECTORS:
+                break
     return np.asarray(vectors[kept])
 
 
-def _fitted(points: Array, vectors: Array, weight: Array) -> Array:
+def _squares(points: Array) -> Array:
+    """(n, 16) products of the coordinates of each point."""
+    return (points[:, :, None] * points[:, None, :]).reshape(len(points), 16)
+
+
+def _fitted(points: Array, squares: Array, vectors: Array, weight: Array) -> Array:
     """(m, 4) vectors moved so that the points' phases are whole numbers, each point with its (m, n) weight."""
     phases = vectors @ points.T
     off = phases - np.rint(phases)
-    squares = (points[:, :, None] * points[:, None, :]).reshape(len(points), 16)
     normal = (weight @ squares).reshape(len(vectors), 4, 4)
     # The part along the beam is told least; it is not to run away.
     normal += np.diag([1e-4, 1e-4, 3e-4, 1e-4]) * weight.sum(axis=1)[:, None, None]

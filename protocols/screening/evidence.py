@@ -44,20 +44,11 @@ class Lattices:
 
 def lattices(xy_per_A: Array) -> Lattices:
     """Of (n, 2) spots."""
-    first = still_lattice(upright(xy_per_A))
+    first = still_lattice(xy_per_A)
     on = np.zeros(len(xy_per_A), dtype=bool) if first is None else first.on
     left = xy_per_A[~on]
-    second = None if first is None or len(left) < FEWEST else still_lattice(upright(left))
+    second = None if first is None or len(left) < FEWEST else still_lattice(left)
     return Lattices(first, second, on)
-
-
-def upright(xy: Array) -> Array:
-    """(n, 2) turned and mirrored so that most lie to the right and below, and more to the right: a pattern is the same
-    in all eight ways in which it can lie, and what is found in it should be, too.
-    """
-    sums = xy.sum(axis=0)
-    xy = xy * np.where(sums < 0, -1.0, 1.0)
-    return xy[:, ::-1] if abs(sums[1]) > abs(sums[0]) else xy
 
 
 def told(spots: SeenSpots, found: Lattices | None = None) -> NDArray[np.float32]:

@@ -15,9 +15,9 @@ from engine.executor import Executor
 from protocols.screening.evidence import NAMES, told
 from protocols.screening.generation import CameraKind, generate
 from protocols.screening.generation.specimen import PATTERNS_EACH
+from protocols.screening.inspection import inspected
 from protocols.screening.labels import Kind, Verdict
-from protocols.screening.preprocessing import cuts_of, paper_input, picture_of
-from protocols.screening.seenspots import seen_spots
+from protocols.screening.preprocessing import paper_input
 
 KINDS, VERDICTS = tuple(Kind), tuple(Verdict)
 AT_ONCE = 8 * PATTERNS_EACH
@@ -126,13 +126,12 @@ def _made(numbered: tuple[int, Wanted]) -> tuple[int, Examples]:
         (one,) = generate(wanted.seed, number, 1, camera_of(wanted, number), wanted.shape)
         frame, of = one.counts[None], one.label
         d_min_A = np.nan if of.d_min_A is None else of.d_min_A
-        (cut,) = cuts_of(frame, one.inverse_A_per_px)
-        picture = picture_of(cut)
+        (look,) = inspected(frame, one.inverse_A_per_px)
         rows.append(
             (
-                picture,
+                look.picture,
                 paper_input(frame)[0] if wanted.paper else NOT_WANTED,
-                told(seen_spots(picture, cut)) if wanted.evidence else UNKNOWN,
+                told(look.spots) if wanted.evidence else UNKNOWN,
                 KINDS.index(of.kind),
                 VERDICTS.index(of.verdict),
                 d_min_A,

@@ -19,8 +19,8 @@ from protocols.learning.modelfile import Weights, read_record, read_weights, ref
 from protocols.screening import judge
 from protocols.screening.calibration import Calibration
 from protocols.screening.evidence import LIMIT, Lattices, lattices, told
-from protocols.screening.preprocessing import cuts_of, picture_of
-from protocols.screening.seenspots import SeenSpots, seen_spots
+from protocols.screening.inspection import inspected
+from protocols.screening.seenspots import SeenSpots
 
 Array = NDArray[np.float64]
 
@@ -111,8 +111,8 @@ def geometric_score(
     per_px = inverse_A_per_px or USUAL_PER_FRAME_A / min(frame.shape)
     if bad is not None:
         frame = np.where(bad, np.float32(np.nan), np.asarray(frame, dtype=np.float32))
-    (cut,) = cuts_of(frame[None], per_px)
-    spots = seen_spots(picture_of(cut), cut)
+    (one,) = inspected(frame[None], per_px)
+    spots = one.spots
     count = len(spots)
     found = lattices(spots.xy_per_A)
     probability, reach_A, several = (float(each[0]) for each in by_spots(told(spots, found)[None]))

@@ -18,10 +18,9 @@ from protocols.screening import geometric, judge
 from protocols.screening.calibration import Calibration
 from protocols.screening.evidence import told
 from protocols.screening.examples import Examples
+from protocols.screening.inspection import inspected
 from protocols.screening.networks import D_MIN, GOOD, NETWORKS, SEVERAL, Numbers, Which
-from protocols.screening.preprocessing import INPUT_PX, cuts_of, picture_of
-from protocols.screening.seenspots import seen_spots
-from protocols.screening.views import upright
+from protocols.screening.preprocessing import INPUT_PX
 
 SHIPPED = Path(__file__).with_name("trained")
 REMEDY = (
@@ -45,13 +44,8 @@ class Prepared:
 
 def prepared(frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64]) -> Prepared:
     """For the small network, of (n, slow, fast) frames; 1/A a pixel of all, or (n,) of each."""
-    pictures, evidence = [], []
-    # One frame after the other, with all that is asked of it: so it stays in the processor's cache.
-    for frame, per_px in zip(frames, np.broadcast_to(inverse_A_per_px, len(frames)), strict=True):
-        (cut,) = cuts_of(frame[None], per_px)
-        pictures.append(picture_of(cut))
-        evidence.append(told(seen_spots(pictures[-1], cut)))
-    return Prepared(np.stack(pictures), np.stack(evidence))
+    found = list(inspected(frames, inverse_A_per_px))
+    return Prepared(np.stack([one.picture for one in found]), np.stack([told(one.spots) for one in found]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,9 +82,7 @@ class Model:
                 f"pictures of shape {pictures.shape}, the network takes (n, {INPUT_PX}, {INPUT_PX}): prepare them by "
                 "`protocols.screening.preprocessing`. Nothing was scored."
             )
-        parts = (pictures[first : first + BATCH] for first in range(0, len(pictures), BATCH))
-        if self.which is Which.SMALL:
-            parts = (upright(part) for part in parts)
+        parts = (pictures[first : first + BATCH].astype(np.float32) for first in range(0, len(pictures), BATCH))
         return np.concatenate([self._forward(part) for part in parts]).astype(np.float64)
 
     def judged(self, network: NDArray[np.float64], evidence: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -5,11 +5,11 @@ import numpy as np
 from engine.errors import Refused
 from protocols.screening.evidence import told
 from protocols.screening.examples import KINDS, VERDICTS, Examples
+from protocols.screening.inspection import inspected
 from protocols.screening.labelled import UserPatterns
 from protocols.screening.labels import Kind, Verdict
-from protocols.screening.preprocessing import cuts_of, paper_input, picture_of
+from protocols.screening.preprocessing import paper_input
 from protocols.screening.scoredfiles import scale_of
-from protocols.screening.seenspots import seen_spots
 
 
 def own_examples(of: UserPatterns) -> Examples:
@@ -22,9 +22,9 @@ def own_examples(of: UserPatterns) -> Examples:
     pictures, paper, evidence = [], [], []
     for one in of:
         counts = one.counts if one.mask is None else np.where(one.mask, np.nan, one.counts.astype(np.float32))
-        (cut,) = cuts_of(counts[None], scale_of(one.inverse_A_per_px, counts))
-        pictures.append(picture_of(cut))
-        evidence.append(told(seen_spots(pictures[-1], cut)))
+        (look,) = inspected(counts[None], scale_of(one.inverse_A_per_px, counts))
+        pictures.append(look.picture)
+        evidence.append(told(look.spots))
         paper.append(paper_input(counts[None])[0])
     count = len(of)
     return Examples(

@@ -6,8 +6,10 @@ camera: its middle, its light over the noise there, how wide it is and whether i
 the counts the frame itself tells. Some milliseconds for 516 x 516.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,8 @@ Numbers = NDArray[np.float32]
 
 NEAR_PX, BLOCK_PX = 11, 25
 """Of the picture: over so many pixels is averaged what a pixel is compared with; the scatter is that of a block."""
+TOGETHER = 8
+"""Frames whose spots are measured at the same time, at most: more do not fit into a processor's cache."""
 STANDS_OUT = 4.5
 """Standard deviations of what scatters around."""
 MOST = 200
@@ -71,19 +75,72 @@ class SeenSpots:
 NOTHING = SeenSpots(np.empty((0, 2)), np.empty(0), np.empty(0), np.empty(0), np.empty((0, 2)), np.empty((0, 2)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What stands out in one frame. slow, fast: (n,) pixels of the cut. noise: of a pixel (`_noise`)."""
+
+    cut: Cut
+    slow: NDArray[np.intp]
+    fast: NDArray[np.intp]
+    noise: "Noise | None"
+
+    def __len__(self) -> int:
+        """Number of places."""
+        return len(self.slow)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noise:
+    """How the variance of a pixel grows with its counts. gain: the numbers for one electron. level, variance: (m,) of
+    the background and there; None where a pixel scatters as it counts, on `level` at least.
+    """
+
+    gain: float
+    level: Array
+    variance: Array | None
+
+    def over(self, below: Numbers) -> Numbers:
+        """(n,) variance of a pixel over such a background."""
+        if self.variance is None:
+            return np.asarray(np.maximum(below, self.level[0]), dtype=np.float32)
+        beyond = np.maximum(below - self.level[-1], 0.0) * self.gain
+        return np.asarray(np.interp(below, self.level, self.variance) + beyond, dtype=np.float32)
+
+
 def seen_spots(picture: Picture, cut: Cut) -> SeenSpots:
     """Of a picture and what it was made of (`preprocessing.picture_of`). Of any frame; none where nothing is seen."""
+    return measured([candidates(picture, cut)])[0]
+
+
+def candidates(picture: Picture, cut: Cut) -> Candidates:
+    """Places in a frame to be measured; far enough from its edges for that."""
     rows, columns = _highest(picture)
-    scale = max(cut.width_px / CROP_PX, SMALLEST)
-    reach = int(np.clip(round(4 * SIGMA_PX * scale), SMALLEST_PX, LARGEST_PX))
+    _, reach = _window(cut)
     of_px = cut.width_px / INPUT_PX
     slow = ((rows + 0.5) * of_px - cut.down).astype(np.intp)
     fast = ((columns + 0.5) * of_px - cut.right).astype(np.intp)
     inside = (slow > reach) & (slow < cut.counts.shape[0] - reach - 1)
     inside &= (fast > reach) & (fast < cut.counts.shape[1] - reach - 1)
-    if not inside.any():
-        return NOTHING
-    return _measured(cut, slow[inside], fast[inside], scale, reach)
+    slow, fast = slow[inside], fast[inside]
+    return Candidates(cut, slow, fast, _noise(cut.counts) if len(slow) else None)
+
+
+def measured(found: Sequence[Candidates]) -> list[SeenSpots]:
+    """The spots of frames. Those of neighbours that were cut out alike are measured together: each of the many small
+    steps is then made once for several frames.
+    """
+    done: list[SeenSpots] = []
+    for _, group in groupby(found, lambda one: one.cut.width_px):
+        alike = list(group)
+        for first in range(0, len(alike), TOGETHER):
+            done += _measured(alike[first : first + TOGETHER])
+    return done
+
+
+def _window(cut: Cut) -> tuple[float, int]:
+    """How much finer its pixels are than the usual ones, and half of the window in which a spot is measured."""
+    scale = max(cut.width_px / CROP_PX, SMALLEST)
+    return scale, int(np.clip(round(4 * SIGMA_PX * scale), SMALLEST_PX, LARGEST_PX))
 
 
 def _highest(picture: Picture) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -98,41 +155,45 @@ def _highest(picture: Picture) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     scatter = np.maximum(scatter, 0.2 * np.median(scatter))
     between = _between()
     stands_out = off / (between @ scatter @ between.T)
-    middle = off[1:-1, 1:-1]
-    high = stands_out[1:-1, 1:-1] > STANDS_OUT
-    for down in (0, 1, 2):
-        for right in (0, 1, 2):
-            other = off[down : INPUT_PX - 2 + down, right : INPUT_PX - 2 + right]
-            if (down, right) < (1, 1):
-                high &= middle >= other
-            elif (down, right) > (1, 1):
-                high &= middle > other
-    rows, columns = (place + 1 for place in np.nonzero(high))
+    stands_out[[0, -1]] = stands_out[:, [0, -1]] = 0.0
+    place = np.flatnonzero(stands_out > STANDS_OUT)
+    flat = off.reshape(-1)
+    here = flat[place]
+    for step in (1, INPUT_PX - 1, INPUT_PX, INPUT_PX + 1):
+        highest = here > flat[place + step]
+        place, here = place[highest], here[highest]
+        highest = here >= flat[place - step]
+        place, here = place[highest], here[highest]
+    rows, columns = np.divmod(place, INPUT_PX)
     if len(rows) > MOST:
         best = np.sort(np.argpartition(-stands_out[rows, columns], MOST)[:MOST])
         rows, columns = rows[best], columns[best]
     return rows, columns
 
 
-def _measured(
-    cut: Cut,
-    slow: NDArray[np.intp],
-    fast: NDArray[np.intp],
-    scale: float,
-    reach: int,
-) -> SeenSpots:
-    """Each in a window of its own, by moments under a Gaussian that follows its middle."""
-    counts = cut.counts
-    shape = counts.shape
+def _measured(found: Sequence[Candidates]) -> list[SeenSpots]:
+    """Each in a window of its own, by moments under a Gaussian that follows its middle. All of one width_px."""
+    ends = np.cumsum([0, *(len(one) for one in found)])
+    if not ends[-1]:
+        return [NOTHING] * len(found)
+    parts = [slice(begin, end) for begin, end in pairwise(ends.tolist())]
+    scale, reach = _window(found[0].cut)
+    slow = np.concatenate([one.slow for one in found])
+    fast = np.concatenate([one.fast for one in found])
+    shapes = np.repeat([one.cut.counts.shape for one in found], [len(one) for one in found], axis=0)
     along = np.arange(-reach, reach + 1, dtype=np.float32)
     away = np.hypot(along[:, None], along)
     around = (away > 2.6 * SIGMA_PX * scale) & (away < 4.2 * SIGMA_PX * scale)
-    windows = np.lib.stride_tricks.sliding_window_view(counts, (2 * reach + 1, 2 * reach + 1))
     sigma = SIGMA_PX * scale
+    size = 2 * reach + 1
+    pixels = np.empty((len(slow), size, size), dtype=np.float32)
     below = np.zeros(0, dtype=np.float32)
     down, right = np.zeros(len(slow), np.float32), np.zeros(len(slow), np.float32)
     for again in (False, True):
-        pixels = windows[slow - reach, fast - reach]
+        for one, part in zip(found, parts, strict=True):
+            if len(one):
+                windows = np.lib.stride_tricks.sliding_window_view(one.cut.counts, (size, size))
+                pixels[part] = windows[slow[part] - reach, fast[part] - reach]
         if not again:
             ring = pixels[:, around]
             lower = int(0.85 * ring.shape[1])  # without those of neighbours
@@ -149,8 +210,8 @@ def _measured(
             step = 1.5 * np.einsum("nx,nx,nx->n", of_column, across, along - right[:, None]) / light
             right = np.clip(right + step, -2.5 * scale, 2.5 * scale)
         if not again:
-            for place, off, size in ((slow, down, shape[0]), (fast, right, shape[1])):
-                moved = np.clip(place + np.rint(off).astype(np.intp), reach, size - reach - 1)
+            for place, off, edge in ((slow, down, shapes[:, 0]), (fast, right, shapes[:, 1])):
+                moved = np.clip(place + np.rint(off).astype(np.intp), reach, edge - reach - 1)
                 off -= moved - place
                 place[:] = moved
     across, upright = _gaussian(along, right, sigma), _gaussian(along, down, sigma)
@@ -162,18 +223,40 @@ def _measured(
     yy = np.einsum("ny,ny,ny,ny->n", of_row, upright, y, y) / each
     xy = np.einsum("ny,ny,ny->n", _summed(pixels, across * x, 2), upright, y) / each
     light = np.asarray(2 * under, dtype=np.float64)  # of a spot as wide as the Gaussian
-    gain, noise2 = _noise(counts, below)
-    snr = light / np.sqrt(gain * np.maximum(light, 0.0) + 4 * np.pi * sigma**2 * noise2 + 1e-9)
     angle = 2 * np.arctan2(along[:, None], along)
     outside = (away > 1.5 * SIGMA_PX * scale) & (away < 4 * SIGMA_PX * scale)
     tails = pixels[:, outside] @ np.stack([np.cos(angle[outside]), np.sin(angle[outside])], axis=1)
     tails /= np.maximum(light, 1e-9)[:, None]
     core = pixels[:, away < 1.75 * SIGMA_PX * scale]
     share = core.max(axis=1) / np.maximum(core.sum(axis=1), 1e-9)
-    middle = cut.width_px / 2
-    at_px = np.stack([fast + right + 0.5 + cut.right - middle, slow + down + 0.5 + cut.down - middle], axis=1)
-    place = np.asarray(at_px * (2 * REACH_PER_A / cut.width_px), dtype=np.float64)
+    at_px = np.stack([fast + right + 0.5, slow + down + 0.5], axis=1)
     drawn_out, width = np.stack([xx - yy, 2 * xy], axis=1), (xx + yy) / 2
+    return [
+        _kept(one, at_px[part], light[part], below[part], sigma, share[part], width[part], drawn_out[part], tails[part])
+        for one, part in zip(found, parts, strict=True)
+    ]
+
+
+def _kept(
+    one: Candidates,
+    at_px: Array,
+    light: Array,
+    below: Numbers,
+    sigma: float,
+    share: Numbers,
+    width: Numbers,
+    drawn_out: Numbers,
+    tails: Array,
+) -> SeenSpots:
+    """Of what was measured in a frame the spots, as SeenSpots has them. at_px: (n, 2) in pixels of the cut. below: the
+    background a pixel. share: of the light of the brightest pixel.
+    """
+    if one.noise is None:
+        return NOTHING
+    cut, gain = one.cut, one.noise.gain
+    snr = light / np.sqrt(gain * np.maximum(light, 0.0) + 4 * np.pi * sigma**2 * one.noise.over(below) + 1e-9)
+    middle = cut.width_px / 2
+    place = (at_px + np.array([cut.right - middle, cut.down - middle])) * (2 * REACH_PER_A / cut.width_px)
     visible = (snr > VISIBLE) & (np.hypot(*place.T) > BLIND_PER_A)
     hot = visible & (share >= HOT_SHARE)
     broad = visible & ~hot & (width >= BROAD)
@@ -192,39 +275,45 @@ def _measured(
     )
 
 
-def _noise(counts: Picture, below: Numbers) -> tuple[float, Numbers]:
-    """How the variance of a pixel grows with its counts, that is the numbers for one electron, and (n,) its variance
-    over such a background.
+def _noise(counts: Picture) -> Noise:
+    """How the variance of a pixel grows with its counts.
 
     From differences between neighbouring squares of 3 x 3 pixels, that slopes do not change; the part of the frame that
     is brightest is the beam, and tells nothing.
     """
     rows, columns = (n // 24 * 8 for n in counts.shape)
     if (rows // 8) * (columns // 8) < 4 * LEVELS:
-        return 1.0, np.maximum(below, 1.0)
+        return Noise(1.0, np.ones(1), None)
     squares = counts[: 3 * rows : 3, : 3 * columns].copy()
     squares += counts[1 : 3 * rows : 3, : 3 * columns]
     squares += counts[2 : 3 * rows : 3, : 3 * columns]
     squares = squares[:, ::3] + squares[:, 1::3] + squares[:, 2::3]
+    mean = squares.reshape(rows // 8, 8, columns).sum(axis=1).reshape(rows // 8, columns // 8, 8).sum(axis=2)
+    mean = mean.reshape(-1) / (9 * 64)
+    order = np.argsort(mean)
+    # The parts are as those of `array_split`: the first ones have one more.
+    longer = np.arange(LEVELS) < len(order) % LEVELS
+    ends = np.cumsum(len(order) // LEVELS + longer)
+    begins = np.concatenate([[0], ends[:-1]])
+    rising = mean[order]
+    level = (rising[(begins + ends - 1) // 2] + rising[(begins + ends) // 2]) / 2  # the median of each
+    whole = bool((squares == np.rint(squares)).all())
+    if whole and _mostly_below(squares, 9 * FEW_COUNTS) and counts.min() >= 0:
+        return Noise(1.0, np.minimum(level[:1], 1.0), None)
     lines = squares[::2] - squares[1::2]
     square2 = np.square(lines[:, ::2] - lines[:, 1::2]) / (4 * 9)
-
-    def in_blocks(values: NDArray[np.floating], px: int) -> NDArray[np.floating]:
-        return values.reshape(rows // 8, px, columns // 8, px).swapaxes(1, 2).reshape(-1, px * px)
-
-    mean = in_blocks(squares, 8).mean(axis=1) / 9
-    variance = LOWER * np.sort(in_blocks(square2, 4), axis=1)[:, :13].mean(axis=1)  # the largest are spots
-    order = np.argsort(mean)
-    parts = np.array_split(order, LEVELS)
-    level = np.array([np.median(mean[part]) for part in parts])
-    noise2 = np.array([variance[part].mean() for part in parts])
-    whole = bool((squares == np.rint(squares)).all())
-    if whole and counts.min() >= 0 and np.median(squares) < 9 * FEW_COUNTS:
-        return 1.0, np.asarray(np.maximum(below, min(float(level[0]), 1.0)), dtype=np.float32)
+    in_blocks = square2.reshape(rows // 8, 4, columns // 8, 4).swapaxes(1, 2).reshape(-1, 16)
+    variance = LOWER * np.sort(in_blocks, axis=1)[:, :13].mean(axis=1)  # the largest are spots
+    noise2 = np.add.reduceat(variance[order], begins) / (ends - begins)
     rise = (noise2[4:7] - noise2[0]) / np.maximum(level[4:7] - level[0], 1e-9)
     gain = max(float(np.median(rise)), 1e-3 * float(noise2[0]) ** 0.5, 1.0 if whole else 1e-6)
-    beyond = np.maximum(below - level[-2], 0.0) * gain
-    return gain, np.asarray(np.interp(below, level[:-1], noise2[:-1]) + beyond, dtype=np.float32)
+    return Noise(gain, level[:-1], noise2[:-1])
+
+
+def _mostly_below(values: Numbers, limit: float) -> bool:
+    """Whether their median is below it; by counting, where that decides."""
+    twice = 2 * int(np.count_nonzero(values < limit))
+    return bool(np.median(values) < limit) if twice == values.size else twice > values.size
 
 
 def _apart(place: Array, light: Array) -> NDArray[np.bool_]:

@@ -50,20 +50,6 @@ def turned(pictures: NDArray[Any], way: int) -> NDArray[Any]:
     return pictures.swapaxes(1, 2) if way & 4 else pictures
 
 
-def upright(pictures: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(n, rows, columns) each mirrored and turned in that of the eight ways in which its middle of brightness lies to
-    the lower right, more below than right: all eight ways in which a pattern can lie become one.
-    """
-    done = np.array(pictures, dtype=np.float32)
-    away = np.arange(done.shape[1], dtype=np.float32) - np.float32((done.shape[1] - 1) / 2)
-    below, right = done.sum(axis=2) @ away, done.sum(axis=1) @ away
-    ways = (below < 0) + 2 * (right < 0) + 4 * (np.abs(below) < np.abs(right))
-    for way in range(1, 8):
-        own = ways == way
-        done[own] = turned(done[own], way)
-    return done
-
-
 def _mean(tf: Any, x: Any, width_px: int) -> Any:
     """Over a square about each pixel, of the pixels that there are: two products of matrices, which is fastest."""
     matrix = _averaging(int(x.shape[1]), width_px)

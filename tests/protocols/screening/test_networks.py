@@ -83,14 +83,6 @@ def test_pictures_of_another_size_are_refused() -> None:
         random_model(Which.PAPER).answers(Prepared(np.zeros((1, 127, 127))))
 
 
-@pytest.mark.parametrize("way", range(8))
-def test_the_network_is_shown_a_picture_the_same_whichever_way_it_lies(way: int) -> None:
-    pictures = np.random.default_rng(3).random((3, 150, 150)).astype(np.float32)
-    assert (views.upright(views.turned(pictures, way)) == views.upright(pictures)).all()
-    first, second = (random_model().outputs(each) for each in (pictures, views.turned(pictures, way)))
-    assert first == pytest.approx(second, abs=1e-4)
-
-
 def test_the_network_is_asked_of_what_the_spots_leave_open_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     of = Prepared(rng.random((40, 150, 150)).astype(np.float32), rng.random((40, len(NAMES))).astype(np.float32))
