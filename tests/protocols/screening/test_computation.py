@@ -107,7 +107,7 @@ def test_patterns_are_scored_while_the_next_is_taken_and_a_replay_has_the_same_b
 
 
 def test_of_a_camera_that_is_known_to_have_a_wide_cross_none_is_guessed_at() -> None:
-    """On a pattern so faint that the frame itself does not show its cross, and on one with a line where one might be."""
+    """Told that there is none, a frame with one is all lines."""
     from protocols.screening.computation import told
     from protocols.screening.scoringworker import screen_in
 
