@@ -33,8 +33,10 @@ JUDGED = Computation(
 )
 AT_ONCE = 40
 """Crystals that are taken in by one computation: arguments of one are limited."""
-MOST_TRIED = 60
-"""Crystals whose patterns are tried on the cells, the best ones: some 50 ms a phase for each."""
+MOST_TRIED, ALWAYS_TRIED = 60, 20
+"""Crystals whose patterns are tried on the cells by one judgement, some 50 ms a phase for each; and how many of these
+are the next ones.
+"""
 
 
 def data_set_in(told: JsonObject) -> JsonDict:

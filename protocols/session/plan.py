@@ -97,6 +97,8 @@ class SessionPlan(BaseModel):
     """So long; then the session ends."""
     failures_in_a_row: Annotated[int, Field(ge=1, le=1000)] = 4
     """So many crystals one after the other by the same device count as a device that does not answer."""
+    merge: bool = True
+    """Whether the intensities of each phase are merged after each data set, beside the next crystal."""
     report: bool = True
     """Whether a page of the session is made at its end."""
     screening: Table = {}
