@@ -96,11 +96,12 @@ def judge(arguments: JsonObject, picture: Pictures, earlier: Sequence[Earlier]) 
 
 def _candidate(row: Sequence[Any], tilt_deg: tuple[float, float]) -> "Candidate":
     from protocols.session.judging.worth import Candidate
+    from protocols.session.ranking import UNSCORED
 
     _, score, several, d_min_A, neighbour_nm, length_nm, spots = row
     nan = math.nan
     return Candidate(
-        score=score or 0.0,
+        score=UNSCORED if score is None else score,
         several=several or 0.0,
         d_min_A=d_min_A,
         neighbour_nm=nan if neighbour_nm is None else neighbour_nm,

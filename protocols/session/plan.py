@@ -44,7 +44,7 @@ class ChoosePlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     score_least: Share = 0.5
-    """Of the pattern, by the screening."""
+    """Of the pattern, by the screening; 0: also crystals without a score (`screening.score = false`)."""
     several_most: Share = 0.5
     """Chance of more than one lattice in it."""
     d_min_most_A: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
