@@ -1,10 +1,14 @@
 """A virtual night on a simulated grid of two phases: what an unattended session brings, and where its time and beam go.
 
-`python -m benchmarks.night --seed 3 --hours 8`: figures of one night; `--fault WORDS` (repeatable) makes it a bad one.
-`--out DIR` keeps the folders. Judged by live alone; the truth of the simulation only counts, it decides nothing.
+`python -m benchmarks.night --seed 3 --hours 8`: figures of one night. `--fault WORDS` (repeatable) or `--bad` (all of
+`BAD`) make it a bad one; `--rare` mixes in a third phase of 3 % (ferrierite's cell); `--kills 2` kills the program so
+often with `kill -9`, in the middle, and goes on. `--set KEY=VALUE` (repeatable) changes the plan. `--out DIR` keeps the
+folders. Judged by live alone; the truth of the simulation only counts, it decides nothing.
 """
 
 import argparse
+import subprocess
+import sys
 import time
 import tomllib
 from collections import Counter
@@ -18,8 +22,9 @@ from engine.record.document import RunDocument
 from engine.record.folder import children_of
 from engine.record.trace import read_trace
 from engine.run.perform import Request, execute
+from engine.run.planfile import build_plan
 from protocols.session.experiment import SESSION
-from protocols.session.plan import SessionPlan
+from protocols.session.mergedsofar import merged_words
 
 DEVICES = Path(__file__).parents[1] / "examples" / "session.toml"
 PLAN: dict[str, Any] = {
@@ -30,21 +35,60 @@ PLAN: dict[str, Any] = {
     "choose": {"isolated": False},
     "cred": {"start_deg": -50.0, "range_deg": 100.0, "speed_deg_s": 0.9},
 }
+BAD = (
+    *("detector.start 40 lost 180", "detector.frames 70 drop", "stagexyz.move_xy 8 error", "deflectors.set 60 error"),
+    *("mode.set_mode 15 error", "beam.unblank 90 error", "optics.set_focus 12 slow 2", "compute.find 5 late"),
+    *("stage.rotate 2 error", "detector.arm 6 error"),
+)
+"""What befalls a bad night: the camera is gone for three minutes, a frame is lost, a crystal's rotation does not begin,
+calls fail here and there.
+"""
+RARE = {"third_phase": "cell 7.52 14.16 19.0 90 90 90", "third_share": 0.03}
+KILLED_AFTER = 4
+"""Children begun."""
+S_BETWEEN_LOOKS = 0.2
 
 
-def night(seed: int, hours: float, size_um: float, faults: list[str], out: Path) -> None:
+def night(seed: int, size_um: float, asked: argparse.Namespace, out: Path) -> None:
     """One night, and its figures."""
     devices = tomllib.loads(DEVICES.read_text(encoding="utf-8"))
-    devices["microscope"]["grid"]["seed"] = seed
+    devices["microscope"]["grid"] |= {"seed": seed, **(RARE if asked.rare else {})}
     file = out / "devices.toml"
     file.write_text(tomlkit.dumps(devices), encoding="utf-8")
-    plan = {**PLAN, "width_um": size_um, "height_um": size_um, "goal": {"max_hours": hours}}
-    asked = Request(
-        *(SESSION, SessionPlan(**plan), out, str(file)), virtual=True, seed=seed, draw=False, faults=tuple(faults)
-    )
+    words = {"width_um": size_um, "height_um": size_um, "goal": {"max_hours": asked.hours}}
+    plan = build_plan(SESSION, None, asked.set, {**PLAN, **words})
+    faults = (*asked.fault, *(BAD if asked.bad else ()))
     begun = time.perf_counter()
-    report = execute(asked, lambda run, _: None)
-    told(report.folder, time.perf_counter() - begun)
+    if asked.kills:
+        (out / "plan.toml").write_text(tomlkit.dumps(plan.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+        folder = killed(out, ["session", "--config", str(out / "plan.toml"), "--seed", str(seed)], asked.kills)
+    else:
+        request = Request(*(SESSION, plan, out, str(file)), virtual=True, seed=seed, draw=False, faults=faults)
+        folder = execute(request, lambda run, _: None).folder
+    told(folder, time.perf_counter() - begun)
+
+
+def killed(out: Path, words: list[str], kills: int) -> Path:
+    """A night by the command line, killed so often in the middle and gone on with; the folder of the last part."""
+    common = ["--devices", str(out / "devices.toml"), "--clock", "virtual", "--out", str(out)]
+    for left in range(kills, -1, -1):
+        call = [sys.executable, "-c", "from engine.commands.program import main; main()", "run", *words, *common]
+        before = set(out.glob("night_*"))
+        running = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while running.poll() is None and not (left and begun_in(out, before) >= KILLED_AFTER):
+            time.sleep(S_BETWEEN_LOOKS)
+        if left:
+            running.kill()
+        running.wait()
+        (folder,) = set(out.glob("night_*")) - before
+        print(f"{folder.name}: {'killed' if left else 'ended'} with {len(children_of(folder))} children", flush=True)
+        words = ["--continue", str(folder)]
+    return folder
+
+
+def begun_in(out: Path, before: set[Path]) -> int:
+    """Children of the newest night."""
+    return sum(len(list(folder.glob("[0-9]*_*"))) for folder in set(out.glob("night_*")) - before)
 
 
 def told(folder: Path, wall_s: float | None = None) -> None:
@@ -55,6 +99,8 @@ def told(folder: Path, wall_s: float | None = None) -> None:
     print(f"{folder.name}: {document.status}: {document.reason}")
     print(f"hours {result['hours']:.2f}, data sets {result['data_sets']}, an hour {result['data_sets_per_hour']:.1f}")
     print(f"crystals tried {result['tried']}, indexable {result['indexable']} ({result['indexable'] / tried:.0%})")
+    for row in session.get("merged", []):
+        print(f"  merged: {merged_words({'phases': [row]})}")
     for phase in session["phases"]:
         share = f"{phase['completeness']:.1%} of {phase['attainable']:.1%} attainable"
         print(f"  {phase['words']}: {share}; {'; '.join(phase['doubts']) or 'no doubts'}")
@@ -91,6 +137,10 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=8.0)
     parser.add_argument("--size-um", type=float, default=200.0)
     parser.add_argument("--fault", action="append", default=[])
+    parser.add_argument("--bad", action="store_true", help="all that befalls a bad night")
+    parser.add_argument("--rare", action="store_true", help="a third phase of 3 %%")
+    parser.add_argument("--kills", type=int, default=0, help="kill -9 so often, and go on")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--told", type=Path, help="Figures of a night that was made before.")
     asked = parser.parse_args()
@@ -100,7 +150,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="credline-night-") as made:
         out = asked.out or Path(made)
         out.mkdir(parents=True, exist_ok=True)
-        night(asked.seed, asked.hours, asked.size_um, asked.fault, out)
+        night(asked.seed, asked.size_um, asked, out)
 
 
 if __name__ == "__main__":

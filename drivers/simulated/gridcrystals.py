@@ -45,9 +45,9 @@ AMORPHOUS_PATH = 1.3
 class CrystalsOfGrid:
     """Particles, n of them. number: of each, for ever. x_nm, y_nm: of the middle, on the grid. length_nm, width_nm:
     edges of the rectangle around it, the first `turned_rad` from the grid's x towards its y; thickness_nm along the
-    beam. phase: 0 or 1, -1 of an amorphous particle. orientation: (n, 3, 3) of its lattice at tilt 0, as that of
-    `Crystal`. transmission: of its thickest part in an image. outline_nm: (n, 8, 2) corners of a convex polygon, from
-    the middle, along x and y of the grid, counterclockwise.
+    beam. phase: its number from 0, -1 of an amorphous particle. orientation: (n, 3, 3) of its lattice at tilt 0, as that
+    of `Crystal`. transmission: of its thickest part in an image. outline_nm: (n, 8, 2) corners of a convex polygon,
+    from the middle, along x and y of the grid, counterclockwise.
     """
 
     number: NDArray[np.int64]
@@ -109,7 +109,9 @@ class GridCrystals:
         x, y = self._places(rng, i, j)
         number = len(x)
         ids = ((i + (1 << 19)) << 32) + ((j + (1 << 19)) << 12) + np.arange(number, dtype=np.int64)
-        phase = (rng.random(number) < settings.second_share).astype(np.int64)
+        whose = rng.random(number)
+        second, third = whose < settings.second_share, whose < settings.second_share + settings.third_share
+        phase = np.where(second, 1, np.where(third, 2, 0)).astype(np.int64)
         phase[rng.random(number) < settings.amorphous] = AMORPHOUS
         is_amorphous = phase == AMORPHOUS
         length = settings.size_nm * np.exp(settings.size_spread * rng.standard_normal(number))

@@ -43,8 +43,7 @@ class GridMaker(PictureMaker):
     """Computes raw pictures of a grid on one instrument. Raises Refused for a phase that is none."""
 
     def __init__(self, grid: GridSettings, geometry: Geometry, settings: PictureSettings) -> None:
-        words = (grid.phase, grid.second_phase) if grid.second_share > 0.0 else (grid.phase,)
-        self.phases = [load_phase(each, grid.seed, number) for number, each in enumerate(words)]
+        self.phases = [load_phase(each, grid.seed, number) for number, each in enumerate(grid.phases)]
         super().__init__(self.phases[0], geometry, settings)
         self._grid = self.grid = CrystalGrid(grid)
         self._places_seen: tuple[object, NDArray[np.int32]] = (None, np.empty((0, 0), np.int32))

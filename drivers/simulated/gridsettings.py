@@ -26,7 +26,8 @@ class GridSettings:
     logarithm. thickness_nm: from and to, drawn evenly in its logarithm; (0, 0): as is usual for the shape.
     phase: of the crystals: the path of a CIF; mordenite, as nothing is, or chabazite; `random` for a cell drawn from
     the seed, or `cell A B C ALPHA BETA GAMMA`, both with intensities drawn after Wilson (`phases`). second_phase,
-    second_share: the same of another phase on the same grid, and the share of the crystals that are of it.
+    second_share, third_phase, third_share: the same of other phases on the same grid, and the share of the crystals
+    that are of each.
     lying: random, or flat: c* along the beam but for spread_deg (standard deviation), and a along the longest edge.
     bent_deg: by how much the lattice of a crystal is bent within the probe (standard deviation).
     amorphous: share of the particles that are no crystals. dirt_um2: specks per um^2, too small to be taken for one.
@@ -57,6 +58,8 @@ class GridSettings:
     phase: str = ""
     second_phase: str = ""
     second_share: float = 0.0
+    third_phase: str = ""
+    third_share: float = 0.0
     lying: str = RANDOM
     spread_deg: float = 5.0
     bent_deg: float = 0.08
@@ -71,6 +74,13 @@ class GridSettings:
     diffracting_share: float = 1.0
 
     @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases of the crystals in words, in the order of their numbers from 0."""
+        others = (self.second_phase, self.second_share), (self.third_phase, self.third_share)
+        most = max((number for number, (_, share) in enumerate(others, 1) if share > 0.0), default=0)
+        return (self.phase, *(words for words, _ in others[:most]))
+
+    @property
     def cannot_be(self) -> str | None:
         """In words, what no grid is like; None for a grid."""
         for name, value, words in (
@@ -80,9 +90,12 @@ class GridSettings:
         ):
             if value not in words:
                 return f"{name} = {value!r} is not one of {', '.join(words)}"
-        for name in ("torn", "clustering", "second_share", "amorphous", "vignetting", "shading", "diffracting_share"):
+        shares = ("second_share", "third_share", "torn", "clustering", "amorphous", "vignetting", "shading")
+        for name in (*shares, "diffracting_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 return f"{name} = {getattr(self, name):g} is no share from 0 to 1"
+        if self.second_share + self.third_share > 1.0:
+            return f"second_share + third_share = {self.second_share + self.third_share:g} is more than all crystals"
         for name in ("hole_nm", "strand_nm", "pitch_nm", "size_nm", "path_nm", "probe_nm"):
             if not getattr(self, name) > 0.0:
                 return f"{name} = {getattr(self, name):g} is not above 0"

@@ -142,8 +142,7 @@ def write_turned(
 
 def phases_of(settings: GridSettings) -> list[Crystal]:
     """The phases of a grid; their cells are the truth of a run over it."""
-    words = (settings.phase, settings.second_phase) if settings.second_share > 0.0 else (settings.phase,)
-    return [load_phase(each, settings.seed, number) for number, each in enumerate(words)]
+    return [load_phase(each, settings.seed, number) for number, each in enumerate(settings.phases)]
 
 
 def lit_on_grid(settings: GridSettings, seen: SeenOnGrid) -> LitOnGrid:

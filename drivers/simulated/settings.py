@@ -268,7 +268,7 @@ def read_grid(options: Mapping[str, Any]) -> GridSettings | None:
     if (why := grid.cannot_be) is not None:
         raise Refused(f"devices: [grid] {why}; nothing was started. Write one that is.")
     grid = dataclasses.replace(grid, seed=int(grid.seed))
-    for phase_number, words in enumerate((grid.phase, grid.second_phase)):
+    for phase_number, words in enumerate((grid.phase, grid.second_phase, grid.third_phase)):
         if words:
             load_phase(words, grid.seed, phase_number)
     return grid

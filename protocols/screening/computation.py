@@ -25,9 +25,11 @@ SCREEN = Computation(
 )
 
 
-def told(index: int, inverse_A_per_px: float) -> JsonDict:
-    """The arguments of the computation. index: of the pattern in the spool. inverse_A_per_px: 1/A a pixel."""
-    return {"pattern": index, "inverse_nA_per_px": round(inverse_A_per_px * 1e9)}
+def told(index: int, inverse_A_per_px: float, *, wide_cross: bool) -> JsonDict:
+    """The arguments of the computation. index: of the pattern in the spool. inverse_A_per_px: 1/A a pixel. wide_cross:
+    whether the camera's middle rows and columns are wider than the others.
+    """
+    return {"pattern": index, "inverse_nA_per_px": round(inverse_A_per_px * 1e9), "wide_cross": wide_cross}
 
 
 def answered(result: JsonObject) -> "tuple[Score, str]":

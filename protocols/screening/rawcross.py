@@ -3,7 +3,8 @@ much.
 
 A run scores the frames of its spool, and these are as the camera gave them: the pixels that join the four modules are
 three times as wide (`protocols.products.cross`). The bright lines look like dozens of spots, and what lies beyond them
-is two pixels off. Corrected frames, from which the networks learned, have neither.
+is two pixels off. Corrected frames, from which the networks learned, have neither. Who knows its camera says so and has
+the cross shared out (`shared_out`); of files of which nobody knows, the frame itself is asked (`corrected`).
 """
 
 import numpy as np
@@ -29,6 +30,14 @@ def corrected(counts: Picture) -> Picture:
         return counts
     if not (_wide(counts[rows // 2 - 4 : rows // 2 + 4]) and _wide(counts[:, columns // 2 - 4 : columns // 2 + 4].T)):
         return counts
+    return shared_out(counts)
+
+
+def shared_out(counts: Picture) -> Picture:
+    """(rows + 4, columns + 4), the counts of wide pixels shared, of a frame (rows, columns) that is known to have a
+    cross.
+    """
+    rows, columns = counts.shape
     return np.asarray(spread(counts / pixel_area((rows, columns))), dtype=np.float32)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from engine.frame import Picture
 from engine.record.jsonobject import JsonDict, JsonObject
+from protocols.screening.preprocessing import numbers
+from protocols.screening.rawcross import shared_out
 from protocols.screening.scoring import Scorer
 
 _scorer = Scorer()
@@ -17,7 +19,9 @@ _scorer = Scorer()
 
 def screen_in(arguments: JsonObject, picture: Callable[[int], Picture]) -> JsonDict:
     """The score of a pattern, as `protocols.screening.computation.answered` reads it."""
-    (score,) = _scorer.score(np.asarray(picture(arguments["pattern"]))[None], arguments["inverse_nA_per_px"] / 1e9)
+    counts = numbers(np.asarray(picture(arguments["pattern"])))
+    even = shared_out(counts) if arguments["wide_cross"] else counts
+    (score,) = _scorer.score(even[None], arguments["inverse_nA_per_px"] / 1e9)
     return {**asdict(score), "note": _scorer.note}
 
 

@@ -369,13 +369,12 @@ class SerialedSequence(Experiment):
         """Have a pattern scored, and of the first of a field looked where its own beam is."""
 
         async def score() -> None:
-            outcome = await self.run.compute.compute(
-                SCREEN, screen_told(index, self.budgets.inverse_A_per_px), (index,)
-            )
+            per_px, cross = self.budgets.inverse_A_per_px, self._detector.facts.wide_cross
+            told = screen_told(index, per_px, wide_cross=cross)
+            outcome = await self.run.compute.compute(SCREEN, told, (index,))
             if self.plan.tell_crystals and outcome.good:
                 score = cast(JsonObject, outcome.result)["good"]
                 if score >= FROM_SCORE:
-                    per_px, cross = self.budgets.inverse_A_per_px, self._detector.facts.wide_cross
                     await self.run.compute.compute(SPOTS, spots_told(index, per_px, wide_cross=cross), (index,))
 
         async def centre() -> None:

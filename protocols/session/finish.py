@@ -44,6 +44,7 @@ def finish_session(remains: Remains) -> RunEnd:
     sections: JsonDict = {
         "session": {
             "phases": night.phases,
+            "merged": night.merged.get("phases", []),
             "data_sets": [
                 {
                     **{key: each[key] for key in ("number", "crystal", "run_dir")},

@@ -33,8 +33,10 @@ JUDGED = Computation(
 )
 AT_ONCE = 40
 """Crystals that are taken in by one computation: arguments of one are limited."""
-MOST_TRIED = 60
-"""Crystals whose patterns are tried on the cells, the best ones: some 50 ms a phase for each."""
+MOST_TRIED, ALWAYS_TRIED = 60, 20
+"""Crystals whose patterns are tried on the cells by one judgement, some 50 ms a phase for each; and how many of these
+are the next ones.
+"""
 
 
 def data_set_in(told: JsonObject) -> JsonDict:
@@ -94,11 +96,12 @@ def judge(arguments: JsonObject, picture: Pictures, earlier: Sequence[Earlier]) 
 
 def _candidate(row: Sequence[Any], tilt_deg: tuple[float, float]) -> "Candidate":
     from protocols.session.judging.worth import Candidate
+    from protocols.session.ranking import UNSCORED
 
     _, score, several, d_min_A, neighbour_nm, length_nm, spots = row
     nan = math.nan
     return Candidate(
-        score=score or 0.0,
+        score=UNSCORED if score is None else score,
         several=several or 0.0,
         d_min_A=d_min_A,
         neighbour_nm=nan if neighbour_nm is None else neighbour_nm,

@@ -24,10 +24,13 @@ REGION, BLOCK, CHOSEN, OVER, DATA_SET, ORDER, FAULT, NO_HEIGHT, HEIGHT_SET = (
 `data set`: `number`, `crystal`, `run_dir`, `result`. `order`: `words`. `device fault`: `device`, `reason`, `how`
 (began, over, lost), `waited_s`. `height`: `z_nm` of the stage that is right at `x_nm`, `y_nm`.
 """
-JUDGE = "judge"
+JUDGE, MERGE = "judge", "merge"
+"""Computations whose last results are known."""
 KEPT_OF_RESULT = ("start_deg", "end_deg", "range_deg", "frames", "elapsed_s", "beam_on_s", "live", "tracking")
 """Of a rotation's result, what goes with its data set."""
 COLLECTED, SET_ASIDE = "collected", "set aside"
+NEW = 1.0
+"""A crystal is worth so much or more whose pattern fits none of the cells found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class Over:
 class Night:
     """crystals: by number, `crystals[n - 1]`. over: by crystal, the last word on it. data_sets: in order, each with
     `number`, `crystal`, `run_dir`, `result`. beam_on_s: as the children told; beam_untold: how many did not. chosen:
-    the crystal under way, 0 for none. judged: what the last judgement said. before_s: of the sessions that this one
-    goes on from. in_state_s: seconds in each state, of these and this one.
+    the crystal under way, 0 for none. judged, merged: what the last judgement and the last merge said. before_s: of the
+    sessions that this one goes on from. in_state_s: seconds in each state, of these and this one.
     """
 
     centre_nm: tuple[float, float] | None = None
@@ -64,6 +67,9 @@ class Night:
     waited_s: float = 0.0
     chosen: int = 0
     judged: JsonDict = field(default_factory=dict)
+    merged: JsonDict = field(default_factory=dict)
+    worth: dict[int, tuple[float, int]] = field(default_factory=dict)
+    """By crystal, what the last judgement that asked for it said, and how many phases were known then."""
     before_s: float = 0.0
     in_state_s: dict[str, float] = field(default_factory=dict)
     state: str = ""
@@ -91,6 +97,10 @@ class Night:
             self._child(record)
         elif kind == "computation" and name == JUDGE and "result" in record:
             self.judged = dict(record["result"])
+            told: Any = self.judged.get("worth") or {}
+            self.worth |= {int(number): (float(value), len(self.phases)) for number, value in told.items()}
+        elif kind == "computation" and name == MERGE and "result" in record:
+            self.merged = dict(record["result"])
         elif kind == "note":
             self._note(name, record)
 
@@ -147,6 +157,18 @@ class Night:
         return nearest[1] if nearest is not None and nearest[0] <= 1000.0 * within_um else None
 
     @property
+    def known_worth(self) -> dict[int, float]:
+        """By crystal, what it is worth as far as that was asked. That a pattern fits no cell is not known any more once
+        there is a new one.
+        """
+        return {n: value for n, (value, phases) in self.worth.items() if value < NEW or phases == len(self.phases)}
+
+    @property
+    def asked(self) -> set[int]:
+        """Crystals whose patterns were tried on all phases that are known."""
+        return {number for number, (_, phases) in self.worth.items() if phases == len(self.phases)}
+
+    @property
     def last_ns(self) -> int:
         """When the last record was made."""
         return self._last_ns
@@ -193,6 +215,8 @@ class Night:
             "faults": self.faults,
             "waited_s": self.waited_s,
             "judged": self.judged,
+            "worth": [[number, value, phases] for number, (value, phases) in self.worth.items()],
+            "merged": self.merged,
             "elapsed_s": round(self.elapsed_s(), 3),
             "in_state_s": {name: round(spent_s, 3) for name, spent_s in self.in_state_s.items()},
             "crystal_s": [round(spent_s, 3) for spent_s in self.crystal_s],
@@ -221,6 +245,8 @@ class Night:
             faults=int(done["faults"]),
             waited_s=float(done["waited_s"]),
             judged=dict(done["judged"]),
+            worth={int(n): (float(value), int(phases)) for n, value, phases in done.get("worth") or ()},
+            merged=dict(done.get("merged") or {}),
             before_s=float(done["elapsed_s"]),
             in_state_s=dict(done["in_state_s"]),
             crystal_s=list(done["crystal_s"]),

@@ -44,7 +44,7 @@ class ChoosePlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     score_least: Share = 0.5
-    """Of the pattern, by the screening."""
+    """Of the pattern, by the screening; 0: also crystals without a score (`screening.score = false`)."""
     several_most: Share = 0.5
     """Chance of more than one lattice in it."""
     d_min_most_A: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
@@ -97,6 +97,8 @@ class SessionPlan(BaseModel):
     """So long; then the session ends."""
     failures_in_a_row: Annotated[int, Field(ge=1, le=1000)] = 4
     """So many crystals one after the other by the same device count as a device that does not answer."""
+    merge: bool = True
+    """Whether the intensities of each phase are merged after each data set, beside the next crystal."""
     report: bool = True
     """Whether a page of the session is made at its end."""
     screening: Table = {}

@@ -14,6 +14,7 @@ FULL_SIZE_NM = 500.0
 """Larger ones are no better for it."""
 NM_PER_UM = 1000.0
 UNTOLD = 0.5
+UNSCORED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ class Ranked:
 
 def unfit(crystal: Crystal, choose: ChoosePlan, bars: Sequence[Bar] = (), step_nm: float = 0.0) -> str:
     """Why a crystal is not chosen, in words; empty where it may be."""
-    if crystal.score_good is None:
+    if crystal.score_good is None and choose.score_least > 0.0:
         return "no score"
-    if crystal.score_good < choose.score_least:
+    if scored(crystal) < choose.score_least:
         return "score"
     if (crystal.score_several or 0.0) > choose.several_most:
         return "several lattices"
@@ -44,12 +45,17 @@ def unfit(crystal: Crystal, choose: ChoosePlan, bars: Sequence[Bar] = (), step_n
     return ""
 
 
+def scored(crystal: Crystal) -> float:
+    """Its score, 0 to 1; of a crystal without one, what a crystal has of which nothing speaks for or against it."""
+    return UNSCORED if crystal.score_good is None else crystal.score_good
+
+
 def quality(crystal: Crystal) -> float:
     """How good a crystal looks, 0 to 1: its score, one lattice, how far it diffracts, its size."""
     several = crystal.score_several or 0.0
     reach = min(1.0, BEST_D_MIN_A / max(crystal.d_min_A or UNKNOWN_D_MIN_A, 0.1))
     size = min(1.0, (crystal.length_nm or FULL_SIZE_NM) / FULL_SIZE_NM)
-    return (crystal.score_good or 0.0) * (1.0 - several) * (0.5 + 0.5 * reach) * (0.75 + 0.25 * size)
+    return scored(crystal) * (1.0 - several) * (0.5 + 0.5 * reach) * (0.75 + 0.25 * size)
 
 
 def fit_crystals(night: Night, plan: SessionPlan, step_nm: float = 0.0) -> list[Crystal]:

@@ -27,9 +27,10 @@ from protocols.session.children import Children
 from protocols.session.crystals import Crystal, neighbours_of
 from protocols.session.forecast import crystal_s
 from protocols.session.goal import reached
-from protocols.session.judged import JUDGED, MOST_TRIED, TAKE_IN, crystals_in_parts, data_set_in
+from protocols.session.judged import ALWAYS_TRIED, JUDGED, MOST_TRIED, TAKE_IN, crystals_in_parts, data_set_in
 from protocols.session.machine import State, session_machine
 from protocols.session.mending import RETRY_S, Mending, device_of
+from protocols.session.mergedsofar import INTEGRATE, MERGED, Merging
 from protocols.session.night import (
     BLOCK,
     CHOSEN,
@@ -93,7 +94,8 @@ class SessionSequence(Experiment):
         earlier: Any = (run.trace.first or {}).get("continued") or {}
         self.night = Night.of(run.carried_over, str(earlier.get("run", "")))
         run.trace.observe(self._take)
-        run.compute.declare(TAKE_IN, JUDGED)
+        run.compute.declare(TAKE_IN, JUDGED, *((INTEGRATE, MERGED) if plan.merge else ()))
+        self._merging = Merging(run, self._tell, self._warn)
 
     def activities(self) -> Mapping[Enum, Work]:
         """See `Experiment.activities`."""
@@ -144,6 +146,7 @@ class SessionSequence(Experiment):
             self._tell(f"no height is set: {self.children.no_height}")
         for each in self.night.data_sets:  # of the sessions before
             await self.run.compute.compute(TAKE_IN, data_set_in(each))
+            self._merge(each)
         await self._take_in(self.night.crystals)
         return "begun"
 
@@ -153,10 +156,10 @@ class SessionSequence(Experiment):
         goal = self.night.orders.goal_of(self.plan.goal)
         elapsed_s = self.night.elapsed_s(self.run.timeline.now_ns)
         if why := reached(self.night, goal, elapsed_s, crystal_s(self.night, self.children)):
-            return self.run.finish(Status.DONE, f"{why}. {self._words}")
+            return await self._done(why)
         tried = len(self.night.over)
         if self.plan.choose.crystals is not None and tried >= self.plan.choose.crystals:
-            return self.run.finish(Status.DONE, f"choose.crystals = {tried}: so many were tried. {self._words}")
+            return await self._done(f"choose.crystals = {tried}: so many were tried")
         waiting = self._to_come()
         if waiting:
             self._crystal = waiting[0].crystal
@@ -166,11 +169,15 @@ class SessionSequence(Experiment):
             return "next_crystal"
         if self.night.blocks < len(self.children.blocks):
             return "screen_more"
-        return self.run.finish(Status.DONE, f"no crystal is left to be tried. {self._words}")
+        return await self._done("no crystal is left to be tried")
+
+    async def _done(self, why: str) -> str:
+        """The end, once all data sets are merged."""
+        await self._merging.over()
+        return self.run.finish(Status.DONE, f"{why}. {self._words}")
 
     def _to_come(self, *, valued: bool = True) -> list[Ranked]:
-        told: Any = (self.night.judged.get("worth") or {}) if valued else {}
-        worth = {int(number): float(value) for number, value in told.items()}
+        worth = self.night.known_worth if valued else {}
         screening: Any = self.children.screening(0, (0.0, 0.0))
         rotation: Any = self.children.rotation()
         tilt_deg = max(abs(rotation.start_deg), abs(rotation.start_deg + rotation.range_deg))
@@ -272,6 +279,7 @@ class SessionSequence(Experiment):
         self.run.trace.record("note", DATA_SET, **told)
         self._over(crystal, COLLECTED, report.ending.reason, State.COLLECT)
         await self.run.compute.compute(TAKE_IN, data_set_in(told))
+        self._merge(told)
         if report.ending.status in GOOD and not trouble:
             self._in_a_row, self._mended = ("", 0), 0
             return "collected"
@@ -289,13 +297,26 @@ class SessionSequence(Experiment):
             "shape": list(camera.known_shape),
             "tilt_deg": sorted((rotation.start_deg, rotation.start_deg + rotation.range_deg)),
             "completeness": goal.completeness or 1.0,
-            "crystals": [each.crystal.number for each in self._to_come(valued=False)[:MOST_TRIED]],
+            "crystals": self._worth_asking(),
         }
         outcome = await self.run.compute.compute(JUDGED, told)
         if not outcome.good:
             self._warn(f"the data sets could not be judged: {outcome.error}")
         self._tell(self._words)
         return "judged"
+
+    def _merge(self, told: JsonDict) -> None:
+        if self.plan.merge and is_indexable(told["result"]):
+            self._merging.begin(told["number"], self.night.orders.goal_of(self.plan.goal).d_min_A)
+
+    def _worth_asking(self) -> list[int]:
+        """Crystals whose patterns are tried on the cells now: the next ones by what is known, for their worth changes
+        with each data set; then those that were not tried yet, so that a rare phase is seen wherever it is.
+        """
+        next_ = [each.crystal.number for each in self._to_come()]
+        asked = self.night.asked
+        rest = [n for each in self._to_come(valued=False) if (n := each.crystal.number) not in asked]
+        return list(dict.fromkeys([*next_[:ALWAYS_TRIED], *rest, *next_]))[:MOST_TRIED]
 
     async def wait(self) -> str:
         """A device does not answer: it is connected anew and all made good, or the session ends."""
@@ -440,7 +461,7 @@ class SessionSequence(Experiment):
     def _take(self, record: Record) -> None:
         """Every record of the trace: what is known of the night, and the status for other programs."""
         self.night.take(record)
-        if record["kind"] in ("state", "child") or (record["kind"], record["name"]) == ("note", OVER):
+        if record["kind"] in ("state", "child") or record["name"] in (OVER, MERGED.name):
             self._write_status()
 
     def _write_status(self) -> None:

@@ -36,11 +36,14 @@ class SessionTrial(Trial):
             "goal": {"max_hours": rng.choice([0.05, 8.0])},
             "device_fault": rng.choice(["wait", "wait", "end"]),
             "wait_for_device_min": rng.choice([0.5, 5.0]),
-            "screening": {"score": True, "crystals_per_field": 4, "step_um": 13.0},
+            # A network that scores takes longer to load than a hundred such nights.
+            "screening": {"score": False, "crystals_per_field": 3, "step_um": 13.0},
+            "merge": rng.random() < 0.5,
             "cred": {
-                "range_deg": 6.0,
-                "start_deg": -3.0,
+                "range_deg": 4.0,
+                "start_deg": -2.0,
                 "speed_deg_s": 1.0,
+                "live": rng.random() < 0.2,
                 "relax_cycles": 0,
                 "snapshot_interval": 0,
                 "tracking": "off",

@@ -34,6 +34,7 @@ def status_of(night: Night, goal: GoalPlan, to_come: int, now_ns: int, *, cut_of
             {"words": phase.get("words"), "data_sets": len(phase["data_sets"]), "completeness": phase["completeness"]}
             for phase in night.phases
         ],
+        "merged": night.merged.get("phases", []),
         "faults": night.faults,
     }
 

@@ -304,7 +304,9 @@ class RecallSequence(Experiment):
         }
         index = await self._camera.take(PATTERN.name, self.plan.probe_exposure_s, columns, self._stands_ns)
         if index is not None:
-            await self.run.compute.compute(SCREEN, screen_told(index, self.budgets.inverse_A_per_px), (index,))
+            cross = self._detector.facts.wide_cross
+            told = screen_told(index, self.budgets.inverse_A_per_px, wide_cross=cross)
+            await self.run.compute.compute(SCREEN, told, (index,))
         return self.run.finish(Status.DONE, self._words(None))
 
     def _note(self, match: Match, place: Pair, away_nm: float) -> None:

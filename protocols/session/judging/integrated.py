@@ -4,6 +4,7 @@ The lattice and the geometry that a look has found are in `crystal.json`; with t
 integrated (`protocols.integration.observing`). Done once for a run: the result is kept beside the merged files.
 """
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,32 +66,59 @@ def integrated(job: Job) -> tuple[Job, Integrated]:
 
 
 def _integrated(job: Job) -> Integrated:
-    with open_run(job.folder) as source:
-        found = found_crystal(source.info)
-        wavelength_A, pixel_size_mm = source.info.wavelength_A, source.info.pixel_size_mm
-    if found is None:
-        raise DataError(f"nobody has looked at it: credline live {job.folder}")
-    if not found.determined:
-        return _none("; ".join(found.reasons) or "no cell is determined")
+    found = _found(job.folder)
     kept = _kept(job, found)
     if kept is not None:
         return kept
-    geometry = _geometry(wavelength_A, pixel_size_mm, found)
-    with open_frames(job.folder, None) as frames:
-        seen = observe(series(frames, len(frames.slot)), found.ub, geometry, job.d_min_A, BEGIN)
+    result = measured(job.folder, job.d_min_A)
+    if not result.why_not:
+        make_folder(job.keep.parent)
+        with replacing(job.keep) as part, part.open("wb") as file:
+            file.write(as_bytes(result))
+    return result
+
+
+def measured(folder: Path, d_min_A: float) -> Integrated:
+    """The intensities of a run that has ended. DataError where nobody has looked at it, and for damaged files."""
+    found = _found(folder)
+    if not found.determined:
+        return _none("; ".join(found.reasons) or "no cell is determined")
+    with open_run(folder) as source:
+        wavelength_A, pixel_size_mm = source.info.wavelength_A, source.info.pixel_size_mm
+    with open_frames(folder, None) as frames:
+        geometry = _geometry(wavelength_A, pixel_size_mm, found)
+        seen = observe(series(frames, len(frames.slot)), found.ub, geometry, d_min_A, BEGIN)
     some = seen.kept
-    result = Integrated(
+    return Integrated(
         hkl=seen.passages.hkl[some],
         intensity=seen.intensity[some],
         sigma=seen.sigma[some],
         frame=seen.frame[some],
         ub=found.ub,
-        d_min_A=job.d_min_A,
+        d_min_A=d_min_A,
     )
-    make_folder(job.keep.parent)
-    with replacing(job.keep) as part, part.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **{name: getattr(result, name) for name in FIGURES})
-    return result
+
+
+def _found(folder: Path) -> FoundCrystal:
+    with open_run(folder) as source:
+        found = found_crystal(source.info)
+    if found is None:
+        raise DataError(f"nobody has looked at it: credline live {folder}")
+    return found
+
+
+def as_bytes(of: Integrated) -> bytes:
+    """For a file (.npz); `from_bytes` reads it."""
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **{name: getattr(of, name) for name in FIGURES})
+    return file.getvalue()
+
+
+def from_bytes(data: bytes) -> Integrated:
+    """What `as_bytes` made. ValueError, KeyError, OSError or BadZipFile for anything else."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as told:
+        values: dict[str, Any] = {name: told[name] for name in FIGURES}
+    return Integrated(**{**values, "d_min_A": float(values["d_min_A"])})
 
 
 def _geometry(wavelength_A: float, pixel_size_mm: float, found: FoundCrystal) -> RotationGeometry:
@@ -101,14 +129,12 @@ def _geometry(wavelength_A: float, pixel_size_mm: float, found: FoundCrystal) ->
 
 def _kept(job: Job, found: FoundCrystal) -> Integrated | None:
     try:
-        with np.load(job.keep, allow_pickle=False) as told:
-            values: dict[str, Any] = {name: told[name] for name in FIGURES}
+        kept = from_bytes(job.keep.read_bytes())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-    values["d_min_A"] = float(values["d_min_A"])
-    if values["d_min_A"] > job.d_min_A + 1e-6 or not np.allclose(values["ub"], found.ub, atol=1e-9):
+    if kept.d_min_A > job.d_min_A + 1e-6 or not np.allclose(kept.ub, found.ub, atol=1e-9):
         return None
-    return Integrated(**values)
+    return kept
 
 
 def _none(why: str) -> Integrated:

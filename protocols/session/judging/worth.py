@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from protocols.lattice.cell import Cell
 from protocols.session.judging.coverage import Reach
+from protocols.session.night import NEW
 from protocols.zones.cell.membership import FEWEST_ON, LEAST_SHARE, Lattice, Member
 
 Array = NDArray[np.float64]
@@ -36,8 +37,6 @@ UNTOLD = 0.5
 """Need of a crystal whose phase the pattern does not tell."""
 LEAST_NEED = 0.05
 """Of a phase that has all it wants: more of it still makes its intensities better."""
-NEW = 1.0
-"""Added for a pattern that fits no cell: more than any other crystal is worth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,8 +118,8 @@ class Told:
 
 
 def worth(candidate: Candidate, collected: Collected, wanted: Wanted) -> tuple[float, str]:
-    """How much the next rotation of this crystal is worth, and why, in words. 0 to 1; from 1 on it may be of a phase
-    that is not known yet.
+    """How much the next rotation of this crystal is worth, and why, in words. 0 to 1; `NEW` and more where it may be of
+    a phase that is not known yet.
     """
     quality, said = _quality(candidate, wanted)
     if not collected.phases:

@@ -30,7 +30,8 @@ PHASES = (
     "lie as these do."
 )
 MERGED = "The intensities of each phase merged, all data sets on one scale."
-NOT_MERGED = "Intensities were not merged: credline session merge {folder} does that; then make the report again."
+MERGED_SO_FAR = "The intensities of each phase as they were merged while the session ran."
+NOT_MERGED = "Files of merged intensities: credline session merge {folder} writes them; then make the report again."
 SETS = "Cells are those of the primitive lattices; complete: by itself, in the highest Laue class of its lattice."
 GROWTH = "Data sets as they came, and what all of a phase together had measured."
 TIME = "How long the session was in each of its states; what the beam was on for."
@@ -73,6 +74,9 @@ def _body(source: SessionSource) -> Iterator[str]:
         if any(phase.get("shells") for phase in source.phases):
             yield html_image("Merged statistics", shells_plot(source.phases), "png")
     elif source.phases:
+        if rows := night.merged.get("phases"):
+            yield html_section("Merged", MERGED_SO_FAR)
+            yield _merged_so_far(rows)
         yield f"<p>{html.escape(NOT_MERGED.format(folder=source.folder))}</p>"
     if source.growth:
         yield html_section("Growth", GROWTH)
@@ -170,6 +174,19 @@ def _merged(phases: Sequence[JsonObject]) -> str:
     if not any(phase.get("dials") for phase in phases):
         heads, rows = heads[:-3], [row[:-3] for row in rows]
     return _table(heads, rows)
+
+
+def _merged_so_far(rows: Sequence[JsonObject]) -> str:
+    heads = ("phase", "group", "merged", "left out", "complete", "times", "R_meas", "CC1/2")
+    told = [
+        (
+            *(_dot(each["number"]) + str(each["number"]), html.escape(str(each["group"]))),
+            *(str(len(each["data_sets"])), str(len(each["left_out"])), _share(each["completeness"])),
+            *(_figure(each["multiplicity"], 1), _figure(each["r_meas"], 3), _figure(each["cc_half"], 4)),
+        )
+        for each in rows
+    ]
+    return _table(heads, told, escaped=True)
 
 
 def _sets(source: SessionSource) -> str:

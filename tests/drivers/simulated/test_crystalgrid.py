@@ -154,6 +154,14 @@ def test_phases_and_amorphous_particles_have_their_shares() -> None:
     assert np.mean(crystals.phase[crystals.phase >= 0] == 1) == pytest.approx(0.3, abs=0.05)
 
 
+def test_a_rare_third_phase_takes_its_share_from_the_first() -> None:
+    kinds = {"second_phase": "random", "second_share": 0.3, "amorphous": 0.0, "crystals_um2": 2.0}
+    two, three = around(grid(**kinds)), around(grid(**kinds, third_phase="random", third_share=0.1))
+    assert np.mean(three.phase == 2) == pytest.approx(0.1, abs=0.04)
+    assert np.array_equal(two.phase == 1, three.phase == 1), "the others are what they were"
+    assert grid(**kinds, third_phase="chabazite", third_share=0.1).settings.phases == ("", "random", "chabazite")
+
+
 def test_flat_crystals_lie_flat_with_their_edges_along_a() -> None:
     crystals = around(grid(lying="flat", spread_deg=3.0))
     off = np.rad2deg(np.arccos(np.abs(crystals.orientation[:, 2, 2])))

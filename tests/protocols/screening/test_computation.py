@@ -33,7 +33,7 @@ async def session(clock: VirtualClock, gate: ComputeGate, trace: Trace) -> None:
     from protocols.screening.computation import SCREEN, answered, told
 
     async def judge(index: int) -> None:
-        outcome = await gate.compute(SCREEN, told(index, PER_PX), (index,))
+        outcome = await gate.compute(SCREEN, told(index, PER_PX, wide_cross=False), (index,))
         result = outcome.get()
         assert isinstance(result, dict)
         score, note = answered(result)
@@ -104,3 +104,25 @@ def test_patterns_are_scored_while_the_next_is_taken_and_a_replay_has_the_same_b
     assert took_s == pytest.approx(0.1)
     again = replayed(json.loads(json.dumps(records)))
     assert [json.dumps(record) for record in again] == [json.dumps(record) for record in records]
+
+
+def test_of_a_camera_that_is_known_to_have_a_wide_cross_none_is_guessed_at() -> None:
+    """Told that there is none, a frame with one is all lines."""
+    from protocols.screening.computation import told
+    from protocols.screening.scoringworker import screen_in
+
+    even = lattice_frame()
+    keep = np.r_[0:256, 260:516]
+    raw = even[np.ix_(keep, keep)]  # as read out: the middle rows and columns hold the counts of three
+    for axis in (0, 1):
+        for side, wide in ((255, (255, 256, 257)), (256, (258, 259, 260))):
+            lines = even.take(wide, axis=axis).sum(axis=axis).astype(raw.dtype)[keep]
+            if axis:
+                raw[:, side] = lines
+            else:
+                raw[side] = lines
+    of_even = screen_in(told(0, PER_PX, wide_cross=False), lambda _: even)
+    of_raw = screen_in(told(0, PER_PX, wide_cross=True), lambda _: raw)
+    assert of_raw["good"] == pytest.approx(of_even["good"], abs=0.05)
+    untold = screen_in(told(0, PER_PX, wide_cross=False), lambda _: raw)
+    assert untold["good"] < 0.5 < of_raw["good"]

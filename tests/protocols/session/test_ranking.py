@@ -42,6 +42,14 @@ def test_a_crystal_is_chosen_by_what_the_plan_asks(changed: dict[str, Any], why:
     assert unfit(replace(GOOD, **changed), choose) == why
 
 
+def test_without_screening_all_crystals_may_be_chosen_the_larger_ones_first() -> None:
+    unknown = replace(GOOD, score_good=None, score_several=None, d_min_A=None)
+    assert unfit(unknown, ChoosePlan(score_least=0.1)) == "no score"
+    plan = SessionPlan(choose=ChoosePlan(score_least=0.0))
+    night = numbered(replace(unknown, length_nm=200.0), unknown)
+    assert [each.crystal.number for each in ranked(night, plan, {}, 0.0, 0.0)] == [2, 1]
+
+
 def test_a_bar_beside_a_crystal_shades_it_when_the_stage_tilts() -> None:
     bars = [Bar(0.0, 20_000.0)]
     assert free_deg(GOOD, bars, 10_000.0, 15_000.0) == pytest.approx(45.0)

@@ -1,6 +1,7 @@
 """`credline session merge` on real runs of two crystals, from pictures to files."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import gemmi
@@ -8,6 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
+from engine.run.compute import Bulk
+from engine.run.computeworker import Earlier
 from protocols.session.judging.merging import unique_keys
 from tests.protocols.session.judging.stills import CHABAZITE_CIF
 
@@ -87,3 +90,46 @@ def test_again_it_integrates_nothing(runs: Path, merged: dict, monkeypatch: pyte
     monkeypatch.setattr("protocols.session.judging.integrated.observe", never)
     told = merge_all(gathered([runs]), runs / "merged", 1.0, Here, lambda *_: None)
     assert [each["r_meas"] for each in told["phases"]] == [each["r_meas"] for each in merged["phases"]]
+
+
+def test_merged_one_after_the_other_while_a_session_runs_they_come_to_the_same(runs: Path, merged: dict) -> None:
+    from protocols.session.judged import data_set_in, take_in
+    from protocols.session.mergedsofar import integrate, merge, merged_words
+
+    def nothing(_: int) -> np.ndarray:
+        raise AssertionError("no picture of the session is wanted")
+
+    taken = Kept(runs, "take_in")
+    integrated = Kept(runs, "integrate")
+    seen = []
+    for number, run in enumerate(sorted(path.parent for path in runs.glob("*/run.json")), 1):
+        told = {"number": number, "crystal": number, "run_dir": run.name, "result": {}}
+        taken.add(take_in(data_set_in(told), nothing)[1])
+        result, intensities = integrate({"number": number, "d_min_A": 1.0}, nothing, taken.earlier)
+        assert result["why_not"] == ""
+        integrated.add(intensities)
+        seen.append(merge({"d_min_A": 1.0}, nothing, integrated.earlier))
+    assert [len(each["phases"]) for each in seen] == [1, 1, 2, 2]
+    first, second = (each["phases"][0]["completeness"] for each in seen[:2])
+    assert second > first
+    last = {each["group"]: each for each in seen[-1]["phases"]}
+    for phase in merged["phases"]:
+        assert last[phase["group"]]["r_meas"] == pytest.approx(phase["r_meas"], abs=1e-4)
+        assert last[phase["group"]]["cc_half"] == pytest.approx(phase["cc_half"], abs=1e-4)
+        assert last[phase["group"]]["completeness"] == pytest.approx(phase["completeness"], abs=1e-4)
+    assert merged_words(seen[-1]).count("complete") == 2
+
+
+class Kept:
+    """What a computation returned beside its results, as the worker finds it in a run's folder."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._file, self.earlier = folder, f"computations/{name}.bin", []
+        (folder / "computations").mkdir(exist_ok=True)
+
+    def add(self, data: bytes) -> None:
+        path = self._folder / self._file
+        offset = path.stat().st_size if path.exists() else 0
+        with path.open("ab") as file:
+            file.write(data)
+        self.earlier.append(Earlier(self._folder, Bulk(self._file, sha256(data).hexdigest(), len(data), offset)))

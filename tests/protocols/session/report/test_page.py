@@ -81,7 +81,13 @@ def test_the_page_says_what_came_of_the_night(page: str) -> None:
     assert all(each.startswith("data:image/png;base64,") for each in words.pictures.values())
     for word in ("Phases", "Data sets", "Set aside", "Time and dose", "Plan", "Devices"):
         assert word in words.texts
-    assert "Intensities were not merged" in text
+    assert "Files of merged intensities" in text
+
+
+def test_what_was_merged_while_it_ran_stands_in_it(page: str) -> None:
+    texts = Words(page).texts
+    at = texts.index("CC1/2")
+    assert texts[at + 1 : at + 8] == ["1", "C m m m", "2", "0", "88.4%", "4.4", "0.089"]
 
 
 def test_the_page_needs_nothing_beside_it(page: str) -> None:

@@ -132,6 +132,11 @@ def written_session(folder: Path, stage: Stage, data_sets: int = 12, seed: int =
             trace.add(
                 "computation", "judge", number=1, arguments={}, pictures=[], earlier=number, result=judged, **times
             )
+            row = {"number": 1, "data_sets": [1, 3], "left_out": [], "group": "C m m m", "completeness": 0.884}
+            merged = {"phases": [row | {"multiplicity": 4.4, "r_meas": 0.0891, "cc_half": None}]}
+            trace.add(
+                "computation", "merge", number=1, arguments={}, pictures=[], earlier=number, result=merged, **times
+            )
     trace.add("state", "finalize")
     trace.add("state", "done")
     folder.mkdir()
