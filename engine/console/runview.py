@@ -267,7 +267,7 @@ class RunView:
                     "kind": each.kind,
                     "title": each.title,
                     "centre": each.centre_px,
-                    "rings": [[round(radius, 2), words] for radius, words in each.rings],
+                    "rings": rings_told(each.rings),
                 }
                 for each in self._kind.shown(self.document)
             ]
@@ -293,6 +293,11 @@ class RunView:
             return None
         told = {"name": course.name, "unit": course.unit, "begin": course.begin, "end": course.end}
         return {**told, "rate": course.rate, "from": self._course_from}
+
+
+def rings_told(rings: Sequence[tuple[float, str]]) -> list[list[Any]]:
+    """Rings for a page that draws them."""
+    return [[round(radius, 2), said(words)] for radius, words in rings]
 
 
 def machine_told(machine: StrictMachine) -> JsonDict:
