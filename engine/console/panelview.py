@@ -142,7 +142,7 @@ def _told(panel: Panel) -> JsonDict:
     told: JsonDict = {"name": panel.name, "title": shown(panel.title), "offers": panel.offers}
     if isinstance(panel, TablePanel):
         columns = [[each.key, each.title, each.unit, each.digits] for each in panel.columns]
-        return {**told, "type": "table", "columns": columns}
+        return {**told, "type": "table", "columns": columns, "runs": panel.runs}
     states = [list(state) for state in panel.states]
     return {
         **told,

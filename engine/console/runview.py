@@ -236,6 +236,7 @@ class RunView:
             "shown": self._shown(),
             "buttons": self._buttons(),
             "course": self._course(),
+            "keeps": "" if self._kind is None else said(self._kind.keeps),
             "panels": self.panels.panels,
             "hourly": self.panels.hourly(now.t_ns),
         }

@@ -372,6 +372,11 @@ class ExperimentType(ABC, Generic[PlanT]):
         """
         return None
 
+    keeps: str = ""
+    """Where only some runs are wanted for that, or it takes long: what it is, on a button of a display, by which `kept`
+    is asked. Without, a display asks `kept` of each run that is over.
+    """
+
     def numbers(self, document: RunDocument) -> Mapping[str, float]:
         """The figures of a run that are compared with those of others, by their names with units; from run.json, which
         may be an older one. May not raise.

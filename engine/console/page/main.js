@@ -49,6 +49,7 @@ function connect() {
   socket.addEventListener("close", () => {
     chip("link", "console lost, looking for it", "bad");
     now.status = null;
+    chip("beam", "BEAM NOT KNOWN", "bad");
     form.may(false, "The console does not answer.", false);
     setTimeout(connect, AGAIN_MS);
   });
@@ -95,11 +96,13 @@ function chip(id, text, of = "") {
 function status(told) {
   now.status = told;
   const instrument = told.instrument, live = instrument?.run;
-  chip("devices", instrument ? instrument.devices : "");
-  chip("link", instrument ? (instrument.preparing ? "preparing a run" : live ? "run under way" : "ready") : "no instrument", instrument ? (live ? "live" : "good") : "bad");
+  chip("devices", instrument ? instrument.devices.split(/[\\/]/).pop() : "");
+  byId("devices").title = `The devices of the instrument process: ${instrument?.devices || ""}`;
+  const stands = !live ? "ready" : live.ending ? "run over, files being written" : live.gives_way ? "live view" : "run under way";
+  chip("link", instrument ? (instrument.preparing ? "preparing a run" : stands) : told.opening ? "being opened" : "no instrument", instrument ? (live ? "live" : "good") : told.opening ? "" : "bad");
   byId("link").title = told.gone || "The instrument process answers";
   const blanked = instrument?.blanked;
-  chip("beam", blanked === true ? "beam off" : blanked === false ? "BEAM ON" : instrument ? "beam not known" : "", blanked === false ? "warm" : blanked === true ? "good" : "");
+  chip("beam", blanked === true ? "beam off" : blanked === false ? "BEAM ON" : "BEAM NOT KNOWN", blanked === false ? "warm" : blanked === true ? "good" : "bad");
   control.show(told);
   now.mine = control.mine;
   queue.show(instrument?.queue, now.mine);
@@ -107,7 +110,12 @@ function status(told) {
   byId("red").disabled = !told.steering || !instrument;
   const free = instrument && (!live || live.gives_way) && !instrument.preparing;
   byId("view").hidden = !(now.mine && free && !live && form.view);
-  form.may(now.mine && free, !now.mine ? "This page does not steer." : free ? "" : "A run has the instrument.", now.mine);
+  form.may(now.mine && free, !now.mine ? "This page does not steer: it may not start a run." : free ? "" : live?.ending ? "The run before is writing its files; Start works when they are there." : "A run has the instrument: put this one into the queue, or wait.", now.mine);
+  byId("reopen").hidden = !(told.reopens && (!instrument ? told.steering && !told.opening : now.mine && free && kept.stored));
+  setText(byId("reopen"), instrument ? "Open anew, with what was stored" : "Open the instrument");
+  const child = live?.within.at(-1);
+  byId("within").hidden = !child || now.name === `${live.name}/${child}`;
+  if (child) setText(byId("within"), `Show ${child}`);
   if (now.following) {
     const wanted = live?.name || runs.running()?.name || instrument?.last?.run || now.name;
     if (wanted && wanted !== now.name) open(wanted, true);
@@ -146,6 +154,9 @@ function open(name, follow) {
   seen.clear();
   kept.clear();
   now.row = null;
+  byId("begin").hidden = Boolean(name);
+  byId("times").hidden = !name;
+  byId("browse").hidden = byId("newest").hidden = true;
   byId("second").hidden = byId("curve").hidden = true;
   history.replaceState(null, "", follow || !name ? location.pathname : `#run=${encodeURIComponent(name)}`);
   runs.show(name);
@@ -237,8 +248,13 @@ async function red() {
 async function offer(panel, key) {
   const { offers = [], error } = await post("/api/offers", toldBy({ run: now.name, panel, key }));
   if (error) { say(error, "bad"); return; }
-  for (const each of offers) if (!(await queue.add(each))) return;
-  say(`In the queue: ${offers.map(({ title }) => title).join("; ")}`, "good");
+  const own = [];
+  for (const each of offers) {
+    const sets = new Set(each.settings.map((word) => word.split("=")[0])), mine = form.standing(each.protocol).filter((word) => !sets.has(word.split("=")[0]));
+    own.push(mine.length ? `${each.title}, as its form stands: ${mine.join(", ")}` : each.title);
+    if (!(await queue.add({ ...each, settings: [...mine, ...each.settings], title: own.at(-1) }))) return;
+  }
+  say(`In the queue: ${own.join("; ")}.`, "good");
   tab("queue");
 }
 
@@ -247,7 +263,26 @@ async function steer(what, more) {
   if (!told.ok) say(told.error, "bad");
 }
 
-const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: offer });
+// A folder as seen from the run that is shown, as a name of a run.
+function inside(folder) {
+  const parts = now.name.split("/");
+  for (const part of folder.split("/")) { if (part === "..") parts.pop(); else parts.push(part); }
+  return parts.join("/");
+}
+
+// The instrument is closed and opened again, or opened where its process is gone.
+async function reopen() {
+  byId("reopen").hidden = true;
+  say("The instrument is being opened; that takes some 15 s...");
+  const told = await post("/api/reopen", toldBy());
+  if (!told.ok) { say(told.error, "bad"); return; }
+  kept.stored = false;
+  await act("take");
+  form.ask();
+  say("The instrument is open.", "good");
+}
+
+const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: offer, onRun: (folder) => open(inside(folder), false) });
 const control = new Control(say), queue = new Queue(say), kept = new Kept(say);
 const pointing = new Pointing(large, () => now, say);
 const handles = new Handles(byId("handles"), say), seen = new Seen(byId("seen-figures"), byId("followed"));
@@ -276,6 +311,9 @@ function theme(name) {
 
 byId("red").addEventListener("click", red);
 byId("view").addEventListener("click", () => form.look());
+byId("reopen").addEventListener("click", reopen);
+byId("said-close").addEventListener("click", () => say(""));
+byId("within").addEventListener("click", () => { const live = now.status?.instrument?.run; if (live) open(`${live.name}/${live.within.at(-1)}`, false); });
 byId("stop").addEventListener("click", () => steer("stop"));
 byId("pause").addEventListener("click", () => steer(now.status?.instrument?.run?.paused ? "resume" : "pause"));
 byId("abort").addEventListener("click", ({ target }) => {
