@@ -149,6 +149,7 @@ class Controls:
             "run": None if now is None else now.told(),
             "last": self._last or None,
             "blanked": self._blanked if now is None or now.blanked is None else now.blanked,
+            "told_off": now is not None and now.told_off,
             "control": self.control.told(),
             "queue": self.queue.told(),
         }

@@ -16,7 +16,7 @@ function rows(run) {
   if (run.late_ms) add("late, p99", ms(run.late_ms.p99), "", run.late_ms.p99 > 10);
   if (run.slack_ms) add("slack, least", ms(run.slack_ms.most), "", run.slack_ms.most < 0);
   if (!isTold && (run.late_ms || run.lost)) add("slots lost", String(run.lost), "", run.lost > 0);
-  for (const [kind, number] of Object.entries(run.frames)) add(kind, String(number), number === 1 ? " frame" : " frames");
+  for (const [kind, number] of Object.entries(run.frames)) add(run.shown.find((each) => each.kind === kind)?.title || kind, String(number), number === 1 ? " frame" : " frames");
   for (const [kind, number] of run.hourly || []) add(`${kind}s an hour`, number.toFixed(0));
   if (run.free_bytes && !over) add("disk free", size(run.free_bytes), "", run.free_bytes < 2e9);
   return told;

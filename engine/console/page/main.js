@@ -49,7 +49,7 @@ function connect() {
   socket.addEventListener("close", () => {
     chip("link", "console lost, looking for it", "bad");
     now.status = null;
-    chip("beam", "BEAM NOT KNOWN", "bad");
+    beam(null);
     form.may(false, "The console does not answer.", false);
     setTimeout(connect, AGAIN_MS);
   });
@@ -101,8 +101,7 @@ function status(told) {
   const stands = !live ? "ready" : live.ending ? "run over, files being written" : live.gives_way ? "live view" : "run under way";
   chip("link", instrument ? (instrument.preparing ? "preparing a run" : stands) : told.opening ? "being opened" : "no instrument", instrument ? (live ? "live" : "good") : told.opening ? "" : "bad");
   byId("link").title = told.gone || "The instrument process answers";
-  const blanked = instrument?.blanked;
-  chip("beam", blanked === true ? "beam off" : blanked === false ? "BEAM ON" : "BEAM NOT KNOWN", blanked === false ? "warm" : blanked === true ? "good" : "bad");
+  beam(instrument);
   control.show(told);
   now.mine = control.mine;
   queue.show(instrument?.queue, now.mine);
@@ -124,6 +123,15 @@ function status(told) {
   now.last = live?.name || "";
   buttons();
   showWarnings(now.run, told.gone);
+}
+
+// How the blanker stands, as it was read; or as it was told, where nobody has read it since.
+function beam(instrument) {
+  const blanked = instrument?.blanked;
+  if (instrument?.told_off && blanked !== true) chip("beam", "beam told off");
+  else if (blanked === false) chip("beam", "BEAM ON", "warm");
+  else if (blanked === true) chip("beam", "beam off", "good");
+  else chip("beam", "BEAM NOT KNOWN", "bad");
 }
 
 function buttons() {
@@ -154,6 +162,7 @@ function open(name, follow) {
   seen.clear();
   kept.clear();
   now.row = null;
+  document.querySelector("main").classList.remove("mapped");
   byId("begin").hidden = Boolean(name);
   byId("times").hidden = !name;
   byId("browse").hidden = byId("newest").hidden = true;
@@ -191,6 +200,7 @@ function run(told) {
   byId("curve").hidden = !told.course;
   if (told.course) setText(byId("curve").lastElementChild, `${told.course.name}, ${told.course.unit}, over time; dashed: the plan`);
   panels.set(told.panels, now.mine);
+  document.querySelector("main").classList.toggle("mapped", told.panels.some(({ type }) => type === "map"));
   handles.set(told.buttons, now.mine && now.status?.instrument?.run?.name === told.name);
   byId("folder").hidden = !told.folder;
   setText(byId("folder"), `in ${told.folder}`);
