@@ -67,10 +67,10 @@ function hear(told) {
 function picture(data) {
   const frame = unpacked(data), over = now.run?.shown.find(({ kind }) => kind === frame.kind);
   now.frames += 1;
-  now.drawn = { kind: frame.kind, row: frame.row, at: Date.now() };
   const into = frame.kind === now.kinds[1] && frame.kind !== now.kinds[0] ? small : large;
   into.over = over || null;
   into.show(frame);
+  now.drawn = { kind: frame.kind, row: frame.row, at: Date.now(), rings: (frame.seen?.centre ? frame.seen.rings : over?.rings || []).length };
   if (into === large) seen.set(frame);
   if (into === small) {
     byId("second").hidden = false;

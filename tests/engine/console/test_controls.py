@@ -430,4 +430,7 @@ def test_a_blanker_that_was_told_and_not_read_is_said_to_be_just_that(on_instrum
         await asked.until_over()
         return list(dict.fromkeys(seen))
 
-    assert [each for each in on_instrument(scene, devices="simulated") if not each[0]] == [(False, False), (False, True)]
+    assert [each for each in on_instrument(scene, devices="simulated") if not each[0]] == [
+        (False, False),
+        (False, True),
+    ]
