@@ -79,6 +79,7 @@ class PanelView:
             values.update({key: _sayable(value) for key, value in row.values.items()})
             told: JsonDict = {"panel": row.panel, "key": row.key, "values": values}
             before = self.rows.get(f"{row.panel}/{row.key}") or {}
+            told["place"] = before.get("place", len(known) - 1)
             if frame is not None and (is_new or "x" in row.values):
                 told["frame"] = list(frame)
             elif "frame" in before:

@@ -162,7 +162,7 @@ function open(name, follow) {
   seen.clear();
   kept.clear();
   now.row = null;
-  document.querySelector("main").classList.remove("mapped");
+  document.querySelector("main").classList.remove("mapped", "frameless");
   byId("begin").hidden = Boolean(name);
   byId("times").hidden = !name;
   byId("browse").hidden = byId("newest").hidden = true;
@@ -201,6 +201,7 @@ function run(told) {
   if (told.course) setText(byId("curve").lastElementChild, `${told.course.name}, ${told.course.unit}, over time; dashed: the plan`);
   panels.set(told.panels, now.mine);
   document.querySelector("main").classList.toggle("mapped", told.panels.some(({ type }) => type === "map"));
+  document.querySelector("main").classList.toggle("frameless", Boolean(told.panels.length && !told.shown.length && !Object.keys(told.frames).length));
   handles.set(told.buttons, now.mine && now.status?.instrument?.run?.name === told.name);
   byId("folder").hidden = !told.folder;
   setText(byId("folder"), `in ${told.folder}`);

@@ -74,10 +74,10 @@ export class Panels {
         ? [element("thead", {}, element("tr", {}, ...panel.columns.map(([, title, unit]) => element("th", { text: unit ? `${title} / ${unit}` : title }))))] : [];
       const rows = element("tbody");
       body = element("div", { class: head.length ? "told-table" : "told-table plain", tabindex: "0", role: "group", "aria-label": panel.title }, element("table", {}, ...head, rows));
-      shown.draw = (of) => { setText(caption, of.size ? panel.title : `${panel.title}: none yet`); body.hidden = !of.size; rows.replaceChildren(...[...of.values()].map((row) => this.#row(shown, row))); };
+      shown.draw = (of) => { setText(caption, of.size ? panel.title : `${panel.title}: none yet`); body.hidden = !of.size; rows.replaceChildren(...[...of.values()].sort((a, b) => a.place - b.place).map((row) => this.#row(shown, row))); };
     }
     this.shown.set(panel.name, shown);
-    return element("figure", { class: "panel", "aria-label": panel.title }, caption, body, under);
+    return element("figure", { class: panel.columns?.length > 6 ? "panel wide" : "panel", "aria-label": panel.title }, caption, body, under);
   }
 
   #row(shown, row) {
