@@ -195,7 +195,8 @@ class RunView:
             told = next(key for key in ("begin_ns", "start_ns", "t_ns") if key in record)
             begin_s = self._s(record[told])
             self.course.add([round(begin_s, 3), round(read, 4)])
-            if record["kind"] == "frame" and self._course_from is None:
+            kinds = [each.name for each in self._kind.frame_kinds]
+            if record["kind"] == "frame" and record["name"] in kinds[:1] and self._course_from is None:
                 self._course_from = [begin_s, read]
 
     def summary(self) -> JsonDict:

@@ -109,7 +109,7 @@ class Button:
 @dataclass(frozen=True, slots=True)
 class Course:
     """A quantity that is read while a run goes, and what the plan asks of it: from `begin` to `end`, `rate` a second
-    from the first frame on.
+    from the first frame of its first kind on.
     """
 
     name: str

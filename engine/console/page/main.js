@@ -165,6 +165,8 @@ function open(name, follow) {
   document.querySelector("main").classList.remove("mapped", "frameless");
   byId("begin").hidden = Boolean(name);
   byId("times").hidden = !name;
+  byId("parent").hidden = !above(name);
+  setText(byId("parent"), `Up to ${above(name)}`);
   byId("browse").hidden = byId("newest").hidden = true;
   byId("second").hidden = byId("curve").hidden = true;
   history.replaceState(null, "", follow || !name ? location.pathname : `#run=${encodeURIComponent(name)}`);
@@ -274,11 +276,19 @@ async function steer(what, more) {
   if (!told.ok) say(told.error, "bad");
 }
 
+const above = (name) => name.split("/").slice(0, -1).join("/");
+
 // A folder as seen from the run that is shown, as a name of a run.
 function inside(folder) {
   const parts = now.name.split("/");
   for (const part of folder.split("/")) { if (part === "..") parts.pop(); else parts.push(part); }
   return parts.join("/");
+}
+
+// A run that a person asked for, from its top.
+function visit(name) {
+  open(name, false);
+  window.scrollTo(0, 0);
 }
 
 // The instrument is closed and opened again, or opened where its process is gone.
@@ -293,11 +303,11 @@ async function reopen() {
   say("The instrument is open.", "good");
 }
 
-const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: offer, onRun: (folder) => open(inside(folder), false) });
+const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: offer, onRun: (folder) => visit(inside(folder)) });
 const control = new Control(say), queue = new Queue(say), kept = new Kept(say);
 const pointing = new Pointing(large, () => now, say);
 const handles = new Handles(byId("handles"), say), seen = new Seen(byId("seen-figures"), byId("followed"));
-const runs = new Runs((name) => open(name, false));
+const runs = new Runs(visit);
 const comparing = new Comparing(runs);
 const form = new Form((name) => { say(`${name} has begun.`, "good"); open(name, true); }, say,
   async (run) => { if (await queue.add(run)) say("Put into the queue.", "good"); });
@@ -324,7 +334,8 @@ byId("red").addEventListener("click", red);
 byId("view").addEventListener("click", () => form.look());
 byId("reopen").addEventListener("click", reopen);
 byId("said-close").addEventListener("click", () => say(""));
-byId("within").addEventListener("click", () => { const live = now.status?.instrument?.run; if (live) open(`${live.name}/${live.within.at(-1)}`, false); });
+byId("within").addEventListener("click", () => { const live = now.status?.instrument?.run; if (live) visit(`${live.name}/${live.within.at(-1)}`); });
+byId("parent").addEventListener("click", () => visit(above(now.name)));
 byId("stop").addEventListener("click", () => steer("stop"));
 byId("pause").addEventListener("click", () => steer(now.status?.instrument?.run?.paused ? "resume" : "pause"));
 byId("abort").addEventListener("click", ({ target }) => {
