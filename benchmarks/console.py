@@ -59,8 +59,10 @@ async def until_over(folder: Path) -> RunDocument:
 
 
 @contextmanager
-def console(out: Path):
-    """A console that finds the instrument process; its port. Killed at the end, so that the instrument stays."""
+def console(out: Path, tell: bool = False):
+    """A console that finds the instrument process; its port, or with `tell` port, process, and what it has said. Killed
+    at the end, so that the instrument stays.
+    """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, "console", "--port", "0", "--out", str(out)], stderr=log
@@ -71,7 +73,8 @@ def console(out: Path):
                 if found := re.search(r"127\.0\.0\.1:(\d+)/enter", log.read()):
                     break
                 time.sleep(0.2)
-            yield int(found[1])
+            log.seek(0)
+            yield (int(found[1]), process, log.read()) if tell else int(found[1])
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -67,7 +67,7 @@ def console(
         typer.echo(f"instrument: open, process {process.pid}", err=True)
     if hasattr(os, "nice"):
         os.nice(NICE)
-    asyncio.run(_serve(listening, out.absolute(), devices, watch_only=watch_only))
+    asyncio.run(_serve(listening, out.absolute(), devices, seed, watch_only=watch_only))
 
 
 def _listen(port: int) -> "socket.socket":
@@ -89,12 +89,12 @@ def _listen(port: int) -> "socket.socket":
     return listening
 
 
-async def _serve(listening: "socket.socket", out: Path, devices: str, *, watch_only: bool) -> None:
+async def _serve(listening: "socket.socket", out: Path, devices: str, seed: int, *, watch_only: bool) -> None:
     import uvicorn
 
     from engine.clock import RealClock
     from engine.console.guard import BODY_LIMIT_BYTES, Keys
-    from engine.console.link import InstrumentLink
+    from engine.console.link import InstrumentLink, Reopening
     from engine.console.server import Console, web_app
     from engine.errors import CredlineError
 
@@ -110,7 +110,8 @@ async def _serve(listening: "socket.socket", out: Path, devices: str, *, watch_o
         out = Path(where.out)
         typer.echo(f"runs: in {out}, as the instrument process was told when it was started", err=True)
     typer.echo(f"console: {page} to watch; Ctrl-C ends it", err=True)
-    app = web_app(Console(out, link, Keys(port, say), clock))
+    reopening = None if watch_only else Reopening(link, out, seed, clock)
+    app = web_app(Console(out, link, Keys(port, say), clock, reopening))
     config = uvicorn.Config(
         app,
         log_level="warning",

@@ -34,6 +34,10 @@ IDS_KEPT = 10_000
 READ_BACK_LIMIT_S = 5.0
 """So long the red button waits for the run to have blanked the beam."""
 SHUT_LIMIT_S = 60.0
+UNWATCHED_S = 60.0
+"""A run that gives way is there to be looked at: it is ended, beam off, when for so long no page has been open that may
+steer. A page that is loaded anew, or a console that is started again, is back before.
+"""
 FOR_ALL = ("stop", "blank", "close", "take", "refuse", "hand over")
 """What is done for every page that may steer at all, whoever steers now: the beam goes off for everybody."""
 ACCEPTS = ("accept_gaps", "accept_timing")
@@ -55,6 +59,9 @@ class Controls:
         self._last: JsonDict = {}
         self._blanked: bool | None = None
         self._used: deque[str] = deque(maxlen=IDS_KEPT)
+        self._seen_ns = 0
+        """When a page that may steer was last there."""
+        self._watching: asyncio.Task[None] | None = None
         self.watchers = 0
         """How many consoles are connected: while somebody watches, a run's trace reaches the disk slot by slot."""
         self.closing = asyncio.Event()
@@ -132,6 +139,8 @@ class Controls:
         now, pages = self._now, asked.get("pages")
         if isinstance(pages, list):
             self.control.present([str(page) for page in pages[:PAGES_MOST]])
+            if pages:
+                self._seen_ns = self.clock.now_ns()
         return {
             "devices": self._instrument.devices,
             "out": str(self._out),
@@ -140,6 +149,7 @@ class Controls:
             "run": None if now is None else now.told(),
             "last": self._last or None,
             "blanked": self._blanked if now is None or now.blanked is None else now.blanked,
+            "told_off": now is not None and now.told_off,
             "control": self.control.told(),
             "queue": self.queue.told(),
         }
@@ -230,6 +240,8 @@ class Controls:
             if self._now is not None and self._now.blanked is not None:
                 self._blanked = self._now.blanked
             self._now = None
+            if self._watching is not None:
+                self._watching.cancel()
         if outcome is not None:
             self._last = {
                 "run": outcome.folder.name,
@@ -248,11 +260,23 @@ class Controls:
         if self._now is not None:
             self._now.within(run)
             return
-        self._now = RunUnderWay(run, prepared, lambda: self.watchers > 0)
+        now = self._now = RunUnderWay(run, prepared, lambda: self.watchers > 0)
+        if now.gives_way:
+            self._seen_ns = self.clock.now_ns()
+            self._watching = asyncio.get_running_loop().create_task(self._end_unwatched(now), name="who watches")
         if self._to_stop:
             run.commands.stop(self._to_stop)
         if self._began is not None and not self._began.done():
             self._began.set_result(run.folder.name)
+
+    async def _end_unwatched(self, view: RunUnderWay) -> None:
+        """Nobody leaves the beam on a crystal because a browser, or a console, has gone."""
+        while self._now is view:
+            left_ns = self._seen_ns + ns(UNWATCHED_S) - self.clock.now_ns()
+            if left_ns <= 0:
+                view.run.commands.stop(f"no page has been open that looks at it for {UNWATCHED_S:g} s")
+                return
+            await self.clock.sleep_s(left_ns / ns(1))
 
     def _under_way(self) -> RunUnderWay:
         if self._now is None:

@@ -35,6 +35,8 @@ class RunUnderWay:
         self.paused = False
         self.blanked: bool | None = None
         """As the last call told it; None before any."""
+        self.told_off = False
+        """Whether the last of these calls closed the blanker and was answered: it has not been read since."""
         self.folders = [run.folder]
         self._watched = watched
         self._flushed_ns = 0
@@ -66,10 +68,11 @@ class RunUnderWay:
             self.paused = name == "paused"
         elif kind == "call" and "error" not in record:
             if name == "beam.unblank":
-                self.blanked = False
+                self.blanked, self.told_off = False, False
             elif name == "beam.is_blanked":
-                self.blanked = record.get("result") is True
+                self.blanked, self.told_off = record.get("result") is True, False
             elif name == "beam.blank":
+                self.told_off = True
                 self._blank_ns = record["begin_ns"]
                 self._closed.set()
 

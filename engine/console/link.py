@@ -15,6 +15,8 @@ from engine.record.jsonobject import JsonDict, JsonObject
 
 LOOPBACK = "127.0.0.1"
 ANSWER_LIMIT_S = 30.0
+LETS_GO_S = 1.0
+"""From its last answer until an instrument process has let its locks go."""
 GONE = "the instrument process does not answer; what it was doing is not known here. Its watchdog blanks the beam."
 
 
@@ -128,3 +130,35 @@ def until_ready(process: subprocess.Popen[str]) -> None:
     if told != "ready":
         process.wait()
         raise Refused(told or "the instrument process ended before it was ready; its last words stand above.")
+
+
+class Reopening:
+    """Closes the instrument and opens it again, with what was stored meanwhile; or opens it where its process is gone.
+
+    out, seed: of the process that is started. One at a time.
+    """
+
+    def __init__(self, link: InstrumentLink, out: Path, seed: int, clock: Clock) -> None:
+        self._link, self._out, self._seed, self._clock = link, out, seed, clock
+        self.is_under_way = False
+
+    async def again(self, asked: JsonObject) -> None:
+        """asked: `id`, `who` and `by`, as for any request. Raises Refused: while a run goes, then nothing was done;
+        where it cannot be opened, with why.
+        """
+        if self.is_under_way:
+            raise Refused("the instrument is being opened already.")
+        self.is_under_way = True
+        try:
+            if await answers(self._link.devices, self._clock):
+                await self._link.ask({**asked, "ask": "close"})
+            await self._link.close()
+            limit_ns = self._clock.now_ns() + ns(ANSWER_LIMIT_S)
+            while await answers(self._link.devices, self._clock):
+                if self._clock.now_ns() > limit_ns:
+                    raise Refused("the instrument process has not ended in time; nothing was opened. Try it again.")
+                await self._clock.sleep_s(0.2)
+            await self._clock.sleep_s(LETS_GO_S)
+            await asyncio.to_thread(lambda: until_ready(start(self._link.devices, self._out, self._seed)))
+        finally:
+            self.is_under_way = False

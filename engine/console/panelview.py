@@ -79,6 +79,7 @@ class PanelView:
             values.update({key: _sayable(value) for key, value in row.values.items()})
             told: JsonDict = {"panel": row.panel, "key": row.key, "values": values}
             before = self.rows.get(f"{row.panel}/{row.key}") or {}
+            told["place"] = before.get("place", len(known) - 1)
             if frame is not None and (is_new or "x" in row.values):
                 told["frame"] = list(frame)
             elif "frame" in before:
@@ -142,7 +143,7 @@ def _told(panel: Panel) -> JsonDict:
     told: JsonDict = {"name": panel.name, "title": shown(panel.title), "offers": panel.offers}
     if isinstance(panel, TablePanel):
         columns = [[each.key, each.title, each.unit, each.digits] for each in panel.columns]
-        return {**told, "type": "table", "columns": columns}
+        return {**told, "type": "table", "columns": columns, "runs": panel.runs}
     states = [list(state) for state in panel.states]
     return {
         **told,

@@ -195,7 +195,8 @@ class RunView:
             told = next(key for key in ("begin_ns", "start_ns", "t_ns") if key in record)
             begin_s = self._s(record[told])
             self.course.add([round(begin_s, 3), round(read, 4)])
-            if record["kind"] == "frame" and self._course_from is None:
+            kinds = [each.name for each in self._kind.frame_kinds]
+            if record["kind"] == "frame" and record["name"] in kinds[:1] and self._course_from is None:
                 self._course_from = [begin_s, read]
 
     def summary(self) -> JsonDict:
@@ -236,6 +237,7 @@ class RunView:
             "shown": self._shown(),
             "buttons": self._buttons(),
             "course": self._course(),
+            "keeps": "" if self._kind is None else said(self._kind.keeps),
             "panels": self.panels.panels,
             "hourly": self.panels.hourly(now.t_ns),
         }
@@ -267,7 +269,7 @@ class RunView:
                     "kind": each.kind,
                     "title": each.title,
                     "centre": each.centre_px,
-                    "rings": [[round(radius, 2), words] for radius, words in each.rings],
+                    "rings": rings_told(each.rings),
                 }
                 for each in self._kind.shown(self.document)
             ]
@@ -293,6 +295,11 @@ class RunView:
             return None
         told = {"name": course.name, "unit": course.unit, "begin": course.begin, "end": course.end}
         return {**told, "rate": course.rate, "from": self._course_from}
+
+
+def rings_told(rings: Sequence[tuple[float, str]]) -> list[list[Any]]:
+    """Rings for a page that draws them."""
+    return [[round(radius, 2), said(words)] for radius, words in rings]
 
 
 def machine_told(machine: StrictMachine) -> JsonDict:

@@ -18,7 +18,7 @@ from engine.clock import Clock, ns
 from engine.console.feed import Feed
 from engine.console.form import form_of
 from engine.console.guard import Guard, Keys
-from engine.console.link import InstrumentLink
+from engine.console.link import InstrumentLink, Reopening, answers
 from engine.console.planning import planned, protocols
 from engine.console.runasks import RunAsks
 from engine.console.runfolder import report_file
@@ -48,12 +48,15 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 class Console(NamedTuple):
-    """What the server has: where runs lie, the way to the instrument, who may steer."""
+    """What the server has: where runs lie, the way to the instrument, who may steer, and how the instrument is opened
+    anew; None where it only watches.
+    """
 
     out: Path
     link: InstrumentLink
     keys: Keys
     clock: Clock
+    reopening: Reopening | None = None
 
 
 class Desk:
@@ -78,6 +81,8 @@ class Desk:
                     told: JsonDict = {"instrument": await self._console.link.ask(asked), "gone": ""}
                 except CredlineError as error:
                     told, self._facts = {"instrument": None, "gone": str(error)}, None
+                reopening = self._console.reopening
+                told["reopens"], told["opening"] = reopening is not None, bool(reopening and reopening.is_under_way)
                 self._status = self._console.clock.now_ns() + ns(STATUS_FOR_S), told
             return self._status[1]
 
@@ -149,6 +154,21 @@ class Desk:
         if said["ask"] == "run":
             self._facts = None  # another specimen, another mode
         return JSONResponse(answer)
+
+    async def reopen(self, request: Request) -> Response:
+        """The instrument closed and opened again, for the page that steers; opened, where nobody has it."""
+        said = await self._said(request)
+        reopening = self._console.reopening
+        if reopening is None:
+            raise Refused("this console only watches; nothing was opened.")
+        try:
+            await self._claim(request, said)
+        except Refused:
+            if await answers(self._console.link.devices, self._console.clock):
+                raise
+        await reopening.again({"id": f"{str(said.get('id'))[:50]}-reopen", **self._asker(request, said)})
+        self._status = self._facts = None
+        return JSONResponse({"ok": True})
 
     async def _fitting(self, said: JsonDict) -> str:
         """What a run that is to be queued is called. Raises Refused where its plan does not fit as things stand now."""
@@ -252,6 +272,7 @@ def web_app(console: Console) -> ASGIApp:
         Route("/api/form", _plainly(desk.form)),
         Route("/api/plan", _plainly(desk.plan), methods=["POST"]),
         Route("/api/do", _plainly(desk.do), methods=["POST"]),
+        Route("/api/reopen", _plainly(desk.reopen), methods=["POST"]),
         Route("/api/point", _plainly(of_runs.point), methods=["POST"]),
         Route("/api/offers", _plainly(of_runs.offers), methods=["POST"]),
         Route("/api/store", _plainly(of_runs.store), methods=["POST"]),

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 
 import structlog
 
-from engine.console.runview import RunView, said
+from engine.console.runview import RunView, rings_told, said
 from engine.console.tail import FrameTail, SeenFrame
 from engine.errors import CredlineError
 from engine.record.document import RUN_FILE, RunDocument
@@ -16,6 +17,7 @@ from engine.record.lock import is_at_work
 from engine.record.trace import Record
 from engine.record.tracetail import TraceTail
 from engine.run.contract import AnyExperiment, Seen
+from engine.run.panels import Cell
 from engine.run.registry import experiment_type
 from engine.run.total import total_of
 
@@ -135,7 +137,7 @@ class WatchedRun:
         """What its protocol tells of a picture; None for nothing. Once for all who look at the same one."""
         which = frame.kind, frame.row, frame.start_ns
         if which != self._seen[0]:
-            self._seen = which, seen_in(self._kind, self.view.document, frame)
+            self._seen = which, seen_in(self._kind, self.view.document, frame, self.view.panels.rows_of)
         return self._seen[1]
 
     def picture(self, kind: str, row: int | None) -> SeenFrame | None:
@@ -145,15 +147,23 @@ class WatchedRun:
         return self.frames.stored(kind, row)
 
 
-def seen_in(kind: AnyExperiment | None, document: RunDocument, frame: SeenFrame) -> JsonDict | None:
-    """What the protocol tells of a picture (`engine.run.contract.Seen`), as JSON; None where it tells nothing."""
+def seen_in(
+    kind: AnyExperiment | None,
+    document: RunDocument,
+    frame: SeenFrame,
+    rows_of: Callable[[str], Mapping[str, Mapping[str, Cell]]],
+) -> JsonDict | None:
+    """What the protocol tells of a picture (`engine.run.contract.Seen`), as JSON; None where it tells nothing. rows_of:
+    a panel by its name.
+    """
     if kind is None:
         return None
     try:
         shown = next((each for each in kind.shown(document) if each.kind == frame.kind), None)
         if shown is None or not shown.seen:
             return None
-        told: Seen = resolve_name(shown.seen)(frame.counts, shown.arguments)
+        arguments = {**shown.arguments, "rows": rows_of(shown.panel)} if shown.panel else shown.arguments
+        told: Seen = resolve_name(shown.seen)(frame.counts, arguments)
     except Exception as error:  # somebody's protocol
         log.warning("nothing is told of a picture", kind=frame.kind, cause=repr(error))
         return None
@@ -161,4 +171,6 @@ def seen_in(kind: AnyExperiment | None, document: RunDocument, frame: SeenFrame)
         "figures": [[said(name), said(text)] for name, text in told.figures],
         "crosses": [[fast, slow, said(word)] for fast, slow, word in told.crosses],
         "followed": told.followed,
+        "centre": told.centre_px,
+        "rings": rings_told(told.rings),
     }

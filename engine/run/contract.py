@@ -65,7 +65,8 @@ class Shown:
     centre_px: (fast, slow) in the counts as the camera gave them, from the middle of the first pixel; rings are drawn
     around it, each with its radius in these pixels and what it means. None for a picture with nothing drawn in it.
     seen: `module:function`, called by the display, never by the run, with each picture that it shows, (rows, columns),
-    and `arguments`: what a person wants to know of it (`Seen`); empty for nothing. It decides nothing.
+    and `arguments`: what a person wants to know of it (`Seen`); empty for nothing. It decides nothing. panel: of which
+    the rows, as they stand then, are among the arguments as `rows`, by their keys; empty for none.
     """
 
     kind: str
@@ -74,17 +75,21 @@ class Shown:
     rings: Sequence[tuple[float, str]] = ()
     seen: str = ""
     arguments: JsonObject = field(default_factory=dict)
+    panel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a display tells of one picture. figures: names and texts. crosses: places (fast, slow) in its pixels, from
     the middle of the first, each with a word. followed: a figure that is drawn over the pictures, by its name.
+    centre_px, rings: as `Shown` has them, where they are not the same for all pictures.
     """
 
     figures: Sequence[tuple[str, str]] = ()
     crosses: Sequence[tuple[float, float, str]] = ()
     followed: tuple[str, float] | None = None
+    centre_px: tuple[float, float] | None = None
+    rings: Sequence[tuple[float, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class Button:
 @dataclass(frozen=True, slots=True)
 class Course:
     """A quantity that is read while a run goes, and what the plan asks of it: from `begin` to `end`, `rate` a second
-    from the first frame on.
+    from the first frame of its first kind on.
     """
 
     name: str
@@ -366,6 +371,11 @@ class ExperimentType(ABC, Generic[PlanT]):
         for a run that tells nothing; None where there is nothing to store.
         """
         return None
+
+    keeps: str = ""
+    """Where only some runs are wanted for that, or it takes long: what it is, on a button of a display, by which `kept`
+    is asked. Without, a display asks `kept` of each run that is over.
+    """
 
     def numbers(self, document: RunDocument) -> Mapping[str, float]:
         """The figures of a run that are compared with those of others, by their names with units; from run.json, which

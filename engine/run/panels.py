@@ -34,6 +34,8 @@ class TablePanel:
     columns: Sequence[PanelColumn]
     offers: bool = False
     """Whether a row offers something (`ExperimentType.offered`)."""
+    runs: str = ""
+    """The key of the values that holds the folder of a run, as seen from this one's: a click on the row shows it."""
 
 
 @dataclass(frozen=True, slots=True)

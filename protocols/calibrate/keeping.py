@@ -12,9 +12,14 @@ from protocols.calibrate.calibrations import CALIBRATIONS
 
 
 def kept_of(folder: Path, document: RunDocument) -> Kept | None:
-    """See `ExperimentType.kept`: of a run that has come to its end, the values with their uncertainties."""
-    calibration = next((each for each in CALIBRATIONS if each.what == document.protocol), None)
-    if calibration is None or document.status != Status.DONE.value:
+    """See `ExperimentType.kept`: of a run that has come to its end, the values with their uncertainties. Of an
+    experiment that is not made for it (cRED), one that was stopped tells as much as it has.
+    """
+    calibration = next((each for each in CALIBRATIONS if each.protocol == document.protocol), None)
+    if calibration is None:
+        return None
+    ended = (Status.DONE,) if calibration.what == calibration.protocol else (Status.DONE, Status.STOPPED)
+    if document.status not in {status.value for status in ended}:
         return None
     from protocols.calibrate.measured import rows_of
     from protocols.calibrate.storing import NO_FILE, store_measured

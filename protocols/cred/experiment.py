@@ -20,8 +20,9 @@ from engine.run.budget import Budget
 from engine.run.contract import Course, ExperimentType, Figure, Prepared, Progress, Shown, Times, WhatIf
 from engine.run.lastwords import LastWords
 from engine.run.machine import StrictMachine
-from engine.run.panels import FrameMarks, Panel, PanelRow, Pointed
+from engine.run.panels import FrameMarks, Kept, Panel, PanelRow, Pointed
 from engine.run.run import Run
+from protocols.calibrate.keeping import kept_of
 from protocols.cred.gaps import gaps_of, objection_to
 from protocols.cred.likely import refuse_impossible, unusual
 from protocols.cred.machine import cred_machine
@@ -194,6 +195,7 @@ class Cred(ExperimentType[CredPlan]):
     needs = ("stage", "beam", "optics", "detector")
     what_if = WHAT_IF
     picture = "timing.png"
+    keeps = "Rotation axis from this run"
 
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
         """See `ExperimentType.machine`."""
@@ -252,6 +254,10 @@ class Cred(ExperimentType[CredPlan]):
     def pointed(self, document: RunDocument, told: JsonObject, fast_px: float, slow_px: float) -> Pointed:
         """See `ExperimentType.pointed`: where in the aperture the crystal is to be held."""
         return held_at(told, fast_px, slow_px)
+
+    def kept(self, folder: Path, document: RunDocument) -> Kept | None:
+        """See `ExperimentType.kept`: the rotation axis, as `credline calibrate rotation-axis --from` makes it."""
+        return kept_of(folder, document)
 
     def numbers(self, document: RunDocument) -> Mapping[str, float]:
         """See `ExperimentType.numbers`."""

@@ -16,6 +16,7 @@ from engine.record.spool import SpooledFrame
 from engine.record.trace import Record
 from engine.run.contract import ExperimentType, Prepared, Progress
 from engine.run.machine import StrictMachine
+from engine.run.panels import Panel, PanelRow
 from engine.run.registry import experiment_type
 from engine.run.run import Run
 from protocols.session.children import Children
@@ -198,6 +199,18 @@ class Session(ExperimentType[SessionPlan]):
         if record["kind"] == "note" and record["name"] == DATA_SET:
             return Progress(record["number"], f"data set {record['number']}")
         return None
+
+    def panels(self, document: RunDocument) -> Sequence[Panel]:
+        """See `ExperimentType.panels`: data sets, phases, crystals set aside."""
+        from protocols.session.shown import TABLES
+
+        return TABLES
+
+    def panel_read(self, record: Record, document: RunDocument) -> Sequence[PanelRow]:
+        """See `ExperimentType.panel_read`."""
+        from protocols.session.shown import session_read
+
+        return session_read(record)
 
     def finish(self, remains: Remains) -> RunEnd:
         """See `ExperimentType.finish`."""

@@ -1,19 +1,27 @@
 """What a person wants to know of a picture while he focuses and centres: computed by the display, deciding nothing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from drivers.parts import OpticalMode
 from engine.record.jsonobject import JsonObject
 from engine.run.contract import Seen
 from protocols.products.cross import pixel_area, raw_place, spread
+from protocols.products.resolutionrings import ResolutionRings, nominal_length_mm, resolution_rings
 from protocols.spots.beam_centre import even_level
+from protocols.view.standing import CAMERA_LENGTH_MM, NOW
+
+DIFFRACTION = OpticalMode.DIFFRACTION.value
 
 SMOOTH_PX = 1.5
 """So wide the noise of single pixels is smoothed before differences are taken."""
 LAG_PX = 2
+LIT_SHARE = 0.003
+"""Of the pixels of a counting camera fewer have counted anything while the beam is off: nothing to be sharp."""
 STANDS_OUT = 12.0
 """So many times the noise, and as many counts, a beam is brighter than the rest of its picture."""
 
@@ -21,7 +29,9 @@ STANDS_OUT = 12.0
 def seen(counts: NDArray[Any], arguments: JsonObject) -> Seen:
     """Of a picture (rows, columns): its brightest pixel, its sharpness, the beam and how far that is from the middle.
 
-    arguments: `saturation`, the largest count of the camera, or None; `wide_cross`, as `drivers.facts.DetectorFacts`.
+    Rings of resolution lie around that beam, or where there is none (a beam stop), around the one of the geometry.
+    arguments: `saturation`, the largest count of the camera, or None; `wide_cross`, as `drivers.facts.DetectorFacts`;
+    `instrument` of run.json; `rows` of a display that say how the microscope stands, of a live picture.
     """
     brightest, most = float(np.max(counts, initial=0)), arguments.get("saturation")
     figures = [("brightest pixel", f"{brightest:.0f}" + (f" of {most:.0f} counts" if most else " counts"))]
@@ -33,6 +43,7 @@ def seen(counts: NDArray[Any], arguments: JsonObject) -> Seen:
     if sharp is not None:
         figures.append(("sharpness", f"{sharp:.3g}"))
     crosses: list[tuple[float, float, str]] = []
+    rings = _rings(arguments)
     beam = beam_in(np.minimum(image, even_level(int(most), wide)) if most else image)
     if beam is not None:
         right, down = (place - size / 2 for place, size in zip(beam, image.shape[::-1], strict=True))
@@ -41,7 +52,25 @@ def seen(counts: NDArray[Any], arguments: JsonObject) -> Seen:
         if wide:
             fast, slow = raw_place(fast, counts.shape[1]), raw_place(slow, counts.shape[0])
         crosses.append((fast, slow, "beam"))
-    return Seen(figures, crosses, None if sharp is None else ("sharpness", sharp))
+    followed = None if sharp is None else ("sharpness", sharp)
+    if rings is None:
+        return Seen(figures, crosses, followed)
+    return Seen(figures, crosses, followed, crosses[0][:2] if crosses else rings.centre_px, rings.rings)
+
+
+def _rings(arguments: JsonObject) -> ResolutionRings | None:
+    """Of a pattern, at the camera length at which the microscope stands; None for an image, and where nobody knows."""
+    rows: Any = arguments.get("rows") or {}
+    now, instrument = rows.get(NOW) or {}, arguments.get("instrument")
+    nominal_mm = nominal_length_mm(instrument) if isinstance(instrument, Mapping) else None
+    if nominal_mm is None or not isinstance(instrument, Mapping):
+        return None
+    if now.get("mode", DIFFRACTION) != DIFFRACTION:
+        return None
+    try:
+        return resolution_rings(instrument, float(now.get(CAMERA_LENGTH_MM) or nominal_mm) / nominal_mm)
+    except ValueError:
+        return None
 
 
 def beam_in(image: NDArray[np.float64]) -> tuple[float, float] | None:
@@ -67,11 +96,11 @@ def sharpness(image: NDArray[np.float64]) -> float | None:
 
     The mean square of differences between pixels two apart (Brenner et al., J. Histochem. Cytochem. 24 (1976) 100),
     after smoothing, over the variance: a figure without unit that a brighter beam does not change. None for an even
-    picture.
+    picture, and for a dark one.
     """
     smooth = ndimage.gaussian_filter(image, SMOOTH_PX)
     variance = float(image.var())
-    if variance <= 0:
+    if variance <= 0 or np.count_nonzero(image) < LIT_SHARE * image.size:
         return None
     across, down = smooth[:, LAG_PX:] - smooth[:, :-LAG_PX], smooth[LAG_PX:] - smooth[:-LAG_PX]
     return float((np.mean(across**2) + np.mean(down**2)) / variance)

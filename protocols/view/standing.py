@@ -16,6 +16,8 @@ from engine.record.trace import Record
 from engine.run.gate import CallGate
 
 Reader = Callable[[], Awaitable[None]]
+NOW, CAMERA_LENGTH_MM = "now", "camera_length_mm"
+"""The row of a display that says how the microscope stands, and a number in it."""
 IN_TURN = 2
 """Of the parts that are read in turn, so many with each picture."""
 
@@ -92,6 +94,14 @@ def in_words(record: Record) -> list[tuple[str, str]]:
         return of(record["result"]) if callable(of) else [(name, of)]
     except (KeyError, TypeError, ValueError):  # of another version
         return []
+
+
+def camera_length_told(record: Record) -> dict[str, float]:
+    """The nominal camera length that a call of the trace tells, by its name; nothing for other records."""
+    result: Any = record.get("result")
+    if (record["kind"], record["name"]) != ("call", "mode.camera_length_mm") or not isinstance(result, int | float):
+        return {}
+    return {CAMERA_LENGTH_MM: float(result)}
 
 
 def _position(told: Any) -> list[tuple[str, str]]:

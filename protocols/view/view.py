@@ -24,7 +24,7 @@ from protocols.view import words
 from protocols.view.experiment import ViewExperiment
 from protocols.view.images import write_missing
 from protocols.view.plan import LIVE, SAVED, ViewPlan, view_machine
-from protocols.view.standing import QUANTITIES, in_words
+from protocols.view.standing import NOW, QUANTITIES, camera_length_told, in_words
 
 MICROSCOPE = "microscope"
 
@@ -92,8 +92,9 @@ class View(ExperimentType[ViewPlan]):
             "saturation": saturation if isinstance(saturation, int | float) else None,
             "wide_cross": known.get("wide_cross") is True,
         }
-        seen = "protocols.view.looks:seen"
-        return [Shown(kind.name, kind.name, seen=seen, arguments=looked_at) for kind in (LIVE, SAVED)]
+        seen, pattern = "protocols.view.looks:seen", {**looked_at, "instrument": document.instrument}
+        live = Shown(LIVE.name, LIVE.name, seen=seen, arguments=pattern, panel=MICROSCOPE)
+        return [live, Shown(SAVED.name, SAVED.name, seen=seen, arguments=looked_at)]
 
     def buttons(self, document: RunDocument) -> Sequence[Button]:
         """See `ExperimentType.buttons`."""
@@ -117,7 +118,7 @@ class View(ExperimentType[ViewPlan]):
     def panel_read(self, record: Record, document: RunDocument) -> Sequence[PanelRow]:
         """See `ExperimentType.panel_read`: how the microscope stands."""
         told = in_words(record)
-        return [PanelRow(MICROSCOPE, "now", dict(told))] if told else []
+        return [PanelRow(MICROSCOPE, NOW, {**dict(told), **camera_length_told(record)})] if told else []
 
     def understood(self, words_: str, document: RunDocument) -> str:
         """See `ExperimentType.understood`."""

@@ -8,15 +8,15 @@ const ms = (value) => (Math.abs(value) < 0.1 ? `${(value * 1000).toFixed(0)} us`
 function rows(run) {
   const told = [];
   const add = (name, value, more = "", bad = false) => told.push([name, value, more, bad]);
-  const over = run.status !== "running";
-  if (run.done || run.total) add(run.unit, String(run.done), run.total ? ` of ${run.total}` : "");
-  if (run.note) add("now at", run.note);
+  const over = run.status !== "running", isTold = over && run.told.length > 0; // what the result says, is not said twice, by other counts
+  if (!isTold && (run.done || run.total)) add(run.unit, String(run.done), run.total ? ` of ${run.total}` : "");
+  if (run.note && !over) add("now at", run.note);
   if (!over && run.left_s !== null) add("time left", clock(run.left_s));
   add(over ? "took" : "since start", clock(run.t_s));
   if (run.late_ms) add("late, p99", ms(run.late_ms.p99), "", run.late_ms.p99 > 10);
   if (run.slack_ms) add("slack, least", ms(run.slack_ms.most), "", run.slack_ms.most < 0);
-  add("slots lost", String(run.lost), "", run.lost > 0);
-  for (const [kind, number] of Object.entries(run.frames)) add(kind, String(number), number === 1 ? " frame" : " frames");
+  if (!isTold && (run.late_ms || run.lost)) add("slots lost", String(run.lost), "", run.lost > 0);
+  for (const [kind, number] of Object.entries(run.frames)) add(run.shown.find((each) => each.kind === kind)?.title || kind, String(number), number === 1 ? " frame" : " frames");
   for (const [kind, number] of run.hourly || []) add(`${kind}s an hour`, number.toFixed(0));
   if (run.free_bytes && !over) add("disk free", size(run.free_bytes), "", run.free_bytes < 2e9);
   return told;

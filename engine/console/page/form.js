@@ -4,7 +4,14 @@ import { act, check, read } from "./ask.js";
 import { byId, drawn, element } from "./dom.js";
 
 const FIRST = 8, WAIT_MS = 250, HELP_MS = 300;
-const COLOURS = 5;
+const COLOURS = 5, KEPT = "credline-forms";
+
+// A key of a plan as a person reads it, without the unit that stands beside its field.
+function plain(key, unit) {
+  const end = `_${unit.replace(/[^A-Za-z0-9]+/g, "_")}`;
+  const words = unit && key.endsWith(end) ? key.slice(0, -end.length) : key;
+  return words.replaceAll("_", " ").replace(".", ": ");
+}
 
 export class Form {
   constructor(onStarted, onSay, onQueue) {
@@ -12,12 +19,14 @@ export class Form {
     this.onQueue = onQueue;
     this.onSay = onSay;
     this.fields = new Map();
+    this.protocol = "";
+    this.typed = JSON.parse(sessionStorage.getItem(KEPT) || "{}"); // by experiments, what differs from the defaults
     this.asked = 0;
     this.plan = null;
     this.accept = false;
     this.mayStart = false;
     byId("protocol").addEventListener("change", () => this.open(byId("protocol").value));
-    byId("reset").addEventListener("click", () => this.open(byId("protocol").value));
+    byId("reset").addEventListener("click", () => { this.#keep(this.protocol, {}); this.open(this.protocol); });
     byId("start").addEventListener("click", () => this.#start(false));
     byId("accept-timing").addEventListener("click", () => this.#start(true));
     byId("enqueue").addEventListener("click", () => this.onQueue({ ...this.wanted, accept_gaps: this.accept }));
@@ -38,18 +47,24 @@ export class Form {
     const told = await read(`/api/form?protocol=${encodeURIComponent(protocol)}`);
     if (told.error) { this.onSay(told.error, "bad"); return; }
     byId("summary").textContent = told.summary;
+    this.protocol = protocol;
     this.fields.clear();
     const made = told.keys.map((key) => this.#field(key));
     byId("keys").replaceChildren(...made.slice(0, FIRST).flat());
     byId("keys-more").replaceChildren(...made.slice(FIRST).flat());
     byId("more").hidden = made.length <= FIRST;
+    for (const [key, value] of Object.entries(this.typed[protocol] || {})) {
+      const input = this.fields.get(key)?.input;
+      if (input?.type === "checkbox") input.checked = value;
+      else if (input) input.value = value;
+    }
     this.accept = false;
     byId("accept-timing").hidden = true;
     this.ask();
   }
 
   #field(key) {
-    const id = `key-${key.key}`, help = element("p", { class: "help", id: `${id}-help`, hidden: true, text: [key.meaning, key.allowed && `(${key.allowed})`].filter(Boolean).join(" ") });
+    const id = `key-${key.key}`, help = element("p", { class: "help", id: `${id}-help`, hidden: true, text: [`${key.key}:`, key.meaning, key.allowed && `(${key.allowed})`].filter(Boolean).join(" ") });
     const common = { id, name: key.key, "aria-describedby": `${id}-help` };
     const written = key.default === null || key.default === undefined ? "" : key.input === "toml" ? JSON.stringify(key.default) : String(key.default);
     let input;
@@ -62,7 +77,7 @@ export class Form {
       input = element("input", { ...common, type: "text", inputmode: number ? "decimal" : null, value: written,
         placeholder: key.needed ? "needed" : key.optional ? "none" : "", spellcheck: "false" });
     }
-    const label = element("label", { class: "field" }, element("span", { text: key.key }), input, element("span", { class: "unit", text: key.unit }));
+    const label = element("label", { class: "field" }, element("span", { text: plain(key.key, key.unit), title: key.key }), input, element("span", { class: "unit", text: key.unit }));
     input.addEventListener("focus", () => { help.hidden = !help.textContent; });
     input.addEventListener("blur", () => setTimeout(() => { help.hidden = true; }, HELP_MS)); // a click that ends it must still hit what it was aimed at
     input.addEventListener("input", () => this.ask());
@@ -72,17 +87,32 @@ export class Form {
 
   // What differs from the defaults, as words of --set.
   settings() {
-    const words = [];
+    const words = [], typed = {};
     for (const { key, input, label, written } of this.fields.values()) {
       const value = key.input === "switch" ? input.checked : input.value.trim();
       const changed = key.input === "switch" ? value !== (key.default === true) : value !== written;
       label.classList.toggle("changed", changed);
+      if (changed) typed[key.key] = value;
       if (!changed || (value === "" && key.optional)) continue;
       const bare = /^[A-Za-z][\w-]*$/.test(value) && !["true", "false", "inf", "nan"].includes(value);
       const text = (key.input === "text" || key.input === "choice") && !bare ? JSON.stringify(value) : String(value);
       words.push(`${key.key}=${text}`);
     }
+    this.#keep(this.protocol, typed, words);
     return words;
+  }
+
+  // What was typed for an experiment stays while another one is looked at, and when the page is loaded anew.
+  #keep(protocol, typed, words = []) {
+    this.typed[protocol] = typed;
+    this.typed[`${protocol} words`] = words;
+    sessionStorage.setItem(KEPT, JSON.stringify(this.typed));
+  }
+
+  // The settings that an experiment's form stands at, whether or not it is the one that is shown.
+  standing(protocol) {
+    if (protocol === this.protocol) return this.settings();
+    return this.typed[`${protocol} words`] || [];
   }
 
   ask() {
@@ -105,6 +135,7 @@ export class Form {
     this.mayStart = start;
     this.mayQueue = queue;
     byId("start").title = why;
+    this.why = why;
     this.#enable();
   }
 
@@ -113,6 +144,8 @@ export class Form {
     const fits = Boolean(this.plan?.fits && !objected);
     byId("start").disabled = !(this.mayStart && fits);
     byId("enqueue").disabled = !(this.mayQueue && fits);
+    byId("start-why").hidden = !(fits && this.why);
+    byId("start-why").textContent = this.why || "";
   }
 
   #show(told) {
@@ -121,7 +154,7 @@ export class Form {
     }
     const into = byId("plan");
     if (!told.fits) {
-      into.replaceChildren(element("p", { class: "verdict not", text: told.error || "" }));
+      into.replaceChildren(element("div", { class: "answer" }, element("p", { class: "verdict not", text: told.error || "" })));
       return;
     }
     const boxes = told.objections.map((text) => element("p", { class: "note", text }));
@@ -130,8 +163,8 @@ export class Form {
         on: { change: (event) => { this.accept = event.target.checked; this.#enable(); } } }), " run it all the same"));
     }
     into.replaceChildren(
-      element("p", { class: "verdict fits", text: told.total ? `Fits. ${told.total} ${told.unit}.` : "Fits." }),
-      ...told.remarks.map((text) => element("p", { class: "note", text })), ...boxes,
+      element("div", { class: "answer" }, element("p", { class: "verdict fits", text: told.total ? `Fits. ${told.total} ${told.unit}.` : "Fits." }), ...boxes),
+      ...told.remarks.map((text) => element("p", { class: "note", text })),
       ...told.budgets.map((budget) => this.#budget(budget)),
       element("table", {}, ...told.words.map(([name, text]) => element("tr", {}, element("td", { text: name }), element("td", { text })))),
       element("p", {}, element("code", { text: told.command })));

@@ -49,6 +49,7 @@ function connect() {
   socket.addEventListener("close", () => {
     chip("link", "console lost, looking for it", "bad");
     now.status = null;
+    beam(null);
     form.may(false, "The console does not answer.", false);
     setTimeout(connect, AGAIN_MS);
   });
@@ -66,10 +67,10 @@ function hear(told) {
 function picture(data) {
   const frame = unpacked(data), over = now.run?.shown.find(({ kind }) => kind === frame.kind);
   now.frames += 1;
-  now.drawn = { kind: frame.kind, row: frame.row, at: Date.now() };
   const into = frame.kind === now.kinds[1] && frame.kind !== now.kinds[0] ? small : large;
   into.over = over || null;
   into.show(frame);
+  now.drawn = { kind: frame.kind, row: frame.row, at: Date.now(), rings: (frame.seen?.centre ? frame.seen.rings : over?.rings || []).length };
   if (into === large) seen.set(frame);
   if (into === small) {
     byId("second").hidden = false;
@@ -95,11 +96,12 @@ function chip(id, text, of = "") {
 function status(told) {
   now.status = told;
   const instrument = told.instrument, live = instrument?.run;
-  chip("devices", instrument ? instrument.devices : "");
-  chip("link", instrument ? (instrument.preparing ? "preparing a run" : live ? "run under way" : "ready") : "no instrument", instrument ? (live ? "live" : "good") : "bad");
+  chip("devices", instrument ? instrument.devices.split(/[\\/]/).pop() : "");
+  byId("devices").title = `The devices of the instrument process: ${instrument?.devices || ""}`;
+  const stands = !live ? "ready" : live.ending ? "run over, files being written" : live.gives_way ? "live view" : "run under way";
+  chip("link", instrument ? (instrument.preparing ? "preparing a run" : stands) : told.opening ? "being opened" : "no instrument", instrument ? (live ? "live" : "good") : told.opening ? "" : "bad");
   byId("link").title = told.gone || "The instrument process answers";
-  const blanked = instrument?.blanked;
-  chip("beam", blanked === true ? "beam off" : blanked === false ? "BEAM ON" : instrument ? "beam not known" : "", blanked === false ? "warm" : blanked === true ? "good" : "");
+  beam(instrument);
   control.show(told);
   now.mine = control.mine;
   queue.show(instrument?.queue, now.mine);
@@ -107,7 +109,12 @@ function status(told) {
   byId("red").disabled = !told.steering || !instrument;
   const free = instrument && (!live || live.gives_way) && !instrument.preparing;
   byId("view").hidden = !(now.mine && free && !live && form.view);
-  form.may(now.mine && free, !now.mine ? "This page does not steer." : free ? "" : "A run has the instrument.", now.mine);
+  form.may(now.mine && free, !now.mine ? "This page does not steer: it may not start a run." : free ? "" : live?.ending ? "The run before is writing its files; Start works when they are there." : "A run has the instrument: put this one into the queue, or wait.", now.mine);
+  byId("reopen").hidden = !(told.reopens && (!instrument ? told.steering && !told.opening : now.mine && free && kept.stored));
+  setText(byId("reopen"), instrument ? "Open anew, with what was stored" : "Open the instrument");
+  const child = live?.within.at(-1);
+  byId("within").hidden = !child || now.name === `${live.name}/${child}`;
+  if (child) setText(byId("within"), `Show ${child}`);
   if (now.following) {
     const wanted = live?.name || runs.running()?.name || instrument?.last?.run || now.name;
     if (wanted && wanted !== now.name) open(wanted, true);
@@ -116,6 +123,15 @@ function status(told) {
   now.last = live?.name || "";
   buttons();
   showWarnings(now.run, told.gone);
+}
+
+// How the blanker stands, as it was read; or as it was told, where nobody has read it since.
+function beam(instrument) {
+  const blanked = instrument?.blanked;
+  if (instrument?.told_off && blanked !== true) chip("beam", "beam told off");
+  else if (blanked === false) chip("beam", "BEAM ON", "warm");
+  else if (blanked === true) chip("beam", "beam off", "good");
+  else chip("beam", "BEAM NOT KNOWN", "bad");
 }
 
 function buttons() {
@@ -146,6 +162,12 @@ function open(name, follow) {
   seen.clear();
   kept.clear();
   now.row = null;
+  document.querySelector("main").classList.remove("mapped", "frameless");
+  byId("begin").hidden = Boolean(name);
+  byId("times").hidden = !name;
+  byId("parent").hidden = !above(name);
+  setText(byId("parent"), `Up to ${above(name)}`);
+  byId("browse").hidden = byId("newest").hidden = true;
   byId("second").hidden = byId("curve").hidden = true;
   history.replaceState(null, "", follow || !name ? location.pathname : `#run=${encodeURIComponent(name)}`);
   runs.show(name);
@@ -180,6 +202,8 @@ function run(told) {
   byId("curve").hidden = !told.course;
   if (told.course) setText(byId("curve").lastElementChild, `${told.course.name}, ${told.course.unit}, over time; dashed: the plan`);
   panels.set(told.panels, now.mine);
+  document.querySelector("main").classList.toggle("mapped", told.panels.some(({ type }) => type === "map"));
+  document.querySelector("main").classList.toggle("frameless", Boolean(told.panels.length && !told.shown.length && !Object.keys(told.frames).length));
   handles.set(told.buttons, now.mine && now.status?.instrument?.run?.name === told.name);
   byId("folder").hidden = !told.folder;
   setText(byId("folder"), `in ${told.folder}`);
@@ -237,8 +261,13 @@ async function red() {
 async function offer(panel, key) {
   const { offers = [], error } = await post("/api/offers", toldBy({ run: now.name, panel, key }));
   if (error) { say(error, "bad"); return; }
-  for (const each of offers) if (!(await queue.add(each))) return;
-  say(`In the queue: ${offers.map(({ title }) => title).join("; ")}`, "good");
+  const own = [];
+  for (const each of offers) {
+    const sets = new Set(each.settings.map((word) => word.split("=")[0])), mine = form.standing(each.protocol).filter((word) => !sets.has(word.split("=")[0]));
+    own.push(mine.length ? `${each.title}, as its form stands: ${mine.join(", ")}` : each.title);
+    if (!(await queue.add({ ...each, settings: [...mine, ...each.settings], title: own.at(-1) }))) return;
+  }
+  say(`In the queue: ${own.join("; ")}.`, "good");
   tab("queue");
 }
 
@@ -247,11 +276,38 @@ async function steer(what, more) {
   if (!told.ok) say(told.error, "bad");
 }
 
-const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: offer });
+const above = (name) => name.split("/").slice(0, -1).join("/");
+
+// A folder as seen from the run that is shown, as a name of a run.
+function inside(folder) {
+  const parts = now.name.split("/");
+  for (const part of folder.split("/")) { if (part === "..") parts.pop(); else parts.push(part); }
+  return parts.join("/");
+}
+
+// A run that a person asked for, from its top.
+function visit(name) {
+  open(name, false);
+  window.scrollTo(0, 0);
+}
+
+// The instrument is closed and opened again, or opened where its process is gone.
+async function reopen() {
+  byId("reopen").hidden = true;
+  say("The instrument is being opened; that takes some 15 s...");
+  const told = await post("/api/reopen", toldBy());
+  if (!told.ok) { say(told.error, "bad"); return; }
+  kept.stored = false;
+  await act("take");
+  form.ask();
+  say("The instrument is open.", "good");
+}
+
+const panels = new Panels(byId("panels"), { onFrame: choose, onOffer: offer, onRun: (folder) => visit(inside(folder)) });
 const control = new Control(say), queue = new Queue(say), kept = new Kept(say);
 const pointing = new Pointing(large, () => now, say);
 const handles = new Handles(byId("handles"), say), seen = new Seen(byId("seen-figures"), byId("followed"));
-const runs = new Runs((name) => open(name, false));
+const runs = new Runs(visit);
 const comparing = new Comparing(runs);
 const form = new Form((name) => { say(`${name} has begun.`, "good"); open(name, true); }, say,
   async (run) => { if (await queue.add(run)) say("Put into the queue.", "good"); });
@@ -276,6 +332,10 @@ function theme(name) {
 
 byId("red").addEventListener("click", red);
 byId("view").addEventListener("click", () => form.look());
+byId("reopen").addEventListener("click", reopen);
+byId("said-close").addEventListener("click", () => say(""));
+byId("within").addEventListener("click", () => { const live = now.status?.instrument?.run; if (live) visit(`${live.name}/${live.within.at(-1)}`); });
+byId("parent").addEventListener("click", () => visit(above(now.name)));
 byId("stop").addEventListener("click", () => steer("stop"));
 byId("pause").addEventListener("click", () => steer(now.status?.instrument?.run?.paused ? "resume" : "pause"));
 byId("abort").addEventListener("click", ({ target }) => {

@@ -4,9 +4,10 @@ import { element, setText } from "./dom.js";
 import { GridMap } from "./gridmap.js";
 
 export class Panels {
-  constructor(box, { onFrame, onOffer }) {
+  constructor(box, { onFrame, onOffer, onRun }) {
     this.box = box;
     this.onFrame = onFrame;
+    this.onRun = onRun;
     this.onOffer = onOffer;
     this.clear();
   }
@@ -72,16 +73,16 @@ export class Panels {
       const head = panel.columns.some(([, title]) => title)
         ? [element("thead", {}, element("tr", {}, ...panel.columns.map(([, title, unit]) => element("th", { text: unit ? `${title} / ${unit}` : title }))))] : [];
       const rows = element("tbody");
-      body = element("div", { class: "told-table" }, element("table", {}, ...head, rows));
-      shown.draw = (of) => rows.replaceChildren(...[...of.values()].map((row) => this.#row(shown, row)));
+      body = element("div", { class: head.length ? "told-table" : "told-table plain", tabindex: "0", role: "group", "aria-label": panel.title }, element("table", {}, ...head, rows));
+      shown.draw = (of) => { setText(caption, of.size ? panel.title : `${panel.title}: none yet`); body.hidden = !of.size; rows.replaceChildren(...[...of.values()].sort((a, b) => a.place - b.place).map((row) => this.#row(shown, row))); };
     }
     this.shown.set(panel.name, shown);
-    return element("figure", { class: "panel", "aria-label": panel.title }, caption, body, under);
+    return element("figure", { class: panel.columns?.length > 6 ? "panel wide" : "panel", "aria-label": panel.title }, caption, body, under);
   }
 
   #row(shown, row) {
     const cells = shown.panel.columns.map(([key, , , digits]) => element("td", { text: cell(row.values[key], digits) }));
-    if (row.frame || shown.panel.offers) {
+    if (row.frame || shown.panel.offers || row.values[shown.panel.runs]) {
       const first = cells[0], text = first.textContent;
       first.replaceChildren(element("button", { type: "button", class: "quiet", text, on: { click: () => this.#choose(shown, row) } }));
     }
@@ -93,6 +94,7 @@ export class Panels {
     shown.stale = shown.panel.type !== "map";
     this.#say(shown, row);
     if (row.frame) this.onFrame(row.frame[0], row.frame[1]);
+    else if (row.values[shown.panel.runs]) this.onRun(row.values[shown.panel.runs]);
     this.draw();
   }
 

@@ -108,7 +108,8 @@ export class Picture {
     const [rows, columns] = this.frame.shape, { scale, left, top } = this.#place(width, height);
     context.imageSmoothingEnabled = scale < 1;
     context.drawImage(this.pixels, left, top, columns * scale, rows * scale);
-    if (this.view.rings && this.over?.centre) this.#rings(context, scale, left, top);
+    const over = this.frame.seen?.centre ? this.frame.seen : this.over;
+    if (this.view.rings && over?.centre) this.#rings(context, over, scale, left, top);
     if (this.view.rings || this.plain) this.#marks(context, scale, left, top);
     if (this.view.rings && this.frame.seen && !this.plain) this.#seen(context, scale, left, top);
     if (this.pointed) this.#cross(context, this.#at(this.pointed, scale, left, top));
@@ -147,42 +148,56 @@ export class Picture {
     context.strokeStyle = "rgb(147 164 181 / 80%)";
     context.lineWidth = 1;
     context.strokeRect(x - 5, y - 5, 10, 10);
-    context.fillStyle = "#ffd479";
     context.font = "11px system-ui, sans-serif";
     context.textAlign = "left";
     for (const [fast, slow, word] of this.frame.seen.crosses) {
       const at = this.#at([fast, slow], scale, left, top);
       this.#cross(context, at);
-      context.fillText(word, at[0] + 15, at[1] - 5);
+      context.fillStyle = "#ffd479";
+      this.#words(context, word, at[0] + 15, at[1] - 5);
     }
   }
 
+  // With a dark edge, so that they stand out from a bright place too.
+  #words(context, words, x, y) {
+    context.save();
+    context.strokeStyle = "rgb(0 0 0 / 75%)";
+    context.lineWidth = 3;
+    context.lineJoin = "round";
+    context.strokeText(words, x, y);
+    context.restore();
+    context.fillText(words, x, y);
+  }
+
   #cross(context, [x, y]) {
-    context.strokeStyle = "#ffd479";
-    context.lineWidth = 1.6;
     context.beginPath();
     for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
       context.moveTo(x + 3 * dx, y + 3 * dy);
       context.lineTo(x + 13 * dx, y + 13 * dy);
     }
-    context.stroke();
+    for (const [style, wide] of [["rgb(0 0 0 / 75%)", 4], ["#ffd479", 1.6]]) {
+      context.strokeStyle = style;
+      context.lineWidth = wide;
+      context.stroke();
+    }
   }
 
-  #rings(context, scale, left, top) {
-    const { binned } = this.frame, [x, y] = this.#at(this.over.centre, scale, left, top);
+  #rings(context, over, scale, left, top) {
+    const { binned } = this.frame, [x, y] = this.#at(over.centre, scale, left, top);
     context.strokeStyle = "rgb(110 231 220 / 62%)";
     context.fillStyle = "rgb(150 245 235 / 95%)";
     context.lineWidth = 1;
     context.font = "11px system-ui, sans-serif";
     context.textAlign = "center";
-    this.over.rings.forEach(([radius, words], k) => {
+    over.rings.forEach(([radius, words], k) => {
       const turn = -Math.PI / 2 + (k % 5) * 0.5;
       const r = (radius / binned) * scale;
       context.beginPath();
       context.arc(x, y, r, 0, 2 * Math.PI);
       context.stroke();
-      context.fillText(words, x + r * Math.cos(turn), y + r * Math.sin(turn) - 4);
+      if (!this.plain) this.#words(context, words, x + r * Math.cos(turn), y + r * Math.sin(turn) - 4);
     });
+    if (this.plain) return;
     context.beginPath();
     for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
       context.moveTo(x + 4 * dx, y + 4 * dy);

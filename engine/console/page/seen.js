@@ -40,15 +40,19 @@ export class Seen {
   draw() {
     const { context, width, height } = sized(this.canvas);
     if (!width || this.values.length < 2) return;
-    const low = Math.min(...this.values), high = Math.max(...this.values), room = high - low || 1;
-    const x = (k) => 4 + (k / (KEPT - 1)) * (width - 8), y = (value) => 6 + (1 - (value - low) / room) * (height - 12);
+    const high = Math.max(...this.values), low = Math.min(...this.values, 0.8 * high), room = high - low || 1;
+    const left = 46, x = (k) => left + (k / (KEPT - 1)) * (width - left - 4), y = (value) => 6 + (1 - (value - low) / room) * (height - 12);
     context.strokeStyle = colour("--amber");
     context.setLineDash([5, 4]);
     context.beginPath();
-    context.moveTo(4, y(high));
+    context.moveTo(left, y(high));
     context.lineTo(width - 4, y(high));
     context.stroke();
     context.setLineDash([]);
+    context.fillStyle = colour("--faint");
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "right";
+    for (const value of high > low ? [low, high] : [high]) context.fillText(value.toPrecision(3), left - 5, y(value) + 4);
     context.strokeStyle = colour("--accent");
     context.lineWidth = 1.8;
     context.beginPath();

@@ -54,6 +54,7 @@ def _nothing_serious(page):
 
 
 def test_the_map_of_a_serial_run_shows_fields_and_crystals_and_queues_one(page, console):
+    _plan(page, "cred", range_deg="42")  # the operator's plan for what the map offers
     _begin(page, "serialed", width_um="26", height_um="13")
     page.locator("canvas.grid-map").wait_for()
     page.wait_for_function("() => window.credline.run?.done >= 1", timeout=3 * PATIENCE_MS)
@@ -72,6 +73,8 @@ def test_the_map_of_a_serial_run_shows_fields_and_crystals_and_queues_one(page, 
     assert "brought back under the beam" in page.locator("#queue-list li").nth(0).inner_text()
     queued = json.loads((console.folder / "runs" / "queue.json").read_text())["runs"]
     assert [run["protocol"] for run in queued] == ["serialed-recall", "cred"]
+    assert "range_deg=42" in queued[1]["settings"]
+    assert queued[1]["settings"][-1].startswith("sample=")  # that of the crystal
     page.locator("#newest").click()
     page.wait_for_function("() => window.credline.row === null")
     page.keyboard.press("F8")
@@ -191,3 +194,10 @@ def test_a_calibration_is_performed_shown_and_stored(page, console):
     page.locator("#store").click()
     page.locator("#say", has_text="stored in").wait_for()
     assert "lens_settling_s" in stored.read_text()
+    before = console.instrument["pid"]
+    page.locator("#reopen").click()  # without the command line
+    page.locator("#say", has_text="The instrument is open").wait_for(timeout=2 * PATIENCE_MS)
+    page.get_by_text("you steer").wait_for()
+    assert console.instrument["pid"] != before
+    page.locator("#reopen").wait_for(state="hidden")
+    page.locator("#start:not([disabled])").wait_for()

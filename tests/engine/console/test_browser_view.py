@@ -42,6 +42,7 @@ def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, cons
     page.wait_for_function("() => document.getElementById('beam').textContent === 'BEAM ON'")
     page.locator("#seen-figures", has_text="beam from the middle").wait_for()
     page.locator("#seen-figures", has_text="sharpness").wait_for()
+    page.wait_for_function("() => window.credline.drawn.rings === 6")  # of resolution, around the beam that is seen
     page.get_by_label("Exposure, s").fill("0.1")
     page.get_by_label("Exposure, s").press("Enter")
     _told(page, "exposure 0.1")

@@ -379,3 +379,58 @@ def test_a_machine_that_is_too_slow_is_accepted_where_that_is_asked_for(on_instr
 
     on_instrument(scene)
     assert seen == [accepted is True]
+
+
+async def _view(asked: Any) -> str:
+    told = await asked("run", protocol="view", settings=[])
+    assert told["ok"], told
+    return str(told["run"])
+
+
+def test_a_view_that_no_page_looks_at_any_more_ends_with_the_beam_off(on_instrument):
+    async def scene(asked):
+        name = await _view(asked)
+        for _ in range(20):  # a page is there for 100 s
+            await asked("status", pages=["a page"])
+            await asked.clock.sleep_s(5)
+        during = await asked("status")
+        begun_ns = asked.clock.now_ns()
+        status = await asked.until_over()  # a console that asks, and has no page
+        return name, during, status, (asked.clock.now_ns() - begun_ns) / 1e9
+
+    name, during, status, took_s = on_instrument(scene, devices="simulated")
+    assert during["run"]["name"] == name
+    assert status["last"]["status"] == "stopped"
+    assert "no page has been open that looks at it for 60 s" in status["last"]["reason"]
+    assert status["blanked"] is True
+    assert 50 < took_s < 65
+
+
+def test_a_run_that_measures_goes_on_whoever_looks(on_instrument):
+    async def scene(asked):
+        await asked("status", pages=["a page"])
+        await _begin(asked, "range_deg=60")
+        return await asked.until_over()
+
+    assert on_instrument(scene)["last"]["status"] == "done"
+
+
+def test_a_blanker_that_was_told_and_not_read_is_said_to_be_just_that(on_instrument):
+    async def scene(asked):
+        await _view(asked)
+        await asked("status", pages=["a page"])
+        seen = []
+        for words in ("unblank", "blank"):
+            assert (await asked("tell", words=words))["ok"]
+            for _ in range(60):
+                await asked.clock.sleep_s(0.01)
+                status = await asked("status")
+                seen.append((status["blanked"], status["told_off"]))
+        await asked("stop")
+        await asked.until_over()
+        return list(dict.fromkeys(seen))
+
+    assert [each for each in on_instrument(scene, devices="simulated") if not each[0]] == [
+        (False, False),
+        (False, True),
+    ]

@@ -58,9 +58,16 @@ def test_a_row_keeps_the_frame_that_made_it_and_takes_what_comes_later(view):
         "key": "9",
         "values": {"x": 9, "y": 0.0, "value": 0.5},
         "frame": ["light", 1],
+        "place": 2,
     }
     assert rows["7"]["frame"] == ["dark", 0]
     assert view.rows_of("field")["9"]["value"] == 0.5
+
+
+def test_a_row_has_the_place_at_which_it_first_came(view):
+    for record in (_frame(4), _frame(7), _note("value", of=4, value=0.5)):
+        view.take(record)
+    assert [(row["key"], row["place"]) for row in view.rows.after(0)] == [("7", 1), ("4", 0)]
 
 
 def test_a_page_is_given_what_has_changed_since_it_looked(view):

@@ -201,3 +201,21 @@ def test_how_the_microscope_stands_is_a_panel(view):
     watched.look()
     (row,) = [row["values"] for row in watched.view.panels.rows.after(0)]
     assert (row["mode"], row["camera length"], row["beam"]) == ("diffraction", "250 mm", "blanked")
+
+
+def test_what_a_run_can_tell_of_the_instrument_is_asked_by_a_button_where_it_says_so():
+    assert RunView("x", experiment_type("cred"), RunDocument(protocol="cred")).summary()["keeps"]
+    assert RunView("x", experiment_type("lens"), RunDocument(protocol="lens")).summary()["keeps"] == ""
+
+
+def test_a_live_picture_has_rings_and_one_of_an_image_has_none(view):
+    watched = WatchedRun(view, "view_001")
+    watched.look()
+    frame = watched.picture("saved", None)
+    assert frame is not None
+    live = replace(frame, kind="live", start_ns=frame.start_ns + 1)
+    told = json.loads(json.dumps(watched.seen(live), allow_nan=False))
+    assert [words for _, words in told["rings"]] == ["4 A", "2 A", "1.5 A", "1.2 A", "1 A", "0.8 A"]
+    assert told["centre"] == told["crosses"][0][:2]
+    watched.view.panels.rows_of("microscope")["now"]["mode"] = "imaging"
+    assert json.loads(json.dumps(watched.seen(replace(live, start_ns=0))))["rings"] == []

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 
 from engine.clock import RealClock
 from engine.console.guard import BODY_LIMIT_BYTES, Keys, refusal
-from engine.console.link import InstrumentLink
+from engine.console.link import InstrumentLink, Reopening
 from engine.console.runfolder import report_file, run_folder
 from engine.console.server import Console, web_app
 from engine.errors import Refused
@@ -286,3 +286,40 @@ def test_browsers_that_have_not_the_library_are_told_what_to_install(monkeypatch
     result = CliRunner().invoke(console_app, ["--port", "0"])
     assert isinstance(result.exception, Refused)
     assert 'pip install -e ".[console]"' in str(result.exception)
+
+
+class FakeReopening(Reopening):
+    """Opens nothing, and says who asked."""
+
+    def __init__(self, link: InstrumentLink) -> None:
+        super().__init__(link, link.devices, 1, RealClock())  # type: ignore[arg-type]
+        self.by: list[str] = []
+
+    async def again(self, asked: Any) -> None:
+        self.by.append(asked["who"])
+
+
+@pytest.mark.asyncio
+async def test_only_a_page_that_may_steer_opens_the_instrument_anew(tmp_path):
+    said: list[str] = []
+    link = FakeLink()
+    reopening = FakeReopening(link)
+    app = web_app(Console(tmp_path, link, Keys(8421, said.append), RealClock(), reopening))
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=OWN)
+    again = {"id": "12345678", "page": "p"}
+    refused = await client.post("/api/reopen", json=again, headers={"Origin": OWN})
+    assert (refused.status_code, reopening.by) == (403, [])
+    await _let_in(client, said)
+    foreign = await client.post("/api/reopen", json=again, headers={"Origin": "http://evil.example"})
+    assert (foreign.status_code, reopening.by) == (403, [])
+    assert (await client.post("/api/reopen", json=again, headers={"Origin": OWN})).json() == {"ok": True}
+    assert link.asked[-1]["ask"] == "claim"  # who steers now, and nobody else
+    assert len(reopening.by) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_console_that_only_watches_opens_nothing(server):
+    _, client, _, said = server
+    await _let_in(client, said)
+    answer = await client.post("/api/reopen", json={"id": "12345678"}, headers={"Origin": OWN})
+    assert "nothing was opened" in answer.json()["error"]

@@ -6,7 +6,7 @@ import pytest
 
 from engine.record.document import RunDocument
 from engine.run.registry import experiment_type
-from protocols.cred.shown import RINGS_A
+from protocols.products.resolutionrings import RINGS_A
 
 GEOMETRY = {
     "wavelength_A": 0.02508,

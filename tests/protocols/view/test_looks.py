@@ -91,3 +91,62 @@ def test_floats_that_are_no_numbers_and_signed_counts_are_looked_at():
     counts[10:20, 12:22] = 500.0
     (place,) = seen(counts, {"saturation": None, "wide_cross": False}).crosses
     assert place[:2] == pytest.approx((16.5, 14.5), abs=0.2)
+
+
+GEOMETRY = {
+    "wavelength_A": 0.02508, "camera_length_mm": 250.0, "pixel_size_mm": 0.055, "beam_fast_px": 30.0,
+    "beam_slow_px": 33.0,
+}  # fmt: skip
+KNOWN = {"geometry": GEOMETRY, "detector": {"shape": [64, 64], "wide_cross": False}}
+LOOKED_AT = {"saturation": None, "wide_cross": False, "instrument": KNOWN}
+
+
+def _ring(told: Seen, words: str) -> float:
+    return next(radius for radius, said in told.rings if said == words)
+
+
+def test_rings_lie_around_the_beam_that_is_seen_or_else_where_the_geometry_has_it():
+    counts = np.zeros((64, 64), np.uint16)
+    nothing = seen(counts, LOOKED_AT)
+    assert nothing.centre_px == (30.0, 33.0)
+    assert _ring(nothing, "1 A") == pytest.approx(6.27 / 0.055, rel=1e-3)  # 250 mm * 0.02508 A / 1 A
+    counts[10:15, 40:45] = 900
+    assert seen(counts, LOOKED_AT).centre_px == pytest.approx((42, 12), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("now", "times"),
+    [
+        ({}, 1.0),  # an instrument that does not tell its mode
+        ({"mode": "diffraction", "camera_length_mm": 250.0}, 1.0),
+        ({"mode": "diffraction", "camera_length_mm": 400.0}, 1.6),
+        ({"mode": "imaging", "camera_length_mm": 250.0}, None),
+    ],
+)
+def test_rings_are_those_of_the_camera_length_now_and_an_image_has_none(now, times):
+    told = seen(np.zeros((64, 64), np.uint16), {**LOOKED_AT, "rows": {"now": now}})
+    if times is None:
+        assert (told.centre_px, told.rings) == (None, ())
+    else:
+        assert _ring(told, "1 A") == pytest.approx(times * 6.27 / 0.055, rel=1e-3)
+
+
+def test_a_calibrated_camera_length_holds_for_the_nominal_one_that_it_was_measured_at():
+    figure = {"figures": {"geometry.camera_length_mm": {"camera_length_mm": 300.0}}}  # 250 mm measured, 300 by its name
+    now = {"mode": "diffraction", "camera_length_mm": 300.0}
+    told = seen(
+        np.zeros((64, 64), np.uint16),
+        {**LOOKED_AT, "instrument": {**KNOWN, "calibration": figure}, "rows": {"now": now}},
+    )
+    assert _ring(told, "1 A") == pytest.approx(6.27 / 0.055, rel=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"geometry": {}}, {**KNOWN, "geometry": {**GEOMETRY, "camera_length_mm": "x"}}])
+def test_an_instrument_whose_geometry_nobody_knows_has_no_rings(wrong):
+    assert seen(np.zeros((64, 64), np.uint16), {**LOOKED_AT, "instrument": wrong}).rings == ()
+
+
+def test_a_dark_picture_of_a_counting_camera_is_not_sharp():
+    dark = np.zeros((128, 128))
+    dark[[3, 70, 90], [5, 8, 100]] = 1
+    assert sharpness(dark) is None

@@ -9,6 +9,8 @@ import pytest
 
 from drivers.calibration.instrumentfile import read_instrument
 from engine.errors import DataError
+from engine.record.document import RunDocument
+from engine.run.registry import experiment_type
 from protocols.calibrate.calibrations import CALIBRATIONS
 from protocols.calibrate.rotationaxis.analysis import KnownTo, analyse
 from protocols.lattice.rotationfit import UNKNOWN_ELLIPSE
@@ -39,6 +41,14 @@ def test_by_one_run_of_any_crystal_axis_lean_and_camera_length_are_told(tmp_path
     stored = {each.name: each for each in read_instrument(tmp_path / "sim.toml").values}
     assert stored["rotation_axis_tilt_deg"].value == lean["value"]
     assert stored["rotation_axis_deg"].camera_length_mm == 250.0
+
+    (tmp_path / "sim.toml").unlink()  # the same from the page of the console
+    kept = experiment_type("cred").kept(folder, RunDocument.read(folder))
+    assert kept is not None
+    assert any("rotation_axis_deg" in line for line in kept.lines)
+    assert "sim.toml" in kept.store()
+    again = {each.name: each.value for each in read_instrument(tmp_path / "sim.toml").values}
+    assert again["rotation_axis_deg"] == stored["rotation_axis_deg"].value
 
     cell = ("calibrate", "camera-length", "--devices", named, "--from", str(folder), "--json")
     unknown = command(*cell)

@@ -1,0 +1,176 @@
+"""What an open page costs in memory, how fast a frame is on its screen, and what ten pages do; in Chromium.
+
+    python benchmarks/consolebrowser.py memory --minutes 15
+    python benchmarks/consolebrowser.py screen
+    python benchmarks/consolebrowser.py clients --number 10
+
+docs/console.md has the figures. `memory`: a live view is open, with the beam on, two pictures a second; once a minute the
+memory of all processes of Chromium, of the web server and of the instrument process, each shared page by its share.
+`screen`: from the arrival of a frame in the instrument process to the end of its drawing on the canvas. `clients`: a
+cRED run with one client and with many, clients without a browser that take every frame that they are sent. Simulated,
+on loopback; other load of the machine is in the figures.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+
+from benchmarks.console import PLAN, console, late_ms, p99, run_once, until_over, watch
+from engine.console.link import start, until_ready
+from engine.record.document import RunDocument
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MARK = """() => {
+  const seen = window.drawnAt = []; let last = null;
+  setInterval(() => {
+    const drawn = window.credline?.drawn;
+    if (drawn && drawn !== last) { last = drawn; seen.push([drawn.kind, drawn.row, drawn.at]); }
+  }, 5);
+}"""
+"""Notes the frames that the page has drawn, with the instants that it says itself."""
+
+
+def children_of(pid: int) -> list[int]:
+    """A process and all those below it."""
+    found = [pid]
+    for each in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in each.read_text().split():
+            found += children_of(int(child))
+    return found
+
+
+def resident_mb(pids: list[int]) -> float:
+    """Of these processes together, shared pages by their share."""
+    total_kb = 0
+    for pid in pids:
+        try:
+            told = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total_kb += int((re.search(r"^Pss:\s+(\d+)", told, re.M) or [0, 0])[1])
+    return total_kb / 1024
+
+
+class Page:
+    """A page in Chromium that may steer."""
+
+    def __init__(self, playwright, port: int, log: str) -> None:
+        self.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        self.page = self.browser.new_page(viewport={"width": 1366, "height": 768})
+        self.page.set_default_timeout(120_000)
+        self.page.goto(re.findall(r"http://\S+enter\S+", log)[-1])
+        self.page.get_by_text("you steer").wait_for()
+
+
+def browsing(out: Path, work) -> None:
+    """Work with a page, the port, and the console's process."""
+    from playwright.sync_api import sync_playwright
+
+    with console(out, tell=True) as (port, process, log), sync_playwright() as playwright:
+        here = Page(playwright, port, log)
+        try:
+            work(here.page, process)
+        finally:
+            here.browser.close()
+
+
+def memory(out: Path, instrument: int, minutes: float) -> None:
+    def work(page, server) -> None:
+        page.locator("#view").click()
+        page.get_by_role("button", name="Unblank", exact=True).click()
+        page.wait_for_function("() => window.credline.frames >= 20")
+        own = os.getpid()
+        rows = []
+        for minute in range(int(minutes) + 1):
+            chromium = [pid for pid in children_of(own) if "chrom" in Path(f"/proc/{pid}/comm").read_text()]
+            heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
+            row = [resident_mb(chromium), heap, resident_mb([server.pid]), resident_mb([instrument])]
+            rows.append(row)
+            words = zip(("Chromium", "page's heap", "web server", "instrument process"), row, strict=True)
+            frames = page.evaluate("window.credline.frames")
+            load = os.getloadavg()[0]
+            told = ", ".join(f"{name} {mb:.0f}" for name, mb in words)
+            print(f"{minute:3d} min: {told} MB; {frames} frames drawn, load {load:.1f}", flush=True)
+            if minute < int(minutes):
+                page.wait_for_timeout(60_000)
+        late = rows[len(rows) // 3 :]
+        grown = [b - a for a, b in zip(late[0], late[-1], strict=True)]
+        print(f"grown in the last two thirds, MB: {', '.join(f'{value:+.1f}' for value in grown)}")
+        page.locator("#stop").click()
+        page.wait_for_function("() => window.credline.run?.status === 'stopped'")
+
+    browsing(out, work)
+
+
+def screen(out: Path) -> None:
+    def work(page, _) -> None:
+        folder = asyncio.run(run_once(out, PLAN))
+        page.evaluate(MARK)
+        asyncio.run(until_over(folder))
+        zero = datetime.fromisoformat(str(RunDocument.read(folder).created_at)).timestamp()
+        lines = map(json.loads, (folder / "trace.jsonl").read_text().splitlines())
+        arrived = [zero + record["arrived_ns"] / 1e9 for record in lines if record["kind"] == "frame"]
+        drawn = page.evaluate("window.drawnAt")
+        took = [at - 1000 * arrived[row] for kind, row, at in drawn if kind == "diffraction" and row < len(arrived)]
+        took = [each for each in took if 0 < each < 10_000]
+        load = os.getloadavg()[0]
+        print(
+            f"frame to screen: median {median(took):.0f}, p99 {p99(took):.0f} ms ({len(took)} frames), load {load:.1f}"
+        )
+
+    browsing(out, work)
+
+
+async def clients(out: Path, number: int, rounds: int) -> None:
+    late: dict[int, list[float]] = {1: [], number: []}
+    for k in range(2 * rounds):
+        many = number if k % 4 in (1, 2) else 1
+        came: list[list[tuple[int, float]]] = [[] for _ in range(many)]
+        with console(out) as port:
+            folder = await run_once(out, PLAN)
+            watching = [asyncio.create_task(watch(port, folder, each)) for each in came]
+            document = await until_over(folder)
+            for task in watching:
+                task.cancel()
+        late[many] += late_ms(folder)
+        each = [len(frames) for frames in came]
+        load = os.getloadavg()[0]
+        lost = document.result.get("lost_slots")
+        print(f"{many:2d} clients: {min(each)}-{max(each)} frames each, {lost} slots lost, load {load:.1f}", flush=True)
+    for many, values in late.items():
+        print(f"{many:2d} clients: late median {median(values):.3f}, p99 {p99(values):.3f} ms ({len(values)} frames)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("memory", "screen", "clients"))
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--number", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder  # a lock folder of its own
+        out = Path(folder) / "runs"
+        process = start("simulated", out, 1)
+        try:
+            until_ready(process)
+            if asked.what == "memory":
+                memory(out, process.pid, asked.minutes)
+            elif asked.what == "screen":
+                screen(out)
+            else:
+                asyncio.run(clients(out, asked.number, asked.rounds))
+        finally:
+            process.terminate()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()
