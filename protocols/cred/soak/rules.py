@@ -50,6 +50,7 @@ def rules_of(soaked: SoakedRun) -> Rules:
     yield from _decided(soaked)
     yield from _same_mode(soaked)
     yield from _shifts_back(soaked)
+    yield from _stage_back(soaked)
     disagreements = check_run(soaked.folder)
     yield "the files of the run agree", not disagreements, "; ".join(disagreements[:3])
 
@@ -61,18 +62,19 @@ def _shifts_back(soaked: SoakedRun) -> Rules:
         return  # where they were found is read once: that it was misread is beyond what is promised
     for which in sorted({call["args"][0] for call in soaked.of("call", "deflectors.set")}):
         words = which.replace("_", " ")
-<<<<<<< HEAD
         back = which not in moved or f"THE {words.upper()} IS NOT BACK" in alarms
         yield f"the {words} is back where it was, or an alarm says so", back, alarms
-=======
-        back = which not in found or list(values) == list(found[which]) or f"THE {words.upper()} IS NOT BACK" in alarms
-        yield f"the {words} is back where it was, or an alarm says so", back, f"{values} for {found.get(which)}"
+
+
+def _stage_back(soaked: SoakedRun) -> Rules:
+    """A stage that tracking has moved in x and y stands where it was found; or an alarm says that it may not."""
     stood = next((call["result"] for call in soaked.of("call", "stagexyz.position") if "error" not in call), None)
     moves = soaked.of("call", "stagexyz.move_xy")
     if stood is not None and moves and "error" not in moves[0]:
-        back = list(moves[-1]["args"]) == [stood["x_nm"], stood["y_nm"]] or "THE STAGE IS NOT BACK" in alarms
+        back = list(moves[-1]["args"]) == [stood["x_nm"], stood["y_nm"]] or "THE STAGE IS NOT BACK" in " ".join(
+            soaked.alarms
+        )
         yield "the stage is back in x and y, or an alarm says so", back, f"{moves[-1]['args']} for {stood}"
->>>>>>> 3ffae55994e30f40588e92ed410f36b471add0a6
 
 
 def _left_safe(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:
