@@ -68,6 +68,7 @@ def _shifts_back(soaked: SoakedRun) -> Rules:
 
 def _stage_back(soaked: SoakedRun) -> Rules:
     """A stage that tracking has moved in x and y stands where it was found; or an alarm says that it may not."""
+    alarms = " ".join(soaked.alarms)
     stood = next((call["result"] for call in soaked.of("call", "stagexyz.position") if "error" not in call), None)
     moves = soaked.of("call", "stagexyz.move_xy")
     if stood is not None and moves and "error" not in moves[0]:
