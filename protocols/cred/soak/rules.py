@@ -72,9 +72,7 @@ def _stage_back(soaked: SoakedRun) -> Rules:
     stood = next((call["result"] for call in soaked.of("call", "stagexyz.position") if "error" not in call), None)
     moves = soaked.of("call", "stagexyz.move_xy")
     if stood is not None and moves and "error" not in moves[0]:
-        back = list(moves[-1]["args"]) == [stood["x_nm"], stood["y_nm"]] or "THE STAGE IS NOT BACK" in " ".join(
-            soaked.alarms
-        )
+        back = list(moves[-1]["args"]) == [stood["x_nm"], stood["y_nm"]] or "THE STAGE IS NOT BACK" in alarms
         yield "the stage is back in x and y, or an alarm says so", back, f"{moves[-1]['args']} for {stood}"
 
 
