@@ -9,7 +9,7 @@ from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
 from protocols.products.corrections import correction
 from protocols.products.cross import cross_mask
-from protocols.spots.beam_centre import _climb, beside_cross, even_level, find_beam
+from protocols.spots.beam_centre import _climb, beside_cross, brightest_place, even_level, find_beam
 from protocols.spots.beam_seen import unseen
 
 
@@ -51,7 +51,7 @@ def test_whole_counts_are_added_in_16_bits_and_fractions_are_not_and_the_place_i
 ) -> None:
     """Of the brightest picture one line alone fits into 16 bits, of the faintest all do."""
     counts = np.random.default_rng(5).poisson(gaussian((300, 411), 201.3, 152.8, 9.0, height)).astype(np.uint16)
-    assert find_beam(counts, 40.0, cap) == find_beam(counts.astype(np.float64), 40.0, cap)
+    assert brightest_place(counts, 40.0, cap) == brightest_place(counts.astype(np.float64), 40.0, cap)
 
 
 def test_a_saturated_beam_in_noise() -> None:
