@@ -36,6 +36,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from protocols.products.cross import cross_mask  # noqa: E402
 from protocols.products.export import FORMATS, export_run  # noqa: E402
 from protocols.products.metadata import FrameHeader, RunHeader  # noqa: E402
 from protocols.products.picturefiles import PictureFolders  # noqa: E402
@@ -176,11 +177,12 @@ def times_ms(run: Path, size: int) -> dict[str, float]:
         info, correct, folders = source.info, run_correction(source), folders_in(run, PICTURES)
         counts, clipped = correct.apply(source.raw(0))
         level = even_level(info.overload, info.wide_cross)
+        cross = cross_mask(info.raw_shape) if info.wide_cross else None
         frame = FrameHeader(1, 0.0, 0.2, datetime(2026, 11, 21, tzinfo=UTC))
         folders.make()
 
         def look(for_spots: bool) -> None:
-            survey(1, counts, clipped, (size / 2, size / 2), None, level, None, for_spots)
+            survey(1, counts, clipped, (size / 2, size / 2), None, level, cross, for_spots)
 
         steps: dict[str, Callable[[], object]] = {
             "read": lambda: source.raw(1),

@@ -90,6 +90,21 @@ def test_corrected_a_few_rows_at_a_time_or_pixel_by_pixel_is_the_same(monkeypatc
     assert clipped == Clipped(above=int((np.rint(scaled) > 65535).sum()))
 
 
+@pytest.mark.parametrize("saturation", [0, 2000])
+def test_faint_strips_are_corrected_as_bright_ones_are(saturation: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where something may be saturated or clipped is it looked for."""
+    monkeypatch.setattr(corrections, "STRIP_PIXELS", 8 * 70)
+    rng = np.random.default_rng(6)
+    raw = rng.poisson(np.linspace(0, 4, 100)[:, None] * np.ones(70)).astype(np.uint16)
+    raw[[40, 41, 90], [3, 69, 5]] = 3_200, 2_000, 65_535
+    response = rng.uniform(0.04, 1.9, raw.shape).astype(np.float32)
+    correct = correction(response, wide_cross=False, saturation=saturation)
+    counts, clipped = correct.apply(raw)
+    as_32_bits, clipped_of_32_bits = correct.apply(raw.astype(np.int32))  # all of them the careful way
+    np.testing.assert_array_equal(counts, as_32_bits)
+    assert clipped == clipped_of_32_bits
+
+
 def test_a_dead_pixel_on_the_cross_is_untrusted_in_all_its_parts() -> None:
     dead = np.zeros((8, 8), dtype=bool)
     dead[0, 0] = True

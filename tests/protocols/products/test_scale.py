@@ -84,3 +84,24 @@ def test_a_short_absence_is_no_warning() -> None:
 @pytest.mark.parametrize("counts", [[], [0.0] * 30, [5.0] * 3])
 def test_runs_without_spots_and_short_runs_have_not_faded(counts: list[float]) -> None:
     assert faded(told(*counts)) == []
+
+
+@pytest.mark.parametrize("highest", [0, 1, 300, 11_810, 65_535])
+def test_totals_and_medians_are_exact_whatever_the_counts(highest: int) -> None:
+    counts = np.random.default_rng(highest).integers(0, highest + 1, (61, 95)).astype(np.uint16)
+    seen = survey(1, counts, Clipped(), (48.0, 30.0), None)
+    assert seen.total == counts.sum(dtype=np.int64)
+    assert seen.background == np.median(counts[::4, ::4])
+    assert (seen.minimum, seen.maximum) == (counts.min(), counts.max())
+
+
+def test_spots_stand_out_of_the_median_of_their_own_square() -> None:
+    counts = np.full((70, 101), 4, np.uint16)
+    counts[:12] = 60  # a limit of 99 here, and of 14 below
+    counts[39:42, 49:52] = 60_000
+    counts[[5, 20, 69], [80, 3, 100]] = 99, 14, 15
+    seen = survey(1, counts, Clipped(), (50.0, 40.0), None)
+    assert (seen.spot_pixels, seen.spot_mean) == (1, 11.0)
+    counts[[5, 20], [80, 3]] += 1
+    seen = survey(1, counts, Clipped(), (50.0, 40.0), None)
+    assert (seen.spot_pixels, seen.spot_mean) == (3, pytest.approx((40 + 11 + 11) / 3))

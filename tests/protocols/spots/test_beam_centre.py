@@ -9,7 +9,7 @@ from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
 from protocols.products.corrections import correction
 from protocols.products.cross import cross_mask
-from protocols.spots.beam_centre import _climb, beside_cross, even_level, find_beam
+from protocols.spots.beam_centre import _climb, beside_cross, brightest_place, even_level, find_beam
 from protocols.spots.beam_seen import unseen
 
 
@@ -42,6 +42,16 @@ def test_a_beam_in_rows_that_fill_no_bin_is_reached_from_a_spot_beside_it() -> N
     counts[66, 64] = 60000
     counts[46, 60] = 100  # where the search starts: by the next row of bins the beam is not seen
     assert find_beam(counts) == pytest.approx((64.5, 66.5), abs=0.02)
+
+
+@pytest.mark.parametrize("cap", [None, 900, 12_000])
+@pytest.mark.parametrize("height", [0.3, 600.0, 60_000.0])
+def test_whole_counts_are_added_in_16_bits_and_fractions_are_not_and_the_place_is_the_same(
+    height: float, cap: int | None
+) -> None:
+    """Of the brightest picture one line alone fits into 16 bits, of the faintest all do."""
+    counts = np.random.default_rng(5).poisson(gaussian((300, 411), 201.3, 152.8, 9.0, height)).astype(np.uint16)
+    assert brightest_place(counts, 40.0, cap) == brightest_place(counts.astype(np.float64), 40.0, cap)
 
 
 def test_a_saturated_beam_in_noise() -> None:
