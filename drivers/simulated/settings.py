@@ -134,7 +134,9 @@ class InstrumentSettings:
         if has_pictures and not (0 < geometry.beam_slow_px < rows and 0 < geometry.beam_fast_px < columns):
             raise Refused(
                 f"devices: the primary beam (geometry.beam_fast_px = {geometry.beam_fast_px:g}, beam_slow_px = "
-                f"{geometry.beam_slow_px:g}) is not on a picture of {rows} x {columns}; nothing was started."
+                f"{geometry.beam_slow_px:g}) is not on a picture of {rows} x {columns}; nothing was started. "
+                "Where a simulated beam falls is for its driver to know: write beam_fast_px and beam_slow_px under its "
+                "own table, [microscope.geometry]; [geometry] says what frames are taken to be."
             )
         if pictures.turn.rot90 % 2 and rows != columns:
             raise Refused(

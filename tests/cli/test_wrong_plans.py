@@ -56,6 +56,10 @@ WRONG = {
     "a pixel of no size": geometry("pixel_size_mm = 0", "0.001 to 1 mm"),
     "a beam far from the detector": geometry("beam_fast_px = 99999", "516 pixels", whole=PICTURES),
     "a beam far on the other side": geometry("beam_slow_px = -5000", "516 pixels", whole=PICTURES),
+    "a beam of small simulated pictures that only the table of figures knows": Wrong(
+        ("picture of 64 x 64", "under its own table, [microscope.geometry]"),
+        devices=f"{PICTURES}pictures.shape = [64, 64]\n[geometry]\nbeam_fast_px = 32\nbeam_slow_px = 32\n",
+    ),
     "an axis of many turns": geometry("rotation_axis_deg = 4000", "-360 to 360 deg"),
     "a distortion of all": geometry("distortion_amplitude_percent = 102.4", "-50 to 50 %"),
     "a key of the geometry misspelt": Wrong(
