@@ -33,8 +33,10 @@ BLIND_PER_A = 0.09
 """Nearer to the beam is its halo."""
 SIGMA_PX, SMALLEST_PX, LARGEST_PX = 1.5, 4, 12
 """Of CROP_PX: width of the Gaussian that measures; half of the window is four times that, within these limits."""
-HOT_SHARE, BROAD = 0.35, 0.78
-"""A pixel with a larger share of the light is defective; what is wider, relative to the Gaussian, is no spot."""
+JAGGED, BROAD = 0.55, 0.78
+"""Light is smooth, defective pixels are not, alone (1.25) or many together (0.7 and more): the squares of how far
+pixels are from the mean of their neighbours, less what noise makes of that, over the squares of the pixels. A hundredth
+of all spots have more than 0.35. And what is wider, relative to the Gaussian, is no spot."""
 APART_PER_A = 0.022
 """Of two that are nearer the brighter one counts: no cell here is larger than 45 A."""
 SMALLEST = 0.6
@@ -227,12 +229,19 @@ def _measured(found: Sequence[Candidates]) -> list[SeenSpots]:
     outside = (away > 1.5 * SIGMA_PX * scale) & (away < 4 * SIGMA_PX * scale)
     tails = pixels[:, outside] @ np.stack([np.cos(angle[outside]), np.sin(angle[outside])], axis=1)
     tails /= np.maximum(light, 1e-9)[:, None]
-    core = pixels[:, away < 1.75 * SIGMA_PX * scale]
-    share = core.max(axis=1) / np.maximum(core.sum(axis=1), 1e-9)
+    near = away < 1.75 * SIGMA_PX * scale
+    core = pixels[:, near]
+    rough = pixels[:, 1:-1, 1:-1] - 0.25 * (
+        pixels[:, :-2, 1:-1] + pixels[:, 2:, 1:-1] + pixels[:, 1:-1, :-2] + pixels[:, 1:-1, 2:]
+    )
+    rough2 = np.square(rough[:, near[1:-1, 1:-1]]).sum(axis=1)
+    jagged = np.stack([rough2, np.square(core).sum(axis=1), core.sum(axis=1), np.full(len(core), near.sum())], axis=1)
     at_px = np.stack([fast + right + 0.5, slow + down + 0.5], axis=1)
     drawn_out, width = np.stack([xx - yy, 2 * xy], axis=1), (xx + yy) / 2
     return [
-        _kept(one, at_px[part], light[part], below[part], sigma, share[part], width[part], drawn_out[part], tails[part])
+        _kept(
+            one, at_px[part], light[part], below[part], sigma, jagged[part], width[part], drawn_out[part], tails[part]
+        )
         for one, part in zip(found, parts, strict=True)
     ]
 
@@ -243,13 +252,14 @@ def _kept(
     light: Array,
     below: Numbers,
     sigma: float,
-    share: Numbers,
+    jagged: Numbers,
     width: Numbers,
     drawn_out: Numbers,
     tails: Array,
 ) -> SeenSpots:
     """Of what was measured in a frame the spots, as SeenSpots has them. at_px: (n, 2) in pixels of the cut. below: the
-    background a pixel. share: of the light of the brightest pixel.
+    background a pixel. jagged: (n, 4) of the pixels of its middle the sums of squares of how far each is from the mean
+    of its four neighbours, of squares, and of all; and how many they are.
     """
     if one.noise is None:
         return NOTHING
@@ -258,7 +268,9 @@ def _kept(
     middle = cut.width_px / 2
     place = (at_px + np.array([cut.right - middle, cut.down - middle])) * (2 * REACH_PER_A / cut.width_px)
     visible = (snr > VISIBLE) & (np.hypot(*place.T) > BLIND_PER_A)
-    hot = visible & (share >= HOT_SHARE)
+    rough2, square2, total, pixels = jagged.T
+    by_noise = 1.25 * (gain * np.maximum(total, 0.0) + pixels * one.noise.over(below))
+    hot = visible & (rough2 - by_noise > JAGGED * square2)
     broad = visible & ~hot & (width >= BROAD)
     spots = np.flatnonzero(visible & ~hot & ~broad)
     single = spots[_apart(np.asarray(place[spots], dtype=np.float64), light[spots])]
