@@ -35,10 +35,11 @@ from protocols.screening.evidence import lattices, told
 from protocols.screening.examples import Wanted, examples
 from protocols.screening.figures import figures
 from protocols.screening.generation import CameraKind, generate
+from protocols.screening.inspection import upright
 from protocols.screening.model import SURELY_BAD, SURELY_GOOD, prepared, shipped
 from protocols.screening.preprocessing import cuts_of, paper_input, picture_of
 from protocols.screening.scoring import Scorer
-from protocols.screening.seenspots import seen_spots
+from protocols.screening.seenspots import SeenSpots, candidates, measured
 from protocols.screening.views import turned
 
 SEED = 20_261
@@ -95,14 +96,20 @@ def parts_ms(count: int) -> dict[str, float]:
     ready = prepared(frames, per_px)
     assert ready.evidence is not None and model.spots is not None  # noqa: S101, PT018
     evidence, spots = ready.evidence, model.spots
-    cuts = cuts_of(frames, per_px)
-    seen = [seen_spots(picture, cut) for picture, cut in zip(ready.pictures, cuts, strict=True)]
-    found = [lattices(one.xy_per_A) for one in seen]
+    laid = [upright(frame) for frame in frames]
+    cuts = cuts_of(np.stack(laid), per_px)
     pairs = list(zip(ready.pictures, cuts, strict=True))
+
+    def spots_of() -> list[SeenSpots]:
+        return measured([candidates(picture, cut) for picture, cut in pairs])
+
+    seen = spots_of()
+    found = [lattices(one.xy_per_A) for one in seen]
     parts: dict[str, Callable[[], object]] = {
-        "cut_ms": lambda: [cuts_of(frame[None], each) for frame, each in zip(frames, per_px, strict=True)],
+        "upright_ms": lambda: [upright(frame) for frame in frames],
+        "cut_ms": lambda: [cuts_of(frame[None], each) for frame, each in zip(laid, per_px, strict=True)],
         "picture_ms": lambda: [picture_of(cut) for cut in cuts],
-        "spots_ms": lambda: [seen_spots(picture, cut) for picture, cut in pairs],
+        "spots_ms": spots_of,
         "lattices_ms": lambda: [lattices(one.xy_per_A) for one in seen],
         "evidence_ms": lambda: [told(one, known) for one, known in zip(seen, found, strict=True)],
         "spot_judge_ms": lambda: spots.says(evidence),

@@ -55,4 +55,4 @@ def upright(frame: NDArray[Any]) -> NDArray[Any]:
 
 def _away(pixels: int) -> NDArray[np.float64]:
     """Of each pixel along an axis, from the middle of the frame."""
-    return np.arange(pixels) - (pixels - 1) / 2
+    return np.arange(pixels, dtype=np.float64) - (pixels - 1) / 2

@@ -188,7 +188,7 @@ def robust_centre(counts: Picture) -> tuple[float, float]:
     some = np.ascontiguousarray(counts[down::EVERY, right::EVERY]).reshape(-1)
     cap = _high(some, max(1, round(SPOTS * some.size)))
     square = max(1, min(counts.shape) // COARSE_PX)
-    coarse = _averaged(_capped(counts, cap), square)
+    coarse = _averaged(counts, square, cap)
     coarse -= coarse.min()
     found = find_beam(coarse.astype(np.float64), 2 * filter_px((counts.shape[0], counts.shape[1])) / square)
     return (found[0] * square, found[1] * square) if found else brightest_centre(counts)
@@ -233,16 +233,16 @@ def _begin(beam_px: float, width_px: int, size_px: int) -> int:
     return min(max(round(beam_px - width_px / 2), least), most)
 
 
-def _averaged(cut: Picture, square: int) -> Picture:
-    """Means of squares of pixels; what is left over at the far edges is cut off."""
+def _averaged(cut: Picture, square: int, cap: np.float32 | None = None) -> Picture:
+    """Means of squares of pixels, none of them as more than the cap; what is left over at the far edges is cut off."""
     rows, columns = (n // square for n in cut.shape)
     if square == 1:
-        return cut.copy()
+        return cut.copy() if cap is None else _capped(cut, cap)
     whole = cut[: rows * square, : columns * square]
     # Added line by line, which is ten times as fast as a sum over two of four axes.
-    lines = whole[::square].copy()
+    lines = whole[::square].copy() if cap is None else _capped(whole[::square], cap)
     for k in range(1, square):
-        lines += whole[k::square]
+        lines += whole[k::square] if cap is None else _capped(whole[k::square], cap)
     squares = lines[:, ::square].copy()
     for k in range(1, square):
         squares += lines[:, k::square]

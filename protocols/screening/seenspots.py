@@ -14,6 +14,7 @@ from itertools import groupby, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.screening.pixelnoise import Noise, noise_of
 from protocols.screening.preprocessing import CROP_PX, INPUT_PX, REACH_PER_A, Cut, Picture
 
 Array = NDArray[np.float64]
@@ -33,18 +34,14 @@ BLIND_PER_A = 0.09
 """Nearer to the beam is its halo."""
 SIGMA_PX, SMALLEST_PX, LARGEST_PX = 1.5, 4, 12
 """Of CROP_PX: width of the Gaussian that measures; half of the window is four times that, within these limits."""
-HOT_SHARE, BROAD = 0.35, 0.78
-"""A pixel with a larger share of the light is defective; what is wider, relative to the Gaussian, is no spot."""
+JAGGED, BROAD = 0.55, 0.78
+"""Light is smooth, defective pixels are not, alone (1.25) or many together (0.7 and more): the squares of how far
+pixels are from the mean of their neighbours, less what noise makes of that, over the squares of the pixels. A hundredth
+of all spots have more than 0.35. And what is wider, relative to the Gaussian, is no spot."""
 APART_PER_A = 0.022
 """Of two that are nearer the brighter one counts: no cell here is larger than 45 A."""
 SMALLEST = 0.6
 """Of cameras with so few pixels that a spot is one, as if spots were so wide."""
-LEVELS = 8
-"""Parts of a frame by brightness, of each of which the noise is known."""
-FEW_COUNTS = 5.0
-"""Whole numbers, none below 0 and most below this, are counts: a camera that integrates has an offset."""
-LOWER = 2.2
-"""The mean square of normal numbers over that of the smaller 13 of 16."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,34 +74,16 @@ NOTHING = SeenSpots(np.empty((0, 2)), np.empty(0), np.empty(0), np.empty(0), np.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """What stands out in one frame. slow, fast: (n,) pixels of the cut. noise: of a pixel (`_noise`)."""
+    """What stands out in one frame. slow, fast: (n,) pixels of the cut. noise: of a pixel (`pixelnoise`)."""
 
     cut: Cut
     slow: NDArray[np.intp]
     fast: NDArray[np.intp]
-    noise: "Noise | None"
+    noise: Noise | None
 
     def __len__(self) -> int:
         """Number of places."""
         return len(self.slow)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Noise:
-    """How the variance of a pixel grows with its counts. gain: the numbers for one electron. level, variance: (m,) of
-    the background and there; None where a pixel scatters as it counts, on `level` at least.
-    """
-
-    gain: float
-    level: Array
-    variance: Array | None
-
-    def over(self, below: Numbers) -> Numbers:
-        """(n,) variance of a pixel over such a background."""
-        if self.variance is None:
-            return np.asarray(np.maximum(below, self.level[0]), dtype=np.float32)
-        beyond = np.maximum(below - self.level[-1], 0.0) * self.gain
-        return np.asarray(np.interp(below, self.level, self.variance) + beyond, dtype=np.float32)
 
 
 def seen_spots(picture: Picture, cut: Cut) -> SeenSpots:
@@ -122,7 +101,7 @@ def candidates(picture: Picture, cut: Cut) -> Candidates:
     inside = (slow > reach) & (slow < cut.counts.shape[0] - reach - 1)
     inside &= (fast > reach) & (fast < cut.counts.shape[1] - reach - 1)
     slow, fast = slow[inside], fast[inside]
-    return Candidates(cut, slow, fast, _noise(cut.counts) if len(slow) else None)
+    return Candidates(cut, slow, fast, noise_of(cut.counts) if len(slow) else None)
 
 
 def measured(found: Sequence[Candidates]) -> list[SeenSpots]:
@@ -145,8 +124,7 @@ def _window(cut: Cut) -> tuple[float, int]:
 
 def _highest(picture: Picture) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """(n,) rows and columns of the pixels of a picture that are higher than their neighbours and stand out."""
-    average = _averaging()
-    off = picture - average @ picture @ average.T
+    off = picture - _over(np.ascontiguousarray(_over(picture).T)).T
     blocks = INPUT_PX // BLOCK_PX
     of_block = np.sort(
         off.reshape(blocks, BLOCK_PX, blocks, BLOCK_PX).swapaxes(1, 2).reshape(blocks * blocks, -1), axis=1
@@ -227,12 +205,19 @@ def _measured(found: Sequence[Candidates]) -> list[SeenSpots]:
     outside = (away > 1.5 * SIGMA_PX * scale) & (away < 4 * SIGMA_PX * scale)
     tails = pixels[:, outside] @ np.stack([np.cos(angle[outside]), np.sin(angle[outside])], axis=1)
     tails /= np.maximum(light, 1e-9)[:, None]
-    core = pixels[:, away < 1.75 * SIGMA_PX * scale]
-    share = core.max(axis=1) / np.maximum(core.sum(axis=1), 1e-9)
+    near = away < 1.75 * SIGMA_PX * scale
+    core = pixels[:, near]
+    rough = pixels[:, 1:-1, 1:-1] - 0.25 * (
+        pixels[:, :-2, 1:-1] + pixels[:, 2:, 1:-1] + pixels[:, 1:-1, :-2] + pixels[:, 1:-1, 2:]
+    )
+    rough2 = np.square(rough[:, near[1:-1, 1:-1]]).sum(axis=1)
+    jagged = np.stack([rough2, np.square(core).sum(axis=1), core.sum(axis=1), np.full(len(core), near.sum())], axis=1)
     at_px = np.stack([fast + right + 0.5, slow + down + 0.5], axis=1)
     drawn_out, width = np.stack([xx - yy, 2 * xy], axis=1), (xx + yy) / 2
     return [
-        _kept(one, at_px[part], light[part], below[part], sigma, share[part], width[part], drawn_out[part], tails[part])
+        _kept(
+            one, at_px[part], light[part], below[part], sigma, jagged[part], width[part], drawn_out[part], tails[part]
+        )
         for one, part in zip(found, parts, strict=True)
     ]
 
@@ -243,13 +228,14 @@ def _kept(
     light: Array,
     below: Numbers,
     sigma: float,
-    share: Numbers,
+    jagged: Numbers,
     width: Numbers,
     drawn_out: Numbers,
     tails: Array,
 ) -> SeenSpots:
     """Of what was measured in a frame the spots, as SeenSpots has them. at_px: (n, 2) in pixels of the cut. below: the
-    background a pixel. share: of the light of the brightest pixel.
+    background a pixel. jagged: (n, 4) of the pixels of its middle the sums of squares of how far each is from the mean
+    of its four neighbours, of squares, and of all; and how many they are.
     """
     if one.noise is None:
         return NOTHING
@@ -258,7 +244,9 @@ def _kept(
     middle = cut.width_px / 2
     place = (at_px + np.array([cut.right - middle, cut.down - middle])) * (2 * REACH_PER_A / cut.width_px)
     visible = (snr > VISIBLE) & (np.hypot(*place.T) > BLIND_PER_A)
-    hot = visible & (share >= HOT_SHARE)
+    rough2, square2, total, pixels = jagged.T
+    by_noise = 1.25 * (gain * np.maximum(total, 0.0) + pixels * one.noise.over(below))
+    hot = visible & (rough2 - by_noise > JAGGED * square2)
     broad = visible & ~hot & (width >= BROAD)
     spots = np.flatnonzero(visible & ~hot & ~broad)
     single = spots[_apart(np.asarray(place[spots], dtype=np.float64), light[spots])]
@@ -273,47 +261,6 @@ def _kept(
         int(hot.sum()),
         len(spots) - len(single),
     )
-
-
-def _noise(counts: Picture) -> Noise:
-    """How the variance of a pixel grows with its counts.
-
-    From differences between neighbouring squares of 3 x 3 pixels, that slopes do not change; the part of the frame that
-    is brightest is the beam, and tells nothing.
-    """
-    rows, columns = (n // 24 * 8 for n in counts.shape)
-    if (rows // 8) * (columns // 8) < 4 * LEVELS:
-        return Noise(1.0, np.ones(1), None)
-    squares = counts[: 3 * rows : 3, : 3 * columns].copy()
-    squares += counts[1 : 3 * rows : 3, : 3 * columns]
-    squares += counts[2 : 3 * rows : 3, : 3 * columns]
-    squares = squares[:, ::3] + squares[:, 1::3] + squares[:, 2::3]
-    mean = squares.reshape(rows // 8, 8, columns).sum(axis=1).reshape(rows // 8, columns // 8, 8).sum(axis=2)
-    mean = mean.reshape(-1) / (9 * 64)
-    order = np.argsort(mean)
-    # The parts are as those of `array_split`: the first ones have one more.
-    longer = np.arange(LEVELS) < len(order) % LEVELS
-    ends = np.cumsum(len(order) // LEVELS + longer)
-    begins = np.concatenate([[0], ends[:-1]])
-    rising = mean[order]
-    level = (rising[(begins + ends - 1) // 2] + rising[(begins + ends) // 2]) / 2  # the median of each
-    whole = bool((squares == np.rint(squares)).all())
-    if whole and _mostly_below(squares, 9 * FEW_COUNTS) and counts.min() >= 0:
-        return Noise(1.0, np.minimum(level[:1], 1.0), None)
-    lines = squares[::2] - squares[1::2]
-    square2 = np.square(lines[:, ::2] - lines[:, 1::2]) / (4 * 9)
-    in_blocks = square2.reshape(rows // 8, 4, columns // 8, 4).swapaxes(1, 2).reshape(-1, 16)
-    variance = LOWER * np.sort(in_blocks, axis=1)[:, :13].mean(axis=1)  # the largest are spots
-    noise2 = np.add.reduceat(variance[order], begins) / (ends - begins)
-    rise = (noise2[4:7] - noise2[0]) / np.maximum(level[4:7] - level[0], 1e-9)
-    gain = max(float(np.median(rise)), 1e-3 * float(noise2[0]) ** 0.5, 1.0 if whole else 1e-6)
-    return Noise(gain, level[:-1], noise2[:-1])
-
-
-def _mostly_below(values: Numbers, limit: float) -> bool:
-    """Whether their median is below it; by counting, where that decides."""
-    twice = 2 * int(np.count_nonzero(values < limit))
-    return bool(np.median(values) < limit) if twice == values.size else twice > values.size
 
 
 def _apart(place: Array, light: Array) -> NDArray[np.bool_]:
@@ -333,11 +280,29 @@ def _summed(pixels: Numbers, weight: Numbers, axis: int) -> Numbers:
     return np.asarray(np.matmul(weight[:, None, :], pixels)[:, 0, :], dtype=np.float32)
 
 
+def _over(picture: Picture) -> Picture:
+    """(150, 150) means of NEAR_PX pixels along columns; at the edges, of those there are. Sums of two, four and eight
+    pixels make those of eleven: a third of the time of a product of matrices.
+    """
+    reach = NEAR_PX // 2
+    lines = np.zeros((INPUT_PX + 2 * reach, INPUT_PX), dtype=np.float32)
+    lines[reach:-reach] = picture
+    two = lines[:-1] + lines[1:]
+    four = two[:-2] + two[2:]
+    eleven = four[:-7] + four[4:-3]
+    eleven += two[8:-1]
+    eleven += lines[10:]
+    eleven *= _share()
+    return np.asarray(eleven, dtype=np.float32)
+
+
 @cache
-def _averaging() -> Picture:
-    away = np.abs(np.arange(INPUT_PX)[:, None] - np.arange(INPUT_PX))
-    near = (away <= NEAR_PX // 2).astype(np.float32)
-    return np.asarray(near / near.sum(axis=1, keepdims=True), dtype=np.float32)
+def _share() -> Numbers:
+    """(150, 1) one over how many lines there are about each."""
+    lines = np.arange(INPUT_PX)
+    reach = NEAR_PX // 2
+    there = np.minimum(lines + reach, INPUT_PX - 1) - np.maximum(lines - reach, 0) + 1
+    return np.asarray(1 / there[:, None], dtype=np.float32)
 
 
 @cache

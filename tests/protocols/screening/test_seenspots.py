@@ -103,3 +103,17 @@ def test_frames_of_any_size_are_looked_at(size: int) -> None:
     scale = size / 516
     (cut,) = cuts_of(np.random.default_rng(1).poisson(3.0, (1, size, size)).astype(np.uint16), PER_PX / scale)
     assert len(seen_spots(picture_of(cut), cut)) <= 2
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_bright_defective_pixels_many_together_are_no_spots(camera: str) -> None:
+    """Where lines of a camera are broken: dark, and every tenth pixel as bright as any."""
+    rng = np.random.default_rng(7)
+    clean = CAMERAS[camera](frame())
+    broken = clean.copy()
+    band = broken[150:156]
+    band[:] = np.where(rng.random(band.shape) < 0.1, clean.max() * rng.random(band.shape), 0).astype(clean.dtype)
+    spots, before = seen(broken), seen(clean)
+    assert spots.hot > 15
+    assert len(spots) <= len(before) + 3
+    assert np.mean(found(spots) < 1.0) > 0.85
