@@ -1,8 +1,8 @@
 """A warning from the diffraction frames between snapshots: the crystal may be leaving the aperture.
 
-What is scattered comes and goes as a crystal turns; where it falls far below what it has been for a while, and the
-primary beam does not, there is less crystal in the aperture. Where both fall, something is in the way of the beam. Pure
-functions.
+What is scattered comes and goes as a crystal turns, by more than half from one frame to the next; where several frames
+in a row hold far less than the least of many before them, and the primary beam does not fall, there is less crystal in
+the aperture. Where both fall, something is in the way of the beam. Pure functions.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from engine.record.jsonobject import JsonDict, JsonObject
 
-LAST, BEFORE = 4, 12
-"""So many frames are compared with as many before them."""
-LEAST_BEFORE = 6
+LAST, BEFORE = 4, 24
+"""So many frames are compared with so many before them,"""
+LEAST_BEFORE = 12
+"""or with those that there are."""
 FALLEN = 0.5
-"""What is scattered is then below this part of what it was,"""
-SURE_SIGMAS = 3.0
-"""and by so many times what it varies from frame to frame."""
+"""What is scattered is then in each of them below this part of the least before."""
 STEADY = 0.15
 """The primary beam is the same within this part."""
 
@@ -98,12 +97,11 @@ def fading(frames: Sequence[Intensity]) -> str | None:
     if min(each.scattered for each in before) <= 0.0:  # so few spots that there may be none for a while
         return None
     beam = float(np.median([each.beam for each in last])) / usual_beam
-    logs = np.log(np.maximum([each.scattered for each in before], 1e-9))
-    usual, scatter = float(np.median(logs)), 1.4826 * float(np.median(np.abs(logs - np.median(logs))))
-    now = float(np.median(np.log(np.maximum([each.scattered for each in last], 1e-9))))
-    fell = np.exp(now - usual)
+    least, most = min(each.scattered for each in before), max(each.scattered for each in last)
     if beam < 1.0 - STEADY:
         return f"the primary beam has fallen to {100 * beam:.0f} % of what it was: something shadows it"
-    if fell < FALLEN and usual - now > SURE_SIGMAS * scatter and beam < 1.0 + STEADY:
+    if most < FALLEN * least and beam < 1.0 + STEADY:
+        usual, now = (float(np.median([each.scattered for each in frames])) for frames in (before, last))
+        fell = now / usual
         return f"what is scattered has fallen to {100 * fell:.0f} % of what it was: the crystal may leave the aperture"
     return None

@@ -21,11 +21,14 @@ from protocols.cred.machine import State
 from protocols.cred.records import DIFFRACTION
 from protocols.cred.sequence import SAFE_LIMIT_S, STOP_LIMIT_S
 from protocols.cred.soak.agreement import check_run
+from protocols.cred.trackingcalls import BACK_S, STAGE_BACK_S
 
 # What a stage may be off without being noticed: the scatter of readings, and moves below what is_astray looks for.
 UNNOTICED_DEG = 0.03
 # A lens within this of its focus shows spots where they belong: a twentieth of a snapshot's defocus.
 IN_FOCUS = 75
+BACK_WITHIN_S = {"deflectors": BACK_S, "stagexyz": STAGE_BACK_S}
+"""What brought a crystal back goes back where it was, last of all; so long one that does not answer is waited for."""
 STUCK = ("dark", "saturated", "same")
 """What frames of a camera are like from some frame on."""
 SEEN_WITHIN_NS = ns(1.5)
@@ -114,6 +117,8 @@ def _in_time(soaked: SoakedRun) -> Rules:
     if began is not None and safe is not None:
         limit_s = 2.0 + host_s + sum((STOP_LIMIT_S if d == "stage" else SAFE_LIMIT_S) + LET_GO_S for d in silent)
         limit_s += SAFE_LIMIT_S + LET_GO_S if "beam" in silent else 0.0  # it is asked twice
+        befallen = {fault.what.split(".")[0] for fault in soaked.came_about}
+        limit_s += sum(back_s + LET_GO_S for device, back_s in BACK_WITHIN_S.items() if device in befallen)
         took_s = (safe - began) / NS_PER_S
         yield "the safe state is reached in time", took_s <= limit_s, f"{took_s:.2f} s of {limit_s:.2f} s"
     for record in soaked.of("injected"):

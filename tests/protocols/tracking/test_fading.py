@@ -32,6 +32,11 @@ def test_what_the_last_frames_show_is_said(last, said):
     assert (answer is None) if said is None else (said in str(answer))
 
 
+def test_what_falls_by_half_and_varies_as_much_is_a_crystal_that_turns():
+    turning = [Intensity(1e6, 1e4 * factor) for factor in (1.0, 8.0, 3.0, 0.9, 2.0, 6.0, 4.0, 0.8, 3.0, 5.0, 7.0, 6.0)]
+    assert fading([*turning, *[Intensity(1e6, 0.5e4)] * 4]) is None
+
+
 def test_few_frames_tell_nothing():
     assert fading([Intensity(1e6, 1e4)] * 5 + [Intensity(1e6, 10.0)] * 4) is None
 
@@ -55,6 +60,7 @@ def test_the_simulated_crystal_is_seen_to_leave():
         at_nm = (0.0 if k < 18 else 1200.0, 0.0)
         picture = maker.diffraction(0.23 * k, 0.23 * k + 0.23, 0.5, noise_seed=k, crystal_nm=at_nm)
         frames.append(intensity(picture, beam_px, 14.0, 0.5))
-    assert fading(frames[:18]) is None
-    assert "leave the aperture" in str(fading(frames))
+    said = [fading(frames[:count]) for count in range(1, len(frames) + 1)]
+    assert not any(said[:18])
+    assert any("leave the aperture" in str(words) for words in said[18:])
     assert np.median([each.scattered for each in frames[:18]]) > 0
