@@ -111,6 +111,7 @@ def _calibrate(
 
 
 def _say_plan(kind: "AnyExperiment", plan: "BaseModel", devices: str, as_json: bool) -> None:
+    from drivers.judged import NO_AXIS
     from engine.run.planbasis import declared_basis
 
     basis = declared_basis(devices, kind.device_options(plan))
@@ -118,6 +119,8 @@ def _say_plan(kind: "AnyExperiment", plan: "BaseModel", devices: str, as_json: b
     for name, text in prepared.words.items():
         typer.echo(f"{name}: {text}", err=as_json)
     for remark in (*basis.facts.questions, *prepared.remarks):
+        if remark == NO_AXIS:  # no calibration is indexed by other programs, and one of them finds the axis
+            continue
         typer.echo(f"Note: {remark}", err=as_json)
 
 

@@ -39,6 +39,7 @@ def test_by_command_alone_what_is_stored_is_true_and_the_run_replays(tmp_path: P
     dry = command(*words, "--dry-run", "--json")
     assert json.loads(dry.stdout.splitlines()[-1]) == {"what": what, "values": {}, "stored": None, "run_dir": None}
     assert "duration: " in dry.stderr
+    assert "rotation_axis_deg" not in dry.stderr
     assert not (tmp_path / "runs").exists()
 
     done = command(*words, "--seed", "7", "--json")
