@@ -38,17 +38,10 @@ class Visit:
 
 
 def around(defocus: int, radius_nm: float, rounds: int = 1) -> list[Visit]:
-    """Places on a circle, far from each other one after the other, so that a drift is told apart from the moves.
-
-    None is visited twice: by where the crystal lies its silhouette is seen by a quarter of a pixel elsewhere, and of
-    that the same places again and again would make an error of the matrix that their scatter does not show.
-    """
-    turns = [
-        2 * math.pi * ((3 * k % DIRECTIONS) + number / rounds) / DIRECTIONS
-        for number in range(rounds)
-        for k in range(DIRECTIONS)
-    ]
-    return [Visit(defocus, radius_nm * math.cos(turn), radius_nm * math.sin(turn)) for turn in turns]
+    """Places on a circle, far from each other one after the other, so that a drift is told apart from the moves."""
+    turns = [2 * math.pi * (3 * k % DIRECTIONS) / DIRECTIONS for k in range(DIRECTIONS)]
+    ring = [Visit(defocus, radius_nm * math.cos(turn), radius_nm * math.sin(turn)) for turn in turns]
+    return ring * rounds
 
 
 class State(Enum):
