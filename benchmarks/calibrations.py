@@ -159,7 +159,9 @@ def analyse_again(asked: argparse.Namespace) -> None:
 
 def judged(found: Analysed) -> dict[str, Any]:
     """Of each value how many numbers it has, their chi^2, and by what share (of a matrix its size) it is off."""
-    truth, values, counted = dict(found.truth), {}, {}
+    truth: dict[str, Any] = dict(found.truth)
+    values: dict[str, list[Any]] = {}
+    counted: dict[str, Any] = {}
     hand_told = not any("HAND NOT TOLD" in line for line in found.lines)
     opposite = False
     for name, measured in found.values.items():

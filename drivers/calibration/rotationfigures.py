@@ -96,7 +96,7 @@ def _fitted(design: Array, seen: Array, known: Array, freedom: int) -> tuple[Arr
     def fit(more: float) -> tuple[Array, Array, float]:
         sigma = np.hypot(known, more)
         x, y = design / sigma[:, None], seen / sigma
-        inverse = np.linalg.inv(x.T @ x)
+        inverse = np.asarray(np.linalg.inv(x.T @ x), np.float64)
         figures = inverse @ x.T @ y
         return figures, inverse, float(np.sum((x @ figures - y) ** 2)) / max(freedom, 1)
 

@@ -45,6 +45,14 @@ def list_calibrations(devices: Devices = "simulated") -> None:
         typer.echo(line)
 
 
+class _Unfinished(CredlineError):
+    """A run did not come to its end; nothing was stored. folder: of the run."""
+
+    def __init__(self, said: str, folder: Path) -> None:
+        super().__init__(said)
+        self.folder = folder
+
+
 def _add(calibration: Calibration) -> None:
     """The command of a calibration."""
 
@@ -98,6 +106,9 @@ def _calibrate(
         folder = perform()
         found = analyse(folder)
         path = store_measured(devices, folder, found)
+    except _Unfinished as error:
+        _last_line(as_json, what, None, None, error.folder)
+        raise
     except CredlineError as error:
         _last_line(as_json, what, None, None, folder)
         if is_new and folder is not None:  # the frames were taken, so it was no refusal
@@ -111,6 +122,7 @@ def _calibrate(
 
 
 def _say_plan(kind: "AnyExperiment", plan: "BaseModel", devices: str, as_json: bool) -> None:
+    from drivers.judged import NO_AXIS
     from engine.run.planbasis import declared_basis
 
     basis = declared_basis(devices, kind.device_options(plan))
@@ -118,11 +130,13 @@ def _say_plan(kind: "AnyExperiment", plan: "BaseModel", devices: str, as_json: b
     for name, text in prepared.words.items():
         typer.echo(f"{name}: {text}", err=as_json)
     for remark in (*basis.facts.questions, *prepared.remarks):
+        if remark == NO_AXIS:  # no calibration is indexed by other programs, and one of them finds the axis
+            continue
         typer.echo(f"Note: {remark}", err=as_json)
 
 
 def _perform(kind: "AnyExperiment", plan: "BaseModel", out: Path, devices: str, clock: ClockKind, seed: int) -> Path:
-    """Perform the run; its folder. Raises CredlineError where it has not come to its end."""
+    """Perform the run; its folder. Raises _Unfinished where it has not come to its end."""
     from rich.console import Console
 
     from engine.commands.display import LiveDisplay
@@ -138,7 +152,8 @@ def _perform(kind: "AnyExperiment", plan: "BaseModel", out: Path, devices: str, 
         typer.echo(f"ALARM: {alarm}", err=True)
     if report.ending.status is not Status.DONE:
         status, reason = report.ending.status.value, report.ending.reason
-        raise CredlineError(f"{kind.name}: {status}: {reason} Nothing was stored; the run folder is {report.folder}")
+        stored = "" if "othing is stored" in reason else " Nothing was stored."
+        raise _Unfinished(f"{kind.name}: {status}: {reason}{stored} The run folder is {report.folder}", report.folder)
     return report.folder
 
 

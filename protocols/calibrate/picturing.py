@@ -117,6 +117,11 @@ async def looked_at_diffraction(microscope: Microscope) -> JsonDict:
     return look
 
 
+def as_sentence(why: str) -> str:
+    """A reason with its full stop; one that ends with a question has its mark."""
+    return why if why.endswith(("?", ".")) else f"{why}."
+
+
 def beam_is_off(soaked: SoakedRun) -> Rules:
     """The rule that a soak of these adds to those of the engine."""
     yield "the beam is off, or an alarm says so", soaked.microscope.truth.is_blanked() or bool(soaked.alarms), ""

@@ -26,7 +26,7 @@ from protocols.calibrate.disc.visits import (
     around,
     disc_machine,
 )
-from protocols.calibrate.picturing import Picturing, camera_of
+from protocols.calibrate.picturing import Picturing, as_sentence, camera_of
 
 Visits = Callable[[float], list[Visit]]
 """What to visit, by how far the crystal may be moved (nm)."""
@@ -207,7 +207,7 @@ class DiscExperiment(Picturing):
         outcome = await self.run.compute.compute(TRY, told, self.indices)
         result: Any = outcome.get()
         if result["why"]:
-            return self.run.finish(Status.FAILED, f"{result['why']}. Nothing is stored.")
+            return self.run.finish(Status.FAILED, f"{as_sentence(result['why'])} Nothing is stored.")
         self.is_tried, self.number = True, 0
         self.visits = self.later(min(self.plan.radius_nm, float(result["radius_nm"])))
         return "of_use"

@@ -17,6 +17,12 @@ CLIP_SIGMAS = 4.0
 ROUNDS = 5
 
 
+ALIKE_SHARE = 0.1
+"""Of the largest move: what lies nearer together is one place."""
+SHAPES = 3
+"""Parameters that the places of one ring determine: the two moves and the middle, along each axis."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MoveFit:
     """matrix: (2, 2), px per nm: rows fast and slow, columns x and y of the stage. covariance: (4, 4) of its numbers
@@ -78,9 +84,26 @@ def fit_moves(places_px: Array, moved_nm: Array, time_s: Array) -> MoveFit:
     missed_nm = np.linalg.inv(matrix) @ scatter @ np.linalg.inv(matrix).T
     return MoveFit(
         matrix,
-        np.asarray(np.kron(scatter, inner)),
+        np.asarray(np.kron(scatter, inner)) * _places_differ(rest, moved_nm[good]),
         np.asarray(figures[2]),
         np.asarray(figures[3]),
         np.where(good[:, None], left, np.nan),
         float(np.sqrt(np.trace(missed_nm) / 2)),
     )
+
+
+def _places_differ(left: Array, moved_nm: Array) -> float:
+    """How many times larger the variance of the matrix is than by the scatter of visits: by where it lies a silhouette
+    is seen elsewhere, alike in all visits of a place, and no number of them makes that less. left: (n, 2) of the fit.
+    """
+    step_nm = ALIKE_SHARE * float(np.abs(moved_nm).max())
+    _, place = np.unique(np.round(moved_nm / step_nm), axis=0, return_inverse=True)
+    place = place.ravel()
+    times = np.bincount(place).astype(np.float64)
+    number = len(times)
+    if number <= SHAPES or len(left) < 3 * number:
+        return 1.0
+    means = np.stack([np.bincount(place, left[:, axis]) / times for axis in (0, 1)], axis=1)
+    between = float(np.sum(times[:, None] * means**2)) / (2 * (number - SHAPES))
+    within = float(np.sum((left - means[place]) ** 2)) / (2 * (len(left) - number))
+    return max(1.0, between / within) if within > 0 else 1.0

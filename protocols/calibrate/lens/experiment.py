@@ -23,7 +23,7 @@ from engine.run.panels import Kept
 from engine.run.run import Run
 from engine.run.trial import Case, Rules, SoakedRun, Trial
 from protocols.calibrate.lens.plan import AWAY, BACK, DARK, DISC, PARTS, REST, LensPlan, State, lens_machine
-from protocols.calibrate.picturing import SMALL, Picturing, beam_is_off, camera_of, looked_at_diffraction
+from protocols.calibrate.picturing import SMALL, Picturing, as_sentence, beam_is_off, camera_of, looked_at_diffraction
 
 TRY = Computation("answers", "protocols.calibrate.lens.tried:tried", latency_s=0.3, limit_s=20.0, quick=True)
 DARK_FRAMES = 3
@@ -81,7 +81,7 @@ class LensExperiment(Picturing):
         outcome = await self.run.compute.compute(TRY, told, (at_rest, away))
         result: Any = outcome.get()
         if result["why"]:
-            return self.run.finish(Status.FAILED, f"{result['why']}. Nothing is stored.")
+            return self.run.finish(Status.FAILED, f"{as_sentence(result['why'])} Nothing is stored.")
         await self._rest(1)
         return "answers"
 

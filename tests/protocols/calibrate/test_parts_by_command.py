@@ -39,6 +39,7 @@ def test_by_command_alone_what_is_stored_is_true_and_the_run_replays(tmp_path: P
     dry = command(*words, "--dry-run", "--json")
     assert json.loads(dry.stdout.splitlines()[-1]) == {"what": what, "values": {}, "stored": None, "run_dir": None}
     assert "duration: " in dry.stderr
+    assert "rotation_axis_deg" not in dry.stderr
     assert not (tmp_path / "runs").exists()
 
     done = command(*words, "--seed", "7", "--json")
@@ -77,3 +78,19 @@ def test_every_part_is_put_back_as_it_was_found(tmp_path: Path) -> None:
     assert last["illumination.set_brightness"] == [40000]
     put_back = [name for name, _ in calls].index("illumination.set_brightness", len(calls) - 8)
     assert "beam.blank" in [name for name, _ in calls[:put_back]][-12:]
+
+
+@pytest.mark.long
+def test_a_run_that_fails_says_where_it_lies_and_that_nothing_was_stored_once(tmp_path: Path) -> None:
+    named = str(devices(tmp_path, instrument="sim.toml", flux_s=0.0))
+    done = command(
+        "calibrate", "lens", "--devices", named, "--out", str(tmp_path / "runs"), "--clock", "virtual", "--json"
+    )
+    assert done.returncode == 1
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told == {"what": "lens", "values": {}, "stored": None, "run_dir": str(tmp_path / "runs" / "lens_001")}
+    said = done.stderr.splitlines()[-1]
+    assert "no beam is seen" in said
+    assert said.lower().count("stored") == 1
+    assert "?." not in said
+    assert not (tmp_path / "sim.toml").exists()

@@ -21,6 +21,12 @@ from tests.protocols.calibrate.cameralength.powders import devices, performed
 pytestmark = pytest.mark.long
 
 PLAN = CameraLengthPlan()
+ELLIPSE = ("amplitude_percent", "azimuth_deg")
+
+
+def _ellipse(told: dict[str, float]) -> complex:
+    """Amplitude in percent, turned by twice the azimuth."""
+    return complex(told["amplitude_percent"] * np.exp(2j * math.radians(told["azimuth_deg"])))
 
 
 @pytest.mark.parametrize(("seed", "standard"), [(11, "Au"), (12, "Al"), (13, "TlCl")])
@@ -104,11 +110,19 @@ def test_by_the_command_several_camera_lengths_are_stored_and_the_one_that_was_s
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     stored = {(each.name, each.camera_length_mm): each for each in read_instrument(tmp_path / "sim.toml").values}
+    ellipses: list[complex] = []
     for nominal_mm in (200.0, 250.0):
         name = f"camera_length_mm at {nominal_mm:g} mm"
         assert told["values"][name]["value"] == stored["camera_length_mm", nominal_mm].value
         off = told["values"][name]["value"] - told["truth"][name]
         assert abs(off) < 4 * told["values"][name]["sigma"]
+        found, true = (
+            _ellipse({key: number(told[of][f"distortion_{key} at {nominal_mm:g} mm"]) for key in ELLIPSE})
+            for of, number in (("values", lambda value: value["value"]), ("truth", float))
+        )
+        assert abs(found - true) < 0.1
+        ellipses.append(true)
+    assert abs(ellipses[1] - ellipses[0]) > 0.1, "each camera length has its own"
     assert len(stored) == 10
     planned = command("plan", "cred", "--full", "--devices", named).stdout
     assert f"{stored['camera_length_mm', 250.0].value:.2f}"[:5] in planned

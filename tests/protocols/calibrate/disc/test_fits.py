@@ -70,6 +70,20 @@ def test_moves_give_the_matrix_a_drift_apart_and_single_wrong_places_do_no_harm(
     assert size == pytest.approx(np.linalg.det(matrix), abs=4 * sigma)
 
 
+def test_what_is_wrong_at_a_place_in_all_visits_makes_the_matrix_less_sure() -> None:
+    pulls = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        turns = np.tile(np.arange(8) * np.pi / 4, 24)
+        moved = 300 * np.column_stack([np.cos(turns), np.sin(turns)]) + rng.normal(0, 1, (192, 2))
+        wrong = np.tile(rng.normal(0, 6, (8, 2)), (24, 1))
+        places = (moved + wrong + rng.normal(0, 15, (192, 2))) * 0.05
+        found = fit_moves(places, moved, np.arange(192.0))
+        away = (found.matrix - 0.05 * np.eye(2)).ravel()
+        pulls.append(away @ np.linalg.solve(found.covariance, away) / 4)
+    assert 0.5 < np.sqrt(np.mean(pulls)) < 1.4
+
+
 def test_too_few_places_are_told() -> None:
     with pytest.raises(DataError, match="seen in 5 of 20 places"):
         fit_moves(
