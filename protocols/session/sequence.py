@@ -169,8 +169,8 @@ class SessionSequence(Experiment):
             return "next_crystal"
         if self.night.blocks < len(self.children.blocks):
             return "screen_more"
-        if not self.night.crystals and (why := self.night.unscreened):
-            return self.run.finish(Status.FAILED, f"nothing was screened: {why[-1]}. {self._words}")
+        if not self.night.crystals and (failed := self.night.unscreened):
+            return self.run.finish(Status.FAILED, f"nothing was screened: {failed[-1]}. {self._words}")
         return await self._done("no crystal is left to be tried")
 
     async def _done(self, why: str) -> str:
