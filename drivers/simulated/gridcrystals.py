@@ -45,9 +45,9 @@ AMORPHOUS_PATH = 1.3
 class CrystalsOfGrid:
     """Particles, n of them. number: of each, for ever. x_nm, y_nm: of the middle, on the grid. length_nm, width_nm:
     edges of the rectangle around it, the first `turned_rad` from the grid's x towards its y; thickness_nm along the
-    beam. phase: its number from 0, -1 of an amorphous particle. orientation: (n, 3, 3) of its lattice at tilt 0, as that
-    of `Crystal`. transmission: of its thickest part in an image. outline_nm: (n, 8, 2) corners of a convex polygon,
-    from the middle, along x and y of the grid, counterclockwise.
+    beam. phase: its number from 0, -1 of an amorphous particle. orientation: (n, 3, 3) of its lattice at tilt 0, as
+    that of `Crystal`. transmission: of its thickest part in an image. outline_nm: (n, 8, 2) corners of a convex
+    polygon, from the middle, along x and y of the grid, counterclockwise.
     """
 
     number: NDArray[np.int64]

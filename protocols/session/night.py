@@ -29,6 +29,8 @@ JUDGE, MERGE = "judge", "merge"
 KEPT_OF_RESULT = ("start_deg", "end_deg", "range_deg", "frames", "elapsed_s", "beam_on_s", "live", "tracking")
 """Of a rotation's result, what goes with its data set."""
 COLLECTED, SET_ASIDE = "collected", "set aside"
+SCREENED = ("done", "stopped")
+"""How a block was screened that has all its fields."""
 NEW = 1.0
 """A crystal is worth so much or more whose pattern fits none of the cells found."""
 
@@ -59,6 +61,8 @@ class Night:
     over: dict[int, Over] = field(default_factory=dict)
     data_sets: list[JsonDict] = field(default_factory=list)
     orders: Orders = field(default_factory=Orders)
+    unscreened: list[str] = field(default_factory=list)
+    """Of each block that was not screened whole, why."""
     heights: list[tuple[float, float, float]] = field(default_factory=list)
     """x, y of a place and z that is right there, in nm of the stage."""
     beam_on_s: float = 0.0
@@ -128,6 +132,8 @@ class Night:
             self.centre_nm = (x_nm, y_nm)
         elif name == BLOCK:
             self.blocks = max(self.blocks, int(record["block"]))
+            if record["how"] not in SCREENED:
+                self.unscreened.append(str(record["how"]))
         elif name == CHOSEN:
             self.chosen, self._chosen_ns = int(record["crystal"]), record["t_ns"]
         elif name == OVER:
@@ -210,6 +216,7 @@ class Night:
             "data_sets": self.data_sets,
             "heights": [list(each) for each in self.heights],
             "orders": self.orders.as_json(),
+            "unscreened": self.unscreened,
             "beam_on_s": round(self.beam_on_s, 3),
             "beam_untold": self.beam_untold,
             "faults": self.faults,
@@ -239,6 +246,7 @@ class Night:
             over={int(each[0]): Over(int(each[0]), *each[1:]) for each in done["over"]},
             data_sets=[{**each, "run_dir": _elsewhere(each["run_dir"], run)} for each in done["data_sets"]],
             orders=Orders.of(done["orders"]),
+            unscreened=list(done.get("unscreened") or ()),
             heights=[(x, y, z) for x, y, z in done["heights"]],
             beam_on_s=float(done["beam_on_s"]),
             beam_untold=int(done["beam_untold"]),

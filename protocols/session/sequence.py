@@ -169,6 +169,8 @@ class SessionSequence(Experiment):
             return "next_crystal"
         if self.night.blocks < len(self.children.blocks):
             return "screen_more"
+        if not self.night.crystals and (failed := self.night.unscreened):
+            return self.run.finish(Status.FAILED, f"nothing was screened: {failed[-1]}. {self._words}")
         return await self._done("no crystal is left to be tried")
 
     async def _done(self, why: str) -> str:
@@ -193,16 +195,16 @@ class SessionSequence(Experiment):
         )
         good = report.ending.status in GOOD
         self._block_tries += 1
-        if not good and (lost := await self._is_lost(report)) and self._block_tries < BLOCK_TRIES:
-            await self._take_in(self.night.crystals[known:])
-            return lost  # what was found is gone on with, and the block comes again
-        how = report.ending.status.value if good else report.ending.reason
-        self._block_tries = 0
-        self.run.trace.record("note", BLOCK, block=block + 1, how=how)
         await self._take_in(self.night.crystals[known:])
+        lost = ""
         if not good:
             self._warn(f"block {block + 1} was not screened whole: {report.ending.reason}")
-        return "screened"
+            lost = await self._is_lost(report)
+        if good or self._block_tries == BLOCK_TRIES:
+            how = report.ending.status.value if good else report.ending.reason
+            self.run.trace.record("note", BLOCK, block=block + 1, how=how)
+            self._block_tries = 0
+        return lost or "screened"  # a block that is not over comes again when what was found of it is tried
 
     async def _take_in(self, crystals: Sequence[Crystal]) -> None:
         """For the judgements to come."""

@@ -173,7 +173,7 @@ class RecallSequence(Experiment):
         told = find_told(index, self.scale.nm_per_px, settings, wide_cross=wide_cross, flatfield=flatfield)
         outcome = await self.run.compute.compute(FIND, told, (index,) if flatfield is None else (index, flatfield))
         if not outcome.good:
-            return self._failed(f"crystals could not be looked for: {outcome.error}")
+            return self._failed(f"crystals could not be looked for: {outcome.error.rstrip('.')}")
         self._seen = found = find_answered(cast(JsonObject, outcome.result))
         match = self._match = self._matched(found)
         if match is None or match.sure < self.plan.sure:

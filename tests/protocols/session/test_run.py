@@ -121,3 +121,23 @@ def test_a_device_that_is_lost_for_good_ends_the_night_safe_and_said(tmp_path: P
     assert told.children == ["serialed"]
     after = [r["name"] for r in told.of("call")]
     assert "beam.is_blanked" in after[-12:]
+
+
+def test_a_night_of_which_no_block_could_be_screened_has_failed_and_says_why(tmp_path: Path) -> None:
+    faults = [f"stagexyz.move_xy {n} error" for n in range(1, 100)]
+    told = night(tmp_path, faults=faults, failures_in_a_row=1000, width_um=52.0)
+    assert told.children == ["serialed", "serialed"]
+    assert told.document["status"] == "failed"
+    assert "nothing was screened: " in told.document["reason"]
+    assert not told.result["data_sets"]
+
+
+def test_a_block_whose_screening_failed_comes_again(tmp_path: Path) -> None:
+    choose = {**PLAN["choose"], "score_least": 0.5}
+    screening = {**PLAN["screening"], "crystals_per_field": 1, "score": False}
+    told = night(tmp_path, faults=["mode.set_mode 2 error"], choose=choose, screening=screening)
+    assert told.document["status"] == "done"
+    assert told.children == ["serialed", "serialed"]
+    assert [r["how"] for r in told.of("note", "block")] == ["done"]
+    (warned,) = told.of("note", "warning")
+    assert warned["text"].startswith("block 1 was not screened whole: mode.set_mode")

@@ -124,7 +124,8 @@ class Kept:
     """What a computation returned beside its results, as the worker finds it in a run's folder."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._file, self.earlier = folder, f"computations/{name}.bin", []
+        self._folder, self._file = folder, f"computations/{name}.bin"
+        self.earlier: list[Earlier] = []
         (folder / "computations").mkdir(exist_ok=True)
 
     def add(self, data: bytes) -> None:

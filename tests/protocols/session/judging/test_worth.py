@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from protocols.session.judging.worth import NEW, Candidate, Collected, Wanted, worth
+from protocols.session.judging.worth import Candidate, Collected, Wanted, worth
+from protocols.session.night import NEW
 from tests.protocols.session.judging.nights import CHABAZITE, MORDENITE
 from tests.protocols.session.judging.stills import GEOMETRY, reached, seen, zeolite
 
