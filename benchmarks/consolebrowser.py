@@ -4,8 +4,8 @@
     python benchmarks/consolebrowser.py screen
     python benchmarks/consolebrowser.py clients --number 10
 
-docs/console.md has the figures. `memory`: a live view is open, with the beam on, two pictures a second; once a minute the
-memory of all processes of Chromium, of the web server and of the instrument process, each shared page by its share.
+docs/console.md has the figures. `memory`: a live view is open, with the beam on, two pictures a second; once a minute
+the memory of all processes of Chromium, of the web server and of the instrument process, each shared page by its share.
 `screen`: from the arrival of a frame in the instrument process to the end of its drawing on the canvas. `clients`: a
 cRED run with one client and with many, clients without a browser that take every frame that they are sent. Simulated,
 on loopback; other load of the machine is in the figures.
