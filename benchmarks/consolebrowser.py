@@ -7,8 +7,8 @@
 docs/console.md has the figures. `memory`: a live view is open, with the beam on, two pictures a second; once a minute
 the memory of all processes of Chromium, of the web server and of the instrument process, each shared page by its share.
 `screen`: from the arrival of a frame in the instrument process to the end of its drawing on the canvas. `clients`: a
-cRED run with a console that nobody watches, and with many clients, clients without a browser that take every frame that they are sent. Simulated,
-on loopback; other load of the machine is in the figures.
+cRED run with a console that nobody watches, and with many clients without a browser that take every frame that they are
+sent. Simulated, on loopback; other load of the machine is in the figures.
 """
 
 import argparse
@@ -112,10 +112,12 @@ def memory(out: Path, instrument: int, minutes: float) -> None:
 
 
 def screen(out: Path) -> None:
+    longer = ["range_deg=30" if word.startswith("range_deg") else word for word in PLAN]
+    folder = asyncio.run(run_once(out, longer))  # before a page comes and steers
+
     def work(page, _) -> None:
+        page.evaluate(MARK)
         with ThreadPoolExecutor(1) as beside:  # Playwright has a loop in this thread
-            folder = beside.submit(asyncio.run, run_once(out, PLAN)).result()
-            page.evaluate(MARK)
             over = beside.submit(asyncio.run, until_over(folder))
             while not over.done():
                 page.wait_for_timeout(500)
