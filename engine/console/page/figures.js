@@ -52,6 +52,7 @@ export function showWarnings(run, gone) {
   const list = byId("warnings"), key = JSON.stringify(told);
   if (list.dataset.told === key) return;
   list.dataset.told = key;
+  list.hidden = !told.length;
   list.replaceChildren(...told.map(([of, text]) => element("li", { class: of, text })));
 }
 

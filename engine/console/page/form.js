@@ -46,6 +46,7 @@ export class Form {
   async open(protocol) {
     const told = await read(`/api/form?protocol=${encodeURIComponent(protocol)}`);
     if (told.error) { this.onSay(told.error, "bad"); return; }
+    if (this.protocol && this.protocol !== protocol) this.settings(); // as it stands now, to be kept
     byId("summary").textContent = told.summary;
     this.protocol = protocol;
     this.fields.clear();

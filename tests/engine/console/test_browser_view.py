@@ -48,6 +48,12 @@ def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, cons
     _told(page, "exposure 0.1")
     found = Axe().run(page).response["violations"]
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+    reached = set()
+    page.locator("#stop").focus()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.id"))
+    assert {"Unblank", "Blank", "Focus", "Save image", "mark-words"} <= reached
     page.get_by_role("button", name="Save image").click()
     _told(page, "save")
     page.get_by_role("tab", name="saved").wait_for()

@@ -217,5 +217,6 @@ def test_a_live_picture_has_rings_and_one_of_an_image_has_none(view):
     told = json.loads(json.dumps(watched.seen(live), allow_nan=False))
     assert [words for _, words in told["rings"]] == ["4 A", "2 A", "1.5 A", "1.2 A", "1 A", "0.8 A"]
     assert told["centre"] == told["crosses"][0][:2]
-    watched.view.panels.rows_of("microscope")["now"]["mode"] = "imaging"
+    call = {"kind": "call", "name": "mode.mode", "args": [], "begin_ns": 0, "end_ns": 0, "result": "imaging"}
+    watched.view.take({"seq": 0, "t_ns": 0, **call})
     assert json.loads(json.dumps(watched.seen(replace(live, start_ns=0))))["rings"] == []

@@ -1,6 +1,7 @@
 """What a display shows of a session, from single records."""
 
 from engine.record.document import RunDocument
+from engine.run.panels import TablePanel
 from engine.run.registry import experiment_type
 
 KIND = experiment_type("session")
@@ -37,6 +38,7 @@ def test_a_data_set_is_a_row_that_shows_its_run():
     assert row["cell"] == "18.11, 20.53, 7.53 A, 90.0, 90.0, 90.0 deg"
     assert (round(row["range"], 3), round(row["completeness"], 3), row["resolution"]) == (99.6, 71.3, 0.82)
     table = KIND.panels(DOCUMENT)[0]
+    assert isinstance(table, TablePanel)
     assert row[table.runs] == "9_crystal"
     assert {column.key for column in table.columns} <= {*row, "phase"}
 
