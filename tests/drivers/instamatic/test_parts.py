@@ -24,12 +24,13 @@ from drivers.conformance import (
 )
 from drivers.contract import Parts
 from drivers.instamatic.microscope import INSTAMATIC
-from drivers.parts import Deflector, Deflectors, Illumination, Mode, OpticalMode, StageXYZ
+from drivers.parts import Deflector, Mode, OpticalMode
 from drivers.simulated.microscope import SIMULATED_TIMING
 from engine.clock import RealClock
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from tests.drivers.counterparts import free_port
 from tests.drivers.instamaticprocess import STAGE, raw_call, stand_at_zero, temserver
+from tests.drivers.optionalparts import at_rest, deflectors_of, illumination_of, mode_of, stage_of
 from tests.drivers.proxy import Proxy
 from tests.engine.virtually import really
 
@@ -56,31 +57,6 @@ async def connected(clock: RealClock, port: int, **options: Any) -> AsyncIterato
     tables = {"stagexyz": PROMPT, "mode": RANGES, **options}
     async with INSTAMATIC.connect(clock, 0, {"port": port, **STAGE, "timeout_s": 2, **tables}) as parts:
         yield parts
-
-
-def stage_of(parts: Parts) -> StageXYZ:
-    assert parts.stagexyz is not None
-    return parts.stagexyz
-
-
-def mode_of(parts: Parts) -> Mode:
-    assert parts.mode is not None
-    return parts.mode
-
-
-def deflectors_of(parts: Parts) -> Deflectors:
-    assert parts.deflectors is not None
-    return parts.deflectors
-
-
-def illumination_of(parts: Parts) -> Illumination:
-    assert parts.illumination is not None
-    return parts.illumination
-
-
-async def at_rest(clock: RealClock, stage: StageXYZ) -> None:
-    while await stage.is_moving():
-        await clock.sleep_s(0.02)
 
 
 # --- against the server

@@ -18,10 +18,11 @@ from drivers.conformance import (
 from drivers.contract import Microscope
 from drivers.declared import Declared
 from drivers.jeol.microscope import JEOL, JeolDriver
-from drivers.parts import Deflector, Deflectors, Illumination, Mode, OpticalMode, StageXYZ
+from drivers.parts import Deflector, OpticalMode
 from engine.clock import RealClock
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from tests.drivers.emulators.temcom import STEPS, Temcom
+from tests.drivers.optionalparts import at_rest, deflectors_of, illumination_of, mode_of, stage_of
 from tests.engine.virtually import really
 
 pytestmark = pytest.mark.realtime
@@ -85,31 +86,6 @@ async def used(clock: RealClock, temcom: Temcom, use: Use, **options: Any) -> No
         SIMULATED_TIMING.connect(clock, 7, {}) as camera,
     ):
         await use(parts.assembled({"detector": camera}, {"camera_length_mm": 300.0}))
-
-
-def stage_of(microscope: Microscope) -> StageXYZ:
-    assert microscope.stagexyz is not None
-    return microscope.stagexyz
-
-
-def mode_of(microscope: Microscope) -> Mode:
-    assert microscope.mode is not None
-    return microscope.mode
-
-
-def deflectors_of(microscope: Microscope) -> Deflectors:
-    assert microscope.deflectors is not None
-    return microscope.deflectors
-
-
-def illumination_of(microscope: Microscope) -> Illumination:
-    assert microscope.illumination is not None
-    return microscope.illumination
-
-
-async def at_rest(clock: RealClock, stage: StageXYZ) -> None:
-    while await stage.is_moving():
-        await clock.sleep_s(0.02)
 
 
 # --- stage position

@@ -23,10 +23,10 @@ from drivers.conformance import (
     ModeConformance,
     StageXYZConformance,
 )
-from drivers.contract import Microscope, Parts
+from drivers.contract import Microscope
 from drivers.declared import Declared
 from drivers.options import Options
-from drivers.parts import Deflector, Deflectors, Illumination, Mode, OpticalMode, StageXYZ
+from drivers.parts import Deflector, Mode, OpticalMode
 from drivers.simulated.microscope import SIMULATED_TIMING
 from drivers.thermo.lensmode import ModeOptions, ThermoMode
 from drivers.thermo.microscope import THERMO
@@ -36,6 +36,7 @@ from engine.clock import RealClock
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, Refused
 from tests.drivers import temscriptserver
 from tests.drivers.counterparts import free_port
+from tests.drivers.optionalparts import at_rest, deflectors_of, illumination_of, mode_of, stage_of
 from tests.drivers.proxy import Proxy
 from tests.drivers.temscriptserver import ROTATION, connected, get, put
 from tests.engine.virtually import really
@@ -105,31 +106,6 @@ class TestParts(
     @pytest.fixture
     def bench(self, moving_server: tuple[int, int]) -> Bench:
         return bench_for(*moving_server, mode=LISTS)
-
-
-def stage_of(parts: Parts) -> StageXYZ:
-    assert parts.stagexyz is not None
-    return parts.stagexyz
-
-
-def mode_of(parts: Parts) -> Mode:
-    assert parts.mode is not None
-    return parts.mode
-
-
-def deflectors_of(parts: Parts) -> Deflectors:
-    assert parts.deflectors is not None
-    return parts.deflectors
-
-
-def illumination_of(parts: Parts) -> Illumination:
-    assert parts.illumination is not None
-    return parts.illumination
-
-
-async def at_rest(clock: RealClock, stage: StageXYZ) -> None:
-    while await stage.is_moving():
-        await clock.sleep_s(0.02)
 
 
 # --- stage position
