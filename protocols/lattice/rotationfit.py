@@ -238,6 +238,8 @@ def _round(
     away = np.array([getattr(geometry, name) - getattr(believed[0], name) for name in names]) / widths
     weighted = np.concatenate([weighted, np.eye(len(names), len(columns), 9) / widths[:, None]])
     scale = np.linalg.norm(weighted, axis=0)
+    if not (scale > 0).all():  # reflections with an index that is 0 in all of them: a plane, no lattice
+        raise np.linalg.LinAlgError
     inverse = np.linalg.pinv((weighted / scale).T @ (weighted / scale), rcond=1e-13) / np.outer(scale, scale)
     change = -inverse @ (weighted.T @ np.concatenate([(off / sigma).reshape(-1), away]))
     moved = {name: getattr(geometry, name) + float(by) for name, by in zip(names, change[9:], strict=True)}

@@ -29,7 +29,9 @@ UNSEEN_SIGMAS = 5.0
 """Counts of a spot that is just not found, in standard deviations of 9 pixels of background."""
 STRONG = 20.0
 """A reflection of so many times the unseen counts would show in the next frame if there were anything there."""
-STRONG_ONES = 12
+FAIRLY_STRONG = 10.0
+"""Where strong ones are few these tell it: of them a tail may be hidden, which makes them look narrower."""
+STRONG_ONES = 8
 """So many of them at least tell how wide reflections are; with fewer they are taken to be narrower than any frame."""
 
 
@@ -154,9 +156,8 @@ def _measured(
     gaps_so_far = np.cumsum(gap_before)
     cut |= gaps_so_far[last] > gaps_so_far[first]
     wide_deg = width_deg[first] if n else np.empty(0)
-    strong = (intensity > STRONG * unseen) & ~cut
     variance = total(counts * (middle_deg[frame] - angle_deg[reflection]) ** 2) / intensity
-    strong &= last - first <= np.median((last - first)[strong]) + 1 if strong.any() else strong
+    strong = _telling(intensity / np.maximum(unseen, 1e-9), last - first, cut)
     # Either of the two next frames may hide so many counts.
     hidden_deg = wide_deg * unseen / (intensity + unseen) * np.sqrt(2 / 3)
     placed_deg = wide_deg * _placed((variance / np.maximum(wide_deg, 1e-9) ** 2)[strong])
@@ -176,6 +177,17 @@ def _measured(
     )
 
 
+def _telling(times_unseen: Array, frames: Numbers, cut: Mask) -> Mask:
+    """Which of (n,) reflections tell how wide they are: STRONG_ONES at least, or none. frames: last less first."""
+    for least in (STRONG, FAIRLY_STRONG):
+        strong: Mask = (times_unseen > least) & ~cut
+        if strong.any():
+            strong &= frames <= np.median(frames[strong]) + 1
+        if np.count_nonzero(strong) >= STRONG_ONES:
+            return strong
+    return np.zeros(len(frames), dtype=bool)
+
+
 def _placed(variance: Array) -> float:
     """How uncertain it is where in its frames a reflection was, in frames, from the (n,) variances of strong ones.
 
@@ -183,7 +195,7 @@ def _placed(variance: Array) -> float:
     frames, anywhere against the frames, the mean of the frames errs by e, with e^2 the sum of exp(-4 pi^2 n^2 w^2) /
     (2 pi^2 n^2) over n = 1, 2, ..., and the variance about it is w^2 + 1 / 12 - e^2 on the average: that gives w.
     """
-    if len(variance) < STRONG_ONES:
+    if not len(variance):
         return math.sqrt(1 / 12)
     order = np.arange(1, 30, dtype=np.float64)[:, None]
     width = np.linspace(0, 1, 200)

@@ -56,3 +56,12 @@ def test_without_enough_reflections_there_is_no_fit() -> None:
     assert fit_rotation(seen, RotationGeometry.of(geometry), specimen.ub) is None
     nothing = Observed(*np.empty((5, 0)))
     assert fit_rotation(nothing, RotationGeometry.of(geometry), specimen.ub) is None
+
+
+def test_reflections_of_one_plane_are_no_lattice() -> None:
+    """And make no number that is none, of which numpy would warn."""
+    geometry, specimen = geometry_of(12.0), crystal(4, 1.2)
+    seen, _ = observed(specimen, geometry, 2, count=400)
+    flat = specimen.ub.copy()
+    flat[:, 2] *= 100  # so large that all have the index 0 along it
+    assert fit_rotation(seen, RotationGeometry.of(geometry), flat) is None

@@ -100,6 +100,28 @@ def test_angles_are_as_uncertain_as_is_said(rocking_deg: float, worst_deg: float
     assert 0.45 < np.sqrt(np.mean((off / found.angle_sigma_deg)[whole] ** 2)) < 1.3
 
 
+@pytest.mark.parametrize("electrons", [150.0, 600.0])
+def test_few_reflections_tell_how_wide_they_are(electrons: float) -> None:
+    """After some degrees of a small cell: taken for narrower than any frame, whole ones would count as little as cut
+    ones."""
+    rng = np.random.default_rng(3)
+    off, told = [], []
+    for _ in range(20):
+        true_deg = rng.uniform(1, 4, 12)
+        edges = np.arange(0, 5 + WIDTH_DEG, WIDTH_DEG)
+        passed = np.vectorize(erf)((edges[:, None] - true_deg) / 0.083 / np.sqrt(2)) / 2
+        counts = rng.poisson(np.diff(passed, axis=0) * electrons)
+        found = joined(
+            [spots(*[(10.0 * k + 10, 20.0, float(n)) for k, n in enumerate(each) if n > 9]) for each in counts]
+        )
+        assert len(found) == 12
+        off.append(found.angle_deg - true_deg[np.rint(found.fast_px / 10).astype(int) - 1])
+        told.append(found.angle_sigma_deg)
+    pulls = np.concatenate(off) / np.concatenate(told)
+    assert np.median(np.concatenate(told)) < 0.04
+    assert 0.5 < np.sqrt(np.mean(pulls**2)) < 1.3
+
+
 def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(ValueError, match="slots"):
         join([spots()], np.array([1, 2]), np.zeros(1), np.zeros(1))
