@@ -150,6 +150,10 @@ class Trial:
         """What is wrong at this step of a run, or None; called with every record as it is made."""
         return None
 
+    def ended_itself(self, soaked: SoakedRun) -> bool:
+        """Whether the plan let the run end itself for what it saw; else one without trouble has to be done."""
+        return False
+
     def judge(self, soaked: SoakedRun) -> Rules:
         """Every rule of the protocol: its name, whether it holds, and what was found where it does not."""
         yield from ()

@@ -90,7 +90,7 @@ def try_case(kind: AnyExperiment, case: Case) -> Verdict:
             with _alarm_clock():
                 soaked, loose = _run(kind, trial, case, Path(name), _devices_file(trial, case, Path(files)))
                 verdicts = [
-                    *_judge(soaked),
+                    *_judge(soaked, trial),
                     ("no task is left", not loose, "; ".join(loose)),
                     *trial.judge(soaked),
                     *_replayed(soaked),
@@ -195,7 +195,7 @@ def _run(kind: AnyExperiment, trial: Trial, case: Case, out: Path, devices: str)
     return soaked, loose
 
 
-def _judge(soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:
+def _judge(soaked: SoakedRun, trial: Trial) -> Iterator[tuple[str, bool, str]]:
     """What holds for every protocol."""
     states = [record["name"] for record in soaked.of("state")]
     status, reason = soaked.ending.status.value, soaked.ending.reason
@@ -211,7 +211,8 @@ def _judge(soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:
     yield "records are numbered", numbers == list(range(numbers[0], numbers[0] + len(numbers))), ""
     asked = any(words.startswith(OPERATOR) for words in soaked.case.troubles)
     if not soaked.came_about and not asked:
-        yield "without trouble a run is done", status == "done" and not soaked.alarms, f"{status}: {reason}"
+        as_planned = status == "done" or (status == "stopped" and trial.ended_itself(soaked))
+        yield "without trouble a run is done", as_planned and not soaked.alarms, f"{status}: {reason}"
     memory = soaked.run.writer.most_pending_bytes
     yield "what waits for the disk is bounded", memory < DISK_LIMIT_BYTES + 10e6, f"{memory} bytes"
 

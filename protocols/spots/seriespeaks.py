@@ -113,7 +113,7 @@ class SeriesPeaks:
         self.allowed = allowed
         self._sample = np.flatnonzero(allowed)[::GAIN_EVERY]
         # Whole counts have few different values: spread evenly by half a count.
-        self._spread: Array = np.asarray(np.arange(len(self._sample)) * 0.618034 % 1 - 0.5)
+        self._spread: Array = np.asarray(np.arange(len(self._sample)) * 0.618034 % 1 - 0.5, dtype=np.float64)
 
     def __call__(self, counts: NDArray[np.generic]) -> FrameSpots:
         """The spots of (rows, columns) counts of a frame, strongest pixels first; counts below 0 are taken as 0."""

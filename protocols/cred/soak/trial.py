@@ -296,6 +296,11 @@ class CredTrial(Trial):
             return f"the beam is unblanked when rotation was seen, or for a look before it: it was in state {state}"
         return None
 
+    def ended_itself(self, soaked: SoakedRun) -> bool:
+        """See `Trial.ended_itself`: a crystal that leaves ends a run whose plan says so."""
+        policy = str(soaked.case.plan.get("crystal_lost", "go on"))
+        return policy != "go on" and soaked.ending.reason.startswith(f"crystal_lost = {policy}")
+
     def judge(self, soaked: SoakedRun) -> Iterator[tuple[str, bool, str]]:
         """The rules of cRED."""
         return rules_of(soaked)

@@ -47,8 +47,8 @@ def test_by_one_run_of_any_crystal_axis_lean_and_camera_length_are_told(tmp_path
     assert kept is not None
     assert any("rotation_axis_deg" in line for line in kept.lines)
     assert "sim.toml" in kept.store()
-    again = {each.name: each.value for each in read_instrument(tmp_path / "sim.toml").values}
-    assert again["rotation_axis_deg"] == stored["rotation_axis_deg"].value
+    renewed = {each.name: each.value for each in read_instrument(tmp_path / "sim.toml").values}
+    assert renewed["rotation_axis_deg"] == stored["rotation_axis_deg"].value
 
     cell = ("calibrate", "camera-length", "--devices", named, "--from", str(folder), "--json")
     unknown = command(*cell)
