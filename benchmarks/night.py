@@ -18,7 +18,6 @@ from typing import Any
 
 import tomlkit
 
-import engine.run.computeworkers
 from engine.record.document import RunDocument
 from engine.record.folder import children_of
 from engine.record.trace import read_trace
@@ -48,8 +47,6 @@ RARE = {"third_phase": "cell 7.52 14.16 19.0 90 90 90", "third_share": 0.03}
 KILLED_AFTER = 4
 """Children begun."""
 S_BETWEEN_LOOKS = 0.2
-engine.run.computeworkers.VIRTUAL_PATIENCE_S = 3600.0
-"""Virtual time waits for a worker as long as a busy machine takes."""
 
 
 def night(seed: int, size_um: float, asked: argparse.Namespace, out: Path) -> None:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 BULK_FOLDER = "computations"
 
-VIRTUAL_PATIENCE_S = 60.0
+VIRTUAL_PATIENCE_S = 300.0
 """On the wall: under virtual time a worker that has not answered by then has died."""
 
 

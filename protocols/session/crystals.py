@@ -77,7 +77,7 @@ def crystals_in(result: JsonObject, block: int, before: Sequence[Crystal]) -> li
 
 def bars_in(result: JsonObject) -> list[Bar]:
     """The fields that a bar covers: those that were skipped for it, and those in which nothing was seen."""
-    rows = (row for row in rows_of(result.get("fields")) if row.get("how") in ("bar", "barren"))
+    rows = (row for row in rows_of(result.get("field_table")) if row.get("how") in ("bar", "barren"))
     return [Bar(row["x_nm"], row["y_nm"]) for row in rows if _has_place(row)]
 
 

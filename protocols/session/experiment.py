@@ -49,8 +49,10 @@ class PreparedSession(Prepared):
         crystal_s, exposure_s = planned_crystal_s(self.children), exposed_s(self.children)
         screening: Any = self.of_children["screening"].words
         room = int(goal.max_hours * S_PER_H / crystal_s)
+        blocks = len(self.children.blocks)
+        at_once = "at once" if blocks == 1 else f"in {blocks} blocks"
         words = {
-            "region": f"{plan.width_um:g} x {plan.height_um:g} um, {len(self.children.blocks)} screenings",
+            "region": f"{plan.width_um:g} x {plan.height_um:g} um, screened {at_once}",
             "a screening": f"{screening.get('fields', '')}; {screening.get('duration', '')}",
             "a crystal": f"{crystal_s:.0f} s, beam on for {exposure_s:.0f} s of its rotation",
             "height": self.children.no_height or "measured and set for each crystal",

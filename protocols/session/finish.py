@@ -77,7 +77,9 @@ def told_rows(result: JsonObject) -> list[tuple[str, str]]:
         rows.append(("device faults", f"{result['faults']}, waited {result['waited_s'] / 60:.1f} min for them"))
     spent: Any = result["in_state_s"]
     if spent:
-        most = sorted(spent.items(), key=lambda each: -each[1])
+        most = sorted(
+            ((name, s) for name, s in spent.items() if s >= 3.0), key=lambda each: -each[1]
+        )  # shown as 0.1 min
         rows.append(("time went to", ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in most[:5])))
     if result["beam_untold"]:
         rows.append(("beam", f"{result['beam_untold']} children did not tell how long it was on"))

@@ -19,12 +19,12 @@ DIGITS = {"_nm": 1, "_A": 3}
 
 
 def told_tables(tables: SerialTables, remains: Remains) -> JsonDict:
-    """`crystals` and `fields`, each with `columns` and `rows`, None for what is not known; `spots` of good patterns, by
-    the number of the crystal (`protocols.serialed.tellspots`).
+    """`crystals` and `field_table`, each with `columns` and `rows`, None for what is not known; `spots` of good
+    patterns, by the number of the crystal (`protocols.serialed.tellspots`).
     """
     return {
         "crystals": _table(CRYSTALS, tables.crystals),
-        "fields": _table(FIELDS, tables.fields),
+        "field_table": _table(FIELDS, tables.fields),
         "spots": _spots(tables, remains),
     }
 

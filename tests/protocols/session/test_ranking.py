@@ -69,7 +69,7 @@ def test_a_crystal_that_a_bar_shades_before_the_rotation_is_over_comes_later() -
 def test_fields_in_which_nothing_was_seen_are_taken_for_bars() -> None:
     rows = [[0.0, 0.0, "visited"], [1.0, 2.0, "bar"], [3.0, 4.0, "barren"], [5.0, 6.0, "no crystals"]]
     fields = {"columns": ["x_nm", "y_nm", "how"], "rows": rows}
-    assert bars_in({"fields": fields}) == [Bar(1.0, 2.0), Bar(3.0, 4.0)]
+    assert bars_in({"field_table": fields}) == [Bar(1.0, 2.0), Bar(3.0, 4.0)]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def written_session(folder: Path, stage: Stage, data_sets: int = 12, seed: int =
     bars = [[-100_000.0 + 10_000 * k, 50_000.0, "bar"] for k in range(21)]
     screened = {
         "crystals": {"columns": columns, "rows": rows},
-        "fields": {"columns": ["x_nm", "y_nm", "how"], "rows": bars},
+        "field_table": {"columns": ["x_nm", "y_nm", "how"], "rows": bars},
         "patterns": count,
         "beam_on_s": 60.0,
     }
