@@ -270,7 +270,7 @@ class Controls:
             self._began.set_result(run.folder.name)
 
     async def _end_unwatched(self, view: RunUnderWay) -> None:
-        """Nobody leaves the beam on a crystal because a browser, or a console, has gone."""
+        """Nobody leaves the beam on because a browser, or a console, has gone."""
         while self._now is view:
             left_ns = self._seen_ns + ns(UNWATCHED_S) - self.clock.now_ns()
             if left_ns <= 0:
