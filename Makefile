@@ -4,10 +4,10 @@
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -q
-# A file of tests stays in one process, with what its tests share.
-IN_TWO = --numprocesses 2 --dist loadfile
-# The quick ones wait half of their time, for the real clock and for programs that they start: five fill two processors.
+# More processes than processors, for tests wait: for the real clock, and for programs that they start. A file of tests
+# stays in one process, with what its tests share.
 IN_FIVE = --numprocesses 5 --dist loadfile
+IN_FOUR = --numprocesses 4 --dist loadfile
 
 .PHONY: demo test quick check style types imports long counterparts bench golden clean
 
@@ -22,7 +22,7 @@ quick: .venv/installed-dev
 	$(PYTEST) $(IN_FIVE) -m "not long and not counterpart"
 
 long: .venv/installed-dev
-	$(PYTEST) $(IN_TWO) -m "long or counterpart"
+	$(PYTEST) $(IN_FOUR) -m "long or counterpart"
 
 counterparts: .counterparts/installed .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dectris]"
