@@ -11,4 +11,4 @@ from protocols.session.experiment import SESSION
 def test_a_night_with_troubles_keeps_its_rules(seed: int) -> None:
     verdict = try_case(SESSION, draw(SESSION, seed))
     assert verdict.broken == ()
-    assert verdict.checks > 50
+    assert verdict.checks > 30  # one that the operator ends early has fewer
