@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sen
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a program that was started in the background ignores it
     yield
     signal.signal(signal.SIGINT, before)
 

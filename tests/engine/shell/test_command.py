@@ -68,6 +68,7 @@ def test_a_mistake_of_the_person_is_shown_as_python_does(typed, capsys):
 
 def test_every_cell_stands_in_the_log(typed, opened):
     typed("await stage.angle()  # where is it?")
+    asyncio.run(opened.submit(opened._run.flush))
     records = [json.loads(line) for line in (opened.folder / "trace.jsonl").read_text().splitlines()]
     assert "await stage.angle()  # where is it?" in [r.get("text") for r in records if r["name"] == "cell"]
 
