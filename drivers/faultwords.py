@@ -25,6 +25,7 @@ which second of the run), what happens, and how much of it:
 """
 
 import dataclasses
+from difflib import get_close_matches
 
 from drivers.parts import OPTIONAL_PARTS, OpticalMode
 from engine.errors import Refused
@@ -78,9 +79,11 @@ class Fault:
         kinds = KINDS.get(what, _kinds_of(device) if method else None)
         if kinds is None or kind not in kinds:
             known = ", ".join(kinds or ["DEVICE.METHOD", "compute.NAME", *KINDS])
-            raise Refused(
-                f"fault {text!r}: {kind if kinds else what!r} is not known; use {known}. Nothing was started."
-            )
+            elsewhere = [name for name, of_name in KINDS.items() if kind in of_name]
+            near = get_close_matches(what, elsewhere, n=1)
+            meant = f" Did you mean {near[0]}?" if near and what not in KINDS else ""
+            unknown = kind if kinds else what
+            raise Refused(f"fault {text!r}: {unknown!r} is not known; use {known}.{meant} Nothing was started.")
         try:
             number, amount = float(when), float(value[0]) if value else 0.0
         except ValueError:

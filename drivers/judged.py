@@ -91,6 +91,12 @@ def geometry_cannot_be(geometry: "Geometry", shape: tuple[int, int] | None = Non
     return next((text for text in found if text), None) or (_far_beam(geometry, shape) if shape else None)
 
 
+def geometry_questions(geometry: "Geometry") -> tuple[str, ...]:
+    """What to ask about a geometry that can be and is unusual, one line each."""
+    asked = (question(f"geometry.{key}", value, GEOMETRY[key]) for key, value in _known(asdict(geometry), GEOMETRY))
+    return tuple(text for text in asked if text)
+
+
 def grid(detector: "DetectorFacts") -> tuple[int, int] | None:
     """Rows and columns of equal pixels, on which the beam is given: a wide cross counts four more of each.
 

@@ -72,8 +72,8 @@ def soak_runs(
         typer.echo(f"again with: {command(protocol, worst.case, draw(kind, worst.case.seed))}")
     ended = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     typer.echo(
-        f"{runs} runs ({ended}), {injected} faults injected, {checks} invariants checked, {len(broken)} broken; "
-        f"{took_s:.0f} s, {runs / took_s:.0f} runs/s"
+        f"{runs} runs ({ended}), {injected} faults injected, {checks} invariants checked, {len(broken)} broken "
+        f"(what counts: runs are meant to fail here); {took_s:.0f} s, {runs / took_s:.0f} runs/s"
     )
     if interrupted:
         typer.echo(f"credline: interrupted after {runs} of {seeds} runs", err=True)

@@ -34,8 +34,12 @@ def experiment_type(name: str) -> "AnyExperiment":
     """The registered protocol of this name. Raises Refused with the names there are."""
     points = registered("protocols")
     if name not in points:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, list(points), n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
         raise Refused(
-            f"protocol {shown(repr(name))} is not known; registered are: {', '.join(sorted(points)) or 'none'}."
+            f"protocol {shown(repr(name))} is not known; registered are: {', '.join(sorted(points)) or 'none'}.{meant}"
         )
     loaded: AnyExperiment = points[name].load()
     return loaded

@@ -1,10 +1,12 @@
-"""Whether a run's geometry can be: what would be a wrong number in every header is refused, with the remedy."""
+"""Whether a run's geometry can be: what would be a wrong number in every header is refused, with the remedy, and what
+no microscope usually has is asked about.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drivers.facts import Geometry
-from drivers.judged import geometry_cannot_be
+from drivers.judged import geometry_cannot_be, geometry_questions
 from engine.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,7 +18,22 @@ def check_geometry(info: "RunInfo", path: Path, *, has_pictures: bool) -> None:
 
     has_pictures: whether the beam has a place on them, or they are placeholders.
     """
-    geometry = Geometry(
+    if why := geometry_cannot_be(_geometry(info), info.shape if has_pictures else None):
+        raise DataError(
+            f"{path}: {why} Nothing was exported. Correct it, and keep what it was: credline export {info.folder} "
+            "--set geometry.KEY=VALUE"
+        )
+
+
+def unusual_geometry(info: "RunInfo") -> tuple[str, ...]:
+    """What to ask about a geometry that can be and is unusual, one line each."""
+    return tuple(
+        f"{text} credline export {info.folder} --set geometry.KEY=VALUE" for text in geometry_questions(_geometry(info))
+    )
+
+
+def _geometry(info: "RunInfo") -> Geometry:
+    return Geometry(
         info.wavelength_A,
         info.camera_length_mm,
         info.pixel_size_mm,
@@ -27,8 +44,3 @@ def check_geometry(info: "RunInfo", path: Path, *, has_pictures: bool) -> None:
         info.distortion_azimuth_deg,
         info.rotation_axis_tilt_deg,
     )
-    if why := geometry_cannot_be(geometry, info.shape if has_pictures else None):
-        raise DataError(
-            f"{path}: {why} Nothing was exported. Correct it, and keep what it was: credline export {info.folder} "
-            "--set geometry.KEY=VALUE"
-        )

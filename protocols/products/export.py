@@ -16,6 +16,7 @@ import numpy as np
 from engine.errors import DataError, Refused
 from engine.record.folder import of_this_process
 from protocols.products.atomic import write_text
+from protocols.products.checkedgeometry import unusual_geometry
 from protocols.products.corrections import Clipped
 from protocols.products.cred_log import LOG_FILE, cred_log, slot_list
 from protocols.products.foundcrystal import FoundCrystal, found_crystal
@@ -312,6 +313,7 @@ def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: RunBeam) -> I
     info = source.info
     if source.flatfield() is None:
         yield f"{info.folder / 'frames.h5'}: {FLATFIELD_MISSING}"
+    yield from unusual_geometry(info)
     yield from beam_questions(beam, str(info.folder))
     clipped = clipped_in(surveys)
     if clipped.total:

@@ -148,7 +148,8 @@ SCALE = (
 
 def _count(snapshots: int) -> str:
     shown_here = f", {SNAPSHOTS_SHOWN} of them here" if snapshots > SNAPSHOTS_SHOWN else ""
-    return f"{snapshots} pictures of the crystal{shown_here}; slot, time on the strip, stage angle."
+    pictures = "1 picture" if snapshots == 1 else f"{snapshots} pictures"
+    return f"{pictures} of the crystal{shown_here}; slot, time on the strip, stage angle."
 
 
 def _strip(info: RunInfo) -> str:

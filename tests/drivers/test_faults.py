@@ -135,6 +135,7 @@ def test_a_fault_is_written_as_it_is_read(words: str) -> None:
     [
         ("", "'' is not known"),
         ("nonsense", "'nonsense' is not known; use DEVICE.METHOD"),
+        ("detector.frame 20 drop", "away, lost. Did you mean detector.frames?"),
         ("beam 1 error", "'beam' is not known"),
         ("beam. 1 error", "'beam.' is not known"),
         ("gun.angle 1 error", "'gun.angle' is not known"),

@@ -8,7 +8,15 @@ import pytest
 
 from drivers import plausible
 from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFacts, Timing
-from drivers.judged import cannot_be, geometry_cannot_be, impossible, meant, question, questions
+from drivers.judged import (
+    cannot_be,
+    geometry_cannot_be,
+    geometry_questions,
+    impossible,
+    meant,
+    question,
+    questions,
+)
 from drivers.plausible import Plausible
 
 GEOMETRY = Geometry(0.02508, 250.0, 0.055, -38.5, 261.3, 255.1)
@@ -128,3 +136,11 @@ def test_a_geometry_alone_is_judged_on_the_grid_of_its_pictures() -> None:
     assert geometry_cannot_be(GEOMETRY, (516, 516)) is None
     assert "the detector has 32 pixels" in (geometry_cannot_be(GEOMETRY, (32, 32)) or "")
     assert geometry_cannot_be(GEOMETRY) is None
+
+
+def test_of_a_geometry_alone_the_unusual_is_asked_about() -> None:
+    geometry = Geometry(0.0251, 25.0, 0.055, 0.0, 258.0, 258.0)
+    assert geometry_cannot_be(geometry) is None
+    (asked,) = geometry_questions(geometry)
+    assert asked.startswith("geometry.camera_length_mm = 25: a camera length is usually 100 to 8000 mm; is it right?")
+    assert geometry_questions(replace(geometry, camera_length_mm=250.0)) == ()

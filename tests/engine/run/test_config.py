@@ -171,7 +171,7 @@ def test_a_mistake_in_a_file_names_its_key(tmp_path: Path) -> None:
 
 
 def test_an_unknown_protocol_is_refused_with_those_there_are() -> None:
-    with pytest.raises(Refused, match=r"protocol 'cerd' is not known; registered are: .*cred"):
+    with pytest.raises(Refused, match=r"protocol 'cerd' is not known; registered are: .*cred.*Did you mean cred"):
         experiment_type("cerd")
 
 
