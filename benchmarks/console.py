@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +33,23 @@ from engine.record.document import RunDocument
 
 PLAN = ["exposure_s=0.5", "range_deg=8", "snapshot_interval=0", "relax_cycles=0", "formats=[]"]
 PROGRAM = "import sys; from engine.commands.program import main; sys.argv[0] = 'credline'; main()"
+
+
+@contextmanager
+def instrument_process(*, fifo: bool) -> Iterator[tuple[Path, int]]:
+    """An instrument process with simulated devices and a lock folder of its own: where its runs go, and its id."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        out = Path(folder) / "runs"
+        process = start("simulated", out, 1)
+        try:
+            until_ready(process)
+            if fifo and sys.platform == "linux":
+                os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(20))
+            yield out, process.pid
+        finally:
+            process.terminate()
+            process.wait()
 
 
 async def run_once(out: Path, asked: list[str]) -> Path:
@@ -166,18 +184,8 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--fifo", action="store_true", help="The instrument's loop before all other programs (root).")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["TMPDIR"] = tempfile.tempdir = folder  # a lock folder of its own
-        out = Path(folder) / "runs"
-        process = start("simulated", out, 1)
-        try:
-            until_ready(process)
-            if asked.fifo and sys.platform == "linux":
-                os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(20))
-            asyncio.run(lateness(out, asked.pairs) if asked.what == "lateness" else red(out, asked.times))
-        finally:
-            process.terminate()
-            process.wait()
+    with instrument_process(fifo=asked.fifo) as (out, _):
+        asyncio.run(lateness(out, asked.pairs) if asked.what == "lateness" else red(out, asked.times))
 
 
 if __name__ == "__main__":

@@ -17,15 +17,12 @@ import json
 import os
 import re
 import shutil
-import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 
-from benchmarks.console import PLAN, console, late_ms, p99, run_once, until_over, watch
-from engine.console.link import start, until_ready
+from benchmarks.console import PLAN, console, instrument_process, late_ms, p99, run_once, until_over, watch
 from engine.record.document import RunDocument
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -171,23 +168,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fifo", action="store_true", help="The instrument's loop before all other programs (root).")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["TMPDIR"] = tempfile.tempdir = folder  # a lock folder of its own
-        out = Path(folder) / "runs"
-        process = start("simulated", out, 1)
-        try:
-            until_ready(process)
-            if asked.fifo and sys.platform == "linux":
-                os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(20))
-            if asked.what == "memory":
-                memory(out, process.pid, asked.minutes)
-            elif asked.what == "screen":
-                screen(out)
-            else:
-                asyncio.run(clients(out, process.pid, asked.number, asked.rounds))
-        finally:
-            process.terminate()
-            process.wait()
+    with instrument_process(fifo=asked.fifo) as (out, pid):
+        if asked.what == "memory":
+            memory(out, pid, asked.minutes)
+        elif asked.what == "screen":
+            screen(out)
+        else:
+            asyncio.run(clients(out, pid, asked.number, asked.rounds))
 
 
 if __name__ == "__main__":

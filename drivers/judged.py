@@ -91,7 +91,7 @@ def geometry_cannot_be(geometry: "Geometry", shape: tuple[int, int] | None = Non
     return next((text for text in found if text), None) or (_far_beam(geometry, shape) if shape else None)
 
 
-def geometry_questions(geometry: "Geometry") -> tuple[str, ...]:
+def geometry_unusual(geometry: "Geometry") -> tuple[str, ...]:
     """What to ask about a geometry that can be and is unusual, one line each."""
     asked = (question(f"geometry.{key}", value, GEOMETRY[key]) for key, value in _known(asdict(geometry), GEOMETRY))
     return tuple(text for text in asked if text)

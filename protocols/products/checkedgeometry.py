@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drivers.facts import Geometry
-from drivers.judged import geometry_cannot_be, geometry_questions
+from drivers.judged import geometry_cannot_be, geometry_unusual
 from engine.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def check_geometry(info: "RunInfo", path: Path, *, has_pictures: bool) -> None:
 def unusual_geometry(info: "RunInfo") -> tuple[str, ...]:
     """What to ask about a geometry that can be and is unusual, one line each."""
     return tuple(
-        f"{text} credline export {info.folder} --set geometry.KEY=VALUE" for text in geometry_questions(_geometry(info))
+        f"{text} credline export {info.folder} --set geometry.KEY=VALUE" for text in geometry_unusual(_geometry(info))
     )
 
 

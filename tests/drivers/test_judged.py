@@ -11,7 +11,7 @@ from drivers.facts import DetectorFacts, Facts, Geometry, OpticsFacts, StageFact
 from drivers.judged import (
     cannot_be,
     geometry_cannot_be,
-    geometry_questions,
+    geometry_unusual,
     impossible,
     meant,
     question,
@@ -141,6 +141,6 @@ def test_a_geometry_alone_is_judged_on_the_grid_of_its_pictures() -> None:
 def test_of_a_geometry_alone_the_unusual_is_asked_about() -> None:
     geometry = Geometry(0.0251, 25.0, 0.055, 0.0, 258.0, 258.0)
     assert geometry_cannot_be(geometry) is None
-    (asked,) = geometry_questions(geometry)
+    (asked,) = geometry_unusual(geometry)
     assert asked.startswith("geometry.camera_length_mm = 25: a camera length is usually 100 to 8000 mm; is it right?")
-    assert geometry_questions(replace(geometry, camera_length_mm=250.0)) == ()
+    assert geometry_unusual(replace(geometry, camera_length_mm=250.0)) == ()
