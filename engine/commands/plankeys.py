@@ -8,7 +8,6 @@ import json
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -35,7 +34,7 @@ class PlanKey:
 class _AnyPlan(GenerateJsonSchema):
     """The schema also of a plan with types that JSON has no words for: of those nothing is told."""
 
-    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
+    def handle_invalid_for_json_schema(self, schema: object, error_info: str) -> JsonSchemaValue:
         return {}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 import structlog
+from pydantic import BaseModel
 
 from engine.clock import NS_PER_MS, Clock, ns
 from engine.console.control import Control, Page
@@ -215,14 +216,14 @@ class Controls:
                 continue
             await self._perform(kind, plan, accept_gaps=run.accept_gaps, accept_timing=run.accept_timing)
 
-    async def _perform(self, kind: AnyExperiment, plan: object, *, accept_gaps: bool, accept_timing: bool) -> None:
+    async def _perform(self, kind: AnyExperiment, plan: BaseModel, *, accept_gaps: bool, accept_timing: bool) -> None:
         """The whole run; whatever comes of it, the instrument is there for the next one."""
         outcome: Outcome | None = None
         self._last = {}
         try:
             outcome = await self._instrument.perform(
                 kind,
-                plan,  # type: ignore[arg-type] # of the model that the kind names
+                plan,
                 out=self._out,
                 accept_gaps=accept_gaps,
                 accept_timing=accept_timing,

@@ -7,19 +7,18 @@ a slow one misses frames, and holds up nobody. Text messages are JSON objects wi
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine.clock import Clock
-from engine.console.panelview import Changing
 from engine.console.picture import packed_picture
 from engine.console.runfolder import run_folder
-from engine.console.runview import Growing
 from engine.console.watched import WatchedRun
 from engine.errors import CredlineError
 from engine.record.jsonobject import JsonDict
@@ -35,6 +34,16 @@ PAGES_MOST = 64
 KINDS_MOST = 2
 MESSAGE_LIMIT = 4096
 """Letters of what a page says."""
+
+
+class Sent(Protocol):
+    """What grows or changes, of which a page is sent what it has not seen (`Growing`, `Changing`)."""
+
+    number: int
+
+    def after(self, seen: int) -> Sequence[object]:
+        """What has come since."""
+        ...
 
 
 @dataclass(eq=False)
@@ -163,7 +172,7 @@ class Feed:
     async def _send_run(self, page: _Page, name: str, looks: int) -> None:
         watched = await self.looked(name)
         view = watched.view
-        parts = {"bars": view.bars, "late": view.late, "course": view.course}
+        parts: dict[str, Sent] = {"bars": view.bars, "late": view.late, "course": view.course}
         await self._tell_new(page, name, "drawn", parts)
         stand = (view.changed, sum(watched.kinds.values()))
         if looks % SUMMARY_EVERY == 0 and (stand != page.summary or looks % (10 * SUMMARY_EVERY) == 0):
@@ -175,7 +184,7 @@ class Feed:
             await self._send_frame(page, watched)
 
     @staticmethod
-    async def _tell_new(page: _Page, name: str, what: str, parts: Mapping[str, Growing | Changing]) -> None:
+    async def _tell_new(page: _Page, name: str, what: str, parts: Mapping[str, Sent]) -> None:
         """What a page has not seen yet of what grows."""
         new = {part: growing.after(page.seen.get(part, 0)) for part, growing in parts.items()}
         if any(new.values()):

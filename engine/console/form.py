@@ -6,7 +6,6 @@ the same words.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from engine.commands.plankeys import PlanKey, plan_keys
 from engine.record.jsonobject import JsonDict, JsonObject
@@ -58,5 +57,5 @@ def _input(key: PlanKey, given: JsonObject) -> str:
     return "text" if told == "string" else "toml"
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> object:
     return str(value) if isinstance(value, Path) else value

@@ -1,7 +1,7 @@
 """Maps, tables and marks of one run, kept row by row as its records say. Pure, and bounded."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -14,19 +14,21 @@ from engine.run.panels import Cell, FrameMarks, Panel, TablePanel
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 ROWS_MOST = 20_000
 """Of all panels; later ones are left out."""
 LETTERS_MOST = 300
 
 
-class Changing:
+class Changing(Generic[T]):
     """Things by their keys, of which whoever has seen some is given those that have changed since."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[int, Any]] = {}
+        self._kept: dict[str, tuple[int, T]] = {}
         self.number = 0
 
-    def put(self, key: str, value: Any) -> None:
+    def put(self, key: str, value: T) -> None:
         """New, or anew."""
         if key not in self._kept and len(self._kept) >= ROWS_MOST:
             return
@@ -34,11 +36,12 @@ class Changing:
         self._kept.pop(key, None)  # the newest stands last
         self._kept[key] = self.number, value
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> T | None:
         """What is kept; None without."""
-        return self._kept.get(key, (0, None))[1]
+        found = self._kept.get(key)
+        return None if found is None else found[1]
 
-    def after(self, seen: int) -> list[Any]:
+    def after(self, seen: int) -> list[T]:
         """Those that have changed since then, in that order."""
         new = []
         for number, value in reversed(self._kept.values()):
@@ -53,7 +56,7 @@ class PanelView:
 
     def __init__(self, kind: AnyExperiment | None, document: RunDocument) -> None:
         self._kind, self.document = kind, document
-        self.rows, self.marks = Changing(), Changing()
+        self.rows, self.marks = Changing[JsonDict](), Changing[JsonDict]()
         self._keys: dict[str, dict[str, dict[str, Cell]]] = {}
         self._frames: dict[int, tuple[str, int]] = {}
         self._told: dict[str, JsonDict] = {}

@@ -7,15 +7,16 @@ the plan once more before it runs.
 
 from collections.abc import Sequence
 from shlex import quote
-from typing import Any
 
 import structlog
+from pydantic import BaseModel
 
 from engine.clock import RealClock
 from engine.errors import CredlineError, Refused, shown
 from engine.record.jsonobject import JsonDict, JsonObject
 from engine.run.budget import Budget
 from engine.run.contract import AnyExperiment
+from engine.run.microscope import Facts
 from engine.run.planbasis import declared_basis
 from engine.run.planfile import build_plan
 from engine.run.registry import experiment_type, recorded_microscope, registered
@@ -76,7 +77,7 @@ def planned(protocol: str, settings: Sequence[str], devices: str, facts: JsonObj
     }
 
 
-def _facts(kind: AnyExperiment, plan: Any, devices: str, facts: JsonObject | None) -> Any:
+def _facts(kind: AnyExperiment, plan: BaseModel, devices: str, facts: JsonObject | None) -> Facts:
     if facts is None:
         return declared_basis(devices, kind.device_options(plan)).facts
     return recorded_microscope()(RealClock(), facts, []).facts

@@ -6,7 +6,6 @@ The answers are the protocol's (`engine.run.panels`); nothing here moves anythin
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +17,7 @@ from engine.errors import Refused
 from engine.record.document import RunDocument
 from engine.record.jsonobject import JsonDict
 from engine.run.contract import AnyExperiment
+from engine.run.panels import Kept
 from engine.run.registry import experiment_type
 from engine.run.runlist import read_runs
 
@@ -115,7 +115,7 @@ class RunAsks:
             "told": told,
         }
 
-    def _kept(self, name: str) -> Any:
+    def _kept(self, name: str) -> Kept | None:
         folder = run_folder(self._out, name)
         document = RunDocument.read(folder)
         if not document.has_ended:

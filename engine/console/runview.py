@@ -6,7 +6,7 @@ The summary is sent whole when it has changed; what is drawn over time (strip, l
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
 
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.commands.liveline import warning_of
@@ -27,7 +27,9 @@ PACE_NS = 60 * NS_PER_S
 
 LETTERS_MOST = 2000
 
-Bar = list[Any]
+T = TypeVar("T")
+
+Bar = list[object]
 """Row, begin and duration in seconds, class, what it is in words."""
 
 
@@ -36,19 +38,19 @@ def said(text: object) -> str:
     return shown(text, LETTERS_MOST)
 
 
-class Growing:
+class Growing(Generic[T]):
     """A list of which the last are kept, and whoever has seen some is given the others."""
 
     def __init__(self) -> None:
-        self._kept: deque[Any] = deque(maxlen=DRAWN_MOST)
+        self._kept: deque[T] = deque(maxlen=DRAWN_MOST)
         self.number = 0
 
-    def add(self, item: Any) -> None:
+    def add(self, item: T) -> None:
         """One more."""
         self._kept.append(item)
         self.number += 1
 
-    def after(self, seen: int) -> list[Any]:
+    def after(self, seen: int) -> list[T]:
         """Those after the first `seen`, as far as they are kept."""
         new = min(self.number - seen, len(self._kept))
         return [self._kept[k] for k in range(len(self._kept) - new, len(self._kept))] if new > 0 else []
@@ -86,7 +88,8 @@ class RunView:
         self._warnings: list[str] = []
         self._pace: deque[tuple[int, int]] = deque()
         self._course_from: list[float] | None = None
-        self.bars, self.late, self.course = Growing(), Growing(), Growing()
+        self.bars = Growing[Bar]()
+        self.late, self.course = Growing[list[float | int | None]](), Growing[list[float]]()
         self.changed = 0
         """Counted up with whatever the summary says."""
         self._machine = None if kind is None else machine_told(kind.machine())
@@ -297,7 +300,7 @@ class RunView:
         return {**told, "rate": course.rate, "from": self._course_from}
 
 
-def rings_told(rings: Sequence[tuple[float, str]]) -> list[list[Any]]:
+def rings_told(rings: Sequence[tuple[float, str]]) -> list[list[object]]:
     """Rings for a page that draws them."""
     return [[round(radius, 2), said(words)] for radius, words in rings]
 

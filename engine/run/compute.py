@@ -17,6 +17,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from engine.clock import Clock
 from engine.errors import ComputationError, Refused
+from engine.record.jsonobject import JsonDict
 from engine.record.trace import Trace
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -121,6 +122,14 @@ class Outcome:
         if not self.good:
             raise ComputationError(self.error)
         return self.result
+
+    @property
+    def fields(self) -> JsonDict:
+        """The result of a function that returns an object. Raises ComputationError, as `get`, and for another one."""
+        result = self.get()
+        if not isinstance(result, dict):
+            raise ComputationError(f"a result that is no object: {type(result).__name__}")
+        return result
 
 
 @dataclass(slots=True, eq=False)

@@ -9,13 +9,13 @@ becomes of it is the protocol's to decide (`FrameWatch.troubles`); the watch its
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.clock import NS_PER_S
 from engine.errors import CredlineError
 from engine.frame import Frame
 from engine.record.framekinds import FrameKind
-from engine.record.jsonobject import JsonObject
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.warned import WARNING
 from engine.run.compute import Computation, Outcome, Verdict
 
@@ -130,7 +130,7 @@ class FrameWatch:
         if seen.came > FIRST_FRAMES and not suspected and frame.start_ns - seen.looked_ns < LOOK_EVERY_NS:
             return
         seen.looked_ns = frame.start_ns
-        arguments: dict[str, Any] = {
+        arguments: JsonDict = {
             "index": index,
             "saturation": camera.saturation_of(exposure_s),
             "dark_counts": camera.dark_counts,
@@ -148,8 +148,7 @@ class FrameWatch:
         if outcome.verdict is Verdict.REPLACED:
             return
         if outcome.good and (measured := self._measured.get(seen.kind.name)) is not None:
-            told: Any = outcome.result
-            measured.heard(arguments["index"], told["measured"])
+            measured.heard(arguments["index"], outcome.fields["measured"])
         found = _found(seen.kind, outcome, alike)
         seen.in_a_row = {what: seen.in_a_row.get(what, 0) + 1 for what in found}
         for what, text in found.items():
@@ -164,7 +163,7 @@ def _found(kind: FrameKind, outcome: Outcome, alike: int) -> dict[str, str]:
     """What is wrong with a frame: by its name, in words. alike: how many in a row had the same counts."""
     if not outcome.good:
         return {"not looked at": TEXTS["not looked at"].format(kind=kind.name, error=outcome.error)}
-    told: Any = outcome.result
+    told = outcome.fields
     wrong = {
         "dark": kind.expects == "light" and not told["light"],
         "light": kind.expects == "dark" and told["light"],

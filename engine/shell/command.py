@@ -6,7 +6,7 @@ The command `credline shell`; docs/shell.md.
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,10 @@ from engine.commands.options import Devices, Seed
 from engine.errors import CredlineError, Refused
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from engine.run.children import ChildReport
+    from engine.run.contract import AnyExperiment
     from engine.shell.opened import OpenInstrument
 
 shell_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,14 +70,21 @@ def _leave(number: int, _: object) -> None:
     raise SystemExit(128 + number)
 
 
-def fit(interactive: Any, instrument: "OpenInstrument", known: dict[str, Any], run_cell: Callable[..., Any]) -> None:
+def fit(
+    interactive: Any,
+    instrument: "OpenInstrument",
+    known: "Mapping[str, AnyExperiment]",
+    run_cell: Callable[..., object],
+) -> None:
     """Put an instrument into an IPython: its names, its errors in a line, what is typed into its log.
 
     known: experiments by their names; a part of the instrument goes before an experiment of that name. run_cell: of an
     `asyncio.Runner` that heeds Ctrl-C, one for all cells: what one of them leaves in the background goes on.
     """
 
-    async def perform(kind: Any, plan: Any = None, **keys: Any) -> "ChildReport":
+    async def perform(
+        kind: "AnyExperiment | str", plan: "BaseModel | Mapping[str, object] | None" = None, **keys: object
+    ) -> "ChildReport":
         return await shown_perform(instrument, kind, plan, **keys)
 
     perform.__doc__ = instrument.perform.__doc__
@@ -86,7 +96,12 @@ def fit(interactive: Any, instrument: "OpenInstrument", known: dict[str, Any], r
     interactive.events.register("pre_run_cell", lambda info: instrument.note("cell", info.raw_cell))
 
 
-async def shown_perform(instrument: "OpenInstrument", kind: Any, plan: Any, **keys: Any) -> "ChildReport":
+async def shown_perform(
+    instrument: "OpenInstrument",
+    kind: "AnyExperiment | str",
+    plan: "BaseModel | Mapping[str, object] | None",
+    **keys: object,
+) -> "ChildReport":
     """Perform an experiment with the display of `credline run`."""
     from rich.console import Console
 
@@ -103,6 +118,6 @@ async def shown_perform(instrument: "OpenInstrument", kind: Any, plan: Any, **ke
         display.close()
 
 
-def _said(_shell: Any, kind: type, error: BaseException, _trace: Any, tb_offset: Any = None) -> None:
+def _said(_shell: object, kind: type, error: BaseException, _trace: object, tb_offset: object = None) -> None:
     """An error of ours is a line that says all: no traceback."""
     typer.echo(f"{kind.__name__}: {error}", err=True)

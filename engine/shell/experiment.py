@@ -7,7 +7,6 @@ from the shell are its children, with traces of their own that can be.
 import asyncio
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +14,7 @@ from engine.record.endings import Status
 from engine.record.trace import IS_LOG
 from engine.run.contract import Experiment, ExperimentType, Prepared, Work
 from engine.run.machine import FINISH, StrictMachine, Transition
+from engine.run.microscope import Microscope
 from engine.run.run import Run
 
 LOG_TEXT = "what a person typed; a log, which cannot be replayed"
@@ -47,7 +47,7 @@ TRANSITIONS = (
 class Hands:
     """Those who type: told when the instrument is theirs, and say when they let it go."""
 
-    def __init__(self, opened: Callable[[Run, Any], None]) -> None:
+    def __init__(self, opened: Callable[[Run, Microscope], None]) -> None:
         self.opened = opened
         self.over = asyncio.Event()
 
@@ -55,7 +55,7 @@ class Hands:
 class ShellExperiment(Experiment):
     """The instrument lent to somebody who types."""
 
-    def __init__(self, hands: Hands | None, microscope: Any, run: Run) -> None:
+    def __init__(self, hands: Hands | None, microscope: Microscope, run: Run) -> None:
         super().__init__(run, microscope, SHELL.machine(run.entered))
         self._hands = hands
 
@@ -79,7 +79,7 @@ class PreparedShell(Prepared):
     def __init__(self, hands: Hands | None) -> None:
         self._hands = hands
 
-    def begin(self, run: Run, microscope: Any) -> ShellExperiment:
+    def begin(self, run: Run, microscope: Microscope) -> ShellExperiment:
         """See `Prepared.begin`."""
         return ShellExperiment(self._hands, microscope, run)
 
@@ -99,7 +99,7 @@ class Shell(ExperimentType[ShellPlan]):
         """See `ExperimentType.machine`."""
         return StrictMachine(State, TRANSITIONS, State.TYPED, ENDS, entered)
 
-    def prepare(self, plan: ShellPlan, facts: Any) -> PreparedShell:
+    def prepare(self, plan: ShellPlan, facts: object) -> PreparedShell:
         """See `ExperimentType.prepare`."""
         return PreparedShell(self._hands)
 

@@ -149,7 +149,7 @@ class OpenInstrument:
             )
 
     async def perform(
-        self, kind: AnyExperiment | str, plan: BaseModel | Mapping[str, Any] | None = None, **keys: Any
+        self, kind: AnyExperiment | str, plan: BaseModel | Mapping[str, object] | None = None, **keys: object
     ) -> ChildReport:
         """Perform an experiment, in a folder within the shell's; what came of it. One at a time.
 

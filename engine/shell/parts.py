@@ -3,11 +3,20 @@
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Protocol, TypeVar
 
 from engine.errors import Refused
 
-Submit = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+T = TypeVar("T")
+
+
+class Submit(Protocol):
+    """Carries a call out on the instrument's loop, awaited on the caller's."""
+
+    async def __call__(self, make: Callable[[], Awaitable[T]]) -> T:
+        """make: makes the coroutine, there."""
+        ...
+
 
 SERIES = "frames"
 """Of a camera: it belongs to the instrument's own loop."""
@@ -19,10 +28,10 @@ class TypedPart:
     part: behind the gate of the shell's run. calls: what it has, for who lists it. submit: carries a call out.
     """
 
-    def __init__(self, name: str, part: Any, calls: Sequence[str], submit: Submit) -> None:
+    def __init__(self, name: str, part: object, calls: Sequence[str], submit: Submit) -> None:
         self._name, self._part, self._calls, self._submit = name, part, calls, submit
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name.startswith("_"):
             raise AttributeError(name)
         attribute = getattr(self._part, name)
@@ -34,7 +43,7 @@ class TypedPart:
             return attribute
 
         @wraps(attribute)
-        async def submitted(*args: object) -> Any:
+        async def submitted(*args: object) -> object:
             return await self._submit(lambda: attribute(*args))
 
         return submitted

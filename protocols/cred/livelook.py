@@ -154,7 +154,7 @@ class LiveLook:
         if not outcome.good:
             self._leave_out(len(frames), outcome.error)
             return
-        told: Any = outcome.result
+        told = outcome.fields
         self._looked_for_beam += len(frames)
         self._beams_px += [(beam[0], beam[1]) for beam in told["beam_px"]]
         for values in told["frames"]:
@@ -197,7 +197,7 @@ class LiveLook:
         finally:
             self._looking = False
         if outcome.good:
-            told: Any = outcome.result
+            told = outcome.fields
             self._fit = told["fit"]
             self._told(told)
         else:

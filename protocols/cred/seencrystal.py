@@ -168,7 +168,7 @@ class SeenCrystal:
             return None, str(error)
         if not outcome.good:
             return None, outcome.error
-        result: Any = outcome.result
+        result = outcome.fields
         answer, self._optics_seen = answered(result)
         if not self._disc_known:
             self._disc_known = True

@@ -70,7 +70,7 @@ class Merging:
             if outcome.good:
                 outcome = await self._run.compute.compute(MERGED, {"d_min_A": d_min_A})
             if outcome.good:
-                told: Any = outcome.result
+                told = outcome.fields
                 self._tell(f"merged: {merged_words(told)}")
             elif outcome.verdict is not Verdict.REPLACED:
                 self._warn(f"data set {number} could not be merged: {outcome.error}")

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from drivers.approach import arrive_xy, way_points
 from drivers.contract import Microscope
@@ -205,7 +205,7 @@ class DiscExperiment(Picturing):
             "wide_cross": camera.wide_cross,
         }
         outcome = await self.run.compute.compute(TRY, told, self.indices)
-        result: Any = outcome.get()
+        result = outcome.fields
         if result["why"]:
             return self.run.finish(Status.FAILED, f"{as_sentence(result['why'])} Nothing is stored.")
         self.is_tried, self.number = True, 0

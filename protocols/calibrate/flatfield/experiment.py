@@ -8,7 +8,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from drivers.contract import Microscope
 from drivers.facts import DetectorFacts, Facts
@@ -103,7 +102,7 @@ class FlatfieldExperiment(Experiment):
             "wide_cross": self.detector_facts.wide_cross,
         }
         outcome = await self.run.compute.compute(LEVEL, told, (*indices, self.dark_index))
-        result: Any = outcome.get()
+        result = outcome.fields
         level = Level(**result)
         if why := judged(level, saturation):
             return self.run.finish(Status.FAILED, f"{why}; nothing is stored.")

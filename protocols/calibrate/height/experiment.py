@@ -127,7 +127,7 @@ class HeightExperiment(Picturing):
             asked = self._told(before, after, angle_deg, reference_deg)
             frames = (before, after) if self.flatfield is None else (before, after, self.flatfield)
             outcome = await self.run.compute.compute(TILTED, asked, frames)
-            seen: Any = outcome.get()
+            seen = outcome.fields
             if seen["sure"] and seen["agreement"] >= AGREES and abs(seen["x_nm"]) <= ASIDE_NM:
                 tilts.append(angle_deg)
                 shifts.append(float(seen["y_nm"]))

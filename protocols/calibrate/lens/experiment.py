@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from drivers.check.settling import AWAY_S, LOOKED_S, turn_of_lens
 from drivers.contract import Microscope
@@ -79,7 +78,7 @@ class LensExperiment(Picturing):
             "saturation": camera.saturation_of(self.plan.exposure_s),
         }
         outcome = await self.run.compute.compute(TRY, told, (at_rest, away))
-        result: Any = outcome.get()
+        result = outcome.fields
         if result["why"]:
             return self.run.finish(Status.FAILED, f"{as_sentence(result['why'])} Nothing is stored.")
         await self._rest(1)

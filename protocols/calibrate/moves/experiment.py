@@ -163,7 +163,7 @@ class MovesExperiment(Experiment):
                 after = await self._frame(TRIED.name, {})
                 told = {**self._told, "before": before, "after": after, "guess": guess}
                 outcome = await self.run.compute.compute(DISPLACED, told, (before, after))
-                seen: Any = outcome.get()
+                seen = outcome.fields
                 if not seen["sure"] and per_unit is None:
                     return self._failed(
                         f"after a first move of the {self.mover.words} by {move:.4g} along {'xy'[axis]} two frames "
