@@ -29,7 +29,7 @@ LETTERS_MOST = 2000
 
 T = TypeVar("T")
 
-Bar = list[object]
+Bar = tuple[str, float, float, str, str]
 """Row, begin and duration in seconds, class, what it is in words."""
 
 
@@ -130,12 +130,12 @@ class RunView:
             now.operator = said(str(record.get("text", "")))
         elif kind == "note" and record["name"] == "safe state":
             now.safe = True
-            self.bars.add(["marks", at_s, 0.0, "mark", "safe state"])
+            self.bars.add(("marks", at_s, 0.0, "mark", "safe state"))
         elif kind == "command":
-            self.bars.add(["marks", at_s, 0.0, "mark", said(f"{name}: {record.get('reason', '')}")])
+            self.bars.add(("marks", at_s, 0.0, "mark", said(f"{name}: {record.get('reason', '')}")))
         elif kind == "slot" and name == "lost":
             now.lost += 1
-            self.bars.add(["marks", at_s, 0.0, "bad", f"slot {record.get('slot')} lost"])
+            self.bars.add(("marks", at_s, 0.0, "bad", f"slot {record.get('slot')} lost"))
         self._warn(record)
         self._of_protocol(record)
         self.panels.take(record)
@@ -148,14 +148,14 @@ class RunView:
         if begin_ns is None or end_ns is None:  # what was given up before it had begun
             return
         begin_s = round(self._s(begin_ns), 4)
-        self.bars.add([row, begin_s, round((end_ns - begin_ns) / NS_PER_S, 4), of, words])
+        self.bars.add((row, begin_s, round((end_ns - begin_ns) / NS_PER_S, 4), of, words))
 
     def _step(self, record: Record, name: str) -> None:
         """How late a step began, how much earlier it could have begun, and whether it kept its budget."""
         begin_ns = record.get("start_ns")
         slot = record.get("slot")
         if begin_ns is None:  # it was not done
-            self.bars.add(["steps", self._s(record["t_ns"]), 0.0, "bad", f"{name}, slot {slot}: too late, not done"])
+            self.bars.add(("steps", self._s(record["t_ns"]), 0.0, "bad", f"{name}, slot {slot}: too late, not done"))
             return
         verdict = "step" if record.get("verdict") == "ok" else "bad"
         words = f"{name}, slot {slot}" + ("" if verdict == "step" else ": over its budget")

@@ -73,7 +73,7 @@ def _leave(number: int, _: object) -> None:
 def fit(
     interactive: Any,
     instrument: "OpenInstrument",
-    known: "Mapping[str, AnyExperiment]",
+    known: Mapping[str, object],
     run_cell: Callable[..., object],
 ) -> None:
     """Put an instrument into an IPython: its names, its errors in a line, what is typed into its log.

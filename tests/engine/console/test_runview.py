@@ -144,7 +144,7 @@ def test_a_machine_is_told_without_the_ways_to_its_end():
 
 
 def test_of_a_long_run_the_last_are_kept_and_nobody_is_given_one_twice():
-    growing = Growing()
+    growing = Growing[int]()
     for k in range(DRAWN_MOST + 10):
         growing.add(k)
     assert growing.after(0)[0] == 10
