@@ -112,7 +112,7 @@ def test_how_many_an_hour_counts_from_the_first_frame(view):
 
 
 def test_it_is_bounded():
-    changing = Changing()
+    changing = Changing[int]()
     for k in range(ROWS_MOST + 5):
         changing.put(str(k), k)
     assert len(changing.after(0)) == ROWS_MOST
