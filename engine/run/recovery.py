@@ -35,6 +35,7 @@ DAMAGED_SPOOL_FILE = "frames.damaged.spool"
 OTHER_SPOOL_FILE = "frames.other.spool"
 # What run.json says under `recovered: products` until they are made.
 PENDING = "pending"
+LATE = "was not written any more"
 
 Kind = AnyExperiment
 
@@ -122,7 +123,8 @@ def _recover_data(kind: Kind, found: Found, document: RunDocument) -> RunDocumen
     folder, spool = found.folder, found.folder / SPOOL_FILE
     durable = document.clock != "virtual"
     before = document.recovered  # a recovery that was cut off itself has said already how the run ended
-    cut_off = before.get("cut_off") is True if before is not None else not document.has_ended
+    ended = _ended(found.remains)
+    cut_off = before.get("cut_off") is True if before is not None else not document.has_ended and ended is None
     remains = replace(found.remains, cut_off=cut_off)
     end = kind.finish(remains)
     files: list[Path] = []
@@ -132,7 +134,9 @@ def _recover_data(kind: Kind, found: Found, document: RunDocument) -> RunDocumen
     if not document.has_ended:
         alarms = [*document.alarms, *(alarm for alarm in words.alarms if alarm not in document.alarms)]
         reason = _reason(remains, words, "the spool" if spool.exists() else "what was left")
-        document = replace(document, status=Status.FAILED.value, reason=reason, alarms=tuple(alarms))
+        if ended is not None:
+            reason = f"so its trace says; why stood in run.json, which {'was lost' if found.document is None else LATE}"
+        document = replace(document, status=(ended or Status.FAILED).value, reason=reason, alarms=tuple(alarms))
     document = replace(
         document,
         warnings=warnings_in(remains.records) or document.warnings,
@@ -159,6 +163,12 @@ def _recover_data(kind: Kind, found: Found, document: RunDocument) -> RunDocumen
         else:
             spool.unlink()
     return document
+
+
+def _ended(remains: Remains) -> Status | None:
+    """How a run ended whose trace reaches its end; None of one that was cut off before."""
+    last = remains.states[-1] if remains.states else None
+    return next((status for status in Status if status.value == last), None)
 
 
 def _lost_files(found: Found) -> list[str]:
