@@ -99,12 +99,6 @@ async def _ask(records: list[Record], question: Question, seed: int) -> JsonDict
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError("a what-if needs virtual time")
-    computed = {record["name"] for record in records if record["kind"] == "computation"}
-    if decided := sorted(computed - {FRAME_CHECK.name}):  # a rehearsal watches no frames: they are what they were
-        raise Refused(
-            f"--what-if: this run feeds back from data: what it computed from its pictures ({', '.join(decided)}) "
-            "decided what it did next, and there are no other pictures. Nothing was computed. Make a run of it instead."
-        )
     header = records[0]
     kind = experiment_type(header["protocol"])
     _check_answerable(kind.what_if, build_plan_from(kind, header["plan"]).model_dump(), question)
@@ -113,6 +107,15 @@ async def _ask(records: list[Record], question: Question, seed: int) -> JsonDict
     except Refused as error:
         others = f" Beside the plan's keys there are {NO_KEYS}." if set(question.plan) - set(header["plan"]) else ""
         raise Refused(f"--what-if: {error}{others} Nothing was computed.") from error
+    computed = {record["name"] for record in records if record["kind"] == "computation"}
+    if decided := sorted(computed - {FRAME_CHECK.name}):  # a rehearsal watches no frames: they are what they were
+        plan = kind.unwatched(plan, decided)
+        if plan is None:
+            raise Refused(
+                f"--what-if: this run feeds back from data: what it computed from its pictures ({', '.join(decided)}) "
+                "decided what it did next, and there are no other pictures. Nothing was computed. Make a run of it "
+                "instead."
+            )
     make, latency = what_if_microscope(), latencies()
     clock = VirtualClock(loop)
     microscope = make(

@@ -6,7 +6,7 @@ activities); everything else has a default. The engine needs nothing that is not
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -397,6 +397,12 @@ class ExperimentType(ABC, Generic[PlanT]):
     def last_words(self, remains: Remains) -> LastWords:
         """What is known of the instrument's safety when a run was cut off, from the trace as far as it goes."""
         return last_words(remains)
+
+    def unwatched(self, plan: PlanT, computed: Collection[str]) -> PlanT | None:
+        """The plan without what only watches its pictures: a what-if has none, and asks of that plan. None, as by
+        default, where what is computed from pictures decides what the run does. computed: the names of what was.
+        """
+        return None
 
     def figures(self, records: Sequence[Record], result: JsonObject) -> JsonObject:
         """The figures of `what_if` for a run, from its records and its result."""

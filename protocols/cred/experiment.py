@@ -1,6 +1,6 @@
 """cRED as the engine sees it: the type in the register, and a plan prepared for an instrument."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -25,6 +25,7 @@ from engine.run.run import Run
 from protocols.calibrate.keeping import kept_of
 from protocols.cred.gaps import gaps_of, objection_to
 from protocols.cred.likely import refuse_impossible, unusual
+from protocols.cred.livelook import LOOK, SEARCH
 from protocols.cred.machine import cred_machine
 from protocols.cred.optics import changed_since, looked_at
 from protocols.cred.panels import TABLE, crystal_read, held_at, snapshot_read
@@ -200,6 +201,12 @@ class Cred(ExperimentType[CredPlan]):
     def machine(self, entered: Callable[[Enum, str], None] | None = None) -> StrictMachine:
         """See `ExperimentType.machine`."""
         return cred_machine(entered)
+
+    def unwatched(self, plan: CredPlan, computed: Collection[str]) -> CredPlan | None:
+        """See `ExperimentType.unwatched`: a look at the crystal that ends nothing only watches, tracking does not."""
+        if plan.ends_early or not {SEARCH.name, LOOK.name}.issuperset(computed):
+            return None
+        return plan.model_copy(update={"live": False})
 
     def prepare(self, plan: CredPlan, facts: Facts) -> PreparedCred:
         """See `ExperimentType.prepare`."""

@@ -15,10 +15,9 @@ import pytest
 
 from engine.clock import NS_PER_S, Clock, RealClock
 from engine.clock.virtual import VirtualClock, VirtualLoop
-from engine.errors import ComputationError, Refused
+from engine.errors import ComputationError
 from engine.record.trace import Record, Trace
 from engine.replay.computations import RecordedComputations, recompute
-from engine.replay.whatif import Question, ask
 from engine.run import computeprocess
 from engine.run.compute import Computation, ComputeGate, Verdict
 from engine.run.computeprocess import WorkerProcess
@@ -155,11 +154,6 @@ def test_what_is_declared_no_more_cannot_be_computed_again(tmp_path: Path) -> No
     assert [(d.name, d.found) for d in differences] == [
         (name, "declared no more") for name in ("total", "third", "bulky", "built")
     ]
-
-
-def test_a_what_if_refuses_a_run_that_fed_back_from_data(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="feeds back from data"):
-        ask(recorded(tmp_path, inline=True), Question())
 
 
 # --- on the real clock

@@ -139,6 +139,17 @@ def ended_by(run: Finished, key: str) -> None:
         ask(records, Question(latencies={"api_latency": "60ms"}))
 
 
+def test_a_what_if_answers_for_a_run_that_was_only_watched(perform: Perform) -> None:
+    asked = Question(latencies={"api_latency": "60ms"})
+    watched, unwatched = (
+        perform(SMALL, driver="simulated", **{**PLAN, "range_deg": 6.0, "live": live}) for live in (True, False)
+    )
+    assert watched.of("computation")
+    assert ask(load_run(watched.folder), asked) == ask(load_run(unwatched.folder), asked)
+    with pytest.raises(Refused, match="the plan has no such key"):
+        ask(load_run(watched.folder), Question(plan={"foo": 3}))
+
+
 def test_a_run_without_a_lattice_ends_when_the_plan_gives_it_up(perform: Perform) -> None:
     run = perform(SMALL, driver="simulated", **PLAN, stop_if={"no_lattice_after_deg": 5.0})
     ended_by(run, "stop_if.no_lattice_after_deg")
