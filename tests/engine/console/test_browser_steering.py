@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.engine.console.browsing import IN_A_BROWSER, PATIENCE_MS, SHORT, lit, start
+from tests.engine.console.browsing import IN_A_BROWSER, PATIENCE_MS, SHORT, lit, press_start, start
 
 pytestmark = IN_A_BROWSER
 
@@ -32,8 +32,7 @@ def _plan(page, protocol, **keys):
 
 def _begin(page, protocol, **keys):
     _plan(page, protocol, **keys)
-    page.locator("#start:not([disabled])").click()
-    page.locator("#stop").wait_for()
+    press_start(page)
 
 
 def _over(page, status):
