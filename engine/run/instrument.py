@@ -5,6 +5,7 @@ performed here too. The clock is the instrument's; faults and observers belong t
 """
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -343,11 +344,18 @@ class Instrument:
 
 
 def check_space(out: Path, needed_bytes: int) -> None:
-    """Raise Refused when the disk of `out` (or of its nearest existing parent) has less than is needed."""
+    """Raise Refused when the disk of `out` (or of its nearest existing parent) has less than is needed, or keeps no
+    files at all.
+    """
     place = out.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
-    free_bytes = shutil.disk_usage(place).free
+    disk = shutil.disk_usage(place)
+    if not disk.total or not os.access(place, os.W_OK):
+        raise Refused(
+            f"--out {out}: nothing can be written in {place}; nothing was started. Choose a folder you may write to."
+        )
+    free_bytes = disk.free
     if free_bytes < needed_bytes:
         raise Refused(
             f"--out {out}: {free_bytes / 1e6:.0f} MB are free, the run needs {needed_bytes / 1e6:.0f} MB; nothing was "

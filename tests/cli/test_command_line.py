@@ -129,6 +129,13 @@ def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     assert "no run folder can be made there" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="keeps no files, on Linux")
+def test_a_folder_that_keeps_no_files_is_refused() -> None:
+    done = command(*VIRTUAL, "--out", "/proc/out")
+    assert done.returncode == 2
+    assert "--out /proc/out: nothing can be written in /proc; nothing was started." in done.stderr
+
+
 def test_a_full_disk_is_refused(tmp_path: Path) -> None:
     # As many slots as a plan may have, of pictures of 512 x 512.
     endless = ["--set", "exposure_s=0.1", "--set", "speed_deg_s=0.0006", "--set", "snapshot_interval=0"]

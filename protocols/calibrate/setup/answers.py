@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
@@ -15,19 +15,23 @@ from engine.run.planfile import read_toml
 @dataclass(frozen=True, slots=True)
 class Question:
     """key: of the answers file (`microscope.host`). text: for a person, with the unit. default: taken where nothing is
-    answered; None for what has to be answered. among: the only answers, where there are few.
+    answered; None for what has to be answered. among: the only answers, where there are few. instead: what to do who
+    gives another that is known, a sentence each.
     """
 
     key: str
     text: str
     default: object = None
     among: Sequence[str] = ()
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def checked(self, answer: object) -> object:
         """The answer. Raises Refused for one that is none of those there are."""
         if self.among and answer not in self.among:
             near = get_close_matches(str(answer), self.among, 1)
             meant = f" Did you mean {near[0]}?" if near else ""
+            if known := self.instead.get(str(answer)):
+                meant = f" {known}"
             raise Refused(
                 f"setup: {self.key} = {shown(repr(answer))} is not one of {', '.join(self.among)}; nothing was "
                 f"written.{meant}"

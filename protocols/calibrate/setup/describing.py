@@ -82,7 +82,8 @@ def described(answers: Answers, today: date) -> Described:
     microscope = _chosen(answers, "microscope", "the driver of the microscope", columns)
     cameras = {driver.name: driver for driver in drivers if "detector" in _parts(driver) and driver.name not in columns}
     has_own = "detector" in _parts(microscope.listed)
-    camera = _chosen(answers, "detector", "the driver of the camera", cameras, OWN if has_own else None)
+    own = OWN if has_own else None
+    camera = _chosen(answers, "detector", "the driver of the camera", cameras, own, _whole(columns))
     tables: dict[str, dict[str, object]] = {}
     for table, driver in (("microscope", microscope), ("detector", camera)):
         if driver is not None:
@@ -103,10 +104,26 @@ def _parts(driver: ListedDriver) -> tuple[str, ...]:
     return driver.parts or tuple(getattr(registered("drivers")[driver.name].load(), "gives", ()))
 
 
-def _chosen(answers: Answers, table: str, text: str, among: Mapping[str, ListedDriver], own: str | None = None) -> Any:
-    """A driver with its options; None for the microscope's own camera."""
+def _whole(columns: Mapping[str, ListedDriver]) -> dict[str, str]:
+    """What to do who names a microscope that brings a camera as the camera."""
+    return {
+        name: f"{name} is a microscope with its camera: name it as microscope.driver, and leave out detector.driver."
+        for name, driver in columns.items()
+        if "detector" in _parts(driver)
+    }
+
+
+def _chosen(
+    answers: Answers,
+    table: str,
+    text: str,
+    among: Mapping[str, ListedDriver],
+    own: str | None = None,
+    instead: Mapping[str, str] | None = None,
+) -> Any:
+    """A driver with its options; None for the microscope's own camera. instead: as of `Question`."""
     names = [*([own] if own else []), *among]
-    chosen = answers.answer(Question(f"{table}.driver", text, own, names))
+    chosen = answers.answer(Question(f"{table}.driver", text, own, names, instead or {}))
     if chosen == own:
         return None
     driver = _Driver(among[str(chosen)])

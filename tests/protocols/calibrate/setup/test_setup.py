@@ -85,6 +85,10 @@ def test_what_no_driver_tells_is_asked_and_kept_as_what_nobody_measured(name: st
 INSTAMATIC_DECTRIS = 'microscope.driver = "instamatic"\ndetector.driver = "dectris"\n'
 WRONG = {
     "no driver": ('name = "sim"\n', "microscope.driver is missing"),
+    "a microscope as a camera": (
+        'microscope.driver = "jeol"\ndetector.driver = "simulated"\n',
+        "simulated is a microscope with its camera: name it as microscope.driver, and leave out detector.driver.",
+    ),
     "a driver that there is not": ('microscope.driver = "simulatd"\n', "Did you mean simulated?"),
     "a key that nobody asks for": (f'{SIMULATED}microscop.host = "x"\n', "nobody asked for microscop.host"),
     "a name that is a path": ('name = "../sim"\nmicroscope.driver = "simulated"\n', "use letters"),
