@@ -35,6 +35,8 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("crystal", f"{found}, {tracking['corrections']} corrections"))
         if "looks" in tracking:
             rows.append(("pre-scan", f"found in {tracking['looks_found']} of {tracking['looks']} looks"))
+    if (live := result.get("live")) is not None:
+        rows += _cell_rows(live)
     for key, name in (("lateness_ms", "frame starts late"), ("gap_error_ms", "gap error")):
         spread = result[key]
         if spread["median"] is not None:
@@ -43,6 +45,24 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if slack["min"] is not None:
         rows.append(("slack", f"min {slack['min']:.2f}, median {slack['median']:.2f} ms"))
     return rows
+
+
+def _cell_rows(live: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the last look at the crystal told (`protocols.cred.liveresult`)."""
+    after = f"after {live['deg']:.1f} deg"
+    if not live["determined"]:
+        return [("cell", f"not determined {after}: {'; '.join(live['reasons'])}")]
+    numbers = [f"{value:.3f} +-{sigma:.3f}" for value, sigma in zip(live["cell"][:3], live["cell_sigma"], strict=False)]
+    angles = [f"{value:.2f}" for value in live["cell"][3:]]
+    phases = f" ({', '.join(live['phases'])})" if live["phases"] else ""
+    kind = live["bravais"] or "type not known,"
+    rows = [("cell", f"{kind} {', '.join(numbers)} A, {' '.join(angles)} deg{phases}, {after}")]
+    told = [f"{live['indexed']:.0%} of the reflections are on its lattice", f"{live['completeness']:.0%} complete"]
+    if live["lattices"] > 1:
+        told.append(f"{live['lattices']} lattices")
+    if live["resolution_A"] is not None:
+        told.append(f"seen to {live['resolution_A']:.2f} A")
+    return [*rows, ("indexed", ", ".join(told))]
 
 
 def _listed(slots: Sequence[int]) -> str:
