@@ -24,6 +24,8 @@ from engine.run.perform import Report
 from engine.run.run import Run
 
 DRAW_INTERVAL_NS = NS_PER_S // 4
+NS_PER_MIN = 60 * NS_PER_S
+LOG_INTERVAL_NS = 5 * NS_PER_MIN
 
 
 class LiveDisplay:
@@ -44,6 +46,7 @@ class LiveDisplay:
         self._warned: set[str] = set()
         self._warnings: list[str] = []
         """Not shown yet: they wait for the next time at which it may draw."""
+        self._is_logged = False
 
     def watch(self, run: Run, prepared: Prepared) -> None:
         """Begin to show a run; what is unusual about it, and what it warns of, is said on any console."""
@@ -51,6 +54,9 @@ class LiveDisplay:
         if self.begin(run.folder, run.document.remarks, prepared.total):
             run.trace.observe(self.observe)
             run.show_progress = self.after_run
+        else:
+            run.trace.observe(LogLines(self._console, self._kind, prepared.total, within=self._is_logged).take)
+            self._is_logged = True
 
     def begin(self, folder: Path, remarks: Sequence[str], total: int, zero_ns: int = 0) -> bool:
         """The same of a run of which only the folder is known; whether its records are to be shown.
@@ -150,6 +156,33 @@ class LiveDisplay:
             self._show_warnings()
             self._live.stop()
             self._live = None
+
+
+class LogLines:
+    """The same for a log, from which no line is taken away: what the operator is told, and of the outermost run how far
+    it is now and then, and how each run within it has ended.
+    """
+
+    def __init__(self, console: Console, kind: AnyExperiment, total: int, *, within: bool) -> None:
+        self._console, self._kind, self._total, self._within = console, kind, total, within
+        self._next_ns = LOG_INTERVAL_NS
+
+    def take(self, record: Record) -> None:
+        """Write what one record of the trace tells, if anything; less than 1 ms."""
+        kind, name, t_ns = record["kind"], record["name"], record["t_ns"]
+        if (kind, name) == ("note", "operator"):
+            self._print(record["text"])
+        elif self._within:
+            return
+        elif kind == "child" and record["event"] == "end":
+            self._print(f"{name}: {record['status']}, {record['reason']}")
+        elif t_ns >= self._next_ns and (done := self._kind.progress(record)) is not None:
+            self._next_ns = t_ns + LOG_INTERVAL_NS
+            of = f" of {self._total}" if self._total else ""
+            self._print(f"after {t_ns / NS_PER_MIN:.0f} min: {done.done}{of} {self._kind.unit}, {done.note}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def summary_table(report: Report, kind: AnyExperiment) -> Table:

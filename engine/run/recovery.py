@@ -167,7 +167,7 @@ def _recover_data(kind: Kind, found: Found, document: RunDocument) -> RunDocumen
 
 def _ended(remains: Remains) -> Status | None:
     """How a run ended whose trace reaches its end; None of one that was cut off before."""
-    last = remains.states[-1] if remains.states else None
+    last = next((record["name"] for record in reversed(remains.records) if record["kind"] == "state"), None)
     return next((status for status in Status if status.value == last), None)
 
 

@@ -19,6 +19,8 @@ from engine.run.perform import Report
 class Kind:
     """An experiment as far as a display needs one."""
 
+    unit = "slots"
+
     def progress(self, record: dict[str, Any]) -> Progress | None:
         return Progress(record["slot"], "12.3 deg") if record["kind"] == "frame" else None
 
@@ -101,12 +103,6 @@ def test_a_run_within_the_run_is_shown_in_the_same_lines(seen: Seen) -> None:
     assert "3/100" in seen.record(2, "frame", "still", slot=3)
 
 
-def test_where_there_is_no_terminal_nothing_is_written() -> None:
-    seen = Seen(80, terminal=False)
-    assert seen.record(0, "state", "expose") == seen.record(0, "note", "operator", text="press") == ""
-    assert seen.file.getvalue() == ""
-
-
 @pytest.mark.parametrize("terminal", [True, False])
 def test_what_is_wrong_with_frames_is_said_at_once_on_any_console(terminal: bool) -> None:
     assert "WARNING: all is dark" in Seen(80, terminal=terminal).record(0, "note", "warning", text="all is dark")
@@ -130,3 +126,22 @@ def test_why_a_run_failed_and_its_alarms_are_left_to_the_lines_after_the_table(s
     assert "BEAM ON" not in file.getvalue()
     assert "simulated" in file.getvalue()
     assert "x_001" in file.getvalue()
+
+
+def test_into_a_log_goes_what_the_operator_is_told_how_far_it_is_and_how_each_run_within_ended() -> None:
+    seen = Seen(80, terminal=False)
+    told = {"status": "done", "reason": "the work is done"}
+    assert seen.record(1.0, "note", "operator", text="Press the pedal") == "Press the pedal\n"
+    assert seen.record(2.0, "frame", "diffraction", slot=3) == ""
+    assert seen.record(301.0, "frame", "diffraction", slot=4) == "after 5 min: 4 of 100 slots, 12.3 deg\n"
+    assert seen.record(302.0, "frame", "diffraction", slot=5) == ""
+    assert seen.record(310.0, "child", "1_toy", event="begin") == ""
+    assert seen.record(320.0, "child", "1_toy", event="end", **told) == "1_toy: done, the work is done\n"
+
+
+def test_of_a_run_within_only_what_the_operator_is_told() -> None:
+    seen = Seen(80, terminal=False)
+    seen.observers.clear()
+    seen.watch()
+    assert seen.record(400.0, "frame", "diffraction", slot=4) == ""
+    assert seen.record(1.0, "note", "operator", text="Press the pedal") == "Press the pedal\n"

@@ -59,10 +59,6 @@ def cut_off_after(folder: Path, children: int) -> None:
     records = [json.loads(line) for line in lines]
     begins = [r["seq"] for r in records if r["kind"] == "child" and r["event"] == "begin"]
     trace.write_text("".join(lines[: begins[children] + 1]))
-    journal = folder / "journal.jsonl"
-    said_ns = records[begins[children]]["t_ns"]
-    kept = [line for line in journal.read_text().splitlines(keepends=True) if json.loads(line)["t_ns"] <= said_ns]
-    journal.write_text("".join(kept))
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name[0].isdecimal() and int(path.name.partition("_")[0]) > children + 1:
             shutil.rmtree(path)
