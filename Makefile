@@ -5,9 +5,10 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -q
 # More processes than processors, for tests wait: for the real clock, and for programs that they start. A file of tests
-# stays in one process, with what its tests share.
-IN_FIVE = --numprocesses 5 --dist loadfile
-IN_FOUR = --numprocesses 4 --dist loadfile
+# stays in one process, with what its tests share; one that ends its process would be begun anew without end.
+SHARED_OUT = --dist loadfile --max-worker-restart 1
+IN_FIVE = --numprocesses 5 $(SHARED_OUT)
+IN_FOUR = --numprocesses 4 $(SHARED_OUT)
 
 .PHONY: demo test quick check style types imports long counterparts bench golden clean
 
