@@ -119,6 +119,7 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str, lat
         ["dials.scale", "symmetrized.expt", "symmetrized.refl", f"d_min={d_min}", "scaling.phil"],
         [BETWEEN, "level", "symmetrized.expt", "symmetrized.refl", "scaled.refl"],
         ["dials.export", "scaled.expt", "scaled.refl"],
+        [BETWEEN, "told", "scaled.expt", "scaled.refl"],
     ]
     return steps
 

@@ -19,6 +19,8 @@
         Where they determine none, not even a scale that follows the rotation, takes the scale out of scaled.refl again
         (dials.scale cannot be told to refine nothing). Equivalents that are measured at the same angle, as Friedel
         mates are in electron diffraction, tell nothing of it, and what is fitted to their noise falsifies intensities.
+    dials_between.py told scaled.expt scaled.refl
+        Says what came of it: cell, space group, completeness, and how well equivalents agree.
 
 This file is a copy of protocols/products/dials_between.py of credline. It needs numpy and DIALS 3.12 or newer.
 """
@@ -239,6 +241,33 @@ def level(expt: str, refl: str, scaled: str) -> None:
         print(f"the scale is taken out of {scaled} again")
 
 
+def told(expt: str, refl: str) -> None:
+    """Say what came of it. What a table of a paper asks for; the rest is in dials.scale.log."""
+    from dials.algorithms.scaling.scaling_library import merging_stats_from_scaled_array, scaled_data_as_miller_array
+    from dials.array_family import flex
+    from dxtbx.model.experiment_list import ExperimentListFactory
+
+    experiments = ExperimentListFactory.from_json_file(expt, check_format=False)
+    crystal = experiments[0].crystal
+    a, b, c, *angles = crystal.get_unit_cell().parameters()
+    print(f"cell: {a:.3f} {b:.3f} {c:.3f} A, {' '.join(f'{angle:.2f}' for angle in angles)} deg")
+    print(f"space group: {crystal.get_space_group().info()}; dials.symmetry looks for no screw axes and glide planes")
+    table = flex.reflection_table.from_file(refl)
+    scaled = scaled_data_as_miller_array([table], experiments)
+    seen = merging_stats_from_scaled_array(scaled, n_bins=1, anomalous=False)[0].overall
+    print(
+        f"{seen.n_obs} observations of {seen.n_uniq} unique reflections, {seen.d_max:.2f} to {seen.d_min:.2f} A: "
+        f"{100 * seen.completeness:.0f} % complete"
+    )
+    agreement = [
+        ("R_meas", seen.r_meas, 3),
+        ("CC1/2", seen.cc_one_half, 3),
+        ("mean I/sigma", seen.i_over_sigma_mean, 1),
+    ]
+    print(", ".join(f"{name} {value:.{digits}f}" for name, value, digits in agreement if value is not None))
+    print("for the next program: scaled.mtz; in full: dials.scale.log")
+
+
 def _determined(expt: str, refl: str) -> tuple[bool, bool]:
     """(scale, decay): which corrections the data determine."""
     from cctbx import miller
@@ -297,5 +326,7 @@ if __name__ == "__main__":
         scaling(words[0], words[1])
     elif what == "level":
         level(words[0], words[1], words[2])
+    elif what == "told":
+        told(words[0], words[1])
     else:
         sys.exit(__doc__)

@@ -88,7 +88,7 @@ def import_each(folders: Mapping[Path, Sequence[str]]) -> None:
 
 @dataclass(frozen=True)
 class Processed:
-    """What DIALS made of a run. rmsd: x (px), y (px), z (images)."""
+    """What DIALS made of a run. rmsd: x (px), y (px), z (images). said: what the script says of it at its end."""
 
     indexed_percent: float
     rmsd: tuple[float, float, float]
@@ -99,6 +99,7 @@ class Processed:
     lattice: "Lattice"
     detector_rotation_deg: float
     mtz: Path
+    said: str
 
 
 def run_script(folder: Path, until: str | None = None) -> str:
@@ -130,6 +131,7 @@ def processed(folder: Path, crystal: Crystal) -> Processed:
         lattice=lattice(work / "refined.expt", crystal),
         detector_rotation_deg=detector_rotation_deg(work / "refined.expt"),
         mtz=work / "scaled.mtz",
+        said=text.partition("dials_between.py told ")[2],
     )
 
 

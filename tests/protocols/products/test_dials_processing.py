@@ -3,6 +3,7 @@
 The simulated specimen is the truth: cell, orientation, intensities.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +122,11 @@ def test_the_two_mordenite_data_sets_of_table_1(
     assert result.lattice.misorientation_deg < 0.06
     assert abs(result.detector_rotation_deg) < 0.5
     assert cc >= 0.97
+    assert f"\nspace group: {result.space_group}" in result.said
+    told = re.search(r": (\d+) % complete\nR_meas (\S+), CC1/2 [01]\.\d+, mean I/sigma \d", result.said)
+    assert told is not None
+    assert float(told[1]) == pytest.approx(result.completeness_percent, abs=1.0)
+    assert float(told[2]) == pytest.approx(result.r_meas, rel=0.1)
 
 
 @pytest.mark.parametrize(
