@@ -11,7 +11,7 @@ from typing import Any
 
 from drivers.facts import DetectorFacts, Geometry, Timing
 from drivers.judged import grid
-from drivers.options import is_number
+from drivers.options import is_number, no_such_key
 from drivers.parts import OPTIONAL_PARTS
 from engine.errors import Refused, shown
 
@@ -56,10 +56,7 @@ def figures(
     known = {item.name: item for item in fields(kind)}
     for name, value in given.items():
         if name not in known:
-            raise Refused(
-                f"devices: [{table}] has no key {shown(name)!r}; nothing was started. "
-                f"Keys are {', '.join(sorted(known))}."
-            )
+            raise no_such_key(f"[{table}]", name, known)
         if not is_number(value):
             raise Refused(f"devices: [{table}] {name} = {shown(repr(value))} is not a number; nothing was started.")
     for name, item in known.items():

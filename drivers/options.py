@@ -5,16 +5,27 @@ started.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, TypeGuard
 
 from engine.errors import Refused, shown
 
 LARGEST = 1e300
+
+
+def no_such_key(where: str, key: str, known: Iterable[str], what: str = "key") -> Refused:
+    """Of a key that there is not: the nearest one, and all. where: a table in brackets, or the name of a driver."""
+    near = get_close_matches(key, list(known), n=1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    return Refused(
+        f"devices: {where} has no {what} {shown(key)!r}; nothing was started. "
+        f"{meant}{what.capitalize()}s are {', '.join(sorted(known))}."
+    )
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -143,10 +154,7 @@ class Options:
     def finish(self) -> None:
         """Raise Refused for a key that nobody asked for."""
         if self._given:
-            raise Refused(
-                f"devices: {self._driver} has no option {shown(min(self._given))!r}; nothing was started. "
-                f"Options are {', '.join(sorted(self._known))}."
-            )
+            raise no_such_key(self._driver, min(self._given), self._known, "option")
 
     def _take(self, key: str, default: Any, wanted: str) -> Any:
         note_asked(f"{self._within}{key}", default, wanted)

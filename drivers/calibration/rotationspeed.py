@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from drivers.facts import SPEED_SHARE, StageFacts
-from drivers.options import is_number
+from drivers.options import is_number, no_such_key
 from engine.errors import DataError, DeviceError, Refused, shown
 
 FEWEST = 3
@@ -217,9 +217,7 @@ def rotation_speeds(given: object, defaults: RotationSpeeds) -> RotationSpeeds:
         )
     keys = ("settings", "levels", "limits", "pace", "windup", "delay_s")
     if unknown := sorted(set(given) - set(keys)):
-        raise Refused(
-            f"devices: [rotation] has no key {shown(unknown[0])!r}; nothing was started. Keys are {', '.join(keys)}."
-        )
+        raise no_such_key("[rotation]", unknown[0], keys)
     before = defaults.calibration
     calibration = RotationCalibration(
         pace=_number("pace", given.get("pace", before.pace)),

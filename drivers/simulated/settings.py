@@ -11,7 +11,7 @@ from drivers.calibration.imagefacts import ImageFacts, ImageScale
 from drivers.calibration.trackingfacts import TrackingFacts
 from drivers.declared import Declared
 from drivers.facts import Geometry, Timing
-from drivers.options import note_asked
+from drivers.options import no_such_key, note_asked
 from drivers.parts import OPTIONAL_PARTS, Deflector, OpticalMode
 from drivers.simulated.column import FULL_DEFOCUS, LensSettings
 from drivers.simulated.crystalmotion import MotionSettings
@@ -108,10 +108,7 @@ class InstrumentSettings:
     def read(cls, driver: str, has_pictures: bool, options: Mapping[str, Any]) -> "InstrumentSettings":
         """Raises Refused for an option that is not known and for a value that cannot be used."""
         if unknown := sorted(set(options) - KNOWN):
-            raise Refused(
-                f"devices: {driver} has no option {shown(unknown[0])!r}; nothing was started. "
-                f"Options are {', '.join(sorted(KNOWN))}."
-            )
+            raise no_such_key(driver, unknown[0], KNOWN, "option")
         grid = read_grid(options)
         if grid is not None:
             options = usual_with_grid(options)
@@ -314,10 +311,7 @@ def configure(defaults: Settings, table: str, options: Mapping[str, Any]) -> Set
         )
     fields = {field.name for field in of_table}
     if unknown := sorted(set(given) - fields):
-        raise Refused(
-            f"devices: [{table}] has no key {shown(unknown[0])!r}; nothing was started. "
-            f"Keys are {', '.join(sorted(fields))}."
-        )
+        raise no_such_key(f"[{table}]", unknown[0], fields)
     for key, value in given.items():
         default = getattr(defaults, key)
         if not _like(default, value):

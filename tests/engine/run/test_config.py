@@ -280,7 +280,7 @@ GOOD = '[microscope]\ndriver = "simulated-timing"\n'
         ("[microscope]\n", r"\[microscope\] has no driver; nothing was started. Write driver = one of: .*simulated"),
         ('[microscope]\ndriver = ["simulated"]\n', r"\[microscope\] driver = \['simulated'\] is not one of"),
         ('microscope = "simulated"\n', r"microscope .*table"),
-        (GOOD + "api_cal_s = 1\n", r"no option 'api_cal_s'.*Options are api_call_s"),
+        (GOOD + "api_cal_s = 1\n", r"no option 'api_cal_s'.*Did you mean api_call_s\? Options are api_call_s"),
         (GOOD + 'api_call_s = "fast"\n', r"api_call_s.*number"),
         (GOOD + "api_call_s = 0\n", r"api_call_s.*0"),
         (GOOD + "stage = {backlash = 1}\n", r"\[stage\] has no key 'backlash'.*backlash_deg"),
