@@ -180,7 +180,7 @@ class Children:
         try:
             kind.prepare(self.height(), self.facts)
         except Refused as error:
-            return str(error)
+            return str(error).replace("; nothing was started", "").rstrip(".")  # here it is no refusal
         return ""
 
     @property

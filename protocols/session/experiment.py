@@ -55,7 +55,7 @@ class PreparedSession(Prepared):
             "region": f"{plan.width_um:g} x {plan.height_um:g} um, screened {at_once}",
             "a screening": f"{screening.get('fields', '')}; {screening.get('duration', '')}",
             "a crystal": f"{crystal_s:.0f} s, beam on for {exposure_s:.0f} s of its rotation",
-            "height": self.children.no_height or "measured and set for each crystal",
+            "height": f"not set: {why}" if (why := self.children.no_height) else "measured and set for each crystal",
             "at most": f"{room} crystals in {goal.max_hours:g} h, screening not counted",
             "beam at most": f"{min(goal.max_hours, room * exposure_s / S_PER_H):.1f} h on crystals",
             "dose of a crystal": self._dose(exposure_s),
@@ -99,7 +99,7 @@ class PreparedSession(Prepared):
         tables = {table: prepared for table, prepared in self.of_children.items() if table != "recall"}
         remarks = [f"{table}: {text}" for table, prepared in tables.items() for text in prepared.remarks]
         if self.children.no_height:
-            remarks.append(f"no height is set ({self.children.no_height}): crystals move more while they turn.")
+            remarks.append("no height is set (credline plan session says why): crystals move more while they turn.")
         rotation: Any = self.children.rotation()
         if not rotation.live:
             remarks.append("cred.live = false: nobody looks at the crystals, so nothing is judged.")
