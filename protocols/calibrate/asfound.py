@@ -1,11 +1,13 @@
 """What a calibration changes of an instrument, remembered before the first change and put back in its safe state."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from drivers.approach import stands_xy
 from drivers.contract import Microscope
 from drivers.parts import Deflector, OpticalMode
+from drivers.putback import back, deflector_back
 from engine.errors import DeviceError
 from engine.run.contract import SafeAction
 from engine.run.run import Run
@@ -52,7 +54,7 @@ class AsFound:
         deflectors = _there(self.deflectors, "deflectors")
         x, y = await deflectors.read(which)
         words = which.value.replace("_", " ")
-        self._add(words, lambda: deflectors.set(which, x, y), CALLS_S)
+        self._add(words, lambda: deflector_back(deflectors, which, (x, y)), CALLS_S)
         return x, y
 
     async def remember_mode(self) -> tuple[OpticalMode, float]:
@@ -67,12 +69,14 @@ class AsFound:
 
         known = part.facts.camera_lengths_mm if is_diffraction else part.facts.magnifications.get(mode, ())
 
-        async def back() -> None:
-            await part.set_mode(mode)
-            if value in known:
-                await (part.set_camera_length_mm(value) if is_diffraction else part.set_magnification(value))
+        async def mode_back() -> None:
+            await back("mode", part.set_mode, part.mode, mode)
+            if value in known and is_diffraction:
+                await back("camera length", part.set_camera_length_mm, part.camera_length_mm, value)
+            elif value in known:
+                await back("magnification", part.set_magnification, part.magnification, value)
 
-        self._add("mode", back, SWITCHING_S)
+        self._add("mode", mode_back, SWITCHING_S)
         return mode, value
 
     async def remember_magnification(self) -> float:
@@ -83,7 +87,8 @@ class AsFound:
         part = _there(self.mode, "mode")
         value = await part.magnification()
         if any(value in steps for steps in part.facts.magnifications.values()):
-            self._add("magnification", lambda: part.set_magnification(value), CALLS_S)
+            put = partial(back, "magnification", part.set_magnification, part.magnification, value)
+            self._add("magnification", put, CALLS_S)
         return value
 
     async def remember_xy(self) -> tuple[float, float]:
@@ -99,12 +104,12 @@ class AsFound:
             )
         place = await part.position()
 
-        async def back() -> None:
+        async def stage_back() -> None:
             if await part.is_moving():
                 await part.stop()
             await part.move_xy(place.x_nm, place.y_nm)
 
-        self._add("stage", back, CALLS_S)
+        self._add("stage", stage_back, CALLS_S)
         return place.x_nm, place.y_nm
 
     async def remember_illumination(self) -> tuple[int, float]:
@@ -112,18 +117,18 @@ class AsFound:
         part = _there(self.illumination, "illumination")
         spot_size, brightness = await part.spot_size(), await part.brightness()
 
-        async def back() -> None:
-            await part.set_spot_size(spot_size)
+        async def light_back() -> None:
+            await back("spot size", part.set_spot_size, part.spot_size, spot_size)
             await part.set_brightness(brightness)
 
-        self._add("illumination", back, 2 * CALLS_S)
+        self._add("illumination", light_back, 2 * CALLS_S)
         return spot_size, brightness
 
     async def remember_lens(self) -> int:
         """Read the value of the lens in focus, the middle of three readings; it goes back to this."""
         optics = _there(self.optics, "optics")
         focus = sorted([await optics.focus() for _ in range(3)])[1]
-        self._add("lens", lambda: optics.set_focus(focus), CALLS_S)
+        self._add("lens", partial(back, "optics", optics.set_focus, optics.focus, focus), CALLS_S)
         return focus
 
     def _add(self, words: str, back: Callable[[], Awaitable[object]], limit_s: float) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from drivers.approach import way_points
 from drivers.parts import Deflector, Deflectors, StageXYZ
+from drivers.putback import deflector_back
 from engine.clock import ns
 from engine.errors import DeviceError
 from engine.run.contract import SafeAction
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 BACK_S = 1.5
 STAGE_BACK_S = 5.0
 POLL_S = 0.05
-ROUNDED = 1e-4
-"""By this share of its range a pair may be off what it was told, on an instrument that does not take whole numbers."""
 NEUTRAL: Pair = (0.0, 0.0)
 MOVES_AT_MOST_S = 1.0
 """A move of the stage that is not over after this is none that a run can wait for."""
@@ -79,18 +78,8 @@ class DeflectorCalls:
 
     def _going_back(self, which: Deflector) -> Callable[[], Awaitable[None]]:
         async def back() -> None:
-            if not self._touched:
-                return
-            facts, wanted = self._deflectors.facts, self._begin[which]
-            low, high = facts.limits[which]
-            rounded = 0.0 if facts.whole_numbers else ROUNDED * (high - low)
-            await self._deflectors.set(which, *wanted)
-            for _ in range(2):  # an accepted call is no deflector that was set, and one answer may be the one before
-                there = await self._deflectors.read(which)
-                if any(abs(now - then) > rounded for now, then in zip(there, wanted, strict=True)):
-                    raise DeviceError(
-                        f"deflectors: told to set {which} to {wanted}, they stand at {there}. Set it by hand."
-                    )
+            if self._touched:
+                await deflector_back(self._deflectors, which, self._begin[which])
 
         return back
 

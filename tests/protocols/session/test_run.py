@@ -120,7 +120,7 @@ def test_a_device_that_is_lost_for_good_ends_the_night_safe_and_said(tmp_path: P
     assert "detector does not answer (after 2." in told.document["reason"]
     assert told.children == ["serialed"]
     after = [r["name"] for r in told.of("call")]
-    assert "beam.is_blanked" in after[-12:]
+    assert "beam.is_blanked" in after[-24:]
 
 
 def test_a_night_of_which_no_block_could_be_screened_has_failed_and_says_why(tmp_path: Path) -> None:
