@@ -56,9 +56,13 @@ class CredData(Protocol):
 
 
 def rotation_of(collected: Collected, slots: SlotTimes) -> RotationFit | None:
-    """The fitted rotation, from the readings taken while the stage was turning."""
+    """The fitted rotation, from the readings taken while the stage was turning.
+
+    Frames are kept until the last reading that shows it so has begun: that one belongs to them, for it tells where the
+    stage had got to.
+    """
     stopped_ns = collected.stage_stopped_ns
-    turning = [r for r in collected.readings if stopped_ns is None or r.t_after_ns <= stopped_ns]
+    turning = [r for r in collected.readings if stopped_ns is None or r.t_before_ns <= stopped_ns]
     return fit_rotation(turning, slots.oscillation_deg / slots.period_s)
 
 

@@ -25,6 +25,8 @@ from protocols.cred.trackingcalls import BACK_S, STAGE_BACK_S
 
 # What a stage may be off without being noticed: the scatter of readings, and moves below what is_astray looks for.
 UNNOTICED_DEG = 0.03
+# By more than these readings contradict one speed: more than a pedal's is off, and five times their scatter.
+UNSTEADY_SHARE, UNSTEADY_DEG = 0.2, 0.05
 # A lens within this of its focus shows spots where they belong: a twentieth of a snapshot's defocus.
 IN_FOCUS = 75
 BACK_WITHIN_S = {"deflectors": BACK_S, "stagexyz": STAGE_BACK_S}
@@ -49,6 +51,7 @@ def rules_of(soaked: SoakedRun) -> Rules:
     yield from _kept_on_a_failing_disk(soaked)
     yield from _on_the_grid(soaked, rows)
     yield from _angles_true(soaked, rows)
+    yield from _steady(soaked)
     yield from _seen(soaked)
     yield from _decided(soaked)
     yield from _same_mode(soaked)
@@ -235,6 +238,25 @@ def _angles_true(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:
     worst = int(beyond_deg.argmax()) if len(rows) else 0
     found = f"slot {rows['slot'][worst]}: {offs_deg[worst]:.4f} deg off" if len(rows) else ""
     yield "each kept frame says how far its angle may be off", not len(rows) or beyond_deg[worst] <= 0.0, found
+
+
+def _steady(soaked: SoakedRun) -> Rules:
+    """A stage that turns otherwise than it should ends the run: no two of the readings that it went by contradict the
+    planned speed. It may be off as much as a pedal sets it wrong.
+    """
+    plan = soaked.document["plan"]
+    rate_deg_s = plan["speed_deg_s"] * (1 if plan["range_deg"] > 0 else -1)
+    until_ns = min((r["kept_until_ns"] for r in soaked.of("note") if "kept_until_ns" in r), default=2**62)
+    taken = [r for r in soaked.document["stage_readings"] if r["t_before_ns"] < until_ns]
+    before_ns, after_ns, angle_deg = (
+        np.array([r[key] for r in taken], np.float64) for key in ("t_before_ns", "t_after_ns", "angle_deg")
+    )
+    middle_s, half_s = (before_ns + after_ns) / 2 / NS_PER_S, (after_ns - before_ns) / 2 / NS_PER_S
+    apart_s = middle_s[None, :] - middle_s[:, None]
+    away_deg = np.abs(angle_deg[None, :] - angle_deg[:, None] - rate_deg_s * apart_s)
+    open_deg = abs(rate_deg_s) * (half_s[None, :] + half_s[:, None] + UNSTEADY_SHARE * np.abs(apart_s)) + UNSTEADY_DEG
+    found = f"readings contradict one another by {(away_deg - open_deg).max(initial=0.0):.3f} deg"
+    yield "a stage that strays is noticed", bool((away_deg <= open_deg).all()), found
 
 
 def _seen(soaked: SoakedRun) -> Rules:

@@ -152,6 +152,14 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
             "stage.angle finalize+4 wrong -0.47",
         ),
     ),
+    "late frames left no time to read the stage, it jumped, and the reading after that was not used": (
+        330018910,
+        {**PLAN, "exposure_s": 1.0, "speed_deg_s": 2.0, "start_deg": -38.0, "range_deg": 64.768},
+        (
+            "stage.motion 15.322 jump -0.583",
+            *(f"detector.frames {k} late 0.576" for k in (13, 14, 15, 16, 20, 21)),
+        ),
+    ),
     "the image shift ignored its way back": (
         1,
         TRACKED,
