@@ -8,7 +8,7 @@ PYTEST = $(BIN)/python -m pytest -q
 # stays in one process, with what its tests share; one that ends its process would be begun anew without end.
 SHARED_OUT = --dist loadfile --max-worker-restart 1
 IN_FIVE = --numprocesses 5 $(SHARED_OUT)
-IN_FOUR = --numprocesses 4 $(SHARED_OUT)
+IN_FOUR = --numprocesses 4 --no-loadscope-reorder $(SHARED_OUT)
 
 .PHONY: demo test quick check style types imports long counterparts bench golden clean
 

@@ -22,6 +22,19 @@ settings.load_profile("repeatable")
 # What the machine of a lab has set is not what tests are about.
 os.environ.pop("CREDLINE_DEVICES", None)
 
+LONGEST = (
+    *("test_dials_processing.py", "test_dials_intensities.py", "test_first_data_set.py", "test_dials_conventions.py"),
+    *("test_search.py", "test_browser_steering.py", "test_training.py", "test_three_laboratories.py"),
+)
+"""Files of tests that take minutes come first: while several processes share the files, none has one of them left over
+at the end."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by that; what is equal stays in its order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 class Here(Executor):
     """Does at once, in this process, what a pool would do in another."""
