@@ -7,8 +7,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from fabio.tifimage import TifImage
-
 from engine.clock import NS_PER_S
 from engine.errors import StorageError
 from engine.record.spool import SpooledFrame
@@ -180,6 +178,8 @@ def write_pictures(
     folder: Path, frames: Iterator[SpooledFrame], column: str, file_of: Callable[[int], str]
 ) -> list[Path]:
     """Write pictures as TIFF files, named by their slot or look; which were written. Raises StorageError."""
+    from fabio.tifimage import TifImage  # no run waits for it before its first state
+
     files = []
     try:
         for frame in frames:

@@ -14,10 +14,10 @@ from engine.run.compute import Computation
 from protocols.cred.trackedpath import ASSUMED, FOUND, NOT_FOUND
 from protocols.cred.trackingfits import LOCATE_S
 from protocols.tracking.actuator import square
-from protocols.tracking.computation import Detector, Found, answered, told
 from protocols.tracking.locating import NOT_SEEN, Located, Optics, Refusal
 from protocols.tracking.path import CrystalPath, Seen
 from protocols.tracking.place import Place
+from protocols.tracking.question import Detector, Found, answered, told
 from protocols.tracking.search import may_be
 
 if TYPE_CHECKING:

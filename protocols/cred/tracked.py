@@ -21,11 +21,11 @@ from protocols.cred.trackedby import actuator_by, disc_range_nm
 from protocols.cred.trackedpath import AIMED, CORRECTED, path_before
 from protocols.cred.trackingcalls import DeflectorCalls, StageCalls, TrackingCalls
 from protocols.tracking.actuator import Actuator, Correction
-from protocols.tracking.computation import Detector
 from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.interval import off_middle_nm
 from protocols.tracking.locating import Optics
 from protocols.tracking.place import Place
+from protocols.tracking.question import Detector
 
 if TYPE_CHECKING:
     from engine.run.run import Run

@@ -5,8 +5,8 @@ always applied about the beam itself.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 REACH = 1.5
 """Of the expected radius: so far from where it is expected the disc is looked for."""
@@ -76,7 +76,7 @@ def brightest_disc(picture: NDArray[np.number], radius_px: float) -> Disc:
     height, width = (size // cell for size in picture.shape)
     box = np.asarray(picture[: height * cell, : width * cell], np.float64)
     cells = box.reshape(height, cell, width, cell).mean(axis=(1, 3))
-    light = uniform_filter(cells, max(1, round(2.0 * radius_px / cell)), mode="constant")
+    light = scipy.ndimage.uniform_filter(cells, max(1, round(2.0 * radius_px / cell)), mode="constant")
     slow, fast = np.unravel_index(int(light.argmax()), light.shape)
     return Disc((float(fast) + 0.5) * cell, (float(slow) + 0.5) * cell, radius_px)
 

@@ -9,7 +9,7 @@ alike is taken. Pure functions of views.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import affine_transform, gaussian_filter
+import scipy
 
 from protocols.tracking.snapshotview import Array, SnapshotView
 
@@ -64,8 +64,10 @@ def moved(
     offset = np.array([at[1], at[0]]) + (len(earlier.share) - 1) / 2 - back @ np.array([middle, middle])
     which = FILM_SMOOTHED if radius is None else SMOOTHED
     before, now = (_levelled(each) if radius is None else each.smooth[which] for each in (earlier, seen))
-    template = affine_transform(before, back, offset, output_shape=(size, size), order=1, cval=1.0)
-    known = affine_transform(earlier.lit.astype(np.float64), back, offset, output_shape=(size, size), order=1)
+    template = scipy.ndimage.affine_transform(before, back, offset, output_shape=(size, size), order=1, cval=1.0)
+    known = scipy.ndimage.affine_transform(
+        earlier.lit.astype(np.float64), back, offset, output_shape=(size, size), order=1
+    )
     fast, slow = seen.places
     weight = (known > 0.99).astype(np.float64)
     if radius is not None:
@@ -117,7 +119,9 @@ def _levelled(seen: SnapshotView) -> Array:
     """The smoothed picture without what changes slowly in it."""
     known = seen.lit.astype(np.float64)
     wide = LEVELLED * seen.fineness
-    slowly = gaussian_filter(np.where(seen.lit, seen.share, 0.0), wide) / np.maximum(gaussian_filter(known, wide), 1e-6)
+    slowly = scipy.ndimage.gaussian_filter(np.where(seen.lit, seen.share, 0.0), wide) / np.maximum(
+        scipy.ndimage.gaussian_filter(known, wide), 1e-6
+    )
     return np.asarray(np.where(seen.lit, seen.smooth[FILM_SMOOTHED] / np.maximum(slowly, 1e-6), 1.0))
 
 

@@ -9,8 +9,8 @@ Its outline is then drawn in the sharpest picture in which it shows, at a part o
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, distance_transform_cdt, find_objects, generate_binary_structure, label
 
 from protocols.tracking.snapshotview import SCALES, Array, Mask, SnapshotView
 
@@ -21,7 +21,7 @@ DEEP_SIGMAS = 2.5
 UNEVEN, UNEVEN_CELLS = 0.03, 300.0
 """Of a film: standard deviation of its light, and over how many cells that goes together where the disc has `CELLS`."""
 MOST_SEEDS, MOST_AT_A_LEVEL = 6, 4
-CROSS = generate_binary_structure(2, 1)
+CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
 """Cells that touch by a side."""
 LEAST_CELLS = 7
 LARGEST_SHARE = 0.6
@@ -94,7 +94,7 @@ def things(seen: SnapshotView) -> list[Thing]:
         thing = _outlined(seen, seed)
         if thing is None or np.count_nonzero(thing.mask & taken) > 0.3 * thing.cells:
             continue
-        taken |= binary_dilation(thing.mask, CROSS, iterations=2) | seed.where
+        taken |= scipy.ndimage.binary_dilation(thing.mask, CROSS, iterations=2) | seed.where
         found.append(thing)
     return sorted(found, key=lambda thing: -thing.sigmas)
 
@@ -107,7 +107,7 @@ def _seeds(seen: SnapshotView, which: int) -> list[_Seed]:
     for depth in DEPTHS:
         if depth < DEEP_SIGMAS * seen.noise(which):
             continue
-        labels, count = label(lit & (picture < 1.0 - depth), CROSS)
+        labels, count = scipy.ndimage.label(lit & (picture < 1.0 - depth), CROSS)
         if not count:
             continue
         sizes = np.bincount(labels.ravel(), minlength=count + 1).astype(np.float64)
@@ -119,7 +119,7 @@ def _seeds(seen: SnapshotView, which: int) -> list[_Seed]:
         numbers = np.flatnonzero(fits)
         if not len(numbers):
             continue
-        boxes = find_objects(labels)
+        boxes = scipy.ndimage.find_objects(labels)
         for number in numbers[np.argsort(-worth[numbers])][:MOST_AT_A_LEVEL].tolist():
             seed = _judged(seen, labels, number, boxes[number - 1])
             if seed is not None:
@@ -157,7 +157,7 @@ def _ring(part: Mask, lit: Mask, fineness: float) -> Mask | None:
     """The lit cells around a part; None where too few of those around it are lit."""
     inner = max(1, round(AROUND[0] * fineness))
     outer = inner + max(2, round((AROUND[1] - AROUND[0]) * fineness))
-    steps = distance_transform_cdt(~part, "taxicab")
+    steps = scipy.ndimage.distance_transform_cdt(~part, "taxicab")
     far = (steps > inner) & (steps <= outer)
     ring = far & lit
     if np.count_nonzero(ring) < LEAST_AROUND * np.count_nonzero(far) or not ring.any():
@@ -178,7 +178,7 @@ def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
     cells = int(np.count_nonzero(mask))
     if not LEAST_CELLS <= cells <= LARGEST_SHARE * np.count_nonzero(seen.lit):
         return None
-    wider = binary_dilation(mask, CROSS) & seen.lit
+    wider = scipy.ndimage.binary_dilation(mask, CROSS) & seen.lit
     middle = _middle(seen, seed.around, wider)
     # A pale part of it that the outline leaves out would be seen in a wider one; what that changes is not known.
     lower = seed.around - max(FAINT * drop, CLEAR_SIGMAS * seen.noise(1))
@@ -190,7 +190,7 @@ def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
         covariance = covariance + IRREGULAR**2 * np.outer(other - middle, other - middle)
     inside = float(seen.share[mask].mean())
     score = standing_out(seen, seed.around - inside, cells, seed.around)
-    border = float(np.count_nonzero(binary_dilation(mask, CROSS) & ~mask))
+    border = float(np.count_nonzero(scipy.ndimage.binary_dilation(mask, CROSS) & ~mask))
     rim = float(np.count_nonzero(mask & seen.rim)) / max(border, 1.0)
     depth = float(np.log(seed.around / max(inside, 1e-3)))
     return Thing(mask, depth, float(score), float(middle[0]), float(middle[1]), covariance, rim)
@@ -198,7 +198,7 @@ def _outlined(seen: SnapshotView, seed: _Seed) -> Thing | None:
 
 def _holding(part: Mask, dark: Mask) -> Mask:
     """Of the connected dark cells those that hold most of a part."""
-    labels, _ = label(dark, CROSS)
+    labels, _ = scipy.ndimage.label(dark, CROSS)
     inside = labels[part]
     numbers = np.bincount(inside[inside > 0], minlength=2)
     return np.asarray((labels == int(np.argmax(numbers))) & dark)

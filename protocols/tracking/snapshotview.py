@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter, label
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -83,8 +83,8 @@ class SnapshotView:
 
     def _smoothed(self, scale: float) -> Array:
         known = self.lit.astype(np.float64)
-        weight = gaussian_filter(known, scale, truncate=3.0)
-        told = gaussian_filter(np.where(self.lit, self.share, 0.0), scale, truncate=3.0)
+        weight = scipy.ndimage.gaussian_filter(known, scale, truncate=3.0)
+        told = scipy.ndimage.gaussian_filter(np.where(self.lit, self.share, 0.0), scale, truncate=3.0)
         return np.asarray(np.where(self.lit, told / np.maximum(weight, 1e-6), 1.0))
 
 
@@ -124,7 +124,10 @@ def view(
     lit: Mask = np.asarray((disc & there).reshape(2 * half, cell, 2 * half, cell).all(axis=(1, 3)))
     level = float(
         np.percentile(
-            gaussian_filter(counts, 3.0)[lit & (gaussian_filter(lit.astype(np.float64), 3.0) > 0.97)], BRIGHT_PERCENTILE
+            scipy.ndimage.gaussian_filter(counts, 3.0)[
+                lit & (scipy.ndimage.gaussian_filter(lit.astype(np.float64), 3.0) > 0.97)
+            ],
+            BRIGHT_PERCENTILE,
         )
     )
     if level < LEAST_ELECTRONS:
@@ -140,15 +143,16 @@ def view(
 def _unshadowed(share: Array, lit: Mask) -> Mask:
     """The lit cells without what is behind a bar, which reaches to the rim."""
     dark = lit & (
-        gaussian_filter(np.where(lit, share, 0.0), 1.0) < OPAQUE * gaussian_filter(lit.astype(np.float64), 1.0)
+        scipy.ndimage.gaussian_filter(np.where(lit, share, 0.0), 1.0)
+        < OPAQUE * scipy.ndimage.gaussian_filter(lit.astype(np.float64), 1.0)
     )
     if np.count_nonzero(dark) < LEAST_SHADOW:
         return lit
-    labels, _ = label(dark)
+    labels, _ = scipy.ndimage.label(dark)
     outside = ~lit
     for each in np.unique(labels[dark]):
         part = labels == each
-        wider = binary_dilation(part, iterations=SHADOW_EDGE)
+        wider = scipy.ndimage.binary_dilation(part, iterations=SHADOW_EDGE)
         if np.count_nonzero(part) >= LEAST_SHADOW and (wider & outside).any():
             lit = lit & ~wider
     return lit

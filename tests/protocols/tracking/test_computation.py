@@ -9,9 +9,10 @@ from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.scenedrawing import draw_scene
 from drivers.simulated.settings import GEOMETRY
-from protocols.tracking.computation import Detector, Found, answered, locate_in, told
+from protocols.tracking.computation import locate_in
 from protocols.tracking.locating import Located, Optics, Refusal
 from protocols.tracking.place import Place
+from protocols.tracking.question import Detector, Found, answered, told
 
 AT_NM = (330.0, -60.0)
 """Not on the cross, which moves all to its right by four pixels."""
