@@ -254,7 +254,11 @@ def told(expt: str, refl: str) -> None:
     print(f"space group: {crystal.get_space_group().info()}; dials.symmetry looks for no screw axes and glide planes")
     table = flex.reflection_table.from_file(refl)
     scaled = scaled_data_as_miller_array([table], experiments)
-    seen = merging_stats_from_scaled_array(scaled, n_bins=1, anomalous=False)[0].overall
+    try:
+        seen = merging_stats_from_scaled_array(scaled, n_bins=1, anomalous=False)[0].overall
+    except Exception as error:  # of few reflections there are none; the files are made, and the script has not failed
+        print(f"{scaled.size()} observations; DIALS gives no statistics of them ({error}). Made: scaled.mtz")
+        return
     print(
         f"{seen.n_obs} observations of {seen.n_uniq} unique reflections, {seen.d_max:.2f} to {seen.d_min:.2f} A: "
         f"{100 * seen.completeness:.0f} % complete"
