@@ -4,8 +4,6 @@ The command `credline shell`; docs/shell.md.
 """
 
 import asyncio
-import signal
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,27 +45,25 @@ def shell(
             f"shell: {error.name} is not installed; nothing was begun. Install it, in the folder of credline: "
             'pip install -e ".[shell]". A notebook can open an instrument without it (docs/shell.md).'
         ) from error
+    from engine.shell.leaving import Leaving
     from engine.shell.opened import kinds, open_instrument
 
-    for number in (signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])):
-        signal.signal(number, _leave)
+    leaving = Leaving()
     known = kinds()  # takes seconds: before the instrument is opened
     app = TerminalIPythonApp.instance()
     app.display_banner = False
     app.initialize([])  # type: ignore[no-untyped-call]
+    assert app.shell is not None
     opened = open_instrument(devices, out, seed, accept_timing=accept_timing, accept_gaps=accept_gaps)
     with opened as instrument, asyncio.Runner() as runner:
         typer.echo(f"instrument: {devices}; log: {instrument.folder}", err=True)
         typer.echo(f"awaited: {', '.join(instrument.parts)}, perform(EXPERIMENT, key=value), picture(0.5)", err=True)
         typer.echo("exit leaves it with the beam off", err=True)
         fit(app.shell, instrument, known, runner.run)
-        app.start()  # type: ignore[no-untyped-call]
+        with leaving.watching(instrument.let_go, app.shell.ask_exit):
+            app.start()  # type: ignore[no-untyped-call]
     typer.echo(f"instrument: let go, beam off; {instrument.folder}", err=True)
-
-
-def _leave(number: int, _: object) -> None:
-    """The program is to end, or its terminal is gone: as by `exit`."""
-    raise SystemExit(128 + number)
+    leaving.leave_if_told()
 
 
 def fit(

@@ -208,14 +208,18 @@ class OpenInstrument:
         """Whether it can still be used."""
         return not self._ended.done() and not self._run.safety.is_begun
 
+    def let_go(self) -> None:
+        """Have the instrument let go, as `close`, whatever this thread does meanwhile; returns at once."""
+        if not self._ended.done():
+            self._loop.call_soon_threadsafe(self._hands.over.set)
+
     def close(self) -> Outcome:
         """Let the instrument go: a run that is under way is stopped, the beam is off. How the shell's run ended.
 
         Again for one that is closed. Raises what ended it badly; DeviceError where that takes longer than two minutes.
         """
         atexit.unregister(self.close)
-        if not self._ended.done():
-            self._loop.call_soon_threadsafe(self._hands.over.set)
+        self.let_go()
         try:
             return self._ended.result(CLOSE_LIMIT_S)
         except TimeoutError as error:

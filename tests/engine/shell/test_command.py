@@ -110,10 +110,26 @@ def test_a_program_of_its_own_from_the_first_line_to_the_exit(tmp_path):
     assert json.loads((folder / "1_mordenite" / "run.json").read_text())["status"] == "done"
 
 
+TOLD_TO_END = "import os, signal; await beam.unblank(); os.kill(os.getpid(), signal.SIGTERM)"
+UNDER_WAY = {
+    "nothing": [],
+    "a cell": ["import time", f"{TOLD_TO_END}; time.sleep(600)"],
+    "an awaited call": ["import asyncio", f"{TOLD_TO_END}; await asyncio.sleep(600)"],
+    "a run": [
+        "import os, signal, threading",
+        "end = threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGTERM))",
+        "end.start(); await perform(cred, range_deg=60, rotation='commanded', start_deg=0.0, relax_cycles=0, "
+        "snapshot_interval=0, formats=[])",
+    ],
+    "a cell that goes on": ["import time", f"try: {TOLD_TO_END}; time.sleep(600)\nexcept SystemExit: pass\n"],
+}
+
+
 @pytest.mark.long
-def test_a_program_that_is_told_to_end_leaves_the_beam_off(tmp_path):
+@pytest.mark.parametrize("under_way", UNDER_WAY)
+def test_a_program_that_is_told_to_end_leaves_the_beam_off(tmp_path, under_way):
     environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "TMPDIR": str(tmp_path)}
-    words = ["shell", "--devices", "simulated-timing", "--out", str(tmp_path / "runs")]
+    words = ["shell", "--devices", "simulated-timing", "--out", str(tmp_path / "runs"), "--accept-timing"]
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *words],
         stdin=subprocess.PIPE,
@@ -124,16 +140,27 @@ def test_a_program_that_is_told_to_end_leaves_the_beam_off(tmp_path):
     ) as program:
         assert program.stdin is not None
         assert program.stdout is not None
-        program.stdin.write("await beam.unblank()\nprint('the beam is', 'on')\n")
+        program.stdin.write("await beam.unblank()\nprint('the beam is', 'on')\n1 + 1\n")
         program.stdin.flush()
         for line in program.stdout:
-            if "the beam is on" in line:
+            if "[3]: 2" in line:  # the cell before it is over
                 break
-        program.send_signal(signal.SIGTERM)
+        try:
+            if not UNDER_WAY[under_way]:
+                program.send_signal(signal.SIGTERM)
+            for cell in UNDER_WAY[under_way]:
+                program.stdin.write(cell + "\n")
+                program.stdin.flush()
+            status = program.wait(120)
+        finally:
+            program.kill()
         rest = program.stdout.read()
-        assert program.wait(60) == 128 + signal.SIGTERM, rest
-    document = json.loads((tmp_path / "runs" / "shell_001" / "run.json").read_text())
+    assert status == 128 + signal.SIGTERM, rest
+    folder = tmp_path / "runs" / "shell_001"
+    document = json.loads((folder / "run.json").read_text())
     assert (document["status"], document["alarms"]) == ("done", [])
+    runs = [json.loads(path.read_text())["status"] for path in folder.glob("*/run.json")]
+    assert runs == (["stopped"] if under_way == "a run" else [])
 
 
 def test_without_ipython_it_says_what_to_install(monkeypatch):
