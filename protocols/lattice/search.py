@@ -133,14 +133,14 @@ def _candidates(points: Array) -> Array:
     reach = float(np.linalg.norm(points, axis=1).max()) + BIN_PER_A
     bins = int(2 * reach / BIN_PER_A) + 2
     transform = max(TRANSFORM, 1 << (bins - 1).bit_length())
-    lengths = np.arange(transform // 2 + 1) / (transform * BIN_PER_A)
+    lengths = np.arange(min(transform // 2 + 1, int(LONGEST_A * transform * BIN_PER_A) + 2)) / (transform * BIN_PER_A)
     usable = (lengths > SHORTEST_A) & (lengths < LONGEST_A)
     strength, vectors = [], []
     for part in np.array_split(directions, max(1, len(directions) * len(points) // 1_000_000)):
         place = ((points @ part.T + reach) / BIN_PER_A).astype(np.intp)
         flat = place + np.arange(len(part)) * bins
         histogram = np.bincount(flat.reshape(-1), minlength=bins * len(part)).reshape(len(part), bins)
-        power = np.abs(np.fft.rfft(histogram.astype(np.float32), transform, axis=1))
+        power = np.abs(np.fft.rfft(histogram.astype(np.float32), transform, axis=1)[:, : len(lengths)])
         # The first fall from the zero order is no period: what has not fallen to a half yet is not counted.
         begun = np.logical_or.accumulate(power < 0.5 * power[:, :1], axis=1)
         peak = np.zeros(power.shape, dtype=bool)
@@ -176,11 +176,11 @@ def _refined(points: Array, vectors: Array) -> Array:
     good = np.flatnonzero(score >= NEAR_BEST * score.max(initial=0))
     different: list[int] = []
     for number in good[np.argsort(length[good])].tolist():
-        same = [one for one in different if _alike(vectors[number], vectors[one])]
-        if not same:
+        same = np.flatnonzero(_alike(vectors[number], vectors[different]))
+        if not len(same):
             different.append(number)
-        elif score[number] > score[same[0]]:
-            different[different.index(same[0])] = number
+        elif score[number] > score[different[same[0]]]:
+            different[same[0]] = number
         if len(different) == MOST:
             break
     found = vectors[different]
@@ -193,10 +193,10 @@ def _refined(points: Array, vectors: Array) -> Array:
     return np.concatenate([found[:VECTORS], rest[aside][:ASIDE]])
 
 
-def _alike(one: Array, other: Array) -> bool:
-    """Whether two vectors are the same, but for their sign."""
-    limit = 0.2 + 0.01 * float(np.linalg.norm(one))
-    return bool(min(np.linalg.norm(one - other), np.linalg.norm(one + other)) < limit)
+def _alike(one: Array, others: Array) -> Mask:
+    """(n,) which of the (n, 3) others are the same vector, but for their sign."""
+    apart_A = np.minimum(np.linalg.norm(others - one, axis=1), np.linalg.norm(others + one, axis=1))
+    return np.asarray(apart_A < 0.2 + 0.01 * float(np.linalg.norm(one)))
 
 
 def _best_triple(points: Array, vectors: Array) -> Array | None:
