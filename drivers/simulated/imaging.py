@@ -87,6 +87,26 @@ def image_on_grid(
     return lab_on_grid((lab_x, lab_y), tilt, specimen_nm), (a, b, c, d)
 
 
+def shown(
+    grid: Grid,
+    scale: ImageScale,
+    shape: tuple[int, int],
+    specimen_nm: tuple[float, float, float],
+    tilt_deg: float,
+    image_shift_nm: tuple[float, float],
+) -> Array:
+    """(rows, columns) share of the electrons that the specimen lets through to each of equal pixels. Arguments as of
+    `electrons_s`.
+    """
+    middle = np.array([shape[1] / 2.0, shape[0] / 2.0])
+    to_lab = np.linalg.inv(np.reshape(scale.stage_axes, (2, 2)))
+    cos, sin = math.cos(math.radians(tilt_deg)), math.sin(math.radians(tilt_deg))
+    flat = np.diag([1.0, 1.0 / max(cos, 1e-3)])
+    corner = to_lab @ (-scale.pixel_nm * middle - np.array(image_shift_nm)) + np.array([0.0, specimen_nm[2] * sin])
+    origin_nm = flat @ corner - np.array(specimen_nm[:2])
+    return grid.transmission(flat @ to_lab * scale.pixel_nm, origin_nm, shape, tilt_deg)
+
+
 def electrons_s(
     grid: Grid,
     scale: ImageScale,
@@ -102,17 +122,9 @@ def electrons_s(
     specimen_nm: x, y, z of the stage. tilt_deg: about its x, which foreshortens what lies along y. beam_shift_nm,
     image_shift_nm: what the deflectors did, along (fast, slow) of this picture.
     """
-    middle = np.array([shape[1] / 2.0, shape[0] / 2.0])
-    shift = np.array(image_shift_nm)
-    to_lab = np.linalg.inv(np.reshape(scale.stage_axes, (2, 2)))
-    cos, sin = math.cos(math.radians(tilt_deg)), math.sin(math.radians(tilt_deg))
-    flat = np.diag([1.0, 1.0 / max(cos, 1e-3)])
-    corner = to_lab @ (-scale.pixel_nm * middle - shift) + np.array([0.0, specimen_nm[2] * sin])
-    origin_nm = flat @ corner - np.array(specimen_nm[:2])
-    lit = _light(scale.pixel_nm, disc, shape, np.array(disc.middle_nm) + beam_shift_nm + shift)
-    if not np.any(lit):
-        return lit
-    lit *= grid.transmission(flat @ to_lab * scale.pixel_nm, origin_nm, shape, tilt_deg)
+    lit = _light(scale.pixel_nm, disc, shape, np.array(disc.middle_nm) + beam_shift_nm + np.array(image_shift_nm))
+    if np.any(lit):
+        lit *= shown(grid, scale, shape, specimen_nm, tilt_deg, image_shift_nm)
     return lit
 
 

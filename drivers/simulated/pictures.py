@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from drivers.facts import Geometry
+from drivers.parts import OpticalMode
 from drivers.simulated.aperture import WHOLE, Aperture
 from drivers.simulated.crystal import Crystal
 from drivers.simulated.damage import undamaged
 from drivers.simulated.film import make_film
 from drivers.simulated.hiddencamera import HiddenCamera, SpreadBeam, SpreadState
-from drivers.simulated.imaging import Grid, electrons_s, vector
+from drivers.simulated.imaging import Grid, electrons_s, shown, vector
 from drivers.simulated.manybeams import TwiceScattered, two_beam
 from drivers.simulated.pattern import Spots, project, spots
 from drivers.simulated.picturesettings import PictureSettings
@@ -193,13 +194,19 @@ class PictureMaker:
         electrons = self.expected(start_deg, end_deg, exposure_s, *seen)
         return self._detected(electrons, noise_seed, exposure_s)
 
-    def spread(self, state: SpreadState, exposure_s: float, *, noise_seed: int) -> Picture:
-        """A picture of the beam that the operator has spread over the camera, without a specimen."""
+    def spread(
+        self, state: SpreadState, column: ColumnState, tilt_deg: float, exposure_s: float, *, noise_seed: int
+    ) -> Picture:
+        """A picture of the beam that the operator has spread over the camera; with the specimen in the image modes."""
         rng = np.random.Generator(np.random.PCG64([noise_seed, 1]))
         size = max(self._rows_px[-1], self._columns_px[-1])
         x, y = (((edges[:-1] + edges[1:]) / 2 - edges[-1] / 2) / size for edges in (self._columns_px, self._rows_px))
         light = self._spread.light(x, y, state, rng, self.settings.spread_drift)
-        return self._detected(self._area * light * (self.settings.spread_s * exposure_s), noise_seed, exposure_s)
+        through = self._area
+        if column.mode is not OpticalMode.DIFFRACTION:
+            seen = column.specimen_nm, tilt_deg, column.image_shift_nm
+            through = self._to_raw(shown(self._grid, column.scale, self.settings.physical_px, *seen))
+        return self._detected(through * light * (self.settings.spread_s * exposure_s), noise_seed, exposure_s)
 
     def image(self, column: ColumnState, tilt_deg: float, exposure_s: float, *, noise_seed: int) -> Picture:
         """The specimen as the image modes show it, at the middle of an exposure; `imaging.electrons_s`."""

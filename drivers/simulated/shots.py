@@ -170,7 +170,8 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
         return maker.image(shot.column, tilt_deg, lit_s, noise_seed=shot.noise_seed)
     lit_s *= shot.column.flux_share
     if shot.spread is not None:
-        return maker.spread(shot.spread, lit_s, noise_seed=shot.noise_seed)
+        tilt_deg = (shot.start_deg + shot.end_deg) / 2
+        return maker.spread(shot.spread, shot.column, tilt_deg, lit_s, noise_seed=shot.noise_seed)
     if abs(shot.defocus_fraction) > SNAPSHOT_FRACTION:
         return maker.snapshot(
             shot.defocus_fraction,

@@ -39,6 +39,7 @@ def shell(
 ) -> None:
     """Open an instrument and type at it in IPython. Ctrl-C stops a run under way; at the exit the beam is off."""
     try:
+        from IPython.terminal.interactiveshell import TerminalInteractiveShell
         from IPython.terminal.ipapp import TerminalIPythonApp
     except ImportError as error:
         raise Refused(
@@ -53,14 +54,14 @@ def shell(
     app = TerminalIPythonApp.instance()
     app.display_banner = False
     app.initialize([])  # type: ignore[no-untyped-call]
-    assert app.shell is not None
+    interactive = TerminalInteractiveShell.instance()  # that of the application
     opened = open_instrument(devices, out, seed, accept_timing=accept_timing, accept_gaps=accept_gaps)
     with opened as instrument, asyncio.Runner() as runner:
         typer.echo(f"instrument: {devices}; log: {instrument.folder}", err=True)
         typer.echo(f"awaited: {', '.join(instrument.parts)}, perform(EXPERIMENT, key=value), picture(0.5)", err=True)
         typer.echo("exit leaves it with the beam off", err=True)
-        fit(app.shell, instrument, known, runner.run)
-        with leaving.watching(instrument.let_go, app.shell.ask_exit):
+        fit(interactive, instrument, known, runner.run)
+        with leaving.watching(instrument.let_go, interactive.ask_exit):
             app.start()  # type: ignore[no-untyped-call]
     typer.echo(f"instrument: let go, beam off; {instrument.folder}", err=True)
     leaving.leave_if_told()

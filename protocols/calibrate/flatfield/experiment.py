@@ -1,7 +1,7 @@
 """The run of a flatfield: dark frames, a try that says how many are needed, then lit ones with the beam shifted about.
 
-Beam, camera and beam shift are the engine's to make safe: the beam is blanked first, and the beam shift goes back to
-where it was found. What becomes of the frames is in `analysis`.
+Beam and camera are the engine's to make safe: the beam is blanked first; then beam shift and stage go back to where
+they were found. What becomes of the frames is in `analysis`.
 """
 
 import random
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
+from drivers.approach import arrive_xy
 from drivers.contract import Microscope
 from drivers.facts import DetectorFacts, Facts
 from drivers.parts import Deflector
@@ -25,6 +26,7 @@ from engine.run.panels import Kept
 from engine.run.run import Run
 from engine.run.series import Series
 from engine.run.trial import Case, Rules, SoakedRun, Trial
+from protocols.calibrate.asfound import AsFound
 from protocols.calibrate.flatfield.level import Level, frames_for, judged
 from protocols.calibrate.flatfield.plan import (
     DARK,
@@ -35,12 +37,17 @@ from protocols.calibrate.flatfield.plan import (
     State,
     flatfield_machine,
 )
+from protocols.calibrate.flatfield.specimen import seen
 
 TRIES = 2
 LEVEL = Computation(
     "level", "protocols.calibrate.flatfield.level:level", latency_s=0.2, limit_s=20.0, resolution=1e-4, quick=True
 )
-BACK_S = 1.5
+SPECIMEN = Computation(
+    "specimen", "protocols.calibrate.flatfield.specimen:specimen", latency_s=0.2, limit_s=20.0, resolution=1e-4,
+    quick=True,
+)  # fmt: skip
+STAGE_REST_S = 0.3
 
 
 class FlatfieldExperiment(Experiment):
@@ -51,33 +58,28 @@ class FlatfieldExperiment(Experiment):
         self.plan, self.facts, self.detector_facts = plan, facts, detector_of(facts)
         self.beam = run.gate.wrap("beam", microscope.beam)
         self.detector = run.gate.wrap("detector", microscope.detector)
-        self.deflectors = run.gate.wrap("deflectors", microscope.deflectors) if shifts(plan, facts) else None
+        self.found = AsFound(run, microscope)
+        self.deflectors = self.found.deflectors if shifts(plan, facts) else None
+        self.stage = self.found.stagexyz if plan.stage_um > 0 else None
         self.step = step_of(plan, facts)
         self.found_at: tuple[float, float] | None = None
         self.frames, self.taken = 0, 0
-        run.compute.declare(LEVEL)
+        for computation in (LEVEL, SPECIMEN):
+            run.compute.declare(computation)
 
     def activities(self) -> Mapping[Enum, Work]:
         """See `Experiment.activities`."""
         return {State.DARK: self.dark, State.TRY: self.try_it, State.SHIFT: self.shift, State.EXPOSE: self.expose}
 
     def safe_actions(self) -> Sequence[SafeAction]:
-        """See `Experiment.safe_actions`: as usual, and the beam shift back to where it was found."""
-        actions = list(super().safe_actions())
-        if self.deflectors is not None and self.found_at is not None:
-            alarm = "THE BEAM SHIFT IS NOT BACK where it was: look for the beam before the next experiment"
-            actions.append(SafeAction("beam shift back", self._back, BACK_S, alarm))
-        return actions
-
-    async def _back(self) -> None:
-        if self.deflectors is not None and self.found_at is not None:
-            await self.deflectors.set(Deflector.BEAM_SHIFT, *self.found_at)
+        """See `Experiment.safe_actions`: as usual, then beam shift and stage go back."""
+        return [*super().safe_actions(), *self.found.actions()]
 
     async def dark(self) -> str:
         """Frames without beam."""
         await self.beam.blank()
         if self.deflectors is not None:
-            self.found_at = await self.deflectors.read(Deflector.BEAM_SHIFT)
+            self.found_at = await self.found.remember_deflector(Deflector.BEAM_SHIFT)
             if why := self._too_far(self.found_at):
                 return self.run.finish(Status.FAILED, why)
         await self.detector.arm((self.plan.exposure_s,))
@@ -88,12 +90,9 @@ class FlatfieldExperiment(Experiment):
         return "dark_taken"
 
     async def try_it(self) -> str:
-        """Two frames with the beam: is it of use, and how many are needed?"""
+        """Two frames with the beam: is it of use, and how many are needed? Two more with the stage elsewhere."""
         await self.beam.unblank()
-        indices = []
-        for _ in range(TRIES):
-            await self._frame(TRIED.name, {})
-            indices.append(self.run.data.last[0])
+        indices = await self._tried()
         saturation = self.detector_facts.saturation_of(self.plan.exposure_s)
         told: dict[str, Json] = {
             "lit": indices,
@@ -106,6 +105,8 @@ class FlatfieldExperiment(Experiment):
         level = Level(**result)
         if why := judged(level, saturation):
             return self.run.finish(Status.FAILED, f"{why}; nothing is stored.")
+        if why := await self._specimen(indices, level.gain):
+            return self.run.finish(Status.FAILED, f"{why}; nothing is stored.")
         self.frames = frames_for(self.plan.accuracy_percent, level)
         if self.frames > self.plan.most_frames:
             return self.run.finish(
@@ -115,6 +116,37 @@ class FlatfieldExperiment(Experiment):
                 "accuracy_percent or more most_frames.",
             )
         return "bright_enough"
+
+    async def _tried(self) -> list[int]:
+        """Indices of two lit frames."""
+        indices = []
+        for _ in range(TRIES):
+            await self._frame(TRIED.name, {})
+            indices.append(self.run.data.last[0])
+        return indices
+
+    async def _specimen(self, here: Sequence[int], gain: float) -> str:
+        """Whether something in the light moves with the stage, in words; the stage is back then."""
+        if self.stage is None:
+            return ""
+        x_nm, y_nm = await self.found.remember_xy()
+        by_nm = 1000 * self.plan.stage_um
+        ways = ((1, 1), (-1, 1), (1, -1), (-1, -1))
+        places = [(x_nm + x * by_nm, y_nm + y * by_nm) for x, y in ways]
+        away = next((place for place in places if not self.stage.facts.outside(*place)), None)
+        if away is None:
+            return f"the stage has no room for the {self.plan.stage_um:g} um of stage_um. Move it away from its limits"
+        await self._go(*away)
+        there = await self._tried()
+        await self._go(x_nm, y_nm)
+        told: dict[str, Json] = {"here": list(here), "there": list(there), "dark": self.dark_index, "gain": gain}
+        outcome = await self.run.compute.compute(SPECIMEN, told, (*here, *there, self.dark_index))
+        return seen(outcome.fields, self.plan.accuracy_percent)
+
+    async def _go(self, x_nm: float, y_nm: float) -> None:
+        if self.stage is not None:
+            await arrive_xy(self.stage, self.run.timeline, x_nm, y_nm)
+            await self.run.timeline.wait("stage at rest", self.run.timeline.now_ns + ns(STAGE_REST_S))
 
     async def shift(self) -> str:
         """The beam to the next place; the run may be paused here."""
@@ -203,12 +235,18 @@ class PreparedFlatfield(Prepared):
     @property
     def remarks(self) -> Sequence[str]:
         """See `Prepared.remarks`."""
-        if shifts(self.plan, self.facts):
-            return ()
-        return (
-            "the beam is not shifted, so light that is uneven over the camera becomes part of the flatfield: for "
-            "intensities spread the beam as evenly as you can.",
-        )
+        remarks = []
+        if not shifts(self.plan, self.facts):
+            remarks.append(
+                "the beam is not shifted, so light that is uneven over the camera becomes part of the flatfield: for "
+                "intensities spread the beam as evenly as you can."
+            )
+        if self.facts.stagexyz is None or self.plan.stage_um == 0:
+            remarks.append(
+                "the stage is not moved, so a specimen in the light would become part of the flatfield: look that "
+                "there is none."
+            )
+        return remarks
 
     @property
     def size_bytes(self) -> int:

@@ -27,6 +27,13 @@ class FlatfieldPlan(BaseModel):
         description="how far the beam is shifted, of the beam shift's whole range; 0 for not at all: then uneven light "
         "stays in the flatfield",
     )
+    stage_um: float = Field(
+        default=4.0,
+        ge=0,
+        le=100,
+        description="how far the stage goes for two frames, along x and y, and back: what moves with it is a specimen, "
+        "and no flatfield is made; 0 for not at all",
+    )
 
 
 SHIFTED = (

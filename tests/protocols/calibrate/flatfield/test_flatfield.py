@@ -65,12 +65,17 @@ def test_without_shifts_uneven_light_stays_in_the_flatfield_and_that_is_said(tmp
     assert truth["flatfield_accuracy"] > 0.02
 
 
+IMAGING = 'mode.mode = "imaging"\nmode.magnification = 2500.0\n'
+CRACKED = 'grid.film = "lacey"\ngrid.bar_nm = 0.0\ngrid.crystals_um2 = 0.0\n'
 # The simulated instrument, the plan, and why there is no flatfield.
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "an empty field": ("pictures.spread_s = 0.0", {}, "the field is empty: a pixel counts 0.0"),
     "too little beam": ("pictures.spread_s = 2.0", {}, "the field is empty"),
     "saturated frames": ("pictures.spread_s = 1e6", {}, "saturated, or nearly: .* 11810 of 11810"),
     "a beam that was not spread": ("spread = false", {}, "of the pixels are full. Spread the beam more"),
+    "a film with crystals in the light": (IMAGING, {}, "a specimen in the light: .* changed by [0-9.]+%. Take it out"),
+    "a cracked film": (IMAGING + CRACKED, {}, "a specimen in the light"),
+    "a stage without room": ("stagexyz.x_limits_nm = [-1000.0, 1000.0]", {}, "no room for the 4 um of stage_um"),
     "more frames than allowed": ("", {"accuracy_percent": 0.1, "most_frames": 100}, "and the plan allows 100"),
 }
 
@@ -83,7 +88,9 @@ def test_frames_that_make_no_flatfield_end_the_run_at_its_first_lit_frames(
     assert report.ending.status is Status.FAILED
     assert "nothing is stored" in report.ending.reason
     assert re.search(why, report.ending.reason), report.ending.reason
-    assert report.document["result"]["frames_of_kind"] == {"dark": 20, "tried": 2, "lit": 0}
+    kinds = report.document["result"]["frames_of_kind"]
+    assert (kinds["dark"], kinds["lit"]) == (20, 0)
+    assert kinds["tried"] in (2, 4)
     with pytest.raises(DataError, match=r"0 lit .* too few"):
         analyse(report.folder)
 
