@@ -177,7 +177,7 @@ def try_case(case: Case, seed: int, structures: int) -> dict[str, Any]:
         settings, crystal = settings_of(cif), load_crystal(cif, 1000 * seed + case.number)
     reflections, start_deg, end_deg = made(crystal, settings, case, 1000 * seed + case.number)
     begin = time.process_time()
-    told = look(reflections, start_deg, end_deg, Setting(RotationGeometry.of(GEOMETRY), SHAPE, WIDTH_DEG)).told
+    told = look(reflections, (start_deg, end_deg), Setting(RotationGeometry.of(GEOMETRY), SHAPE, WIDTH_DEG)).told
     seconds = time.process_time() - begin
     return judge(case, crystal, told) | {"look_s": round(seconds, 2), "reflections": len(reflections)}
 

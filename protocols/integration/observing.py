@@ -7,7 +7,7 @@ goes into the standard deviation, so that a half reflection counts less than a w
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -20,6 +20,7 @@ from protocols.integration.rocking import fitted_widths
 from protocols.integration.series import Series
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.spots.seriespeaks import SeriesPeaks
+from protocols.spots.shadow import shadowed
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.intp]
@@ -99,8 +100,16 @@ class _Sums:
 def observe(series: Series, ub: Array, geometry: RotationGeometry, d_min_A: float, told: Widths) -> Observations:
     """Integrate a series with a lattice ub (3, 3) and its geometry, down to d_min_A. 5 to 20 ms a frame.
 
-    told: widths to begin with, which the strong reflections then correct.
+    told: widths to begin with, which the strong reflections then correct. Frames in a shadow are as frames that are not
+    there.
     """
+    light = [float(series.counts(index).sum(dtype=np.float64, where=~series.bad)) for index in range(len(series))]
+    lit = np.flatnonzero(~shadowed(light))
+    seen = _observe(series if len(lit) == len(series) else series.some(lit), ub, geometry, d_min_A, told)
+    return replace(seen, frame=lit[seen.frame])
+
+
+def _observe(series: Series, ub: Array, geometry: RotationGeometry, d_min_A: float, told: Widths) -> Observations:
     begun = Widths(told.mosaicity_deg * GENEROUS, told.size_per_A * GENEROUS)
     span = float(series.start_deg[0]), float(series.end_deg[-1])
     passages, too_slow = predict(ub, geometry, series.shape, span, d_min_A, begun)

@@ -1,7 +1,7 @@
 """The frames of a rotation as integration takes them, wherever they are from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,16 @@ class Series:
     start_deg: Array
     end_deg: Array
     saturation: float | None
+
+    def some(self, rows: NDArray[np.intp]) -> "Series":
+        """The frames with these indices, (m,) ascending; the slots of the others have none."""
+
+        def counts(index: int) -> NDArray[Any]:
+            return self.counts(int(rows[index]))
+
+        return replace(
+            self, counts=counts, slot=self.slot[rows], start_deg=self.start_deg[rows], end_deg=self.end_deg[rows]
+        )
 
     def __len__(self) -> int:
         """How many frames."""

@@ -15,14 +15,15 @@ COLUMNS = ("fast_px", "slow_px", "position_sigma_px", "intensity", "intensity_si
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Frames. spots: of each. slot, start_ns, end_ns: (n,) of each. profile: of all together. shape: of a corrected
-    frame.
+    """Frames. spots: of each. slot, start_ns, end_ns, light (all counts): (n,) of each. profile: of all together.
+    shape: of a corrected frame.
     """
 
     spots: Sequence[FrameSpots]
     slot: NDArray[np.int64]
     start_ns: NDArray[np.int64]
     end_ns: NDArray[np.int64]
+    light: NDArray[np.int64]
     profile: Profile
     shape: tuple[int, int]
 
@@ -32,6 +33,7 @@ class Batch:
         np.savez(
             file,
             times=np.stack([self.slot, self.start_ns, self.end_ns]),
+            light=self.light,
             shape=np.array(self.shape),
             count=np.array([len(each) for each in self.spots]),
             gain=np.array([each.gain for each in self.spots]),
@@ -55,4 +57,6 @@ def unpacked(data: bytes) -> Batch:
         ]
         level, variance = told["profile"]
         rows, columns = told["shape"].tolist()
-        return Batch(spots, slot, start_ns, end_ns, Profile(level, variance, len(spots)), (rows, columns))
+        return Batch(
+            spots, slot, start_ns, end_ns, told["light"], Profile(level, variance, len(spots)), (rows, columns)
+        )

@@ -30,7 +30,7 @@ from protocols.spots.beam_centre import even_level, filter_px, find_beam
 KEPT_OF_TOLD = (
     "deg", "frames", "reflections", "determined", "reasons", "cell", "cell_sigma", "bravais", "indexed", "lattices",
     "resolution_A", "completeness", "completeness_after", "mosaicity", "damage", "phases", "rings_A", "ice", "geometry",
-    "primitive", "primitive_sigma", "camera_length_sigma", "orientation",
+    "primitive", "primitive_sigma", "camera_length_sigma", "orientation", "shadowed_deg",
 )  # fmt: skip
 """What a trace holds of a look; the rest is in the look that `credline live` gives of the folder."""
 
@@ -105,7 +105,8 @@ def search(arguments: JsonObject, picture: Pictures) -> tuple[JsonDict, bytes]:
     for each in found[1:]:
         profile += each.profile
     slot, start_ns, end_ns = (np.array([row[k] for row in rows], dtype=np.int64) for k in (1, 2, 3))
-    batch = Batch([each.spots for each in found], slot, start_ns, end_ns, profile, counts[0].shape)
+    light = np.array([each.values.light for each in found], dtype=np.int64)
+    batch = Batch([each.spots for each in found], slot, start_ns, end_ns, light, profile, counts[0].shape)
     values = [{"slot": row[1]} | asdict(each.values) for row, each in zip(rows, found, strict=True)]
     return {"frames": values, "beam_px": [each for each in seen if each is not None]}, batch.packed()
 
@@ -122,9 +123,10 @@ class _Joined:
 
     def add(self, batch: Batch, digest: str) -> None:
         """The next batch."""
-        for spots, slot, *times_ns in zip(batch.spots, batch.slot, batch.start_ns, batch.end_ns, strict=True):
+        frames = zip(batch.spots, batch.slot, batch.light, batch.start_ns, batch.end_ns, strict=True)
+        for spots, slot, light, *times_ns in frames:
             start_deg, end_deg = (self.rate_deg_s * int(at_ns) / NS_PER_S for at_ns in times_ns)
-            self.growing.add(spots, int(slot), start_deg, end_deg)
+            self.growing.add(spots, int(slot), start_deg, end_deg, float(light))
         self.growing.add_profile(batch.profile)
         self.times_ns.append(np.stack([batch.start_ns, batch.end_ns]))
         self.shape = batch.shape

@@ -4,6 +4,7 @@ Reckoned once for a lattice; then the completeness of any range is a look into a
 the Laue class that the lattice can have at most: a crystal of less symmetry needs more, and is less complete.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from protocols.lattice.passages import inside, passage_angles
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.lattice.symmetry import Bravais
+from protocols.spots.shadow import Part
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -32,18 +34,19 @@ class Coverage:
     unique: NDArray[np.intp]
     angle_deg: Array
 
-    def seen(self, start_deg: float, end_deg: float) -> NDArray[np.bool_]:
-        """(n,) which are in the sphere between two stage angles, in either order."""
-        low, high = min(start_deg, end_deg), max(start_deg, end_deg)
-        turned = (self.angle_deg - low) % 360
-        return np.asarray((turned <= high - low).any(axis=1))
+    def seen(self, *parts: Part) -> NDArray[np.bool_]:
+        """(n,) which are in the sphere during these parts of a rotation."""
+        seen = np.zeros(len(self.d_star), dtype=bool)
+        for low, high in map(sorted, parts):
+            seen |= ((self.angle_deg - low) % 360 <= high - low).any(axis=1)
+        return seen
 
-    def completeness(self, start_deg: float, end_deg: float, d_min_A: float | None = None) -> float:
+    def completeness(self, *parts: Part, d_min_A: float | None = None) -> float:
         """Share of the classes of which one reflection at least is seen; down to d_min_A where it is given."""
         near = self.d_star <= (np.inf if d_min_A is None else 1 / d_min_A)
         if not near.any():
             return 0.0
-        seen = np.unique(self.unique[near & self.seen(start_deg, end_deg)])
+        seen = np.unique(self.unique[near & self.seen(*parts)])
         return len(seen) / len(np.unique(self.unique[near]))
 
 
@@ -99,9 +102,11 @@ FOUND_SHARE = 0.2
 FEWEST_PASSED = 8
 
 
-def shells(covered: Coverage, start_deg: float, end_deg: float, found_hkl: Indices, i_over_sigma: Array) -> list[Shell]:
-    """Shells of equal volume. found_hkl: (m, 3) of the reflections that are of the lattice; i_over_sigma: (m,)."""
-    passed = covered.seen(start_deg, end_deg)
+def shells(covered: Coverage, parts: Sequence[Part], found_hkl: Indices, i_over_sigma: Array) -> list[Shell]:
+    """Shells of equal volume. parts: of the rotation. found_hkl: (m, 3) of the reflections that are of the lattice;
+    i_over_sigma: (m,).
+    """
+    passed = covered.seen(*parts)
     if not passed.any():
         return []
     edge = np.linspace(0, float(covered.d_star[passed].max()) ** 3 * 1.000001, SHELLS + 1) ** (1 / 3)

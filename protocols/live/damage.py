@@ -11,6 +11,7 @@ known.
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ from protocols.live.coverage import Coverage
 from protocols.live.fall import DIRECTION_SIGMA, Fall, fitted_fall
 from protocols.live.passages import Passages, passages
 from protocols.spots.joining import Reflections
+from protocols.spots.shadow import Part
 
 Array = NDArray[np.float64]
 
@@ -47,28 +49,28 @@ def damage(
     reflections: Reflections,
     fit: RotationFit,
     covered: Coverage,
-    start_deg: float,
-    end_deg: float,
+    whole: Part,
+    parts: Sequence[Part],
     frame_deg: float,
     d_min_A: float | None,
     bravais: Bravais,
 ) -> dict[str, Any] | None:
     """What there is to say, as JSON; None where too few reflections say anything. 10 to 50 ms.
 
-    covered: all reflections of the lattice of the fit, whose type is `bravais`. start_deg, end_deg: of the rotation so
-    far. d_min_A: finer ones are not looked at. Told: `verdict`, one of `none`, `damage`, `leaves the beam`, `cannot
-    tell`; `lost`, share of the intensity that the beam has taken of the outer shell so far (0 but for `damage`), with
-    `lost_sigma`; `lost_at_most`, what it can be with two standard deviations, where `none` is told; `fallen`, share
-    that the mean intensity has fallen by, of whatever cause; `half_deg`, the rotation after which half of all intensity
-    is lost, with its sigma, and `shells` with one each at the spacing `at_A` (None where it is not known to a tenth of
-    itself).
+    covered: all reflections of the lattice of the fit, whose type is `bravais`. whole: the rotation so far; parts: of
+    it, those in no shadow. d_min_A: finer ones are not looked at. Told: `verdict`, one of `none`, `damage`, `leaves the
+    beam`, `cannot tell`; `lost`, share of the intensity that the beam has taken of the outer shell so far (0 but for
+    `damage`), with `lost_sigma`; `lost_at_most`, what it can be with two standard deviations, where `none` is told;
+    `fallen`, share that the mean intensity has fallen by, of whatever cause; `half_deg`, the rotation after which half
+    of all intensity is lost, with its sigma, and `shells` with one each at the spacing `at_A` (None where it is not
+    known to a tenth of itself).
     """
-    if d_min_A is None or abs(end_deg - start_deg) < LEAST_DEG:
+    if d_min_A is None or abs(whole[1] - whole[0]) < LEAST_DEG:
         return None
-    passed = passages(reflections, fit, covered, start_deg, end_deg, frame_deg, d_min_A, bravais)
+    passed = passages(reflections, fit, covered, whole, parts, frame_deg, d_min_A, bravais)
     if passed is None:
         return None
-    return judged(passed, abs(end_deg - start_deg))
+    return judged(passed, abs(whole[1] - whole[0]))
 
 
 def judged(passed: Passages, total_deg: float) -> dict[str, Any]:

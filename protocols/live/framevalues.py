@@ -43,6 +43,11 @@ class FrameValues:
     rings_A: tuple[float, ...]
     ice: bool
 
+    @property
+    def light(self) -> int:
+        """All counts."""
+        return self.scattered + self.primary
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchedFrame:

@@ -9,6 +9,7 @@ from protocols.live.look import Look, Setting, look
 from protocols.live.rings import Profile, Rings, rings_of
 from protocols.spots.joining import Joining, Reflections
 from protocols.spots.seriespeaks import FrameSpots
+from protocols.spots.shadow import shadowed, shadows
 
 Array = NDArray[np.float64]
 
@@ -19,14 +20,15 @@ class Growing:
     def __init__(self) -> None:
         self._joining = Joining()
         self._profile: Profile | None = None
-        self._frames = 0
-        self._ends_deg = (0.0, 0.0)
+        self._angles_deg: tuple[list[float], list[float]] = [], []
+        self._light: list[float] = []
 
-    def add(self, spots: FrameSpots, slot: int, start_deg: float, end_deg: float) -> None:
-        """The next frame; slots ascend, angles are those of the stage."""
+    def add(self, spots: FrameSpots, slot: int, start_deg: float, end_deg: float, light: float) -> None:
+        """The next frame; slots ascend, angles are those of the stage. light: all its counts."""
         self._joining.add(spots, slot, start_deg, end_deg)
-        self._ends_deg = (self._ends_deg[0] if self._frames else start_deg, end_deg)
-        self._frames += 1
+        for angles_deg, angle_deg in zip(self._angles_deg, (start_deg, end_deg), strict=True):
+            angles_deg.append(angle_deg)
+        self._light.append(light)
 
     @property
     def reflections(self) -> Reflections:
@@ -45,10 +47,12 @@ class Growing:
         known better by now.
         """
         start_deg, end_deg = angles_deg or (None, None)
-        ends_deg = self._ends_deg if angles_deg is None else (float(angles_deg[0][0]), float(angles_deg[1][-1]))
-        found = look(self._joining.reflections(start_deg, end_deg), *ends_deg, setting, before)
+        starts, ends = angles_deg or self._angles_deg
+        whole = (float(starts[0]), float(ends[-1])) if len(starts) else (0.0, 0.0)
+        dark = shadows(starts, ends, shadowed(self._light))
+        found = look(self._joining.reflections(start_deg, end_deg), whole, setting, before, dark)
         rings = Rings((), False) if self._profile is None else rings_of(self._profile, setting.geometry)
-        told = {"frames": self._frames, "rings_A": list(rings.spacings_A), "ice": rings.ice}
+        told = {"frames": len(self._light), "rings_A": list(rings.spacings_A), "ice": rings.ice}
         return Look(found.told | told, found.found)
 
 

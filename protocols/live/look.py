@@ -22,6 +22,7 @@ from protocols.live.mosaicity import Mosaicity, mosaicity
 from protocols.live.phases import Phase, named
 from protocols.live.secondlattice import second_lattice
 from protocols.spots.joining import Reflections
+from protocols.spots.shadow import Part, beside_shadows
 
 Array = NDArray[np.float64]
 
@@ -72,13 +73,21 @@ def observed(reflections: Reflections) -> Observed:
 
 
 def look(
-    reflections: Reflections, start_deg: float, end_deg: float, setting: Setting, before: RotationFit | None = None
+    reflections: Reflections,
+    whole: Part,
+    setting: Setting,
+    before: RotationFit | None = None,
+    dark: Sequence[Part] = (),
 ) -> Look:
-    """All there is to say of the reflections between two stage angles. 0.1 s with a fit before, else 0.5 s and more."""
+    """All there is to say of the reflections of a rotation so far. 0.1 s with a fit before, else 0.5 s and more.
+
+    dark: its parts in a shadow, where nothing is measured.
+    """
+    parts = beside_shadows(whole, dark)
     seen = observed(reflections)
     found = find_crystal(seen, setting.geometry, setting.known, before)
     told: dict[str, Any] = {
-        "deg": round(abs(end_deg - start_deg), 3),
+        "deg": round(abs(whole[1] - whole[0]), 3),
         "reflections": len(reflections),
         "determined": False,
         "cell": None,
@@ -88,6 +97,8 @@ def look(
         "resolution_A": None,
         "completeness": None,
     }
+    if dark:
+        told["shadowed_deg"] = [[round(angle, 2) for angle in part] for part in dark]
     if found is None:
         return Look(told | {"reasons": [_none_found(len(reflections))]}, None)
     told |= {"reasons": list(found.reasons), "indexed": round(found.share, 4)}
@@ -101,7 +112,7 @@ def look(
     covered = coverage(found.fit.ub, likeliest, found.fit.geometry, setting.shape, DISTANT_A)
     used = found.fit.used
     strength = reflections.intensity[used] / reflections.intensity_sigma[used]
-    by_shell = shells(covered, start_deg, end_deg, found.fit.hkl[used], strength)
+    by_shell = shells(covered, parts, found.fit.hkl[used], strength)
     told |= {
         "resolution_A": _rounded(resolution_A(by_shell), 3),
         "shells": [_shell(each) for each in by_shell],
@@ -109,11 +120,9 @@ def look(
         "geometry": _geometry(found, setting),
         "phases": named(found.cell, found.sigma, list(setting.phases)),
     }
-    told |= _completeness(covered, start_deg, end_deg, told["resolution_A"], setting)
+    told |= _completeness(covered, whole, parts, told["resolution_A"], setting)
     resolved_A = told["resolution_A"]
-    told["damage"] = damage(
-        reflections, found.fit, covered, start_deg, end_deg, setting.frame_deg, resolved_A, likeliest
-    )
+    told["damage"] = damage(reflections, found.fit, covered, whole, parts, setting.frame_deg, resolved_A, likeliest)
     return Look(told, found)
 
 
@@ -212,19 +221,20 @@ def _geometry(found: FoundCrystal, setting: Setting) -> dict[str, Any]:
 
 
 def _completeness(
-    covered: Coverage, start_deg: float, end_deg: float, d_min_A: float | None, setting: Setting
+    covered: Coverage, whole: Part, parts: Sequence[Part], d_min_A: float | None, setting: Setting
 ) -> dict[str, Any]:
     """Reached, after more of the same rotation, and of as long a range that had begun elsewhere."""
+    start_deg, end_deg = whole
     way = 1 if end_deg >= start_deg else -1
     low, high = setting.stage_deg
-    reached = covered.completeness(start_deg, end_deg, d_min_A)
+    reached = covered.completeness(*parts, d_min_A=d_min_A)
     more = {}
     for degrees in MORE_DEG:
         if low <= (end := end_deg + way * degrees) <= high:
-            more[f"{degrees:g}"] = round(covered.completeness(start_deg, end, d_min_A), 4)
+            more[f"{degrees:g}"] = round(covered.completeness(*parts, (end_deg, end), d_min_A=d_min_A), 4)
     length = abs(end_deg - start_deg)
     starts = np.arange(low, high - length + 1e-9, 10.0).tolist()
-    elsewhere = [(covered.completeness(start, start + length, d_min_A), start) for start in starts]
+    elsewhere = [(covered.completeness((start, start + length), d_min_A=d_min_A), start) for start in starts]
     best = max(elsewhere, default=None)
     return {
         "completeness": round(reached, 4),

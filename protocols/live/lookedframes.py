@@ -32,7 +32,7 @@ class LookedFrames:
         """The next frame. index: of it among the frames."""
         found, frames = self._search(counts), self._frames
         angles_deg = float(frames.start_deg[index]), float(frames.end_deg[index])
-        self._growing.add(found.spots, int(frames.slot[index]), *angles_deg)
+        self._growing.add(found.spots, int(frames.slot[index]), *angles_deg, found.values.light)
         self._growing.add_profile(found.profile)
 
     def look(self) -> Look:

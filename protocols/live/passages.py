@@ -14,6 +14,7 @@ from protocols.lattice.rotationfit import RotationFit
 from protocols.lattice.symmetry import Bravais
 from protocols.live.coverage import Coverage
 from protocols.spots.joining import Reflections
+from protocols.spots.shadow import Part
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -65,13 +66,16 @@ def passages(
     reflections: Reflections,
     fit: RotationFit,
     covered: Coverage,
-    start_deg: float,
-    end_deg: float,
+    whole: Part,
+    parts: Sequence[Part],
     frame_deg: float,
     d_min_A: float,
     bravais: Bravais,
 ) -> Passages | None:
-    """All that passed between two stage angles and could be seen; None for too few. Arguments as of `damage`."""
+    """All that passed in these parts of a rotation and could be seen; None for too few. Arguments as of `damage`."""
+    if not parts:
+        return None
+    start_deg, end_deg = whole
     geometry = fit.geometry
     near = np.flatnonzero((covered.d_star <= 1 / d_min_A) & (covered.d_star > BEAM_PX * geometry.per_px))
     row, column = np.nonzero(~np.isnan(covered.angle_deg[near]))
@@ -81,6 +85,8 @@ def passages(
     since_deg = (way * (angle_deg - start_deg)) % 360
     total_deg = abs(end_deg - start_deg)
     inside = (since_deg > frame_deg) & (since_deg < total_deg - 1.5 * frame_deg)
+    since_parts = [[way * (edge - start_deg) for edge in part] for part in parts]
+    inside &= np.any([(since_deg > a + frame_deg) & (since_deg < b - frame_deg) for a, b in since_parts], axis=0)
     points = covered.hkl[row] @ fit.ub.T
     lab = geometry.turned(points, angle_deg)
     moving = np.abs(geometry.axis[0] * lab[:, 1] - geometry.axis[1] * lab[:, 0])

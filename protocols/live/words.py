@@ -9,8 +9,9 @@ from protocols.live.rings import Rings, names
 def line_of(told: dict[str, Any]) -> str:
     """One line: after how many degrees, which cell, how good; or why there is none."""
     begin = f"{told['deg']:6.1f} deg: "
+    shadow = f", {dark:.0f} deg in a shadow" if (dark := shadowed_deg(told)) else ""
     if not told["determined"]:
-        return f"{begin}no cell yet: {'; '.join(told['reasons'])}"
+        return f"{begin}no cell yet: {'; '.join(told['reasons'])}{shadow}"
     a, b, c, *angles = told["cell"]
     phases = f" ({', '.join(told['phases'])})" if told["phases"] else ""
     parts = [
@@ -28,7 +29,12 @@ def line_of(told: dict[str, Any]) -> str:
         parts.append(f"the beam has taken {damage['lost']:.0%} of the outer shell")
     if damage is not None and damage["verdict"] == "leaves the beam":
         parts.append(f"it leaves the beam: {damage['fallen']:.0%} weaker")
-    return begin + ", ".join(parts)
+    return begin + ", ".join(parts) + shadow
+
+
+def shadowed_deg(told: dict[str, Any]) -> float:
+    """Of the rotation so far, in which something stood in the beam."""
+    return float(sum(abs(end - begin) for begin, end in told.get("shadowed_deg", ())))
 
 
 def summary_of(told: dict[str, Any], dose: Dose | None = None) -> list[str]:
@@ -37,6 +43,8 @@ def summary_of(told: dict[str, Any], dose: Dose | None = None) -> list[str]:
     dose: what is known of the beam.
     """
     rings = list(names(Rings(tuple(told.get("rings_A", ())), bool(told.get("ice")))))
+    for begin, end in told.get("shadowed_deg", ()):
+        rings.append(f"in a shadow from {begin:.1f} to {end:.1f} deg: nothing is measured there")
     if not told["determined"]:
         return [f"not determined: {'; '.join(told['reasons'])}", *rings]
     names_of = ("a", "b", "c", "alpha", "beta", "gamma")

@@ -35,6 +35,7 @@ def parameters(info: RunInfo, run: RunHeader) -> list[tuple[str, str]]:
         ("Snapshots", f"{len(info.snapshots)}, {_apart(info)}" if info.snapshot_interval else "none"),
         ("Lost slots", slot_list(info.lost_slots)),
         ("Gaps in the numbering", slot_list(info.gaps)),
+        *([("Frames in a shadow", slot_list(run.shadowed))] if run.shadowed else []),
         ("Exposure", f"{info.exposure_s:.4f} s"),
         ("Acquisition period", f"{info.period_s:.6f} s"),
         ("Rotation range", f"{info.range_deg:.4f} deg, {info.start_deg:.4f} to {info.end_deg:.4f} deg"),

@@ -1,10 +1,10 @@
 """dials.sh and dials.bat: the SMV pictures beside them through DIALS, from import to export, without a hand edit.
 
-One sweep with zero pictures in the gaps (the way of Cichocka et al., 2018): the gaps are left out of spot finding by
-`scan_range` and of integration by `exclude_images`. The axis is always given, for DIALS' class of
-the Timepix camera has one built in. The camera length correlates with the cell and is kept. Where the lens has an
-ellipse, DIALS gets pictures without it (`undistorted.py`): it has maps for this, but 3.12 does not read them when it
-indexes and refines (tried), and reads them when it integrates.
+One sweep with zero pictures in the gaps (the way of Cichocka et al., 2018): gaps and frames in a shadow are left out of
+spot finding by `scan_range` and of integration by `exclude_images`. The axis is always given, for DIALS' class of the
+Timepix camera has one built in. The camera length correlates with the cell and is kept. Where the lens has an ellipse,
+DIALS gets pictures without it (`undistorted.py`): it has maps for this, but 3.12 does not read them when it indexes and
+refines (tried), and reads them when it integrates.
 
 What no option of a DIALS program does is done between them by `dials_between.py`, which is written beside the scripts:
 reflections cut by a gap, and no more corrections than the data determine.
@@ -80,7 +80,9 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str, lat
             ["dials.apply_mask", "imported.expt", "input.mask=cross.mask", "output.experiments=masked.expt"],
         ]
         masked = "masked.expt"
-    kept = [f"scan_range={a},{b}" for a, b in ranges(info.slot.tolist())] if info.gaps else []
+    without_data = run.without_data(info)
+    lit = [slot for slot in info.slot.tolist() if slot not in run.shadowed]
+    kept = [f"scan_range={a},{b}" for a, b in ranges(lit)] if without_data else []
     steps += [
         [
             "dials.find_spots",
@@ -102,16 +104,16 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str, lat
             "index_assignment.method=local",
         ],
         ["dials.refine", "indexed.expt", "indexed.refl", "detector.fix=distance"],
-        *([[BETWEEN, "exclude", "refined.expt", gaps]] if info.gaps else []),
+        *([[BETWEEN, "exclude", "refined.expt", gaps]] if without_data else []),
         [
             "dials.integrate",
             "refined.expt",
             "refined.refl",
-            *(["exclude.phil"] if info.gaps else []),
+            *(["exclude.phil"] if without_data else []),
             f"prediction.d_min={d_min}",
             f"nproc={nproc}",
         ],
-        [BETWEEN, "correct", "integrated.expt", "integrated.refl", *([gaps] if info.gaps else [])],
+        [BETWEEN, "correct", "integrated.expt", "integrated.refl", *([gaps] if without_data else [])],
         # Its default scales intensities by three directions first, for which a few hundred are too few; ml_iso fails
         # for cells of a few atoms.
         ["dials.symmetry", "integrated.expt", "whole.refl", "normalisation=kernel"],
@@ -138,9 +140,9 @@ def _untrusted(info: RunInfo, run: RunHeader, lens: Undistortion | None) -> list
     return [f"border={lens.border_px}", *polygons]
 
 
-def _gap_words(info: RunInfo) -> str:
-    """The slots without a picture: 10 20-21."""
-    return " ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(info.gaps))
+def _gap_words(info: RunInfo, run: RunHeader) -> str:
+    """The slots without a picture, or with one in a shadow: 10 20-21."""
+    return " ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(run.without_data(info)))
 
 
 MISSING = "DIALS is not installed, or not on the PATH; nothing was done. See dials.github.io/installation.html"
@@ -182,7 +184,11 @@ def _shell(info: RunInfo, run: RunHeader, known: str) -> str:
         SHELL_BEGIN.rstrip(),
         f"D_MIN=${{D_MIN:-{D_MIN_A}}}",
         "NPROC=${NPROC:-2}",
-        *([f"GAPS='{_gap_words(info)}' # slots without a picture"] if info.gaps else []),
+        *(
+            [f"GAPS='{gaps}' # slots without a picture, or with one in a shadow"]
+            if (gaps := _gap_words(info, run))
+            else []
+        ),
         *(
             [
                 "# The lattice that these frames have told; LATTICE=none has dials.index look for one.",
@@ -231,7 +237,7 @@ def _batch(info: RunInfo, run: RunHeader, known: str) -> str:
         BATCH_BEGIN.rstrip(),
         f"if not defined D_MIN set D_MIN={D_MIN_A}",
         "if not defined NPROC set NPROC=2",
-        *([f"set GAPS={_gap_words(info)}"] if info.gaps else []),
+        *([f"set GAPS={gaps}"] if (gaps := _gap_words(info, run)) else []),
         *(
             [
                 "rem The lattice that these frames have told; with LATTICE=none dials.index looks for one.",

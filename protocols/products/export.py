@@ -28,7 +28,7 @@ from protocols.products.refinedgeometry import geometry_questions
 from protocols.products.runbeam import RunBeam, asked_beam, beam_questions, beam_row, run_beam
 from protocols.products.scale import faded
 from protocols.products.source import RunInfo, RunSource, open_run
-from protocols.products.survey import FrameSurvey, clipped_in
+from protocols.products.survey import FrameSurvey, clipped_in, shadowed_slots
 from protocols.products.undistorted import UNDISTORTED, undistortion
 
 FORMATS = ("smv", "tiff", "mrc", "nexus", "xds", "dials", "redp", "pets", "report")
@@ -98,11 +98,11 @@ def export_run(
         with _pictures_put_aside(folders), processes(workers) as several:
             surveys = _make(several, frames, job, info, steps)
             beam = _beam(info, surveys)
-            header = run_header(info, beam.place_px, beam_row(beam), beam.places)
+            header = run_header(info, beam.place_px, beam_row(beam), beam.places, shadowed_slots(surveys))
             files = _name(several, frames, job, info, surveys, header, steps) if folders.wanted else 0
         files += _fill_up(info, header, folders)
         crystal, of_crystal = _crystal(info, header)
-        warnings = (*_warnings(source, surveys, beam), *of_crystal, *_not_served(info, wanted))
+        warnings = (*_warnings(source, surveys, beam, header.shadowed), *of_crystal, *_not_served(info, wanted))
         files += _other_files(source, header, wanted, crystal)
         if "report" in wanted:
             from protocols.products.report import write_report
@@ -309,7 +309,7 @@ def _beam(info: RunInfo, surveys: list[FrameSurvey]) -> RunBeam:
     return run_beam(surveys, nominal_px, asked_beam(info.plan), info.shape, info.oscillation_deg)
 
 
-def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: RunBeam) -> Iterator[str]:
+def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: RunBeam, shadow: tuple[int, ...]) -> Iterator[str]:
     info = source.info
     if source.flatfield() is None:
         yield f"{info.folder / 'frames.h5'}: {FLATFIELD_MISSING}"
@@ -318,7 +318,12 @@ def _warnings(source: RunSource, surveys: list[FrameSurvey], beam: RunBeam) -> I
     clipped = clipped_in(surveys)
     if clipped.total:
         yield f"{clipped}: they did not fit into 16 bits; each header says how many, frames.h5 has them as they were"
-    if slots := faded(surveys):
+    if shadow:
+        yield (
+            f"in slots {slot_list(shadow)} something stood in the beam, a grid bar or the holder: XDS.INP and dials.sh "
+            "leave them out"
+        )
+    if slots := [slot for slot in faded(surveys) if slot not in shadow]:
         yield (
             f"in slots {slot_list(tuple(slots))} the spots have less than an eighth of their usual counts: did the "
             "crystal leave the beam?"

@@ -15,7 +15,8 @@ class RunHeader:
 
     shape: (rows, columns) of the corrected pictures. beam_fast_px, beam_slow_px: the run's primary beam; pixel i covers
     [i, i + 1). beam_told: how it is known, in words; frame_beams: where it was seen in a frame (fast, slow), by slot,
-    of those in which it surely was. timepix_516: whether DIALS' own class for this detector may read the files.
+    of those in which it surely was. shadowed: slots whose frames are in a shadow, ascending. timepix_516: whether
+    DIALS' own class for this detector may read the files.
     """
 
     run_id: str
@@ -35,6 +36,11 @@ class RunHeader:
     timepix_516: bool
     beam_told: str = ""
     frame_beams: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    shadowed: tuple[int, ...] = ()
+
+    def without_data(self, info: RunInfo) -> tuple[int, ...]:
+        """Slots that no program is to measure, ascending: gaps, and what is in a shadow."""
+        return tuple(sorted({*info.gaps, *self.shadowed}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ def run_header(
     beam_px: tuple[float, float],
     beam_told: str = "",
     frame_beams: Mapping[int, tuple[float, float]] | None = None,
+    shadowed: tuple[int, ...] = (),
 ) -> RunHeader:
     """The run's header with the primary beam (fast, slow) that all files have."""
     return RunHeader(
@@ -96,6 +103,7 @@ def run_header(
         timepix_516=info.wide_cross and info.shape == (516, 516),
         beam_told=beam_told,
         frame_beams=frame_beams or {},
+        shadowed=shadowed,
     )
 
 

@@ -35,6 +35,8 @@ def pts2(info: RunInfo, run: RunHeader, crystal: FoundCrystal | None = None) -> 
         "imagelist",
     ]
     for slot, angle in zip(info.slot, middle_deg(info), strict=True):
+        if slot in run.shadowed:
+            continue
         lines.append(f"tiff/{slot:05d}.tiff {angle:.4f} 0.00")
     lines.append("endimagelist")
     return "\n".join(lines) + "\n"

@@ -26,6 +26,8 @@ def ed3d(info: RunInfo, run: RunHeader) -> str:
         "FILELIST",
     ]
     for slot, angle in zip(info.slot, middle_deg(info), strict=True):
+        if slot in run.shadowed:
+            continue
         lines.append(f"FILE {slot:05d}.mrc    {angle:12.4f}    0    {angle:12.4f}")
     lines.append("ENDFILELIST")
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ against the frame number tells whether the crystal stayed in the aperture, as SC
 Cichocka et al., 2018).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from protocols.products.corrections import MAX_COUNT, Clipped
 from protocols.spots.beam_centre import beside_cross, brightest_place, filter_px
 from protocols.spots.beam_seen import Unseen, unseen
+from protocols.spots.shadow import shadowed
 
 BLOCK_PX = 12
 """Side of the squares whose median is the local background."""
@@ -86,6 +87,12 @@ def survey(
         beam_times=times,
         minimum=int(counts.min()),
     )
+
+
+def shadowed_slots(surveys: Sequence[FrameSurvey]) -> tuple[int, ...]:
+    """Of the frames, in their order, those in a shadow."""
+    dark = shadowed([each.total for each in surveys])
+    return tuple(each.slot for each, is_dark in zip(surveys, dark, strict=True) if is_dark)
 
 
 def clipped_in(surveys: Iterable[FrameSurvey]) -> Clipped:

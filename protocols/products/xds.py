@@ -40,7 +40,8 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool, crystal: 
     rotation = run.rotation
     rows, columns = run.shape
     first, last = info.first_slot, info.last_slot
-    kept = ranges(info.slot.tolist())
+    without_data = run.without_data(info)
+    kept = ranges([slot for slot in info.slot.tolist() if slot not in run.shadowed] or info.slot.tolist())
     axis = " ".join(f"{c:.6f}" for c in rotation.xds_axis)
     lines = [
         f"! {run.program}: run {run.run_id}, sample {run.sample}",
@@ -54,7 +55,7 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool, crystal: 
         _range("DATA_RANGE", first, last),
         _range("BACKGROUND_RANGE", kept[0][0], min(kept[0][1], kept[0][0] + BACKGROUND_FRAMES - 1)),
         _range("SPOT_RANGE", first, last),
-        *(f"EXCLUDE_DATA_RANGE= {begin} {end}" for begin, end in ranges(info.gaps)),
+        *(f"EXCLUDE_DATA_RANGE= {begin} {end}" for begin, end in ranges(without_data)),
         "",
         "! the rotation: about an axis that makes every step positive",
         f"STARTING_FRAME= {first}",

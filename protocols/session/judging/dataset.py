@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from engine.record.jsonobject import JsonDict
 from protocols.lattice.cell import Cell
+from protocols.spots.shadow import Part, beside_shadows
 
 Array = NDArray[np.float64]
 
 LEAST_RELATIVE, LEAST_DEG = 0.002, 0.1
 """No cell of a crystal is known better than that as the cell of its phase: crystals of one phase differ by it."""
+STILL_DEG = 0.1
+"""A shadow that ends so near to the end of the last look goes on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +32,9 @@ class DataSet:
     deviations in A and deg; of the lengths camera_length_sigma, a share of them, is the camera length's and common to
     all three. lattice: Bravais type, as "oC"; empty where it is not known. orientation: UB, (3, 3) columns a*, b*, c*
     of that primitive lattice in 1/A in the crystal at stage angle 0, in the frame of `RotationGeometry`. start_deg,
-    end_deg: stage angles. d_min_A: to which reflections are seen. completeness: 0 to 1, as the look says it.
-    indexed_share: of all reflections, those on the lattice. lattices: found in it. ended: why the run ended. damage:
-    what is said of damage by the beam. reasons: why no cell is determined.
+    end_deg: stage angles; shadowed: parts of it in a shadow. d_min_A: to which reflections are seen. completeness: 0 to
+    1, as the look says it. indexed_share: of all reflections, those on the lattice. lattices: found in it. ended: why
+    the run ended. damage: what is said of damage by the beam. reasons: why no cell is determined.
     """
 
     number: int
@@ -51,6 +54,14 @@ class DataSet:
     ended: str = ""
     damage: str = ""
     reasons: tuple[str, ...] = ()
+    shadowed: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> list[Part]:
+        """Of the rotation, those in which reflections are measured; none where its angles are not known."""
+        if not math.isfinite(self.start_deg) or not math.isfinite(self.end_deg):
+            return []
+        return beside_shadows((self.start_deg, self.end_deg), self.shadowed)
 
     @property
     def range_deg(self) -> float:
@@ -92,6 +103,7 @@ def data_set(result: JsonDict, number: int, crystal: int, run_dir: str) -> DataS
         ended=_words(result.get("reason")),
         damage=_words(damage.get("verdict")),
         reasons=_reasons(live),
+        shadowed=_shadowed(live, _number_or_nan(result.get("start_deg")), _number_or_nan(result.get("end_deg"))),
     )
 
 
@@ -100,6 +112,18 @@ def _reasons(live: Mapping[str, object]) -> tuple[str, ...]:
         return ("nobody has looked at it",)
     told = live.get("reasons")
     return tuple(map(_words, told)) if isinstance(told, list) else ()
+
+
+def _shadowed(live: Mapping[str, object], start_deg: float, end_deg: float) -> tuple[Part, ...]:
+    """What the last look says; a shadow that had not ended then goes on."""
+    told, deg = live.get("shadowed_deg"), _number(live.get("deg"))
+    listed = [each for each in told if isinstance(each, list) and len(each) == 2] if isinstance(told, list) else []
+    parts = [(_number_or_nan(begin), _number_or_nan(end)) for begin, end in listed]
+    if not all(math.isfinite(angle) for part in parts for angle in part):
+        return ()
+    if parts and deg is not None and abs(abs(parts[-1][1] - start_deg) - deg) < STILL_DEG:
+        parts[-1] = parts[-1][0], end_deg
+    return tuple(parts)
 
 
 def _object(value: object) -> Mapping[str, object]:

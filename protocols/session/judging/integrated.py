@@ -26,20 +26,21 @@ from protocols.products.source import open_run
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-FIGURES = ("hkl", "intensity", "sigma", "frame", "ub", "d_min_A")
+FIGURES = ("hkl", "intensity", "sigma", "frame", "angle_deg", "ub", "d_min_A")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Integrated:
     """(n,) observations of a run. hkl: (n, 3) in the axes of ub (3, 3); intensity: proportional to |F|^2; sigma: of it;
-    frame: index of that in which its middle is. d_min_A: how far was integrated. why_not: in words, where there are
-    none.
+    frame: index of that in which its middle is; angle_deg: of the stage then. d_min_A: how far was integrated. why_not:
+    in words, where there are none.
     """
 
     hkl: Indices
     intensity: Array
     sigma: Array
     frame: NDArray[np.intp]
+    angle_deg: Array
     ub: Array
     d_min_A: float
     why_not: str = ""
@@ -94,6 +95,7 @@ def measured(folder: Path, d_min_A: float) -> Integrated:
         intensity=seen.intensity[some],
         sigma=seen.sigma[some],
         frame=seen.frame[some],
+        angle_deg=seen.passages.angle_deg[some],
         ub=found.ub,
         d_min_A=d_min_A,
     )
@@ -139,5 +141,5 @@ def _kept(job: Job, found: FoundCrystal) -> Integrated | None:
 
 def _none(why: str) -> Integrated:
     return Integrated(
-        np.empty((0, 3), np.int64), np.empty(0), np.empty(0), np.empty(0, np.intp), np.eye(3), 0.0, why
+        np.empty((0, 3), np.int64), *(np.empty(0),) * 2, np.empty(0, np.intp), np.empty(0), np.eye(3), 0.0, why
     )  # fmt: skip

@@ -125,6 +125,7 @@ def set_row(data: DataSet) -> JsonDict:
         "lattice": data.lattice or None,
         "start_deg": _rounded(data.start_deg),
         "end_deg": _rounded(data.end_deg),
+        "shadowed_deg": [[_rounded(begin), _rounded(end)] for begin, end in data.shadowed],
         "d_min_A": data.d_min_A,
         "completeness": data.completeness,
         "indexed": data.indexed_share,

@@ -4,7 +4,9 @@
 2. A lattice may be more symmetric than its crystal, or nearly so: then a data set can be indexed in several ways that
    its cell does not tell apart. The one is taken in which its intensities agree with those of the others (Brehm &
    Diederichs 2014; here against the mean of the others, turn by turn).
-3. Each gets a scale and a fall with resolution that bring it nearest to the others.
+3. Where the equivalents within a data set tell that its crystal was brighter at some angles than at others, that is
+   taken out (`protocols.integration.scaling`). Each gets a scale and a fall with resolution that bring it nearest to
+   the others.
 4. A data set whose intensities do not correlate with the others' is left out, and said: a wrong lattice, several
    crystals, or another phase with the same cell; if those left out agree with each other, it is said, too.
 """
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from protocols.integration.laue import HIGHEST, UNRELATED, disagreement, rotations
 from protocols.integration.merging import Merged, Shell, merge
+from protocols.integration.scaling import fitted_scale
 from protocols.lattice.symmetry import bravais_types
 from protocols.session.judging.integrated import Integrated
 from protocols.session.judging.phases import Phase
@@ -87,6 +90,7 @@ class _Set:
     intensity: Array
     sigma: Array
     stol2: Array
+    angle_deg: Array
     turned: Indices
     key: NDArray[np.int64]
     scale: float = 1.0
@@ -112,8 +116,11 @@ def merge_phase(phase: Phase, measured: dict[int, Integrated], d_min_A: float) -
         own = each.hkl @ basis.T @ to_conventional.T
         stol2 = np.einsum("ni,ij,nj->n", own, cell.reciprocal_metric, own) / 4
         near = stol2 <= 0.25 / d_min_A**2
-        sets.append(_set(data.number, own[near], each.intensity[near], each.sigma[near], stol2[near]))
+        angle_deg = each.angle_deg[near]
+        sets.append(_set(data.number, own[near], each.intensity[near], each.sigma[near], stol2[near], angle_deg))
     group = laue_group(phase.bravais.symbol, sets)
+    for each_set in sets:
+        _scale_frames(each_set, group)
     if not sets:
         return MergedPhase(phase, group, d_min_A, None, (), left_out)
     kept, aside = _agreed(sets, group, _choices(phase, group, to_conventional))
@@ -140,8 +147,15 @@ def laue_group(symbol: str, sets: Sequence[_Set]) -> "gemmi.SpaceGroup":
     return lowest
 
 
-def _set(number: int, own: Indices, intensity: Array, sigma: Array, stol2: Array) -> _Set:
-    return _Set(number, own, intensity, sigma, stol2, np.eye(3, dtype=np.int64), np.empty(0, np.int64))
+def _set(number: int, own: Indices, intensity: Array, sigma: Array, stol2: Array, angle_deg: Array) -> _Set:
+    return _Set(number, own, intensity, sigma, stol2, angle_deg, np.eye(3, dtype=np.int64), np.empty(0, np.int64))
+
+
+def _scale_frames(each: _Set, group: "gemmi.SpaceGroup") -> None:
+    """As if the crystal had always been equally bright, where its own equivalents tell that it was not."""
+    scale = fitted_scale(group, each.own, each.intensity, each.sigma, each.angle_deg)
+    if scale is not None and scale.used:
+        each.intensity, each.sigma = scale.apply(each.angle_deg, each.intensity, each.sigma)
 
 
 def _choices(phase: Phase, group: "gemmi.SpaceGroup", to_conventional: Indices) -> list[Indices]:

@@ -159,7 +159,7 @@ def _need(told: Told, candidate: Candidate, wanted: Wanted) -> tuple[float, str]
         raise AssertionError("a phase is told with how the crystal lies")
     has = reach.share(reach.together)
     goal = wanted.completeness * max(reach.attainable.share, has)
-    brings = reach.share(reach.together | reach.passed(turned, *candidate.tilt_deg)) - has
+    brings = reach.share(reach.together | reach.passed(turned, candidate.tilt_deg)) - has
     if has >= goal:
         return LEAST_NEED, f"which is complete to {has:.0%}"
     need = min(1.0, max(LEAST_NEED, brings / (goal - has)))

@@ -213,7 +213,7 @@ def _set_row(source: SessionSource, each: DataSet, phase: int | None) -> tuple[s
         f"{_dot(phase)}{phase if phase is not None else 'none'}",
         html.escape(each.lattice),
         _cell(each.cell.parameters if each.cell else None),
-        f"{each.start_deg:.1f} to {each.end_deg:.1f}",
+        ", ".join(f"{begin:.1f} to {end:.1f}" for begin, end in each.parts),
         _share(each.completeness),
         _figure(each.d_min_A, 2),
         _share(each.indexed_share, 0),

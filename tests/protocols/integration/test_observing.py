@@ -78,3 +78,28 @@ def test_saturated_reflections_are_rejected() -> None:
     assert (seen.fate == Fate.SATURATED).sum() > 5
     true = true_intensity(rotation.crystal, seen)
     assert true[seen.fate == Fate.SATURATED].mean() > 3 * true[seen.kept].mean()
+
+
+def test_what_passes_in_a_shadow_is_not_measured_as_weak() -> None:
+    rotation = turned(20.0)
+    dark_from = 0.7 * len(rotation.series)
+    counts = rotation.series.counts
+    shadow = replace(rotation.series, counts=lambda k: counts(k) if k < dark_from else counts(k) // 50)
+    seen = integrated(Turned(shadow, rotation.crystal, rotation.geometry))
+    true, kept = true_intensity(rotation.crystal, seen), seen.kept
+    assert kept.sum() > 1000
+    assert seen.frame[kept].max() < dark_from
+    assert np.corrcoef(seen.intensity[kept], true[kept])[0, 1] > 0.985
+
+
+def test_frames_keep_their_numbers_when_some_before_them_lie_in_a_shadow() -> None:
+    rotation = turned(20.0)
+    counts, light_from = rotation.series.counts, 0.3 * len(rotation.series)
+    shadow = replace(rotation.series, counts=lambda k: counts(k) if k > light_from else counts(k) // 50)
+    seen = integrated(Turned(shadow, rotation.crystal, rotation.geometry))
+    begin, end = (rotation.series.start_deg[seen.frame], rotation.series.end_deg[seen.frame])
+    inside = seen.kept & (seen.recorded > 0.95)
+    assert seen.frame[seen.kept].min() > light_from
+    assert (
+        np.mean((seen.passages.angle_deg > begin - 0.05) & (seen.passages.angle_deg < end + 0.05), where=inside) > 0.9
+    )

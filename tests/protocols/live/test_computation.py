@@ -128,3 +128,17 @@ def test_a_look_goes_on_from_the_fit_before(pictures: list[Any], tmp_path: Path)
     # No other lattice; of those axes that a lattice can have, the same ones.
     assert abs(np.linalg.det(again["fit"]["ub"]) / np.linalg.det(first["fit"]["ub"])) == pytest.approx(1, rel=0.03)
     assert again["indexed"] >= first["indexed"] - 0.02
+
+
+def test_in_a_shadow_nothing_counts_as_measured(pictures: list[Any], tmp_path: Path) -> None:
+    first = kept(tmp_path, search(arguments(*range(1, 15)), pictures.__getitem__)[1])
+    before = look_at(asked(), pictures.__getitem__, first)
+    dark = [*pictures[:15], *(picture // 50 for picture in pictures[15:])]
+    forget()
+    after = look_at(asked(), dark.__getitem__, kept(tmp_path, search(arguments(*range(1, 21)), dark.__getitem__)[1]))
+    assert "shadowed_deg" not in before
+    assert after["shadowed_deg"] == [[pytest.approx(14 * WIDTH_DEG), pytest.approx(20 * WIDTH_DEG)]]
+    assert after["deg"] == pytest.approx(20 * WIDTH_DEG)
+    assert after["determined"], after["reasons"]
+    assert after["completeness"] == pytest.approx(before["completeness"], abs=0.02)
+    assert after["completeness_after"]["10"] < before["completeness_after"]["20"]

@@ -20,7 +20,7 @@ def test_what_is_said_to_be_seen_is_what_the_simulation_shows() -> None:
     specimen, geometry = crystal(4, 1.2), geometry_of(-38.5)
     type_ = bravais(Cell(*specimen.cell))
     covered = coverage(specimen.ub, type_, RotationGeometry.of(geometry), SHAPE, 1.2)
-    said = {tuple(h) for h in covered.hkl[covered.seen(-20, 15)].tolist()}
+    said = {tuple(h) for h in covered.hkl[covered.seen((-20, 15))].tolist()}
     shown = spots(specimen, geometry, -20, 15, 1e-7)
     inside = (np.abs(shown.fast_px - 258) < 254) & (np.abs(shown.slow_px - 258) < 254)
     true = {tuple(h) for h in specimen.hkl[shown.index[inside]].tolist()}
@@ -33,17 +33,19 @@ def test_completeness_counts_equivalents_once() -> None:
     orthorhombic = coverage(specimen.ub, bravais(Cell(*specimen.cell)), geometry, SHAPE, 1.2)
     triclinic = coverage(specimen.ub, bravais(Cell(*specimen.cell), 1e-9), geometry, SHAPE, 1.2)
     assert len(np.unique(orthorhombic.unique)) < 0.32 * len(np.unique(triclinic.unique))
-    grows = [orthorhombic.completeness(-30, end) for end in (-20, 0, 30)]
+    grows = [orthorhombic.completeness((-30, end)) for end in (-20, 0, 30)]
     assert grows == sorted(grows)
-    assert orthorhombic.completeness(-30, 30) == orthorhombic.completeness(30, -30)
-    assert orthorhombic.completeness(-90, 90) > 0.97
+    assert orthorhombic.completeness((-30, 30)) == orthorhombic.completeness((30, -30))
+    assert orthorhombic.completeness((-90, 90)) > 0.97
+    in_parts = orthorhombic.completeness((-30, -20), (0, 10)), orthorhombic.completeness((-30, -20), (-20, 10))
+    assert in_parts[0] < in_parts[1] == orthorhombic.completeness((-30, 10))
 
 
 def test_resolution_is_where_reflections_cease() -> None:
     specimen, geometry = crystal(4, 1.0), RotationGeometry.of(geometry_of(-38.5))
     covered = coverage(specimen.ub, bravais(Cell(*specimen.cell)), geometry, SHAPE, 0.9)
-    found = covered.hkl[covered.seen(-20, 20) & (covered.d_star < 1 / 1.5)]
-    told = shells(covered, -20, 20, found, np.full(len(found), 5.0))
+    found = covered.hkl[covered.seen((-20, 20)) & (covered.d_star < 1 / 1.5)]
+    told = shells(covered, [(-20, 20)], found, np.full(len(found), 5.0))
     assert resolution_A(told) == pytest.approx(1.5, abs=0.1)
     assert told[0].found == 1.0
     assert resolution_A([]) is None

@@ -110,7 +110,7 @@ def told_of(fate: Fate, seed: int = 6, range_deg: float = 30.0) -> dict[str, Any
     """A look at a rotation of mordenite with spots made from the truth."""
     settings = replace(PictureSettings(), shape=SHAPE, wide_cross=False)
     reflections, start_deg, end_deg = made(load_crystal(None, seed), settings, Case(0, 0, range_deg, fate), seed)
-    return look(reflections, start_deg, end_deg, Setting(RotationGeometry.of(GEOMETRY), SHAPE, WIDTH_DEG)).told
+    return look(reflections, (start_deg, end_deg), Setting(RotationGeometry.of(GEOMETRY), SHAPE, WIDTH_DEG)).told
 
 
 def test_a_look_tells_the_half_dose_of_a_damaged_crystal_and_words_say_it() -> None:

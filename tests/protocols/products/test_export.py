@@ -43,6 +43,20 @@ def test_every_format_in_its_place_under_its_slot_number(tmp_path: Path) -> None
     assert {name: contents(folder)[name] for name in raw} == raw
 
 
+def test_frames_in_a_shadow_are_said_and_left_out_by_the_instructions(tmp_path: Path) -> None:
+    lit = disc((512, 512), 240.25, 230.75)
+    folder = write_run(
+        tmp_path / "run", interval=10, picture=lambda a, b, slot: lit(a, b, slot) // (1 if slot < 18 else 100)
+    )
+    summary = export_run(folder, ["xds", "dials", "pets", "redp"])
+    assert any("in slots 18-19, 21-23 something stood in the beam" in words for words in summary.warnings)
+    assert "EXCLUDE_DATA_RANGE= 18 23" in (folder / "SMV" / "XDS.INP").read_text()
+    assert "GAPS='10 18-23'" in (folder / "SMV" / "dials.sh").read_text()
+    assert "00017" in (folder / "pets.pts2").read_text() > ""
+    for name in ("pets.pts2", "RED/1.ed3d"):
+        assert "00018" not in (folder / name).read_text()
+
+
 def test_all_pictures_of_a_slot_are_the_same_and_carry_their_slot(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", slots=12, interval=5)
     export_run(folder, ["smv", "tiff", "mrc"])

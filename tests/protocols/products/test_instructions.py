@@ -151,6 +151,18 @@ def test_dials_sh_knows_the_gaps(tmp_path: Path) -> None:
             assert kept in text
 
 
+def test_frames_in_a_shadow_are_measured_by_nobody(tmp_path: Path) -> None:
+    info = info_of(tmp_path, slots=23, interval=10)
+    run = run_header(info, BEAM, shadowed=(1, 2, 3, 19, 21, 22, 23))
+    text = xds_inp(info, run, corrected_distortion=False)
+    assert xds(text, "EXCLUDE_DATA_RANGE") == ["1 3", "10 10", "19 23"]
+    assert xds(text, "BACKGROUND_RANGE") == ["4 9"]
+    script = dials_scripts(info, run).sh
+    assert "GAPS='1-3 10 19-23'" in script
+    assert re.findall(r"scan_range=\d+,\d+", script) == ["scan_range=4,9", "scan_range=11,18"]
+    assert "Frames in a shadow" in cred_log(info, run)
+
+
 def test_dials_sh_is_a_shell_script(tmp_path: Path) -> None:
     info = info_of(tmp_path, slots=23)
     path = tmp_path / "dials.sh"

@@ -40,14 +40,14 @@ def test_one_crystal_is_as_complete_as_live_says() -> None:
     phase = only([data])
     assert data.orientation is not None
     own = coverage(data.orientation, bravais(MORDENITE), STAGE.geometry, STAGE.shape, D_MIN_A)
-    assert union_completeness(phase, STAGE, D_MIN_A) == pytest.approx(own.completeness(-60, 60), abs=0.01)
+    assert union_completeness(phase, STAGE, D_MIN_A) == pytest.approx(own.completeness((-60, 60)), abs=0.01)
 
 
 def test_together_they_are_the_union_of_what_each_passes() -> None:
     rng = np.random.default_rng(4)
     sets = [measured(MORDENITE, n, rng, start_deg=-10.0, end_deg=10.0) for n in (1, 2, 3)]
     reach = Reach(only(sets), STAGE, D_MIN_A)
-    each = [reach.share(reach.passed(reach.rotation_of(data), -10, 10)) for data in sets]
+    each = [reach.share(reach.passed(reach.rotation_of(data), (-10, 10))) for data in sets]
     together = reach.share(reach.together)
     assert max(each) < together < sum(each)
     # Independently: share of classes, by the indices of each crystal's own passes in one common basis.
@@ -56,7 +56,7 @@ def test_together_they_are_the_union_of_what_each_passes() -> None:
     for data, axes in zip(reach.phase.data_sets, reach.phase.basis, strict=True):
         assert data.orientation is not None
         own = coverage(data.orientation, type_, STAGE.geometry, STAGE.shape, D_MIN_A)
-        for hkl in own.hkl[own.seen(-10, 10)] @ axes.T:
+        for hkl in own.hkl[own.seen((-10, 10))] @ axes.T:
             niggli = reach.phase.bravais.reduction @ hkl
             seen.add(max(tuple((s * niggli @ r).tolist()) for r in reach.phase.bravais.group for s in (1, -1)))
     assert len(seen) / reach.classes == pytest.approx(together, abs=0.01)

@@ -61,7 +61,13 @@ def collected(cell: Cell, intensity, count: int, seed: int, turns: bool = True, 
         sigma6 = np.concatenate([0.004 * six[:3], np.full(3, 0.3)])
         sets.append(data_set(result_of(noisy, noisy.reciprocal_basis, sigma6, symbol), number, number, ""))
         measured[number] = Integrated(
-            np.rint(own).astype(np.int64), seen, sigma, np.zeros(len(seen), np.intp), np.eye(3), D_MIN_A
+            np.rint(own).astype(np.int64),
+            seen,
+            sigma,
+            np.zeros(len(seen), np.intp),
+            np.linspace(-30, 30, len(seen)),
+            np.eye(3),
+            D_MIN_A,
         )
     (phase,) = phases_of(sets)
     return phase, measured, scales
@@ -149,7 +155,8 @@ def test_one_data_set_alone_is_merged() -> None:
 def test_nothing_was_integrated() -> None:
     phase, *_ = collected(MORDENITE, structure(gemmi.SpaceGroup("C m m m"), 0), 2, 0, symbol=LATTICES[MORDENITE])
     empty = np.empty((0, 3), np.int64)
-    nothing = Integrated(empty, np.empty(0), np.empty(0), np.empty(0, np.intp), np.eye(3), 0.0, "the disk is full")
+    none = np.empty(0)
+    nothing = Integrated(empty, none, none, np.empty(0, np.intp), none, np.eye(3), 0.0, "the disk is full")
     told = merge_phase(phase, {1: nothing}, D_MIN_A)
     assert told.merged is None
     assert told.left_out == {1: "the disk is full", 2: "it was not integrated"}

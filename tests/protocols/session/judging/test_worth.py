@@ -104,7 +104,7 @@ def test_the_crystal_that_fills_the_missing_wedge_is_worth_more(both: Collected)
     (data,) = reach.phase.data_sets
     as_it_was = reach.rotation_of(data)
     across = Rotation.from_rotvec(np.radians(90) * np.array([np.cos(1.0), np.sin(1.0), 0.0])).as_matrix() @ as_it_was
-    brings = [reach.share(reach.together | reach.passed(turned, -30, 30)) for turned in (as_it_was, across)]
+    brings = [reach.share(reach.together | reach.passed(turned, (-30, 30))) for turned in (as_it_was, across)]
     assert brings[0] == pytest.approx(reach.share(reach.together))
     assert brings[1] > brings[0] + 0.1
     collected = Collected([reach])
