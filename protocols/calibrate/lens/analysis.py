@@ -21,9 +21,11 @@ from protocols.calibrate.lens.beamplace import Beam, Extents, beam_at_rest, plac
 from protocols.calibrate.lens.fits import (
     PLACE_PX,
     STILL_PX,
+    UNKNOWN_PX,
     Approach,
     DiscLine,
     Hysteresis,
+    alike_px,
     fit_approach,
     fit_hysteresis,
     fit_line,
@@ -38,6 +40,9 @@ Array = NDArray[np.float64]
 NS = 1e9
 HOT_COUNTS = 3.0
 """In a dark picture: a pixel with more is not looked at."""
+SLOPE = 3.0
+"""An error that is alike along the way back changes constant, way and end of the exponential together: the constant by
+so many times what it is of the way."""
 MOST_MISFIT = 0.02
 """Of the radius, rms: a disc whose radius does not follow a line by more is not one that only the lens makes."""
 
@@ -53,7 +58,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LensSeen:
-    """All that was made of a run."""
+    """All that was made of a run. place_px: than which no place is surer."""
 
     beam: Beam
     turns: Sequence[Watched]
@@ -64,6 +69,7 @@ class LensSeen:
     discs: Sequence[Disc]
     line: DiscLine
     largest: Array
+    place_px: float
 
 
 def analyse(folder: Path) -> Analysed:
@@ -108,6 +114,7 @@ class _Reading:
         self._disc_s = float(run.plan["disc_exposure_s"])
         self._area = pixel_area(self._shape).astype(np.float64) if self._wide_cross else np.ones(self._shape)
         flatfield = file.extra("flatfield")
+        self._place_px = UNKNOWN_PX if flatfield is None else PLACE_PX
         self._collects = self._area
         if flatfield is not None:
             self._collects = np.asarray(flatfield, np.float64)
@@ -131,7 +138,7 @@ class _Reading:
         beam = beam_at_rest(rest, self._bad, self._extents)
         turns = self._turns(beam)
         rests, sigma = self._rests(beam)
-        hysteresis = fit_hysteresis(rests, sigma)
+        hysteresis = fit_hysteresis(rests, sigma, self._place_px)
         defocus, discs = self._discs()
         radii = np.array([disc.radius_px for disc in discs])
         line = fit_line(defocus, radii, np.array([disc.sigma_px for disc in discs]))
@@ -142,7 +149,7 @@ class _Reading:
             )
         row = int(np.argmax(np.abs(self._file.table(DISC.name)["defocus"])))
         largest = self._picture(DISC.name, row, self._dark_s * self._disc_s)
-        return LensSeen(beam, turns, rests, sigma, hysteresis, defocus, discs, line, largest)
+        return LensSeen(beam, turns, rests, sigma, hysteresis, defocus, discs, line, largest, self._place_px)
 
     def _turns(self, beam: Beam) -> list[Watched]:
         table, away = self._file.table(BACK.name), self._file.table(AWAY.name)
@@ -188,7 +195,9 @@ def _values(seen: LensSeen, defocus: float) -> dict[str, Measured]:
     constant, sigma = of_values([turn.approach.time_s for turn in seen.turns])
     # What two places are off in all turns alike does not show in the scatter of the turns.
     away_px = float(np.median([np.hypot(*turn.approach.away_px) for turn in seen.turns]))
-    alike = math.sqrt(2) * PLACE_PX / away_px
+    approaches, times_s, at = zip(*((turn.approach, turn.since_s, turn.places) for turn in seen.turns), strict=True)
+    alike = math.sqrt(2) * seen.place_px / away_px
+    slope = math.sqrt(2) * SLOPE * alike_px(approaches, times_s, at) / away_px
     share = SETTLES_FROM / abs(defocus)
     settled, settled_sigma = of_values([turn.approach.still_s(share) for turn in seen.turns])
     # The time until it stands still goes with the constant and, by itself, with the way that it has left.
@@ -196,7 +205,7 @@ def _values(seen: LensSeen, defocus: float) -> dict[str, Measured]:
     values = {
         "disc_radius_px": Measured(*seen.line.slope, "px per unit of defocus"),
         "disc_zero_defocus": Measured(*seen.line.zero, "units of defocus"),
-        "lens_time_constant_s": Measured(constant, math.hypot(sigma, alike * constant), "s"),
+        "lens_time_constant_s": Measured(constant, math.hypot(sigma, max(alike, slope) * constant), "s"),
         "lens_settling_s": Measured(settled, math.hypot(settled_sigma, both), "s"),
         "lens_hysteresis_px": Measured(*seen.hysteresis.before_px, "px"),
     }

@@ -1,6 +1,7 @@
 """What the beam's places tell of a lens: settling, hysteresis, and the disc's line. Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +21,16 @@ differently, and the edges of discs of one side cross the same modules (over 30 
 FAST_OVER_S = 0.08
 """The current of a lens follows within this; what is slower is its iron."""
 FEWEST = 10
+PARTS = 12
+"""Of a way back, in which the turns are compared."""
 EXPLAINED = 50.0
 """Of the scatter's square: an exponential that explains less of a beam's places is not seen."""
 PLACE_PX = 0.006
 """A place is not surer than this, the same in each turn: pixels differ in response, here by 3 %. A Gaussian beam of any
-width is displaced by that of 1 / sqrt(8 pi) px."""
+width is displaced by that of 1 / sqrt(8 pi) px. Where the flatfield is known that is all."""
+UNKNOWN_PX = 0.012
+"""The same where no flatfield is known: four modules meet where the beam is, and differ by 3 % as well. A step of that
+under the middle of a beam 1.3 px wide displaces it by 0.02 px, beside it by less."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,9 +102,28 @@ class Hysteresis:
         return math.ceil(math.log(STILL_PX / self.before_px[0]) / math.log(self.left[0]))
 
 
-def fit_hysteresis(places: Array, scatter_px: Array) -> Hysteresis:
-    """Fit places (n, 2) after 0, 1, 2, ... cycles. scatter_px: (n,) uncertainty of each, along one axis."""
-    sigma = np.hypot(scatter_px, PLACE_PX)[:, None]
+def alike_px(approaches: Sequence[Approach], since_s: Sequence[Array], places: Sequence[Array]) -> float:
+    """By how much the places of all turns are off their exponentials alike, rms along an axis: pixels under the beam's
+    way that differ.
+    """
+    off = [
+        each.rest_px + each.away_px * np.exp(-time_s / each.time_s)[:, None] - at
+        for each, time_s, at in zip(approaches, since_s, places, strict=True)
+    ]
+    time_s, left = np.concatenate(since_s), np.concatenate(off)
+    seen = np.isfinite(left).all(axis=1) & (time_s > FAST_OVER_S)
+    order = np.argsort(time_s[seen])
+    parts = np.array_split(left[seen][order], PARTS)
+    means = np.array([np.median(part, axis=0) for part in parts])
+    noise = np.array([1.57 * np.var(part, axis=0) / len(part) for part in parts])  # of a median
+    return math.sqrt(max(0.0, float(np.mean(means**2 - noise))))
+
+
+def fit_hysteresis(places: Array, scatter_px: Array, place_px: float) -> Hysteresis:
+    """Fit places (n, 2) after 0, 1, 2, ... cycles. scatter_px: (n,) uncertainty of each, along one axis; place_px: than
+    which no place is surer.
+    """
+    sigma = np.hypot(scatter_px, place_px)[:, None]
     cycles = np.arange(len(places))
     rest = places[-2:].mean(axis=0)
     first = places[0] - rest

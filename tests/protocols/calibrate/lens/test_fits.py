@@ -6,7 +6,7 @@ from scipy.special import ndtr
 
 from engine.errors import DataError
 from protocols.calibrate.lens.beamplace import Beam, Extents, beam_at_rest, places
-from protocols.calibrate.lens.fits import fit_approach, fit_hysteresis, fit_line
+from protocols.calibrate.lens.fits import PLACE_PX, alike_px, fit_approach, fit_hysteresis, fit_line
 from protocols.calibrate.lens.tried import tried
 from protocols.products.cross import pixel_area, spread
 
@@ -26,6 +26,18 @@ def test_settling_is_an_exponential_after_the_fast_part(constant_s: float) -> No
     assert found.still_s(2.0) - found.still_s() == pytest.approx(found.time_s * np.log(2))
 
 
+@pytest.mark.parametrize("odd_px", [0.0, 0.03, 0.1])
+def test_what_all_turns_are_off_alike_is_seen_in_their_scatter(odd_px: float) -> None:
+    since_s = np.linspace(0.014, 0.826, 59, dtype=np.float64)
+    way = np.array([4.0, -2.0]) * np.exp(-since_s / 0.2)[:, None]
+    alike = odd_px * np.column_stack([np.sin(30 * since_s), np.cos(25 * since_s)])
+    rng = np.random.default_rng(3)
+    places = [way + alike + rng.normal(0, 0.05, way.shape) for _ in range(6)]
+    approaches = [fit_approach(each, since_s, 1.0) for each in places]
+    found = alike_px(approaches, [since_s] * 6, places)
+    assert found == pytest.approx(odd_px / np.sqrt(2), abs=0.015 + 0.35 * odd_px)
+
+
 def test_a_beam_that_stands_still_tells_no_settling() -> None:
     seen = 30 + np.random.default_rng(1).normal(0, 0.01, (100, 2))
     with pytest.raises(DataError, match="stood still from the beginning"):
@@ -39,7 +51,7 @@ CYCLES = [(1.7, 0.35, 3), (0.15, 0.35, 0), (1.0, 0.1, 1), (3.0, 0.5, 4)]
 @pytest.mark.parametrize(("before_px", "left", "enough"), CYCLES)
 def test_relax_cycles_bring_the_beam_back_by_the_same_share_each(before_px: float, left: float, enough: int) -> None:
     seen = [50, 50] + before_px * np.array([[0.8, -0.6]]) * left ** np.arange(8.0)[:, None]
-    found = fit_hysteresis(seen + np.random.default_rng(2).normal(0, 0.004, seen.shape), np.full(8, 0.004))
+    found = fit_hysteresis(seen + np.random.default_rng(2).normal(0, 0.004, seen.shape), np.full(8, 0.004), PLACE_PX)
     assert found.before_px[0] == pytest.approx(before_px, abs=4 * found.before_px[1])
     assert found.left[0] == pytest.approx(left, abs=4 * found.left[1])
     assert found.cycles == enough
