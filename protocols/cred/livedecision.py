@@ -25,6 +25,10 @@ def decide(told: Mapping[str, Any], plan: CredPlan) -> Decision | None:
     """
     stop_at, stop_if = plan.stop_at, plan.stop_if
     deg = f"after {told['deg']:.1f} deg"
+    dark_deg = told.get("in_shadow_deg", 0.0)
+    if stop_if.shadow_deg is not None and dark_deg >= stop_if.shadow_deg:
+        found = f"something has stood in the beam for the last {dark_deg:.1f} deg, {deg}"
+        return _decision("stop_if.shadow_deg", stop_if.shadow_deg, found)
     if not told["determined"]:
         limit_deg = stop_if.no_lattice_after_deg
         if limit_deg is None or told["deg"] < limit_deg:

@@ -50,3 +50,6 @@ class StopIfPlan(BaseModel):
     """With live: end the run if no lattice is determined after so much rotation; none to go on."""
     several_lattices: bool = False
     """With live: end the run if a second lattice is found."""
+    shadow_deg: Annotated[float, Field(gt=0, le=360, allow_inf_nan=False)] | None = None
+    """With live: end the run if a bar or the holder has come into the beam, and stood there for so much rotation; none
+    to go on."""

@@ -31,6 +31,7 @@ KEPT_OF_TOLD = (
     "deg", "frames", "reflections", "determined", "reasons", "cell", "cell_sigma", "bravais", "indexed", "lattices",
     "resolution_A", "completeness", "completeness_after", "mosaicity", "damage", "phases", "rings_A", "ice", "geometry",
     "primitive", "primitive_sigma", "camera_length_sigma", "orientation", "shadowed_deg",
+    "in_shadow_deg",
 )  # fmt: skip
 """What a trace holds of a look; the rest is in the look that `credline live` gives of the folder."""
 

@@ -99,6 +99,9 @@ def look(
     }
     if dark:
         told["shadowed_deg"] = [[round(angle, 2) for angle in part] for part in dark]
+        begin, end = dark[-1]
+        if end == whole[1] and begin != whole[0]:
+            told["in_shadow_deg"] = round(abs(end - begin), 2)
     if found is None:
         return Look(told | {"reasons": [_none_found(len(reflections))]}, None)
     told |= {"reasons": list(found.reasons), "indexed": round(found.share, 4)}

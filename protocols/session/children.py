@@ -23,6 +23,8 @@ from protocols.session.plan import SessionPlan
 
 NO_LATTICE_AFTER_DEG = 30.0
 """A rotation without a lattice is given up then, if nothing else is said."""
+SHADOW_DEG = 8.0
+"""One into whose beam a bar has come ends so much later: a bar is as wide as the tilt that is left."""
 SAFETY_DEG = 1e-9
 RECALLED = {"correct": "stage and beam", "within_nm": 500.0, "stage_tries": 6, "sure": 0.5}
 """The stage comes near, for what is far from the tilt axis moves most, and the beam does the rest. A neighbour that is
@@ -103,8 +105,10 @@ class Children:
         """The rotation of the crystal under the beam."""
         told: JsonDict = {"sample": "crystal", "rotation": "commanded", "live": True, "formats": (), **self._tracking}
         range_deg = abs(float(self.plan.cred.get("range_deg", 60.0)))
-        if range_deg > NO_LATTICE_AFTER_DEG:
-            told["stop_if"] = {"no_lattice_after_deg": NO_LATTICE_AFTER_DEG}
+        if self.plan.cred.get("live", True):
+            told["stop_if"] = {"shadow_deg": SHADOW_DEG}
+            if range_deg > NO_LATTICE_AFTER_DEG:
+                told["stop_if"]["no_lattice_after_deg"] = NO_LATTICE_AFTER_DEG
         told |= self.plan.cred
         shorter = self._shorter(told)
         return self._made(CRED, "cred", told | shorter)

@@ -19,8 +19,6 @@ Array = NDArray[np.float64]
 
 LEAST_RELATIVE, LEAST_DEG = 0.002, 0.1
 """No cell of a crystal is known better than that as the cell of its phase: crystals of one phase differ by it."""
-STILL_DEG = 0.1
-"""A shadow that ends so near to the end of the last look goes on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +101,7 @@ def data_set(result: JsonDict, number: int, crystal: int, run_dir: str) -> DataS
         ended=_words(result.get("reason")),
         damage=_words(damage.get("verdict")),
         reasons=_reasons(live),
-        shadowed=_shadowed(live, _number_or_nan(result.get("start_deg")), _number_or_nan(result.get("end_deg"))),
+        shadowed=_shadowed(live, _number_or_nan(result.get("end_deg"))),
     )
 
 
@@ -114,14 +112,14 @@ def _reasons(live: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(map(_words, told)) if isinstance(told, list) else ()
 
 
-def _shadowed(live: Mapping[str, object], start_deg: float, end_deg: float) -> tuple[Part, ...]:
+def _shadowed(live: Mapping[str, object], end_deg: float) -> tuple[Part, ...]:
     """What the last look says; a shadow that had not ended then goes on."""
-    told, deg = live.get("shadowed_deg"), _number(live.get("deg"))
+    told = live.get("shadowed_deg")
     listed = [each for each in told if isinstance(each, list) and len(each) == 2] if isinstance(told, list) else []
     parts = [(_number_or_nan(begin), _number_or_nan(end)) for begin, end in listed]
     if not all(math.isfinite(angle) for part in parts for angle in part):
         return ()
-    if parts and deg is not None and abs(abs(parts[-1][1] - start_deg) - deg) < STILL_DEG:
+    if parts and _number(live.get("in_shadow_deg")):
         parts[-1] = parts[-1][0], end_deg
     return tuple(parts)
 

@@ -50,6 +50,13 @@ def test_by_default_nothing_is_decided(told: dict[str, Any]) -> None:
             "stop_at.completeness = 0.9: 91.0% complete to 0.85 A after 27.3 deg",
         ),
         ("stop_at.completeness=0.92", KNOWN, None),
+        (
+            "stop_if.shadow_deg=8",
+            KNOWN | {"in_shadow_deg": 8.4},
+            "stop_if.shadow_deg = 8: something has stood in the beam for the last 8.4 deg, after 27.3 deg",
+        ),
+        ("stop_if.shadow_deg=8", KNOWN | {"in_shadow_deg": 7.9}, None),
+        ("stop_if.shadow_deg=8", UNKNOWN, None),
         ("stop_at.completeness=0.9", UNKNOWN, None),
         ("stop_at.completeness=0.9", KNOWN | {"completeness": None}, None),
         (

@@ -138,6 +138,7 @@ def test_in_a_shadow_nothing_counts_as_measured(pictures: list[Any], tmp_path: P
     after = look_at(asked(), dark.__getitem__, kept(tmp_path, search(arguments(*range(1, 21)), dark.__getitem__)[1]))
     assert "shadowed_deg" not in before
     assert after["shadowed_deg"] == [[pytest.approx(14 * WIDTH_DEG), pytest.approx(20 * WIDTH_DEG)]]
+    assert after["in_shadow_deg"] == pytest.approx(6 * WIDTH_DEG)
     assert after["deg"] == pytest.approx(20 * WIDTH_DEG)
     assert after["determined"], after["reasons"]
     assert after["completeness"] == pytest.approx(before["completeness"], abs=0.02)

@@ -22,21 +22,23 @@ def test_what_live_says_is_taken_over() -> None:
     assert (told.number, told.crystal, told.range_deg, told.ended) == (3, 17, 70.0, "range covered")
 
 
-# The shadows as live says them after so many degrees, and the parts in which reflections are measured.
+# What live says of shadows, and the parts in which reflections are measured.
 SHADOWS = {
-    "none": (None, 70.0, [(-30.0, 40.0)]),
-    "it had ended": ([[-30.0, -20.0]], 70.0, [(-20.0, 40.0)]),
-    "it goes on after the last look": ([[-30.0, -20.0], [30.0, 38.0]], 68.0, [(-20.0, 30.0)]),
-    "all of it": ([[-30.0, 40.0]], 70.0, []),
-    "damaged": ([[-30.0, "x"]], 70.0, [(-30.0, 40.0)]),
-    "damaged otherwise": ("shadow", 70.0, [(-30.0, 40.0)]),
+    "none": ({}, [(-30.0, 40.0)]),
+    "it had ended": ({"shadowed_deg": [[-30.0, -20.0]]}, [(-20.0, 40.0)]),
+    "it goes on after the last look": (
+        {"shadowed_deg": [[-30.0, -20.0], [30.0, 38.0]], "in_shadow_deg": 8.0},
+        [(-20.0, 30.0)],
+    ),
+    "all of it": ({"shadowed_deg": [[-30.0, 40.0]]}, []),
+    "damaged": ({"shadowed_deg": [[-30.0, "x"]]}, [(-30.0, 40.0)]),
+    "damaged otherwise": ({"shadowed_deg": "shadow"}, [(-30.0, 40.0)]),
 }
 
 
-@pytest.mark.parametrize(("shadows", "deg", "parts"), SHADOWS.values(), ids=SHADOWS)
-def test_what_lies_in_a_shadow_is_not_measured(shadows: object, deg: float, parts: list[tuple[float, float]]) -> None:
-    live = {} if shadows is None else {"shadowed_deg": shadows}
-    told = data_set(result_of(MORDENITE, UB, SIGMA, "oC", -30.0, 40.0, deg=deg, **live), 1, 1, "")
+@pytest.mark.parametrize(("live", "parts"), SHADOWS.values(), ids=SHADOWS)
+def test_what_lies_in_a_shadow_is_not_measured(live: dict[str, object], parts: list[tuple[float, float]]) -> None:
+    told = data_set(result_of(MORDENITE, UB, SIGMA, "oC", -30.0, 40.0, **live), 1, 1, "")
     assert told.parts == parts
 
 
