@@ -4,6 +4,8 @@ The simulated specimen is the truth: cell, orientation, intensities.
 """
 
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from drivers.simulated.picturesettings import PictureSettings
 from protocols.products.export import export_run
 from tests.protocols.products.crystals import GEOMETRY, crystal_run
-from tests.protocols.products.processing import correlation, faults, need_dials, processed
+from tests.protocols.products.processing import correlation, faults, need_dials, own_python, processed
 
 pytestmark = [pytest.mark.dials, pytest.mark.long]
 
@@ -89,6 +91,20 @@ def test_a_wide_camera_without_a_cross(tmp_path: Path) -> None:
     assert faults(folder, crystal, 2) == []
 
 
+FEW = 'from dials.array_family import flex; flex.reflection_table.from_file("scaled.refl")[:2].as_file("few.refl")'
+
+
+def of_few_reflections_it_says_so_and_does_not_fail(work: Path) -> None:
+    program = shutil.which("dials.import")
+    assert program is not None
+    words = (
+        [*own_python(program), "-c", FEW],
+        [*own_python(program), "../dials_between.py", "told", "scaled.expt", "few.refl"],
+    )
+    done = [subprocess.run(each, cwd=work, capture_output=True, text=True, check=True) for each in words]
+    assert "DIALS gives no statistics of them" in done[1].stdout
+
+
 @pytest.mark.parametrize(("name", "slots", "oscillation_deg"), [("1", 553, 0.2314), ("2", 439, 0.2336)])
 def test_the_two_mordenite_data_sets_of_table_1(
     tmp_path: Path, name: str, slots: int, oscillation_deg: float, record_property: Callable[[str, object], None]
@@ -124,3 +140,5 @@ def test_the_two_mordenite_data_sets_of_table_1(
     assert told is not None
     assert float(told[1]) == pytest.approx(result.completeness_percent, abs=1.0)
     assert float(told[2]) == pytest.approx(result.r_meas, rel=0.1)
+    if name == "2":
+        of_few_reflections_it_says_so_and_does_not_fail(folder / "SMV" / "dials")
