@@ -101,6 +101,7 @@ TRANSITIONS = (
     Transition("begun", (State.BEGIN,), State.MOVE),
     Transition("arrived", (State.MOVE,), State.IMAGE),
     Transition("imaged", (State.IMAGE,), State.FIND),
+    Transition("look_again", (State.FIND,), State.IMAGE),
     Transition("move_again", (State.FIND,), State.MOVE),
     Transition("found", (State.FIND,), State.LOOK_AT_BEAM),
     Transition("looked", (State.LOOK_AT_BEAM,), State.AIM),

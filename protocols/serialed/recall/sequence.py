@@ -45,6 +45,8 @@ STAGE_ALARM = "THE STAGE MAY STILL BE MOVING: stop it at the microscope now"
 SHIFT_ALARM = "THE BEAM SHIFT IS NOT WHERE IT SHOULD BE: look where the beam is before the next experiment"
 SAFE_LIMIT_S = 1.5
 USUAL_SIGMA_NM = 1000.0
+ANSWERS_MISSED = 1
+"""So many answers may not come: a worker that was late costs an image, and not the crystal."""
 EDGE_SHARE = 0.02
 """Of the image's side: nearer to its border no crystal is expected to be found."""
 ASIDE = 0.3
@@ -85,6 +87,7 @@ class RecallSequence(Experiment):
         self._image_brightness = 0.0
         self._stands_ns = 0
         self._images = 0
+        self._unanswered = 0
         self._image_index = -1
         self._flatfield: int | None = None
         """Where the camera's response lies in the spool; None where nobody knows it."""
@@ -173,7 +176,12 @@ class RecallSequence(Experiment):
         told = find_told(index, self.scale.nm_per_px, settings, wide_cross=wide_cross, flatfield=flatfield)
         outcome = await self.run.compute.compute(FIND, told, (index,) if flatfield is None else (index, flatfield))
         if not outcome.good:
-            return self._failed(f"crystals could not be looked for: {outcome.error.rstrip('.')}")
+            self._unanswered += 1
+            if self._unanswered > ANSWERS_MISSED:
+                return self._failed(f"crystals could not be looked for: {outcome.error.rstrip('.')}")
+            text = f"crystals could not be looked for, in another image they are: {outcome.error}"
+            self.run.trace.record("note", WARNING, what="find", text=text)
+            return "look_again"
         self._seen = found = find_answered(cast(JsonObject, outcome.result))
         match = self._match = self._matched(found)
         if match is None or match.sure < self.plan.sure:

@@ -191,6 +191,19 @@ def test_troubles_end_safely(serial: Made, tmp_path: Path, fault: str) -> None:
     assert told.document["reason"]
 
 
+@pytest.mark.parametrize("fault", ["compute.find 1 late", "compute.find 1 dead"])
+def test_an_answer_that_does_not_come_costs_an_image_and_not_the_crystal(
+    serial: Made, tmp_path: Path, fault: str
+) -> None:
+    plan = plan_for(serial.folder / "crystals.csv", some_number(serial))
+    told = recalled(tmp_path, plan, faults=[fault])
+    assert told.document["status"] == "done", told.document["reason"]
+    assert len(told.of("frame", "image")) == 2
+    again = recalled(tmp_path, plan, faults=[fault, "compute.find 2 late"])
+    assert again.document["status"] == "failed"
+    assert "crystals could not be looked for" in again.document["reason"]
+
+
 def test_the_papers_list_names_crystals_by_its_lines(serial: Made, tmp_path: Path) -> None:
     rows = read_crystals(serial.folder / "crystals.csv")
     row = rows[2]
