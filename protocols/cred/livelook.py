@@ -98,21 +98,22 @@ class LiveLook:
         self._waiting.append(_Waiting(index, slot, frame.start_ns, frame.end_ns, exposure_s))
         if self._is_due and not self._searching:
             self._searching = True
-            self._run.in_background(self._search(), f"search from slot {self._waiting[0].slot}")
+            frames = self._next_frames()  # here: a replay takes no notice of what came before a task was begun
+            self._run.in_background(self._search(frames), f"search from slot {frames[0].slot}")
 
     @property
     def _is_due(self) -> bool:
         return bool(self._waiting) and self._waiting[-1].end_ns - self._asked_ns >= SEARCH_EVERY_NS
 
-    async def _search(self) -> None:
-        """Search what waits, as long as a search is due."""
+    async def _search(self, frames: list[_Waiting]) -> None:
+        """Search these, and then what waits, as long as a search is due."""
         try:
-            while self._is_due and not self._run.safety.is_begun:
-                frames = self._next_frames()
+            while frames and not self._run.safety.is_begun:
                 outcome = await self._search_in(frames)
                 if outcome.verdict is Verdict.DEAD:  # the next worker may fare better
                     outcome = await self._search_in(frames)
                 self._searched(frames, outcome)
+                frames = self._next_frames() if self._is_due else []
         except CredlineError:  # the disk has failed, which it says itself
             return
         finally:

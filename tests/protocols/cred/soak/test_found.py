@@ -170,6 +170,16 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "range_deg": -1.272, "snapshot_interval": 7},
         ("disk.write 7 full", "beam.blank 1 error"),
     ),
+    "two frames that waited for the disk came at one instant, and a replay searched both at once": (
+        352005639,
+        {
+            **{"exposure_s": 0.5, "speed_deg_s": 2.0, "start_deg": -30.0, "range_deg": 25.6, "rotation": "commanded"},
+            **{"snapshot_interval": 11, "relax_cycles": 0, "unblank": True, "rotation_timeout_s": 20.0, "formats": []},
+            **{"live": True, "stop_if": {"several_lattices": True}, "tracking": "correct"},
+            **{"snapshot_when_unsure_nm": 100.0, "snapshot_interval_least": 8, "crystal_lost": "go on"},
+        },
+        ("disk.sync 38 slow 2.505", "deflectors.set 5 hang"),
+    ),
 }
 
 
