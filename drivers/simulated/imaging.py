@@ -98,13 +98,10 @@ def shown(
     """(rows, columns) share of the electrons that the specimen lets through to each of equal pixels. Arguments as of
     `electrons_s`.
     """
-    middle = np.array([shape[1] / 2.0, shape[0] / 2.0])
-    to_lab = np.linalg.inv(np.reshape(scale.stage_axes, (2, 2)))
-    cos, sin = math.cos(math.radians(tilt_deg)), math.sin(math.radians(tilt_deg))
-    flat = np.diag([1.0, 1.0 / max(cos, 1e-3)])
-    corner = to_lab @ (-scale.pixel_nm * middle - np.array(image_shift_nm)) + np.array([0.0, specimen_nm[2] * sin])
-    origin_nm = flat @ corner - np.array(specimen_nm[:2])
-    return grid.transmission(flat @ to_lab * scale.pixel_nm, origin_nm, shape, tilt_deg)
+    middle_nm, along = image_on_grid(scale, specimen_nm, tilt_deg, image_shift_nm)
+    to_grid = np.reshape(along, (2, 2))
+    origin_nm = np.array(middle_nm) - to_grid @ np.array([shape[1] / 2.0, shape[0] / 2.0])
+    return grid.transmission(to_grid, origin_nm, shape, tilt_deg)
 
 
 def electrons_s(

@@ -57,6 +57,5 @@ def unpacked(data: bytes) -> Batch:
         ]
         level, variance = told["profile"]
         rows, columns = told["shape"].tolist()
-        return Batch(
-            spots, slot, start_ns, end_ns, told["light"], Profile(level, variance, len(spots)), (rows, columns)
-        )
+        light = told["light"] if "light" in told else np.ones_like(slot)  # of a run from before it was kept
+        return Batch(spots, slot, start_ns, end_ns, light, Profile(level, variance, len(spots)), (rows, columns))

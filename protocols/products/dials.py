@@ -81,8 +81,7 @@ def _steps(info: RunInfo, run: RunHeader, d_min: str, nproc: str, gaps: str, lat
         ]
         masked = "masked.expt"
     without_data = run.without_data(info)
-    lit = [slot for slot in info.slot.tolist() if slot not in run.shadowed]
-    kept = [f"scan_range={a},{b}" for a, b in ranges(lit)] if without_data else []
+    kept = [f"scan_range={a},{b}" for a, b in ranges(run.measured(info))] if without_data else []
     steps += [
         [
             "dials.find_spots",

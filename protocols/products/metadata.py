@@ -38,6 +38,10 @@ class RunHeader:
     frame_beams: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     shadowed: tuple[int, ...] = ()
 
+    def measured(self, info: RunInfo) -> list[int]:
+        """Slots of the frames that are in no shadow, ascending."""
+        return [slot for slot in info.slot.tolist() if slot not in self.shadowed]
+
     def without_data(self, info: RunInfo) -> tuple[int, ...]:
         """Slots that no program is to measure, ascending: gaps, and what is in a shadow."""
         return tuple(sorted({*info.gaps, *self.shadowed}))

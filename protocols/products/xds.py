@@ -41,7 +41,7 @@ def xds_inp(info: RunInfo, run: RunHeader, corrected_distortion: bool, crystal: 
     rows, columns = run.shape
     first, last = info.first_slot, info.last_slot
     without_data = run.without_data(info)
-    kept = ranges([slot for slot in info.slot.tolist() if slot not in run.shadowed] or info.slot.tolist())
+    kept = ranges(run.measured(info))
     axis = " ".join(f"{c:.6f}" for c in rotation.xds_axis)
     lines = [
         f"! {run.program}: run {run.run_id}, sample {run.sample}",

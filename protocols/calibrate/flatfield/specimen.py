@@ -28,9 +28,8 @@ def specimen(arguments: Mapping[str, Any], picture: Callable[[int], NDArray[np.g
     """
     dark = np.asarray(picture(arguments["dark"]), np.float64)
     lit = {place: [np.asarray(picture(index), np.float64) - dark for index in arguments[place]] for place in PLACES}
-    here, there = (_blocks(np.sum(lit[place], axis=0)) for place in PLACES)
-    if min(here.min(), there.min()) <= 0.0:
-        return {"share": 0.0, "sigmas": 0.0}
+    # A part without a count, behind a bar that has come in, has less than any film lets through.
+    here, there = (np.maximum(_blocks(np.sum(lit[place], axis=0)), 1.0) for place in PLACES)
     changed, variance = np.log(there / here), arguments["gain"] * (1 / here + 1 / there)
     x, y = np.meshgrid(*(2 * (np.arange(BLOCKS) + 0.5) / BLOCKS - 1,) * 2)
     powers = [(i, j) for i in range(SMOOTH + 1) for j in range(SMOOTH + 1 - i)]

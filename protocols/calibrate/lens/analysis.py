@@ -40,9 +40,9 @@ Array = NDArray[np.float64]
 NS = 1e9
 HOT_COUNTS = 3.0
 """In a dark picture: a pixel with more is not looked at."""
-SLOPE = 3.0
+ALIKE_TIMES = 3.0
 """An error that is alike along the way back changes constant, way and end of the exponential together: the constant by
-so many times what it is of the way."""
+so many times what it is of the way (assumed; with it 96 % of 100 simulated lenses are within 2 sigma)."""
 MOST_MISFIT = 0.02
 """Of the radius, rms: a disc whose radius does not follow a line by more is not one that only the lens makes."""
 
@@ -197,7 +197,7 @@ def _values(seen: LensSeen, defocus: float) -> dict[str, Measured]:
     away_px = float(np.median([np.hypot(*turn.approach.away_px) for turn in seen.turns]))
     approaches, times_s, at = zip(*((turn.approach, turn.since_s, turn.places) for turn in seen.turns), strict=True)
     alike = math.sqrt(2) * seen.place_px / away_px
-    slope = math.sqrt(2) * SLOPE * alike_px(approaches, times_s, at) / away_px
+    seen_alike = math.sqrt(2) * ALIKE_TIMES * alike_px(approaches, times_s, at) / away_px
     share = SETTLES_FROM / abs(defocus)
     settled, settled_sigma = of_values([turn.approach.still_s(share) for turn in seen.turns])
     # The time until it stands still goes with the constant and, by itself, with the way that it has left.
@@ -205,7 +205,7 @@ def _values(seen: LensSeen, defocus: float) -> dict[str, Measured]:
     values = {
         "disc_radius_px": Measured(*seen.line.slope, "px per unit of defocus"),
         "disc_zero_defocus": Measured(*seen.line.zero, "units of defocus"),
-        "lens_time_constant_s": Measured(constant, math.hypot(sigma, max(alike, slope) * constant), "s"),
+        "lens_time_constant_s": Measured(constant, math.hypot(sigma, max(alike, seen_alike) * constant), "s"),
         "lens_settling_s": Measured(settled, math.hypot(settled_sigma, both), "s"),
         "lens_hysteresis_px": Measured(*seen.hysteresis.before_px, "px"),
     }

@@ -25,8 +25,8 @@ from protocols.cred.trackingcalls import BACK_S, STAGE_BACK_S
 
 # What a stage may be off without being noticed: the scatter of readings, and moves below what is_astray looks for.
 UNNOTICED_DEG = 0.03
-# By more than these readings contradict one speed: more than a pedal's is off, and seven times their scatter.
-UNSTEADY_SHARE, UNSTEADY_DEG = 0.2, 0.07
+# By more than these readings contradict one speed: more than a pedal's is off, and five times their scatter.
+UNSTEADY_SHARE, UNSTEADY_DEG = 0.2, 0.05
 # A lens within this of its focus shows spots where they belong: a twentieth of a snapshot's defocus.
 IN_FOCUS = 75
 BACK_WITHIN_S = {"deflectors": BACK_S, "stagexyz": STAGE_BACK_S}

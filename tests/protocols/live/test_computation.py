@@ -1,6 +1,7 @@
 """What a worker remembers saves work and changes no outcome; what was searched comes back from its bytes."""
 
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine.run.computeworker import Earlier
 from protocols.live import computation
 from protocols.live.batch import unpacked
 from protocols.live.computation import look_at, search
+from protocols.spots.shadow import shadowed
 
 SETTINGS = InstrumentSettings.read("simulated", True, {})
 WIDTH_DEG, FRAME_NS = 0.3, 500_000_000
@@ -143,3 +145,13 @@ def test_in_a_shadow_nothing_counts_as_measured(pictures: list[Any], tmp_path: P
     assert after["determined"], after["reasons"]
     assert after["completeness"] == pytest.approx(before["completeness"], abs=0.02)
     assert after["completeness_after"]["10"] < before["completeness_after"]["20"]
+
+
+def test_bytes_of_an_earlier_version_have_no_light_and_no_shadow(pictures: list[Any]) -> None:
+    _, data = search(arguments(3, 4), pictures.__getitem__)
+    with np.load(BytesIO(data)) as told:
+        earlier = {name: told[name] for name in told.files if name != "light"}
+    file = BytesIO()
+    np.savez(file, allow_pickle=False, **earlier)
+    assert not shadowed(unpacked(file.getvalue()).light).any()
+    assert unpacked(data).light.min() > 1000
