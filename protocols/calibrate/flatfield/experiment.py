@@ -225,12 +225,18 @@ class PreparedFlatfield(Prepared):
             "lit frames": f"50 to {plan.most_frames}, as {plan.accuracy_percent:g} % asks for; the first ones tell",
             "duration": f"{(plan.dark_frames + 50) * cycle_s:.0f} to {plan.most_frames * cycle_s:.0f} s",
             "beam shift": f"by {self.step:g}" if (self.step) else "stays as it is",
+            "stage": f"{plan.stage_um:g} um away for {TRIES} frames, and back" if self._looks else "stays where it is",
         }
 
     @property
     def step(self) -> float:
         """Of the beam shift."""
         return step_of(self.plan, self.facts)
+
+    @property
+    def _looks(self) -> bool:
+        """Whether the stage is moved, to look for a specimen in the light."""
+        return self.facts.stagexyz is not None and self.plan.stage_um > 0
 
     @property
     def remarks(self) -> Sequence[str]:
@@ -241,7 +247,7 @@ class PreparedFlatfield(Prepared):
                 "the beam is not shifted, so light that is uneven over the camera becomes part of the flatfield: for "
                 "intensities spread the beam as evenly as you can."
             )
-        if self.facts.stagexyz is None or self.plan.stage_um == 0:
+        if not self._looks:
             remarks.append(
                 "the stage is not moved, so a specimen in the light would become part of the flatfield: look that "
                 "there is none."
