@@ -44,7 +44,7 @@ from protocols.cred.experiment import Cred
 from protocols.cred.livedecision import Decision
 from protocols.cred.livelook import LiveLook
 from protocols.cred.records import Collected
-from protocols.cred.rotation.angles import fit_rotation, is_astray
+from protocols.cred.rotation.angles import fit_rotation, is_astray, is_beyond_plan
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.sequence import CredSequence
 
@@ -341,7 +341,10 @@ def _() -> list[Swap]:
 
 @bug("a reading compared with the last one alone")
 def _() -> list[Swap]:
-    return [(stagewatch, "is_astray", lambda readings, *rest: is_astray(readings[-1:], *rest))]
+    return [
+        (stagewatch, "is_astray", lambda readings, *rest: is_astray(readings[-1:], *rest)),
+        (stagewatch, "is_beyond_plan", lambda readings, *rest: is_beyond_plan(readings[-1:], *rest)),
+    ]
 
 
 @bug("no second look at a stage that strays")

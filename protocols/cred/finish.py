@@ -24,7 +24,7 @@ from protocols.cred.missing import missing_slots
 from protocols.cred.pattern import pattern_in
 from protocols.cred.plan import LATE_SHARE, CredPlan, SlotPlan
 from protocols.cred.readings import readings_of
-from protocols.cred.records import Collected, FrameRecord, Snapshot, period_s
+from protocols.cred.records import Collected, Doubt, FrameRecord, Snapshot, period_s
 from protocols.cred.results import SlotTimes
 from protocols.cred.trackedpath import tracked_in
 
@@ -216,6 +216,12 @@ def _take_notes(run: CredData, records: Sequence[Record]) -> None:
                 collected.stretched_slots.append(record["slot"])
         elif record["kind"] == "note" and _integers(record.get("kept_until_ns")):
             collected.stage_stopped_ns = record["kept_until_ns"]
+            collected.doubt = _doubt(record)
+
+
+def _doubt(record: Record) -> Doubt | None:
+    from_ns, off_deg = record.get("doubtful_from_ns"), record.get("off_deg")
+    return Doubt(from_ns, off_deg) if _integers(from_ns) and type(off_deg) is float and off_deg >= 0.0 else None
 
 
 def _name_unwritten(run: CredData, remains: Remains) -> None:

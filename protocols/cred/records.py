@@ -77,6 +77,16 @@ class Snapshot:
     end_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What a stage that was found astray leaves open of the last frames that are kept: from when on, and by how much
+    their angles may be off beyond what is known of all.
+    """
+
+    from_ns: int
+    off_deg: float
+
+
 @dataclass(slots=True)
 class Collected:
     """Everything a run has so far."""
@@ -90,6 +100,7 @@ class Collected:
     steady_from_ns: int = 0
     """From when on, and `stage_stopped_ns` until when, the stage is known to have turned at constant speed."""
     stage_stopped_ns: int | None = None
+    doubt: Doubt | None = None
     tolerance_ns: int = 2**62
     """A frame that began later than this on its slot is not at its slot's angle."""
     open_limit_ns: int = 2**62

@@ -12,7 +12,7 @@ from engine.errors import StorageError
 from engine.record.spool import SpooledFrame
 from engine.run.timeline import SlotGrid
 from protocols.cred.plan import CredPlan
-from protocols.cred.records import Collected, FrameRecord, period_s, timing_summary
+from protocols.cred.records import Collected, Doubt, FrameRecord, period_s, timing_summary
 from protocols.cred.rotation.angles import RotationFit, fit_rotation, middle_ns
 
 
@@ -74,16 +74,19 @@ def frame_columns(collected: Collected, fit: RotationFit | None) -> dict[str, li
         "start_deg": [fit.angle_deg(frame.start_ns) if fit else math.nan for frame in frames],
         "end_deg": [fit.angle_deg(frame.end_ns) if fit else math.nan for frame in frames],
         "late_ns": [frame.late_ns for frame in frames],
-        "uncertainty_deg": [uncertainty_deg(frame, fit) if fit else math.nan for frame in frames],
+        "uncertainty_deg": [uncertainty_deg(frame, fit, collected.doubt) if fit else math.nan for frame in frames],
     }
 
 
-def uncertainty_deg(frame: FrameRecord, fit: RotationFit) -> float:
-    """How far the angles of a frame may be off: by the line of the readings, and by when it was exposed."""
+def uncertainty_deg(frame: FrameRecord, fit: RotationFit, doubt: Doubt | None = None) -> float:
+    """How far the angles of a frame may be off: by the line of the readings, by when it was exposed, and, of the last
+    ones before a stage was found astray, by how far astray it was.
+    """
     away_s = max(abs(at_ns - fit.reference_ns) for at_ns in (frame.start_ns, frame.end_ns)) / NS_PER_S
     open_s = max(frame.maybe_earlier_ns, frame.maybe_later_ns) / NS_PER_S
     of_rate_deg = 3 * fit.rate_uncertainty_deg_s * away_s if fit.readings > 1 else 0.0
-    return fit.offset_uncertainty_deg + of_rate_deg + fit.bend_deg + abs(fit.rate_deg_s) * open_s
+    told_deg = fit.offset_uncertainty_deg + of_rate_deg + fit.bend_deg + abs(fit.rate_deg_s) * open_s
+    return told_deg + (doubt.off_deg if doubt and frame.end_ns + frame.maybe_later_ns > doubt.from_ns else 0.0)
 
 
 def result_of(run: CredData, fit: RotationFit | None) -> dict[str, Any]:
@@ -131,7 +134,9 @@ def result_of(run: CredData, fit: RotationFit | None) -> dict[str, Any]:
             "offset_uncertainty_deg": fit.offset_uncertainty_deg
             + fit.bend_deg
             + abs(fit.rate_deg_s) * max(collected.shared_open_ns) / NS_PER_S,
-            "frame_uncertainty_deg": median(uncertainty_deg(frame, fit) for frame in frames) if frames else None,
+            "frame_uncertainty_deg": median(uncertainty_deg(frame, fit, collected.doubt) for frame in frames)
+            if frames
+            else None,
             "angle_residual_deg": fit.residual_deg,
         }
     return result | timing_summary(collected)

@@ -203,6 +203,18 @@ def is_astray(
     return any(_is_away(before, now, rate_deg_s, share) for before in (*agreeing, readings[-1]))
 
 
+def is_beyond_plan(
+    readings: Sequence[Reading], now: Reading, nominal_rate_deg_s: float, nominal_share: float = PEDAL_SHARE
+) -> bool:
+    """Whether not even the plan's speed, off by as much as it may be, explains where the stage is read `now`: what the
+    readings before seem to tell of the speed has no word. Neither has a wrong one among them.
+    """
+    if not readings:
+        return False
+    _, agreeing = _fitted(readings[-RECENT:], nominal_rate_deg_s)
+    return any(_is_away(before, now, nominal_rate_deg_s, nominal_share) for before in agreeing)
+
+
 def _is_away(before: Reading, now: Reading, rate_deg_s: float, share: float) -> bool:
     """Whether a stage that turns at this speed, give or take a share of it, cannot come from one reading to the
     other.

@@ -27,6 +27,7 @@ from protocols.cred.rotation.angles import (
     fit_rotation,
     has_stopped,
     is_astray,
+    is_beyond_plan,
     middle_ns,
 )
 
@@ -126,7 +127,7 @@ class StageWatch:
                 # Nobody knows since when it stands there.
                 self._ended(again, middle_ns(again), readings[-1].t_before_ns)
                 reading = again
-            elif not self._is_astray(readings, again):
+            elif not self._is_astray(readings, again) and not self._have_jumped(reading, again):
                 if not self._is_astray([reading], again):
                     # They agree, so it was not wrong: the speed was known less well than it seemed.
                     self._taken(reading)
@@ -143,6 +144,10 @@ class StageWatch:
                 self._left_out(readings.pop(), steady_from_ns=self._steady_from_ns)
             elif not (has_stopped(reading, again, rate_deg_s) and self._stopped(again)):
                 self._astray(again)
+                return
+            elif reading.t_after_ns <= (self.stopped_ns or 0):
+                # It was astray though the stage still turned: it was wrong, and has no word in the fit.
+                self._left_out(reading)
                 return
         self._taken(reading)
         self.recent_fit = fit_rotation(readings[-3:], rate_deg_s)
@@ -162,6 +167,13 @@ class StageWatch:
 
     def _is_astray(self, before: Sequence[Reading], now: Reading) -> bool:
         return is_astray(before, now, self.rate_deg_s, self._share)
+
+    def _have_jumped(self, reading: Reading, again: Reading) -> bool:
+        """Whether two readings that agree are where no speed that the plan allows could have taken the stage. The
+        later one alone may seem to fit: the longer the time, the farther a speed that is off can have taken it.
+        """
+        beyond = is_beyond_plan(self.readings, reading, self.rate_deg_s, self._share)
+        return beyond and not self._is_astray([reading], again)
 
     def _left_out(self, reading: Reading, **since: int) -> None:
         self._run.trace.record("note", LEFT_OUT, angle_deg=reading.value, at_ns=middle_ns(reading), **since)
@@ -194,15 +206,27 @@ class StageWatch:
         """The stage is not where constant speed would have taken it: what was exposed since the last reading is not
         kept, and with fewer than three readings nobody knows where it was before.
 
-        Of the two last ones, made at once, the first may be wrong and the stage have jumped before.
+        Of the two last ones, made at once, the first may be wrong and the stage have jumped before. So may the last
+        good one: wrong by as much as the stage had jumped before it, it lies on the line. What was exposed since the
+        one before it may be off by as much as the stage is now.
         """
         readings = self.readings[: self._last_from]
         until_ns = (readings[-1] if len(readings) >= 3 else readings[0]).t_before_ns
         self.stopped_ns = until_ns
-        self._run.trace.record("note", "stage astray", angle_deg=reading.value, kept_until_ns=until_ns)
+        fit = fit_rotation(readings[-RECENT:], self.rate_deg_s)
+        off_deg = abs(reading.value - fit.angle_deg(middle_ns(reading))) if fit else 0.0
+        self._run.trace.record(
+            "note",
+            "stage astray",
+            angle_deg=reading.value,
+            kept_until_ns=until_ns,
+            doubtful_from_ns=readings[-2].t_before_ns if len(readings) >= 2 else until_ns,
+            off_deg=off_deg,
+        )
         self._run.commands.fail(
-            f"stage: stands at {reading.value:.2f} deg, where its rotation at constant speed cannot have taken it; "
-            "frames until the last good reading are kept. Check the goniometer, the holder and the pedals."
+            f"stage: stands at {reading.value:.2f} deg, where its rotation at constant speed cannot have taken it "
+            f"({off_deg:.2f} deg off); frames until the last good reading are kept, the angles of those since the one "
+            "before it with so much more uncertainty. Check the goniometer, the holder and the pedals."
         )
 
     def slots_for_range(self, period_s: float) -> int | None:
