@@ -180,6 +180,29 @@ FOUND: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
         },
         ("disk.sync 38 slow 2.505", "deflectors.set 5 hang"),
     ),
+    "a stage slipped, and the reading after it was wrong by just as much": (
+        351031213,
+        {**PLAN, "exposure_s": 0.2, "speed_deg_s": 2.0, "start_deg": -30.0, "range_deg": 12.3, "snapshot_interval": 5},
+        ("stage.motion expose+0.43 slip 0.565", "stage.angle expose+3 wrong 0.565"),
+    ),
+    "a stage jumped while its speed was known to 20 %, and two readings agreed that it had been slow": (
+        351001988,
+        {**PEDAL, "speed_deg_s": 2.0, "start_deg": -30.0, "range_deg": 13.312},
+        ("stage.motion delay+0.44 jump -0.341",),
+    ),
+    "a slip too small to be noticed passed for a slower stage, and its end for a faster one": (
+        351031735,
+        {**PEDAL, "speed_deg_s": 2.0, "range_deg": 17.408, "snapshot_interval": 8},
+        ("stage.motion delay+0.646 slip 0.514",),
+    ),
+    "a wrong reading and a leap of the clock looked like a stage that had stopped": (
+        351026096,
+        {**PLAN, "speed_deg_s": 2.0, "start_deg": -30.0, "range_deg": 19.458, "snapshot_interval": 5},
+        (
+            *("host wait-for-rotation+0.864 leap 0.219", "stage.angle expose+1 wrong 0.219"),
+            "operator defocus-snapshot+0.028 abort",
+        ),
+    ),
 }
 
 
