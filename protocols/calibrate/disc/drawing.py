@@ -53,14 +53,14 @@ def draw_moves(path: Path, sides: Sequence["Moved"]) -> None:
     figure = figure_of(12.5, 4.2 * len(sides))
     for row, side in zip(figure.subplots(len(sides), 3, squeeze=False), sides, strict=True):
         first, second, third = row
-        first.imshow(side.shadows.still, cmap="gray")
+        first.imshow(side.shadows.still, cmap="gray", extent=side.window.extent_px)
         draw_disc(first, side.disc)
         first.set_title(f"defocus {side.defocus:g}: what stands still, and the disc")
-        second.imshow(np.min(side.shadows.shown, axis=0), cmap="gray", vmin=0, vmax=1.2)
+        second.imshow(side.shadows.darkest, cmap="gray", extent=side.window.extent_px, vmin=0, vmax=1.2)
         draw_disc(second, side.disc)
         fitted = side.fit.offset_px + side.moved_nm @ side.fit.matrix.T
         second.plot(fitted[:, 0] - 0.5, fitted[:, 1] - 0.5, "+", color=BLUE, markersize=7)
-        second.plot(*(side.shadows.places_px.T - 0.5), ".", color=RED, markersize=3)
+        second.plot(*(side.places_px.T - 0.5), ".", color=RED, markersize=3)
         for name, column in zip("xy", side.fit.matrix.T, strict=True):
             to = side.fit.offset_px + column / np.hypot(*column) * 0.8 * side.disc.radius_px - 0.5
             arrow = {"arrowstyle": "->", "color": BLUE}

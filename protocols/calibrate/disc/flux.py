@@ -145,7 +145,8 @@ def _settings(
         if share * counts < FEWEST_COUNTS:
             said.append(f"spot {setting[0]}, brightness {setting[1]:g}: no light in the disc, so it is not measured")
             continue
-        found[setting] = share * counts, 1 / math.sqrt(share * counts * np.count_nonzero(clear))
+        pixels = np.count_nonzero(clear) * moved.window.times**2
+        found[setting] = share * counts, 1 / math.sqrt(share * counts * pixels)
     if first not in found:
         found[first] = counts, 0.0
     return found, said
@@ -153,10 +154,9 @@ def _settings(
 
 def _clear(still: Array, disc: Disc, moved: Moved) -> NDArray[np.bool_]:
     """Where in the disc the light is seen while the crystal lies where it was found."""
-    rows, columns = np.indices(still.shape) + 0.5
-    reach_px = CLEAR_PX + 1.5 * math.sqrt(moved.shadows.area_px)
-    far = np.hypot(columns - moved.fit.offset_px[0], rows - moved.fit.offset_px[1]) > reach_px
-    within = disc.distance_px(still.shape) < disc.radius_px - 2 * disc.soft_px
+    reach_px = CLEAR_PX + 1.5 * math.sqrt(moved.shadows.area_px) * moved.window.times
+    far = moved.window.distance_px(*moved.fit.offset_px.tolist()) > reach_px
+    within = moved.window.distance_px(disc.fast_px, disc.slow_px) < disc.radius_px - 2 * disc.soft_px
     lit = within & (still > (1 - LIKE_SHARE) * disc.light) & (still < (1 + LIKE_SHARE) * disc.light)
     return np.asarray(lit & far if np.count_nonzero(lit & far) > np.count_nonzero(lit) / 8 else lit)
 

@@ -15,15 +15,15 @@ def draw_flux(path: Path, moved: Moved, values: Mapping[str, Measured]) -> None:
     figure = figure_of(13.0, 4.2)
     first, second, third = figure.subplots(1, 3)
     light = moved.disc.light
-    shown = first.imshow(moved.shadows.still, cmap="gray", vmin=0, vmax=1.25 * light)
+    shown = first.imshow(moved.shadows.still, cmap="gray", extent=moved.window.extent_px, vmin=0, vmax=1.25 * light)
     draw_disc(first, moved.disc)
     first.set_title(f"light of the disc: {light:.0f} counts of a pixel")
     figure.colorbar(shown, ax=first)
-    second.imshow(np.min(moved.shadows.shown, axis=0), cmap="gray", vmin=0, vmax=1.2)
+    second.imshow(moved.shadows.darkest, cmap="gray", extent=moved.window.extent_px, vmin=0, vmax=1.2)
     draw_disc(second, moved.disc)
     fitted = moved.fit.offset_px + moved.moved_nm @ moved.fit.matrix.T
     second.plot(fitted[:, 0] - 0.5, fitted[:, 1] - 0.5, "+", color=BLUE, markersize=7)
-    second.plot(*(moved.shadows.places_px.T - 0.5), ".", color=RED, markersize=3)
+    second.plot(*(moved.places_px.T - 0.5), ".", color=RED, markersize=3)
     second.set_title("the crystal moved: how much a pixel shows")
     names = [f"{each.spot_size}, {each.brightness:g}" for each in values.values()]
     flux = [each.number for each in values.values()]

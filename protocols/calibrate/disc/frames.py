@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from engine.errors import DataError
 from engine.record.document import RunDocument
 from engine.record.frametable import DATA_FILE, FramesFile
+from protocols.calibrate.disc.discfit import fit_disc
 from protocols.calibrate.disc.visits import DARK, SNAPSHOT
+from protocols.calibrate.disc.window import Window
 from protocols.products.cross import pixel_area, spread
 
 Array = NDArray[np.float64]
@@ -20,13 +22,15 @@ Array = NDArray[np.float64]
 NEAR_SATURATION = 0.7
 """Of the largest count: where a thousandth of the disc lies above, the camera no longer answers in proportion."""
 SATURATED_SHARE = 1e-3
+FIRST_PICTURES = 8
+"""So many show where the disc is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What one visit has seen. picture: mean counts per equal pixel, without dark counts and with the response of the
-    pixels divided out where it is known. gain: counts per electron, by how much a picture differs from the next one;
-    pairs: pixels and pictures that tell it. saturated: whether the camera was full.
+    """What one visit has seen. picture: mean counts per equal pixel in the window, without dark counts and with the
+    response of the pixels divided out where it is known. gain: counts per electron, by how much a picture differs from
+    the next one; pairs: pixels and pictures that tell it. saturated: whether the camera was full.
     """
 
     defocus: float
@@ -35,7 +39,8 @@ class Seen:
     spot_size: int
     brightness: float
     time_s: float
-    picture: Array
+    window: Window
+    picture: NDArray[np.float32]
     gain: float
     pairs: int
     saturated: bool
@@ -78,18 +83,37 @@ class DiscFrames:
         self._file.close()
 
     def visits(self) -> Iterator[Seen]:
-        """What each visit has seen, in order."""
+        """What each visit has seen, in order; of each defocus around its disc."""
+        windows: dict[float, Window] = {}
         for visit in np.unique(self._table["visit"]):
-            yield self._seen(np.flatnonzero(self._table["visit"] == visit))
+            rows = np.flatnonzero(self._table["visit"] == visit)
+            defocus = float(self._table["defocus"][rows[0]])
+            if defocus not in windows:
+                windows[defocus] = self._window(defocus)
+            yield self._seen(rows, windows[defocus])
 
-    def _seen(self, rows: NDArray[np.intp]) -> Seen:
+    def _window(self, defocus: float) -> Window:
+        """Around the disc that the first pictures of a defocus show; all of the camera where they show none."""
+        rows = np.flatnonzero(self._table["defocus"] == defocus)[:FIRST_PICTURES]
+        mean = self._even(np.mean([self._file.picture(SNAPSHOT.name, int(row)) for row in rows], axis=0) - self._dark)
+        shape = mean.shape[0], mean.shape[1]
+        try:
+            return Window.around(fit_disc(mean), shape)
+        except DataError:
+            return Window.whole(shape)
+
+    def _even(self, counts: Array) -> Array:
+        """Counts (rows, columns) of equal pixels of equal response."""
+        whole = counts / np.where(self._collects > 0, self._collects, np.inf)
+        return np.asarray(spread(whole), np.float64) if self._wide_cross else whole
+
+    def _seen(self, rows: NDArray[np.intp], window: Window) -> Seen:
         first = self._table[rows[0]]
         raw = np.array([self._file.picture(SNAPSHOT.name, int(row)) for row in rows], np.float64)
         full = self._saturation is not None and np.mean(raw >= NEAR_SATURATION * self._saturation) > SATURATED_SHARE
         counts = raw - self._dark
         mean = np.asarray(counts.mean(axis=0))
         gain, pairs = _gain(counts, mean)
-        whole = mean / np.where(self._collects > 0, self._collects, np.inf)
         return Seen(
             float(first["defocus"]),
             (float(first["x_nm"]), float(first["y_nm"])),
@@ -97,7 +121,8 @@ class DiscFrames:
             round(float(first["spot_size"])),
             float(first["brightness"]),
             float(first["start_ns"]) / 1e9,
-            np.asarray(spread(whole), np.float64) if self._wide_cross else whole,
+            window,
+            window.cut(self._even(mean)),
             gain,
             pairs,
             bool(full),

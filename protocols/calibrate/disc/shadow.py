@@ -15,6 +15,7 @@ from engine.errors import DataError
 from protocols.calibrate.disc.discfit import Disc
 
 Array = NDArray[np.float64]
+Picture = NDArray[np.floating]
 
 STILL_PERCENT = 85.0
 """Of the pictures, at each place: a crystal that moves about darkens a place in not so many of them."""
@@ -31,59 +32,82 @@ ALIKE_AREA = 0.3
 @dataclass(frozen=True, slots=True, eq=False)
 class Shadows:
     """places_px: (n, 2), (fast, slow) of the middle of the silhouette; NaN where it was not seen whole. why: for each
-    of them. still: what stands still. shown: each picture divided by it, 1 outside of the disc. area_px: of the
+    of them. still: what stands still. darkest: of all pictures divided by it, 1 outside of the disc. area_px: of the
     silhouette.
     """
 
     places_px: Array
     why: tuple[str, ...]
     still: Array
-    shown: Array
+    darkest: Array
     area_px: float
 
 
-def still_of(pictures: Sequence[Array]) -> Array:
+def still_of(pictures: Sequence[Picture]) -> Array:
     """What most pictures of one disc have alike, roughly: a little too bright."""
-    return np.asarray(np.percentile(np.array(pictures), STILL_PERCENT, axis=0))
+    return np.asarray(np.percentile(np.array(pictures), STILL_PERCENT, axis=0, overwrite_input=True), np.float64)
 
 
-def shadows(pictures: Sequence[Array], disc: Disc) -> Shadows:
-    """The silhouette in each picture. Raises DataError where nothing moved within the disc."""
-    distance, taken = disc.distance_px(pictures[0].shape), np.array(pictures)
+def shadows(pictures: Sequence[Picture], still: Array, disc: Disc) -> Shadows:
+    """The silhouette in each picture. still: `still_of` them. Raises DataError where nothing moved within the disc."""
+    distance = disc.distance_px((still.shape[0], still.shape[1]))
     within = distance < disc.radius_px - disc.soft_px
-    _, masks = _masks(taken, still_of(pictures), within, disc)
     # Once more, by what is seen where the crystal is not.
-    away = ~np.array([binary_dilation(mask, iterations=AWAY_PX) for mask in masks])
-    times = away.sum(axis=0)
-    still = np.where(times > 0, (taken * away).sum(axis=0) / np.maximum(times, 1), 0.0)
-    shown, masks = _masks(taken, still, within, disc)
+    total, times = np.zeros(still.shape), np.zeros(still.shape)
+    for picture, mask in zip(pictures, _masks(pictures, _Still(still, within, disc)), strict=True):
+        away = ~binary_dilation(mask, iterations=AWAY_PX)
+        total += picture * away
+        times += away
+    surer = _Still(np.where(times > 0, total / np.maximum(times, 1), 0.0), within, disc)
+    masks = _masks(pictures, surer)
     areas = np.array([np.count_nonzero(mask) for mask in masks])
     area = float(np.median(areas))
     places, why = [], []
-    for mask, picture, size in zip(masks, shown, areas, strict=True):
+    darkest = np.ones(still.shape)
+    for mask, picture, size in zip(masks, pictures, areas, strict=True):
+        shown = surer.shown(picture)
+        darkest = np.minimum(darkest, shown)
         said = _wrong(mask, int(size), area, distance, disc)
-        places.append((np.nan, np.nan) if said else _middle(mask, picture, within))
+        places.append((np.nan, np.nan) if said else _middle(mask, shown, within))
         why.append(said)
-    return Shadows(np.array(places), tuple(why), still, shown, area)
+    return Shadows(np.array(places), tuple(why), surer.still, darkest, area)
 
 
-def _masks(taken: Array, still: Array, within: NDArray[np.bool_], disc: Disc) -> tuple[Array, list[NDArray[np.bool_]]]:
-    """Each picture divided by what stands still, and where in it the crystal is."""
-    seen = within & (still > LEAST_LIGHT * disc.light)
-    shown = np.where(seen, taken / np.where(seen, still, 1.0), 1.0)
-    # Pixels that do not answer show what is around them.
-    near = np.maximum(gaussian_filter(seen.astype(np.float64), 1.5), 1e-6)
-    around = np.array([gaussian_filter(np.where(seen, each, 0.0), 1.5) / near for each in shown])
-    shown = np.where(within & ~seen, around, shown)
-    smooth = np.array([gaussian_filter(each, 1.0) for each in shown])
-    noise = 1.4826 * float(np.median(np.abs(smooth[:, seen] - 1.0)))
-    depth = float(np.median([1.0 - np.percentile(each[seen], 0.5) for each in smooth]))
-    if depth < max(LEAST_CONTRAST, CONTRAST_SIGMAS * noise):
+class _Still:
+    """What stands still in a disc, and pictures divided by it."""
+
+    def __init__(self, still: Array, within: NDArray[np.bool_], disc: Disc) -> None:
+        self.still, self._within = still, within
+        self.seen = within & (still > LEAST_LIGHT * disc.light)
+        self._divisor = np.where(self.seen, still, 1.0)
+        self._near = np.maximum(gaussian_filter(self.seen.astype(np.float64), 1.5), 1e-6)
+
+    def shown(self, picture: Picture) -> Array:
+        """What moved, 1 where nothing did."""
+        shown = np.where(self.seen, picture / self._divisor, 1.0)
+        # Pixels that do not answer show what is around them.
+        around = gaussian_filter(np.where(self.seen, shown, 0.0), 1.5) / self._near
+        return np.asarray(np.where(self._within & ~self.seen, around, shown))
+
+    def smooth(self, picture: Picture) -> Array:
+        """The same without most of its noise."""
+        return np.asarray(gaussian_filter(self.shown(picture), 1.0))
+
+
+def _masks(pictures: Sequence[Picture], still: _Still) -> list[NDArray[np.bool_]]:
+    """Where in each picture the crystal is."""
+    noises, depths = [], []
+    for picture in pictures:
+        smooth = still.smooth(picture)[still.seen]
+        noises.append(1.4826 * float(np.median(np.abs(smooth - 1.0))))
+        depths.append(1.0 - float(np.percentile(smooth, 0.5)))
+    depth = float(np.median(depths))
+    if depth < max(LEAST_CONTRAST, CONTRAST_SIGMAS * float(np.median(noises))):
         raise DataError(
             "nothing in the disc moved with the stage: it is empty, the crystal is no darker than what is around it, "
             "or the stage did not move. Bring a crystal of a third of the disc into its middle"
         )
-    return shown, [_largest(each < 1.0 - depth / 2) for each in smooth]
+    return [_largest(still.smooth(picture) < 1.0 - depth / 2) for picture in pictures]
 
 
 def _middle(mask: NDArray[np.bool_], picture: Array, within: NDArray[np.bool_]) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from protocols.calibrate.disc.discfit import Disc, fit_disc
 from protocols.calibrate.disc.frames import DiscFrames, Seen
 from protocols.calibrate.disc.movefit import MoveFit, fit_moves
 from protocols.calibrate.disc.shadow import Shadows, shadows, still_of
+from protocols.calibrate.disc.window import Window
 from protocols.calibrate.measured import Analysed, Measured, matrix_of
 from protocols.calibrate.truth import truth_of
 
@@ -31,10 +32,14 @@ APART_CHI2 = 23.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moved:
-    """What was made of the visits at one defocus."""
+    """What was made of the visits at one defocus. All places and lengths are in pixels of the camera; the pictures of
+    `shadows` are those of the window.
+    """
 
     defocus: float
+    window: Window
     disc: Disc
+    places_px: Array
     shadows: Shadows
     fit: MoveFit
     moved_nm: Array
@@ -71,9 +76,10 @@ def moved_of(visits: Sequence[Seen]) -> Moved:
     """The crystal's way in the disc of one defocus. Raises DataError where it tells nothing."""
     if any(seen.saturated for seen in visits):
         raise DataError("the camera is saturated in snapshots, or nearly. Make exposure_s shorter, or the beam weaker")
-    pictures = [seen.picture for seen in visits]
-    disc = fit_disc(still_of(pictures))
-    found = shadows(pictures, disc)
+    pictures, window = [seen.picture for seen in visits], visits[0].window
+    still = still_of(pictures)
+    disc = fit_disc(still)
+    found = shadows(pictures, still, disc)
     if (lost := sum(bool(why) for why in found.why)) > LOST_SHARE * len(visits):
         whys = ", ".join(sorted({why for why in found.why if why}))
         raise DataError(
@@ -83,11 +89,12 @@ def moved_of(visits: Sequence[Seen]) -> Moved:
     middle_nm = np.mean([seen.place_nm for seen in visits], axis=0)
     moved_nm = np.array([seen.place_nm for seen in visits]) - middle_nm
     moved_nm[:, 1] *= math.cos(math.radians(visits[0].tilt_deg))  # x is along the tilt axis
-    fit = fit_moves(found.places_px, moved_nm, np.array([seen.time_s for seen in visits]))
+    places_px = window.on_camera(found.places_px)
+    fit = fit_moves(places_px, moved_nm, np.array([seen.time_s for seen in visits]))
     size, sigma = fit.determinant
     if abs(size) < MOVED_SIGMAS * sigma:
         raise DataError("what is dark in the disc did not follow the stage along both of its axes")
-    return Moved(visits[0].defocus, disc, found, fit, moved_nm)
+    return Moved(visits[0].defocus, window, window.disc_on_camera(disc), places_px, found, fit, moved_nm)
 
 
 def _per_defocus(moved: Moved) -> Measured:

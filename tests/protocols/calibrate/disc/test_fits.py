@@ -96,11 +96,11 @@ def test_the_silhouette_is_what_moved_and_dead_pixels_stand_still() -> None:
     still[40:43, 55:58] = 0.0
     middles = [(50 + 14 * np.cos(k), 50 + 14 * np.sin(k)) for k in np.linspace(0, 2 * np.pi, 8, endpoint=False)]
     pictures = [with_crystal(still, *middle) for middle in middles]
-    found = shadows(pictures, fit_disc(still_of(pictures)))
+    found = shadows(pictures, still_of(pictures), fit_disc(still_of(pictures)))
     assert found.why == ("",) * 8
     assert np.abs(found.places_px - middles).max() < 0.6
     with pytest.raises(DataError, match="nothing in the disc moved with the stage"):
-        shadows([pictures[0]] * 8, fit_disc(still))
+        shadows([pictures[0]] * 8, pictures[0], fit_disc(still))
 
 
 # How far the crystal lies from the middle when the stage was moved to each of four places, and what is said.
