@@ -9,7 +9,7 @@ from typing import Protocol
 
 from drivers.approach import arrive_xy, way_points
 from drivers.contract import Microscope
-from drivers.facts import Facts
+from drivers.facts import DetectorFacts, Facts
 from engine.errors import Refused
 from engine.record.endings import Status
 from engine.run.compute import Computation, Json
@@ -28,8 +28,9 @@ from protocols.calibrate.disc.visits import (
 )
 from protocols.calibrate.picturing import Picturing, as_sentence, camera_of
 
-Visits = Callable[[float], list[Visit]]
-"""What to visit, by how far the crystal may be moved (nm)."""
+Visits = Callable[[float, float | None], list[Visit]]
+"""What to visit, by how far the crystal may be moved, and by how far off the stage lands along each axis (nm; None for
+a stage of which that is not known yet: the most that will be visited)."""
 
 MOST_TILT_DEG = 30.0
 LENS_RESTS_S = 2.0
@@ -43,8 +44,8 @@ BACKLASHES = 2.0
 TRY = Computation(
     "tried", "protocols.calibrate.disc.tried:tried", latency_s=0.5, limit_s=30.0, resolution=1e-3, quick=True
 )
-TRIED_SHARE = 0.3
-"""Of the plan's radius: so far the crystal is moved at first."""
+TRIED_SHARE, TRIED_ROUNDS = 0.3, 2
+"""Of the plan's radius: so far the crystal is moved at first, and so often."""
 
 
 class DiscPlan(Protocol):
@@ -77,7 +78,7 @@ class DiscExperiment(Picturing):
     def __init__(self, plan: DiscPlan, visits: Visits, facts: Facts, microscope: Microscope, run: Run) -> None:
         super().__init__(facts, microscope, run, disc_machine)
         self.plan, self.later = plan, visits
-        self.visits = around(plan.defocus, TRIED_SHARE * plan.radius_nm)
+        self.visits = around(plan.defocus, TRIED_SHARE * plan.radius_nm, TRIED_ROUNDS)
         self.number = 0
         self.is_tried = False
         self.seen: list[dict[str, Json]] = []
@@ -130,7 +131,7 @@ class DiscExperiment(Picturing):
         stage = self.found.stagexyz
         if stage is None:
             return "this instrument has no stage that moves."
-        for visit in [*self.visits, *self.later(self.plan.radius_nm)]:
+        for visit in [*self.visits, *self.later(self.plan.radius_nm, None)]:
             try:
                 way_points(stage.facts, self.at[0] + visit.x_nm, self.at[1] + visit.y_nm, BACKLASHES)
             except Refused as error:
@@ -209,8 +210,22 @@ class DiscExperiment(Picturing):
         if result["why"]:
             return self.run.finish(Status.FAILED, f"{as_sentence(result['why'])} Nothing is stored.")
         self.is_tried, self.number = True, 0
-        self.visits = self.later(min(self.plan.radius_nm, float(result["radius_nm"])))
+        (right_nm, up_nm), (x_nm, y_nm) = result["middle_nm"], self.at
+        self.at = x_nm + float(right_nm), y_nm + float(up_nm)
+        radius_nm, scatter_nm = min(self.plan.radius_nm, float(result["radius_nm"])), float(result["scatter_nm"])
+        self.visits = self.later(radius_nm, scatter_nm)
+        minutes = len(self.visits) * visit_s(self.plan, self.facts, camera) / 60
+        text = (
+            f"The stage lands within {scatter_nm:.0f} nm along each axis, and the crystal has room to move by "
+            f"{radius_nm:.0f} nm: {len(self.visits)} visits, about {minutes:.1f} min."
+        )
+        self.run.trace.record("note", "operator", text=text)
         return "of_use"
+
+
+def visit_s(plan: DiscPlan, facts: Facts, camera: DetectorFacts) -> float:
+    """How long a visit takes, roughly: the moves themselves are short."""
+    return 8 * facts.timing.api_call_s + STAGE_RESTS_S + plan.snapshots * camera.cycle_s(plan.exposure_s)
 
 
 class PreparedDisc(Prepared):
@@ -220,30 +235,37 @@ class PreparedDisc(Prepared):
         self, plan: DiscPlan, visits: Visits, facts: Facts, words: Mapping[str, str], calibration: str
     ) -> None:
         self.plan, self.visits, self.facts, self._words = plan, visits, facts, words
-        self.number = len(visits(plan.radius_nm))
+        self.most, self.least = len(visits(plan.radius_nm, None)), len(visits(plan.radius_nm, 0.0))
         self.camera = camera_of(facts, (plan.exposure_s,), calibration)
 
     @property
     def words(self) -> Mapping[str, str]:
         """See `Prepared.words`."""
-        calls_s = 8 * self.facts.timing.api_call_s + STAGE_RESTS_S
-        frames_s = self.plan.snapshots * self.camera.cycle_s(self.plan.exposure_s)
+        each_s = visit_s(self.plan, self.facts, self.camera)
+        number, wanted, duration = f"{self.most}", "", f"{self.most * each_s:.0f}"
+        if self.least < self.most:
+            number, wanted = f"{self.least} to {self.most}", ", as many as the scatter of the stage wants"
+            duration = f"{self.least * each_s:.0f} to {duration}"
         return {
             **self._words,
-            "pictures": f"{self.plan.snapshots} at each of {self.number} visits, {self.plan.exposure_s:g} s each",
-            "duration": f"{self.number * (calls_s + frames_s):.0f} s, beam on the specimen",
+            "pictures": f"{self.plan.snapshots} at each of {number} visits{wanted}, {self.plan.exposure_s:g} s each",
+            "duration": f"{duration} s, beam on the specimen",
         }
 
     @property
     def total(self) -> int:
         """See `Prepared.total`."""
-        return DARK_FRAMES + DIRECTIONS + self.number * self.plan.snapshots
+        return self._most_pictures if self.least == self.most else 0
+
+    @property
+    def _most_pictures(self) -> int:
+        return DARK_FRAMES + TRIED_ROUNDS * DIRECTIONS + self.most * self.plan.snapshots
 
     @property
     def size_bytes(self) -> int:
         """See `Prepared.size_bytes`."""
         rows, columns = self.camera.shape or (0, 0)
-        return super().size_bytes + 2 * rows * columns * self.total
+        return super().size_bytes + 2 * rows * columns * self._most_pictures
 
     def begin(self, run: Run, microscope: Microscope) -> DiscExperiment:
         """See `Prepared.begin`."""

@@ -32,8 +32,8 @@ class FluxPlan(DiscPlan):
     snapshots: int = Field(default=4, ge=2, le=100, description="pictures at each place and setting")
 
 
-def visits_of(plan: FluxPlan, radius_nm: float) -> list[Visit]:
-    """The plan's places, then its settings of the panel."""
+def visits_of(plan: FluxPlan, radius_nm: float, scatter_nm: float | None = None) -> list[Visit]:
+    """The plan's places, then its settings of the panel; as many whatever the stage's scatter."""
     panels = [
         Visit(plan.defocus, 0.0, 0.0, spot_size, brightness)
         for spot_size in plan.spot_sizes or (None,)

@@ -15,7 +15,7 @@ from engine.record.jsonobject import JsonDict
 from engine.run.trial import Trial
 from protocols.calibrate.disc.experiment import PreparedDisc
 from protocols.calibrate.disc.kind import DiscExperimentType, DiscPlan, DiscTrial
-from protocols.calibrate.disc.visits import Visit, around
+from protocols.calibrate.disc.visits import MOST_ROUNDS, Visit, around, rounds_for
 
 OPPOSITE_ROUNDS = 2
 
@@ -23,16 +23,27 @@ OPPOSITE_ROUNDS = 2
 class SnapshotPlan(DiscPlan):
     """What the operator asks for: a crystal of about a third of the disc lies in its middle, at no tilt."""
 
-    rounds: int = Field(default=24, ge=2, le=100, description="how often each of eight places is arrived at")
-    snapshots: int = Field(default=2, ge=1, le=100, description="pictures at each place")
+    rounds: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="how often eight places are gone through; 0 for as often as the stage's scatter wants",
+    )
+    accuracy_percent: float = Field(
+        default=0.35, gt=0, le=10, description="how sure each number of the matrix is to be, one standard deviation"
+    )
+    snapshots: int = Field(default=1, ge=1, le=100, description="pictures at each place")
     opposite: bool = Field(
         default=True, description="look at the other side of focus, too, whether all is inverted there"
     )
 
 
-def visits_of(plan: SnapshotPlan, radius_nm: float) -> list[Visit]:
+def visits_of(plan: SnapshotPlan, radius_nm: float, scatter_nm: float | None) -> list[Visit]:
     """The plan's places at its defocus, then some at the opposite one."""
-    there = around(plan.defocus, radius_nm, plan.rounds)
+    rounds = plan.rounds or (
+        MOST_ROUNDS if scatter_nm is None else rounds_for(plan.accuracy_percent / 100, radius_nm, scatter_nm)
+    )
+    there = around(plan.defocus, radius_nm, rounds)
     return [*there, *(around(-plan.defocus, radius_nm, OPPOSITE_ROUNDS) if plan.opposite else ())]
 
 

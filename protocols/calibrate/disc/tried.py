@@ -23,8 +23,9 @@ Array = NDArray[np.float64]
 NEAR_SATURATION = 0.7
 DARKER = 0.85
 """Of the light: a crystal is darker than this."""
-ROOM = 0.88
-"""Of the way to the edge: the rest is for what is rough in here, and for the stage."""
+LANDS_SIGMAS = 3.0
+"""So many scatters of the stage stay free at the edge: places that it landed beyond it are not seen, and those that are
+left would lie nearer to the middle than they were to."""
 LEAST_SHARE = 0.15
 """Of the disc's radius: a crystal that cannot be moved as far tells too little."""
 FEWEST = 4
@@ -32,7 +33,9 @@ FEWEST = 4
 
 def tried(arguments: Mapping[str, Any], picture: Callable[[int], NDArray[np.generic]]) -> dict[str, Any]:
     """Of some visits (`visits`: x_nm, y_nm and the indices of their pictures; `saturation`, `wide_cross`): why they
-    are of no use (`why`), or how far the crystal may be moved (`radius_nm`).
+    are of no use (`why`), or by how much the stage brings the crystal to the middle of the disc (`middle_nm`), how far it
+    may be moved around it (`radius_nm`), and how far off the stage lands along each axis (`scatter_nm`, with what is
+    rough in here).
     """
     saturation = arguments["saturation"]
     seen = [
@@ -45,10 +48,7 @@ def tried(arguments: Mapping[str, Any], picture: Callable[[int], NDArray[np.gene
         return {"why": f"{said}. Make exposure_s shorter"}
     pictures = [_even(one) if arguments["wide_cross"] else one for one in seen]
     try:
-        return {
-            "why": "",
-            "radius_nm": _reach_nm(pictures, np.array([visit["place_nm"] for visit in arguments["visits"]])),
-        }
+        return {"why": "", **_room(pictures, np.array([visit["place_nm"] for visit in arguments["visits"]]))}
     except DataError as error:
         return {"why": str(error)}
 
@@ -58,8 +58,8 @@ def _even(raw: Array) -> Array:
     return np.asarray(spread(raw / pixel_area(shape)), np.float64)
 
 
-def _reach_nm(pictures: list[Array], places_nm: Array) -> float:
-    """How far the crystal may be moved. Raises DataError where it does not follow, or nowhere is room."""
+def _room(pictures: list[Array], places_nm: Array) -> dict[str, Any]:
+    """What `tried` tells of them. Raises DataError where the crystal does not follow, or nowhere is room."""
     disc = fit_disc(np.asarray(np.median(pictures, axis=0)))
     shadows = [_shadow(one, disc) for one in pictures]
     found = [shadow for shadow in shadows if shadow is not None]
@@ -81,15 +81,19 @@ def _reach_nm(pictures: list[Array], places_nm: Array) -> float:
             f"the stage was moved by {np.hypot(*moved_nm.T).max():.0f} nm and nothing in the disc followed it. Is a "
             "crystal in the disc, and does the stage move?"
         )
-    off_px = float(np.hypot(*(figures[2] - (disc.fast_px, disc.slow_px))))
-    room_px = disc.radius_px - disc.soft_px - EDGE_PX - extent_px - off_px
+    off_px = np.array([disc.fast_px, disc.slow_px]) - figures[2]
+    room_px = disc.radius_px - disc.soft_px - EDGE_PX - extent_px
     if room_px < LEAST_SHARE * disc.radius_px:
         raise DataError(
-            f"the crystal, {off_px:.0f} px from the middle of a disc of {disc.radius_px:.0f} px and "
-            f"{2 * extent_px:.0f} px "
-            "long, would leave the disc. Bring it to the middle, or take a smaller one"
+            f"the crystal, {2 * extent_px:.0f} px long in a disc of {disc.radius_px:.0f} px, would leave the disc. "
+            "Take a smaller one"
         )
-    return ROOM * room_px / scale
+    scatter_px = math.sqrt(float(np.sum(left**2)) / max(1, 2 * (len(design) - design.shape[1])))
+    return {
+        "middle_nm": np.linalg.solve(figures[:2].T, off_px).tolist(),
+        "radius_nm": max(LEAST_SHARE * disc.radius_px, room_px - LANDS_SIGMAS * scatter_px) / scale,
+        "scatter_nm": scatter_px / scale,
+    }
 
 
 def _shadow(picture: Array, disc: Disc) -> tuple[tuple[float, float], float] | None:

@@ -22,6 +22,9 @@ TRIED = FrameKind("tried", arrival=COLUMNS)
 SNAPSHOT = FrameKind("snapshot", arrival=COLUMNS)
 DARK_FRAMES = 3
 DIRECTIONS = 8
+GOLDEN = 0.6180339887498949
+LEAST_ROUNDS, MOST_ROUNDS = 6, 200
+"""Of a calibration whose rounds follow from the stage's scatter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,24 @@ class Visit:
 
 
 def around(defocus: int, radius_nm: float, rounds: int = 1) -> list[Visit]:
-    """Places on a circle, far from each other one after the other, so that a drift is told apart from the moves."""
-    turns = [2 * math.pi * (3 * k % DIRECTIONS) / DIRECTIONS for k in range(DIRECTIONS)]
-    ring = [Visit(defocus, radius_nm * math.cos(turn), radius_nm * math.sin(turn)) for turn in turns]
-    return ring * rounds
+    """Places on a circle, far from each other one after the other, so that a drift is told apart from the moves.
+
+    Every round is turned against the others: what is wrong at a place is wrong once.
+    """
+    turns = [
+        2 * math.pi * (3 * k + number * GOLDEN % 1.0) / DIRECTIONS
+        for number in range(rounds)
+        for k in range(DIRECTIONS)
+    ]
+    return [Visit(defocus, radius_nm * math.cos(turn), radius_nm * math.sin(turn)) for turn in turns]
+
+
+def rounds_for(share: float, radius_nm: float, scatter_nm: float) -> int:
+    """How many rounds make each number of the matrix sure to this share of its size (one standard deviation), where
+    the stage lands with this scatter along each axis: the slope of a line through places on a circle.
+    """
+    visits = 2.0 * (scatter_nm / (share * radius_nm)) ** 2
+    return min(MOST_ROUNDS, max(LEAST_ROUNDS, math.ceil(visits / DIRECTIONS)))
 
 
 class State(Enum):

@@ -14,8 +14,9 @@ Array = NDArray[np.float64]
 REACH = 1.4
 """Of the disc's radius: so far around its middle pictures are kept, for the level outside belongs to the fit."""
 AROUND_PX = 8.0
-MOST_PX = 300
-"""A side of what is kept. A disc of so many pixels is fitted to hundredths of them, and 1600 take 0.6 GB."""
+MOST_PX = 160
+"""A side of what is kept: a disc of so many pixels is fitted to hundredths of them, a silhouette needs few counts of a
+pixel, and 1600 pictures take 160 MB."""
 
 
 @dataclass(frozen=True, slots=True)
