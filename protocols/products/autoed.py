@@ -52,9 +52,10 @@ def write_autoed(info: RunInfo, run: RunHeader, untrusted: NDArray[np.bool_]) ->
 def metadata(info: RunInfo, run: RunHeader) -> dict[str, Any]:
     """What AutoED asks for, in A, deg, mm, deg/s and images a second; below it, what pipelines can use besides.
 
-    rotation_axis, mosflm_beam_centre (slow, fast; mm): as dials.import takes them. empty_images: counted from 1.
+    rotation_axis, mosflm_beam_centre (slow, fast; mm): as dials.import takes them. empty_images: counted from 1; gaps,
+    and what is in a shadow.
     """
-    kept = set(info.slot.tolist())
+    measured = set(run.measured(info))
     rotation = run.rotation
     slow_mm, fast_mm = (px * run.pixel_size_mm for px in (run.beam_slow_px, run.beam_fast_px))
     return {
@@ -71,7 +72,7 @@ def metadata(info: RunInfo, run: RunHeader) -> dict[str, Any]:
         "exposure_time": info.exposure_s,
         "rotation_axis": ",".join(f"{c:.6f}" for c in rotation.axis),
         "mosflm_beam_centre": f"{slow_mm:.5f},{fast_mm:.5f}",
-        "empty_images": [k for k in range(1, info.last_slot + 1) if k not in kept],
+        "empty_images": [k for k in range(1, info.last_slot + 1) if k not in measured],
         "run_id": info.run_id,
         "program": run.program,
     }

@@ -3,7 +3,8 @@
 It takes `NAME_DISTANCE_RATE_EXPOSURE.mrc` for a movie, splits it into TIFF pictures and writes an XDS.INP of its own,
 with the numbers of the name and those of `microscope.json`. That XDS.INP knows neither gaps nor a cross, but pixels
 below 1 are not valid in it, and the program adds 1 to all counts. So what holds no counts is -1 in the movie: pictures
-of gaps, the wide cross, dead pixels. Its limit of overload is 65534 for every camera, so what is saturated is 65535.
+of gaps and those in a shadow, the wide cross, dead pixels. Its limit of overload is 65534 for every camera, so what is
+saturated is 65535.
 Pictures are square there; `not_square` says so of others.
 
 The movie is made of the SMV pictures, which are corrected already.
@@ -43,13 +44,13 @@ def write_pyautoprocess(info: RunInfo, run: RunHeader, untrusted: NDArray[np.boo
     make_folder(folder)
     name = movie_name(info)
     slots = range(info.first_slot, info.last_slot + 1)
-    kept = set(info.slot.tolist())
+    measured = set(run.measured(info))
     record = header_record((len(slots), *info.shape), FLOAT32)
     with replacing(folder / name) as part, part.open("wb") as file:
         file.write(record.tobytes())
         for slot in slots:
             picture = np.full(info.shape, NO_COUNTS, dtype="<f4")
-            if slot in kept:
+            if slot in measured:
                 counts = np.fromfile(smv / f"{slot:05d}.img", "<u2", offset=HEADER_BYTES).reshape(info.shape)
                 np.copyto(picture, np.where(counts >= run.saturation, OVERLOADED, counts), where=~untrusted)
             file.write(picture.data)

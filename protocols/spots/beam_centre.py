@@ -4,6 +4,7 @@ The filtered picture is a smooth function of position: a sum of Gaussians, one o
 maximum is bracketed on a coarse grid and found by Newton's method, so no grid and no interpolation can shift it.
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -198,17 +199,22 @@ def _climb(
     for _ in range(50):
         gx, gy = _derivatives(np.asarray(fast - x), sigma), _derivatives(np.asarray(slow - y), sigma)
         # f[i, j]: the i-th derivative along slow and the j-th along fast.
-        f = gy @ window @ gx.T
-        hessian = np.array([[f[0, 2], f[1, 1]], [f[1, 1], f[2, 0]]])
-        gradient = np.array([f[0, 1], f[1, 0]])
-        if not (hessian[0, 0] < 0 and np.linalg.det(hessian) > 0):
-            step = gradient * sigma**2 / max(f[0, 0], 1e-300)  # not yet at a summit: the mean-shift step climbs
-        else:
-            step = -np.linalg.solve(hessian, gradient)
-        length = float(np.hypot(*step))
+        f = (gy @ window @ gx.T).tolist()
+        along, down = f[0][1], f[1][0]
+        curved, mixed, curved_down = f[0][2], f[1][1], f[2][0]
+        determinant = curved * curved_down - mixed * mixed
+        if curved < 0 and determinant > 0:
+            step = (
+                (mixed * down - curved_down * along) / determinant,
+                (mixed * along - curved * down) / determinant,
+            )
+        else:  # not yet at a summit: the mean-shift step climbs
+            share = sigma**2 / max(f[0][0], 1e-300)
+            step = along * share, down * share
+        length = math.hypot(*step)
         if length > sigma / 2:
-            step *= sigma / 2 / length
-        fast, slow = fast + float(step[0]), slow + float(step[1])
+            step = step[0] * sigma / 2 / length, step[1] * sigma / 2 / length
+        fast, slow = fast + step[0], slow + step[1]
         if not (0 <= fast <= columns and 0 <= slow <= rows):
             return None
         if length < 1e-4:

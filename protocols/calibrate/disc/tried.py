@@ -33,8 +33,8 @@ FEWEST = 4
 
 def tried(arguments: Mapping[str, Any], picture: Callable[[int], NDArray[np.generic]]) -> dict[str, Any]:
     """Of some visits (`visits`: x_nm, y_nm and the indices of their pictures; `saturation`, `wide_cross`): why they
-    are of no use (`why`), or by how much the stage brings the crystal to the middle of the disc (`middle_nm`), how far it
-    may be moved around it (`radius_nm`), and how far off the stage lands along each axis (`scatter_nm`, with what is
+    are of no use (`why`), or by how much the stage brings the crystal to the middle of the disc (`middle_nm`), how far
+    it may be moved around it (`radius_nm`), and how far off the stage lands along each axis (`scatter_nm`, with what is
     rough in here).
     """
     saturation = arguments["saturation"]

@@ -1,6 +1,7 @@
 """A whole export: folders, numbers, repeatability, interruption, a full disk. The run itself is never touched."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -55,6 +56,11 @@ def test_frames_in_a_shadow_are_said_and_left_out_by_the_instructions(tmp_path: 
     assert "00017" in (folder / "pets.pts2").read_text() > ""
     for name in ("pets.pts2", "RED/1.ed3d"):
         assert "00018" not in (folder / name).read_text()
+    export_run(folder, ["autoed", "pyautoprocess"])
+    assert json.loads((folder / "ED" / "run.json").read_text())["empty_images"] == [10, *range(18, 24)]
+    (movie,) = (folder / "pyautoprocess").glob("*.mrc")
+    with mrcfile.mmap(movie) as pictures:
+        assert [slot for slot in range(1, 24) if (pictures.data[slot - 1] == -1).all()] == [10, *range(18, 24)]
 
 
 def test_all_pictures_of_a_slot_are_the_same_and_carry_their_slot(tmp_path: Path) -> None:
