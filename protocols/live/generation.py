@@ -5,6 +5,7 @@ seventh; the cell is larger by as much. The part need not hold the origin: where
 cell that is five times too large has its reflections all beside the whole multiples of five, at the same remainder.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -127,24 +128,50 @@ def _of_part(ub: Array, part: Part) -> Array:
     return np.asarray(ub @ np.array([first, second, third]).T)
 
 
-def _larger(observed: Observed, fit: RotationFit) -> Array | None:
-    """(3, 3) a finer reciprocal lattice that many of the reflections left out lie on; None where there is none."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Between:
+    """Reflections that a lattice leaves out and that lie between its points: at a vector (of halves or thirds) from
+    them. count: how many; of: of how many that it leaves out.
+    """
+
+    count: int
+    of: int
+    vector: Array
+
+    @property
+    def by_chance(self) -> float:
+        """How probable so many are at one of all these vectors where reflections lie anywhere."""
+        share = (2 * PHASE) ** 3
+        more = sum(
+            math.comb(self.of, k) * share**k * (1 - share) ** (self.of - k) for k in range(self.count, self.of + 1)
+        )
+        return min(1.0, more * sum(prime in LARGER_BY for prime, _ in PARTS))
+
+
+def between(observed: Observed, fit: RotationFit) -> Between:
+    """The most reflections that lie between the points of a lattice alike."""
     out = ~fit.used
-    least = max(LARGER_FEWEST, LARGER_SHARE * len(out))
-    if out.sum() < least:
-        return None
+    best = Between(0, int(out.sum()), np.zeros(3))
+    if not best.of:
+        return best
     points = some(observed, out).crystal(fit.geometry)
     phases = points @ np.linalg.inv(fit.ub).T
-    best, found = 0, None
     for prime, vector in PARTS:
         for times in range(1, prime) if prime in LARGER_BY else ():
             off = phases - times * vector / prime
             near = np.abs(off - np.rint(off)).max(axis=1) < PHASE
-            if near.sum() > best:
-                best, found = int(near.sum()), vector / prime
-    by_chance = out.sum() * (2 * PHASE) ** 3
-    if found is None or best < least + 2 * by_chance:
+            if near.sum() > best.count:
+                best = Between(int(near.sum()), best.of, np.asarray(vector / prime))
+    return best
+
+
+def _larger(observed: Observed, fit: RotationFit) -> Array | None:
+    """(3, 3) a finer reciprocal lattice that many of the reflections left out lie on; None where there is none."""
+    least = max(LARGER_FEWEST, LARGER_SHARE * len(fit.used))
+    there = between(observed, fit)
+    if there.count < least + 2 * there.of * (2 * PHASE) ** 3:
         return None
+    found = there.vector
     # The shortest three vectors of the lattice and the new point that are not in a plane and generate it.
     grid = np.array(list(product(range(-1, 2), repeat=3)), dtype=np.float64)
     many = np.concatenate([grid[np.any(grid != 0, axis=1)], grid + found, grid - found])
