@@ -5,11 +5,12 @@ What cannot be a calibration is refused with DataError; the run folder stays as 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from drivers.calibration.calibratedvalue import KINDS
 from engine.errors import DataError
@@ -78,8 +79,8 @@ def moved_of(visits: Sequence[Seen]) -> Moved:
         raise DataError("the camera is saturated in snapshots, or nearly. Make exposure_s shorter, or the beam weaker")
     pictures, window = [seen.picture for seen in visits], visits[0].window
     still = still_of(pictures)
-    disc = fit_disc(still)
-    found = shadows(pictures, still, disc)
+    found = shadows(pictures, still, fit_disc(still))
+    disc = fit_disc(found.still)  # what most pictures have alike is too bright, most of all at the edge
     if (lost := sum(bool(why) for why in found.why)) > LOST_SHARE * len(visits):
         whys = ", ".join(sorted({why for why in found.why if why}))
         raise DataError(
@@ -91,10 +92,24 @@ def moved_of(visits: Sequence[Seen]) -> Moved:
     moved_nm[:, 1] *= math.cos(math.radians(visits[0].tilt_deg))  # x is along the tilt axis
     places_px = window.on_camera(found.places_px)
     fit = fit_moves(places_px, moved_nm, np.array([seen.time_s for seen in visits]))
+    fit = _with_lost(fit, moved_nm, sum("leaves" in why for why in found.why) / len(visits))
     size, sigma = fit.determinant
     if abs(size) < MOVED_SIGMAS * sigma:
         raise DataError("what is dark in the disc did not follow the stage along both of its axes")
     return Moved(visits[0].defocus, window, window.disc_on_camera(disc), places_px, found, fit, moved_nm)
+
+
+def _with_lost(fit: MoveFit, moved_nm: Array, lost: float) -> MoveFit:
+    """Less sure where a share of the visits is lost: those landed too far out, and the others, by how far off the stage
+    lands, nearer to the middle than they were to. By so much all of the matrix may be too small.
+    """
+    if lost == 0.0:
+        return fit
+    border = float(ndtri(1.0 - lost))
+    nearer_nm = fit.repeat_nm * math.exp(-0.5 * border**2) / math.sqrt(2 * math.pi) / (1.0 - lost)
+    share = nearer_nm / math.sqrt(float(np.mean(np.sum(moved_nm**2, axis=1))))
+    numbers = fit.matrix.ravel()
+    return replace(fit, covariance=fit.covariance + share**2 * np.outer(numbers, numbers))
 
 
 def _per_defocus(moved: Moved) -> Measured:

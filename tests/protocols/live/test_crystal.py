@@ -150,6 +150,23 @@ def test_so_few_reflections_that_weak_ones_may_be_missing_determine_nothing() ->
     assert any("larger cell" in words for words in judged(few, fit, true, KNOWN).doubts)
 
 
+@pytest.mark.parametrize("odd", [0, 4, 40])
+def test_a_cell_is_not_told_where_some_reflections_lie_halfway_between_its_points(odd: int) -> None:
+    """Few are of the larger cell alone: four are too many for chance, and too few to choose it."""
+    reflections, geometry = seen(count=300)
+    true = RotationGeometry.of(geometry)
+    whole = find_crystal(reflections, true, KNOWN)
+    assert whole is not None
+    is_odd = whole.fit.hkl[:, 2] % 2 == 1
+    kept = whole.fit.used & ~is_odd
+    kept[np.flatnonzero(whole.fit.used & is_odd)[:odd]] = True
+    found = find_crystal(some(reflections, kept), true, KNOWN)
+    assert found is not None
+    times = whole.cell.volume_A3 / found.cell.volume_A3
+    assert (found.determined, round(times)) == {0: (True, 2), 4: (False, 2), 40: (True, 1)}[odd]
+    assert odd != 4 or any("its cell may be larger: 4 of" in words for words in found.doubts)
+
+
 def test_a_second_crystal_is_seen_and_one_alone_has_no_second() -> None:
     first, geometry = seen(3, count=200)
     other = observed(crystal(8), geometry, 9, count=80, range_deg=15.0)[0]
