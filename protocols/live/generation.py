@@ -5,12 +5,12 @@ seventh; the cell is larger by as much. The part need not hold the origin: where
 cell that is five times too large has its reflections all beside the whole multiples of five, at the same remainder.
 """
 
-import math
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betainc
 
 from protocols.lattice.rotationfit import Observed, RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
@@ -141,10 +141,9 @@ class Between:
     @property
     def by_chance(self) -> float:
         """How probable so many are at one of all these vectors where reflections lie anywhere."""
-        share = (2 * PHASE) ** 3
-        more = sum(
-            math.comb(self.of, k) * share**k * (1 - share) ** (self.of - k) for k in range(self.count, self.of + 1)
-        )
+        if not self.count:
+            return 1.0
+        more = float(betainc(self.count, self.of - self.count + 1, (2 * PHASE) ** 3))  # of a binomial distribution
         return min(1.0, more * sum(prime in LARGER_BY for prime, _ in PARTS))
 
 

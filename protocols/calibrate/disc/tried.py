@@ -16,6 +16,7 @@ from scipy.ndimage import label, median_filter
 from engine.errors import DataError
 from protocols.calibrate.disc.discfit import Disc, fit_disc
 from protocols.calibrate.disc.shadow import EDGE_PX, LEAST_PX
+from protocols.calibrate.disc.window import Window
 from protocols.products.cross import pixel_area, spread
 
 Array = NDArray[np.float64]
@@ -23,6 +24,8 @@ Array = NDArray[np.float64]
 NEAR_SATURATION = 0.7
 DARKER = 0.85
 """Of the light: a crystal is darker than this."""
+SMALLER_PX = 1.5
+"""By so much a silhouette reaches out less here, in few and roughly cleaned pictures."""
 LANDS_SIGMAS = 3.0
 """So many scatters of the stage stay free at the edge: places that it landed beyond it are not seen, and those that are
 left would lie nearer to the middle than they were to."""
@@ -58,8 +61,11 @@ def _even(raw: Array) -> Array:
     return np.asarray(spread(raw / pixel_area(shape)), np.float64)
 
 
-def _room(pictures: list[Array], places_nm: Array) -> dict[str, Any]:
+def _room(whole: list[Array], places_nm: Array) -> dict[str, Any]:
     """What `tried` tells of them. Raises DataError where the crystal does not follow, or nowhere is room."""
+    shape = whole[0].shape[0], whole[0].shape[1]
+    window = Window.around(fit_disc(np.asarray(np.median(whole, axis=0))), shape)  # as the analysis will see it
+    pictures = [window.cut(each).astype(np.float64) for each in whole]
     disc = fit_disc(np.asarray(np.median(pictures, axis=0)))
     shadows = [_shadow(one, disc) for one in pictures]
     found = [shadow for shadow in shadows if shadow is not None]
@@ -82,7 +88,7 @@ def _room(pictures: list[Array], places_nm: Array) -> dict[str, Any]:
             "crystal in the disc, and does the stage move?"
         )
     off_px = np.array([disc.fast_px, disc.slow_px]) - figures[2]
-    room_px = disc.radius_px - disc.soft_px - EDGE_PX - extent_px
+    room_px = disc.radius_px - disc.soft_px - EDGE_PX - SMALLER_PX - extent_px
     if room_px < LEAST_SHARE * disc.radius_px:
         raise DataError(
             f"the crystal, {2 * extent_px:.0f} px long in a disc of {disc.radius_px:.0f} px, would leave the disc. "
