@@ -5,9 +5,9 @@
 Virtual runs of 100 deg of mordenite with rendered frames, each triple another orientation in another drawn holder;
 those not tracked are looked at as well, so all have the same slots. The scale of a frame is the light in the places of
 the spots that the same slot of the centred run shows, over the light there in that run; its spread is the standard
-deviation over the mean. Counting spreads it as well, by what the counts themselves tell: the spread beyond that is
-told beside. R_meas and CC1/2 are those of dials.scale at the end of the untouched dials.sh. What is there is not made
-again.
+deviation over the mean, of single frames and of five together. Counting spreads it as well, by what the counts
+themselves tell: the spread beyond that is told beside. R_meas and CC1/2 are those of dials.scale at the end of the
+untouched dials.sh. What is there is not made again.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from protocols.session.judging.dialsjobs import statistics_in
 from protocols.spots.seriespeaks import SeriesPeaks
 
 START_DEG, RANGE_DEG = -50.0, 100.0
+TOGETHER = 5
 SPOT_PX, AROUND_PX = 7, 13
 """Sides of the squares in which a spot's light and the background around it are summed."""
 WAYS: dict[str, dict[str, object]] = {
@@ -78,9 +79,10 @@ class Spread:
         return math.sqrt(max(0.0, self.whole**2 - self.counting**2))
 
 
-def spread(run: Path, centred: Path) -> Spread:
-    """Of the light in the same places of two runs. A frame of which counting leaves a third of the scale open is left
-    out.
+def spread(run: Path, centred: Path, together: int = 1) -> Spread:
+    """Of the light in the same places of two runs, in so many frames together: the rotations of two runs are a
+    hundredth of a degree apart, so a reflection has its light in this frame of the one and in the next frame of the
+    other. Where counting leaves a third of the scale open it is left out.
     """
     with open_run(run) as here, open_run(centred) as there:
         row_here, row_there = ({int(slot): row for row, slot in enumerate(each.info.slot)} for each in (here, there))
@@ -88,7 +90,7 @@ def spread(run: Path, centred: Path) -> Spread:
         made_up = untrusted(there.info.raw_shape, there.info.wide_cross, correct.dead)
         beam = there.info.nominal_beam_fast_px, there.info.nominal_beam_slow_px
         find = SeriesPeaks(there.info.shape, made_up, beam)
-        scales, variances = [], []
+        sums: dict[int, NDArray[np.float64]] = {}
         for slot in sorted(set(row_here) & set(row_there)):
             of_centred = correct.apply(there.raw(row_there[slot]))[0].astype(np.float64)
             of_run = run_correction(here).apply(here.raw(row_here[slot]))[0].astype(np.float64)
@@ -97,8 +99,10 @@ def spread(run: Path, centred: Path) -> Spread:
                 continue
             at = spots.slow_px.astype(int), spots.fast_px.astype(int)
             (light, noise), (usual, usual_noise) = _light(of_run, at), _light(of_centred, at)
-            if usual <= 0 or usual_noise > (usual / 3) ** 2:
-                continue
+            sums[slot // together] = sums.get(slot // together, 0.0) + np.array([light, noise, usual, usual_noise])
+    scales, variances = [], []
+    for light, noise, usual, usual_noise in sums.values():
+        if usual > 0 and usual_noise < (usual / 3) ** 2:
             scales.append(light / usual)
             variances.append((noise + (light / usual) ** 2 * usual_noise) / usual**2)
     mean = float(np.mean(scales))
@@ -122,14 +126,19 @@ def main() -> None:
     asked = parser.parse_args()
     out = asked.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    print("| seed | | spread of the scale | by counting | beyond | R_meas | CC1/2 | completeness |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print(
+        f"| seed | | spread of the scale | by counting | beyond | of {TOGETHER} frames together | by counting | beyond "
+        "| R_meas | CC1/2 | completeness |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     seeds = range(asked.seed, asked.seed + asked.triples)
     for seed in seeds:
         runs = {way: made(way, seed, out) for way in reversed(WAYS)}
         for way in ("tracked", "not tracked"):
-            found = spread(runs[way], runs["centred"])
-            figures = " | ".join(f"{100 * each:.1f} %" for each in (found.whole, found.counting, found.beyond))
+            told = [spread(runs[way], runs["centred"], together) for together in (1, TOGETHER)]
+            figures = " | ".join(
+                f"{100 * each:.1f} %" for found in told for each in (found.whole, found.counting, found.beyond)
+            )
             print(f"| {seed} | {way} | {figures} | | | |", flush=True)
     if asked.without_dials:
         return
@@ -142,7 +151,7 @@ def main() -> None:
                 told = statistics_in(log.read_text(errors="replace")) if log.exists() else {}
                 figures = (told.get("r_meas"), told.get("cc_half"), told.get("completeness"))
                 print(
-                    f"| {seed} | {way} | | | | {' | '.join('-' if x is None else f'{x:.3f}' for x in figures)} |",
+                    f"| {seed} | {way} | | | | | | | {' | '.join('-' if x is None else f'{x:.3f}' for x in figures)} |",
                     flush=True,
                 )
 

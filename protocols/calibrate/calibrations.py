@@ -154,7 +154,7 @@ CALIBRATIONS = (
         measures=("snapshot", "aperture_nm"),
         serves=("tracking",),
         parts=("stagexyz",),
-        minutes=5.0,
+        minutes=9.0,
     ),
     Calibration(
         "stage",
