@@ -221,7 +221,9 @@ def _take_notes(run: CredData, records: Sequence[Record]) -> None:
 
 def _doubt(record: Record) -> Doubt | None:
     from_ns, off_deg = record.get("doubtful_from_ns"), record.get("off_deg")
-    return Doubt(from_ns, off_deg) if _integers(from_ns) and type(off_deg) is float and off_deg >= 0.0 else None
+    if type(from_ns) is not int or type(off_deg) is not float or not (_integers(from_ns) and off_deg >= 0.0):
+        return None
+    return Doubt(from_ns, off_deg)
 
 
 def _name_unwritten(run: CredData, remains: Remains) -> None:

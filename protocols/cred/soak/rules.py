@@ -229,9 +229,11 @@ def _angles_true(soaked: SoakedRun, rows: NDArray[np.void]) -> Rules:
     if len(moves) > 1 or (moves and len(soaked.document["stage_readings"]) < 4):
         # Two moves may hide one another, and a line through two or three points shows no bend: docs/reliability.md.
         return
-    # What was exposed since the last reading but one before a stage was found astray is judged by its own uncertainty.
+    # Frames since the last reading but one before a stage was found astray leave more open, and say so themselves.
     doubtful_ns = min((r["doubtful_from_ns"] for r in soaked.of("note") if "doubtful_from_ns" in r), default=2**62)
-    off_deg = float(offs_deg[rows["end_ns"] <= doubtful_ns].max(initial=0.0))
+    doubtful, own_deg = rows["end_ns"] > doubtful_ns, rows["uncertainty_deg"]
+    usual_deg = own_deg[~doubtful].max() if (~doubtful).any() else own_deg.min()
+    off_deg = float((offs_deg - np.where(doubtful, np.maximum(own_deg - usual_deg, 0.0), 0.0)).max(initial=0.0))
     if not _shutters(soaked):  # what is said of all frames together says nothing of one whose shutter was slow
         yield "angles of kept frames are true", off_deg <= bound_deg, f"{off_deg:.4f} deg off, {bound_deg:.4f} deg told"
     beyond_deg = offs_deg - rows["uncertainty_deg"]

@@ -54,14 +54,14 @@ FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
     "a reading compared with the last one alone": (
         {
             **PLAIN,
-            "exposure_s": 1.0,
+            "exposure_s": 0.5,
             "speed_deg_s": 2.0,
-            "start_deg": -38.0,
-            "range_deg": 56.672,
+            "start_deg": 12.5,
+            "range_deg": 32.768,
             "rotation": "pedal",
             "snapshot_interval": 5,
         },
-        ("stage.motion expose+4 jump 1.015", *(f"detector.frames {k} late 0.53" for k in (2, 3, 4))),
+        ("disk.write 5 slow 2.893", "host finalize+0.044 leap 0.913"),
         "a stage that strays is noticed",
     ),
     "focus forgotten at the end": (SNAPSHOTS, "optics.set_focus 2 error", "the lens is in focus, or the alarm says so"),
@@ -87,6 +87,11 @@ FOUND: dict[str, tuple[dict[str, Any], str | tuple[str, ...], str]] = {
     "what a camera leaves open is forgotten": (
         {**PLAIN, "exposure_s": 0.5, "range_deg": 8.0},
         "detector.start 9 shutter 0.11",
+        "each kept frame says how far its angle may be off",
+    ),
+    "what a stage that strays leaves open is forgotten": (
+        {**PLAIN, "exposure_s": 0.5, "range_deg": 12.0},
+        ("stage.motion expose+2 slip 0.565", "stage.angle expose+4 wrong 0.565"),
         "each kept frame says how far its angle may be off",
     ),
     "nobody watches the frames": (PLAIN, "detector.frames 3 dark", "a camera that shows nothing is noticed"),
