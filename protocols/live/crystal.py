@@ -34,9 +34,10 @@ CHANCE_DIGITS = 8.0
 """Wrong lattices that index as much are rarer than one in 10 to the power of that."""
 BOUND = 4
 """So many reflections are spent to fix lattice and geometry; the others must agree by themselves."""
-FEWEST_BETWEEN, LARGER_CHANCE = 3, 1e-4
+FEWEST_BETWEEN, SHARE_BETWEEN, LARGER_CHANCE = 3, 0.15, 1e-4
 """Where so many reflections that a lattice leaves out lie halfway between its points, or at thirds, and chance would
-put them there more seldom than this, the cell may be twice or three times as large."""
+put them there more seldom than this, the cell may be twice or three times as large. But of the many of a second
+crystal some lie so: they are to be a fair share of what is left out."""
 LEAST_SHARE = 0.3
 """Of all reflections. A third of wrong spots is more than half of the reflections, for no two of them join to one."""
 GEOMETRY_SIGMAS = 4.0
@@ -196,7 +197,7 @@ def judged(observed: Observed, fit: RotationFit, told: RotationGeometry, known: 
     if is_part(observed, fit, part):
         doubts.append(f"its volume may be a {PART_WORDS[part.prime]}: {part.outside} reflections say it is not")
     left = between(observed, fit)
-    if left.count >= FEWEST_BETWEEN and left.by_chance < LARGER_CHANCE:
+    if left.count >= max(FEWEST_BETWEEN, SHARE_BETWEEN * left.of) and left.by_chance < LARGER_CHANCE:
         doubts.append(f"its cell may be larger: {left.count} of {left.of} reflections that it leaves out lie between")
     explains = float(explained(np.array(count), len(fit.used), np.array(by_chance)))
     return FoundCrystal(fit, cell, sigma, tuple(doubts), explains)
