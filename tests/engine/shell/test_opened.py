@@ -117,6 +117,15 @@ def test_a_second_run_waits_for_nobody(opened):
     assert (report.ending.status, report.ending.reason) == (Status.STOPPED, "enough")
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C does what it does in a terminal, also where these tests were begun in the background, without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_stops_the_run_that_is_under_way_and_the_cell_waits_for_its_end(opened):
     began = _began(opened)
 
@@ -133,6 +142,7 @@ def test_ctrl_c_stops_the_run_that_is_under_way_and_the_cell_waits_for_its_end(o
     assert asyncio.run(opened.beam.is_blanked())
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_gives_a_call_up_and_the_shell_goes_on(opened):
     def interrupt() -> None:
         threading.Event().wait(0.5)
