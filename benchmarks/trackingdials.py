@@ -86,14 +86,14 @@ def spread(run: Path, centred: Path, together: int = 1) -> Spread:
     """
     with open_run(run) as here, open_run(centred) as there:
         row_here, row_there = ({int(slot): row for row, slot in enumerate(each.info.slot)} for each in (here, there))
-        correct = run_correction(there)
-        made_up = untrusted(there.info.raw_shape, there.info.wide_cross, correct.dead)
+        correct_here, correct_there = run_correction(here), run_correction(there)
+        made_up = untrusted(there.info.raw_shape, there.info.wide_cross, correct_there.dead)
         beam = there.info.nominal_beam_fast_px, there.info.nominal_beam_slow_px
         find = SeriesPeaks(there.info.shape, made_up, beam)
         sums: dict[int, NDArray[np.float64]] = {}
         for slot in sorted(set(row_here) & set(row_there)):
-            of_centred = correct.apply(there.raw(row_there[slot]))[0].astype(np.float64)
-            of_run = run_correction(here).apply(here.raw(row_here[slot]))[0].astype(np.float64)
+            of_centred = correct_there.apply(there.raw(row_there[slot]))[0].astype(np.float64)
+            of_run = correct_here.apply(here.raw(row_here[slot]))[0].astype(np.float64)
             spots = find(of_centred.astype(np.uint16))
             if not len(spots):
                 continue
@@ -135,11 +135,11 @@ def main() -> None:
     for seed in seeds:
         runs = {way: made(way, seed, out) for way in reversed(WAYS)}
         for way in ("tracked", "not tracked"):
-            told = [spread(runs[way], runs["centred"], together) for together in (1, TOGETHER)]
-            figures = " | ".join(
-                f"{100 * each:.1f} %" for found in told for each in (found.whole, found.counting, found.beyond)
+            spreads = [spread(runs[way], runs["centred"], together) for together in (1, TOGETHER)]
+            words = " | ".join(
+                f"{100 * each:.1f} %" for found in spreads for each in (found.whole, found.counting, found.beyond)
             )
-            print(f"| {seed} | {way} | {figures} | | | |", flush=True)
+            print(f"| {seed} | {way} | {words} | | | |", flush=True)
     if asked.without_dials:
         return
     with warm_dials() as environment:

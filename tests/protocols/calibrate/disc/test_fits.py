@@ -9,6 +9,7 @@ from engine.errors import DataError
 from protocols.calibrate.disc.discfit import fit_disc
 from protocols.calibrate.disc.movefit import fit_moves
 from protocols.calibrate.disc.shadow import shadows, still_of
+from protocols.calibrate.disc.snapshot import _with_lost
 from protocols.calibrate.disc.tried import tried
 
 PX = 100
@@ -119,3 +120,25 @@ def test_the_first_pictures_tell_whether_and_how_far_a_crystal_may_be_moved(px_p
     assert why in said["why"]
     if not why:
         assert 250 < said["radius_nm"] < 420, "30 px less the crystal's 7, and some room, at 20 nm per px"
+
+
+def test_the_first_pictures_tell_how_to_bring_the_crystal_to_the_middle_of_the_disc() -> None:
+    places_nm = [(100.0 * np.cos(turn), 100.0 * np.sin(turn)) for turn in np.linspace(0, 2 * np.pi, 9)[:8]]
+    taken = [with_crystal(disc(50, 50, 30), 53 + 0.05 * x, 48 - 0.05 * y) for x, y in places_nm]
+    visits = [{"place_nm": list(place), "pictures": [k]} for k, place in enumerate(places_nm)]
+    said = tried({"visits": visits, "saturation": 10_000, "wide_cross": False}, lambda k: taken[k])
+    assert said["middle_nm"] == pytest.approx([-60.0, -40.0], abs=8.0)  # 3 px to the left, 2 down, y runs up
+
+
+def test_a_matrix_of_which_visits_are_lost_at_the_edge_is_as_unsure_as_that_makes_it_too_small() -> None:
+    random = np.random.default_rng(7)
+    turns = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
+    moved = 200.0 * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    landed = moved + random.normal(0.0, 25.0, moved.shape)
+    lost = np.hypot(*landed.T) > 230.0
+    fit = fit_moves(np.where(lost[:, None], np.nan, 0.1 * landed), moved, np.arange(4000.0))
+    too_small = 1.0 - abs(fit.determinant[0]) / 0.01
+    assert too_small > 0.02
+    assert fit.determinant[1] / 0.01 < too_small / 4
+    less_sure = _with_lost(fit, moved, float(lost.mean()))
+    assert too_small == pytest.approx(less_sure.determinant[1] / 0.01, rel=0.6)
