@@ -255,17 +255,19 @@ class PreparedDisc(Prepared):
     @property
     def total(self) -> int:
         """See `Prepared.total`."""
-        return self._most_pictures if self.least == self.most else 0
+        return self._least_pictures if self.least == self.most else 0
 
     @property
-    def _most_pictures(self) -> int:
-        return DARK_FRAMES + TRIED_ROUNDS * DIRECTIONS + self.most * self.plan.snapshots
+    def _least_pictures(self) -> int:
+        return DARK_FRAMES + TRIED_ROUNDS * DIRECTIONS + self.least * self.plan.snapshots
 
     @property
     def size_bytes(self) -> int:
-        """See `Prepared.size_bytes`."""
+        """See `Prepared.size_bytes`: of the fewest visits. A disk that is too small for more ends the run with what
+        there is, which can be analysed.
+        """
         rows, columns = self.camera.shape or (0, 0)
-        return super().size_bytes + 2 * rows * columns * self._most_pictures
+        return super().size_bytes + 2 * rows * columns * self._least_pictures
 
     def begin(self, run: Run, microscope: Microscope) -> DiscExperiment:
         """See `Prepared.begin`."""

@@ -30,7 +30,7 @@ response."""
 GAIN_SHARE = 0.003
 """A gain that the pictures' scatter tells is not surer than this."""
 LIKE_SHARE = 0.3
-CLEAR_PX = 3.0
+CLEAR_PX, LANDS_SIGMAS = 3.0, 2.0
 FEWEST_COUNTS = 2.0
 
 
@@ -131,8 +131,14 @@ def _settings(
     Raises DataError where none is of use.
     """
     still, disc = moved.shadows.still, moved.disc
-    clear = _clear(still, disc, moved)
-    counts = _typical(still[clear])
+    lit = _lit(still, disc, moved)
+    counts = _typical(still[lit])
+    clear = lit & _beside_crystal(moved)
+    if not clear.any():
+        raise DataError(
+            "the crystal covers the light while it lies where it was found. Take a smaller one, or bring it to the "
+            "middle of the disc"
+        )
     first = moves[0].spot_size, moves[0].brightness
     found: dict[tuple[int, float], tuple[float, float]] = {}
     said: list[str] = []
@@ -152,13 +158,19 @@ def _settings(
     return found, said
 
 
-def _clear(still: Array, disc: Disc, moved: Moved) -> NDArray[np.bool_]:
-    """Where in the disc the light is seen while the crystal lies where it was found."""
-    reach_px = CLEAR_PX + 1.5 * math.sqrt(moved.shadows.area_px) * moved.window.times
-    far = moved.window.distance_px(*moved.fit.offset_px.tolist()) > reach_px
+def _lit(still: Array, disc: Disc, moved: Moved) -> NDArray[np.bool_]:
+    """Where in the disc the light is seen, at the times when the crystal is elsewhere."""
     within = moved.window.distance_px(disc.fast_px, disc.slow_px) < disc.radius_px - 2 * disc.soft_px
-    lit = within & (still > (1 - LIKE_SHARE) * disc.light) & (still < (1 + LIKE_SHARE) * disc.light)
-    return np.asarray(lit & far if np.count_nonzero(lit & far) > np.count_nonzero(lit) / 8 else lit)
+    return np.asarray(within & (still > (1 - LIKE_SHARE) * disc.light) & (still < (1 + LIKE_SHARE) * disc.light))
+
+
+def _beside_crystal(moved: Moved) -> NDArray[np.bool_]:
+    """Where the crystal is not while it lies where it was found: beyond the farthest of its silhouette and of where the
+    stage lands.
+    """
+    scale = math.sqrt(abs(moved.fit.determinant[0]))
+    reach_px = CLEAR_PX + moved.shadows.reach_px * moved.window.times + LANDS_SIGMAS * moved.fit.repeat_nm * scale
+    return np.asarray(moved.window.distance_px(*moved.fit.offset_px.tolist()) > reach_px)
 
 
 def _typical(values: Array) -> float:

@@ -33,7 +33,7 @@ ALIKE_AREA = 0.3
 class Shadows:
     """places_px: (n, 2), (fast, slow) of the middle of the silhouette; NaN where it was not seen whole. why: for each
     of them. still: what stands still. darkest: of all pictures divided by it, 1 outside of the disc. area_px: of the
-    silhouette.
+    silhouette. reach_px: how far it goes from its middle.
     """
 
     places_px: Array
@@ -41,6 +41,7 @@ class Shadows:
     still: Array
     darkest: Array
     area_px: float
+    reach_px: float
 
 
 def still_of(pictures: Sequence[Picture]) -> Array:
@@ -62,15 +63,20 @@ def shadows(pictures: Sequence[Picture], still: Array, disc: Disc) -> Shadows:
     masks = _masks(pictures, surer)
     areas = np.array([np.count_nonzero(mask) for mask in masks])
     area = float(np.median(areas))
-    places, why = [], []
+    places, why, reaches = [], [], []
     darkest = np.ones(still.shape)
     for mask, picture, size in zip(masks, pictures, areas, strict=True):
         shown = surer.shown(picture)
         darkest = np.minimum(darkest, shown)
         said = _wrong(mask, int(size), area, distance, disc)
-        places.append((np.nan, np.nan) if said else _middle(mask, shown, within))
+        middle = (np.nan, np.nan) if said else _middle(mask, shown, within)
+        places.append(middle)
         why.append(said)
-    return Shadows(np.array(places), tuple(why), surer.still, darkest, area)
+        if not said:
+            rows, columns = np.nonzero(mask)
+            reaches.append(float(np.hypot(columns + 0.5 - middle[0], rows + 0.5 - middle[1]).max()))
+    reach = float(np.median(reaches)) if reaches else 0.0
+    return Shadows(np.array(places), tuple(why), surer.still, darkest, area, reach)
 
 
 class _Still:

@@ -23,7 +23,7 @@ SNAPSHOT = FrameKind("snapshot", arrival=COLUMNS)
 DARK_FRAMES = 3
 DIRECTIONS = 8
 GOLDEN = 0.6180339887498949
-LEAST_ROUNDS, MOST_ROUNDS = 6, 200
+LEAST_ROUNDS, MOST_ROUNDS = 6, 400
 """Of a calibration whose rounds follow from the stage's scatter."""
 
 

@@ -16,30 +16,27 @@ from engine.errors import DataError
 from engine.record.document import RunDocument
 from engine.record.frametable import DATA_FILE, FramesFile
 from protocols.calibrate.measured import Analysed, Measured, matrix_of
-from protocols.calibrate.moves.disc import find_disc
 from protocols.calibrate.moves.fit import Fit, fitted
+from protocols.calibrate.moves.followed import Visited, followed, sure_to
 from protocols.calibrate.moves.mover import MOVERS, Mover, SeenBy
-from protocols.calibrate.moves.picture import Camera, binned, filled, lonely, standing
-from protocols.calibrate.moves.places import Places, placed
+from protocols.calibrate.moves.picture import Camera
+from protocols.calibrate.moves.places import Places
 from protocols.calibrate.moves.plan import MOVED
-from protocols.calibrate.moves.registration import flattened
-from protocols.calibrate.moves.seen import place
-from protocols.calibrate.moves.underdisc import refined
 from protocols.calibrate.truth import truth_of
 
 Array = NDArray[np.float64]
 
 FEWEST_VISITS = 12
-TIMES_REFINED = 2
-"""Places of discs, each time with what is then known of the film under them."""
 DISC_PX = 0.006
 """By so much the place of a disc may be off by where it is: what is known of the film under it, it has told itself. Of
 two sides of a place, which are near each other, half of it (by 13 simulated instruments)."""
-LEAST_KEPT = 0.6
 MOST_OFF = 0.03
 """A number of the matrix that is less sure than this, of its larger side, is of no use."""
 STAGE_SCALE = 0.005
 """How far a nm of each axis of a stage may be off: the size of a pixel is known no better."""
+SEEN_SHARE = 0.5
+"""Of what displacements tell of how well a place is seen: by so much that may be wrong, and what is left for the stage
+with it."""
 SURE = 1e-6
 """Of the hand, which is told by a sign."""
 
@@ -62,9 +59,12 @@ def analyse(folder: Path) -> Analysed:
             )
         table = file.table(MOVED.name)
         camera = _camera(run, file.extra("flatfield"))
-        seen, first = _seen(file, table, mover, camera)
-    visited = np.stack([table["x"], table["y"]], axis=1).astype(np.float64)
-    side = table["side"].astype(np.float64)
+        visited = np.stack([table["x"], table["y"]], axis=1).astype(np.float64)
+        side = table["side"].astype(np.float64)
+        expected = np.stack([table["expected_fast_px"], table["expected_slow_px"]], axis=1).astype(np.float64)
+        seen, first = followed(
+            mover, camera, Visited(visited, side, expected), lambda row: file.picture(MOVED.name, row)
+        )
     try:
         fit = fitted(visited, side, seen.at)
         if mover.seen_by is SeenBy.DISC:
@@ -91,62 +91,6 @@ def _camera(run: RunDocument, response: NDArray[np.generic] | None) -> Camera:
     )
 
 
-def _pictures(file: FramesFile, count: int, camera: Camera) -> Iterator[Array]:
-    """Each frame of equal pixels; where the camera's response is not known, without what stands still in all frames."""
-    total: Array | None = None
-    for row in range(count):
-        even = camera.equal(file.picture(MOVED.name, row))
-        total = even if total is None else total + even
-    bad = standing(total / count) if total is not None else None
-    for row in range(count):
-        even = camera.equal(file.picture(MOVED.name, row))
-        yield filled(even, lonely(even) if bad is None else lonely(even) | bad)
-
-
-def _seen(file: FramesFile, table: NDArray[np.void], mover: Mover, camera: Camera) -> tuple[Places, Array]:
-    """Where what is seen was in each frame, and the first of these."""
-    count, first = len(table), np.zeros((1, 1))
-    if mover.seen_by is SeenBy.IMAGE:
-        pictures: list[Array] = []
-        bin_px = 1
-        for even in _pictures(file, count, camera):
-            bin_px = camera.bin_px((even.shape[0], even.shape[1]))
-            first = first if pictures else even
-            pictures.append(flattened(binned(even, bin_px)))
-        expected = np.stack([table["expected_fast_px"], table["expected_slow_px"]], axis=1).astype(np.float64)
-        visited = np.stack([table["x"], table["y"], table["side"]], axis=1).astype(np.float64)
-        found = placed(pictures, expected / bin_px, visited)
-        if found.kept < LEAST_KEPT * found.pairs:
-            raise DataError(
-                f"only {found.kept} of {found.pairs} pairs of frames show the same as the others let expect: the image "
-                "cannot be followed; nothing was stored. Look for a place with more film and particles, or make "
-                "exposure_s longer"
-            )
-        return Places(found.at * bin_px, found.pairs, found.kept, found.scatter_px * bin_px), first
-    if mover.seen_by is SeenBy.DISC:
-        first = next(iter(_pictures(file, count, camera)))
-        discs = [find_disc(even) for even in _pictures(file, count, camera)]
-        for _ in range(TIMES_REFINED):
-            discs = refined(lambda: _pictures(file, count, camera), discs)
-        places = [None if disc is None else (disc.fast_px, disc.slow_px) for disc in discs]
-    else:
-        first = next(iter(_plain(file, count, camera)))
-        places = [place(even, mover.seen_by, camera) for even in _plain(file, count, camera)]
-    at = np.array([(np.nan, np.nan) if where is None else where for where in places])
-    kept = int(np.isfinite(at[:, 0]).sum())
-    if kept < LEAST_KEPT * count:
-        raise DataError(
-            f"the {mover.seen} was seen in {kept} of {count} frames; nothing was stored. Look at report/ and at the "
-            "frames"
-        )
-    return Places(at, count, kept, 0.0), first
-
-
-def _plain(file: FramesFile, count: int, camera: Camera) -> Iterator[Array]:
-    for row in range(count):
-        yield camera.equal(file.picture(MOVED.name, row))
-
-
 def _less_sure(fit: Fit, visited: Array) -> Fit:
     """With what discs are seen wrongly in common, which does not show in the scatter about the fit."""
     along = DISC_PX / visited[fit.used].std(axis=0)
@@ -162,8 +106,7 @@ def _check(fit: Fit, mover: Mover, visited: Array) -> None:
     """Refuse a fit that says nothing."""
     size = float(np.sqrt(np.abs(np.linalg.det(fit.matrix))))
     reach_px = size * float(np.ptp(visited, axis=0).min())
-    sigma = float(np.sqrt(np.diag(fit.covariance)).max())
-    if size <= 0 or reach_px < 3.0 or fit.rms_px > 0.2 * reach_px or sigma > MOST_OFF * size:
+    if size <= 0 or reach_px < 3.0 or fit.rms_px > 0.2 * reach_px or sure_to(fit) > MOST_OFF:
         raise DataError(
             f"the {mover.seen} does not follow the {mover.words}: over moves of {reach_px:.0f} px frames scatter by "
             f"{fit.rms_px:.1f} px; nothing was stored. Look at report/ and at the frames"
@@ -193,7 +136,8 @@ def _of_the_stage(fit: Fit, seen: Places, magnification: float | None) -> dict[s
     pixel_nm = 1.0 / math.sqrt(abs(determinant))
     registered_nm = seen.sigma_px * pixel_nm
     landing_nm = math.sqrt(max(fit.scatter_units**2 - registered_nm**2, 0.0))
-    landing_sigma_nm = max(fit.scatter_units / math.sqrt(4.0 * fit.freedom), 0.1 * registered_nm)
+    of_seeing_nm = SEEN_SHARE * registered_nm**2 / max(landing_nm, registered_nm, 1e-9)
+    landing_sigma_nm = math.hypot(fit.scatter_units / math.sqrt(4.0 * fit.freedom), of_seeing_nm)
     return {
         "pixel_size_nm": Measured(pixel_nm, share * pixel_nm, "nm", magnification=magnification),
         "stage_repeatability_nm": Measured(landing_nm, landing_sigma_nm, "nm"),

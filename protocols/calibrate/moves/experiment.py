@@ -24,7 +24,16 @@ from protocols.calibrate.asfound import AsFound
 from protocols.calibrate.moves.light import DARK, MOST_SATURATED, Brightness, judged, room_px, side_px
 from protocols.calibrate.moves.motion import DeflectorMotion, Motion, StageMotion
 from protocols.calibrate.moves.mover import Mover, SeenBy
-from protocols.calibrate.moves.plan import MOVED, TRIED, AnyMovesPlan, MovesPlan, State, moves_machine, visits
+from protocols.calibrate.moves.plan import (
+    MOVED,
+    TRIED,
+    AnyMovesPlan,
+    MovesPlan,
+    State,
+    more_visits,
+    moves_machine,
+    visits,
+)
 from protocols.calibrate.moves.steps import Steps, fitted_steps
 
 LOOK = Computation(
@@ -32,6 +41,9 @@ LOOK = Computation(
 )
 DISPLACED = Computation(
     "displaced", "protocols.calibrate.moves.seen:displaced", latency_s=0.1, limit_s=20.0, resolution=1e-4, quick=True
+)
+SURE = Computation(
+    "sure", "protocols.calibrate.moves.meanwhile:sure", latency_s=3.0, limit_s=120.0, resolution=1e-6, quick=True
 )
 MOST_LOOKS = 25
 CONDENSER_S = 0.3
@@ -60,7 +72,10 @@ class MovesExperiment(Experiment):
         self.exposure_s = plan.exposure_s
         self.visits = list(visits(mover.points, plan.rounds or mover.rounds))
         self.at = 0
-        for computation in (LOOK, DISPLACED):
+        self.is_judged = plan.rounds > 0
+        self.visited: list[list[float]] = []
+        self.frames: list[int] = []
+        for computation in (LOOK, DISPLACED, SURE):
             run.compute.declare(computation)
 
     def activities(self) -> Mapping[Enum, Work]:
@@ -71,6 +86,7 @@ class MovesExperiment(Experiment):
             State.FIND: self.find,
             State.MOVE: self.move,
             State.EXPOSE: self.expose,
+            State.JUDGE: self.judge,
         }
 
     def safe_actions(self) -> Sequence[SafeAction]:
@@ -207,11 +223,31 @@ class MovesExperiment(Experiment):
             "expected_slow_px": slow,
             "setting": self.setting,
         }
-        await self._frame(MOVED.name, columns)
+        self.frames.append(await self._frame(MOVED.name, columns))
+        self.visited.append([x, y, visit.side, fast, slow])
         self.at += 1
-        if self.at == len(self.visits):
+        if self.at < len(self.visits):
+            return "exposed"
+        return self.run.finish(Status.DONE, "all places visited") if self.is_judged else "usual_visited"
+
+    async def judge(self) -> str:
+        """How sure is the matrix by what was visited, and what more makes it as sure as the plan wants?"""
+        self.is_judged = True
+        told = {**self._told, "mover": self.mover.name, "visited": self.visited, "frames": self.frames}
+        result = (await self.run.compute.compute(SURE, told, self.frames)).fields
+        if result["why"]:
+            return self._failed(result["why"])
+        share, wanted = float(result["share"]), self.plan.accuracy_percent / 100
+        more = more_visits(self.mover, share, wanted)
+        if not more:
             return self.run.finish(Status.DONE, "all places visited")
-        return "exposed"
+        text = (
+            f"After {self.at} places each number of the matrix is sure to {share:.2%}, {wanted:.2%} are wanted: "
+            f"{len(more)} places more."
+        )
+        self.run.trace.record("note", "operator", text=text)
+        self.visits += more
+        return "more_wanted"
 
     async def _frame(self, kind: str, columns: dict[str, int | float | str | None]) -> int:
         """Take a frame and keep it; its index."""

@@ -21,6 +21,7 @@ from engine.run.trial import Case, Rules, SoakedRun, Trial
 from protocols.calibrate.moves.experiment import MovesExperiment
 from protocols.calibrate.moves.mover import MOVERS, Mover, SeenBy
 from protocols.calibrate.moves.plan import (
+    MOST_ROUNDS,
     MOVED,
     TRIED,
     AnyMovesPlan,
@@ -44,7 +45,10 @@ class PreparedMoves(Prepared):
     @property
     def total(self) -> int:
         """See `Prepared.total`."""
-        return self.mover.points**2 * 2 * (self.plan.rounds or self.mover.rounds)
+        return self._visits(self.plan.rounds) if self.plan.rounds else 0
+
+    def _visits(self, rounds: int) -> int:
+        return self.mover.points**2 * 2 * rounds
 
     @property
     def words(self) -> Mapping[str, str]:
@@ -57,18 +61,33 @@ class PreparedMoves(Prepared):
             SeenBy.DISC: "the beam in the middle of the image; it is condensed to a small disc",
             SeenBy.BEAM: "the primary beam on the camera, the beam stop out",
         }[self.mover.seen_by]
+        least, most = self._least, self._most
+        number, wanted, duration_s = f"{least}", "", f"{(least + FIRST_FRAMES) * (move_s + frame_s):.0f}"
+        if most > least:
+            number, wanted = f"{least} to {most}", f", as many as {self.plan.accuracy_percent:g} % want"
+            duration_s += f" to {(most + FIRST_FRAMES) * (move_s + frame_s):.0f}"
         return {
             "before it begins": before,
             "moved": f"{self.mover.words}; how far, the first moves tell",
-            "frames": f"{self.total}, each place from below and from above, and some before",
-            "duration": f"{(self.total + FIRST_FRAMES) * (move_s + frame_s):.0f} s",
+            "frames": f"{number}, each place from below and from above{wanted}; and some before",
+            "duration": f"{duration_s} s",
         }
 
     @property
     def size_bytes(self) -> int:
-        """See `Prepared.size_bytes`."""
+        """See `Prepared.size_bytes`: of the usual visits. A disk that is too small for more ends the run with what
+        there is, which can be analysed.
+        """
         rows, columns = self.camera.shape or (0, 0)
-        return super().size_bytes + 4 * rows * columns * (self.total + FIRST_FRAMES)
+        return super().size_bytes + 4 * rows * columns * (self._least + FIRST_FRAMES)
+
+    @property
+    def _least(self) -> int:
+        return self._visits(self.plan.rounds or self.mover.rounds)
+
+    @property
+    def _most(self) -> int:
+        return self._visits(self.plan.rounds or max(MOST_ROUNDS, self.mover.rounds))
 
     def begin(self, run: Run, microscope: Microscope) -> MovesExperiment:
         """See `Prepared.begin`."""

@@ -196,3 +196,28 @@ def test_by_commands_alone_the_stage_is_calibrated_and_stored(tmp_path: Path) ->
     assert stored["stage_backlash_nm"].magnification is None
     again = command(*words, "--from", told["run_dir"], "--json")
     assert json.loads(again.stdout.splitlines()[-1])["values"] == told["values"]
+
+
+def sides(folder: Path) -> int:
+    """How many places were visited, of those that count."""
+    return sum(r["kind"] == "frame" and r["name"] == "moved" for r in records_of(folder))
+
+
+@pytest.mark.long
+def test_a_stage_that_lands_badly_is_sent_about_until_its_matrix_is_as_sure_as_was_asked(tmp_path: Path) -> None:
+    visited = []
+    for scatter_nm in (1.0, 30.0):
+        folder = tmp_path / f"{scatter_nm:g}"
+        folder.mkdir()
+        microscope = f"stagexyz.reproducibility_nm = {scatter_nm}"
+        report = performed(folder, "stage", 2, microscope=microscope, rounds=0, accuracy_percent=0.5)
+        assert report.ending.status is Status.DONE, report.ending.reason
+        assert_right(report.folder, found := analyse(report.folder), "stage")
+        matrix = np.reshape(found.values["stage"].value, (2, 2))
+        assert np.max(found.values["stage"].sigma) < 1.15 * 0.005 * np.sqrt(abs(np.linalg.det(matrix)))
+        visited.append(sides(report.folder))
+        records = records_of(report.folder)
+        assert replay(records)[1:] == records[1:]
+        notes = [r["text"] for r in records if r.get("name") == "operator" and "text" in r]
+        assert bool(notes) == (scatter_nm > 10.0)
+    assert visited[0] == 72 < visited[1]
