@@ -1,8 +1,8 @@
 """The way to a place of the stage: always from the same side, so that lost motion is the same each time; and to a tilt.
 
-A protocol that wants to come back to a crystal calls `arrive_xy` (or asks `way_points` and makes the moves itself), one
-that wants a tilt `arrive_deg`. They work on any driver's stage, also behind the gate, where each of their calls is a
-record of its own.
+A protocol that wants to come back to a crystal calls `arrive_xy` (or asks `way_points`, or `heights` for z, and makes
+the moves itself), one that wants a tilt `arrive_deg`. They work on any driver's stage, also behind the gate, where each
+of their calls is a record of its own.
 """
 
 from typing import Protocol
@@ -42,6 +42,18 @@ def way_points(
                 f"for the backlash: {said}. Nothing moved. Choose a place further inside."
             )
     return places
+
+
+def heights(facts: StageXYZFacts, z_nm: float) -> tuple[float, ...]:
+    """The heights to move to, one after the other, to arrive at a height from below: as `way_points`, for z."""
+    ways: tuple[float, ...] = (z_nm - facts.backlash_nm, z_nm) if facts.backlash_nm > 0 else (z_nm,)
+    for there_nm in reversed(ways):
+        if said := facts.outside(z_nm=there_nm):
+            raise Refused(
+                f"stagexyz: z = {z_nm:g} nm cannot be arrived at from below, with {facts.backlash_nm:g} nm for the "
+                f"backlash: {said}. Nothing moved. Choose a height further inside."
+            )
+    return ways
 
 
 class Waiting(Protocol):

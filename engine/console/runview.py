@@ -5,7 +5,7 @@ The summary is sent whole when it has changed; what is drawn over time (strip, l
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Generic, TypeVar
 
 from engine.clock import NS_PER_MS, NS_PER_S
@@ -13,7 +13,7 @@ from engine.commands.liveline import warning_of
 from engine.console.panelview import PanelView
 from engine.errors import shown
 from engine.record.document import RunDocument
-from engine.record.jsonobject import JsonDict
+from engine.record.jsonobject import JsonDict, JsonObject
 from engine.record.trace import Record
 from engine.record.warned import LOOKED_AGAIN, WARNING
 from engine.run.contract import AnyExperiment
@@ -74,13 +74,20 @@ class _Now:
 
 class RunView:
     """One run for a page. total: in the experiment's unit; 0 where nobody knows. zero_ns: when the run began; a page
-    counts its seconds from there.
+    counts its seconds from there. facts: of the instrument, as the header of the trace has them.
     """
 
     def __init__(
-        self, name: str, kind: AnyExperiment | None, document: RunDocument, total: int = 0, zero_ns: int = 0
+        self,
+        name: str,
+        kind: AnyExperiment | None,
+        document: RunDocument,
+        total: int = 0,
+        zero_ns: int = 0,
+        facts: JsonObject | None = None,
     ) -> None:
         self._name, self._kind, self._total, self._zero_ns = name, kind, total, zero_ns
+        self._facts = facts or {}
         self._now = _Now()
         self._late_ms: deque[float] = deque(maxlen=DRAWN_MOST)
         self._slack_ms: deque[float] = deque(maxlen=DRAWN_MOST)
@@ -132,6 +139,8 @@ class RunView:
             now.safe = True
             self.bars.add(("marks", at_s, 0.0, "mark", "safe state"))
         elif kind == "command":
+            if name == "told" and self._kind is not None and self._kind.gives_way:
+                now.operator = ""  # what was said of the words before is read by then
             self.bars.add(("marks", at_s, 0.0, "mark", said(f"{name}: {record.get('reason', '')}")))
         elif kind == "slot" and name == "lost":
             now.lost += 1
@@ -283,7 +292,8 @@ class RunView:
         if self._kind is None or self.document.has_ended:
             return []
         try:
-            return [asdict(each) for each in self._kind.buttons(self.document)]
+            whole = replace(self.document, instrument={**self._facts, **self.document.instrument})
+            return [asdict(each) for each in self._kind.buttons(whole)]
         except Exception:
             return []
 

@@ -62,9 +62,9 @@ class WatchedRun:
         records = self._trace.new()
         for record in records:
             if record["kind"] == "header":
-                self.view = RunView(
-                    self.name, self._kind, self.view.document, total_of(self._kind, record), record["t_ns"]
-                )
+                total, facts = total_of(self._kind, record), record.get("instrument")
+                known = facts if isinstance(facts, Mapping) else {}
+                self.view = RunView(self.name, self._kind, self.view.document, total, record["t_ns"], known)
             else:
                 self._take(record)
         if self._document_changed():

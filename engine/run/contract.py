@@ -97,6 +97,8 @@ class Button:
     """What an operator may tell a run from a display by one press: the words of `ExperimentType.understood`.
 
     value: what stands in the field beside it at first, and follows the words; None for a button without a field.
+    both_ways: the number in the field is a distance, which may be told with a minus as well, by a press of its own.
+    choices: in the place of a field those words that may follow, each with how it is shown; empty words for nothing.
     """
 
     label: str
@@ -104,6 +106,8 @@ class Button:
     hint: str = ""
     value: str | None = None
     unit: str = ""
+    both_ways: bool = False
+    choices: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +388,9 @@ class ExperimentType(ABC, Generic[PlanT]):
         return {}
 
     def buttons(self, document: RunDocument) -> Sequence[Button]:
-        """What a display offers to be told to a run that is under way; from run.json. May not raise."""
+        """What a display offers to be told to a run that is under way; from run.json, whose `instrument` has all its
+        facts here, as the header of the trace. May not raise.
+        """
         return ()
 
     def finish(self, remains: Remains) -> RunEnd:

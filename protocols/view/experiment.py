@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
 
-from drivers.contract import Microscope, Optics, Stage
+from drivers.contract import Microscope, Optics
 from drivers.facts import Facts
+from drivers.parts import ModeFacts, OpticalMode
 from engine.clock import ns
 from engine.errors import CredlineError, DeviceLost, Refused
 from engine.record.endings import Status
@@ -20,26 +21,32 @@ from engine.run.run import Run
 from engine.run.series import Series
 from protocols.view.images import Image, write_image
 from protocols.view.plan import ARMED, LIVE, OTHER_EXPOSURE, SAVED, State, ViewPlan, view_machine
+from protocols.view.stagemoves import StageMoves
 from protocols.view.standing import Standing
 from protocols.view.words import (
     BLANK,
     DEFOCUS,
     EXPOSURE,
     FOCUS,
+    MODE,
+    MOVE_X,
+    MOVE_Y,
+    MOVE_Z,
     RELAX,
     SAVE,
     STOP_STAGE,
     TILT,
+    TILT_BY,
     UNBLANK,
     Told,
     told_in,
 )
 
-TILT_SPEED_DEG_S = 2.0
-"""Or the nearest that the stage can do."""
 RELAX_CYCLES, RELAX_HALF_CYCLE_S = 5, 0.5
 """As before a cRED run (Cichocka et al., 2018): against hysteresis of the lens."""
 LENS_S = 1.5
+AT_ONCE = ""
+"""The turn of what waits for nothing."""
 LENS_ALARM = "THE LENS MAY BE OUT OF FOCUS: set its focus by hand before the next experiment"
 
 
@@ -53,34 +60,44 @@ class ViewExperiment(Experiment):
         wrap = run.gate.wrap
         self.beam, self.detector = wrap("beam", microscope.beam), wrap("detector", microscope.detector)
         self.optics = None if microscope.optics is None else wrap("optics", microscope.optics)
-        self.stage = None if microscope.stage is None else wrap("stage", microscope.stage)
+        self.mode = None if microscope.mode is None else wrap("mode", microscope.mode)
+        self.moves = StageMoves(run, microscope)
         self.standing = Standing(microscope, run.gate)
         self.series: Series | None = None
         self.defocused = 0
         self._focus: int | None = None
         """The lens in focus, while it is away from there by this view; None while it is not."""
-        self._turns = {"beam": asyncio.Lock(), "optics": asyncio.Lock(), "stage": asyncio.Lock()}
+        self._turns = {name: asyncio.Lock() for name in ("beam", "lenses", "stage")}
         self._saves = self._saved = self._tasks = 0
         self._until_ns = 0
-        self._does: Mapping[str, tuple[str, Callable[[Told], Awaitable[None]]]] = {
-            UNBLANK: ("beam", lambda _: self.beam.unblank()),
-            BLANK: ("beam", lambda _: self.beam.blank()),
-            DEFOCUS: ("optics", self._defocus),
-            FOCUS: ("optics", lambda _: self._back_in_focus()),
-            RELAX: ("optics", lambda _: self._relax()),
-            TILT: ("stage", self._tilt),
-            STOP_STAGE: ("stage", lambda _: self._stage().stop()),
+        stage, translation = ("stage",), ("stagexyz",)
+        self._does: Mapping[str, tuple[tuple[str, ...], str, Callable[[Told], Awaitable[None]]]] = {
+            UNBLANK: (("beam",), "beam", lambda _: self.beam.unblank()),
+            BLANK: (("beam",), "beam", lambda _: self.beam.blank()),
+            DEFOCUS: (("optics",), "lenses", self._defocus),
+            FOCUS: (("optics",), "lenses", lambda _: self._back_in_focus()),
+            RELAX: (("optics",), "lenses", lambda _: self._relax()),
+            MODE: (("mode",), "lenses", self._change_mode),
+            **dict.fromkeys((MOVE_X, MOVE_Y, MOVE_Z), (translation, "stage", self.moves.move)),
+            TILT: (stage, "stage", self.moves.tilt_to),
+            TILT_BY: (stage, "stage", self.moves.tilt_by),
+            STOP_STAGE: ((*stage, *translation), AT_ONCE, lambda _: self.moves.stop()),
         }
+        """Of words: the parts of which there has to be one, in whose turn it is done, and what is done."""
 
     def activities(self) -> Mapping[Enum, Work]:
         """See `Experiment.activities`."""
         return {State.ARM: self.arm, State.VIEW: self.view}
 
     def safe_actions(self) -> Sequence[SafeAction]:
-        """See `Experiment.safe_actions`: as usual, and the lens back in focus where this view took it away."""
-        lens = SafeAction("focus the lens", self._back_in_focus, LENS_S, LENS_ALARM)
+        """See `Experiment.safe_actions`: as usual, a move that is under way is stopped, and the lens is back in focus
+        where this view took it away. Stage and mode stay as they are: the operator has chosen them for what comes next.
+        """
         *usual, last = super().safe_actions()
-        return [*usual, lens, last] if self.optics is not None else [*usual, last]
+        own = self.moves.safe_actions()
+        if self.optics is not None:
+            own.append(SafeAction("focus the lens", self._back_in_focus, LENS_S, LENS_ALARM))
+        return [*usual, *own, last]
 
     async def arm(self) -> str:
         """Arm the camera for the exposure that is asked for; the beam stays as it is, and is off at first."""
@@ -130,16 +147,24 @@ class ViewExperiment(Experiment):
                 raise Refused(f"exposure {told.number:g} s: the camera {said}; the exposure is as it was.")
             self.exposure_s = told.number
         else:
-            device, does = self._does[told.verb]
-            if getattr(self, device) is None:
-                raise Refused(f"{told}: this instrument has no {device}; nothing was done.")
+            parts, turn, does = self._does[told.verb]
+            if all(getattr(self.microscope, part) is None for part in parts):
+                raise Refused(f"{told}: this instrument has no {parts[0]}; nothing was done.")
+            if told.verb == MODE and (said := cannot_be(told, self.facts.mode)):
+                raise Refused(f"{told}: {said}; nothing was changed.")
             self._tasks += 1
-            self.run.in_background(self._obey(device, partial(does, told), str(told)), f"told {self._tasks:04d}")
+            self.run.in_background(self._obey(turn, partial(does, told), str(told)), f"told {self._tasks:04d}")
 
-    async def _obey(self, device: str, work: Callable[[], Awaitable[None]], words: str) -> None:
+    async def _obey(self, turn: str, work: Callable[[], Awaitable[None]], words: str) -> None:
         """Do what was told when it is its turn; what cannot be done is said, and the view goes on."""
+        stops = self.moves.stops
         try:
-            async with self._turns[device]:
+            if turn == AT_ONCE:
+                await work()
+                return
+            async with self._turns[turn]:
+                if turn == "stage":
+                    self.moves.go_on_since(stops)
                 await work()
         except DeviceLost:
             raise
@@ -170,25 +195,29 @@ class ViewExperiment(Experiment):
             await timeline.wait("relax", timeline.now_ns + ns(RELAX_HALF_CYCLE_S))
         await (self._away(away) if away else self._back_in_focus())
 
-    async def _tilt(self, told: Told) -> None:
-        stage = self._stage()
-        facts = stage.facts
-        speed_deg_s = TILT_SPEED_DEG_S
-        if facts.speeds_deg_s:
-            speed_deg_s = min(facts.speeds_deg_s, key=lambda speed: abs(speed - speed_deg_s))
-        elif facts.speed_limits_deg_s is not None:
-            slowest_deg_s, fastest_deg_s = facts.speed_limits_deg_s
-            speed_deg_s = min(max(speed_deg_s, slowest_deg_s), fastest_deg_s)
-        if said := facts.no_speed(speed_deg_s):
-            raise Refused(f"{said}. Nothing moved.")
-        await stage.rotate(told.number or 0.0, speed_deg_s)
+    async def _change_mode(self, told: Told) -> None:
+        """The lens goes back in focus first: the microscope keeps a value of it for each mode."""
+        mode = self.mode
+        if mode is None or told.mode is None:
+            return
+        await self._back_in_focus()
+        await mode.set_mode(told.mode)
+        if told.number is not None and told.mode is OpticalMode.DIFFRACTION:
+            await mode.set_camera_length_mm(told.number)
+        elif told.number is not None:
+            await mode.set_magnification(told.number)
+        await self.standing.read_lenses()
 
     def _lens(self) -> Optics:
         if self.optics is None:
             raise Refused("this instrument has no lens that can be defocused; nothing was done.")
         return self.optics
 
-    def _stage(self) -> Stage:
-        if self.stage is None:
-            raise Refused("this instrument has no stage that tilts; nothing was done.")
-        return self.stage
+
+def cannot_be(told: Told, facts: ModeFacts | None) -> str | None:
+    """In words, why an instrument has no such mode, magnification or camera length; None where it has."""
+    if facts is None or told.mode is None or told.mode not in facts.modes:
+        return f"there is no {told.mode} mode"
+    if told.mode is OpticalMode.DIFFRACTION:
+        return facts.no_camera_length(told.mode, told.number)
+    return facts.no_magnification(told.mode, told.number)

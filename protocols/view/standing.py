@@ -37,7 +37,7 @@ class Standing:
         self._always: list[Reader] = [parts["beam"].is_blanked]
         if "stage" in parts:
             self._always.append(self._tilt)
-        self._others: list[Reader] = [self._lenses] if "mode" in parts else []
+        self._others: list[Reader] = [self.read_lenses] if "mode" in parts else []
         if "stagexyz" in parts:
             self._others.append(parts["stagexyz"].position)
         if "illumination" in parts:
@@ -61,7 +61,8 @@ class Standing:
     async def _tilt(self) -> None:
         self.tilt_deg = (await self._parts["stage"].angle()).value
 
-    async def _lenses(self) -> None:
+    async def read_lenses(self) -> None:
+        """Read the mode, and its magnification or camera length. Raises DeviceError, what was read before stays."""
         part = self._parts["mode"]
         mode = await part.mode()
         self.mode, self.magnification, self.camera_length_mm = mode.value, math.nan, math.nan

@@ -21,6 +21,7 @@ from engine.run.panels import Panel, PanelColumn, PanelRow, TablePanel
 from engine.run.run import Run
 from engine.run.trial import Case, Rules, SoakedRun, Trial
 from protocols.view import words
+from protocols.view.buttons import buttons_of
 from protocols.view.experiment import ViewExperiment
 from protocols.view.images import write_missing
 from protocols.view.plan import LIVE, SAVED, ViewPlan, view_machine
@@ -98,18 +99,7 @@ class View(ExperimentType[ViewPlan]):
 
     def buttons(self, document: RunDocument) -> Sequence[Button]:
         """See `ExperimentType.buttons`."""
-        plan = document.plan
-        return [
-            Button("Unblank", words.UNBLANK, "The beam goes on the specimen"),
-            Button("Blank", words.BLANK, "The beam goes off; the view goes on"),
-            Button("Defocus", words.DEFOCUS, "Away from focus by so much", f"{plan.get('defocus', 1500)}", "units"),
-            Button("Focus", words.FOCUS, "Back to where the lens was"),
-            Button("Relax", words.RELAX, "Five times out of focus and back, against hysteresis; 5 s"),
-            Button("Tilt to", words.TILT, "The stage turns there", "0", "deg"),
-            Button("Stop stage", words.STOP_STAGE, "The stage stands still"),
-            Button("Exposure", words.EXPOSURE, "Of the next pictures", f"{plan.get('exposure_s', 0.2)}", "s"),
-            Button("Save image", words.SAVE, "The next picture is kept, and written as TIFF into the run's folder"),
-        ]
+        return buttons_of(document)
 
     def panels(self, document: RunDocument) -> Sequence[Panel]:
         """See `ExperimentType.panels`."""

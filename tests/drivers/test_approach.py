@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.approach import OnClock, arrive_deg, arrive_xy, way_points
+from drivers.approach import OnClock, arrive_deg, arrive_xy, heights, way_points
 from drivers.contract import Reading
 from drivers.facts import StageFacts
 from drivers.parts import PositionReading, StageXYZFacts
@@ -30,6 +30,15 @@ def test_a_place_is_reached_from_above_where_that_is_wanted() -> None:
 
 def test_without_backlash_the_way_is_straight() -> None:
     assert way_points(facts_of(0.0), 100.0, -50.0) == ((100.0, -50.0),)
+
+
+def test_a_height_is_reached_from_below_within_the_limits_or_refused() -> None:
+    assert heights(facts_of(4.0), 7.0) == (3.0, 7.0)
+    assert heights(facts_of(0.0), 7.0) == (7.0,)
+    with pytest.raises(Refused, match="z_nm = 11 is outside"):
+        heights(facts_of(4.0), 11.0)
+    with pytest.raises(Refused, match=r"with 4 nm for the backlash: z_nm = -13 is outside.*Nothing moved"):
+        heights(facts_of(4.0), -9.0)
 
 
 @given(

@@ -82,6 +82,66 @@ def test_an_operator_looks_saves_an_image_and_begins_a_run_from_there(page, cons
     page.wait_for_function("() => window.credline.run?.status === 'stopped'")
 
 
+def test_an_operator_moves_the_stage_and_changes_the_mode_from_the_page(page, console):
+    page.locator("#view").click()
+    lit(page, "view")
+    _row(page, "mode", "diffraction")
+    _row(page, "stage x, y, z", "0.00, 0.00, 0.00 um")
+    steps = page.get_by_label("Move x, um")
+    steps.fill("12")
+    page.get_by_role("button", name="Move x, forwards").click()
+    _told(page, "move x 12")
+    _row(page, "stage x, y, z", "12.0")
+    page.get_by_label("Move y, um").focus()  # the same by keys
+    page.keyboard.press("Shift+Enter")
+    _told(page, "move y -5")
+    _row(page, "stage x, y, z", "-5.0")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Move y, back"
+    page.get_by_role("button", name="Tilt by, back").click()
+    _told(page, "tilt by -5")
+    _row(page, "tilt", "-5.0")
+
+    choice = page.get_by_label("Imaging, x")
+    assert choice.locator("option").first.inner_text() == "as it was"
+    choice.select_option("20000")
+    page.get_by_role("button", name="Imaging", exact=True).click()
+    _told(page, "mode imaging 20000")
+    _row(page, "mode", "imaging")
+    _row(page, "magnification", "20000x")
+    steps.fill("1500")
+    page.get_by_role("button", name="Move x, forwards").click()
+    page.locator("#operator", has_text="Nothing moved").wait_for()
+    page.get_by_label("Diffraction, mm").select_option("400")
+    page.get_by_role("button", name="Diffraction", exact=True).click()
+    _row(page, "camera length", "400 mm")
+    page.wait_for_function("() => document.getElementById('operator').hidden")
+
+    page.locator("#stop").click()
+    page.wait_for_function("() => window.credline.run?.status === 'stopped'")
+    records = _records(console.folder / "runs" / "view_001")
+    told = [record for record in records if record["kind"] == "command" and record["name"] == "told"]
+    assert len(told) == 6
+    assert all(record["by"].startswith("browser") for record in told)
+    page.locator("#view").click()  # stage and mode have stayed
+    page.wait_for_function("() => window.credline.name === 'view_002'")
+    _row(page, "camera length", "400 mm")
+    _row(page, "stage x, y, z", "12.0")
+
+
+def test_a_page_that_does_not_steer_moves_nothing(page, console):
+    page.locator("#view").click()
+    _row(page, "mode", "diffraction")
+    page.get_by_role("button", name="Move x, forwards").wait_for()
+    other = page.context.new_page()
+    other.goto(console.place)
+    other.wait_for_function("() => window.credline.run?.status === 'running'")
+    assert not other.locator("#handles").is_visible()
+    answer = other.evaluate("async () => (await import('/page/ask.js')).act('tell', {words: 'move x 5'})")
+    assert "steers" in answer["error"]
+    other.close()
+
+
 def test_the_red_button_ends_a_view_and_another_one_can_be_begun(page, console):
     page.locator("#view").click()
     page.get_by_role("button", name="Unblank", exact=True).click()

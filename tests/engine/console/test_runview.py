@@ -186,14 +186,28 @@ def test_what_a_protocol_sees_in_a_picture_is_told_with_it_and_computed_once(vie
 
 
 def test_buttons_are_offered_as_long_as_a_run_goes(view):
-    document = RunDocument.read(view)
-    kind = experiment_type("view")
-    assert RunView("view_001", kind, document).summary()["buttons"] == []
-    going = RunView("view_001", kind, replace(document, status="running")).summary()["buttons"]
-    assert {"label": "Tilt to", "words": "tilt", "hint": "The stage turns there", "value": "0", "unit": "deg"} in going
-    for button in going:  # each says what the run understands
-        words = f"{button['words']} {button['value']}" if button["value"] is not None else button["words"]
-        assert kind.understood(words, document)
+    watched, kind = WatchedRun(view, "view_001"), experiment_type("view")
+    watched.look()
+    assert watched.view.summary()["buttons"] == []
+    watched.view.document = document = replace(watched.view.document, status="running")
+    going = {button["label"]: button for button in watched.view.summary()["buttons"]}
+    assert going["Tilt to"] == {
+        "label": "Tilt to", "words": "tilt", "hint": "The stage turns there", "value": "0", "unit": "deg",
+        "both_ways": False, "choices": (),
+    }  # fmt: skip
+    assert going["Move x"]["both_ways"]
+    assert ("20000", "20000") in going["Imaging"]["choices"]  # of the facts in the header, which run.json has not
+    for button in going.values():  # each says what the run understands
+        follows = [words for words, _ in button["choices"]] or [button["value"] or ""]
+        assert all(kind.understood(f"{button['words']} {each}", document) for each in follows)
+
+
+def test_what_was_wrong_with_words_is_not_said_any_more_when_others_were_told():
+    view = RunView("view_001", experiment_type("view"), RunDocument(protocol="view"))
+    view.take({"seq": 1, "t_ns": 1, "kind": "note", "name": "operator", "text": "move x 5: nothing moved."})
+    assert view.summary()["operator"] == "move x 5: nothing moved."
+    view.take({"seq": 2, "t_ns": 2, "kind": "command", "name": "told", "reason": "move x 1", "by": "somebody"})
+    assert view.summary()["operator"] == ""
 
 
 def test_how_the_microscope_stands_is_a_panel(view):
