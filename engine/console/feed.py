@@ -17,7 +17,7 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine.clock import Clock
-from engine.console.picture import packed_picture
+from engine.console.picture import LARGEST_PX, PX_LIMITS, packed_picture
 from engine.console.runfolder import run_folder
 from engine.console.watched import WatchedRun
 from engine.errors import CredlineError
@@ -57,6 +57,8 @@ class _Page:
     """Of frames, that which it shows large first; none for those that come first."""
     row: int | None = None
     """Which of the first kind; the newest without."""
+    px: int = LARGEST_PX
+    """How many pixels of a side it shows: of its canvas, times its zoom."""
     ready: bool = True
     """Whether it has drawn the last frame."""
     summary: tuple[int, int] = (-1, -1)
@@ -134,6 +136,9 @@ class Feed:
             page.kinds, page.row, page.frames = [str(kind) for kind in kinds[:KINDS_MOST]], None, {}
         if "row" in said:
             page.row = said["row"] if type(said["row"]) is int else None
+        if type(px := said.get("px")) is int:
+            low, high = PX_LIMITS
+            page.px, page.frames = min(max(px, low), high), {}  # what it has is too coarse, or too fine
         if said.get("ready") is True:
             page.ready = True
 
@@ -198,7 +203,7 @@ class Feed:
             row = None if place else page.row
             wanted = (watched.kinds[kind], -1 if row is None else row)
             if wanted != page.frames.get(kind):
-                packed = await asyncio.to_thread(_packed, watched, kind, row)
+                packed = await asyncio.to_thread(_packed, watched, kind, row, page.px)
                 page.frames[kind] = wanted
                 if packed is not None:
                     page.ready = False
@@ -219,7 +224,7 @@ class Feed:
             return watched
 
 
-def _packed(watched: WatchedRun, kind: str, row: int | None) -> bytes | None:
+def _packed(watched: WatchedRun, kind: str, row: int | None, px: int) -> bytes | None:
     """A frame as it is sent; None where it cannot be read (any more, or yet)."""
     frame = watched.picture(kind, row)
-    return None if frame is None else packed_picture(frame, watched.seen(frame))
+    return None if frame is None else packed_picture(frame, watched.seen(frame), px)

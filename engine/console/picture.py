@@ -2,7 +2,7 @@
 
 Bytes: length of the head (4, little-endian), the head in UTF-8, padded with spaces so that the counts begin at a
 multiple of 4, counts in row order, little-endian. Counts above 65535 are shown as that, below 0 as 0. A picture larger
-than `LARGEST_PX` is added up in squares of pixels.
+than the page shows is added up in squares of pixels.
 """
 
 import json
@@ -12,22 +12,22 @@ import numpy as np
 
 from engine.clock import NS_PER_S
 from engine.console.tail import SeenFrame
+from engine.frame import added_up, squares_px
 from engine.record.jsonobject import JsonDict
 
 LARGEST_PX = 1100
-"""Of a side; a screen shows no more."""
+"""Of a side, where a page does not say how many it shows."""
+PX_LIMITS = 600, 8192
+"""What a page may ask for: frames of small cameras come as they are, however small their canvas."""
 MOST = 65535
 
 
-def packed_picture(frame: SeenFrame, seen: JsonDict | None = None) -> bytes:
-    """The message for one frame. seen: what its protocol tells of it."""
+def packed_picture(frame: SeenFrame, seen: JsonDict | None = None, largest_px: int = LARGEST_PX) -> bytes:
+    """The message for one frame. seen: what its protocol tells of it. largest_px: no side has more."""
     counts = frame.counts
-    rows, columns = counts.shape
-    side = -(-max(rows, columns) // LARGEST_PX)
+    side = squares_px(counts.shape, largest_px)
     if side > 1:
-        rows, columns = rows // side, columns // side
-        squares = counts[: rows * side, : columns * side].reshape(rows, side, columns, side)
-        counts = squares.sum(axis=(1, 3), dtype=np.float64 if counts.dtype.kind == "f" else np.int64)
+        counts = added_up(counts, side)
     shown = np.clip(np.nan_to_num(counts) if counts.dtype.kind == "f" else counts, 0, MOST).astype("<u2")
     head = {
         "kind": frame.kind,
@@ -35,7 +35,7 @@ def packed_picture(frame: SeenFrame, seen: JsonDict | None = None) -> bytes:
         "of": frame.of,
         "columns": {name: value for name, value in frame.columns.items() if _sayable(value)},
         "start_s": frame.start_ns / NS_PER_S,
-        "shape": [rows, columns],
+        "shape": list(counts.shape),
         "binned": side,
         "most": int(shown.max(initial=0)),
         "seen": seen,

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from engine.errors import CredlineError
 from engine.frame import Picture
 from engine.record.frametable import DATA_FILE, FramesFile
-from engine.record.shownframe import read_shown
+from engine.record.shownframe import read_shown, shown_file
 from engine.record.spool import SPOOL_FILE
 from engine.record.spoolformat import HEAD_SIZES, MAGIC, FrameInfo, Head, Value, counts_of, head_at, info_of
 
@@ -43,6 +43,8 @@ class FrameTail:
         """Where in the spool the frames of each kind begin."""
         self._shown: SeenFrame | None = None
         """Of a kind that is shown and not kept."""
+        self._shown_as: tuple[int, int, int] | None = None
+        """By which the file of that frame is known; it is read where it is another one than at the last look."""
 
     def look(self) -> dict[str, int]:
         """How many whole frames there are so far of each kind."""
@@ -52,6 +54,14 @@ class FrameTail:
                     self._go_on(file)
         except OSError:
             pass
+        self._look_at_shown()
+        return dict(self._number)
+
+    def _look_at_shown(self) -> None:
+        """The newest frame that is shown and not kept; a large one is not read again 20 times a second."""
+        now = shown_file(self._folder)
+        if now == self._shown_as:
+            return
         if (shown := read_shown(self._folder)) is not None:
             info, counts = shown
             self._shown = SeenFrame(info.kind, info.index, info.index + 1, dict(info.columns), info.start_ns, counts)
@@ -59,7 +69,7 @@ class FrameTail:
         elif self._shown is not None:  # its run is over
             del self._number[self._shown.kind]
             self._shown = None
-        return dict(self._number)
+        self._shown_as = None if shown is None else now
 
     def _go_on(self, file: BinaryIO) -> None:
         size = os.fstat(file.fileno()).st_size

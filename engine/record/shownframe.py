@@ -59,6 +59,15 @@ class ShownFrame:
             (self._folder / name).unlink(missing_ok=True)
 
 
+def shown_file(folder: Path) -> tuple[int, int, int] | None:
+    """What tells the file of one frame from that of the next; None where there is none."""
+    try:
+        about = (folder / SHOWN_FILE).stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_ino, about.st_size
+
+
 def read_shown(folder: Path) -> tuple[FrameInfo, Picture] | None:
     """The newest frame that is shown; its index says how many came before it. None where there is none."""
     try:

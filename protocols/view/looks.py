@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from drivers.parts import OpticalMode
+from engine.frame import added_up, squares_px
 from engine.record.jsonobject import JsonObject
 from engine.run.contract import Seen
 from protocols.products.cross import pixel_area, raw_place, spread
@@ -22,6 +23,10 @@ SMOOTH_PX = 1.5
 LAG_PX = 2
 LIT_SHARE = 0.003
 """Of the pixels of a counting camera fewer have counted anything while the beam is off: nothing to be sharp."""
+LARGEST_PX = 1100
+"""Of a larger picture pixels are added up in squares: all of 2048 px took 400 ms, and the display waits for it."""
+BEAM_PX = 550
+"""The same where the beam is looked for, which is wider than a pixel of a large camera."""
 STANDS_OUT = 12.0
 """So many times the noise, and as many counts, a beam is brighter than the rest of its picture."""
 
@@ -35,17 +40,22 @@ def seen(counts: NDArray[Any], arguments: JsonObject) -> Seen:
     """
     brightest, most = float(np.max(counts, initial=0)), arguments.get("saturation")
     figures = [("brightest pixel", f"{brightest:.0f}" + (f" of {most:.0f} counts" if most else " counts"))]
-    wide = bool(arguments.get("wide_cross"))
-    image = np.nan_to_num(counts.astype(np.float64))
+    wide, side = bool(arguments.get("wide_cross")), squares_px(counts.shape, LARGEST_PX)
+    image = np.nan_to_num(counts) if counts.dtype.kind == "f" else counts
     if wide:  # on the grid of equal pixels
         image = spread(image / pixel_area((counts.shape[0], counts.shape[1])))
-    sharp = sharpness(image)
+    small = _in_squares(image, side)
+    sharp = sharpness(small) if _is_lit(image) else None
     if sharp is not None:
         figures.append(("sharpness", f"{sharp:.3g}"))
     crosses: list[tuple[float, float, str]] = []
     rings = _rings(arguments)
-    beam = beam_in(np.minimum(image, even_level(int(most), wide)) if most else image)
+    if most and (wide or brightest > most):
+        small = _in_squares(np.minimum(image, even_level(int(most), wide)), side)
+    again = squares_px(small.shape, BEAM_PX)
+    beam = beam_in(_in_squares(small, again))
     if beam is not None:
+        beam = beam[0] * side * again, beam[1] * side * again
         right, down = (place - size / 2 for place, size in zip(beam, image.shape[::-1], strict=True))
         figures.append(("beam from the middle", f"{right:+.1f} px right, {down:+.1f} px down"))
         fast, slow = beam[0] - 0.5, beam[1] - 0.5  # from the middle of the first pixel
@@ -100,7 +110,16 @@ def sharpness(image: NDArray[np.float64]) -> float | None:
     """
     smooth = ndimage.gaussian_filter(image, SMOOTH_PX)
     variance = float(image.var())
-    if variance <= 0 or np.count_nonzero(image) < LIT_SHARE * image.size:
+    if variance <= 0 or not _is_lit(image):
         return None
     across, down = smooth[:, LAG_PX:] - smooth[:, :-LAG_PX], smooth[LAG_PX:] - smooth[:-LAG_PX]
     return float((np.mean(across**2) + np.mean(down**2)) / variance)
+
+
+def _is_lit(image: NDArray[Any]) -> bool:
+    """Whether enough pixels have counted anything; before they are added up, when fewer are dark."""
+    return bool(np.count_nonzero(image) >= LIT_SHARE * image.size)
+
+
+def _in_squares(image: NDArray[Any], side_px: int) -> NDArray[np.float64]:
+    return np.asarray(added_up(image, side_px) if side_px > 1 else image, np.float64)

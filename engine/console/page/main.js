@@ -70,7 +70,7 @@ function picture(data) {
   const into = frame.kind === now.kinds[1] && frame.kind !== now.kinds[0] ? small : large;
   into.over = over || null;
   into.show(frame);
-  now.drawn = { kind: frame.kind, row: frame.row, at: Date.now(), rings: (frame.seen?.centre ? frame.seen.rings : over?.rings || []).length };
+  now.drawn = { kind: frame.kind, row: frame.row, binned: frame.binned, shape: frame.shape, at: Date.now(), rings: (frame.seen?.centre ? frame.seen.rings : over?.rings || []).length };
   if (into === large) seen.set(frame);
   if (into === small) {
     byId("second").hidden = false;
@@ -78,6 +78,13 @@ function picture(data) {
     byId("second").lastElementChild.textContent = `last ${over?.title || frame.kind}${slot === undefined ? "" : `, slot ${slot}`}`;
   } else rowSlider(frame);
   send({ ready: true });
+}
+
+// Frames as fine as they can be seen: asked for once a person has zoomed so far.
+function finer(px) {
+  if (px === now.px) return;
+  clearTimeout(finer.soon);
+  finer.soon = setTimeout(() => { now.px = px; send({ px, ready: true }); }, 250);
 }
 
 function rowSlider(frame) {
@@ -179,7 +186,7 @@ function ask(name) {
   course.clear();
   panels.clear();
   now.kinds = [];
-  send({ run: name, ready: true });
+  send({ run: name, ready: true, ...(now.px ? { px: now.px } : {}) });
 }
 
 function run(told) {
@@ -369,6 +376,7 @@ byId("newest").addEventListener("click", () => choose(now.kinds[0]));
 byId("inset").addEventListener("click", () => now.kinds[1] && choose(now.kinds[1]));
 byId("span").addEventListener("change", ({ target }) => { strip.span = Number(target.value); strip.draw(); });
 byId("browse").hidden = true;
+large.onFineness = finer;
 large.onPixel = (text) => setText(byId("pixel"), text);
 window.addEventListener("keydown", (event) => { if (event.key === RED_KEY) { event.preventDefault(); if (!event.repeat) red(); } });
 setInterval(() => { if (!document.hidden) { strip.draw(); course.draw(); panels.draw(); } }, DRAW_MS * 2);

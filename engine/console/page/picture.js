@@ -4,6 +4,8 @@ import { colourMap } from "./colours.js";
 import { sized } from "./dom.js";
 
 const COUNTS = 65536;
+const LEAST_PX = 600; // below which no frame is made coarser (engine/console/picture.py)
+const FINER = 1.5; // so many pixels of a frame for each of the screen are asked for, since they come in whole squares
 
 // The message of the stream: length of the head, the head, counts of 16 bits (engine/console/picture.py).
 export function unpacked(buffer) {
@@ -23,6 +25,7 @@ export class Picture {
     this.middle = [0.5, 0.5]; // which part of the frame is in the middle of the canvas
     this.pixels = document.createElement("canvas");
     this.onPixel = () => {};
+    this.onFineness = () => {}; // told how many pixels of a side are wanted, where the frame has come coarser or finer
     this.onClick = () => {}; // told a place in pixels of the camera, from the middle of the first one
     this.marks = new Map(); // of frames, by `kind/row`
     this.pointed = null; // a place that was clicked, and waits to be confirmed
@@ -45,6 +48,13 @@ export class Picture {
   }
 
   get marked() { return this.frame ? this.marks.get(`${this.frame.kind}/${this.frame.row}`) : undefined; }
+
+  // How many pixels of a side can be seen, of all of the frame; null where it has come so already.
+  get wanted() {
+    const { width, height } = this.canvas, { shape, binned } = this.frame;
+    const px = Math.max(LEAST_PX, Math.ceil(FINER * Math.min(width, height) * this.zoom));
+    return Math.max(1, Math.ceil((Math.max(...shape) * binned) / px)) !== binned ? px : null;
+  }
 
   point(place) { this.pointed = place; this.draw(); }
 
@@ -105,6 +115,7 @@ export class Picture {
       if (!this.plain) context.fillText("no frame yet", width / 2, height / 2);
       return;
     }
+    if (this.wanted) this.onFineness(this.wanted);
     const [rows, columns] = this.frame.shape, { scale, left, top } = this.#place(width, height);
     context.imageSmoothingEnabled = scale < 1;
     context.drawImage(this.pixels, left, top, columns * scale, rows * scale);
@@ -278,6 +289,6 @@ export class Picture {
     const [rows, columns] = this.frame.shape, { binned } = this.frame;
     const fast = Math.floor((x - left) / scale), slow = Math.floor((y - top) / scale);
     if (fast < 0 || slow < 0 || fast >= columns || slow >= rows) { this.onPixel(""); return; }
-    this.onPixel(`${fast * binned}, ${slow * binned}: ${this.frame.counts[slow * columns + fast]} counts`);
+    this.onPixel(`${fast * binned}, ${slow * binned}: ${this.frame.counts[slow * columns + fast]} counts${binned > 1 ? ` in ${binned} x ${binned} px` : ""}`);
   }
 }

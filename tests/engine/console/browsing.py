@@ -26,6 +26,12 @@ IN_A_BROWSER = [
 PROGRAM = "import sys; from engine.commands.program import main; sys.argv[0] = 'credline'; main()"
 SHORT = {"sample": "zeolite", "range_deg": "8", "snapshot_interval": "5"}
 PATIENCE_MS = 60_000
+LARGE_CAMERA = """[microscope]
+driver = "simulated"
+[microscope.pictures]
+shape = [1400, 1400]
+wide_cross = false
+"""
 
 
 class Program:
@@ -37,6 +43,7 @@ class Program:
         environment = {**os.environ, "TMPDIR": str(folder / "tmp")}  # a lock folder of its own
         (folder / "tmp").mkdir(exist_ok=True)
         (folder / "devices.toml").write_text('instrument = "instrument.toml"\n[microscope]\ndriver = "simulated"\n')
+        (folder / "large.toml").write_text(LARGE_CAMERA)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, "console", "--port", "0", "--out", str(folder / "runs"), *words],

@@ -1,6 +1,9 @@
 """The live view as an operator has it: real processes, a real browser, simulated devices on the real clock."""
 
 import json
+import re
+
+import pytest
 
 from tests.engine.console.browsing import IN_A_BROWSER, PATIENCE_MS, lit, slots, start
 
@@ -140,6 +143,26 @@ def test_a_page_that_does_not_steer_moves_nothing(page, console):
     answer = other.evaluate("async () => (await import('/page/ask.js')).act('tell', {words: 'move x 5'})")
     assert "steers" in answer["error"]
     other.close()
+
+
+@pytest.mark.parametrize("console", [("--devices", "{folder}/large.toml")], indirect=True)
+def test_frames_of_a_large_camera_come_as_fine_as_they_can_be_seen(page, console):
+    def comes(fine: str) -> None:
+        page.wait_for_function(f"() => {{ const told = window.credline.drawn; return told && {fine}; }}")
+
+    coarse, whole = "told.binned > 1 && told.shape[0] < 1400", "told.binned === 1 && told.shape[0] === 1400"
+    page.locator("#view").click()
+    comes(coarse)
+    page.locator("#frame").hover()
+    page.locator("#pixel", has_text=re.compile(r"counts in \d x \d px$")).wait_for()
+    page.locator("#frame").focus()
+    for _ in range(6):
+        page.keyboard.press("+")
+    comes(whole)
+    page.locator("#frame").hover(position={"x": 90, "y": 90})
+    page.locator("#pixel", has_text=re.compile(r"\d counts$")).wait_for()
+    page.keyboard.press("0")
+    comes(coarse)
 
 
 def test_the_red_button_ends_a_view_and_another_one_can_be_begun(page, console):

@@ -25,7 +25,7 @@ from tests.engine.console.test_server import FakeLink
 pytestmark = [pytest.mark.realtime, pytest.mark.asyncio]
 
 
-def _a_run(out: Path, frames: int = 3) -> None:
+def _a_run(out: Path, frames: int = 3, px: int = 8) -> None:
     """A finished run of an experiment that is not installed, with some frames."""
     folder = out / "x_001"
     folder.mkdir(parents=True)
@@ -36,7 +36,7 @@ def _a_run(out: Path, frames: int = 3) -> None:
     kind = FrameKind("light", (Column("slot", "<i4", "from 1"),))
     times = [(10 * k, 10 * k) for k in range(frames)]
     infos = [FrameInfo(k, "light", {"slot": k}, k, 10 * k, 10 * k, time, time) for k, time in enumerate(times)]
-    pictures = [np.full((8, 8), k + 1, "<u2") for k in range(frames)]
+    pictures = [np.full((px, px), k + 1, "<u2") for k in range(frames)]
     write_frames(folder / DATA_FILE, {"light": kind.table(infos)}, lambda _: iter(pictures), {})
 
 
@@ -69,7 +69,7 @@ async def served(out: Path):
 def page(port: int, origin: str | None = ""):
     """The stream as a page of the server, or of another one, opens it."""
     told = f"http://127.0.0.1:{port}" if origin == "" else origin
-    return connect(f"ws://127.0.0.1:{port}/feed", origin=None if told is None else Origin(told))
+    return connect(f"ws://127.0.0.1:{port}/feed", origin=None if told is None else Origin(told), max_size=None)
 
 
 async def _until(stream, wanted):
@@ -117,6 +117,17 @@ async def test_a_page_is_sent_a_frame_only_when_it_has_drawn_the_one_before(tmp_
             assert isinstance(told, dict)
         await stream.send(json.dumps({"ready": True}))
         assert _head(await _until(stream, lambda told: isinstance(told, bytes)))["row"] == 0
+
+
+async def test_a_frame_comes_as_fine_as_a_page_can_show_it(tmp_path):
+    _a_run(tmp_path, px=1300)
+    async with served(tmp_path) as port, page(port) as stream:
+        await stream.send(json.dumps({"run": "x_001"}))
+        assert _head(await _until(stream, lambda told: isinstance(told, bytes)))["shape"] == [650, 650]
+        for row, px, shape in ((1, 5000, 1300), (1, 700, 650), (1, 3, 433), (0, "9", 433), (1, True, 433)):
+            await stream.send(json.dumps({"row": row, "px": px, "ready": True}))
+            head = _head(await _until(stream, lambda told: isinstance(told, bytes)))
+            assert head["shape"] == [shape, shape]
 
 
 @pytest.mark.parametrize("origin", [None, "http://evil.example", "null"])

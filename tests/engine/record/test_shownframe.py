@@ -92,3 +92,18 @@ def test_a_file_that_is_no_frame_shows_nothing(tmp_path):
     (tmp_path / SHOWN_FILE).write_bytes(b"x" * 500)
     assert read_shown(tmp_path) is None
     assert FrameTail(tmp_path).look() == {}
+
+
+@pytest.mark.asyncio
+async def test_a_frame_is_read_once_however_often_it_is_looked_for(tmp_path, monkeypatch):
+    writer, read = Writer(), []
+    shown, tail = ShownFrame(tmp_path, writer), FrameTail(tmp_path)
+    monkeypatch.setattr("engine.console.tail.read_shown", lambda folder: read.append(folder) or read_shown(folder))
+    for number in range(2):
+        shown.show("live", frame(number), {})
+        await writer.drain()
+        for _ in range(3):
+            assert tail.look() == {"live": number + 1}
+    assert len(read) == 2
+    shown.close()
+    assert tail.look() == {}

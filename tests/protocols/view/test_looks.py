@@ -150,3 +150,21 @@ def test_a_dark_picture_of_a_counting_camera_is_not_sharp():
     dark = np.zeros((128, 128))
     dark[[3, 70, 90], [5, 8, 100]] = 1
     assert sharpness(dark) is None
+
+
+@pytest.mark.parametrize("saturation", [None, 900.0])
+def test_of_a_large_picture_the_beam_is_found_as_well(saturation):
+    y, x = np.mgrid[:2048, :2048]
+    counts = np.random.default_rng(1).poisson(3 + 1500 * np.exp(-((np.hypot(x - 700, y - 1300) / 9) ** 2)))
+    told = seen(np.minimum(counts, saturation or 10**6).astype("<u2"), {"saturation": saturation, "wide_cross": False})
+    ((fast, slow, _),) = told.crosses
+    assert (fast, slow) == pytest.approx((700, 1300), abs=1)
+    right, down = (float(part.split()[0]) for part in dict(told.figures)["beam from the middle"].split(","))
+    assert (right, down) == pytest.approx((700.5 - 1024, 1300.5 - 1024), abs=1)
+    assert told.followed is not None
+
+
+def test_a_large_dark_picture_is_not_sharp_though_few_of_its_squares_are_dark():
+    dark = np.zeros((2048, 2048), "<u2")
+    dark.ravel()[np.random.default_rng(1).choice(dark.size, int(0.002 * dark.size), replace=False)] = 1
+    assert seen(dark, {"saturation": None, "wide_cross": False}).followed is None

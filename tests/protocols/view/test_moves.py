@@ -78,7 +78,8 @@ class Slow:
     facts = StageXYZFacts(((-1e6, 1e6),) * 3, 400.0, xy_while_tilting=True, tilt_counts_as_moving=False)
 
     def __init__(self):
-        self.moving, self.stopped, self.moves = False, 0, None
+        self.moving, self.stopped = False, 0
+        self.moves: Any = None
 
     async def position(self):
         return PositionReading(0.0, 0.0, 0.0, 0, 0)
@@ -96,8 +97,10 @@ class Slow:
 
 @virtual
 async def test_a_stop_that_comes_while_a_move_is_being_accepted_is_told_once_more(clock):
-    stage, run = Slow(), SimpleNamespace(gate=SimpleNamespace(wrap=lambda _, part: part), timeline=OnClock(clock))
-    stage.moves = StageMoves(run, SimpleNamespace(stage=None, stagexyz=stage))
+    stage: Any = Slow()
+    run: Any = SimpleNamespace(gate=SimpleNamespace(wrap=lambda _, part: part), timeline=OnClock(clock))
+    microscope: Any = SimpleNamespace(stage=None, stagexyz=stage)
+    stage.moves = StageMoves(run, microscope)
     with pytest.raises(Refused, match="told to stop"):
         await stage.moves.move(Told("move x", 5.0))
     assert (stage.moving, stage.stopped) == (False, 2)
