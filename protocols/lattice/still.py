@@ -24,10 +24,14 @@ REACH_PER_A = 1.28
 LEAST_POWER = 0.3
 """Of the number of spots: what the transform is at a vector, at least."""
 CANDIDATES, VECTORS = 60, 24
+HIGHEST = 800
+"""Pixels of the transform, the highest, among which candidates are sought first."""
 PHASE_WIDTHS = (0.2, 0.12, 0.08, 0.08)
 PLACED_PER_A, PLACED_ALONG_PER_A = 0.0027, 0.0035
 """How well spots are placed across and along the beam: a spot is on a lattice if its phases are as whole as that."""
 LEAST_WITHIN, MOST_WITHIN = 0.035, 0.1
+STEADY = np.diag([1e-4, 1e-4, 3e-4, 1e-4])
+"""Added to the normal equations for each point. The part along the beam is told least; it is not to run away."""
 MORE_LARGE = 2.0
 """So many more pairs of vectors there are to choose from, as a power of the area they span."""
 ASIDE = 0.3
@@ -106,19 +110,29 @@ def _candidates(points: Array) -> Array:
     power2 = _power2(place[:, 0], place[:, 1])
     along_x, along_y, sensible = _lengths()
     width = power2.shape[1]
-    flat = np.flatnonzero(sensible & (power2 > (LEAST_POWER * len(place)) ** 2))
+    high = np.flatnonzero(sensible & (power2 > (LEAST_POWER * len(place)) ** 2))
     power2 = power2.reshape(-1)
+    if len(high) > 2 * HIGHEST:  # of few spots a fifth of the transform is high, and hundreds of places the highest
+        here = power2[high]
+        flat = _summits(power2, width, high[here >= np.partition(here, -HIGHEST)[-HIGHEST]])
+    if len(high) <= 2 * HIGHEST or len(flat) < CANDIDATES:
+        flat = _summits(power2, width, high)
+    rows, columns = np.divmod(flat, width)
+    rows, columns = rows - 1, columns - 1
+    best = np.argsort(-power2[flat], kind="stable")[:CANDIDATES]
+    vectors = np.column_stack([along_x[columns[best]], along_y[rows[best]], np.zeros(len(best))])
+    turns = 2 * np.pi * (vectors @ points[:, :3].T)
+    return np.column_stack([vectors, -np.arctan2(np.sin(turns).sum(axis=1), np.cos(turns).sum(axis=1)) / (2 * np.pi)])
+
+
+def _summits(power2: NDArray[np.float32], width: int, flat: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Those of the places `flat` in a picture, so wide and laid out line by line, than which no neighbour is higher."""
     here = power2[flat]
     for step in (width, 1, width + 1, width - 1):
         for to in (step, -step):
             highest = here >= power2[flat + to]
             flat, here = flat[highest], here[highest]
-    rows, columns = np.divmod(flat, width)
-    rows, columns = rows - 1, columns - 1
-    best = np.argsort(-here, kind="stable")[:CANDIDATES]
-    vectors = np.column_stack([along_x[columns[best]], along_y[rows[best]], np.zeros(len(best))])
-    turns = 2 * np.pi * (vectors @ points[:, :3].T)
-    return np.column_stack([vectors, -np.arctan2(np.sin(turns).sum(axis=1), np.cos(turns).sum(axis=1)) / (2 * np.pi)])
+    return flat
 
 
 def _power2(x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -183,10 +197,10 @@ def _refined(points: Array, vectors: Array) -> Array:
     vectors, score = vectors[sensible], score[sensible]
     vectors = vectors[np.argsort(-score)]
     across = vectors[:, :2]
-    # A vector and its opposite are one.
-    away2 = np.square(across[:, None] - across).sum(axis=2)
-    opposite2 = np.square(across[:, None] + across).sum(axis=2)
-    same = np.minimum(away2, opposite2) < 0.25
+    # A vector and its opposite are one: squares of how far each is from the nearer of both.
+    products = across @ across.T
+    length2 = np.diag(products)
+    same = length2[:, None] + length2 - 2 * np.abs(products) < 0.25
     # Rows as the bits of whole numbers: there are no more candidates than these have.
     same_as = (same @ (np.uint64(1) << np.arange(len(same), dtype=np.uint64))).tolist()
     kept: list[int] = []
@@ -201,8 +215,8 @@ def _refined(points: Array, vectors: Array) -> Array:
 
 
 def _squares(points: Array) -> Array:
-    """(n, 16) products of the coordinates of each point."""
-    return (points[:, :, None] * points[:, None, :]).reshape(len(points), 16)
+    """(n, 16) products of the coordinates of each point, with what steadies the normal equations added to each."""
+    return (points[:, :, None] * points[:, None, :] + STEADY).reshape(len(points), 16)
 
 
 def _fitted(points: Array, squares: Array, vectors: Array, weight: Array) -> Array:
@@ -210,6 +224,4 @@ def _fitted(points: Array, squares: Array, vectors: Array, weight: Array) -> Arr
     phases = vectors @ points.T
     off = phases - np.rint(phases)
     normal = (weight @ squares).reshape(len(vectors), 4, 4)
-    # The part along the beam is told least; it is not to run away.
-    normal += np.diag([1e-4, 1e-4, 3e-4, 1e-4]) * weight.sum(axis=1)[:, None, None]
     return np.asarray(vectors - np.linalg.solve(normal, ((weight * off) @ points)[:, :, None])[:, :, 0])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from protocols.lattice import still
 from protocols.lattice.cell import Cell
 from protocols.lattice.reflections import allowed_reflections
 from protocols.lattice.still import FEWEST, still_lattice
@@ -76,3 +77,18 @@ def test_the_vectors_are_of_the_crystal():
 
 def test_few_spots_have_no_lattice():
     assert still_lattice(spots(CELLS["cubic 1730 A^3"], 1)[: FEWEST - 1]) is None
+
+
+@pytest.mark.parametrize("count", [7, 9, 15, 40])
+def test_candidates_among_the_highest_pixels_are_those_of_all(count, monkeypatch):
+    points = [np.random.default_rng(seed).uniform(-1, 1, (count, 2)) for seed in range(20)]
+    points += [spots(CELLS["triclinic 1600 A^3"], seed)[:count] for seed in range(10)]
+    points = [np.column_stack([xy, np.zeros(len(xy)), np.ones(len(xy))]) for xy in points if len(xy)]
+    found = [still._candidates(each) for each in points]
+    monkeypatch.setattr(still, "HIGHEST", still.GRID**2)
+    for first, each in zip(found, points, strict=True):
+        np.testing.assert_array_equal(first, still._candidates(each))
+    # And where too few are among them, all are looked at.
+    monkeypatch.setattr(still, "HIGHEST", 1)
+    for first, each in zip(found, points, strict=True):
+        np.testing.assert_array_equal(first, still._candidates(each))
