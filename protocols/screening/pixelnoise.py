@@ -36,8 +36,8 @@ class Noise:
         return np.asarray(np.interp(below, self.level, self.variance) + beyond, dtype=np.float32)
 
 
-def noise_of(counts: Picture) -> Noise:
-    """How the variance of a pixel grows with its counts.
+def noise_of(counts: Picture, lowest: float) -> Noise:
+    """How the variance of a pixel grows with its counts. lowest: of these.
 
     From differences between neighbouring squares of 3 x 3 pixels, that slopes do not change; the part of the frame that
     is brightest is the beam, and tells nothing.
@@ -59,7 +59,7 @@ def noise_of(counts: Picture) -> Noise:
     rising = mean[order]
     level = (rising[(begins + ends - 1) // 2] + rising[(begins + ends) // 2]) / 2  # the median of each
     whole = bool((squares == np.rint(squares)).all())
-    if whole and _mostly_below(squares, 9 * FEW_COUNTS) and counts.min() >= 0:
+    if whole and _mostly_below(squares, 9 * FEW_COUNTS) and lowest >= 0:
         return Noise(1.0, np.minimum(level[:1], 1.0), None)
     lines = squares[::2] - squares[1::2]
     square2 = np.square(lines[:, ::2] - lines[:, 1::2]) / (4 * 9)

@@ -21,6 +21,7 @@ from scipy.sparse import csr_matrix
 
 from protocols.screening.rawcross import corrected
 from protocols.spots.beam_centre import filter_px, find_beam
+from protocols.spots.median import median
 
 Picture = NDArray[np.float32]
 Centre = Literal["brightest", "robust"]
@@ -30,6 +31,8 @@ BRIGHTEST = 0.05
 SPOTS, EVERY = 0.003, 3
 """Share of the pixels that may be spots: for the robust centre all counts as much as the faintest of them.
 A pixel of nine is enough to know how much that is."""
+CACHED = 1 << 17
+"""So many pixels are averaged at a time, that a processor's cache holds them."""
 COARSE_PX = 120
 """The robust centre is looked for in a frame of squares, which has so many at least."""
 CROP_PX = 400
@@ -48,12 +51,15 @@ BLOCK x BLOCK of some 128 x 128 pixels; of all of them no more than SMALL are ha
 class Cut:
     """What is cut out of a frame: (rows, columns) counts of a square of width_px; of a smaller frame all there is,
     whose first pixel is `down` and `right` of the corner of the square. They may be the frame's own: not to be changed.
+
+    lowest: of the counts, that is asked for more than once.
     """
 
     counts: Picture
     width_px: int
     down: int
     right: int
+    lowest: np.float32
 
 
 def paper_input(frames: NDArray[Any], centre: Centre = "brightest") -> Picture:
@@ -109,28 +115,38 @@ def _cut(counts: Picture, width_px: int, centre: Centre) -> Cut:
         width_px, top, left = width_px // square, top // square, left // square
     cut = cut[:width_px, :width_px]
     down, right = (min(max(0, -a), width_px - n) for a, n in zip((top, left), cut.shape, strict=True))
-    return Cut(cut, width_px, down, right)
+    return Cut(cut, width_px, down, right, cut.min())
 
 
 def picture_of(of: Cut) -> Picture:
     """(150, 150) of what was cut out: capped, scaled and shrunk."""
     cut, width_px = of.counts, of.width_px
-    mean = cut.mean()
-    off = (cut - mean).reshape(-1)
-    cap = mean + np.float32(CAP_SIGMA) * np.sqrt(np.vdot(off, off) / np.float32(off.size))
-    lowest = cut.min()
-    highest = min(cut.max(), cap)
+    # Relative to their mean, in the place in which they are then changed.
+    mean = _mean(cut)
+    off = cut - mean
+    flat = off.reshape(-1)
+    cap = np.float32(CAP_SIGMA) * np.sqrt(np.vdot(flat, flat) / np.float32(off.size))
+    lowest = of.lowest - mean
+    highest = min(off.max(), cap)
     if not highest > lowest:
         return np.zeros((INPUT_PX, INPUT_PX), dtype=np.float32)
-    scaled = _capped(cut, cap)
-    scaled -= lowest
-    scaled *= np.float32(1.0) / (highest - lowest)
-    if scaled.shape != (width_px, width_px):
+    _capped(off, cap, off)
+    off -= lowest
+    if off.shape != (width_px, width_px):
         whole = np.zeros((width_px, width_px), dtype=np.float32)
-        whole[of.down : of.down + scaled.shape[0], of.right : of.right + scaled.shape[1]] = scaled
-        scaled = whole
+        whole[of.down : of.down + off.shape[0], of.right : of.right + off.shape[1]] = off
+        off = whole
     shrink = _shrinking(width_px)
-    return np.asarray(np.clip((shrink @ (shrink @ scaled).T).T, 0.0, 1.0), dtype=np.float32)
+    # To 0..1 only now: shrinking is linear, and leaves fewer pixels to divide.
+    picture = np.ascontiguousarray((shrink @ (shrink @ off).T).T)
+    picture *= np.float32(1.0) / (highest - lowest)
+    return np.clip(picture, 0.0, 1.0, out=picture)
+
+
+def _mean(cut: Picture) -> np.float32:
+    """Of all pixels. Sums of lines by a product take a quarter of the time of `mean`; these are summed in double."""
+    lines = cut @ np.ones(cut.shape[1], dtype=np.float32)
+    return np.float32(lines.sum(dtype=np.float64) / cut.size)
 
 
 def numbers(frame: NDArray[Any]) -> Picture:
@@ -154,10 +170,11 @@ def _inverted(counts: Picture) -> bool:
     rows, columns = (n // BLOCK for n in some.shape)
     blocks = some[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2)
     # Their medians, by a sort, which is three times as fast as `median`.
-    light = np.sort(blocks.reshape(rows, columns, BLOCK * BLOCK), axis=2)[:, :, [7, 8]].mean(axis=2)
+    rising = np.sort(blocks.reshape(rows, columns, BLOCK * BLOCK), axis=2)
+    light = (rising[:, :, 7] + rising[:, :, 8]) / 2
     if not light.size:
         return False
-    middle, lowest, highest = np.median(light), light.min(), light.max()
+    middle, lowest, highest = median(light), light.min(), light.max()
     dark = np.count_nonzero(light < (middle + lowest) / 2)
     return bool(middle - lowest > INVERTED * (highest - middle) and 0 < dark <= SMALL * light.size)
 
@@ -220,11 +237,9 @@ def _high(values: Picture, number: int) -> np.float32:
     return np.float32(np.sort(within)[len(within) - number])
 
 
-def _capped(counts: Picture, cap: np.float32) -> Picture:
-    """The smaller of both. Numpy is slower with one number than with as many as there are counts."""
-    most = np.empty(counts.shape, dtype=np.float32)
-    most.fill(cap)
-    return np.minimum(counts, most, out=most)
+def _capped(counts: Picture, cap: np.float32, out: Picture | None = None) -> Picture:
+    """The smaller of both, in `out` where that is given. `clip` is quicker with one number than `minimum` is."""
+    return np.clip(counts, np.float32(-np.inf), cap, out=out)
 
 
 def _begin(beam_px: float, width_px: int, size_px: int) -> int:
@@ -239,10 +254,13 @@ def _averaged(cut: Picture, square: int, cap: np.float32 | None = None) -> Pictu
     if square == 1:
         return cut.copy() if cap is None else _capped(cut, cap)
     whole = cut[: rows * square, : columns * square]
-    # Added line by line, which is ten times as fast as a sum over two of four axes.
-    lines = whole[::square].copy() if cap is None else _capped(whole[::square], cap)
-    for k in range(1, square):
-        lines += whole[k::square] if cap is None else _capped(whole[k::square], cap)
+    # Lines first, then columns, which is ten times as fast as a sum over two of four axes.
+    lines = np.empty((rows, whole.shape[1]), dtype=np.float32)
+    together = max(1, CACHED // (square * whole.shape[1]))
+    for first in range(0, rows, together):
+        some = whole[first * square : (first + together) * square]
+        some = some if cap is None else _capped(some, cap)
+        some.reshape(-1, square, whole.shape[1]).sum(axis=1, out=lines[first : first + together])
     squares = lines[:, ::square].copy()
     for k in range(1, square):
         squares += lines[:, k::square]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from protocols.screening.pixelnoise import Noise, noise_of
 from protocols.screening.preprocessing import CROP_PX, INPUT_PX, REACH_PER_A, Cut, Picture
+from protocols.spots.median import median
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.float32]
@@ -101,7 +102,7 @@ def candidates(picture: Picture, cut: Cut) -> Candidates:
     inside = (slow > reach) & (slow < cut.counts.shape[0] - reach - 1)
     inside &= (fast > reach) & (fast < cut.counts.shape[1] - reach - 1)
     slow, fast = slow[inside], fast[inside]
-    return Candidates(cut, slow, fast, noise_of(cut.counts) if len(slow) else None)
+    return Candidates(cut, slow, fast, noise_of(cut.counts, float(cut.lowest)) if len(slow) else None)
 
 
 def measured(found: Sequence[Candidates]) -> list[SeenSpots]:
@@ -119,7 +120,7 @@ def measured(found: Sequence[Candidates]) -> list[SeenSpots]:
 def _window(cut: Cut) -> tuple[float, int]:
     """How much finer its pixels are than the usual ones, and half of the window in which a spot is measured."""
     scale = max(cut.width_px / CROP_PX, SMALLEST)
-    return scale, int(np.clip(round(4 * SIGMA_PX * scale), SMALLEST_PX, LARGEST_PX))
+    return scale, min(max(round(4 * SIGMA_PX * scale), SMALLEST_PX), LARGEST_PX)
 
 
 def _highest(picture: Picture) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -130,7 +131,7 @@ def _highest(picture: Picture) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         off.reshape(blocks, BLOCK_PX, blocks, BLOCK_PX).swapaxes(1, 2).reshape(blocks * blocks, -1), axis=1
     )  # all of it, which is faster than a partition
     scatter = np.maximum(of_block[:, 525] - of_block[:, 312], 1e-5).reshape(blocks, blocks)  # 84 % over the median
-    scatter = np.maximum(scatter, 0.2 * np.median(scatter))
+    scatter = np.maximum(scatter, np.float32(0.2 * median(scatter)))
     between = _between()
     stands_out = off / (between @ scatter @ between.T)
     stands_out[[0, -1]] = stands_out[:, [0, -1]] = 0.0
@@ -167,11 +168,15 @@ def _measured(found: Sequence[Candidates]) -> list[SeenSpots]:
     pixels = np.empty((len(slow), size, size), dtype=np.float32)
     below = np.zeros(0, dtype=np.float32)
     down, right = np.zeros(len(slow), np.float32), np.zeros(len(slow), np.float32)
+    # Of each frame with candidates, its windows: by the place of their first pixel.
+    windows = [
+        (part, np.lib.stride_tricks.sliding_window_view(one.cut.counts, (size, size)))
+        for one, part in zip(found, parts, strict=True)
+        if len(one)
+    ]
     for again in (False, True):
-        for one, part in zip(found, parts, strict=True):
-            if len(one):
-                windows = np.lib.stride_tricks.sliding_window_view(one.cut.counts, (size, size))
-                pixels[part] = windows[slow[part] - reach, fast[part] - reach]
+        for part, of_frame in windows:
+            pixels[part] = of_frame[slow[part] - reach, fast[part] - reach]
         if not again:
             ring = pixels[:, around]
             lower = int(0.85 * ring.shape[1])  # without those of neighbours
@@ -265,7 +270,8 @@ def _kept(
 
 def _apart(place: Array, light: Array) -> NDArray[np.bool_]:
     """(n,) those without a brighter one nearer than APART_PER_A."""
-    near = np.hypot(*(place[:, None] - place).transpose(2, 0, 1)) < APART_PER_A
+    x, y = place.T
+    near = np.square(x[:, None] - x) + np.square(y[:, None] - y) < APART_PER_A**2
     return np.asarray(~(near & (light > light[:, None])).any(axis=1))
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.spots.median import median
+
 Counts = NDArray[np.uint16] | NDArray[np.float64]
 
 SIGMA_PX = 10.0
@@ -66,7 +68,7 @@ def brightest_place(
         return None, 0.0
     smooth = _blur(coarse, sigma_px / bin_px)
     y, x = (int(k) for k in np.unravel_index(int(smooth.argmax()), smooth.shape))
-    background, summit = float(np.median(smooth)), float(smooth[y, x])
+    background, summit = median(smooth), float(smooth[y, x])
     reach = round(NEXT_SIGMAS * sigma_px / bin_px)
     smooth[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1] = 0.0
     least = max(float(smooth.max()) - background, 1e-3 * summit, 1e-6)
@@ -197,11 +199,12 @@ def _climb(
     y: NDArray[np.float64] = np.arange(window.shape[0], dtype=np.float64) + (top + 0.5)
     x: NDArray[np.float64] = np.arange(window.shape[1], dtype=np.float64) + (left + 0.5)
     for _ in range(50):
-        gx, gy = _derivatives(np.asarray(fast - x), sigma), _derivatives(np.asarray(slow - y), sigma)
-        # f[i, j]: the i-th derivative along slow and the j-th along fast.
-        f = (gy @ window @ gx.T).tolist()
-        along, down = f[0][1], f[1][0]
-        curved, mixed, curved_down = f[0][2], f[1][1], f[2][0]
+        # m[i][j]: with the i-th power of the distance along slow and the j-th along fast.
+        m = (_moments_of((slow - y) / sigma) @ window @ _moments_of((fast - x) / sigma).T).tolist()
+        # Derivatives of the filtered picture, from those of a Gaussian.
+        along, down = -m[0][1] / sigma, -m[1][0] / sigma
+        curved, curved_down = (m[0][2] - m[0][0]) / sigma**2, (m[2][0] - m[0][0]) / sigma**2
+        mixed = m[1][1] / sigma**2
         determinant = curved * curved_down - mixed * mixed
         if curved < 0 and determinant > 0:
             step = (
@@ -209,7 +212,7 @@ def _climb(
                 (mixed * along - curved * down) / determinant,
             )
         else:  # not yet at a summit: the mean-shift step climbs
-            share = sigma**2 / max(f[0][0], 1e-300)
+            share = sigma**2 / max(m[0][0], 1e-300)
             step = along * share, down * share
         length = math.hypot(*step)
         if length > sigma / 2:
@@ -222,8 +225,11 @@ def _climb(
     return None
 
 
-def _derivatives(distance: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """A Gaussian and its first two derivatives at (n,) distances: (3, n)."""
-    u = distance / sigma
-    g = np.exp(-0.5 * u**2)
-    return np.stack([g, -u / sigma * g, (u**2 - 1) / sigma**2 * g])
+def _moments_of(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, n) a Gaussian at (n,) distances in its widths, times these and times their squares."""
+    found = np.empty((3, len(distance)))
+    squared = distance * distance
+    np.exp(-0.5 * squared, out=found[0])
+    np.multiply(found[0], distance, out=found[1])
+    np.multiply(found[0], squared, out=found[2])
+    return found

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from protocols.screening import preprocessing
 from protocols.screening.preprocessing import (
     INPUT_PX,
     REACH_PER_A,
@@ -97,6 +98,7 @@ UNSPOKEN = {
     "nor is the highest number of 32 bits": (lambda f: spoilt(f, 2**32 - 1, dtype=np.uint32), 0.02),
     "negative counts are counts": (lambda f: f.astype(np.int32) - 100, 1e-5),
     "a frame times something is the same": (lambda f: f * 0.37, 1e-5),
+    "a frame with an offset is the same": (lambda f: f + np.float32(30_000), 1e-5),
     "electrons that are dark are turned over": (lambda f: 65535 - f, 1e-5),
     "also where the numbers are negative": (lambda f: -f.astype(np.float32), 1e-5),
     "dead pixels make no frame inverted": (lambda f: spoilt(f, 0, np.s_[::9, 7:9], np.uint16), 0.5),
@@ -130,6 +132,15 @@ def test_frames_of_any_size_give_the_same_size(shape):
     assert made.shape == (1, INPUT_PX, INPUT_PX)
     assert made.dtype == np.float32
     assert 0.0 <= made.min() <= made.max() <= 1.0
+
+
+@pytest.mark.parametrize("together", [1, 5000, 10**7])
+def test_it_does_not_matter_how_many_pixels_are_averaged_at_a_time(together, monkeypatch):
+    frame = pattern((700, 603), seed=8).astype(np.float32)
+    expected = robust_centre(frame), input_of(frame[None], PER_PX / 3)
+    monkeypatch.setattr(preprocessing, "CACHED", together)
+    assert robust_centre(frame) == expected[0]
+    np.testing.assert_array_equal(input_of(frame[None], PER_PX / 3), expected[1])
 
 
 @pytest.mark.parametrize("beam", [60, 900])
