@@ -16,7 +16,7 @@ from engine.errors import Refused, shown
 from protocols.learning.modelfile import Weights, read_record, read_weights, refused_model, write_model
 from protocols.screening import geometric, judge
 from protocols.screening.calibration import Calibration
-from protocols.screening.evidence import told
+from protocols.screening.evidence import NAMES, told
 from protocols.screening.examples import Examples
 from protocols.screening.inspection import inspected
 from protocols.screening.networks import D_MIN, GOOD, NETWORKS, SEVERAL, Numbers, Which
@@ -44,8 +44,11 @@ class Prepared:
 
 def prepared(frames: NDArray[Any], inverse_A_per_px: float | NDArray[np.float64]) -> Prepared:
     """For the small network, of (n, slow, fast) frames; 1/A a pixel of all, or (n,) of each."""
-    found = list(inspected(frames, inverse_A_per_px))
-    return Prepared(np.stack([one.picture for one in found]), np.stack([told(one.spots) for one in found]))
+    pictures = np.empty((len(frames), INPUT_PX, INPUT_PX), dtype=np.float32)
+    evidence = np.empty((len(frames), len(NAMES)), dtype=np.float32)
+    for number, one in enumerate(inspected(frames, inverse_A_per_px)):
+        pictures[number], evidence[number] = one.picture, told(one.spots)
+    return Prepared(pictures, evidence)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
