@@ -23,12 +23,16 @@ def maps(tf: Any, pictures: Any) -> Any:
     """(n, 150, 150, 2) of a tensor of (n, 150, 150) pictures, 0 to 1: its root, and what stands out in it."""
     off = pictures - _mean(tf, pictures, NEAR_PX)
     sigmas = off / tf.sqrt(_mean(tf, off * off, WIDE_PX) + 1e-6)
-    return tf.stack([tf.sqrt(pictures), tf.clip_by_value(sigmas, -3.0, 8.0) / 3], 3)
+    both = tf.stack([tf.sqrt(pictures), tf.clip_by_value(sigmas, -3.0, 8.0) / 3], 1)
+    return tf.transpose(both, (0, 2, 3, 1))  # half the time of stacking them pixel by pixel
 
 
 def channels(tf: Any, seen: Any) -> Any:
     """What the network takes, of the maps."""
-    return tf.nn.space_to_depth(seen, 2)
+    rows, columns, maps_of_each = seen.shape[1:]
+    # Pairs of rows side by side. As `space_to_depth`, which takes ten times as long.
+    pairs = tf.reshape(seen, (-1, 2, columns // 2, 2 * maps_of_each))
+    return tf.reshape(tf.transpose(pairs, (0, 2, 1, 3)), (-1, rows // 2, columns // 2, 4 * maps_of_each))
 
 
 def rings(pixels: int) -> NDArray[np.float32]:

@@ -54,6 +54,12 @@ def test_no_spot_is_lost_on_the_way_into_the_network() -> None:
     assert place.max() > 1.5
 
 
+def test_the_channels_are_the_pixels_of_squares_line_by_line() -> None:
+    tf = tensorflow()
+    seen = np.random.default_rng(2).random((3, 150, 150, 2)).astype(np.float32)
+    np.testing.assert_array_equal(views.channels(tf, tf.constant(seen)), tf.nn.space_to_depth(seen, 2))
+
+
 @pytest.mark.parametrize("way", range(8))
 def test_what_is_shown_turns_as_the_picture_does(way: int) -> None:
     tf = tensorflow()
