@@ -86,7 +86,8 @@ def still_lattice(xy_per_A: Array, wavelength_A: float = 0.0251) -> StillLattice
     for _ in range(3):
         if kept.sum() < FEWEST - 1:
             break
-        pair = _fitted(points, squares, pair, np.broadcast_to(kept.astype(np.float64), (2, count)))
+        off = _off(points, pair)
+        pair = _fitted(points, squares, pair, off, np.broadcast_to(kept.astype(np.float64), (2, count)))
         near, within = _near(points, pair)
         kept = near.all(axis=0)
     return StillLattice(pair[:, :3], kept, float(4 * within.prod()))
@@ -94,10 +95,15 @@ def still_lattice(xy_per_A: Array, wavelength_A: float = 0.0251) -> StillLattice
 
 def _near(points: Array, vectors: Array) -> tuple[Mask, Array]:
     """(m, n) whether the phases of the points are whole numbers, and (m,) within what."""
-    phases = vectors @ points.T
     placed = PLACED_PER_A * np.hypot(vectors[:, 0], vectors[:, 1]) + PLACED_ALONG_PER_A * np.abs(vectors[:, 2])
     within = np.clip(placed, LEAST_WITHIN, MOST_WITHIN)
-    return np.abs(phases - np.rint(phases)) < within[:, None], within
+    return np.abs(_off(points, vectors)) < within[:, None], within
+
+
+def _off(points: Array, vectors: Array) -> Array:
+    """(m, n) how far the phases of the points are from whole numbers."""
+    phases = vectors @ points.T
+    return phases - np.rint(phases)
 
 
 def _candidates(points: Array) -> Array:
@@ -186,9 +192,8 @@ def _refined(points: Array, vectors: Array) -> Array:
     for width in PHASE_WIDTHS:
         if not len(vectors):
             return vectors
-        phases = vectors @ points.T
-        off = phases - np.rint(phases)
-        vectors = _fitted(points, squares, vectors, np.exp((-0.5 / width**2) * (off * off)))
+        off = _off(points, vectors)
+        vectors = _fitted(points, squares, vectors, off, np.exp((-0.5 / width**2) * (off * off)))
     phases = vectors @ points.T
     score = np.cos(2 * np.pi * phases).mean(axis=1)
     length = np.linalg.norm(vectors[:, :3], axis=1)
@@ -219,9 +224,9 @@ def _squares(points: Array) -> Array:
     return (points[:, :, None] * points[:, None, :] + STEADY).reshape(len(points), 16)
 
 
-def _fitted(points: Array, squares: Array, vectors: Array, weight: Array) -> Array:
-    """(m, 4) vectors moved so that the points' phases are whole numbers, each point with its (m, n) weight."""
-    phases = vectors @ points.T
-    off = phases - np.rint(phases)
+def _fitted(points: Array, squares: Array, vectors: Array, off: Array, weight: Array) -> Array:
+    """(m, 4) vectors moved so that the points' phases are whole numbers. (m, n) each: how far they are off, and what
+    each point weighs.
+    """
     normal = (weight @ squares).reshape(len(vectors), 4, 4)
     return np.asarray(vectors - np.linalg.solve(normal, ((weight * off) @ points)[:, :, None])[:, :, 0])

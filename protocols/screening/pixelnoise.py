@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.screening.preprocessing import Picture
+from protocols.spots.median import median
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.float32]
@@ -51,6 +52,10 @@ def noise_of(counts: Picture, lowest: float) -> Noise:
     squares = squares[:, ::3] + squares[:, 1::3] + squares[:, 2::3]
     mean = squares.reshape(rows // 8, 8, columns).sum(axis=1).reshape(rows // 8, columns // 8, 8).sum(axis=2)
     mean = mean.reshape(-1) / (9 * 64)
+    whole = bool((squares == np.rint(squares)).all())
+    if whole and _mostly_below(squares, 9 * FEW_COUNTS) and lowest >= 0:
+        darkest = np.sort(mean)[: -(-len(mean) // LEVELS)]
+        return Noise(1.0, np.array([min(median(darkest), 1.0)]), None)
     order = np.argsort(mean)
     # The parts are as those of `array_split`: the first ones have one more.
     longer = np.arange(LEVELS) < len(order) % LEVELS
@@ -58,9 +63,6 @@ def noise_of(counts: Picture, lowest: float) -> Noise:
     begins = np.concatenate([[0], ends[:-1]])
     rising = mean[order]
     level = (rising[(begins + ends - 1) // 2] + rising[(begins + ends) // 2]) / 2  # the median of each
-    whole = bool((squares == np.rint(squares)).all())
-    if whole and _mostly_below(squares, 9 * FEW_COUNTS) and lowest >= 0:
-        return Noise(1.0, np.minimum(level[:1], 1.0), None)
     lines = squares[::2] - squares[1::2]
     square2 = np.square(lines[:, ::2] - lines[:, 1::2]) / (4 * 9)
     in_blocks = square2.reshape(rows // 8, 4, columns // 8, 4).swapaxes(1, 2).reshape(-1, 16)

@@ -160,7 +160,8 @@ def _binned(counts: Counts, bin_px: int, most: np.uint16 | np.float64) -> NDArra
     """
     rows, columns = (n // bin_px * bin_px for n in counts.shape)
     squared = counts[:rows, :columns].reshape(rows // bin_px, bin_px, columns)
-    together, capped, whole = 1, True, counts.dtype == np.uint16
+    whole, capped = counts.dtype == np.uint16, bool(most < np.inf)
+    together = 1 if capped else bin_px
     if whole:
         highest = int(counts.max(initial=0))
         together, capped = max(1, 65535 // max(1, min(int(most), highest))), highest > int(most)
@@ -169,7 +170,7 @@ def _binned(counts: Counts, bin_px: int, most: np.uint16 | np.float64) -> NDArra
     for first in range(0, bin_px, together):
         group = range(first, min(first + together, bin_px))
         if not capped:
-            lines += squared[:, group.start : group.stop].sum(axis=1, dtype=counts.dtype)
+            lines += squared[:, group.start : group.stop].sum(axis=1, dtype=counts.dtype if whole else lines.dtype)
             continue
         some: NDArray[Any] = np.minimum(squared[:, first], most)
         for k in group[1:]:
