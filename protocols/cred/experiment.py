@@ -23,7 +23,8 @@ from engine.run.machine import StrictMachine
 from engine.run.panels import FrameMarks, Kept, Panel, PanelRow, Pointed
 from engine.run.run import Run
 from protocols.calibrate.keeping import kept_of
-from protocols.cred.gaps import gaps_of, objection_to
+from protocols.cred.crystalslots import SEVERAL
+from protocols.cred.gaps import gaps_of, objection_to, turns_of
 from protocols.cred.likely import refuse_impossible, unusual
 from protocols.cred.livelook import LOOK, SEARCH
 from protocols.cred.machine import cred_machine
@@ -68,7 +69,8 @@ WHAT_IF = WhatIf(
     # Nor has it other pictures to look at.
     unanswerable=(
         *("start_deg", "speed_deg_s", "rotation", "crystal", "sample", "formats", "truth"),
-        *("live", "stop_at", "stop_if", "tracking", "track_by", "beam_follows", "path", "prescan_images"),
+        *("live", "stop_at", "stop_if", "tracking", "track_by", "beam_follows"),
+        *("path", "other_paths", "prescan_images"),
     ),
     needs_settling=("defocus",),
     signed=("range_deg",),
@@ -98,6 +100,7 @@ class PreparedCred(Prepared):
             "oscillation angle": f"{slots.oscillation_deg:.4f} deg per slot",
             "slots": f"{slots.slots} ({_number(slots)} snapshots, {slots.snapshot_slots} slot(s) each)",
             "not recorded": gaps_of(slots),
+            **turns_of(slots),
             "duration": f"{slots.slots * slots.period_s:.1f} s",
             **slots.prescan.words,
             **self._earlier,
@@ -363,13 +366,13 @@ class Cred(ExperimentType[CredPlan]):
         from protocols.cred.finish import plan_of
         from protocols.cred.livetable import write_live_table
         from protocols.cred.results import look_file, snapshot_file, write_pictures
-        from protocols.cred.trackedpath import path_in, write_paths
+        from protocols.cred.trackedpath import paths_in, write_paths
 
         files = write_pictures(folder, frames(SNAPSHOT.name), "slot", snapshot_file)
         files += write_pictures(folder, frames(PRESCAN_IMAGE.name), "look", look_file)
         files += write_live_table(folder, remains.records)
         plan = plan_of(remains.plan)
-        return [*files, *write_paths(folder, path_in(remains.records, plan), plan)]
+        return [*files, *write_paths(folder, paths_in(remains.records, plan), plan)]
 
     def products(self, plan: CredPlan) -> Sequence[str]:
         """See `ExperimentType.products`."""
@@ -408,6 +411,11 @@ class Cred(ExperimentType[CredPlan]):
             told = self.told(document.result)
         except (KeyError, TypeError, ValueError):  # of an older version, or edited: the report has its parameters
             told = ()
+        if SEVERAL in document.result:
+            from protocols.cred.crystalfolders import make_crystal_folders
+
+            folders = make_crystal_folders(folder, document)
+            return [f"{own.name}: {line}" for own in folders for line in self.export(own, formats, progress)]
         _look_at_crystal(folder, document, progress)
         summary = export_run(folder, formats, None, progress, told)
         return (

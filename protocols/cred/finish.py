@@ -19,6 +19,7 @@ from engine.record.spoolformat import FrameInfo
 from engine.record.trace import Record
 from engine.run.timeline import SlotGrid
 from protocols.cred import results
+from protocols.cred.crystalslots import SEVERAL, crystals_of
 from protocols.cred.liveresult import live_result
 from protocols.cred.missing import missing_slots
 from protocols.cred.pattern import pattern_in
@@ -64,6 +65,10 @@ def finish_cred(remains: Remains) -> RunEnd:
     tracked = tracked_in(remains.records)
     if tracked is not None:
         result |= {"tracking": tracked.summary}
+    if run.plan is not None and run.plan.other_paths:
+        files = [each.file for each in run.plan.paths]
+        found = [] if tracked is None else tracked.snapshots
+        result |= {SEVERAL: crystals_of(remains.records, files, found, result["slots"])}
     if (live := live_result(remains.records)) is not None:
         result |= {"live": live}
     unusable = ""

@@ -23,6 +23,16 @@ def gaps_of(slots: SlotPlan) -> str:
     return told if share <= LITTLE * 1.05 else f"{told}; {_better(slots)}"
 
 
+def turns_of(slots: SlotPlan) -> dict[str, str]:
+    """Of several crystals, how much of the range each has; nothing of one."""
+    count = len(slots.plan.paths)
+    if count < 2:
+        return {}
+    share = 100 * (1 - slots.snapshots.least_missing) / count
+    away = f"between its turns {(count - 1) * slots.plan.snapshot_interval * abs(slots.oscillation_deg):.3g} deg"
+    return {"crystals": f"{count}, exposed in turns from snapshot to snapshot: {share:.0f} % of the range each, {away}"}
+
+
 def _better(slots: SlotPlan) -> str:
     """By fewer snapshots, or by exposures so long that a snapshot takes one slot."""
     plan, taken = slots.plan, slots.snapshot_slots

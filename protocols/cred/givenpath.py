@@ -89,6 +89,18 @@ def _read(value: object) -> object:
     return GivenPath(file=Path(value).name, rows=rows)
 
 
+def _read_all(value: object) -> object:
+    """Names of files; as words with commas between, too, for a list has quotes that a shell takes away."""
+    several = value.split(",") if isinstance(value, str) else value
+    return tuple(_read(each) for each in several) if isinstance(several, list | tuple) else (_read(several),)
+
+
+PathsKey = Annotated[
+    tuple[GivenPath, ...],
+    BeforeValidator(_read_all),
+    WithJsonSchema({"type": "array", "items": {"type": "string", "format": "file-path"}}),
+]
+"""The key of a plan that names several."""
 PathKey = Annotated[
     GivenPath | None,
     BeforeValidator(_read),

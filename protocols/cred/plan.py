@@ -11,7 +11,7 @@ from drivers.judged import meant
 from drivers.plausible import EXPOSURE, SNAPSHOT, SPEED
 from engine.errors import Refused, shown
 from engine.run.budget import Budget, BudgetStep
-from protocols.cred.givenpath import PathKey
+from protocols.cred.givenpath import GivenPath, PathKey, PathsKey
 from protocols.cred.plantables import CrystalPlan, StopAtPlan, StopIfPlan
 from protocols.cred.prescanplan import MOST_IMAGES, PrescanPlan
 from protocols.cred.snapshotslots import SnapshotSlots
@@ -102,6 +102,9 @@ class CredPlan(BaseModel):
     path: PathKey = None
     """With tracking: a CSV file that tells where the crystal goes, as a run leaves it in snapshots/path.csv
     (docs/tracking.md)."""
+    other_paths: PathsKey = ()
+    """With path: the paths of other crystals nearby, which the same rotation collects: they are exposed in turns, from
+    snapshot to snapshot, as --set other_paths=B.csv,C.csv (docs/tracking.md)."""
     prescan_images: Annotated[int, Field(ge=0, le=MOST_IMAGES)] = 0
     """With tracking: look at the crystal at so many angles over the range before the rotation; 0 for none."""
     stop_at: StopAtPlan = StopAtPlan()
@@ -185,6 +188,25 @@ class CredPlan(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _whose_turn(self) -> "CredPlan":
+        if not self.other_paths:
+            return self
+        if self.path is None or self.tracking != "correct" or self.track_by == "stage":
+            raise ValueError(
+                "other_paths: crystals are brought back in turns along their paths; give the path of the first one, "
+                "and set tracking = correct, track_by = image shift or beam shift"
+            )
+        for key, value in (("prescan_images", 0), ("snapshot_when_unsure_nm", None), ("live", False)):
+            if getattr(self, key) != value:
+                raise ValueError(f"{key}: looks at one crystal, and other_paths names more; leave {key} out")
+        if self.crystal_lost == "search":
+            raise ValueError("crystal_lost: of several crystals none is searched for; set go on, or stop")
+        if self.ends_early:
+            key = next(iter(self.ends_early))
+            raise ValueError(f"{key}: is asked of one crystal, and other_paths names more; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _some_interval(self) -> "CredPlan":
         if self.snapshot_when_unsure_nm is None:
             return self
@@ -218,6 +240,11 @@ class CredPlan(BaseModel):
                 "leave it out"
             )
         return self
+
+    @property
+    def paths(self) -> tuple[GivenPath, ...]:
+        """Of all crystals, in the order of their turns; none where no path is given."""
+        return () if self.path is None else (self.path, *self.other_paths)
 
     @property
     def ends_early(self) -> dict[str, float | bool]:
@@ -406,4 +433,5 @@ class SlotPlan:
                 )
         if plan.path is not None:  # that of an earlier run begins with its first snapshot and ends with its last
             between_deg = plan.snapshot_interval * abs(self.oscillation_deg) + self.run_in_deg
-            plan.path.check_range(plan.start_deg, plan.start_deg + plan.range_deg, between_deg)
+            for path in plan.paths:
+                path.check_range(plan.start_deg, plan.start_deg + plan.range_deg, between_deg)

@@ -62,16 +62,25 @@ class TakenSnapshot:
 
 class SeenCrystal:
     """Of one run. optics: of its snapshots, as they should be. path: as it is known before. disc_follows: corrections
-    move the disc on the camera, as a probe takes it along. flatfield: its index in the spool, once it is there.
+    move the disc on the camera, as a probe takes it along. number: of several, from 1; 0 of one alone. flatfield: its
+    index in the spool, once it is there.
 
     missed: in so many snapshots in a row, up to the last, it was not found, or not believed; why: the last time.
     elsewhere: it was seen in the last one where it could not have gone. last: the last snapshot that was believed.
     """
 
     def __init__(
-        self, run: "Run", optics: Optics, detector: Detector, path: CrystalPath, *, disc_follows: bool = False
+        self,
+        run: "Run",
+        optics: Optics,
+        detector: Detector,
+        path: CrystalPath,
+        *,
+        disc_follows: bool = False,
+        number: int = 0,
     ) -> None:
         self._run, self._optics, self._detector, self._disc_follows = run, optics, detector, disc_follows
+        self._number = number
         self.path = path
         self._disc_known = not disc_follows
         """Whether it is known where the disc is without corrections: a probe may have been moved before."""
@@ -82,7 +91,6 @@ class SeenCrystal:
         self._seen: Found | None = None  # whether it is believed or not
         self._optics_seen: Optics | None = None  # of the last snapshot that could be looked at
         self._assumed_now = False
-        run.compute.declare(LOCATE)
 
     @property
     def is_lost(self) -> bool:
@@ -108,12 +116,12 @@ class SeenCrystal:
             return
         if place is None:
             self.missed += 1
-            self._run.trace.record("tracking", NOT_FOUND, **taken.told, reason=self.why)
+            self._run.trace.record("tracking", NOT_FOUND, **self._which(taken), reason=self.why)
             return
         seen = self.path.see(taken.angle_deg, taken.t_s, place)
         # A crystal that never stood out is where its film has gone from where it was taken to be: that is said.
         by = {"by": "film"} if self._seen is not None and self._seen.located.looks is None else {}
-        self._run.trace.record("tracking", FOUND, **taken.told, **_told_of(taken, place), seen=seen.value, **by)
+        self._run.trace.record("tracking", FOUND, **self._which(taken), **_told_of(taken, place), seen=seen.value, **by)
         if seen is Seen.DOUBTED:
             self.missed += 1
             self.elsewhere = True
@@ -123,15 +131,20 @@ class SeenCrystal:
         self.last = self._seen
         self._first = self._first or self._seen
 
+    def _which(self, taken: TakenSnapshot) -> dict[str, Any]:
+        return {**taken.told, **({"crystal": self._number} if self._number else {})}
+
     def _assume(self, taken: TakenSnapshot) -> bool:
         """Of a crystal that does not stand out in the first snapshot: it is in the middle, where it was centred."""
         if self.last is not None or self.missed or self._optics_seen is None or self.why != NOT_SEEN:
+            return False
+        if self._number > 1:  # nobody has centred it
             return False
         place = Place.even(0.0, 0.0, ASSUMED_NM)
         self._first = self.last = Found(taken.index, self._optics_seen, Located(place, 0.0, None))
         self.path.see(taken.angle_deg, taken.t_s, place)
         reason = f"{self.why}: taken to be in the middle, where it was centred"
-        self._run.trace.record("tracking", ASSUMED, **taken.told, **_told_of(taken, place), reason=reason)
+        self._run.trace.record("tracking", ASSUMED, **self._which(taken), **_told_of(taken, place), reason=reason)
         return True
 
     @property

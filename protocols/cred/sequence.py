@@ -85,7 +85,8 @@ class CredSequence(Experiment):
         self._tracked = None if plan.tracking == "off" else tracked_crystal(run, microscope, plan, self._next_snapshot)
         self._prescan = None
         if self._tracked is not None:
-            FadingWatch(run, self._next_snapshot, microscope.geometry, plan.exposure_s)
+            if not plan.other_paths:  # frames of another crystal are no fading
+                FadingWatch(run, self._next_snapshot, microscope.geometry, plan.exposure_s)
             if slots.prescan.looks:
                 self._prescan = Prescan(
                     run, plan, slots, self._watch, self._beam, self._optics, self._tracked, self._back_from_prescan
@@ -139,7 +140,7 @@ class CredSequence(Experiment):
             if self._live is not None:
                 self._live.flatfield = index
             if self._tracked is not None:
-                self._tracked.seen.flatfield = index
+                self._tracked.flatfield_is(index)
         if self._tracked is not None:
             await self._tracked.begin()
         await self._detector.arm((self.plan.exposure_s, self.plan.snapshot_exposure_s))

@@ -15,15 +15,17 @@ from drivers.contract import Microscope
 from engine.errors import DeviceError, DeviceLost, Refused
 from engine.run.contract import SafeAction
 from protocols.cred.lookingaround import LookingAround
-from protocols.cred.seencrystal import SeenCrystal, TakenSnapshot
+from protocols.cred.seencrystal import LOCATE, SeenCrystal, TakenSnapshot
 from protocols.cred.snapshotslots import NextSnapshot
 from protocols.cred.trackedby import actuator_by, disc_range_nm
-from protocols.cred.trackedpath import AIMED, CORRECTED, path_before
+from protocols.cred.trackedpath import AIMED, CORRECTED, paths_before
 from protocols.cred.trackingcalls import DeflectorCalls, StageCalls, TrackingCalls
+from protocols.cred.turns import Turns
 from protocols.tracking.actuator import Actuator, Correction
 from protocols.tracking.correction import CorrectionLimits, Corrector, Trust
 from protocols.tracking.interval import off_middle_nm
 from protocols.tracking.locating import Optics
+from protocols.tracking.path import CrystalPath
 from protocols.tracking.place import Place
 from protocols.tracking.question import Detector
 
@@ -73,15 +75,32 @@ class CrystalLost:
 
 
 class TrackedCrystal:
-    """Of one run. seen: by its snapshots. by: None where the crystal is only shown."""
+    """Of one run. crystals: as their snapshots show them; of several each has its turn. by: None where the crystal is
+    only shown.
+    """
 
-    def __init__(self, run: "Run", seen: SeenCrystal, by: BringingBack | None, lost: CrystalLost) -> None:
+    def __init__(self, run: "Run", crystals: Sequence[SeenCrystal], by: BringingBack | None, lost: CrystalLost) -> None:
         self._run, self._by, self._lost = run, by, lost
-        self.seen, self.path = seen, seen.path
+        self._turns = Turns(run, crystals)
         self._corrector: Corrector | None = None
         self._is_held = by is not None
         self._aim_nm = (0.0, 0.0)
         self._corrected_now = False
+
+    @property
+    def seen(self) -> SeenCrystal:
+        """By its snapshots; of several that one whose turn it is."""
+        return self._turns.now
+
+    @property
+    def path(self) -> CrystalPath:
+        """Where it goes."""
+        return self.seen.path
+
+    def flatfield_is(self, index: int) -> None:
+        """In the spool."""
+        for crystal in self._turns.crystals:
+            crystal.flatfield = index
 
     @property
     def stands_after_s(self) -> float:
@@ -91,7 +110,7 @@ class TrackedCrystal:
     @property
     def ends_run(self) -> str:
         """Why the run ends, in words: the crystal is lost, and the plan says so. Empty where it goes on."""
-        if not self.seen.is_lost or not self._lost.ends:
+        if not self._turns.all_lost or not self._lost.ends:
             return ""
         searched = f"; {self._lost.around.over}" if self._lost.around.over else ""
         return (
@@ -101,6 +120,7 @@ class TrackedCrystal:
 
     async def begin(self) -> None:
         """Read where all stands that will be set, for it goes back there; no call where nothing is corrected."""
+        self._turns.begin()
         if self._by is not None:
             self._corrector = Corrector(self._by.actuator, self._by.limits, *await self._by.calls.begin())
 
@@ -112,6 +132,8 @@ class TrackedCrystal:
         """From the next snapshot on the crystal is to lie there, and not in the middle of the aperture; words for the
         operator. Raises Refused where it cannot.
         """
+        if self._turns.are_several:
+            raise Refused("Tracking: of several crystals each is held in the middle; nothing was changed.")
         stopped = self._corrector is not None and self._corrector.trust is Trust.STOPPED
         if self._by is None or not self._is_held or stopped:
             raise Refused("Tracking: the crystal is not held, for no corrections are made; nothing was changed.")
@@ -162,6 +184,9 @@ class TrackedCrystal:
         """
         await self._look(taken)
         upcoming = self._lost.upcoming
+        if self._turns.are_several:
+            await self._next_turn(taken.slot, ahead(upcoming.decide(None)))
+            return
         if self.seen.missed:
             soon = upcoming.decide(None)
             if self._lost.is_searched_for and self.seen.is_lost and not self.seen.elsewhere:
@@ -181,6 +206,15 @@ class TrackedCrystal:
         # Anew: a correction acts not exactly as it should, and may not have brought it all the way.
         slots = upcoming.decide(off_nm)
         upcoming.comes_after(slots, off_nm(slots) if upcoming.is_decided else None)
+
+    async def _next_turn(self, slot: int, ahead: tuple[float, float]) -> None:
+        """The next crystal to the middle, by as much as that takes: what the correction did, its snapshot tells."""
+        if self._corrector is None:
+            return
+        correction = self._turns.next(slot, self._corrector, ahead)
+        if correction is not None:
+            self._corrector.looked_elsewhere(correction)
+            await self._set(slot, correction)
 
     async def _look(self, taken: TakenSnapshot) -> None:
         self._corrected_now = False
@@ -241,7 +275,8 @@ class TrackedCrystal:
             return
         # Before it is made: of a call that fails nobody knows whether it was heard.
         self._corrected_now = True
-        self.path.correct(*correction.moves_nm)
+        for crystal in self._turns.crystals:
+            crystal.path.correct(*correction.moves_nm)
         x_nm, y_nm = correction.moves_nm
         told = {"slot": slot, "by": self._by.actuator.name, "x_nm": round(x_nm, 3), "y_nm": round(y_nm, 3)}
         self._run.trace.record("tracking", CORRECTED, **told)
@@ -268,10 +303,16 @@ def tracked_crystal(
     saturation = camera.saturation_of(plan.snapshot_exposure_s) or 0
     detector = Detector(None, camera.wide_cross, saturation, _electron_counts(microscope))
     by = _bringing_back(run, microscope, plan) if plan.tracking == "correct" else None
-    path = path_before(plan, foreshortened=by is not None and by.actuator.foreshortened)
+    paths = paths_before(plan, foreshortened=by is not None and by.actuator.foreshortened)
     lost = CrystalLost(plan.crystal_lost, next_snapshot, LookingAround(run, facts.aperture_nm / 2))
     disc_follows = by is not None and by.actuator.disc_follows
-    return TrackedCrystal(run, SeenCrystal(run, optics, detector, path, disc_follows=disc_follows), by, lost)
+    run.compute.declare(LOCATE)
+    several = len(paths) > 1
+    crystals = [
+        SeenCrystal(run, optics, detector, path, disc_follows=disc_follows, number=number if several else 0)
+        for number, path in enumerate(paths, start=1)
+    ]
+    return TrackedCrystal(run, crystals, by, lost)
 
 
 def _bringing_back(run: "Run", microscope: Microscope, plan: "CredPlan") -> BringingBack:

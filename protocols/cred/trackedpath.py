@@ -51,14 +51,13 @@ class Tracked:
         }
 
 
-def path_before(plan: CredPlan | None, foreshortened: bool = False) -> CrystalPath:
-    """What is known of the path before anything is seen: what the plan gives, or nothing. foreshortened: corrections
-    move the crystal in the plane of the stage.
+def paths_before(plan: CredPlan | None, foreshortened: bool = False) -> list[CrystalPath]:
+    """What is known of each crystal's path before anything is seen: what the plan gives, or nothing. foreshortened:
+    corrections move the crystal in the plane of the stage.
     """
-    given = None if plan is None else plan.path
-    if given is None:
-        return CrystalPath(foreshortened=foreshortened)
-    return CrystalPath(given.prior, given.points, foreshortened=foreshortened)
+    if plan is None or plan.path is None:
+        return [CrystalPath(foreshortened=foreshortened)]
+    return [CrystalPath(given.prior, given.points, foreshortened=foreshortened) for given in plan.paths]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def tracked_in(records: Sequence[Record]) -> Tracked | None:
     told, aim_nm = Tracked([], []), (0.0, 0.0)
     for record in mine:
         try:
-            which: dict[str, Any] = {key: value for key, value in record.items() if key in ("slot", "look")}
+            which: dict[str, Any] = {key: value for key, value in record.items() if key in ("slot", "look", "crystal")}
             if record["name"] == FOUND:
                 place = _place_in(record)
                 told.snapshots.append(
@@ -105,13 +104,23 @@ def tracked_in(records: Sequence[Record]) -> Tracked | None:
     return told
 
 
-def path_in(records: Sequence[Record], plan: CredPlan | None) -> LearnedPath:
-    """What a run has learned of the path, from its records as it learned it; nothing of one that was not tracked. plan:
-    None where a crash has left none. 0.1 s for a rotation.
+def paths_in(records: Sequence[Record], plan: CredPlan | None) -> list[LearnedPath]:
+    """What a run has learned of the path of each of its crystals, from its records as it learned it; nothing of one
+    that was not tracked. plan: None where a crash has left none. 0.1 s for a rotation.
     """
     mine = [record for record in records if record["kind"] == "tracking"]
     by_stage = any(record.get("by") == "stage" for record in mine)
-    path, learned = path_before(plan, foreshortened=by_stage), LearnedPath([], [])
+    paths = paths_before(plan, foreshortened=by_stage)
+    if len(paths) == 1:
+        return [_learned(mine, paths[0])]
+    return [
+        _learned([record for record in mine if record.get("crystal", number) == number], path)
+        for number, path in enumerate(paths, start=1)
+    ]
+
+
+def _learned(mine: Sequence[Record], path: CrystalPath) -> LearnedPath:
+    learned = LearnedPath([], [])
     seen: list[tuple[float, float]] = []
     scanned: list[tuple[float, float]] = []
     for record in mine:
@@ -147,13 +156,16 @@ def _every_degree(path: CrystalPath, looks: Sequence[tuple[float, float]]) -> li
     return [path.point(float(angle_deg), looks[-1][1]) for angle_deg in angles_deg]
 
 
-def write_paths(folder: Path, learned: LearnedPath, plan: CredPlan | None) -> list[Path]:
-    """Write snapshots/path.csv, prescan.csv and a copy of the path that was given, as far as there are any; which were
-    written. Raises StorageError.
+def write_paths(folder: Path, learned: Sequence[LearnedPath], plan: CredPlan | None) -> list[Path]:
+    """Write snapshots/path.csv, prescan.csv and a copy of the path that was given, as far as there are any; of several
+    crystals path_1.csv and so on. Which were written. Raises StorageError.
     """
-    given = None if plan is None else plan.path
-    points = {FILE: learned.points, SCANNED: learned.scanned, COPY: () if given is None else given.points}
-    files = []
+    given = [] if plan is None else plan.paths
+    points: dict[str, Sequence[PathPoint]] = {}
+    for number, each in enumerate(learned, start=1):
+        files = {FILE: each.points, SCANNED: each.scanned, COPY: given[number - 1].points if given else ()}
+        points |= {numbered(name, number) if len(learned) > 1 else name: path for name, path in files.items()}
+    written = []
     for name, path in points.items():
         if not path:
             continue
@@ -166,5 +178,10 @@ def write_paths(folder: Path, learned: LearnedPath, plan: CredPlan | None) -> li
                 f"{file}: could not be written ({error}); the trace has what stands in it. Free some space, then run "
                 "'credline recover' on the run folder."
             ) from error
-        files.append(file)
-    return files
+        written.append(file)
+    return written
+
+
+def numbered(name: str, number: int) -> str:
+    """The name of a file of one of several crystals: path_2.csv."""
+    return f"{Path(name).stem}_{number}{Path(name).suffix}"

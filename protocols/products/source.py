@@ -26,6 +26,8 @@ from protocols.products.checkedgeometry import check_geometry
 
 TEXT_LETTERS = 1000
 FRAMES_FILE = "frames.h5"
+SEVERAL = "crystals"
+"""The key of a result by which a run tells of several crystals."""
 KIND = "diffraction"
 """The kind of frame that products are made of."""
 SNAPSHOT_KIND = "snapshot"
@@ -246,12 +248,34 @@ def open_run(path: Path) -> RunSource:
     return RunSource(info, frames)
 
 
+def crystal_folder(folder: Path, number: int) -> Path:
+    """The run folder of one of several crystals that a run exposed in turns, by its number from 1."""
+    return folder / f"crystal_{number}"
+
+
+def data_set_folders(folder: Path) -> list[Path]:
+    """The folders of the data sets of a run: the run itself, or that of each of its crystals. Raises DataError, also
+    where these have not been made.
+    """
+    several = RunDocument.read(folder).result.get(SEVERAL) or []
+    folders = [crystal_folder(folder, number) for number in range(1, len(several) + 1)]
+    for own in folders:
+        if not (own / RUN_FILE).exists():
+            raise DataError(f"{own}: is not there yet; `credline export {folder}` makes the folders of its crystals")
+    return folders or [folder]
+
+
 def _read_run_file(folder: Path) -> RunDocument:
     run = RunDocument.read(folder)
     if not run.has_ended:
         raise DataError(
             f"{folder / RUN_FILE}: the run has not ended, or was killed; wait for its end, or "
             f"`credline recover {folder}`"
+        )
+    if several := run.result.get(SEVERAL):
+        raise DataError(
+            f"{folder}: holds the frames of {len(several)} crystals, which were exposed in turns; give the folder of "
+            f"one, as {crystal_folder(folder, 1)} (`credline export {folder}` makes them)"
         )
     return run
 

@@ -37,6 +37,7 @@ PROBE = {
 }
 """The same where a small probe selects, and not an aperture: its disc has room to move in."""
 TRACKED = 0.125
+IN_TURNS = 0.25
 BY = {"beam shift": 0.2, "stage": 0.4, "image shift, beam follows": 0.55}
 """Up to which number drawn a crystal is brought back by what; by the image shift alone above."""
 LOOKED_AT, FAST_DEG_S = 0.1, 2.0
@@ -165,8 +166,23 @@ class CredTrial(Trial):
                 state, after_s = rng.choice(PRESCAN), rng.uniform(0.0, 2.0)
                 troubles = [*troubles, f"operator {state.value}+{after_s:.3f} {rng.choice(['stop', 'abort'])}"]
         if plan["tracking"] == "correct":
-            return self._tracked_by(rng, plan, troubles)
+            plan, troubles = self._tracked_by(rng, plan, troubles)
+            return self._in_turns(rng, plan), troubles
         return plan, troubles
+
+    def _in_turns(self, rng: random.Random, plan: dict[str, Any]) -> dict[str, Any]:
+        """In a quarter of those that can, two or three crystals by their paths: there may be one, or nothing."""
+        alone = ("prescan_images", "snapshot_when_unsure_nm", "live", "stop_at", "stop_if")
+        if any(plan.get(key) for key in alone) or plan.get("track_by") == "stage" or rng.random() >= IN_TURNS:
+            return plan
+        paths = []
+        for number in range(rng.choice([2, 3])):
+            x_nm, y_nm = (round(rng.uniform(-1500.0, 1500.0) * min(number, 1), 1) for _ in "xy")
+            sigma_nm = rng.choice([30.0, 100.0])
+            rows = [[angle_deg, x_nm, y_nm, 0.0, sigma_nm] for angle_deg in (-90.0, 90.0)]
+            paths.append({"file": f"{number}.csv", "rows": rows})
+        lost = "go on" if plan["crystal_lost"] == "search" else plan["crystal_lost"]
+        return {**plan, "path": paths[0], "other_paths": paths[1:], "crystal_lost": lost}
 
     def _tracked_by(
         self, rng: random.Random, plan: dict[str, Any], troubles: list[str]
@@ -263,9 +279,11 @@ class CredTrial(Trial):
                 if plan.get(key):
                     yield {**plan, key: {}}
         if plan.get("tracking", "off") != "off":
-            off: dict[str, Any] = {"tracking": "off", "crystal_lost": "go on"}
+            off: dict[str, Any] = {"tracking": "off", "crystal_lost": "go on", "path": None, "other_paths": []}
             by: dict[str, Any] = {"track_by": "image shift", "beam_follows": False}
             yield {**plan, **off, **by, "prescan_images": 0, "snapshot_when_unsure_nm": None}
+            if plan.get("path"):
+                yield {**plan, "path": None, "other_paths": []}
             if any(plan.get(key, value) != value for key, value in by.items()):
                 yield {**plan, **by}
             if plan.get("snapshot_when_unsure_nm") is not None:

@@ -16,7 +16,7 @@ from engine.record.lock import alone_in
 from engine.run.runlist import read_runs
 from protocols.live.keeping import keep_current_crystal
 from protocols.products.foundcrystal import CRYSTAL_FILE, found_crystal
-from protocols.products.source import open_run
+from protocols.products.source import data_set_folders, open_run
 from protocols.session.judging.dataset import DataSet, data_set
 
 CRED, SESSION = "cred", "session"
@@ -60,10 +60,11 @@ def _of_session(folder: Path) -> list[Gathered]:
 
 
 def _runs(folder: Path) -> Iterator[Path]:
+    """Raises DataError for a run of several crystals that have no folders yet."""
     listed, _ = read_runs(folder)
     for each in listed:
         if each.protocol == CRED:
-            yield each.folder
+            yield from data_set_folders(each.folder)
 
 
 def looked_at(run: Gathered) -> tuple[Gathered, JsonDict]:
