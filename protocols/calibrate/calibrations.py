@@ -154,7 +154,7 @@ CALIBRATIONS = (
         measures=("snapshot", "aperture_nm"),
         serves=("tracking",),
         parts=("stagexyz",),
-        minutes=9.0,
+        minutes=15.0,
     ),
     Calibration(
         "stage",

@@ -34,6 +34,9 @@ MOST_OFF = 0.03
 """A number of the matrix that is less sure than this, of its larger side, is of no use."""
 STAGE_SCALE = 0.005
 """How far a nm of each axis of a stage may be off: the size of a pixel is known no better."""
+SCATTER_SHARE = 0.02
+"""By so much errors that are alike at places near each other may make the scatter larger (by 10 simulated instruments).
+"""
 SEEN_SHARE = 0.5
 """Of what displacements tell of how well a place is seen: by so much that may be wrong, and what is left for the stage
 with it."""
@@ -137,7 +140,8 @@ def _of_the_stage(fit: Fit, seen: Places, magnification: float | None) -> dict[s
     registered_nm = seen.sigma_px * pixel_nm
     landing_nm = math.sqrt(max(fit.scatter_units**2 - registered_nm**2, 0.0))
     of_seeing_nm = SEEN_SHARE * registered_nm**2 / max(landing_nm, registered_nm, 1e-9)
-    landing_sigma_nm = math.hypot(fit.scatter_units / math.sqrt(4.0 * fit.freedom), of_seeing_nm)
+    counted = fit.scatter_units * math.hypot(1.0 / math.sqrt(4.0 * fit.freedom), SCATTER_SHARE)
+    landing_sigma_nm = math.hypot(counted, of_seeing_nm)
     return {
         "pixel_size_nm": Measured(pixel_nm, share * pixel_nm, "nm", magnification=magnification),
         "stage_repeatability_nm": Measured(landing_nm, landing_sigma_nm, "nm"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from drivers.facts import Facts
 from drivers.simulated.crystalmotion import MotionSettings, moved_nm
 from drivers.simulated.scenedrawing import draw_scene
 from drivers.simulated.snapshotscene import turn
@@ -131,7 +132,9 @@ def test_a_plan_says_how_much_of_the_range_each_crystal_has(tmp_path: Path) -> N
     paths = {"path": path_file(tmp_path, "a.csv", FIRST_NM), "other_paths": [path_file(tmp_path, "b.csv", SECOND_NM)]}
     keys: dict[str, Any] = {"start_deg": -50.0, "range_deg": 60.0, "tracking": "correct", **paths}
     plan = CredPlan(**keys)
-    words = CRED.prepare(plan, declared_basis("simulated", CRED.device_options(plan)).facts).words
+    facts = declared_basis("simulated", CRED.device_options(plan)).facts
+    assert isinstance(facts, Facts)
+    words = CRED.prepare(plan, facts).words
     assert words["crystals"].startswith("2, exposed in turns from snapshot to snapshot: 45 % of the range each")
 
 
