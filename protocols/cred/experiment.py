@@ -31,9 +31,10 @@ from protocols.cred.machine import cred_machine
 from protocols.cred.optics import changed_since, looked_at
 from protocols.cred.panels import TABLE, crystal_read, held_at, snapshot_read
 from protocols.cred.pattern import beam_asked_about, beam_cannot_be, corrected, corrected_beam, pattern_in, words_of
-from protocols.cred.plan import FORMATS, ON_REQUEST, CredPlan, SlotPlan
+from protocols.cred.plan import FORMATS, ON_REQUEST, CredPlan
 from protocols.cred.records import DIFFRACTION, PRESCAN_IMAGE, SNAPSHOT
 from protocols.cred.sequence import CredSequence
+from protocols.cred.slotplan import SlotPlan
 from protocols.cred.trackingwords import offset_in
 from protocols.cred.trackingwords import words_of as offset_words
 

@@ -23,10 +23,11 @@ from protocols.cred.crystalslots import SEVERAL, crystals_of
 from protocols.cred.liveresult import live_result
 from protocols.cred.missing import missing_slots
 from protocols.cred.pattern import pattern_in
-from protocols.cred.plan import LATE_SHARE, CredPlan, SlotPlan
+from protocols.cred.plan import CredPlan
 from protocols.cred.readings import readings_of
 from protocols.cred.records import Collected, Doubt, FrameRecord, Snapshot, period_s
 from protocols.cred.results import SlotTimes
+from protocols.cred.slotplan import LATE_SHARE, SlotPlan
 from protocols.cred.trackedpath import tracked_in
 
 # A frame that would begin later than LATE_SHARE is not begun; the camera may open a little after that was judged.

@@ -2,7 +2,7 @@
 
 import math
 
-from protocols.cred.plan import SlotPlan
+from protocols.cred.slotplan import SlotPlan
 
 MOST_MISSING = 1 / 3
 """Of the range. From a third on, wedges are wide and near enough to each other for cell and symmetry to suffer."""

@@ -15,11 +15,12 @@ from engine.run.contract import Work
 from engine.run.run import Run
 from engine.run.series import Series
 from protocols.cred.machine import State
-from protocols.cred.plan import CredPlan, SlotPlan
+from protocols.cred.plan import CredPlan
 from protocols.cred.prescanplan import GOTO_SPEED_DEG_S, REST_S, Look
 from protocols.cred.records import PRESCAN_IMAGE
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.seencrystal import TakenSnapshot
+from protocols.cred.slotplan import SlotPlan
 from protocols.cred.tracked import TrackedCrystal
 
 HOWEVER_LATE_NS = 2**62

@@ -24,17 +24,12 @@ from protocols.cred.fadingwatch import FadingWatch
 from protocols.cred.finish import put_together
 from protocols.cred.livelook import LiveLook
 from protocols.cred.machine import State, cred_machine
-from protocols.cred.plan import (
-    ACTIVATION_THRESHOLD_DEG,
-    RELAX_HALF_CYCLE_S,
-    START_DELAY_S,
-    CredPlan,
-    SlotPlan,
-)
+from protocols.cred.plan import RELAX_HALF_CYCLE_S, CredPlan
 from protocols.cred.prescan import Prescan, first_frames
 from protocols.cred.rotation.stagewatch import StageWatch
 from protocols.cred.rotation.words import pedal_words, seen_words
 from protocols.cred.seencrystal import TakenSnapshot
+from protocols.cred.slotplan import ACTIVATION_THRESHOLD_DEG, START_DELAY_S, SlotPlan
 from protocols.cred.snapshotslots import NextSnapshot
 from protocols.cred.tracked import TrackedCrystal, tracked_crystal
 from protocols.cred.trackingwords import offset_in

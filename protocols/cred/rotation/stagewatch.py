@@ -14,7 +14,7 @@ from engine.errors import DeviceError, DeviceLost
 from engine.run.run import Run
 from engine.run.safety import moved_deg
 from engine.run.series import FRAME_OVERDUE_S
-from protocols.cred.plan import ACTIVATION_THRESHOLD_DEG, START_DELAY_S, CredPlan
+from protocols.cred.plan import CredPlan
 from protocols.cred.prescanplan import GOTO_SPEED_DEG_S, REST_S
 from protocols.cred.readings import LEFT_OUT, TAKEN
 from protocols.cred.rotation.angles import (
@@ -30,6 +30,7 @@ from protocols.cred.rotation.angles import (
     is_beyond_plan,
     middle_ns,
 )
+from protocols.cred.slotplan import ACTIVATION_THRESHOLD_DEG, START_DELAY_S
 
 POLL_NS = 5 * NS_PER_MS
 AGAIN_S = 0.2

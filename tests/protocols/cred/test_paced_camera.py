@@ -14,7 +14,8 @@ from engine.clock import NS_PER_MS, ns
 from engine.replay.replay import first_divergence, load_run, replay
 from engine.replay.whatif import Question, ask
 from protocols.cred import CRED
-from protocols.cred.plan import CredPlan, SlotPlan
+from protocols.cred.plan import CredPlan
+from protocols.cred.slotplan import SlotPlan
 from protocols.cred.soak.agreement import check_run
 from tests.protocols.cred.conftest import Finished, Perform
 

@@ -12,7 +12,7 @@ from engine.errors import Refused
 from engine.run.devicesfile import connect_devices
 from engine.run.planfile import build_plan
 from protocols.cred import CRED
-from protocols.cred.plan import SlotPlan
+from protocols.cred.slotplan import SlotPlan
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

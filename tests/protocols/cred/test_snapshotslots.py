@@ -19,7 +19,8 @@ from engine.record.trace import Record
 from engine.replay.replay import first_divergence, load_run, replay
 from engine.run.devicesfile import connect_devices
 from protocols.cred.gaps import gaps_of, objection_to
-from protocols.cred.plan import CredPlan, SlotPlan
+from protocols.cred.plan import CredPlan
+from protocols.cred.slotplan import SlotPlan
 from protocols.cred.snapshotslots import NEXT
 from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_tracked import DEVICES, PLAN, with_options
