@@ -4,12 +4,12 @@
 kept; its pictures are those of the run's file, to which it links, so that no count stands twice on the disk.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.errors import StorageError
 from engine.record.document import RunDocument
@@ -18,6 +18,7 @@ from engine.record.frametable import DATA_FILE
 from engine.record.jsonobject import JsonDict
 from protocols.cred.crystalslots import SEVERAL, slots_of
 from protocols.cred.records import DIFFRACTION
+from protocols.cred.trackedpath import Tracked
 from protocols.products.source import crystal_folder
 
 
@@ -29,17 +30,17 @@ def make_crystal_folders(folder: Path, document: RunDocument) -> list[Path]:
     for told in document.result[SEVERAL]:
         own = crystal_folder(folder, told["crystal"])
         own.mkdir(exist_ok=True)
-        kept = _link_frames(folder, own, slots_of(document.result, told["crystal"]))
-        _document_of(document, told, kept).write(own)
+        count = _link_frames(folder, own, slots_of(document.result, told["crystal"]))
+        _document_of(document, told, count).write(own)
         made.append(own)
     return made
 
 
 def _link_frames(folder: Path, own: Path, slots: set[int]) -> int:
-    """Write the frames.h5 of a crystal; how many frames are kept in it."""
+    """Write the frames.h5 of a crystal; how many frames it has."""
     import h5py
 
-    kept = 0
+    count = 0
     try:
         with (
             h5py.File(folder / DATA_FILE, "r") as source,
@@ -53,8 +54,9 @@ def _link_frames(folder: Path, own: Path, slots: set[int]) -> int:
                     continue
                 group, table = file.create_group(name), item["frames"][()]
                 if name == DIFFRACTION.name:
-                    table = _own_rows(table, slots)
-                    kept = int(table["kept"].sum())
+                    mine = np.isin(table["slot"], sorted(slots))
+                    count = int(mine.sum())
+                    table["kept"] = np.where(mine, table["kept"], 0)
                 group.create_dataset("frames", data=table)
                 if "data" in item:
                     group["data"] = h5py.ExternalLink(f"../{DATA_FILE}", f"/{name}/data")
@@ -63,31 +65,24 @@ def _link_frames(folder: Path, own: Path, slots: set[int]) -> int:
             f"{own / DATA_FILE}: could not be written ({error}); the frames of the run are untouched. Free some space, "
             "then run credline export on the run folder."
         ) from error
-    return kept
+    return count
 
 
-def _own_rows(table: NDArray[np.void], slots: set[int]) -> NDArray[np.void]:
-    """The table with the frames of other crystals not kept."""
-    mine = np.isin(table["slot"], sorted(slots))
-    table["kept"] = np.where(mine, table["kept"], 0)
-    return table
-
-
-def _document_of(document: RunDocument, told: JsonDict, kept: int) -> RunDocument:
-    """run.json of a crystal: its own counts, snapshots and path; all else is the run's."""
-    number, result = told["crystal"], {name: value for name, value in document.result.items() if name != SEVERAL}
-    frames = int(result["frames"]) + int(result["frames_not_kept"])
+def _document_of(document: RunDocument, told: JsonDict, count: int) -> RunDocument:
+    """run.json of a crystal: its own counts, snapshots and path; all else is the run's. count: of its frames."""
+    number = told["crystal"]
+    result: JsonDict = {name: value for name, value in document.result.items() if name != SEVERAL}
+    result |= {"frames": told["frames"], "frames_not_kept": count - told["frames"], "crystal": number}
     own: dict[str, Any] = dict(document.own)
-    if isinstance(tracking := own.get("tracking"), dict):
-        found = [each for each in tracking.get("found", []) if each.get("crystal") == number]
-        own["tracking"] = {**tracking, "found": found}
+    tracking = own.get("tracking")
+    if isinstance(tracking, Mapping):
+        looks = [each for each in tracking["found"] if each.get("crystal") == number]
+        own["tracking"] = {**tracking, "found": looks}
+        slots = {each["slot"] for each in looks}
+        own["snapshots"] = [each for each in own["snapshots"] if each["slot"] in slots]
+        result |= {"snapshots": len(looks), "tracking": Tracked(looks, list(tracking["corrected"])).summary}
     sample = f"{document.label}_{number}"
     plan: JsonDict = {**document.plan, "sample": sample, "other_paths": []}
     return replace(
-        document,
-        run_id=f"{document.run_id}_crystal_{number}",
-        label=sample,
-        plan=plan,
-        result={**result, "frames": kept, "frames_not_kept": frames - kept, "crystal": number},
-        own=own,
+        document, run_id=f"{document.run_id}_crystal_{number}", label=sample, plan=plan, result=result, own=own
     )

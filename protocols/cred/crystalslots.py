@@ -1,7 +1,7 @@
 """Which slots of a run belong to which of its crystals, where several were exposed in turns: from its records.
 
 `crystals` of the result in run.json: of each its number from 1, the file of its path, `slots` as pairs of first and
-last, and `snapshots_found`. A run of one crystal has none.
+last, `frames` that are kept, and `snapshots_found`. A run of one crystal has none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,15 @@ SEVERAL = "crystals"
 """The key of the result."""
 
 
-def crystals_of(records: Sequence[Record], files: Sequence[str], found: Sequence[Mapping[str, Any]], last: int) -> Any:
-    """What the result says of them. files: of their paths, in their order. found: snapshots in which a crystal was
-    found (`crystal`). last: the last slot of the run.
+def crystals_of(
+    records: Sequence[Record],
+    files: Sequence[str],
+    found: Sequence[Mapping[str, Any]],
+    last: int,
+    kept: Sequence[int],
+) -> list[dict[str, Any]]:
+    """What the result says of them. files: of their paths, in their order. found: looks for a crystal (`crystal`).
+    last: the last slot of the run. kept: slots of the frames that are kept.
     """
     turns = [
         (record["slot"], record["crystal"])
@@ -39,6 +45,7 @@ def crystals_of(records: Sequence[Record], files: Sequence[str], found: Sequence
             "crystal": number,
             "path": file,
             "slots": slots[number],
+            "frames": sum(first <= slot <= end for slot in kept for first, end in slots[number]),
             "snapshots_found": sum(each.get("crystal") == number and "x_nm" in each for each in found),
         }
         for number, file in enumerate(files, start=1)

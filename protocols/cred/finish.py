@@ -69,7 +69,8 @@ def finish_cred(remains: Remains) -> RunEnd:
     if run.plan is not None and run.plan.other_paths:
         files = [each.file for each in run.plan.paths]
         found = [] if tracked is None else tracked.snapshots
-        result |= {SEVERAL: crystals_of(remains.records, files, found, result["slots"])}
+        slots = [frame.slot for frame, kept in zip(collected.frames, collected.kept(), strict=True) if kept]
+        result |= {SEVERAL: crystals_of(remains.records, files, found, result["slots"], slots)}
     if (live := live_result(remains.records)) is not None:
         result |= {"live": live}
     unusable = ""

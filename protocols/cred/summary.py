@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.record.trace import Record
+from protocols.cred.crystalslots import SEVERAL
 
 LISTED = 15
 
@@ -32,7 +33,9 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         away = tracking["away_median_nm"]
         where = "" if away is None else f", {away:.0f} nm from the middle (95 %: {tracking['away_p95_nm']:.0f} nm)"
         found = f"found in {tracking['snapshots_found']} of {result['snapshots']} snapshots{where}"
-        rows.append(("crystal", f"{found}, {tracking['corrections']} corrections"))
+        name = "crystals" if SEVERAL in result else "crystal"
+        rows.append((name, f"{found}, {tracking['corrections']} corrections"))
+        rows += [_turns_row(each) for each in result.get(SEVERAL, ())]
         if "looks" in tracking:
             rows.append(("pre-scan", f"found in {tracking['looks_found']} of {tracking['looks']} looks"))
     if (live := result.get("live")) is not None:
@@ -45,6 +48,15 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if slack["min"] is not None:
         rows.append(("slack", f"min {slack['min']:.2f}, median {slack['median']:.2f} ms"))
     return rows
+
+
+def _turns_row(crystal: Mapping[str, Any]) -> tuple[str, str]:
+    """Of one of several crystals."""
+    seen = f"found in {crystal['snapshots_found']} snapshots"
+    return (
+        f"crystal {crystal['crystal']}",
+        f"{crystal['path']}: {crystal['frames']} frames in {len(crystal['slots'])} turns, {seen}",
+    )
 
 
 def _cell_rows(live: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -167,7 +167,8 @@ def test_turns_tell_the_slots_of_each_crystal() -> None:
         {"slot": 10, "crystal": 1, "x_nm": 0.0},
         {"slot": 20, "crystal": 2, "reason": "lost"},
     ]
-    told = crystals_of(records, ["a", "b", "c"], found, 35)
+    told = crystals_of(records, ["a", "b", "c"], found, 35, [2, 3, 12, 31, 35])
+    assert [each["frames"] for each in told] == [4, 1, 0]
     assert [each["slots"] for each in told] == [[[1, 9], [31, 35]], [[11, 19]], [[21, 29]]]
     assert [each["snapshots_found"] for each in told] == [1, 0, 0]
 
