@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 
 from engine.errors import CredlineError, shown
-from engine.record.document import RunDocument
+from engine.record.document import TRACE_FILE, RunDocument
 from engine.views.strip import draw_strip
 from engine.views.zoom import fragment
 from protocols.products.atomic import make_folder, write_text
@@ -154,11 +154,13 @@ def _count(snapshots: int) -> str:
 
 def _strip(info: RunInfo) -> str:
     drawn = BytesIO()
+    # One of several crystals has no trace of its own: that of the run is beside its folder.
+    traced = info.folder if (info.folder / TRACE_FILE).exists() else info.folder.parent
     try:
-        draw_strip(info.folder, drawn)
+        draw_strip(traced, drawn)
     except CredlineError as error:
         return f"<p>Not drawn: {html.escape(str(error))}</p>"
-    zoomed = f"<details><summary>Zoom into it</summary>{fragment(info.folder)}</details>"
+    zoomed = f"<details><summary>Zoom into it</summary>{fragment(traced)}</details>"
     return html_image("Timing strip", drawn.getvalue(), "png") + zoomed
 
 

@@ -90,7 +90,7 @@ def test_each_crystal_is_held_in_its_turns_at_no_cost_of_slots_and_a_replay_is_e
 
 def test_each_crystal_has_a_run_folder_of_its_own(perform: Perform, tmp_path: Path) -> None:
     second = path_file(tmp_path, "b.csv", SECOND_NM, OFF_NM)
-    run = performed(perform, tmp_path, second, range_deg=20.0, formats=("smv",))
+    run = performed(perform, tmp_path, second, range_deg=20.0, formats=("smv", "report"))
     slots: list[int] = []
     with pytest.raises(DataError, match="holds the frames of 2 crystals"):
         source.open_run(run.folder)
@@ -105,6 +105,7 @@ def test_each_crystal_has_a_run_folder_of_its_own(perform: Perform, tmp_path: Pa
             row = int(np.flatnonzero(frames["slot"] == opened.info.slot[3])[0])
             assert np.array_equal(opened.raw(3), whole["diffraction/data"][row])
         assert (folder / "SMV" / "data").is_dir()
+        assert "Not drawn" not in (folder / "report" / "index.html").read_text(encoding="utf-8")
         assert (folder / "frames.h5").stat().st_size < 0.2 * (run.folder / "frames.h5").stat().st_size
     assert sorted(slots) == frames["slot"][frames["kept"] > 0].tolist()
 
