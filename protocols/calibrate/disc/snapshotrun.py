@@ -30,7 +30,7 @@ class SnapshotPlan(DiscPlan):
         description="how often eight places are gone through; 0 for as often as the stage's scatter wants",
     )
     accuracy_percent: float = Field(
-        default=0.25, gt=0, le=10, description="how sure each number of the matrix is to be, one standard deviation"
+        default=0.22, gt=0, le=10, description="how sure each number of the matrix is to be, one standard deviation"
     )
     snapshots: int = Field(default=1, ge=1, le=100, description="pictures at each place")
     opposite: bool = Field(

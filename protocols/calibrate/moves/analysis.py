@@ -34,8 +34,8 @@ MOST_OFF = 0.03
 """A number of the matrix that is less sure than this, of its larger side, is of no use."""
 STAGE_SCALE = 0.005
 """How far a nm of each axis of a stage may be off: the size of a pixel is known no better."""
-SCATTER_SHARE = 0.02
-"""By so much errors that are alike at places near each other may make the scatter larger (by 10 simulated instruments).
+SCATTER_SHARE = 0.03
+"""By so much errors that are alike at places near each other may make the scatter larger (by 41 simulated instruments).
 """
 SEEN_SHARE = 0.5
 """Of what displacements tell of how well a place is seen: by so much that may be wrong, and what is left for the stage
