@@ -395,8 +395,9 @@ class Cred(ExperimentType[CredPlan]):
         """See `ExperimentType.usual_formats`: those on request where they have been made, so that none grows old."""
         from protocols.products import autoed, pyautoprocess
 
-        there = {"autoed": folder / autoed.FOLDER, "pyautoprocess": folder / pyautoprocess.FOLDER}
-        return (*FORMATS, *(name for name in ON_REQUEST if there[name].is_dir()))
+        there = {"autoed": autoed.FOLDER, "pyautoprocess": pyautoprocess.FOLDER}
+        folders = [folder, *folder.glob("crystal_*")]  # those of several crystals have their own files
+        return (*FORMATS, *(name for name in ON_REQUEST if any((own / there[name]).is_dir() for own in folders)))
 
     def export(self, folder: Path, formats: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[str]:
         """See `ExperimentType.export`."""

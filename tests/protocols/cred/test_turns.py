@@ -19,7 +19,7 @@ from engine.run.planfile import build_plan
 from protocols.cred import CRED
 from protocols.cred.crystalslots import SEVERAL, crystals_of, slots_of
 from protocols.cred.plan import CredPlan
-from protocols.products import source
+from protocols.products import autoed, source
 from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_tracked import PLAN, with_options
 
@@ -108,6 +108,9 @@ def test_each_crystal_has_a_run_folder_of_its_own(perform: Perform, tmp_path: Pa
         assert "Not drawn" not in (folder / "report" / "index.html").read_text(encoding="utf-8")
         assert (folder / "frames.h5").stat().st_size < 0.2 * (run.folder / "frames.h5").stat().st_size
     assert sorted(slots) == frames["slot"][frames["kept"] > 0].tolist()
+    assert "autoed" not in CRED.usual_formats(run.folder)
+    (folders[1] / autoed.FOLDER).mkdir()
+    assert "autoed" in CRED.usual_formats(run.folder)  # so that none of its files grows old
 
 
 def test_a_crystal_that_is_not_where_its_path_says_is_passed_by_after_three_turns(
