@@ -32,15 +32,14 @@ ALIKE_AREA = 0.3
 @dataclass(frozen=True, slots=True, eq=False)
 class Shadows:
     """places_px: (n, 2), (fast, slow) of the middle of the silhouette; NaN where it was not seen whole. why: for each
-    of them. still: what stands still. darkest: of all pictures divided by it, 1 outside of the disc. area_px: of the
-    silhouette. reach_px: how far it goes from its middle.
+    of them. still: what stands still. darkest: of all pictures divided by it, 1 outside of the disc. reach_px: how
+    far the silhouette goes from its middle.
     """
 
     places_px: Array
     why: tuple[str, ...]
     still: Array
     darkest: Array
-    area_px: float
     reach_px: float
 
 
@@ -76,7 +75,7 @@ def shadows(pictures: Sequence[Picture], still: Array, disc: Disc) -> Shadows:
             rows, columns = np.nonzero(mask)
             reaches.append(float(np.hypot(columns + 0.5 - middle[0], rows + 0.5 - middle[1]).max()))
     reach = float(np.median(reaches)) if reaches else 0.0
-    return Shadows(np.array(places), tuple(why), surer.still, darkest, area, reach)
+    return Shadows(np.array(places), tuple(why), surer.still, darkest, reach)
 
 
 class _Still:

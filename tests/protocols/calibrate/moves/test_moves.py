@@ -14,6 +14,7 @@ from drivers.calibration.instrumentfile import read_instrument
 from engine.errors import DataError
 from engine.record.endings import Status
 from engine.replay.replay import replay
+from engine.run.perform import Request, execute
 from protocols.calibrate.measured import Analysed
 from protocols.calibrate.moves.analysis import analyse
 from protocols.calibrate.truth import truth_of
@@ -221,3 +222,19 @@ def test_a_stage_that_lands_badly_is_sent_about_until_its_matrix_is_as_sure_as_w
         notes = [r["text"] for r in records if r.get("name") == "operator" and "text" in r]
         assert bool(notes) == (scatter_nm > 10.0)
     assert visited[0] == 72 < visited[1]
+
+
+@pytest.mark.parametrize("trouble", ["late", "dead"])
+def test_an_answer_that_does_not_come_costs_no_calibration(tmp_path: Path, trouble: str) -> None:
+    kind, named = KINDS["image-shift"], str(devices(tmp_path))
+    request = Request(
+        *(kind, kind.plan_type(), tmp_path / "runs", named),
+        virtual=True,
+        seed=2,
+        draw=False,
+        faults=(f"compute.sure 1 {trouble}",),
+    )
+    report = execute(request)
+    assert report.ending.status is Status.DONE, report.ending.reason
+    assert any("was not worked out" in r["text"] for r in records_of(report.folder) if r.get("name") == "operator")
+    assert_right(report.folder, analyse(report.folder), "image-shift")
