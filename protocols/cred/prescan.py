@@ -1,7 +1,8 @@
 """The work of the states of a pre-scan: go to an angle in the dark, look at the crystal for a moment, come back.
 
 The crystal is looked for as in the rotation, and what is learned of its path is known before the first frame. The lens
-stays at its defocus meanwhile, for the beam is off but for the looks.
+stays at its defocus meanwhile, for the beam is off but for the looks. A crystal that was missed where the rotation
+begins is gone after from where it was found (`protocols.cred.prescanfurther`).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +17,7 @@ from engine.run.run import Run
 from engine.run.series import Series
 from protocols.cred.machine import State
 from protocols.cred.plan import CredPlan
+from protocols.cred.prescanfurther import FurtherLooks, Saw
 from protocols.cred.prescanplan import GOTO_SPEED_DEG_S, REST_S, Look
 from protocols.cred.records import PRESCAN_IMAGE
 from protocols.cred.rotation.stagewatch import StageWatch
@@ -24,6 +26,8 @@ from protocols.cred.slotplan import SlotPlan
 from protocols.cred.tracked import TrackedCrystal
 
 HOWEVER_LATE_NS = 2**62
+SURE_SHARE = 0.45
+"""Of the radius of what is lit: a crystal whose place is known to that (sigma) will be seen there."""
 
 
 class Prescan:
@@ -45,6 +49,9 @@ class Prescan:
         self._tracked, self._focused = tracked, focused
         self._timeline = run.timeline
         self._left = list(slots.prescan.looks)
+        self._further = FurtherLooks(slots.prescan.looks, slots.prescan.most_further)
+        self._planned_over = False
+        self._found_now = False
         self._stands_at: float | None = None  # the angle at which it was told to stand
         self._stands_deg = 0.0  # and what it reads there
         self._series: Series | None = None
@@ -77,8 +84,8 @@ class Prescan:
             if self._slots.change_s:
                 await self._set_camera()
         if self._stands_at != look.angle_deg:
-            if self._stands_at is None:
-                await self._approach()
+            if self._stands_at is None or (look.angle_deg - self._stands_at) * self._plan.direction < 0:
+                await self._approach(look.angle_deg)
             await self._watch.go_to(look.angle_deg, "an angle of the pre-scan")
             self._stands_deg = await self._watch.rest_deg()
             self._stands_at = look.angle_deg
@@ -99,9 +106,9 @@ class Prescan:
             raise DeviceError("detector: not armed; no exposure was made.")
         return self._series
 
-    async def _approach(self) -> None:
-        if self._slots.prescan.approach_deg != self._plan.start_deg:
-            await self._watch.go_to(self._slots.prescan.approach_deg, "the approach of the pre-scan")
+    async def _approach(self, angle_deg: float) -> None:
+        if (before_deg := self._slots.prescan.approach_deg(angle_deg)) != angle_deg:
+            await self._watch.go_to(before_deg, "the approach of the pre-scan")
 
     async def look(self) -> str:
         """Expose one image, with the beam on for no longer than that takes, and look for the crystal in it."""
@@ -126,28 +133,54 @@ class Prescan:
             index, _ = self._run.data.last
             t_s = (frame.start_ns + frame.end_ns) / 2 / NS_PER_S
             taken = TakenSnapshot(index, 0, self._stands_deg, t_s, look.number)
-            await self._tracked.scan(taken, self._ahead(look, t_s) if look.tries is None else None)
-            self._note(look)
-            await self._go_on_from(look)
+            await self._tracked.scan(taken, lambda: self._seen(look, t_s))
+            if look.tries is not None and self._found_now:
+                await self._tracked.try_shift(look.tries)
         self._run.write_trace()
         return "next_look" if self._left else self._over()
 
-    async def _go_on_from(self, look: Look) -> None:
-        """Try the image shift, where that is due. A crystal that is not seen cannot tell what it does, and is not
-        looked at again from the same side.
+    def _seen(self, look: Look, t_s: float) -> tuple[float, float] | None:
+        """Decide where to look next, and for what to correct, as `TrackedCrystal.scan` asks. A crystal that is not seen
+        cannot tell what the image shift does, and is not looked at again from the same side.
         """
-        if look.tries is None:
-            return
-        if self._tracked.seen.was_found:
-            await self._tracked.try_shift(look.tries)
-        else:
-            self._left = [other for other in self._left if other.angle_deg != look.angle_deg]
-
-    def _note(self, look: Look) -> None:
-        if self._tracked.seen.was_found:
+        seen = self._tracked.seen
+        self._found_now = seen.was_found
+        if self._found_now:
             self._found_deg.append(look.angle_deg)
         else:
-            self._missed.append(f"not at {look.angle_deg:.1f} deg: {self._tracked.seen.why}")
+            self._missed.append(f"not at {look.angle_deg:.1f} deg: {seen.why}")
+            if look.tries is not None:
+                self._left = [other for other in self._left if other.angle_deg != look.angle_deg]
+        self._further.saw(look, self._saw())
+        if not self._left:
+            self._look_further(t_s)
+        return self._ahead(look, t_s) if look.tries is None else None
+
+    def _saw(self) -> Saw:
+        seen = self._tracked.seen
+        if seen.was_found:
+            if not seen.stands_out:
+                return Saw.FILM
+            return Saw.CRYSTAL if seen.reaches_nm <= self._tracked.farthest_nm else Saw.EDGE
+        if seen.missed:
+            return Saw.DARK if seen.was_dark else Saw.NOTHING
+        return Saw.ASSUMED
+
+    def _look_further(self, t_s: float) -> None:
+        """One look more, where the crystal was missed at the first angle and can be gone after."""
+        tracked = self._tracked
+        if not self._planned_over:
+            self._planned_over = True
+            if not self._further.begin(self._watch.stood_deg, untried=tracked.can_be_tried):
+                return
+            tracked.seen.forget_assumed(t_s)
+        if not tracked.is_held:
+            return
+        sure_nm = SURE_SHARE * tracked.farthest_nm
+        look = self._further.next(lambda angle_deg: tracked.path.predict(angle_deg, t_s).sigma_nm <= sure_nm)
+        if look is not None:
+            tracked.seen.begin_again(look.angle_deg, tracked.farthest_nm)
+            self._left.append(look)
 
     def _ahead(self, look: Look, t_s: float) -> tuple[float, float]:
         """Angle in deg and time in s of the next look, or of the first frames, roughly. At the first angle the image
@@ -155,7 +188,8 @@ class Prescan:
         """
         if not self._left:
             return first_frames(self._plan, self._slots, t_s)
-        angle_deg = self._left[0].angle_deg if look.angle_deg != self._plan.start_deg else look.angle_deg
+        stays = look.angle_deg == self._plan.start_deg and not self._planned_over
+        angle_deg = look.angle_deg if stays else self._left[0].angle_deg
         return angle_deg, t_s + abs(angle_deg - look.angle_deg) / GOTO_SPEED_DEG_S + REST_S
 
     def _over(self) -> str:
@@ -163,6 +197,10 @@ class Prescan:
         looks = len(self._found_deg) + len(self._missed)
         text = f"Pre-scan: the crystal was found in {len(self._found_deg)} of {looks} looks"
         text += f"; {self._missed[0]}" if self._missed else ""
+        if (goal_deg := self._further.goal_deg) is not None:
+            found = "found" if self._found_now and self._stands_at == goal_deg else "not found"
+            text += f"; gone after from {self._further.from_deg:g} deg, in {self._further.made} of these looks: "
+            text += f"{found} at {goal_deg:g} deg"
         self._run.trace.record("note", "operator", text=f"{text}.")
         if not self._found_deg and self._plan.crystal_lost == "stop":
             why = self._missed[0] if self._missed else "no image was kept"
@@ -173,9 +211,11 @@ class Prescan:
         """Focus, and go back to the first angle, again from the side from which the rotation comes."""
         await self._focused()
         if self._stands_at != self._plan.start_deg:
-            await self._approach()
+            await self._approach(self._plan.start_deg)
             await self._watch.go_to(self._plan.start_deg, "start_deg")
-        await self._tracked.set_out(first_frames(self._plan, self._slots, self._timeline.now_ns / NS_PER_S))
+        await self._tracked.set_out(
+            self._plan.start_deg, first_frames(self._plan, self._slots, self._timeline.now_ns / NS_PER_S)
+        )
         return "returned"
 
     async def _make_sure(self) -> None:

@@ -2,7 +2,8 @@
 
 The stage comes to every angle from the side from which the rotation will come, so that its play is taken up as then.
 The first looks lie close together, for each one tells where to expect the crystal in the next. Where it is to be
-corrected the image shift is tried at the first angle, while nothing else moves.
+corrected the image shift is tried at the first angle, while nothing else moves. Where the crystal was missed there,
+further looks may follow (`protocols.cred.prescanfurther`): how many at most is told with the others.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,13 @@ REST_S = 0.5
 """So long a stage that has come to an angle is left alone before anything is exposed."""
 
 
+MOST_FURTHER = 12
+"""Looks at most that follow where the crystal was missed at the first angle: three where it was found, to try the image
+shift, and steps of some 10 deg over 50 deg, of which some are in vain."""
+FURTHER_S = 4.0
+"""Of each of these: there, with the play taken up, and the look."""
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """number: from 1. tries: the axis of the stage along which the image shift is tried after this look, 0 or 1; None
@@ -38,8 +46,8 @@ class Look:
 class PrescanPlan:
     """Of a plan on a given instrument. Raises Refused where the stage cannot be told to go to an angle.
 
-    looks: in their order, none without a pre-scan. approach_deg: where the stage goes before the first angle. image:
-    the time with the beam on the crystal, for one look.
+    looks: in their order, none without a pre-scan. most_further: looks that may follow. image: the time with the beam
+    on the crystal, for one look.
     """
 
     def __init__(self, plan: "CredPlan", timing: Timing, stage: StageFacts, detector: DetectorFacts) -> None:
@@ -54,8 +62,8 @@ class PrescanPlan:
         at = [(plan.start_deg, axis) for axis in tries]
         at += [(plan.start_deg + share * plan.range_deg, None) for share in shares]
         self.looks = tuple(Look(number, angle_deg, axis) for number, (angle_deg, axis) in enumerate(at, start=1))
-        low_deg, high_deg = stage.limits_deg
-        self.approach_deg = min(max(plan.start_deg - plan.direction * APPROACH_DEG, low_deg), high_deg)
+        self.most_further = MOST_FURTHER if tries else 0
+        self._limits_deg, self._direction = stage.limits_deg, plan.direction
         self.image = Budget("pre-scan image", (), 0.0)
         self._frame_s = plan.exposure_s
         self._over_deg = abs(plan.range_deg) if count > 1 else 0.0
@@ -73,6 +81,11 @@ class PrescanPlan:
             )
             self.image = Budget("pre-scan image", steps, sum(step.worst_s for step in steps))
 
+    def approach_deg(self, angle_deg: float) -> float:
+        """Where the stage goes before an angle, to come to it from the side from which the rotation comes."""
+        low_deg, high_deg = self._limits_deg
+        return min(max(angle_deg - self._direction * APPROACH_DEG, low_deg), high_deg)
+
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """That of one look, the whole of it with the beam on."""
@@ -81,10 +94,13 @@ class PrescanPlan:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Where the stage cannot come to its first angle from the side from which the rotation comes."""
-        if not self.looks or abs(self.looks[0].angle_deg - self.approach_deg) >= APPROACH_DEG / 2:
+        if not self.looks:
+            return ()
+        first_deg = self.looks[0].angle_deg
+        if abs(first_deg - self.approach_deg(first_deg)) >= APPROACH_DEG / 2:
             return ()
         return (
-            f"start_deg = {self.looks[0].angle_deg:g} is at the end of the holder's range: the pre-scan cannot come "
+            f"start_deg = {first_deg:g} is at the end of the holder's range: the pre-scan cannot come "
             "to it from beyond, so the play of the stage may move the crystal in the first degrees of the rotation.",
         )
 
@@ -98,7 +114,14 @@ class PrescanPlan:
         tried = f" ({self._tries} of them to try the image shift, at {first:g} deg)" if self._tries else ""
         lit_s = len(self.looks) * self.image.worst_s
         way_s = 2 * (self._over_deg + APPROACH_DEG) / GOTO_SPEED_DEG_S
-        return {
+        words = {
             "pre-scan": f"{len(self.looks)} looks {over}{tried}, some {way_s + 1.5 * len(self.looks):.0f} s",
             "dose of the pre-scan": f"{lit_s:.2f} s of beam at most, as much as {lit_s / self._frame_s:.1f} frames",
         }
+        if self.most_further:
+            more_s = self.most_further * self.image.worst_s
+            words["further looks"] = (
+                f"at most {self.most_further}, only where the crystal is missed at {first:g} deg: {FURTHER_S:g} s and "
+                f"{self.image.worst_s:.2f} s of beam each, as much as {more_s / self._frame_s:.1f} frames all together"
+            )
+        return words

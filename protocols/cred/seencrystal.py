@@ -4,6 +4,7 @@ A computation looks at a snapshot (`protocols.tracking.computation`); what it sa
 (`protocols.tracking.path`), unless it does not fit, and recorded.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from engine.errors import CredlineError
 from engine.run.compute import Computation
-from protocols.cred.trackedpath import ASSUMED, FOUND, NOT_FOUND
+from protocols.cred.trackedpath import ASSUMED, FORGOTTEN, FOUND, NOT_FOUND
 from protocols.cred.trackingfits import LOCATE_S
 from protocols.tracking.actuator import square
 from protocols.tracking.locating import NOT_SEEN, Located, Optics, Refusal
@@ -19,6 +20,7 @@ from protocols.tracking.path import CrystalPath, Seen
 from protocols.tracking.place import Place
 from protocols.tracking.question import Detector, Found, answered, told
 from protocols.tracking.search import may_be
+from protocols.tracking.snapshotview import DARK, SHADOWED
 
 if TYPE_CHECKING:
     from engine.run.run import Run
@@ -87,7 +89,9 @@ class SeenCrystal:
         self.flatfield: int | None = None
         self.missed, self.why, self.elsewhere = 0, "", False
         self.last: Found | None = None
-        self._first: Found | None = None
+        self._believed: list[Found] = []
+        self._outlined_s: float | None = None
+        """When it stood out for the first time."""
         self._seen: Found | None = None  # whether it is believed or not
         self._optics_seen: Optics | None = None  # of the last snapshot that could be looked at
         self._assumed_now = False
@@ -102,10 +106,38 @@ class SeenCrystal:
         """Whether it was in the last snapshot, and that was believed."""
         return self.missed == 0 and not self._assumed_now
 
-    def begin_again(self) -> None:
-        """What was missed counts no more, and the crystal looks as it did in the first snapshot."""
+    @property
+    def stands_out(self) -> bool:
+        """Whether it was in the last snapshot by itself: not where its film has gone from where it was taken to be."""
+        return self.was_found and self.last is not None and self.last.located.looks is not None
+
+    @property
+    def reaches_nm(self) -> float:
+        """From the middle of what is lit, in the last snapshot that was believed; 0 where there is none."""
+        return 0.0 if self.last is None else _reaches_nm(self.last)
+
+    @property
+    def was_dark(self) -> bool:
+        """Whether there was no light in the last snapshot, as behind a bar of the grid."""
+        return self.why.startswith((DARK, SHADOWED))
+
+    def begin_again(self, angle_deg: float, lit_nm: float = math.inf) -> None:
+        """What was missed counts no more, and the crystal looks as it did where it was seen nearest to this angle, with
+        all of it within lit_nm of the middle.
+        """
         self.missed, self.elsewhere = 0, False
-        self._seen = self.last = self._first
+        whole = [each for each in self._believed if _reaches_nm(each) <= lit_nm]
+        nearest = min(whole, key=lambda each: abs(each.optics.tilt_deg - angle_deg), default=None)
+        self._seen = self.last = nearest
+
+    def forget_assumed(self, now_s: float) -> None:
+        """Where it was taken to be, and where its film has gone from there, is nothing that was seen."""
+        if not self._believed or self._believed[0].located.looks is not None:
+            return
+        before_s = now_s if self._outlined_s is None else self._outlined_s
+        self.path.forget(before_s)
+        self._believed = [each for each in self._believed if each.located.looks is not None]
+        self._run.trace.record("tracking", FORGOTTEN, slot=0, before_s=round(before_s, 3))
 
     async def look(self, taken: TakenSnapshot, *, anywhere: bool) -> None:
         """Look for the crystal in a snapshot, and learn where it is. anywhere: and not only where it should be."""
@@ -129,7 +161,10 @@ class SeenCrystal:
             return
         self.missed = 0
         self.last = self._seen
-        self._first = self._first or self._seen
+        if self._seen is not None:
+            self._believed.append(self._seen)
+        if self.stands_out and self._outlined_s is None:
+            self._outlined_s = taken.t_s
 
     def _which(self, taken: TakenSnapshot) -> dict[str, Any]:
         return {**taken.told, **({"crystal": self._number} if self._number else {})}
@@ -141,7 +176,8 @@ class SeenCrystal:
         if self._number > 1:  # nobody has centred it
             return False
         place = Place.even(0.0, 0.0, ASSUMED_NM)
-        self._first = self.last = Found(taken.index, self._optics_seen, Located(place, 0.0, None))
+        self.last = Found(taken.index, self._optics_seen, Located(place, 0.0, None))
+        self._believed.append(self.last)
         self.path.see(taken.angle_deg, taken.t_s, place)
         reason = f"{self.why}: taken to be in the middle, where it was centred"
         self._run.trace.record("tracking", ASSUMED, **self._which(taken), **_told_of(taken, place), reason=reason)
@@ -205,6 +241,12 @@ class SeenCrystal:
             return fast_px, slow_px
         moved_px = square(self._optics.px_per_nm) @ np.array(self.path.corrected_nm)
         return round(fast_px - float(moved_px[0]), 3), round(slow_px - float(moved_px[1]), 3)
+
+
+def _reaches_nm(found: Found) -> float:
+    """How far from the middle its outline reaches; 0 of one that did not stand out."""
+    looks = found.located.looks
+    return 0.0 if looks is None else found.located.place.distance_nm + looks.radius_nm
 
 
 def _told_of(taken: TakenSnapshot, place: Place) -> dict[str, Any]:

@@ -144,7 +144,9 @@ class CredSequence(Experiment):
             self._prescan.begin(self._series, self._in_focus + self.plan.defocus)
             return "prescan"
         if self._tracked is not None and self.plan.path is not None:
-            await self._tracked.set_out(first_frames(self.plan, self.slots, self._timeline.now_ns / NS_PER_S))
+            await self._tracked.set_out(
+                self.plan.start_deg, first_frames(self.plan, self.slots, self._timeline.now_ns / NS_PER_S)
+            )
         return "relaxed"
 
     async def _back_from_prescan(self) -> None:

@@ -103,6 +103,21 @@ class TrackedCrystal:
             crystal.flatfield = index
 
     @property
+    def is_held(self) -> bool:
+        """Whether it is brought back: the plan says so, and it goes as it should."""
+        return self._is_held and not (self._corrector is not None and self._corrector.trust is Trust.STOPPED)
+
+    @property
+    def farthest_nm(self) -> float:
+        """From the middle of what is selected to where it ends; 0 where nothing is corrected."""
+        return 0.0 if self._by is None else self._by.farthest_nm
+
+    @property
+    def can_be_tried(self) -> bool:
+        """Whether it is not known yet what corrections do."""
+        return self._corrector is not None and self._corrector.trust is Trust.UNTRIED
+
+    @property
     def stands_after_s(self) -> float:
         """From the return of the last call until all stands; 0 where none was made for the last snapshot."""
         return self._by.calls.settling_s if self._by is not None and self._corrected_now else 0.0
@@ -134,8 +149,7 @@ class TrackedCrystal:
         """
         if self._turns.are_several:
             raise Refused("Tracking: of several crystals each is held in the middle; nothing was changed.")
-        stopped = self._corrector is not None and self._corrector.trust is Trust.STOPPED
-        if self._by is None or not self._is_held or stopped:
+        if self._by is None or not self.is_held:
             raise Refused("Tracking: the crystal is not held, for no corrections are made; nothing was changed.")
         if (away_nm := math.hypot(x_nm, y_nm)) > self._by.farthest_nm:
             raise Refused(
@@ -146,12 +160,13 @@ class TrackedCrystal:
         self._run.trace.record("tracking", AIMED, x_nm=x_nm, y_nm=y_nm)
         return f"Tracking: from the next snapshot on the crystal is held at {x_nm:g}, {y_nm:g} nm."
 
-    async def set_out(self, ahead: tuple[float, float]) -> None:
-        """Before the rotation: what looks missed on the way there counts no more, the crystal looks as it did at the
-        first angle, and what is known of its path brings it to the middle. ahead: as of `follow`.
+    async def set_out(self, from_deg: float, ahead: tuple[float, float]) -> None:
+        """Before the rotation: what looks missed on the way there counts no more, the crystal looks as it did nearest
+        to the first angle, and what is known of its path brings it to the middle. ahead: angle in deg and time in s of
+        the first frames.
         """
         self._corrected_now = False
-        self.seen.begin_again()
+        self.seen.begin_again(from_deg)
         await self._correct(0, ahead)
 
     async def try_shift(self, axis: int) -> None:
@@ -168,11 +183,12 @@ class TrackedCrystal:
         if correction is not None:
             await self._make(0, correction)
 
-    async def scan(self, taken: TakenSnapshot, ahead: tuple[float, float] | None) -> None:
-        """Look for the crystal in an image of the pre-scan, and correct for where it will be. ahead: angle in deg and
-        time in s of that; None where nothing is to be corrected.
+    async def scan(self, taken: TakenSnapshot, seen: Callable[[], tuple[float, float] | None]) -> None:
+        """Look for the crystal in an image of the pre-scan, and correct for where it will be. seen: asked then, for
+        angle in deg and time in s of that; None where nothing is to be corrected.
         """
         await self._look(taken)
+        ahead = seen()
         if ahead is not None and (not self.seen.missed or self._goes_on_unseen):
             await self._correct(taken.slot, ahead)
 

@@ -16,6 +16,8 @@ from protocols.tracking.pathfile import path_text
 from protocols.tracking.place import Place
 
 FOUND, NOT_FOUND, ASSUMED, CORRECTED, AIMED = "found", "not found", "assumed", "corrected", "aimed"
+FORGOTTEN = "forgotten"
+"""What was seen before a time is no more taken for the crystal."""
 FARTHEST_DEG = 180.0
 """No looks are so far apart, but those of a damaged trace."""
 FILE, SCANNED = "path.csv", "prescan.csv"
@@ -134,6 +136,10 @@ def _learned(mine: Sequence[Record], path: CrystalPath) -> LearnedPath:
                     (scanned if "look" in record else seen).append(at)
             elif record["name"] == CORRECTED:
                 path.correct(float(record["x_nm"]), float(record["y_nm"]))
+            elif record["name"] == FORGOTTEN:
+                before_s = float(record["before_s"])
+                path.forget(before_s)
+                scanned = [at for at in scanned if at[1] >= before_s]
         except (KeyError, TypeError, ValueError):
             continue
     if scanned and not learned.scanned:

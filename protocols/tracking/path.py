@@ -87,6 +87,13 @@ class CrystalPath:
         """From now on the crystal is seen displaced by as much, as far as the calibration is right."""
         self._corrected_nm = self._corrected_nm[0] + x_nm, self._corrected_nm[1] + y_nm
 
+    def forget(self, before_s: float) -> None:
+        """What was seen before a time was not the crystal."""
+        known = self._regression
+        sights = tuple(sight for sight in known.sights if sight.t_s >= before_s)
+        jumps_s = tuple(t_s for t_s in known.jumps_s if sights and t_s > sights[0].t_s)
+        self._regression, self._doubted = replace(known, sights=sights, jumps_s=jumps_s), []
+
     def predict(self, angle_deg: float, t_s: float) -> Place:
         """Where the crystal will be seen at an angle and a time, with the corrections that were made."""
         return self._place(self._regression, angle_deg, t_s, self._corrected_at(angle_deg))

@@ -30,6 +30,8 @@ OPAQUE = 0.06
 LEAST_SHADOW, SHADOW_EDGE = 12, 2
 """Cells of a shadow, and around it."""
 LEAST_LIT = 0.35
+DARK, SHADOWED = "the disc is dark", "most of the disc is in a shadow"
+"""Why nothing is seen where no light comes through."""
 SCALES = (1.2, 2.0, 3.4)
 FINEST = 0.6
 """Sigmas of the smoothed pictures, where the disc has `CELLS`; and the smallest one in cells."""
@@ -131,11 +133,11 @@ def view(
         )
     )
     if level < LEAST_ELECTRONS:
-        raise NotSeen(f"the disc is dark: {level / cell**2:.2f} counts in a pixel where it is brightest")
+        raise NotSeen(f"{DARK}: {level / cell**2:.2f} counts in a pixel where it is brightest")
     share = counts / level
     lit = _unshadowed(share, lit)
     if np.count_nonzero(lit) < LEAST_LIT * np.count_nonzero(disc) / cell**2:
-        raise NotSeen("most of the disc is in a shadow")
+        raise NotSeen(SHADOWED)
     off_px = round(centre_px[0]) - centre_px[0], round(centre_px[1]) - centre_px[1]
     return SnapshotView(share, lit, level, radius_px / cell / CELLS, float(cell), off_px)
 

@@ -63,6 +63,8 @@ class StageWatch:
         """How many readings there were before the two last ones."""
         self.rate_deg_s = plan.direction * plan.speed_deg_s
         """Of the plan, until the readings tell it better."""
+        self.stood_deg: float | None = None
+        """Where it stood before it was told to go anywhere."""
         self.may_turn = False
         """Whether it was told to turn, or left to the pedal, so that its stop is worth a look."""
         self.turning = False
@@ -90,6 +92,7 @@ class StageWatch:
         Raises DeviceLost where it is not reached in time.
         """
         here_deg = await self.rest_deg()
+        self.stood_deg = here_deg if self.stood_deg is None else self.stood_deg
         self.may_turn = True
         await self._stage.rotate(angle_deg, GOTO_SPEED_DEG_S)
         overdue_ns = self._timeline.now_ns + ns(2 * abs(angle_deg - here_deg) / GOTO_SPEED_DEG_S + FRAME_OVERDUE_S)
