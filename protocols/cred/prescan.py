@@ -173,7 +173,7 @@ class Prescan:
             self._planned_over = True
             if not self._further.begin(self._watch.stood_deg, untried=tracked.can_be_tried):
                 return
-            tracked.seen.forget_assumed(t_s)
+            tracked.seen.forget_assumed(self._timeline.now_ns / NS_PER_S)
         if not tracked.is_held:
             return
         sure_nm = SURE_SHARE * tracked.farthest_nm

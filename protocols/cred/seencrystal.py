@@ -131,7 +131,9 @@ class SeenCrystal:
         self._seen = self.last = nearest
 
     def forget_assumed(self, now_s: float) -> None:
-        """Where it was taken to be, and where its film has gone from there, is nothing that was seen."""
+        """Where it was taken to be, and where its film has gone from there, is nothing that was seen. now_s: after the
+        last snapshot.
+        """
         if not self._believed or self._believed[0].located.looks is not None:
             return
         before_s = now_s if self._outlined_s is None else self._outlined_s

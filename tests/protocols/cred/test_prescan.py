@@ -23,6 +23,7 @@ from engine.run.run import Run
 from protocols.cred.experiment import CRED
 from protocols.cred.machine import PRESCAN, State
 from protocols.cred.plan import CredPlan
+from protocols.cred.prescanplan import MOST_FURTHER
 from tests.protocols.cred.conftest import Finished, Perform
 from tests.protocols.cred.test_endings import assert_safe
 from tests.protocols.cred.test_tracked import DEVICES, PLAN, away_nm, with_options
@@ -32,6 +33,15 @@ pytestmark = pytest.mark.long
 SCANNED: dict[str, Any] = {**PLAN, "tracking": "correct", "prescan_images": 4}
 SHORT: dict[str, Any] = {**SCANNED, "range_deg": 20.0, "prescan_images": 3}
 LOST: dict[str, Any] = with_options(motion={"drawn_seed": -1, "centred_off_nm": [3000.0, 0.0]})
+
+
+FAR: dict[str, Any] = {**SCANNED, "range_deg": 100.0, "rotation": "commanded", "speed_deg_s": 1.0}
+"""Begins 50 deg from where the stage stands, and where the crystal was centred."""
+
+
+def high_by(height_nm: float, **more: Any) -> dict[str, Any]:
+    """A crystal that has left the aperture, of 750 nm, where such a rotation begins."""
+    return with_options(motion={"drawn_seed": -1, "height_nm": height_nm, **more})
 
 
 def in_prescan(run: Finished) -> list[Record]:
@@ -168,6 +178,59 @@ def test_a_crystal_that_is_in_no_image_is_said_and_ends_the_run_where_the_plan_s
     run = perform(LOST, **SHORT)
     assert run.document["status"] == "done"
     assert "found in 0 of 3 looks; not at -50.0 deg" in said(run)
+
+
+@pytest.mark.parametrize(("sign", "height_nm"), [(1.0, 1300.0), (-1.0, 1300.0), (1.0, -1300.0)])
+def test_a_crystal_that_was_missed_at_the_start_is_gone_after_from_where_it_was_found(
+    perform: Perform, sign: float, height_nm: float
+) -> None:
+    plan = {**FAR, "start_deg": sign * FAR["start_deg"], "range_deg": sign * FAR["range_deg"]}
+    run = perform(high_by(height_nm), **plan)
+    assert "; gone after from " in said(run)
+    assert said(run).split("Rotation seen")[0].rstrip().endswith(f"found at {sign * -50:g} deg.")
+    assert " not found at " not in said(run)
+    fifteen_deg = slice(0, 26)
+    assert np.max(away_nm(run)[fifteen_deg]) < 200
+    looks = [record["look"] for record in run.of("frame") if record["name"] == "prescan"]
+    assert looks == sorted(set(looks))
+    further = run.document["result"]["tracking"]["looks"] - 4
+    assert 4 <= further <= MOST_FURTHER
+    went_deg = [sign * args[0] for name, args in called(in_prescan(run)) if name == "stage.rotate"]
+    for before_deg, at_deg, next_deg in zip(went_deg, went_deg[1:], went_deg[2:], strict=False):
+        assert at_deg > before_deg or next_deg == pytest.approx(at_deg + 3.0)  # play is taken up on the way back, too
+    assert first_divergence(load_run(run.folder), replay(load_run(run.folder))) is None
+
+
+def test_found_in_no_look_it_is_looked_for_where_the_stage_stood(perform: Perform) -> None:
+    run = perform(high_by(1300.0), **{**FAR, "prescan_images": 1})
+    assert "gone after from 0 deg" in said(run)
+    assert "not at -50.0 deg: nothing stands out" in said(run)
+    assert ": found at -50 deg." in said(run)
+    assert [record["slot"] for record in run.of("tracking", "forgotten")] == [0]  # it was not in the middle at -50
+    assert np.max(away_nm(run)[:26]) < 200
+    lines = (run.folder / "snapshots" / "prescan.csv").read_text().splitlines()
+    angle_deg, _, y_nm = (float(number) for number in lines[1].split(",")[:3])
+    assert angle_deg == pytest.approx(-50.0, abs=0.02)
+    assert y_nm == pytest.approx(1300.0 * np.sin(np.radians(50.0)), abs=60.0)
+
+
+def test_what_cannot_be_brought_back_is_not_gone_after(perform: Perform) -> None:
+    run = perform(high_by(1300.0), **{**FAR, "tracking": "show"})
+    assert run.document["result"]["tracking"]["looks"] == 4
+    assert "gone after" not in said(run)
+
+
+def test_the_plan_tells_of_further_looks() -> None:
+    for tracking, told in (("correct", True), ("show", False)):
+        plan = CredPlan(start_deg=-50.0, range_deg=100.0, tracking=tracking, prescan_images=4)
+        facts = declared_basis("simulated", CRED.device_options(plan)).facts
+        assert isinstance(facts, Facts)
+        words = CRED.prepare(plan, facts).words
+        assert ("further looks" in words) is told
+    assert (
+        f"at most {MOST_FURTHER}, only where"
+        in CRED.prepare(plan.model_copy(update={"tracking": "correct"}), facts).words["further looks"]
+    )
 
 
 def test_a_blanker_that_does_not_close_ends_the_run_before_the_stage_moves(tmp_path: Path) -> None:
