@@ -87,7 +87,7 @@ def judged(seed: int, height_nm: float, out: Path, images: int, reverse: bool) -
 
 def table(lines: list[dict[str, Any]]) -> None:
     """A row a height, of all and of those that were missed at the start."""
-    print("| height off | runs | in the light, first 15 deg | lit share | in the light, all | looks | wholly dark first 5 deg |")
+    print("| height off | runs | in the light, first 15 deg | lit share | in the light, all | looks | a third of these dark |")
     print("|---|---|---|---|---|---|---|")
     for height_nm in sorted({line["height_nm"] for line in lines}):
         every = [line for line in lines if line["height_nm"] == height_nm]

@@ -52,6 +52,8 @@ class Prescan:
         self._further = FurtherLooks(slots.prescan.looks, slots.prescan.most_further)
         self._planned_over = False
         self._found_now = False
+        self._found_s: dict[float, float] = {}
+        """When the crystal stood out at an angle for the first time."""
         self._stands_at: float | None = None  # the angle at which it was told to stand
         self._stands_deg = 0.0  # and what it reads there
         self._series: Series | None = None
@@ -112,7 +114,7 @@ class Prescan:
 
     async def look(self) -> str:
         """Expose one image, with the beam on for no longer than that takes, and look for the crystal in it."""
-        look = self._left.pop(0)
+        look, self._found_now = self._left.pop(0), False
         series = self._armed
         budget, exposure_s = self._slots.prescan.image, self._plan.snapshot_exposure_s
         async with self._timeline.step(
@@ -151,6 +153,8 @@ class Prescan:
             self._missed.append(f"not at {look.angle_deg:.1f} deg: {seen.why}")
             if look.tries is not None:
                 self._left = [other for other in self._left if other.angle_deg != look.angle_deg]
+        if seen.stands_out:
+            self._found_s.setdefault(look.angle_deg, t_s)
         self._further.saw(look, self._saw())
         if not self._left:
             self._look_further(t_s)
@@ -171,9 +175,14 @@ class Prescan:
         tracked = self._tracked
         if not self._planned_over:
             self._planned_over = True
-            if not self._further.begin(self._watch.stood_deg, untried=tracked.can_be_tried):
+            stood_deg = self._watch.stood_deg
+            if stood_deg is not None and not self._slots.prescan.reaches(stood_deg):
+                stood_deg = None
+            if not self._further.begin(stood_deg, untried=tracked.can_be_tried):
                 return
-            tracked.seen.forget_assumed(self._timeline.now_ns / NS_PER_S)
+            # Where it was only taken to be, or was seen once and not again, it was not.
+            elsewhere = (at_s for at_deg, at_s in self._found_s.items() if at_deg != self._further.goal_deg)
+            tracked.seen.forget(min(elsewhere, default=self._timeline.now_ns / NS_PER_S))
         if not tracked.is_held:
             return
         sure_nm = SURE_SHARE * tracked.farthest_nm
@@ -199,8 +208,8 @@ class Prescan:
         text += f"; {self._missed[0]}" if self._missed else ""
         if (goal_deg := self._further.goal_deg) is not None:
             found = "found" if self._found_now and self._stands_at == goal_deg else "not found"
-            text += f"; gone after from {self._further.from_deg:g} deg, in {self._further.made} of these looks: "
-            text += f"{found} at {goal_deg:g} deg"
+            text += f"; gone after from {self._further.from_deg:.1f} deg, in {self._further.made} of these looks: "
+            text += f"{found} at {goal_deg:.1f} deg"
         self._run.trace.record("note", "operator", text=f"{text}.")
         if not self._found_deg and self._plan.crystal_lost == "stop":
             why = self._missed[0] if self._missed else "no image was kept"

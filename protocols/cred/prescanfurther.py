@@ -56,9 +56,8 @@ class FurtherLooks:
 
     def saw(self, look: Look, saw: Saw) -> None:
         """What a look has shown."""
-        if self.goal_deg is None:
-            if self._saw.get(look.angle_deg) not in FOUND:
-                self._saw[look.angle_deg] = saw
+        if self.goal_deg is None:  # a crystal that is not seen once more was none
+            self._saw[look.angle_deg] = saw
             return
         before = self._saw.get(look.angle_deg, Saw.NOTHING)
         self._saw[look.angle_deg] = saw

@@ -86,6 +86,11 @@ class PrescanPlan:
         low_deg, high_deg = self._limits_deg
         return min(max(angle_deg - self._direction * APPROACH_DEG, low_deg), high_deg)
 
+    def reaches(self, angle_deg: float) -> bool:
+        """Whether the stage may be sent there."""
+        low_deg, high_deg = self._limits_deg
+        return low_deg <= angle_deg <= high_deg
+
     @property
     def budgets(self) -> tuple[Budget, ...]:
         """That of one look, the whole of it with the beam on."""

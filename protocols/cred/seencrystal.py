@@ -89,9 +89,7 @@ class SeenCrystal:
         self.flatfield: int | None = None
         self.missed, self.why, self.elsewhere = 0, "", False
         self.last: Found | None = None
-        self._believed: list[Found] = []
-        self._outlined_s: float | None = None
-        """When it stood out for the first time."""
+        self._believed: list[tuple[float, Found]] = []  # with the time of each in s
         self._seen: Found | None = None  # whether it is believed or not
         self._optics_seen: Optics | None = None  # of the last snapshot that could be looked at
         self._assumed_now = False
@@ -126,19 +124,16 @@ class SeenCrystal:
         all of it within lit_nm of the middle.
         """
         self.missed, self.elsewhere = 0, False
-        whole = [each for each in self._believed if _reaches_nm(each) <= lit_nm]
+        whole = [each for _, each in self._believed if _reaches_nm(each) <= lit_nm]
         nearest = min(whole, key=lambda each: abs(each.optics.tilt_deg - angle_deg), default=None)
         self._seen = self.last = nearest
 
-    def forget_assumed(self, now_s: float) -> None:
-        """Where it was taken to be, and where its film has gone from there, is nothing that was seen. now_s: after the
-        last snapshot.
-        """
-        if not self._believed or self._believed[0].located.looks is not None:
+    def forget(self, before_s: float) -> None:
+        """What was taken for it before a time was something else, or nothing."""
+        if not any(t_s < before_s for t_s, _ in self._believed):
             return
-        before_s = now_s if self._outlined_s is None else self._outlined_s
         self.path.forget(before_s)
-        self._believed = [each for each in self._believed if each.located.looks is not None]
+        self._believed = [each for each in self._believed if each[0] >= before_s]
         self._run.trace.record("tracking", FORGOTTEN, slot=0, before_s=round(before_s, 3))
 
     async def look(self, taken: TakenSnapshot, *, anywhere: bool) -> None:
@@ -164,9 +159,7 @@ class SeenCrystal:
         self.missed = 0
         self.last = self._seen
         if self._seen is not None:
-            self._believed.append(self._seen)
-        if self.stands_out and self._outlined_s is None:
-            self._outlined_s = taken.t_s
+            self._believed.append((taken.t_s, self._seen))
 
     def _which(self, taken: TakenSnapshot) -> dict[str, Any]:
         return {**taken.told, **({"crystal": self._number} if self._number else {})}
@@ -179,7 +172,7 @@ class SeenCrystal:
             return False
         place = Place.even(0.0, 0.0, ASSUMED_NM)
         self.last = Found(taken.index, self._optics_seen, Located(place, 0.0, None))
-        self._believed.append(self.last)
+        self._believed.append((taken.t_s, self.last))
         self.path.see(taken.angle_deg, taken.t_s, place)
         reason = f"{self.why}: taken to be in the middle, where it was centred"
         self._run.trace.record("tracking", ASSUMED, **self._which(taken), **_told_of(taken, place), reason=reason)

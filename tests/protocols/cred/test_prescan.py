@@ -187,7 +187,7 @@ def test_a_crystal_that_was_missed_at_the_start_is_gone_after_from_where_it_was_
     plan = {**FAR, "start_deg": sign * FAR["start_deg"], "range_deg": sign * FAR["range_deg"]}
     run = perform(high_by(height_nm), **plan)
     assert "; gone after from " in said(run)
-    assert said(run).split("Rotation seen")[0].rstrip().endswith(f"found at {sign * -50:g} deg.")
+    assert said(run).split("Rotation seen")[0].rstrip().endswith(f"found at {sign * -50:.1f} deg.")
     assert " not found at " not in said(run)
     fifteen_deg = slice(0, 26)
     assert np.max(away_nm(run)[fifteen_deg]) < 200
@@ -203,9 +203,9 @@ def test_a_crystal_that_was_missed_at_the_start_is_gone_after_from_where_it_was_
 
 def test_found_in_no_look_it_is_looked_for_where_the_stage_stood(perform: Perform) -> None:
     run = perform(high_by(1300.0), **{**FAR, "prescan_images": 1})
-    assert "gone after from 0 deg" in said(run)
+    assert "gone after from 0.0 deg" in said(run)
     assert "not at -50.0 deg: nothing stands out" in said(run)
-    assert ": found at -50 deg." in said(run)
+    assert ": found at -50.0 deg." in said(run)
     assert [record["slot"] for record in run.of("tracking", "forgotten")] == [0]  # it was not in the middle at -50
     assert np.max(away_nm(run)[:26]) < 200
     lines = (run.folder / "snapshots" / "prescan.csv").read_text().splitlines()
