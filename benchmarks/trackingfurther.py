@@ -10,7 +10,6 @@ truth says that the crystal's middle lies within the probe. One run a line, in a
 
 import argparse
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -87,19 +86,18 @@ def judged(seed: int, height_nm: float, out: Path, images: int, reverse: bool) -
 
 def table(lines: list[dict[str, Any]]) -> None:
     """A row a height, of all and of those that were missed at the start."""
-    print("| height off | runs | in the light, first 15 deg | lit share | in the light, all | looks | a third of these dark |")
+    print("| height off | runs | in the light, first 15 deg: | lit share | a third out | in the light, all | looks |")
     print("|---|---|---|---|---|---|---|")
     for height_nm in sorted({line["height_nm"] for line in lines}):
         every = [line for line in lines if line["height_nm"] == height_nm]
         for name, some in (("", every), (", missed at the start", [line for line in every if line["missed"]])):
             if some:
-                first, share, whole, looks = (
-                    float(np.mean([line[key] for line in some])) for key in ("first_in", "first_share", "all_in", "looks")
-                )
+                keys = ("first_in", "first_share", "all_in", "looks")
+                first, share, whole, looks = (float(np.mean([line[key] for line in some])) for key in keys)
                 out = sum(line["first_in"] < 2 / 3 for line in some)
                 print(
                     f"| {height_nm:.0f} nm{name} | {len(some)} | {100 * first:.0f} % | {100 * share:.0f} % | "
-                    f"{100 * whole:.0f} % | {looks:.1f} | {out} |",
+                    f"{out} | {100 * whole:.0f} % | {looks:.1f} |",
                     flush=True,
                 )
 

@@ -15,7 +15,7 @@ FILM_DEG = 8.0
 """So far at once a crystal is followed that is carried by its film: that turns into another picture soon."""
 LEAST_DEG = 2.0
 """Nearer to where it was found it is not looked for once more."""
-STEP_DEG = 4.0
+STEP_DEG = 6.0
 """Shorter steps are made only back from where it was missed."""
 
 
@@ -127,6 +127,8 @@ class FurtherLooks:
     def _outwards(self, goal_deg: float, is_sure: Callable[[float], bool]) -> float | None:
         """From where it was found last towards the first angle; halfway, where it was missed before."""
         at_deg, far_deg = self._at_deg, goal_deg
+        if self._left == 1:  # as well as it is known now, it will be corrected for there
+            return goal_deg
         if self._missed_deg is not None:
             far_deg = (at_deg + self._missed_deg) / 2
             if abs(far_deg - at_deg) < LEAST_DEG:

@@ -76,7 +76,7 @@ def test_the_shift_is_tried_where_the_crystal_was_found_and_then_it_goes_out_as_
     further = after({sign * angle_deg: saw for angle_deg, saw in MISSED.items()})
     further.begin(0.0, untried=False)
     made = gone(further, shows, lambda angle_deg: False)
-    assert [abs(angle_deg) for angle_deg, _ in made] == pytest.approx([*np.arange(9.6, 46.0, 4.0), 50.0])
+    assert [abs(angle_deg) for angle_deg, _ in made] == pytest.approx([*np.arange(11.6, 48.0, 6.0), 50.0])
 
 
 def test_numbers_go_on_from_those_of_the_plan() -> None:
@@ -134,6 +134,21 @@ def test_no_more_looks_are_made_than_the_plan_has_told(most: int) -> None:
     turns = iter([Saw.CRYSTAL, Saw.NOTHING] * 50)
     assert len(gone(further, lambda angle_deg: next(turns))) <= most
     assert further.next(lambda angle_deg: True) is None
+
+
+def test_the_last_look_is_at_the_first_angle() -> None:
+    further = after(MISSED, 4)
+    further.begin(0.0, untried=False)
+    made = gone(further, lambda angle_deg: Saw.CRYSTAL, lambda angle_deg: False)
+    assert made == [(-11.6, None), (-17.6, None), (-23.6, None), (-50.0, None)]
+
+
+def test_a_crystal_that_is_not_seen_once_more_at_the_first_angle_is_gone_after() -> None:
+    further = FurtherLooks([Look(1, -50.0, 0), Look(2, -50.0, 1), Look(3, -50.0), Look(4, -5.6)], 12)
+    for look, saw in ((Look(1, -50.0, 0), Saw.CRYSTAL), (Look(2, -50.0, 1), Saw.NOTHING), (Look(4, -5.6), Saw.CRYSTAL)):
+        further.saw(look, saw)
+    assert further.begin(0.0, untried=True)
+    assert (further.goal_deg, further.from_deg) == (-50.0, -5.6)
 
 
 def test_a_crystal_that_does_not_stand_out_is_followed_by_its_film_in_short_steps() -> None:
