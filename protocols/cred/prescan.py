@@ -138,6 +138,8 @@ class Prescan:
             await self._tracked.scan(taken, lambda: self._seen(look, t_s))
             if look.tries is not None and self._found_now:
                 await self._tracked.try_shift(look.tries)
+        elif not self._left:
+            self._look_further(self._timeline.now_ns / NS_PER_S)
         self._run.write_trace()
         return "next_look" if self._left else self._over()
 

@@ -127,6 +127,8 @@ class FurtherLooks:
     def _outwards(self, goal_deg: float, is_sure: Callable[[float], bool]) -> float | None:
         """From where it was found last towards the first angle; halfway, where it was missed before."""
         at_deg, far_deg = self._at_deg, goal_deg
+        if at_deg not in self._saw:  # no image of it was kept
+            return None
         if self._left == 1:  # as well as it is known now, it will be corrected for there
             return goal_deg
         if self._missed_deg is not None:

@@ -136,6 +136,14 @@ def test_no_more_looks_are_made_than_the_plan_has_told(most: int) -> None:
     assert further.next(lambda angle_deg: True) is None
 
 
+def test_images_that_are_not_kept_end_it_in_the_end() -> None:
+    for saw in (MISSED, dict.fromkeys(ANGLES_DEG, Saw.NOTHING)):
+        further = after(saw)
+        further.begin(0.0, untried=True)
+        made = [further.next(lambda angle_deg: True) for _ in range(20)]
+        assert made[-1] is None
+
+
 def test_the_last_look_is_at_the_first_angle() -> None:
     further = after(MISSED, 4)
     further.begin(0.0, untried=False)
