@@ -52,6 +52,7 @@ class Prescan:
         self._further = FurtherLooks(slots.prescan.looks, slots.prescan.most_further)
         self._planned_over = False
         self._found_now = False
+        self._set_out_from_deg: float | None = None
         self._found_s: dict[float, float] = {}
         """When the crystal stood out at an angle for the first time."""
         self._stands_at: float | None = None  # the angle at which it was told to stand
@@ -182,14 +183,15 @@ class Prescan:
                 stood_deg = None
             if not self._further.begin(stood_deg, untried=tracked.can_be_tried):
                 return
-            # Where it was only taken to be, or was seen once and not again, it was not.
-            elsewhere = (at_s for at_deg, at_s in self._found_s.items() if at_deg != self._further.goal_deg)
-            tracked.seen.forget(min(elsewhere, default=self._timeline.now_ns / NS_PER_S))
         if not tracked.is_held:
             return
         sure_nm = SURE_SHARE * tracked.farthest_nm
         look = self._further.next(lambda angle_deg: tracked.path.predict(angle_deg, t_s).sigma_nm <= sure_nm)
         if look is not None:
+            if self._set_out_from_deg != self._further.from_deg:
+                # What was found at other angles, far from each other, may be neighbours: the path is learned from here.
+                self._set_out_from_deg = self._further.from_deg
+                tracked.seen.forget(self._found_s.get(self._set_out_from_deg))
             tracked.seen.begin_again(look.angle_deg, tracked.farthest_nm)
             self._left.append(look)
 

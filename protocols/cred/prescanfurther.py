@@ -1,8 +1,8 @@
 """Further looks of a pre-scan that has missed the crystal where its rotation begins: at which angles.
 
-They go out from where it was found; found nowhere, or in part only, from where the stage stood before, for there
-somebody has centred it. The image shift is tried first, if it was not, so that the crystal can be brought where it is
-seen next; then it goes step after step towards the first angle, no farther at once than its path is known. Pure
+They go out from where it was found near where the stage stood before, for there somebody has centred it; not found
+there, from where it stood. The image shift is tried first, if it was not, so that the crystal can be brought where it
+is seen next; then it goes step after step towards the first angle, no farther at once than its path is known. Pure
 decisions, from what was seen.
 """
 
@@ -11,6 +11,8 @@ from enum import Enum
 
 from protocols.cred.prescanplan import APPROACH_DEG, Look
 
+NEAR_DEG = 10.0
+"""So near to where it was centred what is found is rather the crystal than a neighbour."""
 FILM_DEG = 8.0
 """So far at once a crystal is followed that is carried by its film: that turns into another picture soon."""
 LEAST_DEG = 2.0
@@ -92,20 +94,21 @@ class FurtherLooks:
         return True
 
     def _sets_out(self) -> bool:
-        """From where it was found whole, nearest to the first angle; from where it was centred; from where it was found
+        """From where it was found whole near where it was centred; from where it was centred; from where it was found
         at all. False where there is nothing of that.
         """
-        whole, cut = ([each for each, saw in self._saw.items() if saw is wanted] for wanted in FOUND)
-        stood_deg, goal_deg = self._stood_deg, self.goal_deg or 0.0
-        is_new = stood_deg is not None and all(abs(stood_deg - each) >= APPROACH_DEG for each in self._saw)
-        if not whole and is_new and stood_deg is not None:
-            self.from_deg, seen = stood_deg, False
-        elif whole or cut:
-            self.from_deg, seen = min(whole or cut, key=lambda each: abs(each - goal_deg)), True
-        else:
+        stood_deg = self.goal_deg if self._stood_deg is None else self._stood_deg
+        if stood_deg is None:
             return False
-        self._at_deg = self.from_deg
-        self._tries = [0, 1, None] if self._untried else [] if seen else [None]
+        whole, cut = ([each for each, saw in self._saw.items() if saw is wanted] for wanted in FOUND)
+        found_deg = min(whole or cut, key=lambda each: abs(each - stood_deg), default=None)
+        is_near = bool(whole) and found_deg is not None and abs(found_deg - stood_deg) <= NEAR_DEG
+        if not is_near and all(abs(stood_deg - each) >= APPROACH_DEG for each in self._saw):
+            found_deg = stood_deg
+        if found_deg is None:
+            return False
+        self.from_deg = self._at_deg = found_deg
+        self._tries = [0, 1, None] if self._untried else [None]
         return True
 
     def next(self, is_sure: Callable[[float], bool]) -> Look | None:

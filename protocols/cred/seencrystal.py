@@ -128,13 +128,14 @@ class SeenCrystal:
         nearest = min(whole, key=lambda each: abs(each.optics.tilt_deg - angle_deg), default=None)
         self._seen = self.last = nearest
 
-    def forget(self, before_s: float) -> None:
-        """What was taken for it before a time was something else, or nothing."""
-        if not any(t_s < before_s for t_s, _ in self._believed):
+    def forget(self, kept_s: float | None) -> None:
+        """What was taken for it may have been something else, but for what was seen at this time; None: all of it."""
+        if all(t_s == kept_s for t_s, _ in self._believed):
             return
-        self.path.forget(before_s)
-        self._believed = [each for each in self._believed if each[0] >= before_s]
-        self._run.trace.record("tracking", FORGOTTEN, slot=0, before_s=round(before_s, 3))
+        self.path.forget(kept_s)
+        self._believed = [each for each in self._believed if each[0] == kept_s]
+        told_s = None if kept_s is None else round(kept_s, 3)
+        self._run.trace.record("tracking", FORGOTTEN, slot=0, kept_s=told_s)
 
     async def look(self, taken: TakenSnapshot, *, anywhere: bool) -> None:
         """Look for the crystal in a snapshot, and learn where it is. anywhere: and not only where it should be."""

@@ -17,7 +17,7 @@ from protocols.tracking.place import Place
 
 FOUND, NOT_FOUND, ASSUMED, CORRECTED, AIMED = "found", "not found", "assumed", "corrected", "aimed"
 FORGOTTEN = "forgotten"
-"""What was seen before a time is no more taken for the crystal."""
+"""What was seen is no more taken for the crystal, but at the time that is kept."""
 FARTHEST_DEG = 180.0
 """No looks are so far apart, but those of a damaged trace."""
 FILE, SCANNED = "path.csv", "prescan.csv"
@@ -137,9 +137,9 @@ def _learned(mine: Sequence[Record], path: CrystalPath) -> LearnedPath:
             elif record["name"] == CORRECTED:
                 path.correct(float(record["x_nm"]), float(record["y_nm"]))
             elif record["name"] == FORGOTTEN:
-                before_s = float(record["before_s"])
-                path.forget(before_s)
-                scanned = [at for at in scanned if at[1] >= before_s]
+                kept_s = None if record["kept_s"] is None else float(record["kept_s"])
+                path.forget(kept_s)
+                scanned = [at for at in scanned if at[1] == kept_s]
         except (KeyError, TypeError, ValueError):
             continue
     if scanned and not learned.scanned:

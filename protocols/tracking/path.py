@@ -21,6 +21,8 @@ DOUBT_SIGMAS = 4.0
 """A snapshot that is this far off what was predicted is not believed, until another one says the same."""
 MOST_DOUBTED = 3
 """After so many in a row it is the prediction that is wrong, whatever the crystal does."""
+SAME_S = 1e-3
+"""Times that are no farther apart are the same one, rounded."""
 SMALLEST_SIGMA_NM = 3.0
 """No snapshot is believed to be better than this: outlines change while a crystal turns."""
 
@@ -87,12 +89,10 @@ class CrystalPath:
         """From now on the crystal is seen displaced by as much, as far as the calibration is right."""
         self._corrected_nm = self._corrected_nm[0] + x_nm, self._corrected_nm[1] + y_nm
 
-    def forget(self, before_s: float) -> None:
-        """What was seen before a time was not the crystal."""
-        known = self._regression
-        sights = tuple(sight for sight in known.sights if sight.t_s >= before_s)
-        jumps_s = tuple(t_s for t_s in known.jumps_s if sights and t_s > sights[0].t_s)
-        self._regression, self._doubted = replace(known, sights=sights, jumps_s=jumps_s), []
+    def forget(self, kept_s: float | None) -> None:
+        """What was seen may not have been the crystal, but at this one time; None: at no time."""
+        sights = tuple(s for s in self._regression.sights if kept_s is not None and abs(s.t_s - kept_s) < SAME_S)
+        self._regression, self._doubted = replace(self._regression, sights=sights, jumps_s=()), []
 
     def predict(self, angle_deg: float, t_s: float) -> Place:
         """Where the crystal will be seen at an angle and a time, with the corrections that were made."""
