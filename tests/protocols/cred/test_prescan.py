@@ -220,17 +220,20 @@ def test_what_cannot_be_brought_back_is_not_gone_after(perform: Perform) -> None
     assert "gone after" not in said(run)
 
 
-def test_the_plan_tells_of_further_looks() -> None:
-    for tracking, told in (("correct", True), ("show", False)):
-        plan = CredPlan(start_deg=-50.0, range_deg=100.0, tracking=tracking, prescan_images=4)
-        facts = declared_basis("simulated", CRED.device_options(plan)).facts
-        assert isinstance(facts, Facts)
-        words = CRED.prepare(plan, facts).words
-        assert ("further looks" in words) is told
-    assert (
-        f"at most {MOST_FURTHER}, only where"
-        in CRED.prepare(plan.model_copy(update={"tracking": "correct"}), facts).words["further looks"]
+@pytest.mark.parametrize("tracking", ["correct", "show"])
+def test_the_plan_tells_of_further_looks(tracking: str) -> None:
+    plan = CredPlan.model_validate(
+        {"start_deg": -50.0, "range_deg": 100.0, "tracking": tracking, "prescan_images": 4, "snapshot_exposure_s": 0.01}
     )
+    facts = declared_basis("simulated", CRED.device_options(plan)).facts
+    assert isinstance(facts, Facts)
+    words = CRED.prepare(plan, facts).words
+    assert ("further looks" in words) is (tracking == "correct")
+    if tracking == "correct":
+        assert words["further looks"].startswith(
+            f"at most {MOST_FURTHER}, only where the crystal is missed at -50 deg: "
+        )
+        assert words["further looks"].endswith("as much as 3.5 frames all together")
 
 
 def test_a_blanker_that_does_not_close_ends_the_run_before_the_stage_moves(tmp_path: Path) -> None:
