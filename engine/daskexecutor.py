@@ -42,8 +42,8 @@ class Unfit(CredlineError):
 
 
 class DaskExecutor:
-    """For one use. address: as tcp://HOST:PORT. sees: files and folders that the workers must find as well, where they are
-    here.
+    """For one use. address: as tcp://HOST:PORT. sees: files and folders that, where they are here, workers must find
+    as well.
     """
 
     def __init__(self, address: str, sees: Sequence[Path] = ()) -> None:

@@ -13,7 +13,6 @@ from threading import Thread
 
 from engine.interrupts import interrupts_held
 
-
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """For processes that have a processor each: more threads for small matrices would only wait for each other."""
 

@@ -1,4 +1,4 @@
-"""The bar of a command that goes through many things, on a terminal alone; what is printed meanwhile stands above it."""
+"""The bar of a command that goes through many things, on a terminal alone; what is printed stands above it."""
 
 import sys
 from collections.abc import Callable, Iterator

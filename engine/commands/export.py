@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.commands.mistyped import ONE_WORD
 from engine.commands.options import Jobs, Scheduler
 from engine.errors import Refused
 
@@ -39,15 +40,14 @@ def export(
     from engine.interrupts import remember_interrupts
     from engine.run.runlist import runs_in
 
-    found = runs_in(runs, children=children)
+    found = runs if corrected and len(runs) > 1 else runs_in(runs, children=children)
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if len(found) == 1 and scheduler is None:
         _one(found[0], wanted, corrected or [])
         return
     if corrected:
         raise Refused(
-            f"export: --set corrects one run at a time, here, and {len(found)} are given; nothing was written. Whether "
-            "its figures are wrong is a question of each run."
+            f"export: --set corrects one run at a time, and {len(found)} are given; nothing was written. {ONE_WORD}"
         )
     remember_interrupts()
     raise typer.Exit(_several(found, wanted, jobs, scheduler))
