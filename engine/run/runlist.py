@@ -85,9 +85,9 @@ def runs_in(paths: Sequence[Path], *, children: bool = False) -> list[Path]:
         listed = [each.folder for each in read_runs(path)[0]] if path.is_dir() else []
         if not listed:
             RunDocument.read(path)  # says what is wrong with it
-        own = {path, *(folder for folder in listed if folder.parent == path)}
-        for folder in listed:
-            if children or folder in own:
+        inside = listed if children or path not in listed else [path]
+        for folder in inside:
+            if children or folder.parent == path or folder == path:
                 found.setdefault(folder.resolve(), folder)
     return list(found.values())
 
