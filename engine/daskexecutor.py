@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import current_process
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -64,6 +64,17 @@ class DaskExecutor:
                 "computed. Start one (dask scheduler) and workers (dask worker ADDRESS)."
             ) from error
         self._name = f"--scheduler {shown(address)}"
+        answers: dict[str, Any] = {
+            f"the worker {who}": told for who, told in self._client.run(version, "credline", on_error="return").items()
+        }
+        try:
+            self._client.run_on_scheduler(version, "credline")
+        except PackageNotFoundError as error:
+            answers["the scheduler"] = error
+        for who, answer in answers.items():
+            if isinstance(answer, Exception):  # it would break at the first message that names a part of credline
+                self._client.close(LEAVE_S)
+                raise Refused(f"{self._name}: {who} has no credline ({shown(answer)}); nothing was computed. {REMEDY}")
         self._sees = tuple(str(path.absolute()) for path in sees if path.exists())
 
     def each(self, work: Callable[[Given], Got], given: Sequence[Given]) -> Generator[Got]:
