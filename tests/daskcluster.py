@@ -46,15 +46,15 @@ def worker(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """The process of a worker that is up. folder: is made, of its own."""
     folder.mkdir()
-    words = (address, *QUIET, *(options or ("--no-nanny",)), "--nthreads", "1", "--local-directory", folder)
+    words = (address, *QUIET, *(options or ("--no-nanny",)), "--nthreads", "1", "--local-directory", str(folder))
     up = folder / "dask-scratch-space"
     with running(with_dask(WORKER, *words), ready=up.exists, cwd=folder, env=env) as process:
         yield process
 
 
-def credline_with_dask(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def credline_with_dask(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A command of credline that finds Dask."""
-    return subprocess.run(with_dask(CREDLINE, *words), capture_output=True, text=True, timeout=600)
+    return subprocess.run(with_dask(CREDLINE, *words), capture_output=True, text=True, timeout=600, cwd=cwd)
 
 
 def with_dask(program_of: str, *args: str | Path) -> list[str]:

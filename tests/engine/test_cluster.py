@@ -203,7 +203,7 @@ def test_a_worker_with_another_credline_is_refused_in_one_line(tmp_path: Path) -
 
 
 def test_a_worker_without_credline_is_refused_in_one_line(tmp_path: Path) -> None:
-    own = [program("python"), "-m", "distributed.cli.dask_worker"]
+    own = [str(program("python")), "-m", "distributed.cli.dask_worker"]
     place = ("--no-nanny", "--nthreads", "1", "--local-directory", str(tmp_path / "w1"))
     with scheduler(tmp_path) as (address, _):
         words = [*own, address, "--no-dashboard", *place]
