@@ -1,9 +1,9 @@
 """The runs of `credline soak`: through an executor, counted, and the simplest of those that broke a rule."""
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 
 import typer
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engine.clock import NS_PER_S, RealClock
-from engine.errors import Refused
+from engine.errors import Interrupted, Refused
 from engine.executor import Executor
 from engine.run.planfile import build_plan_from, parse_setting
 from engine.run.registry import experiment_type
@@ -19,7 +19,6 @@ from engine.run.trial import Case
 from engine.testing.soak import Verdict, draw, minimised, quiet, try_case, try_seeds
 
 BATCH = 25
-INTERRUPTED = 130
 NO_FAULT = "none"
 
 
@@ -36,7 +35,7 @@ def soak_runs(
     """Try so many seeds and print the outcome, or one run as given where there are settings or faults. executor: makes
     that of the many.
 
-    Raises typer.Exit(1) when a rule was broken, Refused for what makes no run.
+    Raises typer.Exit(1) when a rule was broken, Interrupted after Ctrl-C, Refused for what makes no run.
     """
     kind = experiment_type(protocol)
     if settings or faults:
@@ -52,16 +51,15 @@ def soak_runs(
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(f"soaking {protocol}", total=seeds)
         try:
-            for some_faults, some_checks, some_statuses, some_broken in computed.each(
-                partial(try_seeds, protocol, hard=hard), batches
-            ):
-                runs += sum(some_statuses.values())
-                injected += some_faults
-                checks += some_checks
-                for status, count in some_statuses.items():
-                    statuses[status] = statuses.get(status, 0) + count
-                broken += some_broken
-                progress.update(task, completed=runs, description=f"soaking {protocol}, {len(broken)} broken")
+            with closing(computed.each(partial(try_seeds, protocol, hard=hard), batches)) as tried:
+                for some_faults, some_checks, some_statuses, some_broken in tried:
+                    runs += sum(some_statuses.values())
+                    injected += some_faults
+                    checks += some_checks
+                    for status, count in some_statuses.items():
+                        statuses[status] = statuses.get(status, 0) + count
+                    broken += some_broken
+                    progress.update(task, completed=runs, description=f"soaking {protocol}, {len(broken)} broken")
         except KeyboardInterrupt:
             interrupted = True
     took_s = clock.now_ns() / NS_PER_S
@@ -79,8 +77,7 @@ def soak_runs(
         f"(what counts: runs are meant to fail here); {took_s:.0f} s, {runs / took_s:.0f} runs/s"
     )
     if interrupted:
-        typer.echo(f"credline: interrupted after {runs} of {seeds} runs", err=True)
-        os._exit(INTERRUPTED)  # nothing under way is waited for
+        raise Interrupted(f"interrupted after {runs} of {seeds} runs")
     if broken:
         raise typer.Exit(1)
 

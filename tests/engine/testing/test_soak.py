@@ -249,7 +249,7 @@ class Inline:
     def __init__(self, *_: object) -> None: ...
 
     def each(self, work: Callable[[Any], Any], given: Sequence[Any]) -> Iterator[Any]:
-        return map(work, given)
+        yield from map(work, given)
 
 
 def credline(*words: str) -> tuple[int, list[str]]:
