@@ -28,8 +28,8 @@ from drivers.simulated.crystal import load_crystal
 from drivers.simulated.pictures import PictureMaker
 from drivers.simulated.picturesettings import PictureSettings
 from drivers.simulated.settings import GEOMETRY
-from engine.executor import ONE_THREAD, LocalExecutor
-from engine.worker import WORKERS, begin_worker
+from engine.executor import LocalExecutor
+from engine.worker import ONE_THREAD, WORKERS, begin_worker
 from protocols.learning.framework import limit_threads
 from protocols.screening.evidence import lattices, told
 from protocols.screening.examples import Wanted, examples

@@ -13,6 +13,9 @@ from threading import Thread
 
 from engine.interrupts import interrupts_held
 
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""For processes that have a processor each: more threads for small matrices would only wait for each other."""
+
 
 class Worker(SpawnProcess):
     """A process that begins anew. A Ctrl-C while it is started does not reach it."""

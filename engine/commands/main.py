@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from engine.commands.export import export
 from engine.commands.groups import PromisedGroup
 from engine.commands.mistyped import example, plain, remedy
 from engine.commands.options import ClockKind, Config, Devices, Json, Protocol, Seed, Settings
@@ -255,48 +256,6 @@ def _print_plan(prepared: "Prepared", full: bool) -> None:
     print_whole(facts)
 
 
-@app.command(epilog="Example: credline export runs/mordenite_001 --formats smv,xds,dials")
-def export(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    formats: Annotated[str, typer.Option("--formats", help="Which, with commas between; default the usual ones.")] = "",
-    corrected: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Correct a value of the instrument, or of the plan's on files, key=value; it is kept."
-        ),
-    ] = None,
-) -> None:
-    """Make files for other programs from a run: pictures, instruction files, a report. May be repeated at will.
-
-    With --set the run's own values are corrected first (run.json keeps what they were), and all files are made anew.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from engine.record.document import RunDocument
-    from engine.record.lock import alone_in
-    from engine.run.correcting import correct, mend
-    from engine.run.registry import experiment_type
-
-    kind = experiment_type(RunDocument.read(run).protocol)
-    wanted = [name.strip() for name in formats.split(",") if name.strip()] or kind.usual_formats(run)
-    unknown = sorted(set(wanted) - set(kind.formats))
-    if unknown and kind.formats:  # a protocol without formats says so itself
-        raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")
-    if corrected and formats:
-        raise Refused("export: --set changes what all files say, so they are all made anew: leave --formats out.")
-    quiet = not sys.stderr.isatty()
-    with alone_in(run), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
-        told = correct(kind, run, corrected) if corrected else ()
-        task = progress.add_task("exporting", total=None)
-        made = kind.export(run, wanted, lambda done, total: progress.update(task, completed=done, total=total))
-        if not formats and (mended := mend(kind, run)):
-            made = (*made, mended)
-            kind.export(run, wanted, lambda done, total: None)  # the files say how the run ended
-    for line in (*told, *made):
-        typer.echo(line)
-
-
 @app.command(epilog="Example: credline recover runs/mordenite_001")
 def recover(run: Annotated[Path, typer.Argument(help="A run folder whose program was cut off.")]) -> None:
     """Bring a run that was cut off (crash, power) into its final form, from its spool and its trace."""
@@ -319,6 +278,7 @@ app.command(
     context_settings={"ignore_unknown_options": True},
 )(tell)
 app.command(epilog=f"Example: credline watch runs/mordenite_001\n\n{EXIT_STATUSES}")(watch)
+app.command(epilog="Example: credline export runs/mordenite_001 --formats smv,xds,dials")(export)
 app.command(epilog="Example: credline soak cred --seeds 1000")(soak)
 app.command(epilog="Example: credline replay runs/mordenite_001 --what-if api_latency=60ms")(replay)
 

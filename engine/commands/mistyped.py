@@ -21,10 +21,10 @@ def example(epilog: str | None) -> str:
 def remedy(command: str, message: str) -> str:
     """What was likely meant, in a sentence; empty where that is not known. command: the last word of its name."""
     extra = re.search(r"unexpected extra argument\S* \((\S+).*\)", message)
-    if extra is not None and command in (*WITH_PLAN, "export", "replay"):
+    if extra is not None and command in (*WITH_PLAN, "replay"):
         if extra[1].endswith(".toml") and command in ("run", "plan"):
             return f"A plan is named with --config {extra[1]}, devices with --devices {extra[1]}."
-        return ONE_WORD if command in (*WITH_PLAN, "export") else "A value with its unit is one word, as 80ms."
+        return ONE_WORD if command in WITH_PLAN else "A value with its unit is one word, as 80ms."
     option = re.search(r"No such option: --([a-z][\w-]*)", message)
     if option is not None and command in WITH_PLAN:
         key = option[1].replace("-", "_")

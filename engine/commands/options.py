@@ -41,3 +41,5 @@ Devices = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random in a simulation.")]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON in the last line of output.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 = one for each processor.")]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Compute on a cluster of Dask: tcp://HOST:PORT.")]

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from engine.commands.options import Jobs, Scheduler
+
 LARGEST_SEED = 2**62
 
 
@@ -19,7 +21,8 @@ def soak(
             "--hard", help="Draw the second way: troubles in pairs, in the safe state and while a state is being left."
         ),
     ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 = one for each processor.")] = 0,
+    jobs: Jobs = 0,
+    scheduler: Scheduler = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="One run only: a key of the plan instead of the drawn one.")
     ] = None,
@@ -34,5 +37,6 @@ def soak(
     a command.
     """
     from engine.commands.soakruns import soak_runs
+    from engine.executor import executor_of
 
-    soak_runs(protocol, seeds, first, jobs, settings or [], faults or [], hard=hard)
+    soak_runs(protocol, seeds, first, lambda: executor_of(jobs, scheduler), settings or [], faults or [], hard=hard)

@@ -1,25 +1,24 @@
-"""The runs of `credline soak`: in all processors, counted, and the simplest of those that broke a rule."""
+"""The runs of `credline soak`: through an executor, counted, and the simplest of those that broke a rule."""
 
-import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engine.clock import NS_PER_S, RealClock
-from engine.errors import Refused
+from engine.errors import Interrupted, Refused
+from engine.executor import Executor
 from engine.run.planfile import build_plan_from, parse_setting
 from engine.run.registry import experiment_type
 from engine.run.trial import Case
 from engine.testing.soak import Verdict, draw, minimised, quiet, try_case, try_seeds
-from engine.worker import begin_worker
 
 BATCH = 25
-INTERRUPTED = 130
 NO_FAULT = "none"
 
 
@@ -27,19 +26,22 @@ def soak_runs(
     protocol: str,
     seeds: int,
     first: int,
-    jobs: int,
+    executor: Callable[[], Executor],
     settings: Sequence[str],
     faults: Sequence[str],
     *,
     hard: bool = False,
 ) -> None:
-    """Try so many seeds and print the outcome, or one run as given where there are settings or faults.
+    """Try so many seeds and print the outcome, or one run as given where there are settings or faults. executor: makes
+    that of the many.
 
-    Raises typer.Exit(1) when a rule was broken, Refused for what makes no run.
+    Raises typer.Exit(1) when a rule was broken, Interrupted after Ctrl-C, Refused for what makes no run.
     """
     kind = experiment_type(protocol)
     if settings or faults:
         raise typer.Exit(_one(protocol, first, settings, faults, hard))
+    computed = executor()
+    batches = [range(k, min(k + BATCH, first + seeds)) for k in range(first, first + seeds, BATCH)]
     clock = RealClock()
     runs = injected = checks = 0
     interrupted = False
@@ -49,16 +51,15 @@ def soak_runs(
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(f"soaking {protocol}", total=seeds)
         try:
-            for done, (some_faults, some_checks, some_statuses, some_broken) in _tried(
-                protocol, first, seeds, jobs, hard
-            ):
-                runs += done
-                injected += some_faults
-                checks += some_checks
-                for status, count in some_statuses.items():
-                    statuses[status] = statuses.get(status, 0) + count
-                broken += some_broken
-                progress.update(task, completed=runs, description=f"soaking {protocol}, {len(broken)} broken")
+            with closing(computed.each(partial(try_seeds, protocol, hard=hard), batches)) as tried:
+                for some_faults, some_checks, some_statuses, some_broken in tried:
+                    runs += sum(some_statuses.values())
+                    injected += some_faults
+                    checks += some_checks
+                    for status, count in some_statuses.items():
+                        statuses[status] = statuses.get(status, 0) + count
+                    broken += some_broken
+                    progress.update(task, completed=runs, description=f"soaking {protocol}, {len(broken)} broken")
         except KeyboardInterrupt:
             interrupted = True
     took_s = clock.now_ns() / NS_PER_S
@@ -76,26 +77,9 @@ def soak_runs(
         f"(what counts: runs are meant to fail here); {took_s:.0f} s, {runs / took_s:.0f} runs/s"
     )
     if interrupted:
-        typer.echo(f"credline: interrupted after {runs} of {seeds} runs", err=True)
-        os._exit(INTERRUPTED)  # the batches under way would be waited for
+        raise Interrupted(f"interrupted after {runs} of {seeds} runs")
     if broken:
         raise typer.Exit(1)
-
-
-def _tried(
-    protocol: str, first: int, seeds: int, jobs: int, hard: bool
-) -> Iterator[tuple[int, tuple[int, int, dict[str, int], list[Verdict]]]]:
-    """The outcomes of batches of seeds, as they come in."""
-    batches = [range(k, min(k + BATCH, first + seeds)) for k in range(first, first + seeds, BATCH)]
-    pool = ProcessPoolExecutor(min(jobs or os.cpu_count() or 1, len(batches)), initializer=begin_worker)
-    under_way = {pool.submit(try_seeds, protocol, batch, hard): len(batch) for batch in batches}
-    try:
-        for future in as_completed(under_way):
-            yield under_way[future], future.result()
-    except BaseException:  # Ctrl-C: what is under way is not waited for
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
 
 
 def _one(protocol: str, seed: int, settings: Sequence[str], faults: Sequence[str], hard: bool) -> int:

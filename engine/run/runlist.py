@@ -3,7 +3,7 @@
 Whatever is wrong with one folder concerns its own line only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +73,23 @@ def read_runs(folder: Path) -> tuple[list[ListedRun], int]:
     runs = [path for path in inside if _is_run(path)]
     listed = sorted((list(_run_and_children(path)) for path in runs), key=lambda of_one: _age(of_one[0]))
     return [run for of_one in listed for run in of_one], len(inside) - len(runs)
+
+
+def runs_in(paths: Sequence[Path], *, children: bool = False) -> list[Path]:
+    """The run folders that a person names: runs, and folders of runs; each once. children: also the runs within runs.
+
+    DataError for a path that is neither.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        listed = [each.folder for each in read_runs(path)[0]] if path.is_dir() else []
+        if not listed:
+            RunDocument.read(path)  # says what is wrong with it
+        inside = listed if children or path not in listed else [path]
+        for folder in inside:
+            if children or folder.parent == path or folder == path:
+                found.setdefault(folder.resolve(), folder)
+    return list(found.values())
 
 
 def _is_run(folder: Path) -> bool:

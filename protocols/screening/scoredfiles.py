@@ -5,6 +5,7 @@ HDF5, CXI, PNG, folders of these, run folders. A picture that cannot be read has
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -76,12 +77,13 @@ def scored(executor: Executor, work: Sequence[Piece], progress: Callable[[int], 
     """Every frame, in the order of the sources, and what a person should know. Refused as its processes say."""
     found: dict[int, Scored] = {}
     done = 0
-    for number, one in executor.each(_numbered, list(enumerate(work))):
-        if one.refused:
-            raise Refused(one.refused)
-        found[number] = one
-        done += len(one.rows)
-        progress(done)
+    with closing(executor.each(_numbered, list(enumerate(work)))) as results:  # where one refuses, no more is begun
+        for number, one in results:
+            if one.refused:
+                raise Refused(one.refused)
+            found[number] = one
+            done += len(one.rows)
+            progress(done)
     rows = [row for number in range(len(work)) for row in found[number].rows]
     return rows, list(dict.fromkeys(one.note for one in found.values() if one.note))
 

@@ -134,6 +134,7 @@ class Session(ExperimentType[SessionPlan]):
     """The entry in the register of protocols."""
 
     name = "session"
+    formats = ("report",)
     summary = "a night on a grid: its crystals screened, the best ones rotated and judged, one after the other"
     plan_type = SessionPlan
     unit = "crystals"

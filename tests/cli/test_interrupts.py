@@ -90,3 +90,9 @@ def test_while_the_strip_is_drawn_the_run_is_told_as_it_ended(tmp_path: Path) ->
 def test_a_check_of_the_devices_says_how_it_leaves_them(place: str, says: str) -> None:
     words = [*CHECK, "--frames", "4", *(["--move"] if "rotation" in place else [])]
     assert says in only_line(pressed_at(place, words))
+
+
+def test_a_soak_says_how_far_it_came() -> None:
+    done = pressed_at("engine.commands.soakruns:closing", ["soak", "cred", "--seeds", "50"])
+    assert only_line(done) == "credline: interrupted after 0 of 50 runs"
+    assert done.stdout.startswith("0 runs (), ")

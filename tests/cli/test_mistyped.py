@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import DataError
+from engine.record.document import RunDocument
 from tests.cli.conftest import Credline
 
 MISTYPED = {
@@ -46,7 +48,8 @@ def test_a_folder_of_runs_or_a_file_of_one_is_told_which_run_to_name(credline: C
     for name in ("lta_001", "mfi_002"):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "run.json").write_text("{}")
-    assert "Runs in it: lta_001, mfi_002" in credline("export", "runs")[2]
+    with pytest.raises(DataError, match="Runs in it: lta_001, mfi_002"):
+        RunDocument.read(Path("runs"))
     assert "is a file; give the folder of the run, runs/lta_001" in credline("export", "runs/lta_001/run.json")[2]
     assert "credline runs list" in credline("export", "lta_001")[2]
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from engine.clock import NS_PER_S, RealClock
-from engine.commands.options import Json, Seed
+from engine.commands.options import Jobs, Json, Scheduler, Seed
 
 campaign_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -30,10 +30,8 @@ def campaign(
     experiments: Annotated[int, typer.Option("--experiments", min=1, max=100_000, help="How many.")] = 818,
     seed: Seed = 0,
     worse: Annotated[float, typer.Option("--worse", min=0.1, max=10.0, help="Mechanics so many times as bad.")] = 1.0,
-    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 = one for each processor.")] = 0,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="Compute on a cluster of Dask: tcp://HOST:PORT.")
-    ] = None,
+    jobs: Jobs = 0,
+    scheduler: Scheduler = None,
     out: Annotated[Path | None, typer.Option("--out", help="Draw both histograms as .png, .svg or .pdf.")] = None,
     table: Annotated[Path | None, typer.Option("--table", help="Write a row for each experiment, as .csv.")] = None,
     as_json: Json = False,
@@ -45,12 +43,12 @@ def campaign(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from engine.executor import DaskExecutor, LocalExecutor
+    from engine.executor import executor_of
     from protocols.cred.campaign.campaign import both, write_table
     from protocols.cred.campaign.campaign import campaign as carried_out
     from protocols.cred.statistics.histogram import histogram_lines, summary_lines
 
-    executor = LocalExecutor(jobs) if scheduler is None else DaskExecutor(scheduler)
+    executor = executor_of(jobs, scheduler)
     clock = RealClock()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.commands.options import Jobs, Scheduler
 from engine.commands.tables import print_whole
 from engine.errors import Refused, shown
-from protocols.screening.commands.options import Jobs, Model, Scheduler, executor_of
+from protocols.screening.commands.options import Model
 from protocols.zones.commands.options import Json, PerPx, Seed, bar
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def train(
     """
     from dataclasses import replace
 
+    from engine.executor import executor_of
     from protocols.screening.labelled import read_labelled
     from protocols.screening.model import load
     from protocols.screening.networks import Which
@@ -120,6 +122,7 @@ def evaluate(
     57 % of the patterns are good; borderline ones are left out. False good: of a kind of bad patterns, the share called
     good where each method calls 95 % of the good ones good.
     """
+    from engine.executor import executor_of
     from protocols.screening.evaluation import evaluate as judge
 
     with bar("judging") as advance:

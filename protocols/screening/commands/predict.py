@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from engine.commands.options import Jobs, Scheduler
 from engine.errors import Refused, shown
-from protocols.screening.commands.options import Jobs, Method, Model, Scheduler, executor_of
+from protocols.screening.commands.options import Method, Model
 from protocols.zones.commands.options import Json, PerPx, Sources, bar
 
 GOOD = 0.5
@@ -32,6 +33,7 @@ def predict(
     Exit status: 0 done; 1 no frame could be read; 2 refused.
     """
     from engine.clock import NS_PER_S, RealClock
+    from engine.executor import executor_of
     from protocols.screening.contactsheet import contact_sheet
     from protocols.screening.scoredfiles import pieces, scored
     from protocols.screening.tables import write_instamatic, write_scores
@@ -43,8 +45,9 @@ def predict(
     work = pieces(sources, per_px, model, method.value)
     total = sum(piece.count for piece in work)
     clock = RealClock()
+    sees = [*sources] if model is None else [*sources, model]
     with bar("screening") as advance:
-        rows, notes = scored(executor_of(jobs, scheduler), work, lambda done: advance(done, total, ""))
+        rows, notes = scored(executor_of(jobs, scheduler, sees), work, lambda done: advance(done, total, ""))
     took_s = clock.now_ns() / NS_PER_S
     for note in notes:
         typer.echo(f"Note: {note}", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.commands.options import Json
+from engine.commands.options import Jobs, Json, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +28,8 @@ def merge(
     dials: Annotated[
         bool, typer.Option("--dials", help="Also process and scale with DIALS, at low priority; minutes a data set.")
     ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0 = one for each processor.")] = 0,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="Compute on a cluster of Dask: tcp://HOST:PORT.")
-    ] = None,
+    jobs: Jobs = 0,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
     """Tell the phases of data sets apart by their cells, and merge the intensities of each.
@@ -43,7 +41,7 @@ def merge(
 
     from engine.commands.tables import print_whole
     from engine.errors import Refused
-    from engine.executor import DaskExecutor, LocalExecutor
+    from engine.executor import executor_of
     from engine.interrupts import remember_interrupts
     from protocols.session.judging.dialsjobs import is_installed
     from protocols.session.judging.gathered import gathered
@@ -65,10 +63,9 @@ def merge(
                 tasks[what] = progress.add_task(what, total=total)
             progress.update(tasks[what], completed=done)
 
-        told = merge_all(
-            runs, out or folders[0] / FOLDER, d_min,
-            lambda: LocalExecutor(jobs) if scheduler is None else DaskExecutor(scheduler), tell, dials,
-        )  # fmt: skip
+        place = out or folders[0] / FOLDER
+        sees = [*folders, place.parent]
+        told = merge_all(runs, place, d_min, lambda: executor_of(jobs, scheduler, sees), tell, dials)
     if out is None:
         _report(folders[0])
     print_whole(_table(told["phases"]), to_stderr=as_json)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from engine.errors import Refused
+from engine.errors import DataError, Refused
 from engine.record.document import RunDocument
 from engine.record.lock import alone_in
-from engine.run.runlist import ListedRun, read_runs
+from engine.run.runlist import ListedRun, read_runs, runs_in
 
 RESULT: dict[str, Any] = {"frames": 39, "range_deg": 9.9, "lost_slots": 1}
 HOUR = "2026-01-01T{:02d}:00:00+00:00"
@@ -113,3 +113,15 @@ def test_a_list_for_programs_has_the_same_figures(tmp_path: Path) -> None:
     (one,) = listed(tmp_path)
     document = json.loads(json.dumps(one.as_json()))
     assert (document["run_dir"], document["frames"], document["report"]) == (str(tmp_path / "zeolite_001"), "39", None)
+
+
+def test_runs_are_named_themselves_or_by_their_folder_and_each_is_taken_once(tmp_path: Path) -> None:
+    first, session = run(tmp_path / "zeolite_001", hour=1), run(tmp_path / "night_001", hour=2)
+    child = run(session / "1_crystal", hour=3)
+    (tmp_path / "notes").mkdir()
+    assert runs_in([tmp_path]) == [first, session]
+    assert runs_in([session, tmp_path]) == [session, first]
+    assert runs_in([session], children=True) == [session, child]
+    assert runs_in([tmp_path], children=True) == [first, session, child]
+    with pytest.raises(DataError, match=r"notes/run\.json: no such file"):
+        runs_in([first, tmp_path / "notes"])

@@ -4,8 +4,7 @@ import asyncio
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -247,14 +246,10 @@ def test_minimising_keeps_the_trouble_that_is_needed(cred: ExperimentType, monke
 class Inline:
     """An executor that does at once, in this process, what it is given: what was patched holds there too."""
 
-    def __init__(self, _: int, initializer: object = None) -> None: ...
+    def __init__(self, *_: object) -> None: ...
 
-    def shutdown(self) -> None: ...
-
-    def submit(self, func: Callable[..., Any], *args: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
-        future.set_result(func(*args))
-        return future
+    def each(self, work: Callable[[Any], Any], given: Sequence[Any]) -> Iterator[Any]:
+        yield from map(work, given)
 
 
 def credline(*words: str) -> tuple[int, list[str]]:
@@ -268,7 +263,7 @@ def test_a_broken_rule_is_status_1_and_its_command_breaks_it_again(
     monkeypatch: pytest.MonkeyPatch, way: tuple[str, ...]
 ) -> None:
     no_frame_in_slot_three(monkeypatch)
-    monkeypatch.setattr(soakcli, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr("engine.executor.executor_of", Inline)
     status, lines = credline("soak", "cred", "--seeds", "4", "--first", "3", *way)
     assert status == 1
     assert [line for line in lines if line.startswith("seed ") and "slot three stays empty: it does not" in line]
@@ -284,7 +279,7 @@ def test_a_broken_rule_is_status_1_and_its_command_breaks_it_again(
 
 
 def test_without_a_broken_rule_it_is_status_0_and_the_last_line_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soakcli, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr("engine.executor.executor_of", Inline)
     monkeypatch.setattr(soakcli, "BATCH", 2)
     status, lines = credline("soak", "cred", "--seeds", "5", "--first", "40")
     assert status == 0, lines
