@@ -137,8 +137,8 @@ def fit_rotation(
             return None
         soft = 1 / (1 + (np.abs(pulls).max(axis=1) / SOFT) ** 2) if 0 < number < ROUNDS[0] + ROUNDS[1] else None
         try:
-            some = to_lab[0][used], to_lab[1][used]
-            ub, geometry, inverse = _round(observed, geometry, ub, hkl, used, noise, free, (believed, widths), soft, some)
+            known = believed, widths
+            ub, geometry, inverse = _round(observed, geometry, ub, hkl, used, noise, free, known, soft, to_lab)
         except np.linalg.LinAlgError:  # it has run away, to numbers that are none
             return None
         if not (np.isfinite(ub).all() and abs(np.linalg.det(ub)) > SMALLEST_PER_A3 and geometry.camera_length_px > 0):
@@ -213,9 +213,10 @@ def _round(
 ) -> tuple[Array, RotationGeometry, Array]:
     """One step of Gauss and Newton: the lattice, the geometry, and the inverse of the normal matrix (9 + free).
 
-    to_lab: of the angles of those used. What a change does not change is not computed again: turning knows nothing of
-    places, and places nothing of the axis.
+    to_lab: of all angles. What a change does not change is not computed again: turning knows nothing of places, and
+    places nothing of the axis.
     """
+    to_lab = to_lab[0][used], to_lab[1][used]
     some = Observed(*(getattr(observed, name)[used] for name in Observed.__dataclass_fields__))
     indices = hkl[used]
     seen, points = geometry.lab(some.fast_px, some.slow_px), indices @ ub.T
@@ -271,7 +272,7 @@ def _more(off: Array, sigma: Array) -> tuple[float, float]:
     def square(more: float) -> float:
         pulls = off / np.hypot(sigma, more)
         pulls = pulls[np.abs(pulls) < OUTLIER_SIGMAS]
-        return float(np.mean(pulls**2)) if len(pulls) else np.inf
+        return float(np.add.reduce(pulls * pulls) / len(pulls)) if len(pulls) else np.inf
 
     if (at_none := square(0.0)) <= 1:
         return 0.0, float(np.sqrt(max(at_none, 0.25)))
