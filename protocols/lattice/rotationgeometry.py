@@ -14,12 +14,12 @@ from drivers.facts import Geometry
 
 Array = NDArray[np.float64]
 Turns = tuple[Array, Array]
-"""Cosines and sines of angles, (n, 1) each."""
+"""Cosines and sines of angles, (n,) each."""
 
 
 def turns(angle_deg: Array) -> Turns:
     """Of (n,) angles."""
-    angle = np.radians(angle_deg)[:, None]
+    angle = np.radians(angle_deg)
     return np.cos(angle), np.sin(angle)
 
 
@@ -95,11 +95,12 @@ class RotationGeometry:
     def turned_by(self, points: Array, by: Turns) -> Array:
         """As `turned`, by angles whose cosines and sines are known; of one point (1, 3) all that it is turned to."""
         axis, (cosine, sine) = self.axis, by
-        along = (points @ axis)[:, None] * axis
-        cross = np.empty(points.shape)
+        onto, part = points @ axis, points.T
+        turned = np.empty((len(cosine), 3))
         for k, (one, other) in enumerate(((1, 2), (2, 0), (0, 1))):
-            cross[:, k] = axis[one] * points[:, other] - axis[other] * points[:, one]
-        return np.asarray(along + (points - along) * cosine + cross * sine)
+            along, cross = onto * axis[k], axis[one] * part[other] - axis[other] * part[one]
+            turned[:, k] = along + (part[k] - along) * cosine + cross * sine
+        return turned
 
     def crystal(self, fast_px: Array, slow_px: Array, angle_deg: Array) -> Array:
         """(n, 3) points in the crystal as it lies at stage angle 0."""
