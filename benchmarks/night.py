@@ -1,9 +1,11 @@
 """A virtual night on a simulated grid of two phases: what an unattended session brings, and where its time and beam go.
 
 `python -m benchmarks.night --seed 3 --hours 8`: figures of one night. `--fault WORDS` (repeatable) or `--bad` (all of
-`BAD`) make it a bad one; `--rare` mixes in a third phase of 3 % (ferrierite's cell); `--kills 2` kills the program so
-often with `kill -9`, in the middle, and goes on. `--set KEY=VALUE` (repeatable) changes the plan. `--out DIR` keeps the
-folders. Judged by live alone; the truth of the simulation only counts, it decides nothing.
+`BAD`) make it a bad one; `--rare` mixes in a third phase of 3 % (ferrierite's cell), `--drawn` draws the cells of all
+phases from the seed; `--kills 2` kills the program so often with `kill -9`, in the middle, and goes on. `--set
+KEY=VALUE` (repeatable) changes the plan. `--out DIR` keeps the folders. Judged by live alone; the truth of the
+simulation only counts, it decides nothing: of which of its phases each data set is, by its cell, and whether the
+session's phases are pure.
 """
 
 import argparse
@@ -18,11 +20,14 @@ from typing import Any
 
 import tomlkit
 
+from drivers.simulated.gridtruth import phases_of
+from drivers.simulated.settings import read_grid
 from engine.record.document import RunDocument
 from engine.record.folder import children_of
 from engine.record.trace import read_trace
 from engine.run.perform import Request, execute
 from engine.run.planfile import build_plan
+from protocols.lattice.cell import Cell, lattice_difference
 from protocols.session.experiment import SESSION
 from protocols.session.mergedsofar import merged_words
 
@@ -44,6 +49,10 @@ BAD = (
 calls fail here and there.
 """
 RARE = {"third_phase": "cell 7.52 14.16 19.0 90 90 90", "third_share": 0.03}
+DRAWN = {"phase": "random", "second_phase": "random"}
+CENTRING = {"mordenite": "C 2/m", "chabazite": "R -3 m"}
+SAME_LENGTH, SAME_DEG = 0.03, 1.5
+"""A cell that is off by no more is that of a phase."""
 KILLED_AFTER = 4
 """Children begun."""
 S_BETWEEN_LOOKS = 0.2
@@ -52,7 +61,10 @@ S_BETWEEN_LOOKS = 0.2
 def night(seed: int, size_um: float, asked: argparse.Namespace, out: Path) -> None:
     """One night, and its figures."""
     devices = tomllib.loads(DEVICES.read_text(encoding="utf-8"))
-    devices["microscope"]["grid"] |= {"seed": seed, **(RARE if asked.rare else {})}
+    grid = devices["microscope"]["grid"]
+    grid |= {"seed": seed, **(RARE if asked.rare else {}), **(DRAWN if asked.drawn else {})}
+    if asked.rare and asked.drawn:
+        grid["third_phase"] = "random"
     file = out / "devices.toml"
     file.write_text(tomlkit.dumps(devices), encoding="utf-8")
     words = {"width_um": size_um, "height_um": size_um, "goal": {"max_hours": asked.hours}}
@@ -66,6 +78,7 @@ def night(seed: int, size_um: float, asked: argparse.Namespace, out: Path) -> No
         request = Request(*(SESSION, plan, out, str(file)), virtual=True, seed=seed, draw=False, faults=faults)
         folder = execute(request, lambda run, _: None).folder
     told(folder, time.perf_counter() - begun)
+    against_truth(folder, tomllib.loads(file.read_text(encoding="utf-8")))
 
 
 def killed(out: Path, words: list[str], kills: int) -> Path:
@@ -120,6 +133,37 @@ def told(folder: Path, wall_s: float | None = None) -> None:
         print(f"wall {wall_s / 60:.1f} min")
 
 
+def against_truth(folder: Path, devices: dict[str, Any]) -> None:
+    """Of which of the grid's phases the data sets are, and whether each phase of the session is of one of these."""
+    settings = read_grid(devices["microscope"])
+    assert settings is not None  # noqa: S101
+    true = {
+        words: Cell(*crystal.cell).reduced(CENTRING.get(words, "P 1"))
+        for words, crystal in zip(settings.phases, phases_of(settings), strict=True)
+    }
+    if len(true) < len(settings.phases):
+        true = {f"{n}": Cell(*crystal.cell).reduced() for n, crystal in enumerate(phases_of(settings), 1)}
+    session = RunDocument.read(folder).own["session"]
+    of: dict[int, str] = {}
+    for each in session["data_sets"]:
+        live = RunDocument.read(folder / each["run_dir"]).result.get("live") or {}
+        if live.get("determined"):
+            of[each["number"]] = named(Cell(*live["primitive"]), true)
+    print(f"truth: {dict(Counter(of.values()))} of the data sets with a lattice")
+    for phase in session["phases"]:
+        mixed = Counter(of[number] for number in phase["data_sets"])
+        print(f"  phase {phase['number']}: {'pure' if len(mixed) == 1 else 'MIXED'}, {dict(mixed)}")
+    placed = {number for phase in session["phases"] for number in phase["data_sets"]}
+    print(f"  of no phase: {[(number, words) for number, words in of.items() if number not in placed]}")
+
+
+def named(cell: Cell, true: dict[str, Cell]) -> str:
+    """Of which phase a cell is."""
+    off = {words: lattice_difference(cell, each) for words, each in true.items()}
+    best = min(off, key=lambda words: off[words][0])
+    return best if off[best][0] < SAME_LENGTH and off[best][1] < SAME_DEG else "none of them"
+
+
 def exposed_s(child: Path) -> float:
     """How long the beam is wanted in a child: exposures; of a rotation from its first frame to its last."""
     frames = [r for r in read_trace(child) if r["kind"] == "frame"]
@@ -139,6 +183,7 @@ def main() -> None:
     parser.add_argument("--fault", action="append", default=[])
     parser.add_argument("--bad", action="store_true", help="all that befalls a bad night")
     parser.add_argument("--rare", action="store_true", help="a third phase of 3 %%")
+    parser.add_argument("--drawn", action="store_true", help="phases whose cells are drawn from the seed")
     parser.add_argument("--kills", type=int, default=0, help="kill -9 so often, and go on")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path)
@@ -146,6 +191,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.told is not None:
         told(asked.told)
+        against_truth(asked.told, tomllib.loads((asked.told.parent / "devices.toml").read_text(encoding="utf-8")))
         return
     with TemporaryDirectory(prefix="credline-night-") as made:
         out = asked.out or Path(made)

@@ -63,7 +63,7 @@ def screened(seed: int, um: float, out: Path) -> tuple[list[Crystal], dict[int, 
     true = CrystalGrid(settings).crystals_in(-half, half)
     phases = {}
     for each in crystals:
-        away = np.hypot(true.x_nm - each.x_nm, true.y_nm - each.y_nm)
+        away = np.hypot(true.x_nm + each.x_nm, true.y_nm + each.y_nm)  # the stage stands at the opposite
         if len(away) and away.min() < SAME_NM:
             phases[each.number] = int(true.phase[np.argmin(away)])
     return crystals, phases

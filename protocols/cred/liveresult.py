@@ -10,7 +10,8 @@ from engine.record.trace import Record
 
 OF_THE_LOOK = (
     *("deg", "determined", "reasons", "cell", "cell_sigma", "bravais", "primitive", "primitive_sigma"),
-    *("camera_length_sigma", "orientation", "indexed", "lattices", "resolution_A", "completeness", "damage", "phases"),
+    *("camera_length_sigma", "orientation", "indexed", "lattices", "second", "resolution_A"),
+    *("completeness", "damage", "phases", "shadowed_deg", "in_shadow_deg", "absent_deg"),
 )
 LOOK, DECISION = "live", "decision"
 """Names of the computation (`protocols.cred.livelook.LOOK`) and of the note with which it ends a run."""

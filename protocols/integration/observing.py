@@ -19,6 +19,7 @@ from protocols.integration.prediction import REACH, Passages, Widths, fractions,
 from protocols.integration.rocking import fitted_widths
 from protocols.integration.series import Series
 from protocols.lattice.rotationgeometry import RotationGeometry
+from protocols.spots.absent import absent
 from protocols.spots.seriespeaks import SeriesPeaks
 from protocols.spots.shadow import shadowed
 
@@ -40,6 +41,8 @@ WIDTH_FRAMES = 12
 BEGIN_SPOT_PX, LARGEST_SPOT_PX = 1.0, 6.0
 STRONG = 10.0
 """Intensity over its standard deviation of reflections that tell widths in angle."""
+SEEN = 5.0
+"""The same of one that is seen at all."""
 GENEROUS = 1.5
 """Frames are measured for passages so many times wider than told, for they may be."""
 ANGLE_KNOWN_TO_DEG, WIDTH_KNOWN_TO, SHARE_KNOWN_TO = 0.01, 0.1, 0.1
@@ -55,6 +58,7 @@ class Fate(IntEnum):
     BAD_PIXELS = 3
     SATURATED = 4
     BLIND = 5
+    ABSENT = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,12 +105,16 @@ def observe(series: Series, ub: Array, geometry: RotationGeometry, d_min_A: floa
     """Integrate a series with a lattice ub (3, 3) and its geometry, down to d_min_A. 5 to 20 ms a frame.
 
     told: widths to begin with, which the strong reflections then correct. Frames in a shadow are as frames that are not
-    there.
+    there; what passed while the crystal was not in the beam is not kept.
     """
     light = [float(series.counts(index).sum(dtype=np.float64, where=~series.bad)) for index in range(len(series))]
     lit = np.flatnonzero(~shadowed(light))
     seen = _observe(series if len(lit) == len(series) else series.some(lit), ub, geometry, d_min_A, told)
-    return replace(seen, frame=lit[seen.frame])
+    measured = np.flatnonzero(seen.kept)
+    gone = absent(seen.passages.angle_deg[measured], (seen.intensity > SEEN * seen.sigma)[measured])
+    fate = seen.fate.copy()
+    fate[measured[gone]] = Fate.ABSENT
+    return replace(seen, frame=lit[seen.frame], fate=fate)
 
 
 def _observe(series: Series, ub: Array, geometry: RotationGeometry, d_min_A: float, told: Widths) -> Observations:

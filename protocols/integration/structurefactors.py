@@ -36,6 +36,7 @@ WHY = {
     Fate.BAD_PIXELS: f"less than {RECORDED:.0%} on pixels that count (cross, dead pixels, edge)",
     Fate.SATURATED: "with saturated pixels",
     Fate.BLIND: "beside the primary beam, or without a background to be told",
+    Fate.ABSENT: "while the crystal was not in the beam: hardly any of those that passed then were seen",
 }
 
 

@@ -29,9 +29,9 @@ from protocols.spots.beam_centre import even_level, filter_px, find_beam
 
 KEPT_OF_TOLD = (
     "deg", "frames", "reflections", "determined", "reasons", "cell", "cell_sigma", "bravais", "indexed", "lattices",
-    "resolution_A", "completeness", "completeness_after", "mosaicity", "damage", "phases", "rings_A", "ice", "geometry",
-    "primitive", "primitive_sigma", "camera_length_sigma", "orientation", "shadowed_deg",
-    "in_shadow_deg",
+    "second", "resolution_A", "completeness", "completeness_after", "mosaicity", "damage", "phases", "rings_A", "ice",
+    "geometry", "primitive", "primitive_sigma", "camera_length_sigma", "orientation", "shadowed_deg", "in_shadow_deg",
+    "absent_deg",
 )  # fmt: skip
 """What a trace holds of a look; the rest is in the look that `credline live` gives of the folder."""
 

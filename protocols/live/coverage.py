@@ -14,12 +14,15 @@ from protocols.lattice.indexkeys import met_last
 from protocols.lattice.passages import inside, passage_angles
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.lattice.symmetry import Bravais
+from protocols.spots.absent import absences
 from protocols.spots.shadow import Part
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 EDGE_PX = 4
+SAME_DEG = 2.0
+"""A reflection is found so near to the angle at which it should pass."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +52,32 @@ class Coverage:
             return 0.0
         seen = np.unique(self.unique[near & self.seen(*parts)])
         return len(seen) / len(np.unique(self.unique[near]))
+
+    def absences(self, parts: Sequence[Part], found_hkl: Indices, found_deg: Array) -> list[Part]:
+        """Within these parts of a rotation, those in which the crystal was not in the beam, from lower to higher
+        angles. found_hkl: (m, 3), found_deg: (m,) of the reflections that were found.
+        """
+        low, high = min(map(min, parts), default=0.0), max(map(max, parts), default=0.0)
+        passed = np.zeros(self.angle_deg.shape, dtype=bool)
+        for begin, end in map(sorted, parts):
+            passed |= (self.angle_deg >= begin) & (self.angle_deg <= end)
+        row, column = np.nonzero(passed)
+        angle_deg = self.angle_deg[row, column]
+        found = np.sort(_line(found_hkl, found_deg))
+        aim = _line(self.hkl[row], angle_deg)
+        place = np.searchsorted(found, aim)
+        beside = np.concatenate([[-np.inf], found, [np.inf]])
+        seen = np.minimum(aim - beside[place], beside[place + 1] - aim) < SAME_DEG
+        told = absences(angle_deg, seen)
+        # To the ends: beyond the first reflection that passed there was no crystal, either.
+        first, last = angle_deg.min(initial=np.inf), angle_deg.max(initial=-np.inf)
+        return [(low if a == first else a, high if b == last else b) for a, b in told]
+
+
+def _line(hkl: Indices, angle_deg: Array) -> Array:
+    """(n,) a number for a reflection at an angle: another index is 500 and more away, another angle its degrees."""
+    h, k, l = hkl.T + 1000  # noqa: E741
+    return np.asarray(1000.0 * ((h * 2000 + k) * 2000 + l) + angle_deg)
 
 
 def coverage(

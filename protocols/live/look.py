@@ -22,7 +22,7 @@ from protocols.live.mosaicity import Mosaicity, mosaicity
 from protocols.live.phases import Phase, named
 from protocols.live.secondlattice import second_lattice
 from protocols.spots.joining import Reflections
-from protocols.spots.shadow import Part, beside_shadows
+from protocols.spots.shadow import Part, beside_shadows, without
 
 Array = NDArray[np.float64]
 
@@ -113,7 +113,11 @@ def look(
     types = candidates(found.cell, found.sigma)
     likeliest = next(each for each in types if each.allowed).bravais
     covered = coverage(found.fit.ub, likeliest, found.fit.geometry, setting.shape, DISTANT_A)
-    used = found.fit.used
+    lit, used = parts, found.fit.used
+    beside = covered.absences(parts, found.fit.hkl[used], seen.angle_deg[used])
+    if beside:
+        told["absent_deg"] = [[round(angle, 2) for angle in _as_turned(part, whole)] for part in beside]
+        parts = without(parts, beside)
     strength = reflections.intensity[used] / reflections.intensity_sigma[used]
     by_shell = shells(covered, parts, found.fit.hkl[used], strength)
     told |= {
@@ -125,8 +129,12 @@ def look(
     }
     told |= _completeness(covered, whole, parts, told["resolution_A"], setting)
     resolved_A = told["resolution_A"]
-    told["damage"] = damage(reflections, found.fit, covered, whole, parts, setting.frame_deg, resolved_A, likeliest)
+    told["damage"] = damage(reflections, found.fit, covered, whole, lit, setting.frame_deg, resolved_A, likeliest)
     return Look(told, found)
+
+
+def _as_turned(part: Part, whole: Part) -> Part:
+    return part if whole[1] >= whole[0] else (part[1], part[0])
 
 
 def _none_found(count: int) -> str:

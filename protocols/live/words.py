@@ -9,7 +9,8 @@ from protocols.live.rings import Rings, names
 def line_of(told: dict[str, Any]) -> str:
     """One line: after how many degrees, which cell, how good; or why there is none."""
     begin = f"{told['deg']:6.1f} deg: "
-    shadow = f", {dark:.0f} deg in a shadow" if (dark := shadowed_deg(told)) else ""
+    shadow = f", {dark:.0f} deg in a shadow" if (dark := _sum_deg(told, "shadowed_deg")) else ""
+    shadow += f", {gone:.0f} deg beside the beam" if (gone := _sum_deg(told, "absent_deg")) else ""
     if not told["determined"]:
         return f"{begin}no cell yet: {'; '.join(told['reasons'])}{shadow}"
     a, b, c, *angles = told["cell"]
@@ -32,9 +33,9 @@ def line_of(told: dict[str, Any]) -> str:
     return begin + ", ".join(parts) + shadow
 
 
-def shadowed_deg(told: dict[str, Any]) -> float:
-    """Of the rotation so far, in which something stood in the beam."""
-    return float(sum(abs(end - begin) for begin, end in told.get("shadowed_deg", ())))
+def _sum_deg(told: dict[str, Any], name: str) -> float:
+    """Of the rotation so far, in which something stood in the beam, or the crystal beside it."""
+    return float(sum(abs(end - begin) for begin, end in told.get(name, ())))
 
 
 def summary_of(told: dict[str, Any], dose: Dose | None = None) -> list[str]:
@@ -45,6 +46,8 @@ def summary_of(told: dict[str, Any], dose: Dose | None = None) -> list[str]:
     rings = list(names(Rings(tuple(told.get("rings_A", ())), bool(told.get("ice")))))
     for begin, end in told.get("shadowed_deg", ()):
         rings.append(f"in a shadow from {begin:.1f} to {end:.1f} deg: nothing is measured there")
+    for begin, end in told.get("absent_deg", ()):
+        rings.append(f"the crystal was not in the beam from {begin:.1f} to {end:.1f} deg: nothing is measured there")
     if not told["determined"]:
         return [f"not determined: {'; '.join(told['reasons'])}", *rings]
     names_of = ("a", "b", "c", "alpha", "beta", "gamma")

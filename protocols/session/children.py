@@ -29,6 +29,7 @@ SAFETY_DEG = 1e-9
 RECALLED = {"correct": "stage and beam", "within_nm": 500.0, "stage_tries": 6, "sure": 0.5}
 """The stage comes near, for what is far from the tilt axis moves most, and the beam does the rest. A neighbour that is
 taken for the crystal is a crystal all the same: what it is, the rotation tells."""
+FOR_DIALS = ("smv", "dials")
 LOOKS = 4
 """Before a rotation that tracks, it is looked where the crystal goes."""
 STEP_UM = 6.0
@@ -103,7 +104,8 @@ class Children:
 
     def rotation(self) -> BaseModel:
         """The rotation of the crystal under the beam."""
-        told: JsonDict = {"sample": "crystal", "rotation": "commanded", "live": True, "formats": (), **self._tracking}
+        told: JsonDict = {"sample": "crystal", "rotation": "commanded", "live": True, **self._tracking}
+        told["formats"] = FOR_DIALS if self.plan.dials else ()
         range_deg = abs(float(self.plan.cred.get("range_deg", 60.0)))
         if self.plan.cred.get("live", True):
             told["stop_if"] = {"shadow_deg": SHADOW_DEG}

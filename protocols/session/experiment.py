@@ -155,6 +155,11 @@ class Session(ExperimentType[SessionPlan]):
                 "session: nobody is there to press the pedal, and this stage is not rotated by credline; nothing was "
                 "started. Name a driver in the devices file that can."
             )
+        if plan.dials and not plan.merge:
+            raise Refused(
+                "dials: it goes on from what is integrated to be merged, and merge = false; nothing was started. Leave "
+                "one of them out."
+            )
         children = Children(plan, facts)
         prepared = children.prepared()
         rotation: Any = children.rotation()
@@ -163,7 +168,16 @@ class Session(ExperimentType[SessionPlan]):
         return PreparedSession(plan, children, prepared)
 
     async def look(self, plan: SessionPlan, microscope: Microscope) -> JsonDict:
-        """See `ExperimentType.look`: where the stage stands, so that a region past its limits is refused now."""
+        """See `ExperimentType.look`: where the stage stands, so that a region past its limits is refused now, and
+        whether DIALS is there if it is asked for. A replay needs neither.
+        """
+        from protocols.session.judging.dialsjobs import is_installed
+
+        if plan.dials and not is_installed():
+            raise Refused(
+                "dials: DIALS is not installed here (dials.import is not on the PATH); nothing was started. Install "
+                "it, or leave dials out: credline merges by itself, and credline session merge --dials can follow."
+            )
         children = Children(plan, microscope.facts)
         kind = experiment_type(SERIALED)
         if microscope.stagexyz is None:

@@ -45,6 +45,7 @@ def finish_session(remains: Remains) -> RunEnd:
         "session": {
             "phases": night.phases,
             "merged": night.merged.get("phases", []),
+            "dials": night.dials.get("phases", []),
             "data_sets": [
                 {
                     **{key: each[key] for key in ("number", "crystal", "run_dir")},

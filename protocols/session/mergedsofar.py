@@ -7,7 +7,7 @@ integrated before it.
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.frame import Picture
@@ -46,10 +46,18 @@ HEAD = b"\n"
 
 
 class Merging:
-    """Has data sets integrated and all of them merged, beside what a run does. tell, warn: words for the operator."""
+    """Has data sets integrated and all of them merged, beside what a run does. tell, warn: words for the operator.
+    then: what else is done with a data set that was integrated, by its number and d_min_A.
+    """
 
-    def __init__(self, run: Run, tell: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        self._run, self._tell, self._warn = run, tell, warn
+    def __init__(
+        self,
+        run: Run,
+        tell: Callable[[str], None],
+        warn: Callable[[str], None],
+        then: Callable[[int, float], Awaitable[None]] | None = None,
+    ) -> None:
+        self._run, self._tell, self._warn, self._then = run, tell, warn, then
         self._under_way = 0
         self._all_over = asyncio.Event()
         self._all_over.set()
@@ -67,13 +75,16 @@ class Merging:
     async def _merged(self, number: int, d_min_A: float) -> None:
         try:
             outcome = await self._run.compute.compute(INTEGRATE, {"number": number, "d_min_A": d_min_A})
-            if outcome.good:
+            integrated = outcome.good
+            if integrated:
                 outcome = await self._run.compute.compute(MERGED, {"d_min_A": d_min_A})
             if outcome.good:
                 told = outcome.fields
                 self._tell(f"merged: {merged_words(told)}")
             elif outcome.verdict is not Verdict.REPLACED:
                 self._warn(f"data set {number} could not be merged: {outcome.error}")
+            if integrated and self._then is not None:
+                await self._then(number, d_min_A)
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -117,13 +128,19 @@ def merge(arguments: JsonObject, picture: Pictures, earlier: Sequence[Earlier]) 
     measured: dict[int, Integrated] = {}
     sets = []
     for each in earlier:
-        head, _, intensities = each.read().partition(HEAD)
-        told: JsonDict = json.loads(head)
+        told = taken_in(each)
+        intensities = each.read().partition(HEAD)[2]
         measured[told["number"]] = from_bytes(intensities)
         sets.append(data_set(told["result"], told["number"], told["crystal"], told["run_dir"]))
     sets.sort(key=lambda each: each.number)
     d_min_A = float(arguments["d_min_A"])
     return {"phases": [_row(merge_phase(phase, measured, d_min_A)) for phase in phases_of(sets)]}
+
+
+def taken_in(integrated: Earlier) -> JsonDict:
+    """Of a data set that was integrated, what it is: `number`, `crystal`, `run_dir`, `result`."""
+    told: JsonDict = json.loads(integrated.read().partition(HEAD)[0])
+    return told
 
 
 def _row(merged: "MergedPhase") -> JsonDict:

@@ -24,7 +24,7 @@ REGION, BLOCK, CHOSEN, OVER, DATA_SET, ORDER, FAULT, NO_HEIGHT, HEIGHT_SET = (
 `data set`: `number`, `crystal`, `run_dir`, `result`. `order`: `words`. `device fault`: `device`, `reason`, `how`
 (began, over, lost), `waited_s`. `height`: `z_nm` of the stage that is right at `x_nm`, `y_nm`.
 """
-JUDGE, MERGE = "judge", "merge"
+JUDGE, MERGE, DIALS = "judge", "merge", "dials_scale"
 """Computations whose last results are known."""
 KEPT_OF_RESULT = ("start_deg", "end_deg", "range_deg", "frames", "elapsed_s", "beam_on_s", "live", "tracking")
 """Of a rotation's result, what goes with its data set."""
@@ -49,8 +49,8 @@ class Over:
 class Night:
     """crystals: by number, `crystals[n - 1]`. over: by crystal, the last word on it. data_sets: in order, each with
     `number`, `crystal`, `run_dir`, `result`. beam_on_s: as the children told; beam_untold: how many did not. chosen:
-    the crystal under way, 0 for none. judged, merged: what the last judgement and the last merge said. before_s: of the
-    sessions that this one goes on from. in_state_s: seconds in each state, of these and this one.
+    the crystal under way, 0 for none. judged, merged, dials: what the last judgement, the last merge and DIALS said.
+    before_s: of the sessions that this one goes on from. in_state_s: seconds in each state, of these and this one.
     """
 
     centre_nm: tuple[float, float] | None = None
@@ -72,6 +72,7 @@ class Night:
     chosen: int = 0
     judged: JsonDict = field(default_factory=dict)
     merged: JsonDict = field(default_factory=dict)
+    dials: JsonDict = field(default_factory=dict)
     worth: dict[int, tuple[float, int]] = field(default_factory=dict)
     """By crystal, what the last judgement that asked for it said, and how many phases were known then."""
     before_s: float = 0.0
@@ -105,6 +106,8 @@ class Night:
             self.worth |= {int(number): (float(value), len(self.phases)) for number, value in told.items()}
         elif kind == "computation" and name == MERGE and "result" in record:
             self.merged = dict(record["result"])
+        elif kind == "computation" and name == DIALS and "result" in record:
+            self.dials = dict(record["result"])
         elif kind == "note":
             self._note(name, record)
 
@@ -224,6 +227,7 @@ class Night:
             "judged": self.judged,
             "worth": [[number, value, phases] for number, (value, phases) in self.worth.items()],
             "merged": self.merged,
+            "dials": self.dials,
             "elapsed_s": round(self.elapsed_s(), 3),
             "in_state_s": {name: round(spent_s, 3) for name, spent_s in self.in_state_s.items()},
             "crystal_s": [round(spent_s, 3) for spent_s in self.crystal_s],
@@ -255,6 +259,7 @@ class Night:
             judged=dict(done["judged"]),
             worth={int(n): (float(value), int(phases)) for n, value, phases in done.get("worth") or ()},
             merged=dict(done.get("merged") or {}),
+            dials=dict(done.get("dials") or {}),
             before_s=float(done["elapsed_s"]),
             in_state_s=dict(done["in_state_s"]),
             crystal_s=list(done["crystal_s"]),

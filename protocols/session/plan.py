@@ -99,6 +99,10 @@ class SessionPlan(BaseModel):
     """So many crystals one after the other by the same device count as a device that does not answer."""
     merge: bool = True
     """Whether the intensities of each phase are merged after each data set, beside the next crystal."""
+    dials: bool = False
+    """Whether DIALS processes each data set and scales those of each phase, too, beside the next crystals; it has to be
+    installed, and `merge` on.
+    """
     report: bool = True
     """Whether a page of the session is made at its end."""
     screening: Table = {}

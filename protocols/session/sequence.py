@@ -25,6 +25,7 @@ from engine.run.run import Run
 from protocols.calibrate.asfound import AsFound
 from protocols.session.children import Children
 from protocols.session.crystals import Crystal, neighbours_of
+from protocols.session.dialsmeanwhile import ByDials
 from protocols.session.forecast import crystal_s
 from protocols.session.goal import reached
 from protocols.session.judged import ALWAYS_TRIED, JUDGED, MOST_TRIED, TAKE_IN, crystals_in_parts, data_set_in
@@ -95,7 +96,8 @@ class SessionSequence(Experiment):
         self.night = Night.of(run.carried_over, str(earlier.get("run", "")))
         run.trace.observe(self._take)
         run.compute.declare(TAKE_IN, JUDGED, *((INTEGRATE, MERGED) if plan.merge else ()))
-        self._merging = Merging(run, self._tell, self._warn)
+        by_dials = ByDials(run, self._tell, self._warn) if plan.dials else None
+        self._merging = Merging(run, self._tell, self._warn, by_dials)
 
     def activities(self) -> Mapping[Enum, Work]:
         """See `Experiment.activities`."""

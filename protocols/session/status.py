@@ -35,6 +35,7 @@ def status_of(night: Night, goal: GoalPlan, to_come: int, now_ns: int, *, cut_of
             for phase in night.phases
         ],
         "merged": night.merged.get("phases", []),
+        "dials": night.dials.get("phases", []),
         "faults": night.faults,
     }
 

@@ -52,6 +52,20 @@ def beside_shadows(whole: Part, dark: Sequence[Part]) -> list[Part]:
     return [(begin, end) for begin, end in list(pairwise(edges_deg))[::2] if way * (end - begin) > 0]
 
 
+def without(parts: Sequence[Part], gone: Sequence[Part]) -> list[Part]:
+    """What is left of parts of a rotation without others, in any order and of either direction."""
+    left = list(parts)
+    for low, high in (sorted(each) for each in gone):
+        cut: list[Part] = []
+        for begin, end in left:
+            first, last = sorted((begin, end))
+            left_deg, right_deg = (first, max(first, min(low, last))), (min(last, max(high, first)), last)
+            parts_deg = (left_deg, right_deg) if end >= begin else (right_deg[::-1], left_deg[::-1])
+            cut += [part for part in parts_deg if part[0] != part[1]]
+        left = cut
+    return left
+
+
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First and end of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))

@@ -36,11 +36,10 @@ def numbers_like(cell: Cell, covariance: Array, reference: Cell) -> CellNumbers 
     """Of a cell whose own six numbers have this (6, 6) covariance. None where no basis comes within 10 % and 10 deg of
     the reduced reference. 1 to 2 ms.
     """
-    basis = like_basis(cell, reference)
-    if basis is None:
+    found = right_handed_like(cell, reference)
+    if found is None:
         return None
-    if np.linalg.det(basis) < 0:
-        basis = -basis  # a lattice is its own inversion
+    basis = found
 
     def turned(own: Array) -> Array:
         return numbers_of(Cell.from_metric(basis @ cell_of(own).metric @ basis.T))
@@ -50,6 +49,14 @@ def numbers_like(cell: Cell, covariance: Array, reference: Cell) -> CellNumbers 
     slopes = [(turned(own + step) - turned(own - step)) / (2 * step.sum()) for step in np.diag(steps)]
     jacobian = np.array(slopes).T
     return CellNumbers(turned(own), jacobian @ covariance @ jacobian.T, basis)
+
+
+def right_handed_like(cell: Cell, reference: Cell) -> Indices | None:
+    """(3, 3) rows: the axes in terms of the cell's own that are most like those of the reduced reference. None where no
+    basis comes within 10 % and 10 deg of it.
+    """
+    basis = like_basis(cell, reference)
+    return -basis if basis is not None and np.linalg.det(basis) < 0 else basis  # a lattice is its own inversion
 
 
 def numbers_of(cell: Cell) -> Array:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.record.jsonobject import JsonDict
 from protocols.lattice.cell import Cell
-from protocols.spots.shadow import Part, beside_shadows
+from protocols.spots.shadow import Part, beside_shadows, without
 
 Array = NDArray[np.float64]
 
@@ -30,8 +30,9 @@ class DataSet:
     deviations in A and deg; of the lengths camera_length_sigma, a share of them, is the camera length's and common to
     all three. lattice: Bravais type, as "oC"; empty where it is not known. orientation: UB, (3, 3) columns a*, b*, c*
     of that primitive lattice in 1/A in the crystal at stage angle 0, in the frame of `RotationGeometry`. start_deg,
-    end_deg: stage angles; shadowed: parts of it in a shadow. d_min_A: to which reflections are seen. completeness: 0 to
-    1, as the look says it. indexed_share: of all reflections, those on the lattice. lattices: found in it. ended: why
+    end_deg: stage angles; shadowed: parts of it in a shadow; absent: with the crystal beside the beam. d_min_A: to
+    which reflections are seen. completeness: 0 to 1, as the look says it. indexed_share: of all reflections, those on
+    the lattice; second_share: those on the lattice of a second crystal in the beam. lattices: found in it. ended: why
     the run ended. damage: what is said of damage by the beam. reasons: why no cell is determined.
     """
 
@@ -49,17 +50,19 @@ class DataSet:
     completeness: float | None
     indexed_share: float
     lattices: int = 0
+    second_share: float = 0.0
     ended: str = ""
     damage: str = ""
     reasons: tuple[str, ...] = ()
     shadowed: tuple[Part, ...] = ()
+    absent: tuple[Part, ...] = ()
 
     @property
     def parts(self) -> list[Part]:
         """Of the rotation, those in which reflections are measured; none where its angles are not known."""
         if not math.isfinite(self.start_deg) or not math.isfinite(self.end_deg):
             return []
-        return beside_shadows((self.start_deg, self.end_deg), self.shadowed)
+        return without(beside_shadows((self.start_deg, self.end_deg), self.shadowed), self.absent)
 
     @property
     def range_deg(self) -> float:
@@ -98,10 +101,12 @@ def data_set(result: JsonDict, number: int, crystal: int, run_dir: str) -> DataS
         completeness=_number(live.get("completeness")),
         indexed_share=_number(live.get("indexed")) or 0.0,
         lattices=int(_number(live.get("lattices")) or 0),
+        second_share=_number(_object(live.get("second")).get("share")) or 0.0,
         ended=_words(result.get("reason")),
         damage=_words(damage.get("verdict")),
         reasons=_reasons(live),
         shadowed=_shadowed(live, _number_or_nan(result.get("end_deg"))),
+        absent=_told_parts(live, "absent_deg"),
     )
 
 
@@ -114,14 +119,17 @@ def _reasons(live: Mapping[str, object]) -> tuple[str, ...]:
 
 def _shadowed(live: Mapping[str, object], end_deg: float) -> tuple[Part, ...]:
     """What the last look says; a shadow that had not ended then goes on."""
-    told = live.get("shadowed_deg")
-    listed = [each for each in told if isinstance(each, list) and len(each) == 2] if isinstance(told, list) else []
-    parts = [(_number_or_nan(begin), _number_or_nan(end)) for begin, end in listed]
-    if not all(math.isfinite(angle) for part in parts for angle in part):
-        return ()
+    parts = _told_parts(live, "shadowed_deg")
     if parts and _number(live.get("in_shadow_deg")):
-        parts[-1] = parts[-1][0], end_deg
-    return tuple(parts)
+        return (*parts[:-1], (parts[-1][0], end_deg))
+    return parts
+
+
+def _told_parts(live: Mapping[str, object], name: str) -> tuple[Part, ...]:
+    told = live.get(name)
+    listed = [each for each in told if isinstance(each, list) and len(each) == 2] if isinstance(told, list) else []
+    parts = tuple((_number_or_nan(begin), _number_or_nan(end)) for begin, end in listed)
+    return parts if all(math.isfinite(angle) for part in parts for angle in part) else ()
 
 
 def _object(value: object) -> Mapping[str, object]:

@@ -126,6 +126,7 @@ def set_row(data: DataSet) -> JsonDict:
         "start_deg": _rounded(data.start_deg),
         "end_deg": _rounded(data.end_deg),
         "shadowed_deg": [[_rounded(begin), _rounded(end)] for begin, end in data.shadowed],
+        "absent_deg": [[_rounded(begin), _rounded(end)] for begin, end in data.absent],
         "d_min_A": data.d_min_A,
         "completeness": data.completeness,
         "indexed": data.indexed_share,

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from protocols.integration.laue import HIGHEST, UNRELATED, disagreement, rotations
 from protocols.integration.merging import Merged, Shell, merge
 from protocols.integration.scaling import fitted_scale
+from protocols.lattice.cell import Cell
 from protocols.lattice.symmetry import bravais_types
+from protocols.session.judging.cellnumbers import right_handed_like
 from protocols.session.judging.integrated import Integrated
 from protocols.session.judging.phases import Phase
 
@@ -106,14 +108,20 @@ def merge_phase(phase: Phase, measured: dict[int, Integrated], d_min_A: float) -
     """measured: by the number of the data set. d_min_A: no farther. Seconds for some tens of data sets."""
     left_out = {n: each.why_not for n, each in measured.items() if each.why_not}
     to_conventional = np.asarray(phase.bravais.basis @ phase.bravais.reduction, dtype=np.int64)
+    from_reduced = np.rint(np.linalg.inv(phase.cell.reduction())).astype(np.int64)
     cell = phase.bravais.cell
     sets: list[_Set] = []
-    for data, basis in zip(phase.data_sets, phase.basis, strict=True):
+    for data in phase.data_sets:
         each = measured.get(data.number)
         if each is None or each.why_not:
             left_out.setdefault(data.number, "it was not integrated")
             continue
-        own = each.hkl @ basis.T @ to_conventional.T
+        # Not `phase.basis`: the axes are those of the look with which it was integrated, and may be others.
+        reduced = right_handed_like(Cell.from_reciprocal_metric(each.ub.T @ each.ub), phase.cell)
+        if reduced is None:
+            left_out[data.number] = "it was integrated with another cell than its phase's"
+            continue
+        own = each.hkl @ reduced.T @ from_reduced.T @ to_conventional.T
         stol2 = np.einsum("ni,ij,nj->n", own, cell.reciprocal_metric, own) / 4
         near = stol2 <= 0.25 / d_min_A**2
         angle_deg = each.angle_deg[near]

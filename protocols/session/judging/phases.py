@@ -24,8 +24,10 @@ Array = NDArray[np.float64]
 
 TOGETHER_SIGMAS = 8.0
 """Cells that are farther from each other are not compared any more; errors of two make 3.5 on the average."""
-ONCE_INDEXED = 0.6
-"""Of its reflections a cell has to have, to be a phase where it was seen once."""
+ONCE_EXPLAINED = 0.6
+"""Of all reflections have to be on its lattice, or on that of a second crystal in the beam, for a cell to be a phase
+where it was seen once.
+"""
 LARGEST_MULTIPLE = 4
 RELATED_SIGMAS = 5.0
 DOUBTED = 0.05
@@ -37,9 +39,9 @@ TYPE_SIGMAS, TYPE_DEG = 4.0, 3.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Phase:
-    """number: from 1, in the order in which the first of each was collected. cell: the mean, primitive, reduced; sigma:
-    (6,) of its numbers in A and deg. bravais: its likely type, with the conventional cell in it. data_sets: as they
-    were collected; basis: (3, 3) of each, rows: the axes of `cell` in terms of its own. doubts: in words.
+    """number: from 1, in the order in which the first of each was collected. cell: the mean, primitive, nearly reduced;
+    sigma: (6,) of its numbers in A and deg. bravais: its likely type, with the conventional cell in it. data_sets: as
+    they were collected; basis: (3, 3) of each, rows: the axes of `cell` in terms of its own. doubts: in words.
     """
 
     number: int
@@ -201,8 +203,9 @@ def _wrong(phase: Phase, phases: Sequence[Phase]) -> str:
     if len(phase.data_sets) > 1:
         return ""
     (only,) = phase.data_sets
-    if only.indexed_share < ONCE_INDEXED:
-        return f"its cell was seen once, and has only {only.indexed_share:.0%} of its reflections"
+    if only.indexed_share + only.second_share < ONCE_EXPLAINED:
+        and_second = f", a second lattice {only.second_share:.0%}" if only.second_share else ""
+        return f"its cell was seen once, and has only {only.indexed_share:.0%} of its reflections{and_second}"
     for other in phases:
         if other is not phase and len(other.data_sets) > 1 and (times := _multiple(only, phase.cell, other.cell)):
             return f"its cell was seen once, and is {times} that of {_name(other)}: likely a wrong one"

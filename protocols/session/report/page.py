@@ -76,7 +76,7 @@ def _body(source: SessionSource) -> Iterator[str]:
     elif source.phases:
         if rows := night.merged.get("phases"):
             yield html_section("Merged", MERGED_SO_FAR)
-            yield _merged_so_far(rows)
+            yield _merged_so_far(rows, night.dials.get("phases", ()))
         yield f"<p>{html.escape(NOT_MERGED.format(folder=source.folder))}</p>"
     if source.growth:
         yield html_section("Growth", GROWTH)
@@ -176,16 +176,24 @@ def _merged(phases: Sequence[JsonObject]) -> str:
     return _table(heads, rows)
 
 
-def _merged_so_far(rows: Sequence[JsonObject]) -> str:
-    heads = ("phase", "group", "merged", "left out", "complete", "times", "R_meas", "CC1/2")
-    told = [
-        (
+def _merged_so_far(rows: Sequence[JsonObject], dials: Sequence[JsonObject]) -> str:
+    heads: Sequence[str] = ("phase", "group", "merged", "left out", "complete", "times", "R_meas", "CC1/2")
+    heads = (*heads, "DIALS: data sets", "complete", "R_meas", "CC1/2") if dials else heads
+    by_dials = {each["number"]: each for each in dials}
+    told: list[Sequence[str]] = []
+    for each in rows:
+        row: tuple[str, ...] = (
             *(_dot(each["number"]) + str(each["number"]), html.escape(str(each["group"]))),
             *(str(len(each["data_sets"])), str(len(each["left_out"])), _share(each["completeness"])),
             *(_figure(each["multiplicity"], 1), _figure(each["r_meas"], 3), _figure(each["cc_half"], 4)),
         )
-        for each in rows
-    ]
+        other = by_dials.get(each["number"], {})
+        if dials:
+            row = (
+                *(*row, str(len(other.get("data_sets", ()))), _share(other.get("completeness"))),
+                *(_figure(other.get("r_meas"), 3), _figure(other.get("cc_half"), 3)),
+            )
+        told.append(row)
     return _table(heads, told, escaped=True)
 
 

@@ -51,6 +51,20 @@ def test_resolution_is_where_reflections_cease() -> None:
     assert resolution_A([]) is None
 
 
+@pytest.mark.parametrize("parts", [[(-20.0, 25.0)], [(25.0, -20.0)], [(-20.0, 4.0), (8.0, 25.0)]], ids=str)
+def test_where_nothing_is_found_the_crystal_was_not_in_the_beam(parts: list) -> None:
+    specimen, geometry = crystal(4, 1.0), RotationGeometry.of(geometry_of(-38.5))
+    covered = coverage(specimen.ub, bravais(Cell(*specimen.cell)), geometry, SHAPE, 1.0)
+    row, column = np.nonzero((covered.angle_deg > -20) & (covered.angle_deg < 25))
+    hkl, angle_deg = covered.hkl[row], covered.angle_deg[row, column] + 0.1
+    some = np.random.default_rng(1).uniform(size=len(row)) < 0.4
+    assert covered.absences(parts, hkl[some], angle_deg[some]) == []
+    late = some & (angle_deg > -8)
+    (told,) = covered.absences(parts, hkl[late], angle_deg[late])
+    assert told == (-20.0, pytest.approx(-8, abs=2.5))
+    assert covered.absences(parts, hkl[:0], angle_deg[:0]) == []
+
+
 @pytest.mark.parametrize("true_deg", [0.01, 0.08, 0.3])
 def test_mosaicity_has_a_value_or_a_limit(true_deg: float) -> None:
     rng, frame_deg, n = np.random.default_rng(1), 0.23, 300

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protocols.spots.shadow import beside_shadows, shadowed, shadows
+from protocols.spots.shadow import beside_shadows, shadowed, shadows, without
 
 SPOTS_ALONE = np.random.default_rng(3).lognormal(0.0, 0.5, 60)
 # The light of the frames, and which of them are in a shadow (0 else).
@@ -38,3 +38,21 @@ def test_what_is_left_of_a_rotation(way: int) -> None:
     assert beside_shadows((0, way * 10), parts) == [(way * 2, way * 5), (way * 6, way * 9)]
     assert beside_shadows((0, way * 10), []) == [(0, way * 10)]
     assert beside_shadows((0, way * 10), [(0, way * 10)]) == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "left"),
+    [
+        ([], [(-30, 0), (10, 40)]),
+        ([(-30, -10)], [(-10, 0), (10, 40)]),
+        ([(-40, 5)], [(10, 40)]),
+        ([(20, 30), (-20, -10)], [(-30, -20), (-10, 0), (10, 20), (30, 40)]),
+        ([(-5, 20)], [(-30, -5), (20, 40)]),
+        ([(-99, 99)], []),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("way", [1, -1])
+def test_parts_without_others(gone: list, left: list, way: int) -> None:
+    parts = [(way * a, way * b) for a, b in [(-30, 0), (10, 40)]]
+    assert without(parts, [(way * a, way * b) for a, b in gone]) == [(way * a, way * b) for a, b in left]

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from protocols.cred.liveresult import OF_THE_LOOK
+from protocols.live.computation import KEPT_OF_TOLD
 from protocols.session.judging.dataset import data_set
 from tests.protocols.session.judging.nights import MORDENITE, result_of
 
@@ -31,6 +33,10 @@ SHADOWS = {
         [(-20.0, 30.0)],
     ),
     "all of it": ({"shadowed_deg": [[-30.0, 40.0]]}, []),
+    "the crystal beside the beam": (
+        {"shadowed_deg": [[30.0, 38.0]], "absent_deg": [[-30.0, -14.0], [2.0, 9.0]]},
+        [(-14.0, 2.0), (9.0, 30.0), (38.0, 40.0)],
+    ),
     "damaged": ({"shadowed_deg": [[-30.0, "x"]]}, [(-30.0, 40.0)]),
     "damaged otherwise": ({"shadowed_deg": "shadow"}, [(-30.0, 40.0)]),
 }
@@ -40,6 +46,21 @@ SHADOWS = {
 def test_what_lies_in_a_shadow_is_not_measured(live: dict[str, object], parts: list[tuple[float, float]]) -> None:
     told = data_set(result_of(MORDENITE, UB, SIGMA, "oC", -30.0, 40.0, **live), 1, 1, "")
     assert told.parts == parts
+
+
+def test_what_is_asked_of_a_look_stands_in_the_result_of_a_run() -> None:
+    """And in the trace, from which that result is made: else a session would judge by less than `session merge`."""
+    asked = set()
+
+    class Told(dict):
+        def get(self, name: str, default: object = None) -> object:
+            asked.add(name)
+            return super().get(name, default)
+
+    result = result_of(MORDENITE, UB, SIGMA, "oC")
+    data_set(result | {"live": Told(result["live"])}, 1, 1, "")
+    assert len(asked) > 10
+    assert asked <= set(OF_THE_LOOK) <= set(KEPT_OF_TOLD)
 
 
 def test_a_cell_that_is_not_determined_is_none_and_why_is_said() -> None:

@@ -93,6 +93,15 @@ def test_a_cell_seen_once_with_few_of_its_reflections_is_no_phase() -> None:
     assert "only 40%" in unplaced(sets, phases)[7]
 
 
+def test_a_cell_seen_once_beside_a_second_crystal_is_a_phase() -> None:
+    """A neighbour comes into the beam at high tilt: 48 % are on the one lattice and 34 % on the other."""
+    rng = np.random.default_rng(9)
+    second = {"cell": list(MORDENITE.parameters), "share": 0.34, "same_cell": False}
+    both = measured(FERRIERITE, 7, rng, indexed=0.48, lattices=2, second=second)
+    sets = [*(measured(MORDENITE, n, rng) for n in range(1, 7)), both]
+    assert [len(each.data_sets) for each in phases_of(sets)] == [6, 1]
+
+
 def test_no_cell_no_phase() -> None:
     rng = np.random.default_rng(9)
     sets = [measured(MORDENITE, 1, rng), measured(MORDENITE, 2, rng, determined=False, reasons=["too few reflections"])]

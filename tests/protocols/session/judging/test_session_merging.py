@@ -1,5 +1,7 @@
 """Data sets merged: indexed alike where the lattice allows several ways, scaled, and odd ones left out."""
 
+from dataclasses import replace
+
 import gemmi
 import numpy as np
 import pytest
@@ -66,7 +68,7 @@ def collected(cell: Cell, intensity, count: int, seed: int, turns: bool = True, 
             sigma,
             np.zeros(len(seen), np.intp),
             np.linspace(-30, 30, len(seen)),
-            np.eye(3),
+            noisy.reciprocal_basis,
             D_MIN_A,
         )
     (phase,) = phases_of(sets)
@@ -86,6 +88,7 @@ def quality(told: MergedPhase) -> tuple[float, float]:
     return told.whole.cc_half, told.whole.r_meas
 
 
+CMMM = gemmi.SpaceGroup("C m m m")
 FOUR_M = gemmi.SpaceGroup("P 4/m")
 
 
@@ -118,6 +121,43 @@ def test_the_highest_class_that_holds_is_taken() -> None:
     told = merged(TETRAGONAL, structure(gemmi.SpaceGroup("P 4/m m m"), 2), 6, 2)
     assert told.group.laue_str() == "4/mmm"
     assert quality(told)[0] > 0.98
+
+
+def test_axes_of_the_integration_may_be_others_than_those_of_the_cell() -> None:
+    """Reduced axes of a lattice jump from one look to the next: of mordenite 97.2 deg may be told as 82.8."""
+    phase, measured, _ = collected(MORDENITE, structure(CMMM, 7), 8, 7, turns=False, symbol="oC")
+    alike = merge_phase(phase, measured, D_MIN_A)
+    jumped = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    for number in (2, 5):
+        one = measured[number]
+        measured[number] = replace(one, hkl=one.hkl @ jumped.T, ub=one.ub @ np.linalg.inv(jumped))
+    told = merge_phase(phase, measured, D_MIN_A)
+    assert told.left_out == {}
+    assert quality(told) == pytest.approx(quality(alike), abs=1e-6)
+    assert told.whole is not None
+    assert alike.whole is not None
+    assert told.whole.unique == alike.whole.unique
+
+
+def test_indices_are_those_of_the_cell_that_is_told() -> None:
+    """Whether the mean cell is a reduced one or not: 89.99 deg instead of 90.01 make it another."""
+    phase, measured, _ = collected(MORDENITE, structure(CMMM, 7), 5, 7, turns=False, symbol="oC")
+    jumped = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    cell = Cell.from_metric(jumped @ phase.cell.metric @ jumped.T)
+    told = merge_phase(replace(phase, cell=cell, bravais=bravais(cell, 1.0)), measured, 0.9)
+    assert told.observed is not None
+    assert told.left_out == {}
+    metric = phase.bravais.cell.reciprocal_metric
+    spacing = np.einsum("ni,ij,nj->n", told.observed[0], metric, told.observed[0])
+    true = np.concatenate([np.einsum("ni,ij,nj->n", m.hkl, m.ub.T @ m.ub, m.hkl) for m in measured.values()])
+    assert np.percentile(np.abs(spacing - true)[true > 0] / true[true > 0], 95) < 0.04
+
+
+def test_one_that_was_integrated_with_another_cell_is_left_out() -> None:
+    phase, measured, _ = collected(TETRAGONAL, structure(FOUR_M, 0), 4, 0)
+    measured[3] = replace(measured[3], ub=measured[3].ub @ np.diag([1, 1, 0.5]))
+    told = merge_phase(phase, measured, D_MIN_A)
+    assert told.left_out == {3: "it was integrated with another cell than its phase's"}
 
 
 def test_scales_are_found() -> None:

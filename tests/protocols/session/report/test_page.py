@@ -86,8 +86,10 @@ def test_the_page_says_what_came_of_the_night(page: str) -> None:
 
 def test_what_was_merged_while_it_ran_stands_in_it(page: str) -> None:
     texts = Words(page).texts
-    at = texts.index("CC1/2")
-    assert texts[at + 1 : at + 8] == ["1", "C m m m", "2", "0", "88.4%", "4.4", "0.089"]
+    at = texts.index("DIALS: data sets")
+    assert texts[at + 1 : at + 4] == ["complete", "R_meas", "CC1/2"]
+    assert texts[at + 4 : at + 11] == ["1", "C m m m", "2", "0", "88.4%", "4.4", "0.089"]
+    assert texts[at + 11 : at + 15] == ["1", "71.0%", "0.101", "0.990"]
 
 
 def test_the_page_needs_nothing_beside_it(page: str) -> None:

@@ -137,6 +137,11 @@ def written_session(folder: Path, stage: Stage, data_sets: int = 12, seed: int =
             trace.add(
                 "computation", "merge", number=1, arguments={}, pictures=[], earlier=number, result=merged, **times
             )
+            row = {"number": 1, "data_sets": [1], "why_not": "", "completeness": 0.71, "multiplicity": 2.0}
+            dials = {"phases": [row | {"r_meas": 0.101, "cc_half": 0.99}]}
+            trace.add(
+                "computation", "dials_scale", number=1, arguments={}, pictures=[], earlier=number, result=dials, **times
+            )
     trace.add("state", "finalize")
     trace.add("state", "done")
     folder.mkdir()
