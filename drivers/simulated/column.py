@@ -174,6 +174,11 @@ class Blanker:
         self._look()
         return self._changes[-1][1]
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether another program can blank and unblank as well."""
+        return self._register is not None
+
     def share_on(self, begin_ns: int, end_ns: int) -> float:
         """Fraction of an interval during which the beam was on the crystal."""
         return self.on_ns(begin_ns, end_ns) / max(1, end_ns - begin_ns)

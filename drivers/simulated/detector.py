@@ -68,6 +68,7 @@ class Timepix:
     """Implements `drivers.contract.Detector`.
 
     look: makes the shot of an exposure from (number, begin_ns, end_ns, exposure_s), asking stage, lens and blanker.
+    look_ahead: what it will most likely be, asked when the shutter opens; None where nobody can tell.
     """
 
     def __init__(
@@ -82,13 +83,14 @@ class Timepix:
         wide_cross: bool,
         flatfield: NDArray[np.float32] | None,
         has_pictures: bool = True,
+        look_ahead: Callable[[int, int, int, float], Shot | None] = lambda *_: None,
     ) -> None:
         self.facts = settings.facts(shape, saturation, wide_cross, has_pictures, flatfield is not None)
         self.flatfield = flatfield
         self._clock = clock
         self._settings = settings
         self._studio = studio
-        self._look = look
+        self._look, self._look_ahead = look, look_ahead
         self._pixel = np.dtype(settings.dtype)
         self._rng = generator(seed, "detector")
         self._number = 0
@@ -150,7 +152,9 @@ class Timepix:
         ready_ns = end_ns + ns(ready_s)
         try:
             if self._clock.is_virtual:
-                # The beam may be blanked meanwhile, so the picture is made when its time has passed.
+                if (likely := self._look_ahead(number, begin_ns, end_ns, exposure_s)) is not None:
+                    self._studio.foresee(likely)
+                # The beam may be blanked meanwhile, so what the picture is shows when its time has passed.
                 await self._clock.sleep_until(ready_ns)
                 counts = await self._studio.picture(self._look(number, begin_ns, end_ns, exposure_s))
             else:

@@ -103,8 +103,11 @@ class Condenser:
     @property
     def flux_share(self) -> float:
         """Electrons per area and second, 1 as the operator left the panel."""
-        self._used[self.state] = None
         return self._settings.flux_share(*self.state)
+
+    def note_used(self) -> None:
+        """A camera looks at what this setting lights."""
+        self._used[self.state] = None
 
     @property
     def flux_shares(self) -> dict[tuple[int, float], float]:

@@ -315,6 +315,7 @@ class SimulatedMicroscope:
             pictures.wide_cross,
             flatfield,
             settings.has_pictures,
+            view.likely_shot,
         )
 
         now = settings

@@ -6,7 +6,7 @@ they are computed in place, while time stands still.
 """
 
 import asyncio
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -147,6 +147,10 @@ class Studio(Protocol):
         """The raw counts of a shot."""
         ...
 
+    def foresee(self, shot: Shot) -> None:
+        """Told of what is likely to be asked for next. Whether it is asked for or not, no picture is another one."""
+        ...
+
     def show(self, source: CrystalSource) -> None:
         """Another crystal from now on. Raises Refused for a CIF that is none."""
         ...
@@ -202,17 +206,40 @@ def develop(maker: "PictureMaker", shot: Shot) -> NDArray[np.uint16]:
 
 
 class LocalStudio:
-    """Makes pictures in this process; for virtual time. maker: of this source."""
+    """Makes pictures in this process; for virtual time. maker: of this source.
+
+    What is foreseen is made in a thread while the loop does something else: most of a picture is made without the
+    interpreter. The thread and the loop never use the maker at once.
+    """
 
     def __init__(self, maker: "PictureMaker", source: CrystalSource) -> None:
         self._maker, self._source = maker, source
+        self._thread: ThreadPoolExecutor | None = None
+        self._foreseen: tuple[Shot, Future[NDArray[np.uint16]]] | None = None
+
+    def foresee(self, shot: Shot) -> None:
+        """See `Studio.foresee`."""
+        self._forget()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+        self._foreseen = shot, self._thread.submit(develop, self._maker, shot)
+
+    def _forget(self) -> None:
+        """What was foreseen and has not come; ends when nothing is made any more."""
+        if self._foreseen is not None:
+            _, made = self._foreseen
+            if not made.cancel():
+                wait([made])
+            self._foreseen = None
 
     def show(self, source: CrystalSource) -> None:
         """See `Studio.show`."""
+        self._forget()
         self._maker, self._source = source.maker(self._maker.geometry, self._maker.settings), source
 
     def equip(self, geometry: Geometry, settings: PictureSettings) -> None:
         """See `Studio.equip`."""
+        self._forget()
         self._maker = self._source.maker(geometry, settings)
 
     async def open(self) -> None:
@@ -220,10 +247,19 @@ class LocalStudio:
 
     async def picture(self, shot: Shot) -> NDArray[np.uint16]:
         """See `Studio.picture`."""
+        if self._foreseen is not None and self._foreseen[0] == shot:
+            _, made = self._foreseen
+            self._foreseen = None
+            return made.result()
+        self._forget()
         return develop(self._maker, shot)
 
     def close(self) -> None:
-        """Nothing to do."""
+        """End the thread."""
+        self._forget()
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+            self._thread = None
 
 
 _maker: "PictureMaker | None" = None  # in the worker process only
@@ -276,6 +312,9 @@ class WorkerStudio:
             raise RuntimeError("the picture process was asked before it was opened")
         return picture
 
+    def foresee(self, shot: Shot) -> None:
+        """Nothing to do: all are asked for when the shutter opens."""
+
     def close(self) -> None:
         """End the process."""
         if self._pool is not None:
@@ -306,6 +345,9 @@ class CheapStudio:
         picture = np.zeros(self._shape, np.uint16)
         picture[0, 0] = shot.number % 65536
         return picture
+
+    def foresee(self, shot: Shot) -> None:
+        """Nothing to do: it takes no time."""
 
     def close(self) -> None:
         """Nothing to do."""

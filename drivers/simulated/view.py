@@ -123,10 +123,35 @@ class SimulatedView:
 
     def shot(self, number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot:
         """What the instrument does during one exposure, as far as it is known at this instant."""
-        middle_ns, spread = (begin_ns + end_ns) // 2, None
+        middle_ns = (begin_ns + end_ns) // 2
+        self._note_setting()
         column = self._column(middle_ns, begin_ns)
         if column.on_grid_nm is not None:
-            self._note_sight(self._sight(column, begin_ns, end_ns))
+            self._dosed_since_ns = self._dosed_since(column.on_grid_nm)
+            self.seen_on_grid.append(self._sight(column, begin_ns, end_ns))
+        return self._shot(column, number, begin_ns, end_ns, exposure_s, self._dosed_since_ns)
+
+    def likely_shot(self, number: int, begin_ns: int, end_ns: int, exposure_s: float) -> Shot | None:
+        """What `shot` will say at the end of a diffraction exposure that begins now, if nobody does anything meanwhile.
+        Takes note of nothing. None of images, and where another program has a hand on the blanker.
+        """
+        if self.mode.state[0] is not OpticalMode.DIFFRACTION or self.blanker.is_shared:
+            return None
+        column = self._column((begin_ns + end_ns) // 2, begin_ns)
+        since_ns = self._dosed_since(column.on_grid_nm)
+        return self._shot(column, number, begin_ns, end_ns, exposure_s, since_ns)
+
+    def _note_setting(self) -> None:
+        """For the truth: with what pictures were taken."""
+        mode, magnification, _ = self.mode.state
+        if mode is not OpticalMode.DIFFRACTION:
+            self.images_seen[magnification] = mode
+        self.illumination.note_used()
+
+    def _shot(
+        self, column: ColumnState, number: int, begin_ns: int, end_ns: int, exposure_s: float, dosed_since_ns: int
+    ) -> Shot:
+        middle_ns, spread = (begin_ns + end_ns) // 2, None
         if self.specimen.is_spread:
             spread = SpreadState(middle_ns / NS_PER_S, column.beam_shift_nm)
         return Shot(
@@ -140,12 +165,15 @@ class SimulatedView:
             noise_seed=self._seed * 1_000_003 + number,
             column=column,
             spread=spread,
-            irradiated_s=self.irradiated_s(middle_ns),
+            irradiated_s=self._irradiated_s(dosed_since_ns, middle_ns),
         )
 
     def irradiated_s(self, t_ns: int) -> float:
         """Seconds of the usual flux that this crystal has had until then; of the flux as it is set now."""
-        since_ns = max(self.specimen.since_ns, self._dosed_since_ns)
+        return self._irradiated_s(self._dosed_since_ns, t_ns)
+
+    def _irradiated_s(self, since_ns: int, t_ns: int) -> float:
+        since_ns = max(self.specimen.since_ns, since_ns)
         return self.blanker.on_ns(since_ns, t_ns) / NS_PER_S * self.illumination.flux_share
 
     def _column(self, t_ns: int, begin_ns: int) -> ColumnState:
@@ -154,7 +182,6 @@ class SimulatedView:
         scale, disc = PLAIN, NOTHING_LIT
         if mode is not OpticalMode.DIFFRACTION:
             scale, disc = self.scale(mode, magnification), self.illumination.disc(mode)
-            self.images_seen[magnification] = mode
         return ColumnState(
             mode,
             magnification,
@@ -209,11 +236,14 @@ class SimulatedView:
         tilt_deg = self.goniometer.angle_deg(t_ns)
         return self._grid_place[1].specimen_nm(stage_nm, tilt_deg, self.translation.stood_s(t_ns))
 
-    def _note_sight(self, sight: SeenOnGrid) -> None:
-        """For the truth; a beam that has gone to another crystal begins that one's dose."""
-        if self.seen_on_grid and math.dist(sight.beam_nm, self.seen_on_grid[-1].beam_nm) > self.pictures.aperture_nm:
-            self._dosed_since_ns = self.seen_on_grid[-1].end_ns
-        self.seen_on_grid.append(sight)
+    def _dosed_since(self, beam_nm: Pair | None) -> int:
+        """Since when a crystal has had its dose, in an exposure with the beam there: one to which it has gone from
+        another begins its own.
+        """
+        if beam_nm is None or not self.seen_on_grid:
+            return self._dosed_since_ns
+        last = self.seen_on_grid[-1]
+        return last.end_ns if math.dist(beam_nm, last.beam_nm) > self.pictures.aperture_nm else self._dosed_since_ns
 
     def _sight(self, column: ColumnState, begin_ns: int, end_ns: int) -> SeenOnGrid:
         tilt_deg = self.goniometer.angle_deg((begin_ns + end_ns) // 2)

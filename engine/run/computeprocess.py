@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Protocol, TypeVar
 
 from engine.run.compute import Computation
-from engine.run.computeworker import Answer, Question, answer, begin_computing, warm_up
+from engine.run.computeworker import NICENESS, Answer, Question, answer, begin_computing, warm_up
 from engine.worker import WORKERS
 
 T = TypeVar("T")
@@ -64,15 +64,17 @@ class InProcess:
 
 
 class WorkerProcess:
-    """A process of low priority with one thread for linear algebra, and a thread of this program that talks to it.
+    """A process with one thread for linear algebra, and a thread of this program that talks to it.
 
     patience_s: one that has not answered by then is ended. After that, or when it died, a new one is made at once.
+    niceness: its priority is so much lower than that of this program.
     """
 
-    def __init__(self, computation: Computation, spool: Path, patience_s: float) -> None:
+    def __init__(self, computation: Computation, spool: Path, patience_s: float, niceness: int = NICENESS) -> None:
         self._computation = computation
         self._spool = spool
         self._patience_s = patience_s
+        self._niceness = niceness
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"computation {computation.name}")
         self._pool: ProcessPoolExecutor | None = None
         self._process: BaseProcess | None = None
@@ -98,7 +100,7 @@ class WorkerProcess:
     def _warm(self) -> str:
         if self._closing:
             return ""
-        self._pool = ProcessPoolExecutor(1, mp_context=WORKERS, initializer=begin_computing)
+        self._pool = ProcessPoolExecutor(1, mp_context=WORKERS, initializer=begin_computing, initargs=(self._niceness,))
         try:
             with _one_thread():  # the process begins here, and takes over the environment
                 others = active_children()

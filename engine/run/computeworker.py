@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from engine.record.spool import SpooledPictures
 
 NICENESS = 10
-"""Of a worker: the loop, the camera and the disk come first."""
+"""Of a worker: the loop, the camera and the disk come first. Not under virtual time, which waits for it."""
 
 PictureOf = Callable[[int], "Picture"]
 """Gives the picture of an index in the spool. Raises DataError when it is not there."""
@@ -79,8 +79,8 @@ class Answer:
     died: bool = False
 
 
-def begin_computing() -> None:
-    """The initializer of a worker process: low priority, and what every process of ours does.
+def begin_computing(niceness: int) -> None:
+    """The initializer of a worker process: its priority, and what every process of ours does.
 
     An engine that was begun with real-time priority (`chrt`) hands it on to its processes; a worker gives it back.
     """
@@ -88,7 +88,7 @@ def begin_computing() -> None:
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     if sys.platform != "win32":
-        os.nice(NICENESS)
+        os.nice(niceness)
 
 
 def warm_up(function: str) -> str:

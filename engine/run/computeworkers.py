@@ -87,8 +87,9 @@ class Workers:
 
     def _worker(self, computation: Computation) -> WorkerProcess:
         # One that is a little late keeps its worker, which took seconds to warm.
-        patience_s = VIRTUAL_PATIENCE_S if self._clock.is_virtual else 2 * computation.limit_s
-        return WorkerProcess(computation, self._spool, patience_s)
+        if self._clock.is_virtual:
+            return WorkerProcess(computation, self._spool, VIRTUAL_PATIENCE_S, niceness=0)
+        return WorkerProcess(computation, self._spool, 2 * computation.limit_s)
 
     def asked(self, computation: Computation, job: Job) -> None:
         """See `Computing.asked`: all can be answered."""

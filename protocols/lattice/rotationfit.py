@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.lattice.rotationgeometry import RotationGeometry
+from protocols.lattice.rotationgeometry import RotationGeometry, Turns, turns
 from protocols.lattice.search import indexed_by
 
 Array = NDArray[np.float64]
@@ -26,6 +26,8 @@ Mask = NDArray[np.bool_]
 
 FREE = ("axis_deg", "out_of_plane_deg", "beam_fast_px", "beam_slow_px", "strain", "shear", "camera_length_px")
 """What of the geometry is fitted, in the order of `RotationFit.covariance`."""
+AXIS = ("axis_deg", "out_of_plane_deg")
+"""Of these, what turns points and leaves alone where they are seen."""
 STEPS = np.array([0.01, 0.01, 0.02, 0.02, 1e-4, 1e-4, 0.5])
 """For their derivatives; the lattice enters linearly."""
 UNKNOWN_ELLIPSE = 0.02
@@ -127,6 +129,7 @@ def fit_rotation(
     lattice = indexed_by(ub, observed.crystal(geometry))
     hkl, used, noise = lattice.hkl, lattice.indexed, BEGIN_NOISE
     pulls, inverse, free = np.empty((len(observed), 3)), np.empty((0, 0)), np.zeros(len(FREE), dtype=bool)
+    to_lab, to_crystal = turns(observed.angle_deg), turns(-observed.angle_deg)
     for number in range(sum(ROUNDS)):
         free = np.array([name in (fitted if number >= ROUNDS[0] else FIRST) for name in FREE])
         unknowns = 9 + int(free.sum())
@@ -134,20 +137,23 @@ def fit_rotation(
             return None
         soft = 1 / (1 + (np.abs(pulls).max(axis=1) / SOFT) ** 2) if 0 < number < ROUNDS[0] + ROUNDS[1] else None
         try:
-            ub, geometry, inverse = _round(observed, geometry, ub, hkl, used, noise, free, (believed, widths), soft)
+            known = believed, widths
+            ub, geometry, inverse = _round(observed, geometry, ub, hkl, used, noise, free, known, soft, to_lab)
         except np.linalg.LinAlgError:  # it has run away, to numbers that are none
             return None
         if not (np.isfinite(ub).all() and abs(np.linalg.det(ub)) > SMALLEST_PER_A3 and geometry.camera_length_px > 0):
             return None
-        hkl = np.rint(observed.crystal(geometry) @ np.linalg.inv(ub).T).astype(np.int64)
-        off, sigma = _deviations(observed, geometry, ub, hkl, noise)
+        seen = geometry.lab(observed.fast_px, observed.slow_px)
+        hkl = np.rint(geometry.turned_by(seen, to_crystal) @ np.linalg.inv(ub).T).astype(np.int64)
+        off = geometry.turned_by(hkl @ ub.T, to_lab) - seen
         if number < ROUNDS[0] + ROUNDS[1]:
-            spread = max(1.0, 1.4826 * float(np.median(np.abs((off / sigma)[used]))))
-            pulls, limit = off / sigma / spread, GENEROUS
+            pulls = off / _sigmas(observed, geometry, noise, seen)
+            spread = max(1.0, 1.4826 * float(np.median(np.abs(pulls[used]))))
+            pulls, limit = pulls / spread, GENEROUS
         else:
             near: Mask = np.asarray((np.abs(pulls) < GENEROUS).all(axis=1), dtype=bool)
-            noise = _noise(observed, geometry, off, near if int(near.sum()) >= unknowns else used)
-            pulls, limit = off / _sigmas(observed, geometry, noise), OUTLIER_SIGMAS
+            noise = _noise(observed, geometry, off, near if int(near.sum()) >= unknowns else used, seen)
+            pulls, limit = off / _sigmas(observed, geometry, noise, seen), OUTLIER_SIGMAS
         used = np.asarray((np.abs(pulls) < limit).all(axis=1) & hkl.any(axis=1), dtype=bool)
     if int(used.sum()) < 9 + int(free.sum()):
         return None
@@ -155,7 +161,7 @@ def fit_rotation(
     covariance[np.ix_(free, free)] = inverse[9:, 9:]
     growing = np.linalg.inv(ub).T.reshape(-1) / 3
     off_px = off[used, :2] / geometry.per_px
-    turning = _turning(observed, geometry)[used]
+    turning = _turning(geometry, geometry.lab(observed.fast_px, observed.slow_px))[used]
     return RotationFit(
         geometry=geometry,
         ub=ub,
@@ -173,34 +179,24 @@ def fit_rotation(
 
 def pulls_of(fit: RotationFit, observed: Observed, noise: Noise) -> Array:
     """(n, 3) deviations of all reflections, in standard deviations with this noise instead of the fit's own."""
-    off, sigma = _deviations(observed, fit.geometry, fit.ub, fit.hkl, noise)
-    return np.asarray(off / sigma)
+    seen = fit.geometry.lab(observed.fast_px, observed.slow_px)
+    off = fit.geometry.turned(fit.hkl @ fit.ub.T, observed.angle_deg) - seen
+    return np.asarray(off / _sigmas(observed, fit.geometry, noise, seen))
 
 
-def _turning(observed: Observed, geometry: RotationGeometry) -> Array:
-    """(n,) how far a point moves along the beam, in 1/A, while the stage turns by one radian."""
-    q, axis = geometry.lab(observed.fast_px, observed.slow_px), geometry.axis
-    return np.asarray(np.maximum(np.abs(axis[0] * q[:, 1] - axis[1] * q[:, 0]), SLOWEST_PER_A))
+def _turning(geometry: RotationGeometry, seen: Array) -> Array:
+    """(n,) how far a point that is seen at (n, 3) in the lab moves along the beam, in 1/A, while the stage turns by one
+    radian.
+    """
+    axis = geometry.axis
+    return np.asarray(np.maximum(np.abs(axis[0] * seen[:, 1] - axis[1] * seen[:, 0]), SLOWEST_PER_A))
 
 
-def _sigmas(observed: Observed, geometry: RotationGeometry, noise: Noise) -> Array:
-    """(n, 3) standard deviations in 1/A. noise: px and deg to be added, and the factors of both."""
+def _sigmas(observed: Observed, geometry: RotationGeometry, noise: Noise, seen: Array) -> Array:
+    """(n, 3) standard deviations in 1/A. noise: px and deg to be added, and the factors of both. seen: in the lab."""
     place = np.hypot(np.maximum(observed.position_sigma_px, SMALLEST_PX), noise[0]) * noise[2] * geometry.per_px
     angle = np.radians(np.hypot(np.maximum(observed.angle_sigma_deg, SMALLEST_DEG), noise[1]) * noise[3])
-    return np.stack([place, place, np.hypot(angle * _turning(observed, geometry), ROCKING_PER_A)], axis=1)
-
-
-def _deviations(
-    observed: Observed,
-    geometry: RotationGeometry,
-    ub: Array,
-    hkl: Indices,
-    noise: Noise,
-) -> tuple[Array, Array]:
-    """(n, 3) calculated less seen in the lab, and standard deviations, both in 1/A."""
-    seen = geometry.lab(observed.fast_px, observed.slow_px)
-    off = geometry.turned(hkl @ ub.T, observed.angle_deg) - seen
-    return off, _sigmas(observed, geometry, noise)
+    return np.stack([place, place, np.hypot(angle * _turning(geometry, seen), ROCKING_PER_A)], axis=1)
 
 
 def _round(
@@ -213,26 +209,39 @@ def _round(
     free: Mask,
     believed: tuple[RotationGeometry, Array],
     soft: Array | None,
+    to_lab: Turns,
 ) -> tuple[Array, RotationGeometry, Array]:
-    """One step of Gauss and Newton: the lattice, the geometry, and the inverse of the normal matrix (9 + free)."""
+    """One step of Gauss and Newton: the lattice, the geometry, and the inverse of the normal matrix (9 + free).
+
+    to_lab: of all angles. What a change does not change is not computed again: turning knows nothing of places, and
+    places nothing of the axis.
+    """
+    to_lab = to_lab[0][used], to_lab[1][used]
     some = Observed(*(getattr(observed, name)[used] for name in Observed.__dataclass_fields__))
     indices = hkl[used]
-    off, sigma = _deviations(some, geometry, ub, indices, noise)
+    seen, points = geometry.lab(some.fast_px, some.slow_px), indices @ ub.T
+    calculated = geometry.turned_by(points, to_lab)
+    off, sigma = calculated - seen, _sigmas(some, geometry, noise, seen)
     if soft is not None:
         sigma = sigma / np.sqrt(soft[used])[:, None]
     columns = []
     for row in range(3):
-        turned = geometry.turned(np.tile(np.eye(3)[row], (len(some), 1)), some.angle_deg)
+        turned = geometry.turned_by(np.eye(3)[[row]], to_lab)
         columns += [turned * indices[:, [column]] for column in range(3)]
     names = [name for name, is_free in zip(FREE, free, strict=True) if is_free]
     for name, step in zip(names, STEPS[free], strict=True):
         value = getattr(geometry, name)
-        (more, more_sigma), (less, less_sigma) = (
-            _deviations(some, replace(geometry, **{name: value + sign * step}), ub, indices, noise) for sign in (1, -1)
-        )
-        if name == "camera_length_px":  # places are known in pixels: a longer one must not make them better known
-            more, less = more / more_sigma * sigma, less / less_sigma * sigma
-        columns.append((more - less) / (2 * step))
+        change = []
+        for sign in (1, -1):
+            other = replace(geometry, **{name: value + sign * step})
+            if name in AXIS:
+                change.append(other.turned_by(points, to_lab) - seen)
+                continue
+            places = other.lab(some.fast_px, some.slow_px)
+            change.append(calculated - places)
+            if name == "camera_length_px":  # places are known in pixels: a longer one must not make them better known
+                change[-1] = change[-1] / _sigmas(some, other, noise, places) * sigma
+        columns.append((change[0] - change[1]) / (2 * step))
     weighted = (np.stack(columns, axis=2) / sigma[:, :, None]).reshape(-1, len(columns))
     widths = believed[1][free]
     away = np.array([getattr(geometry, name) - getattr(believed[0], name) for name in names]) / widths
@@ -241,15 +250,15 @@ def _round(
     if not (scale > 0).all():  # reflections with an index that is 0 in all of them: a plane, no lattice
         raise np.linalg.LinAlgError
     inverse = np.linalg.pinv((weighted / scale).T @ (weighted / scale), rcond=1e-13) / np.outer(scale, scale)
-    change = -inverse @ (weighted.T @ np.concatenate([(off / sigma).reshape(-1), away]))
-    moved = {name: getattr(geometry, name) + float(by) for name, by in zip(names, change[9:], strict=True)}
-    return ub + change[:9].reshape(3, 3), replace(geometry, **moved), inverse
+    best = -inverse @ (weighted.T @ np.concatenate([(off / sigma).reshape(-1), away]))
+    moved = {name: getattr(geometry, name) + float(by) for name, by in zip(names, best[9:], strict=True)}
+    return ub + best[:9].reshape(3, 3), replace(geometry, **moved), inverse
 
 
-def _noise(observed: Observed, geometry: RotationGeometry, off: Array, near: Mask) -> Noise:
+def _noise(observed: Observed, geometry: RotationGeometry, off: Array, near: Mask, seen: Array) -> Noise:
     """What must be added to the uncertainties of places (px) and angles (deg), and their factors, to explain `off`."""
     place_px = off[near, :2] / geometry.per_px
-    angle_deg = np.degrees(off[near, 2] / _turning(observed, geometry)[near])
+    angle_deg = np.degrees(off[near, 2] / _turning(geometry, seen)[near])
     place_sigma = np.maximum(observed.position_sigma_px, SMALLEST_PX)[near]
     angle_sigma = np.maximum(observed.angle_sigma_deg, SMALLEST_DEG)[near]
     place, place_factor = _more(place_px.reshape(-1), np.repeat(place_sigma, 2))
@@ -263,10 +272,10 @@ def _more(off: Array, sigma: Array) -> tuple[float, float]:
     def square(more: float) -> float:
         pulls = off / np.hypot(sigma, more)
         pulls = pulls[np.abs(pulls) < OUTLIER_SIGMAS]
-        return float(np.mean(pulls**2)) if len(pulls) else np.inf
+        return float(np.add.reduce(pulls * pulls) / len(pulls)) if len(pulls) else np.inf
 
-    if square(0.0) <= 1:
-        return 0.0, float(np.sqrt(max(square(0.0), 0.25)))
+    if (at_none := square(0.0)) <= 1:
+        return 0.0, float(np.sqrt(max(at_none, 0.25)))
     low, high = 0.0, float(np.sqrt(np.mean(off**2)))
     for _ in range(30):
         middle = (low + high) / 2

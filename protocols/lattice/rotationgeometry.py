@@ -13,6 +13,14 @@ from numpy.typing import NDArray
 from drivers.facts import Geometry
 
 Array = NDArray[np.float64]
+Turns = tuple[Array, Array]
+"""Cosines and sines of angles, (n,) each."""
+
+
+def turns(angle_deg: Array) -> Turns:
+    """Of (n,) angles."""
+    angle = np.radians(angle_deg)
+    return np.cos(angle), np.sin(angle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,9 @@ class RotationGeometry:
         y = -((1 + self.strain) * slow - self.shear * fast) / size
         k = 1 / self.wavelength_A
         way = np.sqrt(x * x + y * y + self.camera_length_px**2)
-        return np.stack([k * x / way, k * y / way, k - k * self.camera_length_px / way], axis=1)
+        points = np.empty((len(way), 3))
+        points[:, 0], points[:, 1], points[:, 2] = k * x / way, k * y / way, k - k * self.camera_length_px / way
+        return points
 
     def seen(self, points: Array) -> tuple[Array, Array]:
         """(n,) fast_px and slow_px at which reciprocal points (n, 3) on the sphere, in the lab, are seen."""
@@ -80,17 +90,17 @@ class RotationGeometry:
 
     def turned(self, points: Array, angle_deg: Array) -> Array:
         """(n, 3) points, each turned about the axis by its own angle (n,): from the crystal to the lab."""
-        axis, angle = self.axis, np.radians(angle_deg)[:, None]
-        along = (points @ axis)[:, None] * axis
-        cross = np.stack(
-            [
-                axis[1] * points[:, 2] - axis[2] * points[:, 1],
-                axis[2] * points[:, 0] - axis[0] * points[:, 2],
-                axis[0] * points[:, 1] - axis[1] * points[:, 0],
-            ],
-            axis=1,
-        )
-        return np.asarray(along + (points - along) * np.cos(angle) + cross * np.sin(angle))
+        return self.turned_by(points, turns(angle_deg))
+
+    def turned_by(self, points: Array, by: Turns) -> Array:
+        """As `turned`, by angles whose cosines and sines are known; of one point (1, 3) all that it is turned to."""
+        axis, (cosine, sine) = self.axis, by
+        onto, part = points @ axis, points.T
+        turned = np.empty((len(cosine), 3))
+        for k, (one, other) in enumerate(((1, 2), (2, 0), (0, 1))):
+            along, cross = onto * axis[k], axis[one] * part[other] - axis[other] * part[one]
+            turned[:, k] = along + (part[k] - along) * cosine + cross * sine
+        return turned
 
     def crystal(self, fast_px: Array, slow_px: Array, angle_deg: Array) -> Array:
         """(n, 3) points in the crystal as it lies at stage angle 0."""

@@ -149,10 +149,23 @@ def _candidates(points: Array) -> Array:
         strength.append(power[which, order])
         vectors.append(part[which] * lengths[order, None])
     order = np.argsort(-np.concatenate(strength))
-    every = np.concatenate(vectors)[order]
+    every = np.concatenate(vectors)
     # A maximum is about 1 / reach wide; of all directions that meet one the best is enough.
-    _, first = np.unique(np.floor(every * reach).astype(np.int64), axis=0, return_index=True)
-    return np.asarray(every[np.sort(first)[:PEAKS]])
+    for many in (20 * PEAKS, len(order)):
+        highest = every[order[:many]]
+        first = _firsts(np.floor(highest * reach).astype(np.int64))
+        if len(first) >= PEAKS:
+            break
+    return np.asarray(highest[first[:PEAKS]])
+
+
+def _firsts(rows: Indices) -> NDArray[np.intp]:
+    """Where each different row (n, 3) of whole numbers is for the first time, ascending."""
+    if not len(rows):
+        return np.empty(0, dtype=np.intp)
+    rows = rows - rows.min(axis=0)
+    sizes = rows.max(axis=0) + 1
+    return np.sort(np.unique((rows[:, 0] * sizes[1] + rows[:, 1]) * sizes[2] + rows[:, 2], return_index=True)[1])
 
 
 def _refined(points: Array, vectors: Array) -> Array:

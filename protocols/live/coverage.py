@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.lattice.indexkeys import met_last
 from protocols.lattice.passages import inside, passage_angles
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.lattice.symmetry import Bravais
@@ -139,9 +140,8 @@ def shells(covered: Coverage, parts: Sequence[Part], found_hkl: Indices, i_over_
     if not passed.any():
         return []
     edge = np.linspace(0, float(covered.d_star[passed].max()) ** 3 * 1.000001, SHELLS + 1) ** (1 / 3)
-    known = {tuple(h): number for number, h in enumerate(covered.hkl.tolist())}
-    row = np.array([known.get(tuple(h), -1) for h in found_hkl.tolist()], dtype=np.intp)
-    inside, strength = row[row >= 0], i_over_sigma[row >= 0]
+    found, inside = met_last(found_hkl, covered.hkl)
+    strength = i_over_sigma[found]
     told = []
     for low, high in zip(edge[:-1].tolist(), edge[1:].tolist(), strict=True):
         here = passed & (covered.d_star > low) & (covered.d_star <= high)

@@ -62,12 +62,12 @@ def candidates(cell: Cell, sigma: CellSigma) -> list[Candidate]:
 
 def _chance(each: Bravais, types: dict[str, Bravais], off: dict[str, float]) -> float:
     """Of a deviation as large as from this type, in all, and in what it asks for beyond each type that asks less."""
-    from scipy.stats import chi2
+    from scipy.special import chdtrc  # that of chi2.sf, without the second that importing scipy.stats takes
 
     chances = [1.0]
     for symbol, other in types.items():
         if (more := other.free_parameters - each.free_parameters) > 0:
-            chances.append(float(chi2.sf(max(off[each.symbol] - off[symbol], 0.0), more)))
+            chances.append(float(chdtrc(more, max(off[each.symbol] - off[symbol], 0.0))))
     return min(chances)
 
 

@@ -23,6 +23,8 @@ QUICK = 0.7
 TWO_FRAMES = 0.3
 """Largest variance, in frames, of a narrow reflection on the border of two; none of these is left out."""
 WIDEST_DEG = 2.0
+EXP_IS_ZERO = 750.0
+"""exp(-x) of so much is 0: what comes after it in a sum is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ def mosaicity(reflections: Reflections, fit: RotationFit, frame_deg: float) -> M
 
 def _variance(width: Array) -> Array:
     """Of a Gaussian passage of (n,) widths in frames, anywhere against the frames: of the frames' numbers."""
-    order = np.arange(1, 20, dtype=np.float64)[:, None]
+    most = EXP_IS_ZERO**0.5 / (2 * np.pi * max(float(width.min()), 1e-3))
+    order = np.arange(1, min(20, int(most) + 2), dtype=np.float64)[:, None]
     error = (np.exp(-((2 * np.pi * order * width) ** 2)) / (2 * np.pi**2 * order**2)).sum(axis=0)
     return np.asarray(width**2 + 1 / 12 - error)

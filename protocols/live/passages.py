@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.lattice.indexkeys import met_in, met_last
 from protocols.lattice.rotationfit import RotationFit
 from protocols.lattice.symmetry import Bravais
 from protocols.live.coverage import Coverage
@@ -124,18 +125,14 @@ def _intensities(
     reflections: Reflections, fit: RotationFit, covered: Coverage, row: Numbers, angle_deg: Array
 ) -> tuple[Array, Array]:
     """(n,) counts of the passages; NaN where none are found, -inf where some of them are missing. Their variances."""
-    first: dict[tuple[int, ...], list[int]] = {}
-    for number, hkl in enumerate(covered.hkl[row].tolist()):
-        first.setdefault(tuple(hkl), []).append(number)
+    number, passage = met_in(fit.hkl, covered.hkl[row])
+    near = np.abs(angle_deg[passage] - reflections.angle_deg[number]) < NEAR_DEG
+    number, passage = number[near], passage[near]
     counts, variance = np.full(len(row), np.nan), np.zeros(len(row))
-    for number, hkl in enumerate(fit.hkl.tolist()):
-        for passage in first.get(tuple(hkl), ()):
-            if abs(angle_deg[passage] - reflections.angle_deg[number]) < NEAR_DEG:
-                if reflections.cut[number]:
-                    counts[passage] = -np.inf
-                elif not np.isneginf(counts[passage]):
-                    counts[passage] = np.nan_to_num(counts[passage]) + reflections.intensity[number]
-                    variance[passage] += reflections.intensity_sigma[number] ** 2
+    counts[passage] = 0.0
+    np.add.at(counts, passage, reflections.intensity[number])
+    np.add.at(variance, passage, reflections.intensity_sigma[number] ** 2)
+    counts[passage[reflections.cut[number]]] = -np.inf
     return counts, variance
 
 
@@ -159,16 +156,10 @@ def agreeing(hkl: Indices, d_star: Array, strength: Array, rotations: Sequence[I
     level = np.empty(len(order))
     level[order] = near / np.convolve(np.ones(len(order)), np.ones(SMOOTH) / SMOOTH, mode="same")
     above = np.log(np.maximum(strength, 1e-12)) - level
-    place = {h: number for number, h in enumerate(map(tuple, hkl.tolist()))}
     kept = [np.eye(3, dtype=np.int64)]
     for rotation in rotations:
-        pairs = [
-            (one, place[h])
-            for sign in (1, -1)
-            for one, h in enumerate(map(tuple, (sign * hkl @ rotation).tolist()))
-            if place.get(h, one) != one
-        ]
-        one, other = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+        pairs = np.concatenate([met_last(sign * hkl @ rotation, hkl) for sign in (1, -1)], axis=1)
+        one, other = pairs[:, pairs[0] != pairs[1]]
         if len(one) >= PAIRS and np.corrcoef(above[one], above[other])[0, 1] > GO_TOGETHER:
             kept.append(rotation)
     group = {each.tobytes(): each for each in kept}

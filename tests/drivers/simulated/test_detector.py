@@ -43,6 +43,9 @@ class Studio:
         self.made.append((shot.number, self.clock.now_ns()))
         return np.full((1, 1), shot.number, np.uint16)
 
+    def foresee(self, shot: Shot) -> None:
+        raise AssertionError("no test looks ahead")
+
     def show(self, source: CrystalSource) -> None:
         raise AssertionError("no test shows it another crystal")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protocols.spots.seriespeaks import EDGE_PX, FrameSpots, SeriesPeaks
+from protocols.spots.seriespeaks import CHANCE, EDGE_PX, LARGEST_MEAN, TABLE_STEP, FrameSpots, SeriesPeaks, _table
 
 SHAPE = (200, 240)
 ROW, COLUMN = np.indices(SHAPE) + 0.5
@@ -124,3 +124,12 @@ def test_counts_may_be_of_any_type_and_the_frame_is_not_changed(kind: str) -> No
 def test_a_frame_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="in a series of"):
         SeriesPeaks(SHAPE)(np.zeros((10, 10)))
+
+
+def test_the_limits_are_those_of_poisson() -> None:
+    from scipy.stats import poisson
+
+    table = _table()
+    means = np.arange(0.0, LARGEST_MEAN + TABLE_STEP, TABLE_STEP) + TABLE_STEP
+    every = slice(None, None, 40)
+    assert np.array_equal(table[every], poisson.isf(CHANCE, means[every]))
