@@ -2,7 +2,8 @@
 
 The crystal is looked for as in the rotation, and what is learned of its path is known before the first frame. The lens
 stays at its defocus meanwhile, for the beam is off but for the looks. A crystal that was missed where the rotation
-begins is gone after from where it was found (`protocols.cred.prescanfurther`).
+begins is gone after from where it was found (`protocols.cred.prescanfurther`); where it is dark there, the rotation
+begins where there is light (`protocols.cred.prescanlit`).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +19,7 @@ from engine.run.series import Series
 from protocols.cred.machine import State
 from protocols.cred.plan import CredPlan
 from protocols.cred.prescanfurther import FurtherLooks, Saw
+from protocols.cred.prescanlit import FirstLit
 from protocols.cred.prescanplan import GOTO_SPEED_DEG_S, REST_S, Look
 from protocols.cred.records import PRESCAN_IMAGE
 from protocols.cred.rotation.stagewatch import StageWatch
@@ -50,6 +52,7 @@ class Prescan:
         self._timeline = run.timeline
         self._left = list(slots.prescan.looks)
         self._further = FurtherLooks(slots.prescan.looks, slots.prescan.most_further)
+        self._lit = FirstLit(plan.start_deg, plan.direction)
         self._planned_over = False
         self._found_now = False
         self._set_out_from_deg: float | None = None
@@ -158,7 +161,9 @@ class Prescan:
                 self._left = [other for other in self._left if other.angle_deg != look.angle_deg]
         if seen.stands_out:
             self._found_s.setdefault(look.angle_deg, t_s)
-        self._further.saw(look, self._saw())
+        saw = self._saw()
+        self._further.saw(look, saw)
+        self._lit.saw(look.angle_deg, dark=saw is Saw.DARK)
         if not self._left:
             self._look_further(t_s)
         return self._ahead(look, t_s) if look.tries is None else None
@@ -174,8 +179,11 @@ class Prescan:
         return Saw.ASSUMED
 
     def _look_further(self, t_s: float) -> None:
-        """One look more, where the crystal was missed at the first angle and can be gone after."""
+        """One look more, where the first angle is dark, or the crystal was missed there and can be gone after."""
         tracked = self._tracked
+        if (angle_deg := self._lit.next_deg) is not None and (between := self._further.at(angle_deg)) is not None:
+            self._left.append(between)
+            return
         if not self._planned_over:
             self._planned_over = True
             stood_deg = self._watch.stood_deg
@@ -200,7 +208,7 @@ class Prescan:
         shift was tried, which is taken back: where the crystal goes from there is hardly known yet.
         """
         if not self._left:
-            return first_frames(self._plan, self._slots, t_s)
+            return first_frames(self._plan, self._slots, self._lit.begin_deg, t_s)
         stays = look.angle_deg == self._plan.start_deg and not self._planned_over
         angle_deg = look.angle_deg if stays else self._left[0].angle_deg
         return angle_deg, t_s + abs(angle_deg - look.angle_deg) / GOTO_SPEED_DEG_S + REST_S
@@ -214,6 +222,8 @@ class Prescan:
             found = "found" if self._found_now and self._stands_at == goal_deg else "not found"
             text += f"; gone after from {self._further.from_deg:.1f} deg, in {self._further.made} of these looks: "
             text += f"{found} at {goal_deg:.1f} deg"
+        if (begin_deg := self._lit.begin_deg) != self._plan.start_deg:
+            text += f"; before {begin_deg:.1f} deg something stands in the beam, so the rotation begins there"
         self._run.trace.record("note", "operator", text=f"{text}.")
         if not self._found_deg and self._plan.crystal_lost == "stop":
             why = self._missed[0] if self._missed else "no image was kept"
@@ -223,11 +233,13 @@ class Prescan:
     async def come_back(self) -> str:
         """Focus, and go back to the first angle, again from the side from which the rotation comes."""
         await self._focused()
-        if self._stands_at != self._plan.start_deg:
-            await self._approach(self._plan.start_deg)
-            await self._watch.go_to(self._plan.start_deg, "start_deg")
+        begin_deg = self._lit.begin_deg
+        if self._stands_at != begin_deg:
+            await self._approach(begin_deg)
+            await self._watch.go_to(begin_deg, "start_deg" if begin_deg == self._plan.start_deg else "the first light")
+        self._watch.begin_at(begin_deg)
         await self._tracked.set_out(
-            self._plan.start_deg, first_frames(self._plan, self._slots, self._timeline.now_ns / NS_PER_S)
+            begin_deg, first_frames(self._plan, self._slots, begin_deg, self._timeline.now_ns / NS_PER_S)
         )
         return "returned"
 
@@ -241,10 +253,10 @@ class Prescan:
                 )
 
 
-def first_frames(plan: CredPlan, slots: SlotPlan, t_s: float) -> tuple[float, float]:
-    """Angle in deg and time in s of the middle of the frames between the first two snapshots; t_s: now. When the
-    rotation is begun the operator decides, so the time is a guess.
+def first_frames(plan: CredPlan, slots: SlotPlan, begin_deg: float, t_s: float) -> tuple[float, float]:
+    """Angle in deg and time in s of the middle of the frames between the first two snapshots. begin_deg: of the
+    rotation; t_s: now. When it is begun the operator decides, so the time is a guess.
     """
     half_s = plan.snapshot_interval * slots.period_s / 2
     turned_deg = slots.run_in_deg + plan.speed_deg_s * half_s
-    return plan.start_deg + plan.direction * turned_deg, t_s + half_s
+    return begin_deg + plan.direction * turned_deg, t_s + half_s

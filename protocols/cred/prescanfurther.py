@@ -75,11 +75,20 @@ class FurtherLooks:
         else:
             self._missed_deg = look.angle_deg
 
+    def at(self, angle_deg: float) -> Look | None:
+        """One that somebody else asks for; None where as many were made as may be."""
+        if self._left <= 0:
+            return None
+        self._left, self._number = self._left - 1, self._number + 1
+        return Look(self._number, angle_deg)
+
     def begin(self, stood_deg: float | None, *, untried: bool) -> bool:
         """Whether there is something to go after, once the looks of the plan are over. stood_deg: where the stage stood
         before the pre-scan. untried: what the image shift does is not known yet.
         """
-        lit = [angle_deg for angle_deg, saw in self._saw.items() if saw is not Saw.DARK]  # as the rotation goes
+        lit = [angle_deg for angle_deg, saw in self._saw.items() if saw is not Saw.DARK]
+        first_deg = next(iter(self._saw), 0.0)
+        lit.sort(key=lambda each: abs(each - first_deg))  # as the rotation goes
         if not self._left or not lit or self._saw[lit[0]] in FOUND:
             return False
         goal_deg, self._untried = lit[0], untried

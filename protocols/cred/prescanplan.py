@@ -126,7 +126,8 @@ class PrescanPlan:
         if self.most_further:
             more_s = self.most_further * self.image.worst_s
             words["further looks"] = (
-                f"at most {self.most_further}, only where the crystal is missed at {first:g} deg: {FURTHER_S:g} s and "
-                f"{self.image.worst_s:.2f} s of beam each, as much as {more_s / self._frame_s:.1f} frames all together"
+                f"at most {self.most_further}, only where the crystal is missed or it is dark at {first:g} deg: "
+                f"{FURTHER_S:g} s and {self.image.worst_s:.2f} s of beam each, as much as "
+                f"{more_s / self._frame_s:.1f} frames all together"
             )
         return words

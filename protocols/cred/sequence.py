@@ -145,7 +145,8 @@ class CredSequence(Experiment):
             return "prescan"
         if self._tracked is not None and self.plan.path is not None:
             await self._tracked.set_out(
-                self.plan.start_deg, first_frames(self.plan, self.slots, self._timeline.now_ns / NS_PER_S)
+                self.plan.start_deg,
+                first_frames(self.plan, self.slots, self.plan.start_deg, self._timeline.now_ns / NS_PER_S),
             )
         return "relaxed"
 
@@ -156,6 +157,7 @@ class CredSequence(Experiment):
 
     async def wait_for_rotation(self) -> str:
         """Read the stage until it has turned by the activation threshold; fail after the plan's time-out."""
+        self.last_slot = max(1, self.slots.slots_for(self._watch.range_deg))
         rest_deg = await self._watch.rest_deg()
         _, target_deg = self.slots.travel_deg
         self._watch.may_turn = True  # before it is told: of a call that is given up nobody knows whether it was heard

@@ -134,7 +134,11 @@ class SlotPlan:
                 f"range_deg = {plan.range_deg:g}: at {slot_deg:.3g} deg a slot that is more than {SLOTS_LIMIT} slots; "
                 "nothing was started. Raise speed_deg_s or exposure_s, or lower range_deg."
             )
-        return round(abs(plan.range_deg) / slot_deg)
+        return self.slots_for(plan.range_deg)
+
+    def slots_for(self, range_deg: float) -> int:
+        """The slots of a range at the speed of the plan."""
+        return round(abs(range_deg) / abs(self.oscillation_deg))
 
     def _check_times(self, detector: DetectorFacts, timing: Timing) -> None:
         """Refuse what an instrument says of itself when it cannot be."""

@@ -56,7 +56,7 @@ class StageWatch:
         self.stopped_ns: int | None = None
         """Until when the stage is known to have turned at constant speed."""
         self._steady_from_ns = 0
-        self._range_deg = plan.range_deg
+        self.range_deg, self._end_deg = plan.range_deg, plan.start_deg + plan.range_deg
         self._target_deg = target_deg
         self._share = COMMANDED_SHARE if plan.rotation == "commanded" else PEDAL_SHARE
         self._last_from: int | None = None
@@ -233,6 +233,10 @@ class StageWatch:
             "before it with so much more uncertainty. Check the goniometer, the holder and the pedals."
         )
 
+    def begin_at(self, angle_deg: float) -> None:
+        """The rotation begins there, and ends where the plan says."""
+        self.range_deg = self._end_deg - angle_deg
+
     def slots_for_range(self, period_s: float) -> int | None:
         """The slots that the range needs at the speed the stage really has; None while that is not known well."""
         if self.stopped_ns is not None:
@@ -241,7 +245,7 @@ class StageWatch:
         if fit is None or fit.readings < 3 or fit.rate_uncertainty_deg_s > 0.001 * abs(fit.rate_deg_s):
             return None
         self.rate_deg_s = fit.rate_deg_s
-        return round(abs(self._range_deg / (fit.rate_deg_s * period_s)))
+        return round(abs(self.range_deg / (fit.rate_deg_s * period_s)))
 
     async def stop(self) -> None:
         """Stop the rotation, after two last readings for the fit, and make sure that it stands.

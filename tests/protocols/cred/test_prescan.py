@@ -231,7 +231,7 @@ def test_the_plan_tells_of_further_looks(tracking: str) -> None:
     assert ("further looks" in words) is (tracking == "correct")
     if tracking == "correct":
         assert words["further looks"].startswith(
-            f"at most {MOST_FURTHER}, only where the crystal is missed at -50 deg: "
+            f"at most {MOST_FURTHER}, only where the crystal is missed or it is dark at -50 deg: "
         )
         assert words["further looks"].endswith("as much as 3.5 frames all together")
 
