@@ -12,7 +12,7 @@ KNOWN_TO_DEG = 4.0
 class FirstLit:
     """Of one pre-scan. start_deg: where the plan begins. direction: of the rotation, 1 or -1."""
 
-    def __init__(self, start_deg: float, direction: int) -> None:
+    def __init__(self, start_deg: float, direction: float) -> None:
         self._start_deg, self._direction = start_deg, direction
         self._saw: dict[float, bool] = {}
 
