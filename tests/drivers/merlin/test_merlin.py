@@ -308,7 +308,8 @@ async def test_a_spoilt_command_port_is_a_device_error_and_no_wrong_answer(clock
 @pytest.mark.parametrize("mode", ["stall", "garbage", "half", "cut"])
 @really
 async def test_a_spoilt_data_port_ends_the_series_and_is_said(clock: RealClock, mode: Any) -> None:
-    async with connected(clock, MerlinEmulator()) as (detector, _, data):
+    timeout_s = TIMEOUT_S if mode == "stall" else PATIENT_S  # a slow machine is waited for
+    async with connected(clock, MerlinEmulator(), timeout_s=timeout_s) as (detector, _, data):
         await detector.arm(LONG)
         frames = detector.frames()
         data.mode = mode
@@ -324,7 +325,7 @@ async def test_a_spoilt_data_port_ends_the_series_and_is_said(clock: RealClock, 
 
 @really
 async def test_a_slow_command_port_is_waited_for(clock: RealClock) -> None:
-    async with connected(clock, MerlinEmulator()) as (detector, commands, _):
+    async with connected(clock, MerlinEmulator(), timeout_s=PATIENT_S) as (detector, commands, _):
         commands.delay_s = 0.02
         await detector.arm(LONG)
         assert (await one_frame(detector)).number == 0
