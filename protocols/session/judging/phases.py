@@ -28,6 +28,10 @@ ONCE_EXPLAINED = 0.6
 """Of all reflections have to be on its lattice, or on that of a second crystal in the beam, for a cell to be a phase
 where it was seen once.
 """
+ONCE_KNOWN_TO, ONCE_KNOWN_TO_DEG = 0.01, 0.5
+"""And no number of it, but for the camera length that is in all of them, may be known worse: after a few degrees a cell
+is off by more than it says.
+"""
 LARGEST_MULTIPLE = 4
 RELATED_SIGMAS = 5.0
 DOUBTED = 0.05
@@ -206,6 +210,9 @@ def _wrong(phase: Phase, phases: Sequence[Phase]) -> str:
     if only.indexed_share + only.second_share < ONCE_EXPLAINED:
         and_second = f", a second lattice {only.second_share:.0%}" if only.second_share else ""
         return f"its cell was seen once, and has only {only.indexed_share:.0%} of its reflections{and_second}"
+    known = np.sqrt(np.diag(only.covariance) - only.camera_length_sigma**2 * np.array([1.0] * 3 + [0.0] * 3))
+    if known[:3].max() > ONCE_KNOWN_TO or known[3:].max() > ONCE_KNOWN_TO_DEG:
+        return f"its cell was seen once, and is known only to {known[:3].max():.1%} and {known[3:].max():.1f} deg"
     for other in phases:
         if other is not phase and len(other.data_sets) > 1 and (times := _multiple(only, phase.cell, other.cell)):
             return f"its cell was seen once, and is {times} that of {_name(other)}: likely a wrong one"
