@@ -32,6 +32,9 @@ LEAST_SHADOW, SHADOW_EDGE = 12, 2
 LEAST_LIT = 0.35
 DARK, SHADOWED = "the disc is dark", "most of the disc is in a shadow"
 """Why nothing is seen where no light comes through."""
+DIM = "the disc is too dim"
+DARK_SHARE = 0.1
+"""Of `LEAST_ELECTRONS`; with more some light comes through, and it is no bar: a bar lets none."""
 SCALES = (1.2, 2.0, 3.4)
 FINEST = 0.6
 """Sigmas of the smoothed pictures, where the disc has `CELLS`; and the smallest one in cells."""
@@ -133,7 +136,8 @@ def view(
         )
     )
     if level < LEAST_ELECTRONS:
-        raise NotSeen(f"{DARK}: {level / cell**2:.2f} counts in a pixel where it is brightest")
+        why = DARK if level < DARK_SHARE * LEAST_ELECTRONS else DIM
+        raise NotSeen(f"{why}: {level / cell**2:.2f} counts in a pixel where it is brightest")
     share = counts / level
     lit = _unshadowed(share, lit)
     if np.count_nonzero(lit) < LEAST_LIT * np.count_nonzero(disc) / cell**2:

@@ -83,9 +83,11 @@ def test_a_film_without_a_crystal_is_refused(seed):
     assert reason(picture, Told(optics, ABOUT_THE_MIDDLE)) == "nothing stands out from the film"
 
 
-def test_too_little_light_is_refused():
+@pytest.mark.parametrize(("share", "why"), [(0.05, "the disc is too dim"), (0.0005, "the disc is dark")])
+def test_too_little_light_is_refused(share: float, why: str):
+    """Some light, and none, as behind a bar: a rotation begins after the one and not after the other."""
     picture, optics = taken(SnapshotScene((brick(),)))
-    assert "dark" in reason(np.random.default_rng(0).binomial(picture, 0.05), Told(optics))
+    assert why in reason(np.random.default_rng(0).binomial(picture, share), Told(optics))
 
 
 def test_a_saturated_disc_is_refused():
