@@ -41,5 +41,7 @@ class FirstLit:
 
     @property
     def begin_deg(self) -> float:
-        """Where the rotation begins."""
-        return self._start_deg if self._edge is None else self._start_deg + self._direction * self._edge[1]
+        """Where the rotation begins: where the plan says, unless the first light is known."""
+        if self._edge is None or self.next_deg is not None:
+            return self._start_deg
+        return self._start_deg + self._direction * self._edge[1]

@@ -18,10 +18,10 @@ LOOKS: dict[str, tuple[str, float | None, float]] = {
     "lit": ("-50 -39 -6 50", None, -50),
     "nothing was seen yet": ("", None, -50),
     "all dark": ("-50d -39d -6d 50d", None, -50),
-    "dark at first": ("-50d -39 -6 50", -44.5, -39),
-    "dark for long": ("-50d -39d -6 50", -22.5, -6),
+    "dark at first": ("-50d -39 -6 50", -44.5, -50),
+    "dark for long": ("-50d -39d -6 50", -22.5, -50),
     "known": ("-50d -39d -6 50 -22.5d -14.25 -18.25d", None, -14.25),
-    "light comes and goes": ("-50d -39 -6d 50", -44.5, -39),
+    "light comes and goes": ("-50d -39 -6d 50", -44.5, -50),
     "dark at the end alone": ("-50 -39 -6 50d", None, -50),
 }
 
