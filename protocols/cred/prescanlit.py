@@ -41,7 +41,10 @@ class FirstLit:
 
     @property
     def begin_deg(self) -> float:
-        """Where the rotation begins: where the plan says, unless the first light is known."""
-        if self._edge is None or self.next_deg is not None:
+        """Where the rotation begins: at the first light; where that is not known so well, at the last dark angle, so
+        that no light is lost.
+        """
+        if self._edge is None:
             return self._start_deg
-        return self._start_deg + self._direction * self._edge[1]
+        dark_deg, lit_deg = self._edge
+        return self._start_deg + self._direction * (lit_deg if self.next_deg is None else dark_deg)

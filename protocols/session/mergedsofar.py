@@ -130,8 +130,7 @@ def merge(arguments: JsonObject, picture: Pictures, earlier: Sequence[Earlier]) 
     measured: dict[int, Integrated] = {}
     sets = []
     for each in earlier:
-        told = taken_in(each)
-        intensities = each.read().partition(HEAD)[2]
+        told, intensities = _parted(each)
         measured[told["number"]] = from_bytes(intensities)
         sets.append(data_set(told["result"], told["number"], told["crystal"], told["run_dir"]))
     sets.sort(key=lambda each: each.number)
@@ -141,8 +140,13 @@ def merge(arguments: JsonObject, picture: Pictures, earlier: Sequence[Earlier]) 
 
 def taken_in(integrated: Earlier) -> JsonDict:
     """Of a data set that was integrated, what it is: `number`, `crystal`, `run_dir`, `result`."""
-    told: JsonDict = json.loads(integrated.read().partition(HEAD)[0])
-    return told
+    return _parted(integrated)[0]
+
+
+def _parted(integrated: Earlier) -> tuple[JsonDict, bytes]:
+    """What a data set is, and its intensities."""
+    head, _, intensities = integrated.read().partition(HEAD)
+    return json.loads(head), intensities
 
 
 def _row(merged: "MergedPhase") -> JsonDict:

@@ -17,7 +17,7 @@ import pytest
 
 from engine.errors import CredlineError
 from engine.executor import executor_of
-from tests.cli.commandline import command
+from tests.cli.smallruns import small_runs
 from tests.daskcluster import cluster, credline_with_dask, scheduler, with_dask, worker
 from tests.drivers.counterparts import program, running
 
@@ -25,28 +25,12 @@ pytestmark = [pytest.mark.long, pytest.mark.counterpart]
 
 SOAK = ("soak", "cred", "--seeds", "55", "--first", "7000")
 ROOT = Path(__file__).parents[2]
-PICTURES = """[microscope]
-driver = "simulated"
-[microscope.pictures]
-shape = [128, 128]
-[microscope.geometry]
-beam_fast_px = 66.0
-beam_slow_px = 66.0
-"""
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs with small pictures, without files."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "lab.toml").write_text(PICTURES, encoding="utf-8")
-    settings = ("range_deg=1", "relax_cycles=0", "snapshot_interval=0", "formats=[]")
-    words = [word for setting in settings for word in ("--set", setting)]
-    for seed in ("1", "2"):
-        place = ("--devices", f"{folder}/lab.toml", "--out", f"{folder}/runs", "--seed", seed)
-        done = command("run", "cred", "--clock", "virtual", *place, *words)
-        assert done.returncode == 0, done.stderr
-    return folder / "runs"
+    return small_runs(tmp_path_factory.mktemp("made"), 2)
 
 
 def digests(folder: Path) -> dict[str, str]:

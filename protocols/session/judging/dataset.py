@@ -70,11 +70,18 @@ class DataSet:
         return abs(self.end_deg - self.start_deg) if math.isfinite(self.end_deg - self.start_deg) else 0.0
 
     @property
-    def covariance(self) -> Array:
-        """(6, 6) of the cell, as logarithms of the lengths, and angles in deg."""
+    def own_sigma(self) -> Array:
+        """(6,) standard deviations of the cell without what the camera length does to all of it: of the logarithms of
+        the lengths, and of the angles in deg.
+        """
         of_lengths = self.sigma[:3] / (np.array(self.cell.parameters[:3]) if self.cell else 1.0)
         own = np.sqrt(np.maximum(of_lengths**2 - self.camera_length_sigma**2, LEAST_RELATIVE**2))
-        known = np.diag(np.concatenate([own, np.hypot(self.sigma[3:], LEAST_DEG)]) ** 2)
+        return np.concatenate([own, np.hypot(self.sigma[3:], LEAST_DEG)])
+
+    @property
+    def covariance(self) -> Array:
+        """(6, 6) of the cell, as logarithms of the lengths, and angles in deg."""
+        known = np.diag(self.own_sigma**2)
         known[:3, :3] += self.camera_length_sigma**2
         return np.asarray(known)
 

@@ -210,7 +210,7 @@ def _wrong(phase: Phase, phases: Sequence[Phase]) -> str:
     if only.indexed_share + only.second_share < ONCE_EXPLAINED:
         and_second = f", a second lattice {only.second_share:.0%}" if only.second_share else ""
         return f"its cell was seen once, and has only {only.indexed_share:.0%} of its reflections{and_second}"
-    known = np.sqrt(np.diag(only.covariance) - only.camera_length_sigma**2 * np.array([1.0] * 3 + [0.0] * 3))
+    known = only.own_sigma
     if known[:3].max() > ONCE_KNOWN_TO or known[3:].max() > ONCE_KNOWN_TO_DEG:
         return f"its cell was seen once, and is known only to {known[:3].max():.1%} and {known[3:].max():.1f} deg"
     for other in phases:

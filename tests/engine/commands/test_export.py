@@ -6,27 +6,13 @@ from shutil import copytree
 import pytest
 
 from tests.cli.commandline import command
-
-DEVICES = """[microscope]
-driver = "simulated"
-[microscope.pictures]
-shape = [128, 128]
-[microscope.geometry]
-beam_fast_px = 66.0
-beam_slow_px = 66.0
-"""
+from tests.cli.smallruns import small_runs
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with small pictures, and no files yet."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "lab.toml").write_text(DEVICES, encoding="utf-8")
-    settings = ("range_deg=1", "relax_cycles=0", "snapshot_interval=0", "formats=[]")
-    words = [word for setting in settings for word in ("--set", setting)]
-    done = command("run", "cred", "--clock", "virtual", "--devices", f"{folder}/lab.toml", "--out", str(folder), *words)
-    assert done.returncode == 0, done.stderr
-    return folder / "mordenite_001"
+    return small_runs(tmp_path_factory.mktemp("made"), 1) / "mordenite_001"
 
 
 @pytest.fixture
