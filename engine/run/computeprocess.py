@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from engine.run.compute import Computation
 from engine.run.computeworker import NICENESS, Answer, Question, answer, begin_computing, warm_up
+from engine.run.warmworkers import Warm, WarmWorkers
 from engine.worker import WORKERS
 
 T = TypeVar("T")
@@ -67,18 +68,28 @@ class WorkerProcess:
     """A process with one thread for linear algebra, and a thread of this program that talks to it.
 
     patience_s: one that has not answered by then is ended. After that, or when it died, a new one is made at once.
-    niceness: its priority is so much lower than that of this program.
+    niceness: its priority is so much lower than that of this program. warm: from where a process is taken, and to where
+    it is given back; without it the process begins anew, and ends.
     """
 
-    def __init__(self, computation: Computation, spool: Path, patience_s: float, niceness: int = NICENESS) -> None:
+    def __init__(
+        self,
+        computation: Computation,
+        spool: Path,
+        patience_s: float,
+        niceness: int = NICENESS,
+        warm: WarmWorkers | None = None,
+    ) -> None:
         self._computation = computation
         self._spool = spool
         self._patience_s = patience_s
         self._niceness = niceness
+        self._warm_workers = warm
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"computation {computation.name}")
         self._pool: ProcessPoolExecutor | None = None
         self._process: BaseProcess | None = None
         self._busy = False
+        self._killed = False
         self._closing = False
 
     def warm(self) -> Future[str]:
@@ -95,11 +106,15 @@ class WorkerProcess:
         if self._busy:
             self._kill()
         self._thread.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None and self._warm_workers is not None and not self._killed:
+            self._warm_workers.keep(Warm(self._computation.function, self._niceness, self._pool, self._process))
+            self._pool = self._process = None
         self._drop()
 
     def _warm(self) -> str:
-        if self._closing:
+        if self._closing or self._taken():
             return ""
+        self._killed = False
         self._pool = ProcessPoolExecutor(1, mp_context=WORKERS, initializer=begin_computing, initargs=(self._niceness,))
         try:
             with _one_thread():  # the process begins here, and takes over the environment
@@ -116,7 +131,29 @@ class WorkerProcess:
             return f"its worker process ended while it began ({type(error).__name__})"
         return failed
 
+    def _taken(self) -> bool:
+        """Whether one was there that has loaded the function, and lives."""
+        warm = self._warm_workers.take(self._computation.function, self._niceness) if self._warm_workers else None
+        if warm is None:
+            return False
+        self._pool, self._process, self._killed = warm.pool, warm.process, False
+        try:
+            return not self._pool.submit(warm_up, self._computation.function).result(BEGIN_S)
+        except TimeoutError:
+            self._kill()
+        except BrokenProcessPool:
+            pass
+        self._drop()
+        return False
+
     def _exchange(self, question: Question) -> Answer:
+        self._busy = True  # before it looks whether it is to close: else `close` would wait for one that never answers
+        try:
+            return self._answer_to(question)
+        finally:
+            self._busy = False
+
+    def _answer_to(self, question: Question) -> Answer:
         failed = "it was closed"
         for _ in range(2):  # one that died while it had nothing to do is replaced first
             if self._pool is None:
@@ -130,7 +167,6 @@ class WorkerProcess:
                 self._drop()
         else:
             return Answer(died=True)
-        self._busy = True
         try:
             return asked.result(self._patience_s)
         except BrokenProcessPool:
@@ -138,8 +174,6 @@ class WorkerProcess:
         except TimeoutError:
             failed = f"it had not answered after {self._patience_s:g} s and was ended"
             self._kill()
-        finally:
-            self._busy = False
         self._drop()
         if not self._closing:
             with suppress(RuntimeError):  # closed meanwhile
@@ -147,6 +181,7 @@ class WorkerProcess:
         return Answer(failed=failed, died=True)
 
     def _kill(self) -> None:
+        self._killed = True
         if (process := self._process) is not None:
             process.kill()
 

@@ -117,6 +117,11 @@ def answer(question: Question, spool: Path) -> Answer:
     return answer_from(question, picture, spool.parent)
 
 
+def let_go_of_run() -> None:
+    """Keep nothing open of the run that is over."""
+    _spooled.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _spooled(spool: Path) -> "SpooledPictures":
     from engine.record.spool import SpooledPictures  # numpy comes with it, which only a worker needs

@@ -18,6 +18,7 @@ from engine.record.writer import Writer
 from engine.run.compute import Bulk, Computation, Job, Outcome, Trouble, Verdict
 from engine.run.computeprocess import Computer, InProcess, WorkerProcess
 from engine.run.computeworker import Answer, Question
+from engine.run.warmworkers import WarmWorkers
 
 T = TypeVar("T")
 
@@ -54,14 +55,27 @@ def nothing() -> None:
 
 
 class Workers:
-    """Implements `engine.run.compute.Computing` for a run that is under way; one worker for each computation."""
+    """Implements `engine.run.compute.Computing` for a run that is under way; one worker for each computation.
 
-    def __init__(self, clock: Clock, writer: Writer, folder: Path, spool: Path, *, durable: bool) -> None:
+    warm: processes of runs before, for this one, and of this one for those after it.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        writer: Writer,
+        folder: Path,
+        spool: Path,
+        *,
+        durable: bool,
+        warm: WarmWorkers | None = None,
+    ) -> None:
         self._clock = clock
         self._writer = writer
         self._folder = folder
         self._spool = spool
         self._durable = durable
+        self._warm = warm
         self._computers: dict[str, Computer] = {}
         self._trouble: Trouble | None = None
         self._holder = Holder()
@@ -88,8 +102,8 @@ class Workers:
     def _worker(self, computation: Computation) -> WorkerProcess:
         # One that is a little late keeps its worker, which took seconds to warm.
         if self._clock.is_virtual:
-            return WorkerProcess(computation, self._spool, VIRTUAL_PATIENCE_S, niceness=0)
-        return WorkerProcess(computation, self._spool, 2 * computation.limit_s)
+            return WorkerProcess(computation, self._spool, VIRTUAL_PATIENCE_S, niceness=0, warm=self._warm)
+        return WorkerProcess(computation, self._spool, 2 * computation.limit_s, warm=self._warm)
 
     def asked(self, computation: Computation, job: Job) -> None:
         """See `Computing.asked`: all can be answered."""

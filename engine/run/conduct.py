@@ -39,6 +39,7 @@ from engine.run.header import carried_over_by, digest_of, plan_in_trace
 from engine.run.run import Run
 from engine.run.runrow import note_in_table
 from engine.run.telling import hearing
+from engine.run.warmworkers import WarmWorkers
 
 if TYPE_CHECKING:
     from engine.run.microscope import Microscope
@@ -68,8 +69,8 @@ class Conditions:
     microscope: with its faults (`drivers.faults`), None on good days. watched: holds a run under the watchdog's eyes.
     commands: those that a child is given by its parent. remarks: what is unusual, or was objected to and accepted.
     continued: of the run that this one goes on from (`engine.run.continuing`). watchdog: what run.json says of it
-    before it watches. parent: the folder of a child's parent. began: called with the run and its experiment before it
-    goes.
+    before it watches. parent: the folder of a child's parent. warm: worker processes of runs before. began: called with
+    the run and its experiment before it goes.
     """
 
     clock: Clock
@@ -87,6 +88,7 @@ class Conditions:
     continued: JsonObject | None
     watchdog: str | None = None
     parent: str | None = None
+    warm: WarmWorkers | None = None
     began: Callable[[Run, Experiment], None] | None = None
 
 
@@ -102,7 +104,9 @@ async def conduct(
     writer = Writer(disk=disk)
     trace = Trace(clock, folder / "trace.jsonl", disk, durable=durable)
     journal = Journal(folder / "journal.jsonl", writer, durable=durable)
-    run = Run(clock, trace, writer, journal, folder, durable=durable, commands=instrument.commands)
+    run = Run(
+        clock, trace, writer, journal, folder, durable=durable, commands=instrument.commands, warm=instrument.warm
+    )
     run.children.performer = instrument.performer
     run.connector = instrument.connector
     run.carried_over = carried_over_by(instrument.continued)

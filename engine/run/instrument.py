@@ -31,6 +31,7 @@ from engine.run.devicesfile import Connections, connected
 from engine.run.run import Run
 from engine.run.safety import let_go
 from engine.run.signals import signals_to
+from engine.run.warmworkers import WarmWorkers
 from engine.run.watchdog import Watchdog
 from engine.run.watchdog import watchdog as watching_process
 
@@ -68,6 +69,7 @@ class Instrument:
         self._runs: list[Run] = []
         """Under way, the innermost last."""
         self._dog, self._watched, self._signals = dog, watched, signals
+        self._warm = WarmWorkers()
         self._health: TimingHealth | None = None
         self._tested_ns = 0
         self._busy = False
@@ -99,6 +101,7 @@ class Instrument:
                 try:
                     yield instrument
                 finally:
+                    instrument._warm.close()
                     instrument._tell_faults()
 
     async def perform(
@@ -241,6 +244,7 @@ class Instrument:
             remarks=(*self.microscope.facts.questions, *prepared.remarks, *prepared.objections),
             continued=continued,
             parent=parent,
+            warm=self._warm,
             began=began,
         )
 

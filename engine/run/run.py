@@ -35,6 +35,7 @@ from engine.run.machine import FINISH
 from engine.run.safety import Safety, SomeParts, default_safe_actions, let_go
 from engine.run.telling import pass_on
 from engine.run.timeline import Timeline
+from engine.run.warmworkers import WarmWorkers
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -52,7 +53,7 @@ RECORD_BYTES = 1000
 class Run:
     """The state of one run and what its protocol works with: clock, timeline, gate to the devices, trace, journal.
 
-    commands: given before the run was made, by who performs it as a child.
+    commands: given before the run was made, by who performs it as a child. warm: worker processes of runs before.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Run:
         *,
         durable: bool,
         commands: Commands | None = None,
+        warm: WarmWorkers | None = None,
     ) -> None:
         self.folder = folder
         self.durable = durable
@@ -86,7 +88,8 @@ class Run:
         """Closed when the run is over, whatever happened: for files that the experiment keeps open."""
         self.closing: list[Callable[[], Awaitable[None]]] = []
         """Called once the instrument is safe and the experiment has had its say (`Experiment.when_safe`)."""
-        self.compute = ComputeGate(clock, trace, Workers(clock, writer, folder, folder / SPOOL_FILE, durable=durable))
+        workers = Workers(clock, writer, folder, folder / SPOOL_FILE, durable=durable, warm=warm)
+        self.compute = ComputeGate(clock, trace, workers)
         self.files.callback(self.compute.close)
         self.carried_over: JsonObject | None = None
         """What was done in an earlier run that this one goes on from (`ExperimentType.carried_over`); None for one that

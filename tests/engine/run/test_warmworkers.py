@@ -1,0 +1,107 @@
+"""A worker process serves one run after the other, as long as it lives."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+
+from engine.run import warmworkers
+from engine.run.computeprocess import WorkerProcess
+from engine.run.computeworker import Answer, Question
+from engine.run.warmworkers import WarmWorkers
+from tests.engine.run.computebench import computation
+
+SURROUNDINGS = computation("surroundings")
+ECHO = computation()
+STUCK = computation("stuck")
+
+
+@pytest.fixture
+def warm() -> Iterator[WarmWorkers]:
+    before = active_children()
+    made = WarmWorkers()
+    yield made
+    made.close()
+    assert [child for child in active_children() if child not in before] == []
+
+
+def asked(warm: WarmWorkers | None, folder: Path, what: str = "", niceness: int = 0) -> int:
+    """The process that answers in a run: one worker, made, asked once, closed."""
+    worker = WorkerProcess(SURROUNDINGS, folder / "spool", 60.0, niceness=niceness, warm=warm)
+    try:
+        assert worker.warm().result() == ""
+        answer = worker.ask(Question(SURROUNDINGS, {}, (), trouble=what)).result()
+        if what:
+            assert answer == Answer(died=True)
+            answer = worker.ask(Question(SURROUNDINGS, {}, ())).result()
+        assert isinstance(answer.result, dict)
+        pid = answer.result["pid"]
+        assert isinstance(pid, int)
+        return pid
+    finally:
+        worker.close()
+
+
+def test_a_process_serves_the_next_run_too(warm: WarmWorkers, tmp_path: Path) -> None:
+    first = asked(warm, tmp_path / "one")
+    assert asked(warm, tmp_path / "two") == first
+    assert asked(None, tmp_path / "three") != first
+
+
+def test_one_of_another_priority_is_another(warm: WarmWorkers, tmp_path: Path) -> None:
+    first = asked(warm, tmp_path)
+    assert asked(warm, tmp_path, niceness=1) != first
+    assert asked(warm, tmp_path) == first
+
+
+def test_after_one_that_died_in_its_run_the_new_one_goes_on(warm: WarmWorkers, tmp_path: Path) -> None:
+    first = asked(warm, tmp_path)
+    second = asked(warm, tmp_path, "dead")
+    assert second != first
+    assert asked(warm, tmp_path) == second
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_one_that_died_between_two_runs_is_replaced(warm: WarmWorkers, tmp_path: Path) -> None:
+    first = asked(warm, tmp_path)
+    (child,) = [child for child in active_children() if child.pid == first]
+    os.kill(first, signal.SIGKILL)
+    child.join()
+    assert asked(warm, tmp_path) != first
+
+
+def test_one_that_was_busy_to_the_end_is_not_kept(warm: WarmWorkers, tmp_path: Path) -> None:
+    worker = WorkerProcess(STUCK, tmp_path / "spool", 60.0, warm=warm)
+    assert worker.warm().result() == ""
+    waiting = worker.ask(Question(STUCK, {}, ()))
+    while not waiting.running():
+        pass
+    worker.close()
+    assert waiting.result() == Answer(died=True)
+    assert warm.take(STUCK.function, 10) is None
+
+
+def test_so_many_are_kept_and_of_each_function_one(
+    warm: WarmWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warmworkers, "MOST", 1)
+    workers = [WorkerProcess(each, tmp_path / "spool", 60.0, warm=warm) for each in (SURROUNDINGS, ECHO, ECHO)]
+    assert [begun.result() for begun in [worker.warm() for worker in workers]] == ["", "", ""]
+    for worker in workers:
+        worker.close()
+    assert warm.take(SURROUNDINGS.function, 10) is None
+    kept = warm.take(ECHO.function, 10)
+    assert kept is not None
+    warm.keep(kept)  # for the fixture to end
+
+
+def test_one_that_comes_after_the_end_ends_at_once(tmp_path: Path) -> None:
+    before = active_children()
+    warm = WarmWorkers()
+    warm.close()
+    asked(warm, tmp_path)
+    assert [child for child in active_children() if child not in before] == []
