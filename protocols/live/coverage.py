@@ -5,7 +5,7 @@ the Laue class that the lattice can have at most: a crystal of less symmetry nee
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,10 @@ class Coverage:
     d_star: Array
     unique: NDArray[np.intp]
     angle_deg: Array
+
+    def turned(self, ub: Array, geometry: RotationGeometry, shape: tuple[int, int]) -> "Coverage":
+        """The same lattice as it lies with another ub (3, 3): the angles alone are reckoned anew."""
+        return replace(self, angle_deg=_angles(self.hkl @ ub.T, geometry, shape))
 
     def seen(self, *parts: Part) -> NDArray[np.bool_]:
         """(n,) which are in the sphere during these parts of a rotation."""

@@ -80,9 +80,10 @@ def judge(arguments: JsonObject, picture: Pictures, earlier: Sequence[Earlier]) 
     rows, columns = arguments["shape"]
     low_deg, high_deg = arguments["tilt_deg"]
     stage, d_min_A = Stage(geometry, (rows, columns), (low_deg, high_deg)), float(arguments["d_min_A"])
-    judged = judgement(sets, stage, d_min_A)
+    phases = [Reach(phase, stage, d_min_A) for phase in phases_of(sets)]
+    judged = judgement(sets, phases)
     wanted = Wanted(d_min_A, float(arguments["completeness"]))
-    collected = Collected([Reach(phase, stage, d_min_A) for phase in phases_of(sets)], geometry.wavelength_A)
+    collected = Collected(phases, geometry.wavelength_A)
     asked = set(arguments["crystals"])
     told_of = {row[0]: row for one in told for row in one.get("crystals", ()) if row[0] in asked}
     valued = {number: worth(_candidate(row, (low_deg, high_deg)), collected, wanted) for number, row in told_of.items()}

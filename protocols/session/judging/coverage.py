@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from protocols.lattice.cell import Cell
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.live.coverage import Coverage, coverage
+from protocols.live.coverage import coverage
 from protocols.session.judging.dataset import DataSet
 from protocols.session.judging.phases import Phase
 from protocols.spots.shadow import Part
@@ -82,12 +82,8 @@ class Reach:
         ideal = Cell.from_metric(back @ phase.bravais.made_symmetric(phase.cell.metric) @ back.T)
         self.basis = ideal.reciprocal_basis
         """(3, 3) columns a*, b*, c* of the primitive lattice in 1/A, as symmetric as its type asks for."""
-        whole = self._covered(np.eye(3))
-        order = np.argsort(_keys(whole.hkl), kind="stable")
-        self._key, self._class = _keys(whole.hkl)[order], whole.unique[order]
-        self._hkl = whole.hkl
-        self._class_of = whole.unique
-        self.classes = int(whole.unique.max(initial=-1)) + 1
+        self._whole = coverage(self.basis, phase.bravais, stage.geometry, stage.shape, d_min_A)
+        self.classes = int(self._whole.unique.max(initial=-1)) + 1
 
     def rotation_of(self, data: DataSet) -> Array:
         """(3, 3) that turns `basis` as this crystal of the phase lay at stage angle 0."""
@@ -101,14 +97,12 @@ class Reach:
 
     def passed(self, turned: Array, *parts: Part) -> Mask:
         """(classes,) which classes of equivalents pass with `basis` turned by (3, 3), during these parts of a rotation.
-        30 ms for 10 000 reflections.
+        6 ms for 10 000 reflections.
         """
         seen = np.zeros(self.classes, dtype=bool)
         if parts:
-            covered = self._covered(turned)
-            key = _keys(covered.hkl[covered.seen(*parts)])
-            place = np.minimum(np.searchsorted(self._key, key), len(self._key) - 1)
-            seen[self._class[place[self._key[place] == key]]] = True
+            whole = self._whole.turned(turned @ self.basis, self.stage.geometry, self.stage.shape)
+            seen[whole.unique[whole.seen(*parts)]] = True
         return seen
 
     @cached_property
@@ -139,6 +133,8 @@ class Reach:
         rng = np.random.default_rng(0)
         seen, lying = self.together.copy(), self.lying
         for _ in range(TRIED):
+            if seen.all():
+                break
             seen |= self.passed(_turned(rng, lying), self.stage.tilt_deg)
         share = self.share(seen)
         if lying is None:
@@ -149,9 +145,6 @@ class Reach:
         missing = "" if cone_deg is None else f"; nothing passes within {cone_deg:.0f} deg of its normal"
         words = f"{share:.1%} attainable: they lie on ({face}), +-{lying.spread_deg:.0f} deg{missing}"
         return Attainable(share, cone_deg, words)
-
-    def _covered(self, turned: Array) -> Coverage:
-        return coverage(turned @ self.basis, self.phase.bravais, self.stage.geometry, self.stage.shape, self.d_min_A)
 
     def _faces(self) -> "list[tuple[tuple[int, int, int], Array]]":
         """Conventional indices and (3,) unit normals of the faces of low indices."""
@@ -175,10 +168,10 @@ class Reach:
 
     def _cone_deg(self, seen: Mask, lying: Lying) -> float | None:
         """The widest cone about the normal of which half is not seen."""
-        points = self._hkl @ self.basis.T
+        points = self._whole.hkl @ self.basis.T
         cosine = np.abs(points @ self._alike(lying.normal).T).max(axis=1) / np.linalg.norm(points, axis=1)
         angle = np.degrees(np.arccos(np.clip(cosine, 0, 1)))
-        missed = ~seen[self._class_of]
+        missed = ~seen[self._whole.unique]
         widest = None
         for low in np.arange(0.0, 60.0, CONE_STEP_DEG).tolist():
             ring = (angle >= low) & (angle < low + CONE_STEP_DEG)
@@ -215,8 +208,3 @@ def _lying(up: Array, alike: Array, normal: Array, hkl: tuple[int, int, int]) ->
     likelier = np.log(np.maximum(density, 1e-300)).sum(axis=1)
     best = int(likelier.argmax())
     return float(likelier[best]) - PER_INDEX * (sum(map(abs, hkl)) - 1), Lying(normal, hkl, float(SPREADS_DEG[best]))
-
-
-def _keys(hkl: NDArray[np.int64]) -> NDArray[np.int64]:
-    h, k, l = hkl.T + 1000  # noqa: E741
-    return np.asarray((h * 4000 + k) * 4000 + l)

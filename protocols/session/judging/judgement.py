@@ -3,25 +3,27 @@
 from collections.abc import Sequence
 
 from engine.record.jsonobject import JsonDict
-from protocols.session.judging.coverage import Reach, Stage
+from protocols.session.judging.coverage import Reach
 from protocols.session.judging.dataset import DataSet
-from protocols.session.judging.phases import Phase, phases_of, unplaced
+from protocols.session.judging.phases import unplaced
 
 
-def judgement(data_sets: Sequence[DataSet], stage: Stage, d_min_A: float) -> JsonDict:
-    """`phases`: of each its `number`, `words`, `lattice`, `cell` (conventional, six numbers), `data_sets` (their
-    numbers), `completeness` of all together and `attainable` (0 to 1, to d_min_A), `attainable_words`, `doubts`.
-    `unplaced`: number and why of data sets of no phase. 1 to 3 s a phase.
+def judgement(data_sets: Sequence[DataSet], phases: Sequence[Reach]) -> JsonDict:
+    """phases: those of the data sets (`protocols.session.judging.phases.phases_of`), with what they reach.
+
+    `phases`: of each its `number`, `words`, `lattice`, `cell` (conventional, six numbers), `data_sets` (their
+    numbers), `completeness` of all together and `attainable` (0 to 1, to their d_min_A), `attainable_words`, `doubts`.
+    `unplaced`: number and why of data sets of no phase. Up to 0.3 s a phase.
     """
-    phases = phases_of(data_sets)
+    alone = unplaced(data_sets, [reach.phase for reach in phases])
     return {
-        "phases": [_told(phase, Reach(phase, stage, d_min_A)) for phase in phases],
-        "unplaced": [{"number": number, "why": why} for number, why in unplaced(data_sets, phases).items()],
+        "phases": [_told(reach) for reach in phases],
+        "unplaced": [{"number": number, "why": why} for number, why in alone.items()],
     }
 
 
-def _told(phase: Phase, reach: Reach) -> JsonDict:
-    attainable = reach.attainable
+def _told(reach: Reach) -> JsonDict:
+    phase, attainable = reach.phase, reach.attainable
     return {
         "number": phase.number,
         "words": phase.words,

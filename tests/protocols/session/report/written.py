@@ -8,9 +8,10 @@ import numpy as np
 from engine.record.document import RunDocument
 from engine.record.remains import Remains
 from protocols.session.finish import finish_session
-from protocols.session.judging.coverage import Stage
+from protocols.session.judging.coverage import Reach, Stage
 from protocols.session.judging.dataset import DataSet, data_set
 from protocols.session.judging.judgement import judgement
+from protocols.session.judging.phases import phases_of
 from tests.protocols.session.judging.nights import CHABAZITE, FERRIERITE, LATTICES, MORDENITE, result_of
 
 NS = 10**9
@@ -128,7 +129,7 @@ def written_session(folder: Path, stage: Stage, data_sets: int = 12, seed: int =
             trace.add("state", "judge")
             now_ns = int(trace.t_s * NS)
             times = {"asked_ns": now_ns, "begin_ns": now_ns, "end_ns": now_ns, "verdict": "in time"}
-            judged = judgement(sets, stage, 1.0)
+            judged = judgement(sets, [Reach(phase, stage, 1.0) for phase in phases_of(sets)])
             trace.add(
                 "computation", "judge", number=1, arguments={}, pictures=[], earlier=number, result=judged, **times
             )
