@@ -119,6 +119,15 @@ def find_crystal(
     return best
 
 
+def crystal_at(
+    observed: Observed, geometry: RotationGeometry, known: GeometryKnown, start: RotationFit
+) -> FoundCrystal | None:
+    """The lattice of a fit to some of the reflections, fitted to all of them; None where it does not hold."""
+    observed = less_of_slow(observed, geometry)
+    fit = _with_start(observed, geometry, known, start.geometry, start.ub)
+    return None if fit is None else judged(observed, generated(observed, geometry, known, fit), geometry, known)
+
+
 def less_of_slow(observed: Observed, geometry: RotationGeometry) -> Observed:
     """The same with larger uncertainties of the angles of reflections that pass the sphere slowly.
 

@@ -14,13 +14,13 @@ from protocols.lattice.cell import Cell, lattice_difference
 from protocols.lattice.rotationfit import Observed, RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.live.coverage import Coverage, Shell, coverage, resolution_A, shells
-from protocols.live.crystal import FoundCrystal, find_crystal
+from protocols.live.crystal import FoundCrystal
 from protocols.live.damage import damage
 from protocols.live.geometryknown import GeometryKnown
 from protocols.live.latticetype import candidates, conventional
 from protocols.live.mosaicity import Mosaicity, mosaicity
 from protocols.live.phases import Phase, named
-from protocols.live.secondlattice import second_lattice
+from protocols.live.secondlattice import lattices
 from protocols.spots.joining import Reflections
 from protocols.spots.shadow import Part, beside_shadows, without
 
@@ -85,7 +85,7 @@ def look(
     """
     parts = beside_shadows(whole, dark)
     seen = observed(reflections)
-    found = find_crystal(seen, setting.geometry, setting.known, before)
+    found, other = lattices(seen, setting.geometry, setting.known, before)
     told: dict[str, Any] = {
         "deg": round(abs(whole[1] - whole[0]), 3),
         "reflections": len(reflections),
@@ -108,7 +108,6 @@ def look(
     told |= _cell(found, setting)
     if not found.determined:
         return Look(told, found)
-    other = second_lattice(seen, found)
     told |= {"determined": True, "lattices": 1 if other is None else 2, "second": _second(other, found)}
     types = candidates(found.cell, found.sigma)
     likeliest = next(each for each in types if each.allowed).bravais

@@ -9,7 +9,8 @@ from drivers.facts import Geometry
 from protocols.lattice.cell import Cell, lattice_difference
 from protocols.lattice.rotationfit import Observed
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.live.crystal import FEWEST_SURE, find_crystal, judged, less_of_slow
+from protocols.live import secondlattice
+from protocols.live.crystal import FEWEST_SURE, crystal_at, find_crystal, judged, less_of_slow
 from protocols.live.generation import generated, least_part
 from protocols.live.geometryknown import GeometryKnown, some
 from protocols.live.secondlattice import second_lattice
@@ -182,6 +183,32 @@ def test_a_second_crystal_is_seen_and_one_alone_has_no_second() -> None:
     second = second_lattice(both, found)
     assert second is not None
     assert lattice_difference(second.cell, MORDENITE)[0] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("others", "goes_on", "is_first"), [(170, False, False), (130, False, True), (150, True, True), (190, True, False)]
+)
+def test_the_first_lattice_is_that_of_most_reflections_whichever_is_found_first(
+    others: int, goes_on: bool, is_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a chabazite on a mordenite the search had found the one with 30 % first, and the fit had bent to the other."""
+    geometry = geometry_of(-38.5)
+    one = observed(crystal(20), geometry, 1, count=140, range_deg=40.0)[0]
+    other = observed(crystal(50), geometry, 2, count=others, range_deg=40.0)[0]
+    both = Observed(
+        *(np.concatenate([getattr(one, name), getattr(other, name)]) for name in Observed.__dataclass_fields__)
+    )
+    true = RotationGeometry.of(geometry)
+    alone = find_crystal(one, true, KNOWN)
+    assert alone is not None
+    found_first = crystal_at(both, true, KNOWN, alone.fit)
+    monkeypatch.setattr(secondlattice, "find_crystal", lambda *_: found_first)
+    first, second = secondlattice.lattices(both, true, KNOWN, alone.fit if goes_on else None)
+    assert first is not None
+    assert second is not None
+    assert bool(first.fit.used[:140].mean() > 0.9) is is_first
+    assert bool(first.fit.used[140:].mean() > 0.9) is not is_first
+    assert first.fit.used.sum() + second.fit.used.sum() > 0.9 * len(both)
 
 
 def test_angles_of_slow_passages_are_not_trusted_and_those_of_quick_ones_as_they_are() -> None:
