@@ -218,39 +218,42 @@ def _round(
     """
     to_lab = to_lab[0][used], to_lab[1][used]
     some = Observed(*(getattr(observed, name)[used] for name in Observed.__dataclass_fields__))
-    indices = hkl[used]
-    seen, points = geometry.lab(some.fast_px, some.slow_px), indices @ ub.T
+    indices = np.ascontiguousarray(hkl[used].T, dtype=np.float64)
+    seen, points = geometry.lab(some.fast_px, some.slow_px), indices.T @ ub.T
     calculated = geometry.turned_by(points, to_lab)
-    off, sigma = calculated - seen, _sigmas(some, geometry, noise, seen)
+    sigma = _sigmas(some, geometry, noise, seen)
     if soft is not None:
         sigma = sigma / np.sqrt(soft[used])[:, None]
-    columns = []
-    for row in range(3):
-        turned = geometry.turned_by(np.eye(3)[[row]], to_lab)
-        columns += [turned * indices[:, [column]] for column in range(3)]
     names = [name for name, is_free in zip(FREE, free, strict=True) if is_free]
-    for name, step in zip(names, STEPS[free], strict=True):
+    weight, weighted = 1 / sigma.T, np.empty((9 + len(names), 3, len(seen)))
+    for row in range(3):
+        turned = geometry.turned_by(np.eye(3)[[row]], to_lab).T * weight
+        for column in range(3):
+            np.multiply(turned, indices[column], out=weighted[3 * row + column])
+    for place, (name, step) in enumerate(zip(names, STEPS[free], strict=True), 9):
         value = getattr(geometry, name)
         change = []
         for sign in (1, -1):
             other = replace(geometry, **{name: value + sign * step})
             if name in AXIS:
-                change.append(other.turned_by(points, to_lab) - seen)
+                change.append(other.turned_by(points, to_lab))
                 continue
             places = other.lab(some.fast_px, some.slow_px)
             change.append(calculated - places)
             if name == "camera_length_px":  # places are known in pixels: a longer one must not make them better known
                 change[-1] = change[-1] / _sigmas(some, other, noise, places) * sigma
-        columns.append((change[0] - change[1]) / (2 * step))
-    weighted = (np.stack(columns, axis=2) / sigma[:, :, None]).reshape(-1, len(columns))
+        np.multiply((change[0] - change[1]).T, weight / (2 * step), out=weighted[place])
+    flat = weighted.reshape(len(weighted), -1)
     widths = believed[1][free]
     away = np.array([getattr(geometry, name) - getattr(believed[0], name) for name in names]) / widths
-    weighted = np.concatenate([weighted, np.eye(len(names), len(columns), 9) / widths[:, None]])
-    scale = np.linalg.norm(weighted, axis=0)
+    normal, right = flat @ flat.T, flat @ ((calculated - seen).T * weight).reshape(-1)
+    normal[range(9, len(normal)), range(9, len(normal))] += 1 / widths**2
+    right[9:] += away / widths
+    scale = np.sqrt(np.diag(normal))
     if not (scale > 0).all():  # reflections with an index that is 0 in all of them: a plane, no lattice
         raise np.linalg.LinAlgError
-    inverse = np.linalg.pinv((weighted / scale).T @ (weighted / scale), rcond=1e-13) / np.outer(scale, scale)
-    best = -inverse @ (weighted.T @ np.concatenate([(off / sigma).reshape(-1), away]))
+    inverse = np.linalg.pinv(normal / np.outer(scale, scale), rcond=1e-13) / np.outer(scale, scale)
+    best = -inverse @ right
     moved = {name: getattr(geometry, name) + float(by) for name, by in zip(names, best[9:], strict=True)}
     return ub + best[:9].reshape(3, 3), replace(geometry, **moved), inverse
 
@@ -269,14 +272,16 @@ def _noise(observed: Observed, geometry: RotationGeometry, off: Array, near: Mas
 def _more(off: Array, sigma: Array) -> tuple[float, float]:
     """The constant and the factor; by the mean square of pulls of which none counts more than OUTLIER_SIGMAS."""
 
+    square_off, variance = off * off, sigma * sigma
+
     def square(more: float) -> float:
-        pulls = off / np.hypot(sigma, more)
-        pulls = pulls[np.abs(pulls) < OUTLIER_SIGMAS]
-        return float(np.add.reduce(pulls * pulls) / len(pulls)) if len(pulls) else np.inf
+        pulls = square_off / (variance + more * more)
+        pulls = pulls[pulls < OUTLIER_SIGMAS**2]
+        return float(np.add.reduce(pulls) / len(pulls)) if len(pulls) else np.inf
 
     if (at_none := square(0.0)) <= 1:
         return 0.0, float(np.sqrt(max(at_none, 0.25)))
-    low, high = 0.0, float(np.sqrt(np.mean(off**2)))
+    low, high = 0.0, float(np.sqrt(np.mean(square_off)))
     for _ in range(30):
         middle = (low + high) / 2
         low, high = (middle, high) if square(middle) > 1 else (low, middle)

@@ -76,9 +76,9 @@ class RotationGeometry:
         y = -((1 + self.strain) * slow - self.shear * fast) / size
         k = 1 / self.wavelength_A
         way = np.sqrt(x * x + y * y + self.camera_length_px**2)
-        points = np.empty((len(way), 3))
-        points[:, 0], points[:, 1], points[:, 2] = k * x / way, k * y / way, k - k * self.camera_length_px / way
-        return points
+        points = np.empty((3, len(way)))  # each component in one piece, which what follows reads far faster
+        points[0], points[1], points[2] = k * x / way, k * y / way, k - k * self.camera_length_px / way
+        return points.T
 
     def seen(self, points: Array) -> tuple[Array, Array]:
         """(n,) fast_px and slow_px at which reciprocal points (n, 3) on the sphere, in the lab, are seen."""
@@ -96,11 +96,11 @@ class RotationGeometry:
         """As `turned`, by angles whose cosines and sines are known; of one point (1, 3) all that it is turned to."""
         axis, (cosine, sine) = self.axis, by
         onto, part = points @ axis, points.T
-        turned = np.empty((len(cosine), 3))
+        turned = np.empty((3, len(cosine)))
         for k, (one, other) in enumerate(((1, 2), (2, 0), (0, 1))):
             along, cross = onto * axis[k], axis[one] * part[other] - axis[other] * part[one]
-            turned[:, k] = along + (part[k] - along) * cosine + cross * sine
-        return turned
+            turned[k] = along + (part[k] - along) * cosine + cross * sine
+        return turned.T
 
     def crystal(self, fast_px: Array, slow_px: Array, angle_deg: Array) -> Array:
         """(n, 3) points in the crystal as it lies at stage angle 0."""

@@ -108,7 +108,10 @@ def find_crystal(
         return None
     observed = less_of_slow(observed, geometry)
     for number, (start, ub) in enumerate(_starts(observed, geometry, before)):
-        fit = _with_start(observed, geometry, known, start, ub)
+        if number == 0 and before is not None:  # it keeps to what is told already
+            fit = known.anew(observed, geometry, before)
+        else:
+            fit = _with_start(observed, geometry, known, start, ub)
         if fit is None:
             continue
         found = judged(observed, generated(observed, geometry, known, fit), geometry, known)
