@@ -45,8 +45,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """A pure function of JSON arguments and pictures, and how long it may take. Declared once. The process that computes
-    it may serve other runs before and after.
+    """A pure function of JSON arguments and pictures, and how long it may take. Declared once.
+
+    The process that computes it may serve other runs before and after.
 
     function: `module:function`, called in the worker as `function(arguments, picture)`; `picture(index)` is a picture
         that was named, by its index in the run's spool. It returns JSON, or a tuple of JSON and bytes: these go to a

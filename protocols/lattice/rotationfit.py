@@ -271,7 +271,6 @@ def _noise(observed: Observed, geometry: RotationGeometry, off: Array, near: Mas
 
 def _more(off: Array, sigma: Array) -> tuple[float, float]:
     """The constant and the factor; by the mean square of pulls of which none counts more than OUTLIER_SIGMAS."""
-
     square_off, variance = off * off, sigma * sigma
 
     def square(more: float) -> float:
