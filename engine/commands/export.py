@@ -1,6 +1,5 @@
 """`credline export`: files for other programs from one run, or from many, through an executor; docs/scale-out.md."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,9 +53,7 @@ def export(
 
 
 def _one(run: Path, wanted: "Sequence[str]", corrected: "Sequence[str]") -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from engine.commands.bar import bar
     from engine.record.lock import alone_in
     from engine.run.correcting import correct
     from engine.run.exporting import export_of, kind_of
@@ -67,11 +64,9 @@ def _one(run: Path, wanted: "Sequence[str]", corrected: "Sequence[str]") -> None
         raise Refused(f"--formats: {unknown[0]!r} is not one of {', '.join(kind.formats)}; nothing was written.")
     if corrected and wanted:
         raise Refused("export: --set changes what all files say, so they are all made anew: leave --formats out.")
-    quiet = not sys.stderr.isatty()
-    with alone_in(run), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+    with alone_in(run), bar("exporting") as advance:
         told = correct(kind, run, corrected) if corrected else ()
-        task = progress.add_task("exporting", total=None)
-        made = export_of(kind, run, wanted, lambda done, total: progress.update(task, completed=done, total=total))
+        made = export_of(kind, run, wanted, advance)
     for line in (*told, *made):
         typer.echo(line)
 
@@ -87,9 +82,9 @@ def _several(runs: "Sequence[Path]", wanted: "Sequence[str]", jobs: int, schedul
     failed = len(unread)
     for run, why in unread.items():
         typer.echo(f"FAILED: {run}: {why}", err=True)
-    with bar("exporting", len(work)) as done:
-        for job, made, why in executor.each(exported, work):
-            done()
+    with bar("exporting") as advance:
+        for count, (job, made, why) in enumerate(executor.each(exported, work), 1):
+            advance(count, len(work))
             failed += bool(why)
             if why:
                 typer.echo(f"FAILED: {job.run}: {why}", err=True)

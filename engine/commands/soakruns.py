@@ -1,16 +1,14 @@
 """The runs of `credline soak`: through an executor, counted, and the simplest of those that broke a rule."""
 
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engine.clock import NS_PER_S, RealClock
+from engine.commands.bar import bar
 from engine.errors import Interrupted, Refused
 from engine.executor import Executor
 from engine.run.planfile import build_plan_from, parse_setting
@@ -47,9 +45,7 @@ def soak_runs(
     interrupted = False
     statuses: dict[str, int] = {}
     broken: list[Verdict] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(f"soaking {protocol}", total=seeds)
+    with bar(f"soaking {protocol}") as advance:
         try:
             with closing(computed.each(partial(try_seeds, protocol, hard=hard), batches)) as tried:
                 for some_faults, some_checks, some_statuses, some_broken in tried:
@@ -59,7 +55,7 @@ def soak_runs(
                     for status, count in some_statuses.items():
                         statuses[status] = statuses.get(status, 0) + count
                     broken += some_broken
-                    progress.update(task, completed=runs, description=f"soaking {protocol}, {len(broken)} broken")
+                    advance(runs, seeds, f"({len(broken)} broken)")
         except KeyboardInterrupt:
             interrupted = True
     took_s = clock.now_ns() / NS_PER_S

@@ -119,9 +119,9 @@ def _several(runs: "Sequence[Path]", asked: "Asked", jobs: int, scheduler: str |
     told: dict[Path, dict[str, Any]] = {}
     determined = 0
     executor = executor_of(jobs, scheduler, runs)
-    with bar("looking", len(runs)) as done:
-        for one in executor.each(looked, [(run, asked) for run in runs]):
-            done()
+    with bar("looking") as advance:
+        for count, one in enumerate(executor.each(looked, [(run, asked) for run in runs]), 1):
+            advance(count, len(runs))
             found = bool(one.told.get("determined"))
             determined += found and not one.why_not
             told[one.run] = {"run_dir": str(one.run), **one.told, "why_not": one.why_not or None}

@@ -54,8 +54,13 @@ class Coverage:
         near = self.d_star <= (np.inf if d_min_A is None else 1 / d_min_A)
         if not near.any():
             return 0.0
-        seen = np.unique(self.unique[near & self.seen(*parts)])
-        return len(seen) / len(np.unique(self.unique[near]))
+        return self._classes(near & self.seen(*parts)) / self._classes(near)
+
+    def _classes(self, which: NDArray[np.bool_]) -> int:
+        """How many there are among these (n,)."""
+        there = np.zeros(int(self.unique.max(initial=-1)) + 1, dtype=np.bool_)
+        there[self.unique[which]] = True
+        return int(there.sum())
 
     def absences(self, parts: Sequence[Part], found_hkl: Indices, found_deg: Array) -> list[Part]:
         """Within these parts of a rotation, those in which the crystal was not in the beam, from lower to higher

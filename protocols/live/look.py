@@ -17,7 +17,7 @@ from protocols.live.coverage import Coverage, Shell, coverage, resolution_A, she
 from protocols.live.crystal import FoundCrystal
 from protocols.live.damage import damage
 from protocols.live.geometryknown import GeometryKnown
-from protocols.live.latticetype import candidates, conventional
+from protocols.live.latticetype import Candidate, candidates, conventional
 from protocols.live.mosaicity import Mosaicity, mosaicity
 from protocols.live.phases import Phase, named
 from protocols.live.secondlattice import lattices
@@ -105,11 +105,12 @@ def look(
     if found is None:
         return Look(told | {"reasons": [_none_found(len(reflections))]}, None)
     told |= {"reasons": list(found.reasons), "indexed": round(found.share, 4)}
-    told |= _cell(found, setting)
+    told |= _primitive(found)
     if not found.determined:
         return Look(told, found)
-    told |= {"determined": True, "lattices": 1 if other is None else 2, "second": _second(other, found)}
     types = candidates(found.cell, found.sigma)
+    told |= _cell(found, types)
+    told |= {"determined": True, "lattices": 1 if other is None else 2, "second": _second(other, found)}
     likeliest = next(each for each in types if each.allowed).bravais
     covered = coverage(found.fit.ub, likeliest, found.fit.geometry, setting.shape, DISTANT_A)
     lit, used = parts, found.fit.used
@@ -152,25 +153,24 @@ def _rows(matrix: Array) -> list[list[float]]:
     return [[round(float(x), 7) for x in row] for row in matrix]
 
 
-def _cell(found: FoundCrystal, setting: Setting) -> dict[str, Any]:
-    """Conventional where the type is known; the numbers of the primitive lattice besides. orientation: (3, 3) columns
-    a*, b*, c* of the primitive lattice, axes: of the cell that is told, 1/A, in the crystal at stage angle 0.
-    """
-    primitive = {
+def _primitive(found: FoundCrystal) -> dict[str, Any]:
+    """The numbers of the primitive lattice. orientation: (3, 3) columns a*, b*, c*, 1/A, of the crystal at angle 0."""
+    return {
         "primitive": _numbers(found.cell),
         "primitive_sigma": [round(float(x), 5) for x in (*found.sigma.lengths_A, *found.sigma.angles_deg)],
         "camera_length_sigma": round(found.sigma.camera_length, 5),
         "orientation": _rows(found.fit.ub),
     }
-    if not found.determined:
-        return primitive
-    types = candidates(found.cell, found.sigma)
+
+
+def _cell(found: FoundCrystal, types: Sequence[Candidate]) -> dict[str, Any]:
+    """Conventional where the type is known. axes: (3, 3) columns a*, b*, c* of that cell, as those of `_primitive`."""
     sure = found.sigma.ratio < TYPE_KNOWN_TO and float(found.sigma.angles_deg.max()) < TYPE_KNOWN_TO_DEG
     best = next(each for each in types if each.allowed) if sure else types[-1]
     cell, sigma = conventional(best, found.cell, found.sigma)
     axes = np.linalg.inv(best.bravais.basis @ best.bravais.reduction @ np.linalg.inv(found.fit.ub))
     axes *= np.sign(np.linalg.det(axes))  # right-handed, as that of `fit` is
-    return primitive | {
+    return {
         "cell": _numbers(cell),
         "axes": _rows(axes),
         "cell_sigma": [round(float(x), 5) for x in sigma],

@@ -5,6 +5,7 @@ or, at a border, in two; what is more than that is its width. Meant is the stand
 with the crystal's finite size in it: as if all came of blocks.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,8 @@ QUICK = 0.7
 """Of its distance from the origin, by which a point moves per radian: slower ones are wide for another reason."""
 TWO_FRAMES = 0.3
 """Largest variance, in frames, of a narrow reflection on the border of two; none of these is left out."""
-WIDEST_DEG = 2.0
+WIDEST_DEG, STEPS = 2.0, 401
+STEP_DEG = WIDEST_DEG / (STEPS - 1)
 EXP_IS_ZERO = 750.0
 """exp(-x) of so much is 0: what comes after it in a sum is left out."""
 
@@ -51,15 +53,38 @@ def mosaicity(reflections: Reflections, fit: RotationFit, frame_deg: float) -> M
     seen = (reflections.spread_deg[which] / frame_deg) ** 2
     limit = max(TWO_FRAMES, float(np.quantile(seen, 0.95)))  # wider ones are two reflections in one
     seen, times = seen[seen <= limit], times[seen <= limit]
-    widths = np.linspace(0, WIDEST_DEG, 401)
-    expected = np.array([_variance(width * times).mean() for width in widths])
+    expected = _Expected(times)
     error = float(seen.std() / np.sqrt(len(seen)))
-    value, low, high = (float(np.interp(seen.mean() + off, expected, widths)) for off in (0, -error, error))
-    limit_deg = float(np.interp(seen.mean() + 2 * error, expected, widths))
+    value, low, high, limit_deg = (expected.width_deg(float(seen.mean()) + by * error) for by in (0, -1, 1, 2))
     sigma = max((high - low) / 2, 0.01 * value)
-    if seen.mean() - 2 * error <= expected[0] or value < 2 * sigma:
+    if seen.mean() - 2 * error <= expected.at(0) or value < 2 * sigma:
         return Mosaicity(None, None, limit_deg)
     return Mosaicity(value, sigma, limit_deg)
+
+
+class _Expected:
+    """The mean variance of passages by the width of the reflections, which it grows with; reckoned where it is asked.
+
+    times: (n,) how many frames a passage takes for each degree of width.
+    """
+
+    def __init__(self, times: Array) -> None:
+        self._times = times
+        self._known: dict[int, float] = {}
+
+    def at(self, step: int) -> float:
+        """Of a width of so many STEP_DEG."""
+        if step not in self._known:
+            self._known[step] = float(_variance(step * STEP_DEG * self._times).mean())
+        return self._known[step]
+
+    def width_deg(self, variance: float) -> float:
+        """Of which width that is expected, between two steps; 0 and WIDEST_DEG at most."""
+        high = bisect_left(range(STEPS), variance, key=self.at)
+        if high in (0, STEPS):
+            return 0.0 if high == 0 else WIDEST_DEG
+        low = high - 1
+        return STEP_DEG * (low + (variance - self.at(low)) / (self.at(high) - self.at(low)))
 
 
 def _variance(width: Array) -> Array:

@@ -1,7 +1,6 @@
 """Hundreds of virtual experiments, to see what tracking is worth: the command `credline campaign`; docs/tracking.md."""
 
 import json
-import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -40,9 +39,7 @@ def campaign(
 
     Exit status: 0 done; 2 refused.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from engine.commands.bar import bar
     from engine.executor import executor_of
     from protocols.cred.campaign.campaign import both, write_table
     from protocols.cred.campaign.campaign import campaign as carried_out
@@ -50,10 +47,8 @@ def campaign(
 
     executor = executor_of(jobs, scheduler)
     clock = RealClock()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("experiments", total=experiments)
-        outcomes = carried_out(executor, experiments, seed, worse, lambda done: progress.update(task, completed=done))
+    with bar("experiments") as advance:
+        outcomes = carried_out(executor, experiments, seed, worse, lambda done: advance(done, experiments))
     took_s = clock.now_ns() / NS_PER_S
     if out is not None:
         from protocols.cred.campaign.drawing import draw_both

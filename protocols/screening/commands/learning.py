@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.commands.bar import bar
 from engine.commands.options import Jobs, Scheduler
 from engine.commands.tables import print_whole
 from engine.errors import Refused, shown
 from protocols.screening.commands.options import Model
-from protocols.zones.commands.options import Json, PerPx, Seed, bar
+from protocols.zones.commands.options import Json, PerPx, Seed
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from engine.commands.bar import bar
 from engine.commands.options import Jobs, Scheduler
 from engine.errors import Refused, shown
 from protocols.screening.commands.options import Method, Model
-from protocols.zones.commands.options import Json, PerPx, Sources, bar
+from protocols.zones.commands.options import Json, PerPx, Sources
 
 GOOD = 0.5
 

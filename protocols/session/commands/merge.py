@@ -1,7 +1,6 @@
 """`credline session merge`: phases, and their data sets merged; docs/session-results.md."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,9 +35,7 @@ def merge(
 
     Exit status: 0 something was merged; 1 nothing could be; 2 refused.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from engine.commands.bar import bars
     from engine.commands.tables import print_whole
     from engine.errors import Refused
     from engine.executor import executor_of
@@ -54,15 +51,7 @@ def merge(
         )
     remember_interrupts()
     runs = gathered(folders)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        tasks = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done)
-
+    with bars() as tell:
         place = out or folders[0] / FOLDER
         sees = [*folders, place.parent]
         told = merge_all(runs, place, d_min, lambda: executor_of(jobs, scheduler, sees), tell, dials)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from engine.commands.bar import bar
 from engine.errors import Refused, shown
 from protocols.zones.commands.learning import trusted
 from protocols.zones.commands.options import (
@@ -24,7 +25,6 @@ from protocols.zones.commands.options import (
     Thickness,
     Tolerance,
     Voltage,
-    bar,
     excitation_errors,
     labels_of,
     numbers,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.commands.bar import bar
 from engine.commands.tables import print_whole
 from engine.errors import Refused, shown
 from protocols.zones.commands.options import (
@@ -20,7 +21,6 @@ from protocols.zones.commands.options import (
     PerPx,
     Several,
     Voltage,
-    bar,
     labels_of,
     opened,
 )

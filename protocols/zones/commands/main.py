@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.commands.bar import bar
 from engine.errors import Refused, shown
 from protocols.zones.commands.cell import cell as find_cell
 from protocols.zones.commands.learning import evaluate, train, trusted
@@ -28,7 +29,6 @@ from protocols.zones.commands.options import (
     Thickness,
     Tolerance,
     Voltage,
-    bar,
     excitation_errors,
     opened,
 )

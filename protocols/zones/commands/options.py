@@ -1,8 +1,6 @@
 """What the commands of `credline zones` have in common: options, numbers in words, the progress bar."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -174,17 +172,3 @@ def numbers(text: str, count: int, option: str, what: str) -> list[float]:
     if len(found) != count or not all(abs(x) < 1e6 for x in found):
         raise Refused(f"{option} {shown(repr(text))}: {what} are needed. Nothing was done.")
     return found
-
-
-@contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on a terminal, nothing where output is piped: to be called with done, total and a note."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total, note: progress.update(
-            task, completed=done, total=total, description=f"{what} {note}".rstrip()
-        )
