@@ -102,7 +102,7 @@ def test_every_field_of_a_fresh_trace_is_documented(traces: list[Path]) -> None:
                 known |= note_fields(name)
             assert set(record) <= known, record
             seen.add((kind, name) if kind == "slot" else kind)
-    # Bad days have runs of their own: tests/drivers/test_faults.py.
+    # Bad days have runs of their own: tests/drivers/faults/test_runs.py.
     assert seen == {*KINDS, ("slot", "lost"), ("slot", "stretched")} - {
         "slot",
         "injected",
