@@ -21,7 +21,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.targets import Target, Whole, feed, targets
+from tests.fuzz.target import Target, feed
+from tests.fuzz.targets import targets
+from tests.fuzz.wholeinputs import Whole
 
 LIMIT_S = 30.0
 """No input takes a second on a quiet machine; a shared one may stand still for a while."""

@@ -17,7 +17,10 @@ from engine.replay.replay import load_run
 from engine.replay.whatif import ask, parse_question
 from tests.engine.traces import CRED_LOG, merlin_log
 from tests.fuzz.mutations import json_changed, mutated, records_changed, value_changed
-from tests.fuzz.targets import DEVICES, PLANS, UNCONNECTED, Target, Whole, feed, targets
+from tests.fuzz.plans import DEVICES, PLANS, UNCONNECTED
+from tests.fuzz.target import Target, feed
+from tests.fuzz.targets import targets
+from tests.fuzz.wholeinputs import Whole
 
 
 @pytest.fixture(scope="module")
