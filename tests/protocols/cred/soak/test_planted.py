@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from benchmarks.planted import PLANTED, planted
+from benchmarks.plantedbugs.registry import PLANTED, planted
 from engine.run.registry import experiment_type
 from engine.run.trial import Case
 from engine.testing.soak import quiet, try_case
