@@ -138,7 +138,8 @@ class WorkerProcess:
             return False
         self._pool, self._process, self._killed = warm.pool, warm.process, False
         try:
-            return not self._pool.submit(warm_up, self._computation.function).result(BEGIN_S)
+            if not self._pool.submit(warm_up, self._computation.function).result(BEGIN_S):
+                return True
         except TimeoutError:
             self._kill()
         except BrokenProcessPool:

@@ -105,3 +105,11 @@ def test_one_that_comes_after_the_end_ends_at_once(tmp_path: Path) -> None:
     warm.close()
     asked(warm, tmp_path)
     assert [child for child in active_children() if child not in before] == []
+
+
+def test_one_whose_function_could_not_be_loaded_does_not_serve_the_next_run(warm: WarmWorkers, tmp_path: Path) -> None:
+    missing = computation("nowhere")
+    for _ in range(2):
+        worker = WorkerProcess(missing, tmp_path / "spool", 60.0, warm=warm)
+        assert "AttributeError" in worker.warm().result()
+        worker.close()
