@@ -1,6 +1,6 @@
 """Worker processes between two runs: one that has loaded what it computes is kept for the next run that wants the same.
 
-Such a process takes 1-3 s to begin and to import what it needs, and a session performs three runs a crystal. A worker's
+Such a process takes 1-3 s to begin and to import what it needs, and a session performs hundreds of runs. A worker's
 answer depends on nothing but its question (else one that died could not be replaced), so it may serve many runs.
 """
 
