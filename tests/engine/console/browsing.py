@@ -25,7 +25,7 @@ IN_A_BROWSER = [
 ]
 PROGRAM = "import sys; from engine.commands.program import main; sys.argv[0] = 'credline'; main()"
 SHORT = {"sample": "zeolite", "range_deg": "8", "snapshot_interval": "5"}
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 LARGE_CAMERA = """[microscope]
 driver = "simulated"
 [microscope.pictures]
@@ -79,7 +79,7 @@ class Program:
         """End the console; what it said."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            self.process.wait(PATIENCE_MS / 1000)
         return self.log.read_text()
 
 
