@@ -18,11 +18,10 @@ from typing import Protocol, TypeVar
 from engine.run.compute import Computation
 from engine.run.computeworker import NICENESS, Answer, Question, answer, begin_computing, warm_up
 from engine.run.warmworkers import Warm, WarmWorkers
-from engine.worker import WORKERS
+from engine.worker import ONE_THREAD, WORKERS
 
 T = TypeVar("T")
 
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 BEGIN_S = 300.0
 """A worker that is not ready by then will not be. Importing a network's library takes 8 s of processor, and took more
 than a minute beside other programs; nothing is exposed meanwhile."""
@@ -197,7 +196,7 @@ def _one_thread() -> Iterator[None]:
     """What begins meanwhile finds an environment in which libraries of linear algebra use one thread."""
     with _environment:
         before = {name: os.environ.get(name) for name in ONE_THREAD}
-        os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+        os.environ.update(ONE_THREAD)
         try:
             yield
         finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.run import computeworker
 from engine.run.computeworker import Earlier
 
 Pictures = Callable[[int], Any]
@@ -56,3 +57,8 @@ def surroundings(arguments: Mapping[str, Any], picture: Pictures) -> Any:
 
 def stuck(arguments: Mapping[str, Any], picture: Pictures) -> Any:
     Event().wait()
+
+
+def spools_open() -> int:
+    """In a worker: how many spools it holds open."""
+    return computeworker._spooled.cache_info().currsize

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from engine.clock.virtual import VirtualClock
 from engine.run import warmworkers
 from engine.run.computeprocess import WorkerProcess
 from engine.run.computeworker import Answer, Question
+from engine.run.instrument import Instrument
 from engine.run.warmworkers import WarmWorkers
+from tests.engine.run.computations import spools_open
 from tests.engine.run.computebench import computation
+from tests.engine.run.toy_session import TOY, ToyPlan
+from tests.engine.virtually import virtual
 
 SURROUNDINGS = computation("surroundings")
 ECHO = computation()
@@ -50,6 +55,29 @@ def test_a_process_serves_the_next_run_too(warm: WarmWorkers, tmp_path: Path) ->
     first = asked(warm, tmp_path / "one")
     assert asked(warm, tmp_path / "two") == first
     assert asked(None, tmp_path / "three") != first
+
+
+def test_between_two_runs_it_holds_no_pictures_open(warm: WarmWorkers, tmp_path: Path) -> None:
+    asked(warm, tmp_path)
+    kept = warm.take(SURROUNDINGS.function, 0)
+    assert kept is not None
+    assert kept.pool.submit(spools_open).result() == 0
+    warm.keep(kept)
+
+
+@virtual
+async def test_the_next_run_on_an_instrument_takes_over_the_process(clock: VirtualClock, tmp_path: Path) -> None:
+    before = active_children()
+    alive: list[list[int | None]] = []
+    async with Instrument.open(
+        "simulated-timing", clock, signals=False, watch=lambda run, _: run.compute.declare(SURROUNDINGS)
+    ) as instrument:
+        for _ in range(2):
+            await instrument.perform(TOY, ToyPlan(light_s=0.05), out=tmp_path)
+            alive.append([child.pid for child in active_children() if child not in before])
+    assert len(alive[0]) == 1
+    assert alive[1] == alive[0]
+    assert [child for child in active_children() if child not in before] == []
 
 
 def test_one_of_another_priority_is_another(warm: WarmWorkers, tmp_path: Path) -> None:
