@@ -29,11 +29,11 @@ from drivers.simulated.settings import GEOMETRY
 from protocols.lattice.cell import Cell, like_basis
 from protocols.lattice.rotationfit import RotationFit
 from protocols.lattice.rotationgeometry import RotationGeometry
-from protocols.live.crystal import FoundCrystal, find_crystal
+from protocols.live.crystal import FoundCrystal
 from protocols.live.geometryknown import GeometryKnown
 from protocols.live.latticetype import candidates
 from protocols.live.look import OFF_SIGMAS, observed
-from protocols.live.secondlattice import second_lattice
+from protocols.live.secondlattice import lattices
 from protocols.spots.joining import Joining, Reflections
 from protocols.spots.seriespeaks import FrameSpots
 
@@ -174,7 +174,7 @@ def try_run(drawn: Drawn, seed: int, orientation: int, condition: Condition, out
     for degrees in condition.degrees:
         reflections = reflections_until(made, frames, degrees)
         begin = time.process_time()
-        found = find_crystal(observed(reflections), told, KNOWN, before)
+        found, other = lattices(observed(reflections), told, KNOWN, before)
         seconds = time.process_time() - begin
         before = before if found is None else found.fit
         result = judge(found, true) | {
@@ -199,7 +199,7 @@ def try_run(drawn: Drawn, seed: int, orientation: int, condition: Condition, out
                 types = candidates(found.cell, found.sigma)
                 best = next(each for each in types if each.allowed).bravais.symbol
                 result["type"] = [best, TYPES[crystal.system][crystal.group[0]]]
-                result["lattices"] = 1 if second_lattice(observed(reflections), found) is None else 2
+                result["lattices"] = 1 if other is None else 2
         results.append(result)
     return results
 

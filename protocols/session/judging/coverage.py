@@ -97,7 +97,7 @@ class Reach:
 
     def passed(self, turned: Array, *parts: Part) -> Mask:
         """(classes,) which classes of equivalents pass with `basis` turned by (3, 3), during these parts of a rotation.
-        6 ms for 10 000 reflections.
+        3 ms for 11 000 reflections.
         """
         seen = np.zeros(self.classes, dtype=bool)
         if parts:
@@ -129,7 +129,7 @@ class Reach:
 
     @cached_property
     def attainable(self) -> Attainable:
-        """What many more crystals that lie like these would show, over the whole tilt of the stage. 1 to 2 s."""
+        """What many more crystals that lie like these would show, over the whole tilt: TRIED times `passed` at most."""
         rng = np.random.default_rng(0)
         seen, lying = self.together.copy(), self.lying
         for _ in range(TRIED):
