@@ -3,8 +3,10 @@
 A reflection passes through the Ewald sphere in a few tenths of a degree, so it is seen in one frame or in some
 neighbouring ones; its angle is their mean, weighted by intensity. How well that is known depends on what cannot be
 seen: counts in the next frame that are too few for a spot, and, where reflections are narrower than a frame, where in
-that frame it was. Where a snapshot or a lost frame left out an angle, part of a reflection may be missing: it is
-marked as cut, and its angle is not to be trusted.
+that frame it was. Where a snapshot or a lost frame left out an angle, or the series begins or ends, part of a
+reflection may be missing: it is marked as cut. Of a cut one the mean would lie too far inside, and all of them together
+bend what is fitted to a few degrees; so its angle is reckoned from the end that was seen (`_reach`), and less
+sure.
 """
 
 import math
@@ -31,6 +33,8 @@ STRONG = 20.0
 """A reflection of so many times the unseen counts would show in the next frame if there were anything there."""
 FAIRLY_STRONG = 10.0
 """Where strong ones are few these tell it: of them a tail may be hidden, which makes them look narrower."""
+FEWEST_BEGUN = 16
+"""Reflections that begin in a frame after another: so many tell how far reflections are seen."""
 STRONG_ONES = 8
 """So many of them at least tell how wide reflections are; with fewer they are taken to be narrower than any frame."""
 
@@ -154,14 +158,24 @@ def _measured(
     unseen = total(unseen) / np.maximum(total(np.ones(len(frame))), 1)
     cut = gap_before[first] | gap_before[last + 1]
     gaps_so_far = np.cumsum(gap_before)
-    cut |= gaps_so_far[last] > gaps_so_far[first]
+    over_gap = gaps_so_far[last] > gaps_so_far[first]
+    cut |= over_gap
     wide_deg = width_deg[first] if n else np.empty(0)
     variance = total(counts * (middle_deg[frame] - angle_deg[reflection]) ** 2) / intensity
     strong = _telling(intensity / np.maximum(unseen, 1e-9), last - first, cut)
     # Either of the two next frames may hide so many counts.
     hidden_deg = wide_deg * unseen / (intensity + unseen) * np.sqrt(2 / 3)
     placed_deg = wide_deg * _placed((variance / np.maximum(wide_deg, 1e-9) ** 2)[strong])
+    one_end = np.where(over_gap, 0, gap_before[last + 1].astype(np.intp) - gap_before[first])
     lost_deg = np.where(cut, wide_deg / 2, 0.0)
+    reach = _reach(frame > first[reflection], ~gap_before[frame])
+    if reach is not None:
+        reach_deg = reach * wide_deg
+        seen_deg = np.abs(middle_deg[last] - middle_deg[first]) + wide_deg
+        outwards = one_end * np.sign(end_deg - start_deg)[first]
+        angle_deg += outwards * np.maximum(reach_deg + (wide_deg - seen_deg) / 2, 0.0)
+        # A weak one is seen less far, a strong one farther: anywhere from nothing to twice the mean.
+        lost_deg = np.where(one_end != 0, reach_deg / math.sqrt(3), lost_deg)
     return Reflections(
         fast_px=total(sure * all_of("fast_px")) / total(sure),
         slow_px=total(sure * all_of("slow_px")) / total(sure),
@@ -175,6 +189,17 @@ def _measured(
         last=last,
         cut=cut,
     )
+
+
+def _reach(goes_on: Mask, joined: Mask) -> float | None:
+    """How far from its middle a reflection is seen, in frames, in the mean of all; None where too few tell.
+
+    goes_on, joined: (m,) of each spot, whether its reflection was in the frame before, and whether there is a frame
+    before it without a gap. One that is seen as far as r to either side is in 1 + 2 r frames on the average: 2 r times
+    as many go on as begin.
+    """
+    begun = np.count_nonzero(joined & ~goes_on)
+    return np.count_nonzero(joined & goes_on) / (2 * begun) if begun >= FEWEST_BEGUN else None
 
 
 def _telling(times_unseen: Array, frames: Numbers, cut: Mask) -> Mask:
