@@ -7,7 +7,7 @@ open, in one pattern of five, a convolutional network looks at the picture, and 
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,12 @@ from protocols.learning.modelfile import Weights, read_record, read_weights, ref
 from protocols.screening import geometric, judge
 from protocols.screening.calibration import Calibration
 from protocols.screening.evidence import NAMES, told
-from protocols.screening.examples import Examples
 from protocols.screening.inspection import inspected
 from protocols.screening.networks import D_MIN, GOOD, NETWORKS, SEVERAL, Numbers, Which
 from protocols.screening.preprocessing import INPUT_PX
+
+if TYPE_CHECKING:
+    from protocols.screening.examples import Examples
 
 SHIPPED = Path(__file__).with_name("trained")
 REMEDY = (
@@ -94,7 +96,7 @@ class Model:
 
     def answers(self, of: "Examples | Prepared") -> Answers:
         """What it says of patterns."""
-        if isinstance(of, Examples):
+        if not isinstance(of, Prepared):
             of = Prepared(of.pictures if self.which is Which.SMALL else of.paper, of.evidence)
         if self.which is Which.PAPER:
             good = self.calibration.probability(self.outputs(of.pictures)[:, GOOD])

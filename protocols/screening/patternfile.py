@@ -8,15 +8,17 @@ scale.
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError
 from protocols.products.atomic import replacing
-from protocols.screening.generation import LabelledPattern
 from protocols.screening.labels import Label
+
+if TYPE_CHECKING:
+    from protocols.screening.generation import LabelledPattern
 
 SCHEMA = 1
 MARK = "credline_screening_patterns"
@@ -24,7 +26,7 @@ SCALES = "truth/inverse_A_per_px"
 
 
 def write_patterns(
-    path: Path, patterns: Iterable[LabelledPattern], count: int, shape: tuple[int, int], made_by: Mapping[str, Any]
+    path: Path, patterns: Iterable["LabelledPattern"], count: int, shape: tuple[int, int], made_by: Mapping[str, Any]
 ) -> list[Label]:
     """Write the file, whole or not at all; shape: pixels (fast, slow). Gives the labels. StorageError for the disk."""
     import h5py
