@@ -28,6 +28,8 @@ TEXT_LETTERS = 1000
 FRAMES_FILE = "frames.h5"
 SEVERAL = "crystals"
 """The key of a result by which a run tells of several crystals."""
+ROTATION = ("start_deg", "oscillation_deg")
+"""Keys of the result of a run with a rotation."""
 KIND = "diffraction"
 """The kind of frame that products are made of."""
 SNAPSHOT_KIND = "snapshot"
@@ -272,10 +274,16 @@ def _read_run_file(folder: Path) -> RunDocument:
             f"{folder / RUN_FILE}: the run has not ended, or was killed; wait for its end, or "
             f"`credline recover {folder}`"
         )
-    if several := run.result.get(SEVERAL):
+    several = run.result.get(SEVERAL)
+    if isinstance(several, list) and several:
         raise DataError(
             f"{folder}: holds the frames of {len(several)} crystals, which were exposed in turns; give the folder of "
             f"one, as {crystal_folder(folder, 1)} (`credline export {folder}` makes them)"
+        )
+    if run.result and not any(name in run.result for name in ROTATION):
+        raise DataError(
+            f"{folder}: a run of {shown(run.protocol)}, whose frames are of no rotation; nothing was done. Give one of "
+            "cRED."
         )
     return run
 

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from engine.errors import DataError, Refused, shown
 from protocols.pictures.container import Container
 from protocols.pictures.opening import KINDS, open_container, open_folder
-from protocols.zones.patterns.render import ImageGeometry
 from protocols.zones.patterns.serialrun import is_serial_run, open_serial_run
-from protocols.zones.patterns.simulation import Geometry
 
 Array = NDArray[np.float64]
 
@@ -120,6 +118,8 @@ def looked_over(source: Snapshots) -> Snapshots:
 
 def described(path: Path, source: Snapshots) -> str:
     """What is taken for granted of a source, for a person."""
+    from protocols.zones.patterns.simulation import Geometry
+
     scale = "" if source.picture is None else f", {source.per_px:.6g} 1/A per pixel" if source.per_px else ""
     known = source.wavelength_A is not None
     wavelength = (
@@ -275,6 +275,8 @@ def per_px_of(source: Snapshots, picture: NDArray[Any]) -> float:
 
     Refused where nobody said: a cell cannot be in A without it.
     """
+    from protocols.zones.patterns.render import ImageGeometry
+
     if source.per_px is not None:
         return source.per_px
     image = ImageGeometry()

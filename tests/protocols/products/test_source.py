@@ -101,6 +101,16 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         open_run(folder)
 
 
+@pytest.mark.parametrize("result", [{"z_nm": 171.3}, {"crystals": {"path": "crystals.csv"}, "images": 26}])
+def test_a_run_without_a_rotation_is_not_taken_for_a_damaged_one(tmp_path: Path, result: dict[str, Any]) -> None:
+    """A height, a screening: nothing that could be recovered, nor the crystals of one rotation."""
+    folder = write_run(tmp_path / "run", slots=3)
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(run | {"protocol": "eucentric-height", "result": result}))
+    with pytest.raises(DataError, match=r"a run of eucentric-height, whose frames are of no rotation; .* cRED"):
+        open_run(folder)
+
+
 def test_not_a_run_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"run\.json: no such file"):
         open_run(tmp_path)
