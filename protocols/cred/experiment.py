@@ -403,12 +403,11 @@ class Cred(ExperimentType[CredPlan]):
         """See `ExperimentType.export`."""
         from protocols.products.export import export_run
         from protocols.products.runbeam import beam_row
+        from protocols.products.source import why_no_frames
 
         document = RunDocument.read(folder)
-        if not document.instrument.get("detector", {}).get("has_pictures", True):
-            raise Refused(f"{folder}: its camera delivered no pictures (a run for timing); nothing was exported.")
-        if document.has_ended and not any(document.result.get(key, 1) for key in ("frames", "frames_not_kept")):
-            raise Refused(f"{folder}: the run has no frames ({document.reason or 'no reason'}); nothing was exported.")
+        if why := why_no_frames(document):
+            raise Refused(f"{folder}: {why}; nothing was exported.")
         try:
             told = self.told(document.result)
         except (KeyError, TypeError, ValueError):  # of an older version, or edited: the report has its parameters

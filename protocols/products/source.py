@@ -250,6 +250,15 @@ def open_run(path: Path) -> RunSource:
     return RunSource(info, frames)
 
 
+def why_no_frames(run: RunDocument) -> str:
+    """In words, of a run that has ended; empty where there are frames, or nobody knows."""
+    if not run.instrument.get("detector", {}).get("has_pictures", True):
+        return "its camera delivered no pictures (a run for timing)"
+    if run.has_ended and not any(run.result.get(key, 1) for key in ("frames", "frames_not_kept")):
+        return f"the run has no frames ({_text(run.reason or 'no reason')})"
+    return ""
+
+
 def crystal_folder(folder: Path, number: int) -> Path:
     """The run folder of one of several crystals that a run exposed in turns, by its number from 1."""
     return folder / f"crystal_{number}"
@@ -274,6 +283,8 @@ def _read_run_file(folder: Path) -> RunDocument:
             f"{folder / RUN_FILE}: the run has not ended, or was killed; wait for its end, or "
             f"`credline recover {folder}`"
         )
+    if why := why_no_frames(run):
+        raise DataError(f"{folder}: {why}; nothing was done")
     several = run.result.get(SEVERAL)
     if isinstance(several, list) and several:
         raise DataError(

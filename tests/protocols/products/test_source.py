@@ -129,6 +129,17 @@ def test_no_spool(tmp_path: Path) -> None:
         open_run(folder)
 
 
+def test_a_run_that_failed_before_its_first_frame_says_so(tmp_path: Path) -> None:
+    """And not that a file is missing, of which a copy is to be found."""
+    nothing = {"result": {"frames": 0, "frames_not_kept": 0, "start_deg": None}, "reason": "beam.unblank: no answer"}
+    folder = write_run(tmp_path / "run", slots=3)
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(run | nothing))
+    (folder / "frames.h5").unlink()
+    with pytest.raises(DataError, match=r"the run has no frames \(beam\.unblank: no answer\); nothing was done"):
+        open_run(folder)
+
+
 def test_a_run_without_kept_frames(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", slots=3, not_kept=[1, 2, 3])
     with pytest.raises(DataError, match=r"frames\.h5: the run kept no frames"):
