@@ -141,8 +141,9 @@ def frame(
     expected = (
         4e4 * np.exp(-(radius**2) / 8) + 300 * np.exp(-(radius**2) / 200) + 30 * np.exp(-radius / 50) + background
     )
-    for (x, y), light in zip(spots, np.broadcast_to(counts, len(spots)), strict=True):
-        expected += light / (2 * np.pi * 1.2**2) * np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * 1.2**2))
+    x, y = (np.exp(-((np.arange(size) + 0.5 - at[:, None]) ** 2) / (2 * 1.2**2)) for at in np.reshape(spots, (-1, 2)).T)
+    light = np.broadcast_to(counts, len(spots)) / (2 * np.pi * 1.2**2)
+    expected += (light[:, None] * y).T @ x
     return np.asarray(np.minimum(rng.poisson(expected), 11810), dtype=np.uint16)
 
 
