@@ -25,7 +25,7 @@ def credline(*words: str, hash_seed: str = "0") -> subprocess.CompletedProcess[s
 
 @pytest.mark.parametrize(("name", "slots", "snapshots", "range_deg"), [
     ("mordenite-1", 553, 55, 127.97),
-    ("mordenite-2", 439, 43, 102.55),
+    pytest.param("mordenite-2", 439, 43, 102.55, marks=pytest.mark.long),
 ])  # fmt: skip
 def test_the_data_sets_of_table_1_on_the_virtual_clock(
     tmp_path: Path, name: str, slots: int, snapshots: int, range_deg: float
@@ -164,8 +164,8 @@ def test_help_has_an_example() -> None:
     ("number", "state"),
     [
         pytest.param(signal.SIGINT, "relax", marks=pytest.mark.long),
-        (signal.SIGINT, "wait-for-rotation"),
-        (signal.SIGINT, "expose"),
+        pytest.param(signal.SIGINT, "wait-for-rotation", marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, "expose", marks=pytest.mark.long),
         (signal.SIGTERM, "expose"),
         pytest.param(signal.SIGINT, "defocus-snapshot", marks=pytest.mark.long),
     ],

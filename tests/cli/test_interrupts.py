@@ -83,8 +83,16 @@ def test_while_the_strip_is_drawn_the_run_is_told_as_it_ended(tmp_path: Path) ->
     [
         ("drivers.check.command:_check", "interrupted; beam and lens were not touched. Nothing was written."),
         ("drivers.check.measure:_calls", "the beam is blanked, the lens is back at 31000, where it was."),
-        ("drivers.check.measure:_cadence", "the beam is blanked, the lens is back at 31000, where it was."),
-        ("drivers.check.rotation:_rotation", "the stage was told to stop where it was: look at it."),
+        pytest.param(
+            "drivers.check.measure:_cadence",
+            "the beam is blanked, the lens is back at 31000, where it was.",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            "drivers.check.rotation:_rotation",
+            "the stage was told to stop where it was: look at it.",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_check_of_the_devices_says_how_it_leaves_them(place: str, says: str) -> None:

@@ -63,7 +63,7 @@ class Lab:
         return whole
 
 
-@pytest.fixture(scope="module", params=list(PROJECTS))
+@pytest.fixture(scope="module", params=["least", pytest.param("stills", marks=pytest.mark.long)])
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp(request.param)
     lab = Lab(request.param, folder, installed(PROJECTS[request.param], folder / "site"))

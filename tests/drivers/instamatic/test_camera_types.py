@@ -123,7 +123,7 @@ async def run_with(server: CameraServerEmulator, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("dtype", "first", "why"),
     [
-        (">u2", 7, ""),
+        pytest.param(">u2", 7, "", marks=pytest.mark.long),
         pytest.param("int64", -3, "below zero", marks=pytest.mark.long),
         pytest.param("float32", float("nan"), "not a number", marks=pytest.mark.long),
         pytest.param("uint64", 2**40, "above 65535", marks=pytest.mark.long),

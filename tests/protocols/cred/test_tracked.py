@@ -101,7 +101,7 @@ def test_the_pattern_stays_where_it_is(perform: Perform) -> None:
                 assert np.hypot(*off_px) < 0.1
 
 
-@pytest.mark.parametrize("share", [-1.0, 0.0])
+@pytest.mark.parametrize("share", [pytest.param(-1.0, marks=pytest.mark.long), 0.0])
 def test_an_image_shift_that_acts_the_wrong_way_or_not_at_all_is_no_more_used_and_that_is_said(
     perform: Perform, share: float
 ) -> None:
@@ -125,6 +125,7 @@ def test_a_replay_says_the_same_byte_for_byte(perform: Perform) -> None:
     assert first_divergence(load_run(run.folder), replay(load_run(run.folder))) is None
 
 
+@pytest.mark.long
 def test_a_deflector_that_refuses_ends_the_corrections_and_not_the_run(tmp_path: Path) -> None:
     plan = CredPlan(**{key: value for key, value in PLAN.items() if key != "driver"}, tracking="correct")
     devices = tmp_path / "devices.toml"
@@ -172,6 +173,7 @@ def test_what_cannot_be_tracked_is_refused_before_anything_moves(
         perform({**DEVICES, **devices}, **{"tracking": "correct", **PLAN, **plan})
 
 
+@pytest.mark.long
 def test_a_crystal_that_slipped_is_looked_for_farther_away_and_brought_back(perform: Perform) -> None:
     slips = {"drawn_seed": -1, "jumps_per_deg": 0.01, "jump_nm": 330.0, "seed": 36}
     run = perform(with_options(motion=slips), tracking="correct", **PLAN)
@@ -181,6 +183,7 @@ def test_a_crystal_that_slipped_is_looked_for_farther_away_and_brought_back(perf
     assert [look for look in looks if look != "fits"] == ["doubted", "jumped"]  # elsewhere; and there again
 
 
+@pytest.mark.long
 def test_a_crystal_that_nobody_sees_in_the_snapshots_stays_in_the_aperture_with_its_film(perform: Perform) -> None:
     unseen = {"scene": "any", "orientation_seed": 462506979}
     devices = {"pictures": {"rendered": "snapshots"}, "motion": {"drawn_seed": 462506979}, "start_deg": 60.0}

@@ -72,6 +72,7 @@ def test_a_matrix_is_measured_within_what_it_says(
     assert_right(*measured(what, seed), what)
 
 
+@pytest.mark.long
 def test_the_stage_tells_whether_the_camera_is_mirrored(measured: Callable[[str, int], Measured]) -> None:
     hands = set()
     for seed in (1, 2):
@@ -82,6 +83,7 @@ def test_the_stage_tells_whether_the_camera_is_mirrored(measured: Callable[[str,
     assert hands == {-1.0, 1.0}
 
 
+@pytest.mark.long
 def test_at_a_low_magnification_values_are_of_that(tmp_path: Path) -> None:
     report = performed(tmp_path, "image-shift", 3, low_mag=True, magnification=400.0)
     assert report.ending.status is Status.DONE, report.ending.reason
@@ -224,7 +226,7 @@ def test_a_stage_that_lands_badly_is_sent_about_until_its_matrix_is_as_sure_as_w
     assert visited[0] == 72 < visited[1]
 
 
-@pytest.mark.parametrize("trouble", ["late", "dead"])
+@pytest.mark.parametrize("trouble", ["late", pytest.param("dead", marks=pytest.mark.long)])
 def test_an_answer_that_does_not_come_costs_no_calibration(tmp_path: Path, trouble: str) -> None:
     kind, named = KINDS["image-shift"], str(devices(tmp_path))
     request = Request(

@@ -198,7 +198,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.realtime
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 as on Unix")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_a_run_killed_at_a_random_instant_loses_no_frame_but_the_one_in_flight(tmp_path: Path, seed: int) -> None:
     words = ["run", "cred", "--devices", "simulated-timing", "--accept-timing", "--accept-gaps", "--out", str(tmp_path)]
     for setting in ("relax_cycles=0", "exposure_s=0.02", "speed_deg_s=2", "range_deg=40", "snapshot_interval=30"):

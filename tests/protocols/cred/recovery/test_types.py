@@ -118,7 +118,8 @@ def killed_run(place: Path, dtype: str) -> Path:
 
 @pytest.mark.realtime
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kill -9 as on Linux")
-@pytest.mark.parametrize("dtype", [">i4", pytest.param("<f4", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", [">i4", "<f4"])
 def test_a_run_of_an_odd_type_that_was_killed_is_recovered_to_its_products(tmp_path: Path, dtype: str) -> None:
     folder = killed_run(tmp_path, dtype)
     kept = {f.integer("slot"): f.counts for f in read_spool(folder / "frames.spool") if f.kind == "diffraction"}
