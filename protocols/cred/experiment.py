@@ -406,6 +406,8 @@ class Cred(ExperimentType[CredPlan]):
         from protocols.products.source import why_no_frames
 
         document = RunDocument.read(folder)
+        if not document.instrument.get("detector", {}).get("has_pictures", True):
+            raise Refused(f"{folder}: its camera delivered no pictures (a run for timing); nothing was exported.")
         if why := why_no_frames(document):
             raise Refused(f"{folder}: {why}; nothing was exported.")
         try:

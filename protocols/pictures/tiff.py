@@ -45,11 +45,14 @@ class _Plain:
 
 class _Compressed:
     def __init__(self, path: Path) -> None:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
         self._file = path.open("rb")
         try:
             self._image: Any = Image.open(self._file)
+        except UnidentifiedImageError as error:  # whose words name an object of Python
+            self.close()
+            raise ValueError("no TIFF, or one that is damaged where it begins") from error
         except BaseException:
             self.close()
             raise

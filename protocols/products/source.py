@@ -252,8 +252,6 @@ def open_run(path: Path) -> RunSource:
 
 def why_no_frames(run: RunDocument) -> str:
     """In words, of a run that has ended; empty where there are frames, or nobody knows."""
-    if not run.instrument.get("detector", {}).get("has_pictures", True):
-        return "its camera delivered no pictures (a run for timing)"
     if run.has_ended and not any(run.result.get(key, 1) for key in ("frames", "frames_not_kept")):
         return f"the run has no frames ({_text(run.reason or 'no reason')})"
     return ""
