@@ -9,7 +9,6 @@ of few frames, or without a cell, is passed over.
 """
 
 import argparse
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from protocols.session.judging.cellnumbers import numbers_like
 from protocols.session.judging.dataset import DataSet, data_set
 
 LEAST_FRAMES = 60
+"""Of a run whose cell is taken for right; and twice as many as the longest look has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,9 @@ def of_run(every: int, counts: tuple[int, ...], folder: Path) -> list[Pulls]:
             _, whole, fit = looked(frames, range(total), (total,))[0]
             if whole.cell is None or fit is None:
                 return []
-            return [
-                pulls
-                for first in range(0, total - counts[-1] + 1, every)
-                for one in looked(frames, range(first, first + counts[-1]), counts)
-                for pulls in against(one, whole, fit)
-            ]
+            beginnings = range(0, total - counts[-1] + 1, every)
+            looks = [look for first in beginnings for look in looked(frames, range(first, first + counts[-1]), counts)]
+            return [pulls for look in looks if (pulls := against(look, whole, fit)) is not None]
     except CredlineError:  # no rotation, or a run that was cut off
         return []
 
@@ -72,21 +69,21 @@ def looked(
     return told
 
 
-def against(one: tuple[int, DataSet, RotationFit | None], whole: DataSet, whole_fit: RotationFit) -> Iterator[Pulls]:
+def against(one: tuple[int, DataSet, RotationFit | None], whole: DataSet, whole_fit: RotationFit) -> Pulls | None:
     """None where no cell is determined, or another one."""
     frames, data, fit = one
     if data.cell is None or fit is None or whole.cell is None:
-        return
+        return None
     reference = whole.cell.reduced()
     here, there = (
         numbers_like(*pair, reference) for pair in ((data.cell, data.covariance), (whole.cell, whole.covariance))
     )
     if here is None or there is None:
-        return
+        return None
     off = here.value - there.value
     pull = off / np.sqrt(np.diag(here.covariance))
     length = fit.geometry.camera_length_px - whole_fit.geometry.camera_length_px
-    yield Pulls(frames, pull[:3], pull[3:], length / fit.sigma("camera_length_px"), float(off[:3].mean()))
+    return Pulls(frames, pull[:3], pull[3:], length / fit.sigma("camera_length_px"), float(off[:3].mean()))
 
 
 def rms(values: NDArray[np.float64]) -> float:
@@ -104,8 +101,9 @@ def main() -> None:
     counts = tuple(sorted(map(int, given.frames.split(","))))
     runs = sorted(path.parent for path in given.folder.glob("*/frames.h5"))
     with ProcessPoolExecutor(given.jobs) as pool:
-        found = [each for some in pool.map(partial(of_run, given.every, counts), runs) for each in some]
-    print(f"{len(runs)} runs; pulls as their root mean square")
+        by_run = [some for some in pool.map(partial(of_run, given.every, counts), runs) if some]
+    found = [each for some in by_run for each in some]
+    print(f"{len(by_run)} runs compared; pulls as their root mean square")
     print(f"{'frames':>7}{'cells':>7}{'size off':>10}{'rms':>8}{'lengths':>9}{'angles':>8}{'camera':>9}{'mean':>7}")
     for count in counts:
         here = [each for each in found if each.frames == count]

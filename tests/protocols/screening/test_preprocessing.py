@@ -52,6 +52,12 @@ def test_it_is_the_papers_step_by_step():
     np.testing.assert_allclose(paper_input(frame[None])[0, 4:-4, 4:-4], literally(frame)[4:-4, 4:-4], atol=2e-4)
 
 
+@pytest.mark.parametrize("width_px", [2, 150, 151, 400, 799])
+def test_what_shrinks_leaves_equal_pixels_equal_to_the_edges(width_px):
+    shrunk = preprocessing._shrinking(width_px) @ np.ones(width_px, dtype=np.float32)
+    np.testing.assert_allclose(shrunk, np.ones(INPUT_PX), atol=1e-6)
+
+
 def test_a_constant_frame_gives_zeros():
     for value in (0, 7, 65535):
         assert not paper_input(np.full((1, 516, 516), value, dtype=np.uint16)).any()
