@@ -4,6 +4,7 @@ Called by the opened instrument (`engine.run.instrument`) when all checks have b
 instrument holds.
 """
 
+import asyncio
 import platform
 import sys
 import uuid
@@ -12,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -97,6 +99,9 @@ async def conduct(
 ) -> Outcome:
     """Carry out a prepared run in its folder, which is empty; how it ended. Never leaves the instrument unsafe."""
     clock, faults = instrument.clock, instrument.microscope.faults
+    if not clock.is_virtual:
+        for module in prepared.modules:
+            await asyncio.to_thread(import_module, module)
     disk = faults.disk if faults is not None else None
     # A virtual run can be made again from its seed, so nothing of it is forced through to the disk.
     durable = not clock.is_virtual or disk is not None

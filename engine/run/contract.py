@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -182,7 +182,13 @@ class Experiment(ABC):
 
 
 class Prepared(ABC):
-    """A plan found to fit the facts it was prepared for. Nothing has moved."""
+    """A plan found to fit the facts it was prepared for. Nothing has moved.
+
+    modules: those that a run imports and planning does not. On the real clock the engine has them imported by a thread
+    before the run begins, for that takes a second and more, in which nothing would look after the instrument.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ()
 
     @property
     def budgets(self) -> Sequence[Budget]:

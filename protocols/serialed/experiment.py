@@ -51,6 +51,7 @@ class PreparedSerialed(Prepared):
     plan: SerialedPlan
     facts: Facts
     scale: FieldScale
+    modules = ("protocols.serialed.sequence", "protocols.serialed.finish")
 
     @property
     def _times(self) -> SerialedBudgets:

@@ -39,6 +39,7 @@ class PreparedSession(Prepared):
     plan: SessionPlan
     children: Children
     of_children: Mapping[str, Prepared]
+    modules = ("protocols.session.sequence",)
 
     @property
     def words(self) -> Mapping[str, str]:

@@ -32,6 +32,7 @@ class PreparedHeight(Prepared):
     plan: HeightPlan
     facts: Facts
     stage_px: tuple[float, float, float, float]
+    modules = ("protocols.calibrate.height.experiment",)
 
     @property
     def words(self) -> Mapping[str, str]:

@@ -43,6 +43,7 @@ class PreparedRecall(Prepared):
     plan: RecallPlan
     facts: Facts
     scale: FieldScale
+    modules = ("protocols.serialed.recall.sequence",)
 
     @property
     def _times(self) -> SerialedBudgets:

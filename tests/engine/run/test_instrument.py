@@ -2,11 +2,13 @@
 
 import asyncio
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 import engine.replay.replay as replaying
+import engine.run.conduct as conducting
 import engine.run.instrument as opened
 from drivers.contract import Microscope
 from engine.clock import Clock, RealClock
@@ -19,7 +21,7 @@ from engine.replay.replay import first_divergence, load_run, replay
 from engine.run.instrument import Instrument
 from engine.run.registry import experiment_type
 from protocols.cred import CRED
-from tests.engine.run.toy_session import SHORT_CRED, TOY, ToyPlan
+from tests.engine.run.toy_session import SHORT_CRED, TOY, PreparedToy, ToyPlan
 from tests.engine.virtually import really, virtual
 
 
@@ -47,6 +49,25 @@ async def test_the_timing_test_is_repeated_when_it_is_old_and_the_beam_is_off(
                 assert isinstance(instrument.microscope, Microscope)
                 await instrument.microscope.beam.unblank()
     assert len(asked) == tests
+
+
+@pytest.mark.realtime
+@really
+async def test_the_event_loop_goes_on_while_the_modules_of_a_run_are_imported(
+    clock: RealClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, turned, imported = asyncio.get_running_loop(), Event(), []
+
+    def importing(module: str) -> None:
+        loop.call_soon_threadsafe(turned.set)
+        assert turned.wait(60)
+        imported.append(module)
+
+    monkeypatch.setattr(conducting, "import_module", importing)
+    monkeypatch.setattr(PreparedToy, "modules", ("toys.large",))
+    async with Instrument.open("simulated-timing", clock, signals=False) as instrument:
+        await instrument.perform(TOY, ToyPlan(light_s=0.05), out=tmp_path)
+    assert imported == ["toys.large"]
 
 
 # --- connected anew
