@@ -90,7 +90,7 @@ def test_a_console_that_is_killed_harms_no_run_and_the_next_one_finds_it(page, c
         page.wait_for_function("() => window.credline.status?.instrument?.run === null")
         document = json.loads((tmp_path / "runs" / "zeolite_001" / "run.json").read_text())
         assert (document["status"], document["reason"]) == ("done", "range covered")
-        assert document["result"]["lost_slots"] + document["result"]["frames"] > 10
+        assert document["result"]["frames"] > 0
     finally:
         said = again.end()
     assert "instrument: let go" in said

@@ -85,7 +85,8 @@ def test_the_map_of_a_serial_run_shows_fields_and_crystals_and_queues_one(page, 
 
 def test_a_click_on_a_snapshot_holds_the_crystal_elsewhere(page, console):
     page.fill("#me", "Anna")
-    _begin(page, "cred", **SHORT, tracking="correct", live="on")
+    # Long enough for a cell where frames are lost and live lags: the run is stopped once the page tells one.
+    _begin(page, "cred", **{**SHORT, "range_deg": "80"}, tracking="correct", live="on")
     page.locator("#kinds button", has_text="snapshot").click()
     page.locator("#click-hint", has_text="click where the crystal is to be held").wait_for()
     box = page.locator("#frame").bounding_box()
