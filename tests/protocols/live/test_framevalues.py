@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from protocols.lattice.rotationgeometry import RotationGeometry
 from protocols.live.framevalues import FrameSearch, FrameValues
+from tests.gaussians import gaussians
 
 SHAPE = (256, 256)
 BEAM_PX = (130.0, 120.0)
@@ -24,9 +25,7 @@ def frame(
     light = background + 100_000 * np.exp(-((away / 2) ** 2) / 2) / (2 * np.pi * 4)
     if ring_px:
         light += background * np.exp(-(((away - ring_px) / 2) ** 2) / 2)
-    for x, y in SPOTS:
-        near = (fast - x) ** 2 + (slow - y) ** 2
-        light += spot_counts * np.exp(-near / (2 * width_px**2)) / (2 * np.pi * width_px**2)
+    light += gaussians(SHAPE, SPOTS, width_px, spot_counts / (2 * np.pi * width_px**2))
     return np.random.default_rng(3).poisson(light).astype(np.uint16)
 
 

@@ -13,6 +13,7 @@ from protocols.screening.geometric import SpotJudge
 from protocols.screening.labels import Kind, Verdict
 from protocols.screening.model import Model
 from protocols.screening.networks import NETWORKS, Which
+from tests.gaussians import gaussians
 
 
 def made_examples(kinds: list[Kind], borderline: int = 0) -> Examples:
@@ -60,7 +61,6 @@ def lattice_frame(size_px: int = 516, spacing_px: float = 30.0, counts: float = 
     y, x = np.mgrid[:size_px, :size_px] - size_px / 2
     frame = 300.0 * np.exp(-np.hypot(x, y) / (0.08 * size_px)) + 2000.0 * np.exp(-(x**2 + y**2) / 20)
     reach = int(0.4 * size_px / spacing_px)
-    for h in range(-reach, reach + 1):
-        for k in range(-reach, reach + 1):
-            frame += counts * np.exp(-((x - spacing_px * h) ** 2 + (y - spacing_px * k) ** 2) / 4)
+    net = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
+    frame += gaussians((size_px, size_px), size_px / 2 + 0.5 + spacing_px * net, np.sqrt(2), counts)
     return np.asarray(np.random.default_rng(1).poisson(frame), dtype=np.uint16)

@@ -14,6 +14,7 @@ from protocols.screening.preprocessing import (
     paper_input,
     robust_centre,
 )
+from tests.gaussians import gaussians
 
 PER_PX = 0.00488
 
@@ -26,10 +27,9 @@ def pattern(shape=(516, 516), beam=None, spots=True, saturation=11810, backgroun
     away = np.hypot(fast - beam[0], slow - beam[1]) / scale
     light = background + 3e4 * np.exp(-0.5 * (away / 2.5) ** 2) + 80 * np.exp(-away / 25)
     if spots:
-        for h in range(-4, 5):
-            for k in range(-4, 5):
-                x, y = beam[0] + scale * (31 * h + 6 * k), beam[1] + scale * (37 * k - 5 * h)
-                light += 60 * np.exp(-0.5 * ((fast - x) ** 2 + (slow - y) ** 2) / (1.4 * scale) ** 2)
+        h, k = np.mgrid[-4:5, -4:5].reshape(2, -1)
+        places = beam + scale * np.stack([31 * h + 6 * k, 37 * k - 5 * h], axis=1)
+        light += gaussians(shape, places, 1.4 * scale, 60)
     return np.minimum(rng.poisson(light), saturation).astype(np.uint16)
 
 

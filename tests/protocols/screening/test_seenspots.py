@@ -5,6 +5,7 @@ import pytest
 
 from protocols.screening.preprocessing import cuts_of, picture_of
 from protocols.screening.seenspots import SeenSpots, seen_spots
+from tests.gaussians import gaussians
 
 PER_PX = 0.00488
 BEAM = 258.0
@@ -16,9 +17,7 @@ def frame(counts: float = 150.0, background: float = 1.0, sigma_px: float = 1.3,
     y, x = np.mgrid[:516, :516] + 0.5
     away = np.hypot(x - BEAM, y - BEAM)
     expected = background + 500 * np.exp(-away / 10) + 6 * np.exp(-away / 90)
-    for fast, slow in PLACES + 0.3:
-        spot = np.exp(-((x - fast) ** 2 + (y - slow) ** 2) / (2 * sigma_px**2))
-        expected += counts / (2 * np.pi * sigma_px**2) * spot
+    expected += gaussians((516, 516), PLACES + 0.3, sigma_px, counts / (2 * np.pi * sigma_px**2))
     return np.random.default_rng(seed).poisson(expected).astype(np.uint16)
 
 

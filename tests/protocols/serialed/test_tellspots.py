@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from protocols.serialed.tellspots import spots_in, told
+from tests.gaussians import gaussians
 
 PER_PX = 0.0034
 
@@ -13,8 +14,8 @@ def pattern(cross_px: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     slow, fast = np.mgrid[:516, :516] + 0.5
     counts = 400.0 * np.exp(-np.hypot(fast - 258, slow - 258) / 12.0) + 2.0
-    for i, j in [(i, j) for i in (-4, -2, 2, 4) for j in (-3, 3)]:
-        counts += 150.0 * np.exp(-((fast - 258 - 30 * i) ** 2 + (slow - 258 - 30 * j) ** 2) / (2 * 1.3**2))
+    places = [(258 + 30 * i, 258 + 30 * j) for i in (-4, -2, 2, 4) for j in (-3, 3)]
+    counts += gaussians((516, 516), places, 1.3, 150.0)
     noisy = rng.poisson(counts).astype(np.uint16)
     keep = np.r_[0:256, 260:516] if cross_px else np.r_[2:514]
     return noisy[np.ix_(keep, keep)]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.gaussians import gaussians
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -42,14 +44,13 @@ def draw(scene: Scene, size: int, seed: int = 0) -> tuple[NDArray[np.uint16], tu
     fast, slow = (share * size for share in scene.beam)
     y, x = np.mgrid[:size, :size] + 0.5
     dx, dy = (x - fast) / unit, (y - slow) / unit
-    r = np.hypot(dx, dy)
     expected = np.full((size, size), scene.background)
     for light, sigma in scene.halo:
-        expected += light * np.exp(-(r**2) / (2 * sigma**2))
+        expected += gaussians(expected.shape, [(fast, slow)], sigma * unit, light)
     if scene.flat:
-        expected += scene.peak / (1 + np.exp(np.clip((r - scene.flat) / 0.4, -50, 50)))
+        expected += scene.peak / (1 + np.exp(np.clip((np.hypot(dx, dy) - scene.flat) / 0.4, -50, 50)))
     else:
-        expected += scene.peak * np.exp(-(r**2) / (2 * max(scene.sigma, 0.8 / unit) ** 2))
+        expected += gaussians(expected.shape, [(fast, slow)], max(scene.sigma * unit, 0.8), scene.peak)
     width = max(1.0 * unit, 0.8)
     for _ in range(scene.spots):
         at_x, at_y = rng.uniform(0, size, 2)

@@ -8,6 +8,7 @@ import pytest
 
 from protocols.spots.badpixels import bad_pixels
 from protocols.spots.peaks import find_peaks
+from tests.gaussians import gaussians
 from tests.protocols.spots.test_peaks import frame
 
 Frame = np.ndarray
@@ -95,10 +96,7 @@ def test_the_spots_beside_what_is_bad_are_found_and_no_others(case: str) -> None
 
 @pytest.mark.parametrize("sigma_px", [0.8, 1.5, 6.0, 20.0])
 def test_a_saturated_beam_and_saturated_spots_are_not_taken_for_marks(sigma_px: float) -> None:
-    row, column = np.indices((512, 512)) + 0.5
-    picture = np.full((512, 512), 5.0)
-    for x, y in ((256.3, 250.8), (100.0, 100.5), (400.5, 90.5)):
-        picture += 9e4 * np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma_px**2))
+    picture = 5.0 + gaussians((512, 512), [(256.3, 250.8), (100.0, 100.5), (400.5, 90.5)], sigma_px, 9e4)
     assert not bad_pixels(picture.clip(0, 65535).astype(np.uint16)).any()
 
 

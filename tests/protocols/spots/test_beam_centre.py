@@ -11,11 +11,11 @@ from protocols.products.corrections import correction
 from protocols.products.cross import cross_mask
 from protocols.spots.beam_centre import _climb, beside_cross, brightest_place, even_level, find_beam
 from protocols.spots.beam_seen import unseen
+from tests.gaussians import gaussians
 
 
 def gaussian(shape: tuple[int, int], fast: float, slow: float, sigma: float, height: float = 8000.0) -> np.ndarray:
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    return np.asarray(height * np.exp(-((x - fast) ** 2 + (y - slow) ** 2) / (2 * sigma**2)))
+    return gaussians(shape, (fast, slow), sigma, height)
 
 
 @pytest.mark.parametrize("sigma_px", [10.0, 20.0, 30.0])

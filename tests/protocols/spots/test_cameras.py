@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from protocols.spots.peaks import find_peaks
+from tests.gaussians import gaussians
 from tests.protocols.spots.test_badpixels import lattice
 
 BEAM = np.array([250.3, 261.8])
@@ -31,11 +32,7 @@ def camera_frame(
     radius = np.hypot(middle - BEAM[0] * zoom, (middle - BEAM[1] * zoom)[:, None]) / zoom
     mean = (300 * np.exp(-(radius**2) / 200) + 30 * np.exp(-radius / 50) + background) / zoom**2
     mean += beam * np.exp(-0.5 * (radius * zoom / (beam_sigma_px or 1.5 * sigma_px)) ** 2)
-    reach = int(5 * sigma_px)
-    for x, y in spots * zoom:
-        rows, columns = (slice(max(0, int(at) - reach), int(at) + reach + 1) for at in (y, x))
-        squared = (middle[columns] - x) ** 2 + (middle[rows] - y)[:, None] ** 2
-        mean[rows, columns] += counts / (2 * np.pi * sigma_px**2) * np.exp(-0.5 * squared / sigma_px**2)
+    mean += gaussians((size_px, size_px), spots * zoom, sigma_px, counts / (2 * np.pi * sigma_px**2))
     return np.asarray(np.random.default_rng(seed).poisson(mean).clip(0, 65535), dtype=np.uint16)
 
 

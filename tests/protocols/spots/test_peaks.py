@@ -11,6 +11,7 @@ from protocols.zones.patterns.noise import with_random_intensities
 from protocols.zones.patterns.randomcells import random_cell
 from protocols.zones.patterns.render import ImageGeometry, render
 from protocols.zones.patterns.simulation import simulate
+from tests.gaussians import gaussians
 
 PER_PX = ImageGeometry().per_px
 SIZE = 254
@@ -141,9 +142,7 @@ def frame(
     expected = (
         4e4 * np.exp(-(radius**2) / 8) + 300 * np.exp(-(radius**2) / 200) + 30 * np.exp(-radius / 50) + background
     )
-    x, y = (np.exp(-((np.arange(size) + 0.5 - at[:, None]) ** 2) / (2 * 1.2**2)) for at in np.reshape(spots, (-1, 2)).T)
-    light = np.broadcast_to(counts, len(spots)) / (2 * np.pi * 1.2**2)
-    expected += (light[:, None] * y).T @ x
+    expected += gaussians((size, size), spots, 1.2, counts / (2 * np.pi * 1.2**2))
     return np.asarray(np.minimum(rng.poisson(expected), 11810), dtype=np.uint16)
 
 

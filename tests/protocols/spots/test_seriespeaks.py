@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from protocols.spots.seriespeaks import CHANCE, EDGE_PX, LARGEST_MEAN, TABLE_STEP, FrameSpots, SeriesPeaks, _table
+from tests.gaussians import gaussians
 
 SHAPE = (200, 240)
 ROW, COLUMN = np.indices(SHAPE) + 0.5
@@ -28,11 +29,7 @@ def places(count: int, rng: np.random.Generator, apart_px: float = 9.0) -> np.nd
 
 def drawn(where: np.ndarray, electrons: float, level: float, sigma_px: float = 0.9) -> np.ndarray:
     """Expected counts."""
-    picture = background(level)
-    for fast, slow in where:
-        away = (COLUMN - fast) ** 2 + (ROW - slow) ** 2
-        picture += electrons * np.exp(-away / (2 * sigma_px**2)) / (2 * np.pi * sigma_px**2)
-    return picture
+    return background(level) + gaussians(SHAPE, where, sigma_px, electrons / (2 * np.pi * sigma_px**2))
 
 
 def nearest(found: FrameSpots, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

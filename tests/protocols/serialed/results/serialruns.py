@@ -16,6 +16,7 @@ from engine.record.frametable import write_frames
 from engine.record.spoolformat import FrameInfo
 from protocols.serialed.finding.computation import _row
 from protocols.serialed.finding.crystals import FoundCrystal
+from tests.gaussians import gaussians
 
 IMAGE = FrameKind(
     "image",
@@ -224,9 +225,6 @@ def pattern_of(score: float, seed: int) -> NDArray[np.uint16]:
     away = np.hypot(x - BEAM[0], y - BEAM[1])
     light = 8000 * np.exp(-((away / 1.8) ** 2) / 2) + 60 * np.exp(-away / 9) + 0.5
     if score > 0.5:
-        for h in range(-3, 4):
-            for k in range(-3, 4):
-                if h or k:
-                    spot = np.hypot(x - BEAM[0] - 11 * h, y - BEAM[1] - 11 * k)
-                    light = light + 250 / (1 + abs(h) + abs(k)) * np.exp(-((spot / 1.3) ** 2) / 2)
+        net = np.array([(h, k) for h in range(-3, 4) for k in range(-3, 4) if h or k])
+        light += gaussians(light.shape, BEAM + 11.0 * net, 1.3, 250 / (1 + np.abs(net).sum(axis=1)))
     return np.random.default_rng(seed).poisson(light).astype(np.uint16)
