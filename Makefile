@@ -10,6 +10,10 @@ SHARED_OUT = --dist loadfile --max-worker-restart 1
 IN_FIVE = --numprocesses 5 $(SHARED_OUT)
 IN_FOUR = --numprocesses 4 --no-loadscope-reorder $(SHARED_OUT)
 
+# Compiled modules are kept even where the environment says no (PYTHONDONTWRITEBYTECODE): else each of the programs that
+# tests start compiles all of them anew, and each process of pytest rewrites all tests.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test quick check style types imports long counterparts bench golden clean
 
 demo: .venv/installed
