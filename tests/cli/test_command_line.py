@@ -46,6 +46,7 @@ def test_the_data_sets_of_table_1_on_the_virtual_clock(
     assert not (folder / "frames.spool").exists()
 
 
+@pytest.mark.long
 def test_the_same_seed_writes_the_same_trace_in_any_process(tmp_path: Path) -> None:
     traces = []
     for hash_seed in ("1", "2"):

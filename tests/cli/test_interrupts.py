@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.quickly import quick
+
 pytestmark = [
     pytest.mark.realtime,
     pytest.mark.skipif(sys.platform == "win32", reason="signals are sent to another process as on Unix"),
@@ -51,15 +53,18 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.parametrize(
     ("place", "press", "says"),
-    [
-        ("importlib.metadata:entry_points", PRESS, "no run was under way, beam and lens are as they were"),
-        ("engine.run.planfile:build_plan", PRESS, "no run was under way, beam and lens are as they were"),
-        ("engine.run.planfile:build_plan", SWALLOWED, "interrupted before the run began: nothing was moved"),
-        ("engine.views.strip:StripProcess.__init__", PRESS, "interrupted; no run was under way"),
-        ("engine.run.devicesfile:instruments_locked", PRESS, "interrupted before the run began: nothing was moved"),
-        ("engine.clock.selftest:check_timing", PRESS, "interrupted before the run began: nothing was moved"),
-        ("engine.run.instrument:Commands", PRESS, "interrupted before the run began: nothing was moved"),
-    ],
+    quick(
+        3,
+        [
+            ("importlib.metadata:entry_points", PRESS, "no run was under way, beam and lens are as they were"),
+            ("engine.run.planfile:build_plan", PRESS, "no run was under way, beam and lens are as they were"),
+            ("engine.run.planfile:build_plan", SWALLOWED, "interrupted before the run began: nothing was moved"),
+            ("engine.views.strip:StripProcess.__init__", PRESS, "interrupted; no run was under way"),
+            ("engine.run.devicesfile:instruments_locked", PRESS, "interrupted before the run began: nothing was moved"),
+            ("engine.clock.selftest:check_timing", PRESS, "interrupted before the run began: nothing was moved"),
+            ("engine.run.instrument:Commands", PRESS, "interrupted before the run began: nothing was moved"),
+        ],
+    ),
 )
 def test_before_a_run_it_is_one_line_and_nothing_was_moved(tmp_path: Path, place: str, press: str, says: str) -> None:
     words = RUN

@@ -49,6 +49,7 @@ def test_from_simulated_patterns_to_the_cell(patterns: Path, labels: Path, tmp_p
     assert json.loads((folder / "cell.json").read_text())["candidates"] == answer["candidates"]
 
 
+@pytest.mark.long
 def test_a_forgotten_voltage_is_said_and_no_zones_are_explained(tmp_path: Path) -> None:
     path, pictures = tmp_path / "p.h5", tmp_path / "png"
     words = ("--volume", "500", "--patterns", "60", "--voltage", "300", "--png", str(pictures), "--out", str(path))

@@ -218,6 +218,7 @@ def no_frame_in_slot_three(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CredTrial, "judge", stricter)
 
 
+@pytest.mark.long
 def test_a_case_is_made_as_simple_as_still_breaks_the_rule(
     cred: ExperimentType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def test_a_crystal_that_is_corrected_for_stays_in_the_aperture_and_one_that_is_s
     assert shown.document["result"]["snapshots"] == corrected.document["result"]["snapshots"]
 
 
+@pytest.mark.long
 def test_it_costs_no_slot_and_no_frame_is_late(perform: Perform) -> None:
     even = {**DEVICES, "api_jitter": 0.0}
     runs = [perform(even, tracking=tracking, **PLAN) for tracking in ("show", "correct")]
@@ -86,6 +87,7 @@ def test_image_and_diffraction_shift_are_back_where_they_were(perform: Perform) 
     assert last == read
 
 
+@pytest.mark.long
 def test_the_pattern_stays_where_it_is(perform: Perform) -> None:
     """The diffraction shift takes back what the image shift does to the pattern: all of it, but for whole numbers."""
     run = perform(DEVICES, tracking="correct", **PLAN)
@@ -140,6 +142,7 @@ def test_a_deflector_that_refuses_ends_the_corrections_and_not_the_run(tmp_path:
     assert any("no more corrections are made" in text for text in notes)
 
 
+@pytest.mark.long
 def test_the_path_is_kept_for_people_and_for_another_run(perform: Perform) -> None:
     run = perform(DEVICES, tracking="show", **PLAN)
     lines = (run.folder / "snapshots" / "path.csv").read_text().splitlines()

@@ -75,7 +75,7 @@ def test_a_spool_that_ends_anywhere_gives_the_frames_before(
 
 
 # Every so manieth of the places that are tried.
-EVERY = pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
+EVERY = pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.long)])
 
 
 @EVERY

@@ -88,6 +88,7 @@ def test_each_crystal_is_held_in_its_turns_at_no_cost_of_slots_and_a_replay_is_e
     assert np.hypot(*(np.array(at_end[1:3]) - true_nm)) < 60
 
 
+@pytest.mark.long
 def test_each_crystal_has_a_run_folder_of_its_own(perform: Perform, tmp_path: Path) -> None:
     second = path_file(tmp_path, "b.csv", SECOND_NM, OFF_NM)
     run = performed(perform, tmp_path, second, range_deg=20.0, formats=("smv", "report"))
@@ -113,6 +114,7 @@ def test_each_crystal_has_a_run_folder_of_its_own(perform: Perform, tmp_path: Pa
     assert "autoed" in CRED.usual_formats(run.folder)  # so that none of its files grows old
 
 
+@pytest.mark.long
 def test_a_crystal_that_is_not_where_its_path_says_is_passed_by_after_three_turns(
     perform: Perform, tmp_path: Path
 ) -> None:

@@ -53,11 +53,9 @@ MONOCLINIC = (
 @pytest.mark.parametrize(
     ("name", "cif", "oscillation_deg", "interval", "points"),
     [
-        ("falling", None, -0.2314, 10, 2),
-        ("n5", None, 0.2314, 5, 2),
-        ("n20", None, 0.2314, 20, 2),
+        ("falling, every 5", None, -0.2314, 5, 2),
         ("no snapshots", None, 0.2314, 0, 2),
-        ("triclinic", TRICLINIC, 0.2314, 10, 1),
+        ("triclinic, every 20", TRICLINIC, 0.2314, 20, 1),
         ("monoclinic", MONOCLINIC, -0.2314, 10, 1),
     ],
 )

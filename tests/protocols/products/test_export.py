@@ -18,6 +18,7 @@ from protocols.products.corrections import Clipped
 from protocols.products.export import FORMATS, ON_REQUEST, export_run
 from protocols.products.source import RunSource
 from tests.protocols.products.runs import AT_THE_BEAM, disc, write_run
+from tests.quickly import quick
 
 
 def names(folder: Path) -> list[str]:
@@ -105,6 +106,7 @@ def test_instruction_files_bring_their_pictures(tmp_path: Path) -> None:
     assert export_run(folder, ["dials"]).formats == ("smv", "dials")
 
 
+@pytest.mark.long
 def test_formats_for_single_programs_are_made_where_they_are_named_and_the_same_again(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", slots=12, interval=5, shape=(128, 128))
     raw = contents(folder)
@@ -240,7 +242,7 @@ STOPPED = {"while pictures are made": (0.5, False), "while they get their names"
 
 
 @pytest.mark.parametrize("when", STOPPED)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", quick(1, [2, 1]))
 def test_stopped_half_way_and_taken_up_again(tmp_path: Path, when: str, workers: int) -> None:
     folder = write_run(tmp_path / "run", slots=40, interval=0)
     far, named = STOPPED[when]

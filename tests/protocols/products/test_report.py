@@ -187,6 +187,7 @@ def test_of_a_beam_beside_the_detector_no_resolution_at_its_edge_is_told(tmp_pat
     assert "inf" not in words
 
 
+@pytest.mark.long
 def test_a_run_tells_the_same_in_its_table_and_in_its_report(tmp_path: Path) -> None:
     run = record_run(tmp_path, devices="simulated", formats=("report",))
     told = rows_of(json.loads((run / "run.json").read_text())["result"])

@@ -11,6 +11,7 @@ from protocols.products.corrections import Clipped
 from protocols.products.runbeam import RunBeam, asked_beam, beam_questions, beam_row, run_beam
 from protocols.products.survey import FrameSurvey, survey
 from tests.protocols.spots.beams import CLEAN, SEEN, UNSEEN, Scene, draw
+from tests.quickly import quick
 
 SIZE = 256
 NOMINAL = (124.0, 133.0)
@@ -115,7 +116,7 @@ def beam_of(case: Case, asked: str | tuple[float, float] = "found") -> RunBeam:
     return run_beam(surveys_of(case), NOMINAL, asked, (SIZE, SIZE), 0.23)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", quick(8, CASES))
 def test_a_run_takes_what_is_sure_and_else_what_was_given(name: str) -> None:
     case = CASES[name]
     beam = beam_of(case)

@@ -16,6 +16,7 @@ from protocols.zones.patterns.snapshots import looked_over, open_snapshots
 from protocols.zones.sorting.labels import LABELS, ZONE
 from protocols.zones.sorting.method import Method
 from protocols.zones.sorting.sorting import sort_snapshots
+from tests.quickly import quick
 
 Frames = list[np.ndarray]
 CONDITION = CONDITIONS["triclinic 700 A^3"]
@@ -97,7 +98,7 @@ WAYS: dict[str, Callable[[Path, Frames], Path]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", quick(4, WAYS))
 def test_a_zone_is_a_zone_whatever_it_comes_in(way: str, frames: Frames, tmp_path: Path) -> None:
     (source,) = open_snapshots([WAYS[way](tmp_path, frames)], PER_PX)
     source = looked_over(source)

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from engine.record.endings import Status
 from tests.protocols.calibrate.instruments import analysed, performed
 
 
+@pytest.mark.long
 def test_a_crystal_in_the_light_takes_nothing_from_the_flux(tmp_path: Path) -> None:
     """The response of a single camera, which nobody knows, makes 0.5 %; a crystal that counts as light 1 % of all."""
     off = []

@@ -30,6 +30,7 @@ def made(seed: int, scatter_px: float = 0.1, drift_px: float = 0.5, wrong: int =
     return fitted(places, side, seen)
 
 
+@pytest.mark.long
 def test_errors_are_as_large_as_the_covariance_says() -> None:
     chi2, lags = [], []
     for seed in range(300):

@@ -20,6 +20,7 @@ from protocols.calibrate.moves.analysis import analyse
 from protocols.calibrate.truth import truth_of
 from tests.cli.commandline import command
 from tests.protocols.calibrate.moves.runs import KINDS, devices, performed
+from tests.quickly import quick
 
 NAMES = {
     "beam-shift": {"beam_shift", "beam_shift_hysteresis"},
@@ -94,7 +95,7 @@ def test_at_a_low_magnification_values_are_of_that(tmp_path: Path) -> None:
     assert set_to == [[400.0], [250.0]]
 
 
-@pytest.mark.parametrize("what", KINDS)
+@pytest.mark.parametrize("what", quick(1, KINDS))
 def test_all_is_put_back_and_a_run_replays(measured: Callable[[str, int], Measured], what: str) -> None:
     folder, _ = measured(what, 2)
     records = records_of(folder)

@@ -35,7 +35,7 @@ def result_of(*words: str) -> dict[str, object]:
     return told
 
 
-@pytest.mark.parametrize("seed", [7, 17, 23])
+@pytest.mark.parametrize("seed", [7, 17])
 def test_by_commands_alone_from_setup_to_the_cell(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     need_dials()
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,7 @@ from benchmarks.plantedbugs.registry import PLANTED, planted
 from engine.run.registry import experiment_type
 from engine.run.trial import Case
 from engine.testing.soak import quiet, try_case
+from tests.quickly import quick
 
 PLAIN = {
     "exposure_s": 0.2,
@@ -118,7 +119,7 @@ def silence() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.mark.parametrize("bug", FOUND)
+@pytest.mark.parametrize("bug", quick(12, FOUND))
 def test_a_planted_bug_is_found(bug: str) -> None:
     plan, trouble, rule = FOUND[bug]
     troubles = (trouble,) if isinstance(trouble, str) else trouble

@@ -25,7 +25,7 @@ from protocols.cred.soak.trial import SMALL, CredTrial
 BATCH = 25
 
 
-@pytest.fixture(scope="module", params=[100, pytest.param(500, marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=[50, pytest.param(500, marks=pytest.mark.long)])
 def bad_days(request: pytest.FixtureRequest) -> list[Any]:
     batches = [range(first, first + BATCH) for first in range(0, request.param, BATCH)]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:

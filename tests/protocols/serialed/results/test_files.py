@@ -19,6 +19,7 @@ from protocols.serialed.results.csvfiles import read_crystals
 from protocols.serialed.results.export import FORMATS, export_serial
 from protocols.serialed.results.source import open_serial
 from tests.protocols.serialed.results.serialruns import BEAM, PATTERN_PX, Crystal, Made, some_fields, write_run
+from tests.quickly import quick
 
 FIELDS = {
     1: [Crystal(40, 30, 0.97), Crystal(90, 70, 0.02), Crystal(30, 100, None), Crystal(100, 20, visited=False)],
@@ -194,7 +195,7 @@ HONEST: dict[str, tuple[dict[int, list[Crystal]], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", HONEST)
+@pytest.mark.parametrize("case", quick(4, HONEST))
 def test_whatever_is_missing_the_files_are_whole_and_say_so(tmp_path: Path, case: str) -> None:
     fields, how, said = HONEST[case]
     made = write_run(tmp_path / "grid_001", fields, **how)

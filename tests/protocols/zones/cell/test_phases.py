@@ -59,6 +59,7 @@ def test_one_phase_is_one_cell_and_the_answer_that_it_was(false: int) -> None:
     assert bool(parted.doubt) == (false >= 5)
 
 
+@pytest.mark.long
 def test_two_cells_within_a_percent_are_never_told_as_two() -> None:
     off = Cell(*(x * (1.008 if n < 3 else 1) for n, x in enumerate(CELL.parameters)))
     assert "nearly the same cell" in kinship(CELL, off)

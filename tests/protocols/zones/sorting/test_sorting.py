@@ -82,6 +82,7 @@ def test_a_rarer_class_is_believed_less(patterns: Patterns) -> None:
     assert few.confidence < 0.1 < 0.5 < many.confidence
 
 
+@pytest.mark.long
 def test_pictures_of_another_size_and_scale_are_sorted_like_ours(patterns: Patterns) -> None:
     image = ImageGeometry(size_px=508, per_px=2.1 / 508, spot_radius_px=2.0, beam_radius_px=3.5)
     drawn = render(patterns, image)
@@ -233,6 +234,7 @@ def test_geometry_tells_several_crystals_from_one(mixed: Patterns) -> None:
     assert called[mixed.label != SEVERAL].mean() < 0.05
 
 
+@pytest.mark.long
 def test_geometry_is_asked_of_what_the_network_takes_for_several_crystals(mixed: Patterns) -> None:
     no, yes = (np.full(len(mixed), logit, dtype=np.float32) for logit in (-5.0, 5.0))
     alone = sort_pictures(render(mixed), Method.NETWORK, Oracle(no), several=Oracle(yes))
