@@ -351,6 +351,10 @@ class Truth(Protocol):
         """Whether the stage is moving at an instant, or will by itself later on."""
         ...
 
+    def is_moving(self, t_ns: int) -> bool:
+        """Whether the stage moves in x, y or z at an instant."""
+        ...
+
     def is_blanked(self) -> bool:
         """Whether the beam is off the crystal now."""
         ...

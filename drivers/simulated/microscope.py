@@ -144,6 +144,10 @@ class SimulatedTruth:
         """See `Truth.is_rotating`."""
         return self.goniometer.is_rotating(t_ns)
 
+    def is_moving(self, t_ns: int) -> bool:
+        """See `Truth.is_moving`."""
+        return self.view.translation.moves(t_ns)
+
     def is_blanked(self) -> bool:
         """See `Truth.is_blanked`."""
         return self.blanker.closed

@@ -247,7 +247,7 @@ class Translation:
             raise DeviceError(f"stagexyz: {outside}; nothing moved. Choose a place within the limits of the stage.")
 
     def _go(self, now_ns: int, targets_nm: dict[int, float]) -> None:
-        if self._moves(now_ns):
+        if self.moves(now_ns):
             raise DeviceBusy("stagexyz: the stage still moves; nothing else was begun. Wait until it stands.")
         for number, to_nm in targets_nm.items():
             sigma_nm = self._settings.reproducibility_nm
@@ -256,13 +256,14 @@ class Translation:
             scatter_nm = sigma_nm * float(self._rng.standard_normal())
             self._axes[number].go(now_ns, to_nm, scatter_nm)
 
-    def _moves(self, t_ns: int) -> bool:
+    def moves(self, t_ns: int) -> bool:
+        """Whether any axis moves at an instant."""
         return any(axis.is_moving(t_ns) for axis in self._axes)
 
     async def is_moving(self) -> bool:
         """See `StageXYZ.is_moving`."""
         async with self._interface.call() as (_, now_ns):
-            return self._moves(now_ns)
+            return self.moves(now_ns)
 
     async def stop(self) -> None:
         """See `StageXYZ.stop`: it stands at once."""

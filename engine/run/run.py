@@ -320,7 +320,11 @@ class Run:
         elif asked.wish is Wish.RESUME:
             self._going.set()
         elif asked.wish is Wish.TELL and (mine or self.children.under_way is None):
-            pass_on(asked.reason, experiment, self.trace)
+            if experiment.machine.state is experiment.machine.finalizing or self.safety.is_begun:
+                # Nothing is begun any more that the way into the safe state would have to end.
+                self.trace.record("note", "operator", text=f"{asked.reason}: the run is ending; nothing was done.")
+            else:
+                pass_on(asked.reason, experiment, self.trace)
         if asked.ending is None:
             return False
         self.finish(asked.ending.status, asked.ending.reason)

@@ -34,7 +34,7 @@ CALLS = (
 class Case:
     """One experiment: its seed, the keys of its plan, and its troubles.
 
-    A trouble is a fault in the words of `drivers.faultwords`, or `operator WHEN stop|abort`.
+    A trouble is a fault in the words of `drivers.faultwords`, or `operator WHEN stop|abort|tell WORDS`.
     """
 
     seed: int
@@ -44,32 +44,38 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class OperatorCommand:
-    """The operator of a case aborts, or stops, so long after the run began, or after it first entered a state."""
+    """What the operator of a case does so long after the run began, or after it first entered a state.
+
+    wish: `stop`, `abort` or `tell`; words: what is told.
+    """
 
     when_s: float
-    aborts: bool
+    wish: str
     state: str = ""
+    words: str = ""
 
     @property
-    def status(self) -> Status:
-        """How a run ends by it."""
-        return Status.ABORTED if self.aborts else Status.STOPPED
+    def status(self) -> Status | None:
+        """How a run ends by it; None where it goes on."""
+        return {"stop": Status.STOPPED, "abort": Status.ABORTED}.get(self.wish)
 
     def give(self, run: "Run") -> None:
         """Do it."""
-        give = run.commands.abort if self.aborts else run.commands.stop
-        give("soak")
+        give = {"stop": run.commands.stop, "abort": run.commands.abort, "tell": run.commands.tell}[self.wish]
+        give(self.words or "soak")
 
 
 def command_of(words: str) -> OperatorCommand:
-    """The command in `operator SECONDS stop|abort` or `operator STATE+SECONDS stop|abort`. Raises Refused."""
+    """The command in `operator SECONDS stop|abort|tell WORDS`, SECONDS also as `STATE+SECONDS`. Raises Refused."""
     match words.split():
-        case [_, since, ("stop" | "abort") as command] if not since.startswith("+"):
+        case [_, since, wish, *said] if not since.startswith("+"):
             state, _, when = since.rpartition("+")
-            if when.replace(".", "", 1).isdecimal():
-                return OperatorCommand(float(when), command == "abort", state)
+            right = bool(said) if wish == "tell" else wish in ("stop", "abort") and not said
+            if right and when.replace(".", "", 1).isdecimal():
+                return OperatorCommand(float(when), wish, state, " ".join(said))
     raise Refused(
-        f"fault {words!r}: write {OPERATOR} SECONDS stop, or abort; SECONDS also as STATE+SECONDS. Nothing was started."
+        f"fault {words!r}: write {OPERATOR} SECONDS stop, or abort, or tell WORDS; SECONDS also as STATE+SECONDS. "
+        "Nothing was started."
     )
 
 

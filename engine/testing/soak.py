@@ -209,7 +209,7 @@ def _judge(soaked: SoakedRun, trial: Trial) -> Iterator[tuple[str, bool, str]]:
     yield "the run's time does not go back", times == sorted(times), ""
     numbers = [record["seq"] for record in soaked.trace]
     yield "records are numbered", numbers == list(range(numbers[0], numbers[0] + len(numbers))), ""
-    asked = any(words.startswith(OPERATOR) for words in soaked.case.troubles)
+    asked = any(command_of(words).status for words in soaked.case.troubles if words.startswith(OPERATOR))
     if not soaked.came_about and not asked:
         as_planned = status == "done" or (status == "stopped" and trial.ended_itself(soaked))
         yield "without trouble a run is done", as_planned and not soaked.alarms, f"{status}: {reason}"

@@ -19,7 +19,7 @@ from engine.run.contract import Button, ExperimentType, Prepared, Shown, Times
 from engine.run.machine import StrictMachine
 from engine.run.panels import Panel, PanelColumn, PanelRow, TablePanel
 from engine.run.run import Run
-from engine.run.trial import Case, Rules, SoakedRun, Trial
+from engine.run.trial import OPERATOR, Case, Rules, SoakedRun, Trial
 from protocols.view import words
 from protocols.view.buttons import buttons_of
 from protocols.view.experiment import ViewExperiment
@@ -28,6 +28,13 @@ from protocols.view.plan import LIVE, SAVED, ViewPlan, view_machine
 from protocols.view.standing import NOW, QUANTITIES, camera_length_told, in_words
 
 MICROSCOPE = "microscope"
+MOVING = ("stagexyz.position", "stagexyz.move_xy", "stagexyz.move_z", "stagexyz.is_moving", "stagexyz.stop")
+TOLD = (
+    *("unblank", "blank", "defocus", "defocus -400", "focus", "relax", "mode imaging", "mode diffraction"),
+    *("move x 3", "move x -40", "move y -2", "move z 1", "tilt 20", "tilt -20", "tilt by -5", "stop stage"),
+    *("exposure 0.1", "exposure 0.5", "save"),
+)
+"""What a soaked view is told."""
 
 
 class PreparedView(Prepared):
@@ -147,12 +154,20 @@ class View(ExperimentType[ViewPlan]):
 
 
 class ViewTrial(Trial):
-    """What `credline soak view` draws: views of half a minute."""
+    """What `credline soak view` draws: views of half a minute, in which their operator moves all that can be moved."""
 
     def draw(self, rng: random.Random) -> tuple[JsonDict, list[str]]:
         """See `Trial.draw`."""
-        plan = {"lasts_min": rng.choice([0.2, 0.5]), "exposure_s": rng.choice([0.05, 0.2, 1.0])}
-        return plan, super().draw(rng)[1]
+        lasts_min = rng.choice([0.2, 0.5])
+        plan = {"lasts_min": lasts_min, "exposure_s": rng.choice([0.05, 0.2, 1.0])}
+        troubles = super().draw(rng)[1]
+        for _ in range(rng.choice([0, 1, 2])):
+            call, number = rng.choice(MOVING), rng.randint(1, 6)
+            troubles.append(f"{call} {number} {rng.choice(['error', 'hang', f'slow {rng.uniform(0.02, 9.0):.3f}'])}")
+        for _ in range(rng.choice([0, 2, 5, 12])):
+            at_s = rng.uniform(0.0, 70.0 * lasts_min)
+            troubles.append(f"{OPERATOR} {at_s:.3f} tell {rng.choice(TOLD)}")
+        return plan, troubles
 
     def instrument(self, case: Case) -> JsonDict:
         """See `Trial.instrument`: a small camera that makes pictures."""
@@ -163,7 +178,10 @@ class ViewTrial(Trial):
         """See `Trial.judge`."""
         yield "the beam is off, or an alarm says so", soaked.microscope.truth.is_blanked() or bool(soaked.alarms), ""
         if not soaked.alarms:
-            yield "the lens is in focus at the end", soaked.microscope.truth.is_in_focus(), ""
+            truth, now_ns = soaked.microscope.truth, soaked.run.clock.now_ns()
+            yield "the lens is in focus at the end", truth.is_in_focus(), ""
+            yield "the stage does not tilt at the end", not truth.is_rotating(now_ns), ""
+            yield "the stage does not move at the end", not truth.is_moving(now_ns), ""
 
 
 VIEW = View()

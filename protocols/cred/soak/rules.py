@@ -142,8 +142,9 @@ def _heard(soaked: SoakedRun) -> Rules:
         for words in soaked.case.troubles:
             if words.startswith(OPERATOR):
                 command = command_of(words)
-                status, given_ns = command.status.value, soaked.since_ns(command.state) + ns(command.when_s)
-                heard = [r for r in soaked.of("command", status) if given_ns <= r["t_ns"] <= given_ns + host_ns]
+                name = "told" if command.status is None else command.status.value
+                given_ns = soaked.since_ns(command.state) + ns(command.when_s)
+                heard = [r for r in soaked.of("command", name) if given_ns <= r["t_ns"] <= given_ns + host_ns]
                 yield "an operator is heard at once", bool(heard) or given_ns > began, words
     clinging = [record["name"] for record in soaked.of("fault") if "did not let go" in record["reason"]]
     yield "what is cancelled lets go", not clinging, ", ".join(clinging)

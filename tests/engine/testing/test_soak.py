@@ -85,12 +85,16 @@ def test_the_operator_of_a_state_that_is_never_entered_does_nothing(cred: Experi
 
 
 @pytest.mark.parametrize(
-    "words", ["operator 3 pause", "operator soon stop", "operator +1 stop", "operator expose+ stop"]
+    "words",
+    [
+        *("operator 3 pause", "operator soon stop", "operator +1 stop", "operator expose+ stop"),
+        *("operator 3 tell", "operator 3 stop now", "operator 3"),
+    ],
 )
 def test_an_operator_who_cannot_be_understood_is_refused(cred: ExperimentType, words: str) -> None:
     verdict = try_case(cred, replace(EIGHT_SLOTS, troubles=(words,)))
     assert verdict.status == "refused"
-    assert "write operator SECONDS stop, or abort" in verdict.refusal
+    assert "write operator SECONDS stop, or abort, or tell WORDS" in verdict.refusal
 
 
 def test_a_seed_drawn_the_second_way_is_the_same_case_and_another_than_the_first(cred: ExperimentType) -> None:

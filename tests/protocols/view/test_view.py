@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {
     },
 }
 HALF_MINUTE = {"lasts_min": 0.5}
+MOVES = ("beam.unblank", "optics.set_focus", "stagexyz.move_z", "stage.rotate", "mode.set_mode")
 
 
 class Operator:
@@ -88,6 +89,40 @@ def test_the_beam_is_off_at_first_and_goes_off_first_at_the_end(view):
     after = run.trace[next(k for k, record in enumerate(run.trace) if record["name"] == "stopped") :]
     assert next(record["name"] for record in after if record["kind"] == "call") == "beam.blank"
     assert run.document["status"] == "stopped"
+
+
+@pytest.mark.parametrize("words", ["unblank", "defocus 700", "move z 1", "tilt 20", "mode imaging"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("command", "stopped"),
+        ("state", "finalize"),
+        ("call", "beam.blank"),
+        ("call", "stage.stop"),
+        ("call", "beam.is_blanked"),
+    ],
+)
+def test_what_is_told_to_a_view_that_is_ending_is_not_done_and_that_is_said(
+    view, assert_trace_matches, words: str, kind: str, name: str
+):
+    ending: list[bool] = []
+
+    def late(record: Any, run: Any) -> None:
+        if (record["kind"], record["name"]) == ("frame", "live") or record["kind"] == "refused":
+            if not ending:
+                ending.append(False)
+                run.commands.stop("enough")
+        elif ending == [False] and (record["kind"], record["name"]) == (kind, name):
+            ending[:] = [True]
+            run.commands.tell(words, by="the test")
+
+    run = view(late)
+    assert ending == [True]
+    assert not [call for call in run.of("call") if call["name"] in MOVES]
+    (said,) = [note["text"] for note in run.of("note", "operator")]
+    assert said == f"{words}: the run is ending; nothing was done."
+    assert run.document["status"] == "stopped"
+    assert_trace_matches(replay(run.trace), run)
 
 
 def test_what_is_told_is_done_and_stands_in_the_trace_with_who_said_it(view, assert_trace_matches):
