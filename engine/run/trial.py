@@ -61,8 +61,12 @@ class OperatorCommand:
 
     def give(self, run: "Run") -> None:
         """Do it."""
-        give = {"stop": run.commands.stop, "abort": run.commands.abort, "tell": run.commands.tell}[self.wish]
-        give(self.words or "soak")
+        if self.wish == "tell":
+            run.commands.tell(self.words)
+        elif self.wish == "stop":
+            run.commands.stop("soak")
+        else:
+            run.commands.abort("soak")
 
 
 def command_of(words: str) -> OperatorCommand:
