@@ -134,6 +134,15 @@ def legend_above(axes: "Axes") -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, frameon=False, fontsize=8, borderaxespad=0.1)
 
 
+def legend_below(figure: "Figure") -> None:
+    """Below all axes of a figure, in as many columns as fit into its width."""
+    for columns in range(5, 0, -1):
+        legend = figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
+
+
 def png(figure: "Figure") -> bytes:
     """The picture as a file in memory, the same bytes for the same run."""
     buffer = BytesIO()

@@ -1,6 +1,7 @@
 """What went wrong in a run, in words for the top of its report: nothing here is found out, all of it was recorded."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from engine.errors import CredlineError, shown
@@ -12,6 +13,9 @@ from protocols.products.source import RunInfo
 RECORDS_READ = 1_000_000
 """Of a trace, for the reasons of its lost slots; a run of a day has fewer."""
 TEXT_LETTERS = 400
+OF_A_CHILD = re.compile(r"(\d+_[\w-]+): (.*)", re.DOTALL)
+NAMED = 2
+"""Of what more children than this warned in the same words, so many are named."""
 
 
 def troubles(info: RunInfo, document: RunDocument) -> Iterator[str]:
@@ -36,13 +40,27 @@ def told_before(document: RunDocument) -> Iterator[str]:
     """Of any run: alarms, warnings, what was unusual, what was corrected since."""
     for alarm in document.alarms:
         yield f"ALARM: {shown(alarm, TEXT_LETTERS)}"
-    for warning in document.warnings:
+    for warning in _together(document.warnings):
         yield f"WARNING: {shown(warning, TEXT_LETTERS)}"
     for remark in document.remarks:
         yield f"said before the run: {shown(remark, TEXT_LETTERS)}"
     for each in document.corrections:
         key, was, now = (shown(each.get(name), TEXT_LETTERS) for name in ("key", "was", "now"))
         yield f"corrected after the run: {key} was {was}, is now {now}"
+
+
+def _together(warnings: Sequence[str]) -> Iterator[str]:
+    """What several children warned of in the same words (`12_recall: ...`) as one warning, where it was said first."""
+    of_words: dict[str, list[str]] = {}
+    for warning in warnings:
+        of_child = OF_A_CHILD.fullmatch(warning)
+        name, words = of_child.groups() if of_child else ("", warning)
+        of_words.setdefault(words, []).append(name)
+    for words, names in of_words.items():
+        if len(names) <= NAMED:
+            yield from (f"{name}: {words}" if name else words for name in names)
+        else:
+            yield f"{len(names)} times, {', '.join(filter(None, names[:NAMED]))}, ...: {words}"
 
 
 def told_after(document: RunDocument) -> Iterator[str]:

@@ -136,7 +136,7 @@ class HeightExperiment(Picturing):
         if len(tilts) < LEAST_PICTURES or not both_sides:
             return self._give_up(
                 f"only {len(tilts)} of {whole} pictures at tilts up to {self._farthest_deg:g} deg show what the one at "
-                f"{reference_deg:.1f} deg shows: the height cannot be told. Look for a place that shows film and "
+                f"{reference_deg:z.1f} deg shows: the height cannot be told. Look for a place that shows film and "
                 "particles, away from bars; make exposure_s longer, or first_tilt_deg smaller"
             )
         found = fitted_height(tilts, shifts, reference_deg)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from protocols.products.plots import FAINT, INK, LOST, png
+from protocols.products.plots import FAINT, INK, LOST, legend_below, png
 from protocols.session.night import COLLECTED
 from protocols.session.report.source import SessionSource
 
@@ -60,7 +60,7 @@ def grid_map(source: SessionSource) -> bytes:
     axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
     axes.set(aspect="equal", xlabel="stage x (um)", ylabel="stage y (um)")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    legend_below(figure)
     return png(figure)
 
 

@@ -49,7 +49,8 @@ def write_report(source: SessionSource) -> Path:
 
 
 STYLE = """<style>
-table.wide td { padding-right: .8rem; white-space: nowrap } table.wide td.text { white-space: normal }
+table.wide td { padding-right: .8rem; white-space: nowrap }
+table.wide td.text { white-space: normal; overflow-wrap: anywhere; min-width: 10rem }
 table.wide { font-size: 13px } table.wide td.number { text-align: right; font-variant-numeric: tabular-nums }
 table.wide td:first-child { color: inherit } table.wide tr.head td { color: #666; border-bottom: 1px solid #ccc }
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .4em }
@@ -221,7 +222,7 @@ def _set_row(source: SessionSource, each: DataSet, phase: int | None) -> tuple[s
         f"{_dot(phase)}{phase if phase is not None else 'none'}",
         html.escape(each.lattice),
         _cell(each.cell.parameters if each.cell else None),
-        ", ".join(f"{begin:.1f} to {end:.1f}" for begin, end in each.parts),
+        ",<br>".join(f"{begin:.1f} to {end:.1f}" for begin, end in each.parts),
         _share(each.completeness),
         _figure(each.d_min_A, 2),
         _share(each.indexed_share, 0),
