@@ -208,7 +208,7 @@ def test_wrong_cells_are_not_high() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("count", "false"), [(3, 0), (4, 0), (4, 4), (5, 5), (0, 12)])
+@pytest.mark.parametrize(("count", "false"), [(4, 0), (5, 5), (0, 12)])
 def test_wrong_cells_are_hardly_ever_high(count: int, false: int) -> None:
     wrong, high = wrong_and_high(40, count, false)
     assert high <= 0.05 * wrong
