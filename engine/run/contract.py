@@ -167,7 +167,8 @@ class Experiment(ABC):
     def heard(self, words: str) -> None:
         """The operator tells something, between any two steps; returns at once, and what it does then stands in the
         trace. words: as `ExperimentType.understood` has let them pass, or not. Raises Refused, nothing changed, for
-        what is not understood or cannot be now: the operator is told.
+        what is not understood or cannot be now: the operator is told. Not called any more once the run is on its way
+        into the safe state: what would begin then, nothing would end.
         """
         raise Refused(f"nobody here understands {words!r}; nothing was changed.")
 

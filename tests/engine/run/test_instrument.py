@@ -1,6 +1,7 @@
 """What an opened instrument does beside its runs: the timing test again, and parts connected anew."""
 
 import asyncio
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -18,8 +19,9 @@ from engine.errors import DeviceBusy, DeviceError, Refused
 from engine.record.endings import Status
 from engine.record.trace import read_trace
 from engine.replay.replay import first_divergence, load_run, replay
+from engine.run.contract import Prepared
 from engine.run.instrument import Instrument
-from engine.run.registry import experiment_type
+from engine.run.registry import experiment_type, registered
 from protocols.cred import CRED
 from tests.engine.run.toy_session import SHORT_CRED, TOY, PreparedToy, ToyPlan
 from tests.engine.virtually import really, virtual
@@ -68,6 +70,14 @@ async def test_the_event_loop_goes_on_while_the_modules_of_a_run_are_imported(
     async with Instrument.open("simulated-timing", clock, signals=False) as instrument:
         await instrument.perform(TOY, ToyPlan(light_s=0.05), out=tmp_path)
     assert imported == ["toys.large"]
+
+
+def test_the_modules_that_runs_import_are_there() -> None:
+    for name in registered("protocols"):
+        experiment_type(name)
+    named = {module for kind in Prepared.__subclasses__() for module in kind.modules}
+    assert named > {"protocols.serialed.sequence", "protocols.session.sequence"}
+    assert [module for module in named if find_spec(module) is None] == []
 
 
 # --- connected anew
