@@ -54,6 +54,7 @@ class HeightExperiment(Picturing):
         self._begin_deg = 0.0
         self._z_nm = 0.0
         self._look, self._moves, self._farthest_deg = 1, 0, plan.first_tilt_deg
+        self._most_deg = plan.tilt_deg
         self._waiting: list[float] = []
         self._taken: list[tuple[float, int]] = []
         """Tilt as read, and index of the frame, of each picture of this look."""
@@ -134,14 +135,14 @@ class HeightExperiment(Picturing):
         self._taken, whole = [], len(self._taken) - 1
         both_sides = {angle > reference_deg for angle in tilts} == {False, True}
         if len(tilts) < LEAST_PICTURES or not both_sides:
-            return self._give_up(
+            return self._look_nearer(
                 f"only {len(tilts)} of {whole} pictures at tilts up to {self._farthest_deg:g} deg show what the one at "
                 f"{reference_deg:z.1f} deg shows: the height cannot be told. Look for a place that shows film and "
                 "particles, away from bars; make exposure_s longer, or first_tilt_deg smaller"
             )
         found = fitted_height(tilts, shifts, reference_deg)
         if found.left_nm > MOST_LEFT_NM:
-            return self._give_up(
+            return self._look_nearer(
                 f"the image does not move as a height would have it: {found.left_nm:.0f} nm are left of the shifts at "
                 f"tilts up to {self._farthest_deg:g} deg. Look whether the stage stands still, and at the pictures"
             )
@@ -150,9 +151,9 @@ class HeightExperiment(Picturing):
         if self._before is not None:
             self._direct(found, *self._before)
             self._before = None
-        if self._farthest_deg < self.plan.tilt_deg and self._is_followed(found):
-            self._farthest_deg = self.plan.tilt_deg
-            return self._again("look_closer")
+        if self._farthest_deg < self._most_deg and self._is_followed(found):
+            self._farthest_deg = self._most_deg
+            return self._again("look_again")
         if abs(found.z_nm) <= self.plan.within_nm or not self.plan.moves:
             self._why = f"the height is within {self.plan.within_nm:g} nm" if self.plan.moves else "measured"
             return "over"
@@ -239,6 +240,13 @@ class HeightExperiment(Picturing):
         elif found is not None:
             words = f": {found.z_nm:.0f} +- {found.sigma_nm:.0f} nm over the tilt axis"
         return self.run.finish(self._status, f"{self._why}{words}")
+
+    def _look_nearer(self, why: str) -> str:
+        """Where large tilts tell nothing, as beside a bar, which shades what lies behind it, small ones have to do."""
+        if self._farthest_deg == self.plan.first_tilt_deg:
+            return self._give_up(why)
+        self._farthest_deg = self._most_deg = self.plan.first_tilt_deg
+        return self._again("look_again")
 
     def _give_up(self, why: str) -> str:
         self._why, self._status = why, Status.FAILED

@@ -76,7 +76,7 @@ TRANSITIONS = (
     Transition("tilted", (State.TILT,), State.IMAGE),
     Transition("imaged", (State.IMAGE,), State.TILT),
     Transition("looked", (State.IMAGE,), State.MEASURE),
-    Transition("look_closer", (State.MEASURE,), State.TILT),
+    Transition("look_again", (State.MEASURE,), State.TILT),
     Transition("off", (State.MEASURE,), State.MOVE),
     Transition("moved", (State.MOVE,), State.TILT),
     Transition("over", (State.MEASURE, State.MOVE), State.BACK),

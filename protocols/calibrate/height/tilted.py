@@ -7,13 +7,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, binary_dilation, gaussian_filter, label
 
 from engine.run.compute import Computation
 from protocols.calibrate.moves.picture import Camera, filled, lonely
-from protocols.calibrate.moves.registration import displacement, flattened
+from protocols.calibrate.moves.registration import NOTHING, displacement, flattened
 
 Array = NDArray[np.float64]
+
+SMOOTH_PX, AROUND_PX = 1.5, 8
+BAR_LIGHT = 0.1
+"""Of the light of the film: what has less, to the edge of the picture, is a bar."""
+BAR_SHARE = 0.01
+"""Of the picture: a bar covers more."""
+LEAST_FILM = 0.25
+"""Of the picture, in both: less film than this tells nothing."""
 
 TILTED = Computation(
     "tilted", "protocols.calibrate.height.tilted:tilted", latency_s=0.1, limit_s=20.0, resolution=1e-3, quick=True
@@ -50,7 +58,9 @@ def tilted(arguments: Mapping[str, Any], picture: Callable[[int], NDArray[np.gen
     stage_px = np.reshape(arguments["stage_px"], (2, 2))
     shortened = stage_px @ np.diag([1.0, arguments["cosine"]]) @ np.linalg.inv(stage_px)
     guess = np.linalg.solve(shortened, stage_px @ np.array([0.0, arguments["guess_nm"]]))
-    found = displacement(first, _stretched(second, shortened), (float(guess[0]), float(guess[1])))
+    film = min(np.count_nonzero(first), np.count_nonzero(second)) / first.size
+    near = (float(guess[0]), float(guess[1]))
+    found = displacement(first, _stretched(second, shortened), near) if film >= LEAST_FILM else NOTHING
     moved_nm = np.linalg.solve(stage_px, shortened @ np.array([found.fast_px, found.slow_px]))
     return {
         "x_nm": float(moved_nm[0]),
@@ -84,7 +94,21 @@ def _same(one: NDArray[np.generic] | None, other: NDArray[np.generic] | None) ->
 
 def _even(camera: Camera, counts: NDArray[np.generic]) -> Array:
     even = camera.equal(counts)
-    return flattened(filled(even, lonely(even)))
+    even = filled(even, lonely(even))
+    return flattened(even, bars_in(even))
+
+
+def bars_in(picture: Array) -> NDArray[np.bool_]:
+    """(rows, columns): what bars of the mesh cover, and a little around it. They stand high above the film, so they
+    move otherwise when the stage tilts, and nothing in the picture is as strong.
+    """
+    smooth = gaussian_filter(picture, SMOOTH_PX)
+    parts, _ = label(smooth < BAR_LIGHT * np.percentile(smooth, 98.0))
+    edge = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
+    sizes = np.bincount(parts.ravel())
+    bars = [part for part in edge if part and sizes[part] >= BAR_SHARE * picture.size]
+    covered: NDArray[np.bool_] = np.isin(parts, bars)
+    return binary_dilation(covered, iterations=AROUND_PX) if bars else covered
 
 
 def _stretched(picture: Array, shortened: Array) -> Array:

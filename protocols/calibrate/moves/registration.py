@@ -45,11 +45,19 @@ class Displacement:
 NOTHING = Displacement(0.0, 0.0, 0.0)
 
 
-def flattened(picture: Array) -> Array:
-    """The picture without its light: relative deviation from what is around, 0 where there is no light."""
+def flattened(picture: Array, shaded: NDArray[np.bool_] | None = None) -> Array:
+    """The picture without its light: relative deviation from what is around, 0 where there is no light.
+
+    shaded: (rows, columns), what something else than the specimen covers: 0 as well, and not counted as around.
+    """
     width = EVEN_SHARE * min(picture.shape)
-    around = _around(picture, width)
-    bright = around > LIT * float(around.max())
+    if shaded is None or not shaded.any():
+        around = _around(picture, width)
+        bright = around > LIT * float(around.max())
+    else:
+        seen = np.where(shaded, 0.0, 1.0)
+        around = _around(picture * seen, width) / np.maximum(_around(seen, width), 1e-3)
+        bright = ~shaded & (around > LIT * float(around[~shaded].max(initial=0.0)))
     even = np.where(bright, picture / np.maximum(around, 1e-9) - 1.0, 0.0)
     return np.asarray(np.clip(even, -1.0, 1.0))
 
@@ -73,6 +81,7 @@ def displacement(first: Array, second: Array, guess_px: tuple[float, float] = (0
     """Between two pictures of `flattened`, of one shape. guess_px: about where it is, (fast, slow)."""
     at = [round(guess_px[0]), round(guess_px[1])]
     seen: set[tuple[int, int]] = set()
+    least = LEAST_OVERLAP * min(np.count_nonzero(first), np.count_nonzero(second))
     for _ in range(ROUNDS):
         parts = _overlap(first, second, at[0], at[1])
         if parts is None:
@@ -86,7 +95,7 @@ def displacement(first: Array, second: Array, guess_px: tuple[float, float] = (0
             more = _summit(waves, (rows, columns), fast, slow)
             if more is None:
                 return NOTHING
-            return Displacement(at[0] + more[0], at[1] + more[1], _agreement(*parts))
+            return Displacement(at[0] + more[0], at[1] + more[1], _agreement(*parts, least))
         seen.add((at[0], at[1]))
         at = [at[0] + fast, at[1] + slow]
     return NOTHING
@@ -158,9 +167,16 @@ def _summit(
     return None
 
 
-def _agreement(one: Array, other: Array) -> float:
-    """Correlation coefficient of two parts."""
+def _agreement(one: Array, other: Array, least: float) -> float:
+    """Correlation coefficient of two parts, of what both show: 0 is where there is no light. 0 where that is less than
+    so many pixels: of a few there is always one place where they agree.
+    """
     a, b = (gaussian_filter(part, LOW_PASS_PX) for part in (one, other))
+    seen = (one != 0.0) & (other != 0.0)
+    if np.count_nonzero(seen) < least:
+        return 0.0
+    if not seen.all():
+        a, b = a[seen], b[seen]
     a, b = a - a.mean(), b - b.mean()
     size = float(np.sqrt(np.mean(a * a) * np.mean(b * b)))
     return float(np.mean(a * b)) / size if size > 0 else 0.0

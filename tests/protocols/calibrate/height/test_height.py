@@ -23,6 +23,7 @@ from protocols.calibrate.height.kind import HEIGHT
 from protocols.calibrate.height.plan import HeightPlan
 from protocols.calibrate.height.tilted import tilted, told
 from tests.protocols.serialed.runs import toml
+from tests.quickly import quick
 
 SMALL: dict[str, Any] = {
     "driver": "simulated",
@@ -153,6 +154,15 @@ def test_a_stage_whose_z_lands_anywhere_is_given_up_in_words(tmp_path: Path) -> 
         in (report.document["reason"])
     )
     assert [r["args"][0] for r in calls(report, "stage.rotate")][-1] == pytest.approx(0.0, abs=0.01)
+
+
+@pytest.mark.parametrize("y_nm", quick(2, [18_000.0, -20_500.0, 16_000.0, 20_500.0, -18_000.0]))
+def test_a_bar_beside_the_film_stands_higher_and_is_not_looked_at(tmp_path: Path, y_nm: float) -> None:
+    """Its edge is the strongest thing in the picture, and moves by its own height when the stage tilts."""
+    report = performed(tmp_path, stagexyz={"start_nm": [0.0, y_nm, 0.0]}, grid={"bar_height_nm": 12_000.0})
+    result = report.document["result"]
+    assert report.document["status"] == "done", report.document["reason"]
+    assert result["moved_nm"] == pytest.approx(-1500.0, abs=3 * result["sigma_nm"] + 100.0)
 
 
 @pytest.mark.parametrize(
