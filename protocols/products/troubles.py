@@ -60,7 +60,8 @@ def _together(warnings: Sequence[str]) -> Iterator[str]:
         if len(names) <= NAMED:
             yield from (f"{name}: {words}" if name else words for name in names)
         else:
-            yield f"{len(names)} times, {', '.join(filter(None, names[:NAMED]))}, ...: {words}"
+            who = "".join(f", {name}" for name in names[:NAMED] if name)
+            yield f"{len(names)} times{who}{', ...' if who else ''}: {words}"
 
 
 def told_after(document: RunDocument) -> Iterator[str]:

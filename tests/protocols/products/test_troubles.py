@@ -25,3 +25,8 @@ def test_two_children_have_a_line_each_and_so_has_each_warning_of_the_run_itself
         "WARNING: no light",
         "WARNING: no light",
     ]
+
+
+def test_what_the_run_itself_warned_of_often_has_no_names() -> None:
+    document = RunDocument(protocol="cred", status="done", clock="real", plan={}, warnings=("no light",) * 3)
+    assert list(told_before(document)) == ["WARNING: 3 times: no light"]
